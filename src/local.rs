@@ -1,0 +1,1 @@
+//! For trying and testing: the embedded servers, the generator and the demo (cargo feature `local`).

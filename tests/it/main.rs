@@ -1,0 +1,3 @@
+//! The one integration binary: the program as it is used.
+
+mod support;

@@ -1,0 +1,1 @@
+//! The harness: embedded servers, the real binary, free ports.
