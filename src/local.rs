@@ -1,3 +1,6 @@
 //! For trying and testing: the embedded servers, the generator and the demo (cargo feature `local`).
 
+pub mod dynamo;
 pub mod generator;
+pub mod servers;
+pub mod thread;

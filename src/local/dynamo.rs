@@ -1,0 +1,132 @@
+//! The embedded DynamoDB: dynoxide behind its own HTTP server. Must not know what is kept in it.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use dynoxide::{Database, DynoxideError};
+use tokio::net::TcpListener;
+use tokio::time::MissedTickBehavior;
+
+const FILE: &str = "dynamo.sqlite";
+/// AWS takes days to remove an expired item; whoever tries it here wants to see it go.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// Where the tables are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Storage {
+    /// Gone when the server stops.
+    Memory,
+    /// In a file in this directory, which is created if it is missing.
+    Directory(PathBuf),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("cannot create the directory {path}")]
+    Directory { path: PathBuf, source: io::Error },
+    #[error("cannot open the tables in {path}")]
+    File { path: PathBuf, source: DynoxideError },
+    #[error("cannot open tables in memory")]
+    Memory(#[source] DynoxideError),
+}
+
+impl Storage {
+    pub fn open(&self) -> Result<Database, OpenError> {
+        let directory = match self {
+            Storage::Memory => return Database::memory().map_err(OpenError::Memory),
+            Storage::Directory(directory) => directory,
+        };
+        std::fs::create_dir_all(directory)
+            .map_err(|source| OpenError::Directory { path: directory.clone(), source })?;
+        let path = directory.join(FILE);
+        let opened = Database::new(&path.to_string_lossy()).and_then(|database| {
+            // SQLite's `synchronous = NORMAL`: no fsync at each write. A killed process loses nothing by it.
+            database.disable_bulk_loading()?;
+            Ok(database)
+        });
+        opened.map_err(|source| OpenError::File { path, source })
+    }
+}
+
+/// A server that listens; it answers while [`Server::serve`] runs.
+///
+/// Each request blocks its thread until SQLite has answered, so it wants a runtime of its own.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    pub async fn bind(address: SocketAddr) -> io::Result<Server> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Server { listener, address })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until it fails or is dropped, and removes expired items.
+    pub async fn serve(self, database: Database) -> Result<(), String> {
+        tokio::select! {
+            result = dynoxide::server::serve_with_shutdown(self.listener, database.clone(), std::future::pending()) => {
+                result
+            }
+            never = sweep(database) => match never {},
+        }
+    }
+}
+
+async fn sweep(database: Database) -> Infallible {
+    let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let database = database.clone();
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
+            tracing::warn!(%error, "cannot remove expired items");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_table_in_a_directory_outlives_its_server() {
+        let parent = tempfile::tempdir().unwrap();
+        let storage = Storage::Directory(parent.path().join("not/there/yet"));
+        let table = json!({
+            "TableName": "scan-results",
+            "AttributeDefinitions": [{ "AttributeName": "pk", "AttributeType": "S" }],
+            "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" }],
+            "BillingMode": "PAY_PER_REQUEST",
+        });
+        let item = json!({ "TableName": "scan-results", "Item": { "pk": { "S": "1.1.1.1#80#HTTP" } } });
+        let database = storage.open().unwrap();
+        database.create_table(serde_json::from_value(table).unwrap()).unwrap();
+        database.put_item(serde_json::from_value(item).unwrap()).unwrap();
+        drop(database);
+
+        let scan = json!({ "TableName": "scan-results" });
+        let found = storage.open().unwrap().scan(serde_json::from_value(scan).unwrap()).unwrap();
+        assert_eq!(found.count, 1);
+    }
+
+    #[test]
+    fn a_file_where_the_directory_should_be_is_named() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("file");
+        std::fs::write(&path, "").unwrap();
+        let error = Storage::Directory(path.clone()).open().map(drop).unwrap_err();
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+    }
+}

@@ -1,0 +1,181 @@
+//! The embedded servers as a command: where each listens, and what to set so that clients find them.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use dynoxide::Database;
+
+use super::dynamo::{self, OpenError, Storage};
+use super::thread::Running;
+
+/// What to run, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub host: IpAddr,
+    pub pubsub: Option<Port>,
+    pub dynamo: Option<Port>,
+    pub storage: Storage,
+}
+
+/// A port, where 0 is any free one, and the flag that chose it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Port {
+    pub number: u16,
+    pub flag: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name {
+    PubSub,
+    Dynamo,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Name::PubSub => "Pub/Sub",
+            Name::Dynamo => "DynamoDB",
+        })
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(
+        "port {} is in use, so the {name} server cannot start: stop what listens there, or choose another with {}",
+        port.number,
+        port.flag
+    )]
+    PortInUse { name: Name, port: Port },
+    #[error("the {name} server cannot listen on {address}: choose another place with --host and {}", port.flag)]
+    Bind { name: Name, address: SocketAddr, port: Port, source: io::Error },
+    #[error("no table can be kept where --data says")]
+    Storage(#[from] OpenError),
+    #[error("the {name} server stopped: {why}")]
+    Stopped { name: Name, why: String },
+    #[error("cannot write the output")]
+    Output(#[from] io::Error),
+}
+
+/// Runs the servers until `stop`.
+pub async fn run(settings: &Settings, stop: impl Future<Output = ()>, out: &mut impl Write) -> Result<(), Error> {
+    let mut dynamo = match settings.dynamo {
+        Some(port) => Some(start_dynamo(settings.host, port, settings.storage.open()?).await?),
+        None => None,
+    };
+    write!(out, "{}", Announcement { settings, pubsub: None, dynamo: dynamo.as_ref().map(Running::address) })?;
+    tokio::select! {
+        () = stop => Ok(()),
+        why = failure(&mut dynamo) => Err(Error::Stopped { name: Name::Dynamo, why }),
+    }
+}
+
+/// Answers from `database` until it is dropped.
+pub async fn start_dynamo(host: IpAddr, port: Port, database: Database) -> Result<Running, Error> {
+    let address = SocketAddr::new(host, port.number);
+    let running = Running::start("dynamodb", move || async move {
+        let server = dynamo::Server::bind(address).await?;
+        Ok((server.address(), server.serve(database)))
+    });
+    running.await.map_err(|source| refused(Name::Dynamo, address, port, source))
+}
+
+fn refused(name: Name, address: SocketAddr, port: Port, source: io::Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => Error::PortInUse { name, port },
+        _ => Error::Bind { name, address, port, source },
+    }
+}
+
+async fn failure(server: &mut Option<Running>) -> String {
+    match server {
+        Some(running) => running.failure().await,
+        None => std::future::pending().await,
+    }
+}
+
+struct Announcement<'a> {
+    settings: &'a Settings,
+    pubsub: Option<SocketAddr>,
+    dynamo: Option<SocketAddr>,
+}
+
+impl fmt::Display for Announcement<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(address) = self.pubsub {
+            writeln!(f, "  Pub/Sub   {address}   gRPC and REST, kept in memory")?;
+        }
+        if let Some(address) = self.dynamo {
+            match &self.settings.storage {
+                Storage::Memory => writeln!(f, "  DynamoDB  {address}   kept in memory")?,
+                Storage::Directory(path) => writeln!(f, "  DynamoDB  {address}   kept in {}", path.display())?,
+            }
+        }
+        if !self.settings.host.is_loopback() {
+            let host = self.settings.host;
+            writeln!(f, "\nwarning: no password is asked: whoever reaches {host} can read and write everything")?;
+        }
+        writeln!(f, "\nIn another terminal:\n")?;
+        if let Some(address) = self.pubsub {
+            writeln!(f, "  export PUBSUB_EMULATOR_HOST={}", reachable(address))?;
+        }
+        if let Some(address) = self.dynamo {
+            writeln!(f, "  export AWS_ENDPOINT_URL_DYNAMODB=http://{}", reachable(address))?;
+        }
+        writeln!(f, "\nCtrl-C stops.")
+    }
+}
+
+/// The address to connect to, where the one that is listened on stands for all.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const ANY: Port = Port { number: 0, flag: "--port" };
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named_with_its_flag() {
+        let taken = TcpListener::bind((LOOPBACK, 0)).await.unwrap();
+        let port = Port { number: taken.local_addr().unwrap().port(), flag: "--dynamo-port" };
+        let error = start_dynamo(LOOPBACK, port, Storage::Memory.open().unwrap()).await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(&format!("port {} is in use", port.number)) && text.contains("--dynamo-port"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_server_stops_at_once_with_connections_open() {
+        let server = start_dynamo(LOOPBACK, ANY, Storage::Memory.open().unwrap()).await.unwrap();
+        let mut client = TcpStream::connect(server.address()).await.unwrap();
+        client.write_all(b"POST / HTTP/1.1\r\ncontent-length: 10\r\n\r\nhalf").await.unwrap();
+        let stopped = tokio::task::spawn_blocking(move || drop(server));
+        tokio::time::timeout(Duration::from_secs(5), stopped).await.expect("it stops").unwrap();
+        assert!(matches!(client.read(&mut [0; 1]).await, Ok(0) | Err(_)));
+    }
+
+    #[test]
+    fn what_is_to_be_set_can_be_pasted() {
+        let settings =
+            Settings { host: Ipv4Addr::UNSPECIFIED.into(), pubsub: None, dynamo: Some(ANY), storage: Storage::Memory };
+        let address = Some("0.0.0.0:8000".parse().unwrap());
+        let text = Announcement { settings: &settings, pubsub: address, dynamo: address }.to_string();
+        assert!(text.contains("\n  export PUBSUB_EMULATOR_HOST=127.0.0.1:8000\n"), "{text}");
+        assert!(text.contains("\n  export AWS_ENDPOINT_URL_DYNAMODB=http://127.0.0.1:8000\n"), "{text}");
+        assert!(text.contains("warning: "), "{text}");
+    }
+}
