@@ -2,7 +2,10 @@
 
 mod decode;
 mod key;
+mod message;
 mod rejection;
+mod response;
+mod text;
 
 pub use decode::decode;
 pub use key::Key;

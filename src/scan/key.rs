@@ -1,5 +1,6 @@
-//! The composite key `ip#port#service`.
+//! The composite key `ip#port#service`. Trusts that the service was checked.
 
+use std::fmt::Write;
 use std::net::IpAddr;
 
 /// The partition key of a record: `ip#port#service`, the address in canonical text.
@@ -13,9 +14,19 @@ pub struct Key {
 }
 
 impl Key {
+    /// The address is written as RFC 5952 says, an IPv4-mapped one as the IPv4 address that it stands for.
     pub fn new(ip: IpAddr, port: u16, service: &str) -> Key {
-        let _ = (ip, port, service);
-        todo!()
+        let ip = ip.to_canonical();
+        let longest_ip = if ip.is_ipv4() { "255.255.255.255".len() } else { "ffff:".len() * 8 - 1 };
+        let mut text = String::with_capacity(longest_ip + "#65535#".len() + service.len());
+        let mut end_after = |part: std::fmt::Arguments<'_>| {
+            text.write_fmt(part).expect("a String takes whatever is written to it");
+            u8::try_from(text.len()).expect("an address and a port have at most 46 bytes with their `#`")
+        };
+        let ip_end = end_after(format_args!("{ip}"));
+        let service_start = end_after(format_args!("#{port}#"));
+        text.push_str(service);
+        Key { text, ip_end, service_start }
     }
 
     pub fn as_str(&self) -> &str {
@@ -32,5 +43,73 @@ impl Key {
 
     pub fn service(&self) -> &str {
         &self.text[usize::from(self.service_start)..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_parts_are_slices_of_the_whole() {
+        let key = Key::new(ip("1.1.1.1"), 0, "A#B");
+        assert_eq!((key.as_str(), key.ip(), key.port(), key.service()), ("1.1.1.1#0#A#B", "1.1.1.1", "0", "A#B"));
+        let longest = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+        let key = Key::new(ip(longest), 65535, &"s".repeat(255));
+        assert_eq!((key.ip(), key.port(), key.service().len()), (longest, "65535", 255));
+    }
+
+    #[test]
+    fn an_address_is_written_as_rfc_5952_says() {
+        for (given, written) in [
+            ("2001:0DB8:0000:0000:0000:0000:0000:0001", "2001:db8::1"),
+            ("2001:db8:0:1:1:1:1:1", "2001:db8:0:1:1:1:1:1"),
+            ("2001:0:0:1:0:0:0:1", "2001:0:0:1::1"),
+            ("2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1"),
+            ("0:0:0:0:0:0:0:0", "::"),
+            ("0::1", "::1"),
+            ("1:0:0:0:0:0:0:0", "1::"),
+            ("::FFFF:1.1.1.17", "1.1.1.17"),
+            ("::ffff:0101:0111", "1.1.1.17"),
+            ("::1.2.3.4", "::102:304"),
+            ("64:ff9b::1.2.3.4", "64:ff9b::102:304"),
+        ] {
+            assert_eq!(Key::new(ip(given), 1, "S").ip(), written, "{given}");
+        }
+    }
+
+    fn addresses() -> impl Strategy<Value = IpAddr> {
+        let few = prop::sample::select(vec!["1.1.1.1", "11.1.1.1", "::ffff:1.1.1.1", "::1", "::11", "1::1"]);
+        prop_oneof![few.prop_map(ip), any::<[u8; 4]>().prop_map(IpAddr::from), any::<[u8; 16]>().prop_map(IpAddr::from)]
+    }
+
+    /// Small alphabets, so that near misses are common.
+    fn parts() -> impl Strategy<Value = (IpAddr, u16, String)> {
+        (addresses(), prop_oneof![0..20_u16, any::<u16>()], "[#1:.A]{1,6}")
+    }
+
+    proptest! {
+        #[test]
+        fn two_scans_share_a_key_only_when_address_port_and_service_are_the_same(a in parts(), b in parts()) {
+            let (left, right) = (Key::new(a.0, a.1, &a.2), Key::new(b.0, b.1, &b.2));
+            let same = (a.0.to_canonical(), a.1, &a.2) == (b.0.to_canonical(), b.1, &b.2);
+            prop_assert_eq!(left.as_str() == right.as_str(), same);
+            prop_assert_eq!(left == right, same);
+        }
+
+        #[test]
+        fn the_parts_of_a_key_can_be_read_back((address, port, service) in parts()) {
+            let key = Key::new(address, port, &service);
+            prop_assert_eq!(ip(key.ip()), address.to_canonical());
+            prop_assert_eq!(key.port(), port.to_string());
+            prop_assert_eq!(key.service(), &service);
+            prop_assert_eq!(key.as_str(), format!("{}#{}#{}", key.ip(), key.port(), key.service()));
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Why a message is not a scan that can be stored.
+//! Why a message is not a scan that can be stored. Knows nothing of how that is found out.
 
 use std::fmt;
 
@@ -9,6 +9,31 @@ pub struct Rejection {
     pub reason: Reason,
     /// One line for a person: what was found and what was expected. Never the whole payload.
     pub detail: String,
+}
+
+impl Rejection {
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Rejection {
+        Rejection { reason, detail: detail.into() }
+    }
+}
+
+/// How much of a wrong value a detail shows. Escaped at worst tenfold, it still fits an attribute of a dead letter.
+const QUOTED_CHARS: usize = 64;
+
+/// The start of a piece of the payload, for a detail: one line of printable ASCII, whatever was sent.
+pub(super) fn quote(found: &str) -> String {
+    let mut quoted = String::from("`");
+    for c in found.chars().take(QUOTED_CHARS) {
+        match c {
+            ' '..='~' => quoted.push(c),
+            _ => quoted.extend(c.escape_default()),
+        }
+    }
+    quoted.push('`');
+    if found.chars().nth(QUOTED_CHARS).is_some() {
+        quoted.push_str(&format!("... ({} bytes)", found.len()));
+    }
+    quoted
 }
 
 /// The `rejection_reason` of a dead letter.
@@ -65,5 +90,27 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quote_is_short_printable_ascii_whatever_was_sent() {
+        assert_eq!(quote("\"80\""), "`\"80\"`");
+        assert_eq!(quote("[\n\u{202e}]"), r"`[\n\u{202e}]`");
+        let long = quote(&"\u{10ffff}".repeat(1_000));
+        assert!(long.is_ascii() && long.len() < 700, "{long}");
+        assert!(long.ends_with("... (4000 bytes)"), "{long}");
+    }
+
+    #[test]
+    fn every_reason_is_listed_once_with_a_name_of_its_own() {
+        let names: std::collections::BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(names.len(), Reason::ALL.len());
+        let rejection = Rejection::new(Reason::InvalidPort, "why");
+        assert_eq!(rejection.to_string(), "invalid_port: why");
     }
 }

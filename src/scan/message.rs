@@ -1,0 +1,199 @@
+//! The known keys of a message, each with the piece of the payload that is its value. Knows JSON's syntax and nothing of
+//! what a value must be.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Unexpected, Visitor};
+use serde_json::value::RawValue;
+
+use super::text;
+use super::{Reason, Rejection};
+
+/// What stands in the payload under each known key, unjudged.
+#[derive(Default)]
+pub(super) struct Message<'a> {
+    pub(super) ip: Option<&'a str>,
+    pub(super) port: Option<&'a str>,
+    pub(super) service: Option<&'a str>,
+    pub(super) timestamp: Option<&'a str>,
+    pub(super) data_version: Option<&'a str>,
+    /// The inner option is empty for a null.
+    pub(super) data: Option<Option<Data<'a>>>,
+}
+
+/// Both response keys: which of them is known is said by the version, and that may come after the data.
+#[derive(Default)]
+pub(super) struct Data<'a> {
+    pub(super) response_bytes_utf8: Repeatable<'a>,
+    pub(super) response_str: Repeatable<'a>,
+}
+
+/// A key that may turn out to be unknown and is then allowed any number of times.
+#[derive(Default)]
+pub(super) struct Repeatable<'a> {
+    pub(super) first: Option<&'a str>,
+    pub(super) repeated: bool,
+}
+
+impl<'a> Message<'a> {
+    /// One pass over the payload, which must be UTF-8 and one JSON object, its ignored parts too.
+    pub(super) fn read(payload: &'a [u8]) -> Result<Message<'a>, Rejection> {
+        let malformed = |why: &dyn fmt::Display| Rejection::new(Reason::MalformedJson, why.to_string());
+        let text = str::from_utf8(payload).map_err(|error| malformed(&error))?;
+        let object: Object<Message<'a>> = serde_json::from_str(text).map_err(|error| malformed(&error))?;
+        object.0.ok_or_else(|| malformed(&"the payload is null; expected a JSON object"))
+    }
+}
+
+/// An object with known keys, among others that are skipped.
+trait Fields<'a>: Default {
+    type Name: Copy;
+
+    /// What a person calls this object.
+    const CALLED: &'static str;
+
+    fn name(key: &str) -> Option<Self::Name>;
+
+    /// Reads the value under that name, and refuses a second one where that is already an error.
+    fn read_value<A: MapAccess<'a>>(&mut self, name: Self::Name, map: &mut A) -> Result<(), A::Error>;
+}
+
+#[derive(Clone, Copy)]
+enum MessageKey {
+    Ip,
+    Port,
+    Service,
+    Timestamp,
+    DataVersion,
+    Data,
+}
+
+impl<'a> Fields<'a> for Message<'a> {
+    type Name = MessageKey;
+
+    const CALLED: &'static str = "a JSON object";
+
+    fn name(key: &str) -> Option<MessageKey> {
+        match key {
+            "ip" => Some(MessageKey::Ip),
+            "port" => Some(MessageKey::Port),
+            "service" => Some(MessageKey::Service),
+            "timestamp" => Some(MessageKey::Timestamp),
+            "data_version" => Some(MessageKey::DataVersion),
+            "data" => Some(MessageKey::Data),
+            _ => None,
+        }
+    }
+
+    fn read_value<A: MapAccess<'a>>(&mut self, name: MessageKey, map: &mut A) -> Result<(), A::Error> {
+        match name {
+            MessageKey::Ip => read_once(&mut self.ip, "ip", map),
+            MessageKey::Port => read_once(&mut self.port, "port", map),
+            MessageKey::Service => read_once(&mut self.service, "service", map),
+            MessageKey::Timestamp => read_once(&mut self.timestamp, "timestamp", map),
+            MessageKey::DataVersion => read_once(&mut self.data_version, "data_version", map),
+            MessageKey::Data if self.data.is_some() => Err(A::Error::duplicate_field("data")),
+            MessageKey::Data => {
+                let data: Object<Data<'a>> = map.next_value()?;
+                self.data = Some(data.0);
+                Ok(())
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum DataKey {
+    ResponseBytesUtf8,
+    ResponseStr,
+}
+
+impl<'a> Fields<'a> for Data<'a> {
+    type Name = DataKey;
+
+    const CALLED: &'static str = "a JSON object as `data`";
+
+    fn name(key: &str) -> Option<DataKey> {
+        match key {
+            "response_bytes_utf8" => Some(DataKey::ResponseBytesUtf8),
+            "response_str" => Some(DataKey::ResponseStr),
+            _ => None,
+        }
+    }
+
+    fn read_value<A: MapAccess<'a>>(&mut self, name: DataKey, map: &mut A) -> Result<(), A::Error> {
+        let field = match name {
+            DataKey::ResponseBytesUtf8 => &mut self.response_bytes_utf8,
+            DataKey::ResponseStr => &mut self.response_str,
+        };
+        let value = map.next_value::<&RawValue>()?.get();
+        field.repeated = field.first.is_some();
+        field.first.get_or_insert(value);
+        Ok(())
+    }
+}
+
+fn read_once<'a, A: MapAccess<'a>>(
+    slot: &mut Option<&'a str>,
+    name: &'static str,
+    map: &mut A,
+) -> Result<(), A::Error> {
+    if slot.is_some() {
+        return Err(A::Error::duplicate_field(name));
+    }
+    *slot = Some(map.next_value::<&RawValue>()?.get());
+    Ok(())
+}
+
+/// An object, or nothing for a null.
+struct Object<F>(Option<F>);
+
+impl<'de, F: Fields<'de>> Deserialize<'de> for Object<F> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<F>(PhantomData<F>);
+
+impl<'de, F: Fields<'de>> Visitor<'de> for ObjectVisitor<F> {
+    type Value = Object<F>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(F::CALLED)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<F>, A::Error> {
+        let mut fields = F::default();
+        // As a raw value even a key with a lone surrogate is skipped, and one with a raw control character refused.
+        while let Some(key) = map.next_key::<&RawValue>()? {
+            match known::<F>(key.get()) {
+                Some(name) => fields.read_value(name, &mut map)?,
+                None => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(Object(Some(fields)))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Object<F>, E> {
+        Ok(Object(None))
+    }
+
+    // The two default messages that would repeat what was sent, at any length.
+    fn visit_str<E: Error>(self, _: &str) -> Result<Object<F>, E> {
+        Err(E::invalid_type(Unexpected::Other("string"), &self))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Object<F>, E> {
+        Err(E::invalid_type(Unexpected::Other("number"), &self))
+    }
+}
+
+fn known<'de, F: Fields<'de>>(raw_key: &str) -> Option<F::Name> {
+    let escaped = text::between_quotes(raw_key)?;
+    F::name(escaped).or_else(|| {
+        let is_escaped = escaped.contains('\\');
+        is_escaped.then(|| F::name(&text::unescape(escaped).text)).flatten()
+    })
+}

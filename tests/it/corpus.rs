@@ -1,0 +1,244 @@
+//! The corpus, case by case, and what must hold of every payload there is.
+
+use std::fmt::{self, Write};
+use std::time::{Duration, SystemTime};
+
+use base64::engine::{Engine, general_purpose::STANDARD};
+use mini_scan::scan::{DataVersion, Reason, Rejection, Scan, decode};
+use proptest::prelude::*;
+use serde::Deserialize;
+
+/// The corpus gives no publish time: its ordinary scans are published in the second in which they were taken.
+const PUBLISHED: u64 = 1_740_298_125;
+const MAX_FUTURE_SKEW: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// DynamoDB's limit, which is the writer's to check: such a scan is decoded.
+const MAX_ITEM_BYTES: usize = 400 * 1024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    payload_b64: String,
+    expect: Expected,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(tag = "outcome", rename_all = "lowercase", deny_unknown_fields)]
+enum Expected {
+    Stored { pk: String, response: String, timestamp: u64, data_version: u8, response_bytes_b64: Option<String> },
+    Rejected { reason: Vec<String> },
+}
+
+fn decoded(payload: &[u8]) -> Result<Scan, Rejection> {
+    decode(payload, SystemTime::UNIX_EPOCH + Duration::from_secs(PUBLISHED), MAX_FUTURE_SKEW)
+}
+
+/// One line for each thing that is not as expected.
+fn difference(expected: &Expected, got: &Result<Scan, Rejection>) -> String {
+    let mut lines = String::new();
+    let mut compare = |what: &str, expected: &dyn fmt::Debug, got: &dyn fmt::Debug| {
+        let (expected, got) = (shortened(expected), shortened(got));
+        if expected != got {
+            let _ = write!(lines, "\n    {what}\n      expected {expected}\n      got      {got}");
+        }
+    };
+    match (expected, got) {
+        (Expected::Stored { pk, response, timestamp, data_version, response_bytes_b64 }, Ok(scan)) => {
+            compare("key", pk, &scan.key.as_str());
+            compare("response", response, &scan.response);
+            compare("timestamp", timestamp, &scan.timestamp);
+            compare("data_version", data_version, &(scan.data_version as u8));
+            let bytes = scan.response_bytes.as_ref().map(|bytes| STANDARD.encode(bytes));
+            compare("response_bytes (base64)", response_bytes_b64, &bytes);
+        }
+        (Expected::Rejected { reason }, Err(rejection)) if reason.iter().any(|r| r == rejection.reason.as_str()) => {}
+        (Expected::Rejected { reason }, Ok(scan)) if reason.contains(&Reason::ItemTooLarge.to_string()) => {
+            compare("above the limit of an item", &true, &(scan.response.len() > MAX_ITEM_BYTES));
+        }
+        (expected, got) => compare("outcome", expected, got),
+    }
+    lines
+}
+
+/// The text with its length and a checksum of all of it, so that long ones differ in what is printed too.
+fn shortened(value: &dyn fmt::Debug) -> String {
+    const SHOWN: usize = 300;
+    let text = format!("{value:?}");
+    let Some((end, _)) = text.char_indices().nth(SHOWN) else { return text };
+    let sum = text.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    format!("{}... ({} bytes, sum {sum:016x})", &text[..end], text.len())
+}
+
+#[test]
+fn every_case_of_the_corpus_becomes_what_it_must() {
+    let cases = include_str!("../corpus/scans.jsonl").lines();
+    let cases: Vec<Case> = cases.map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(cases.len() >= 44, "the corpus has only {} cases", cases.len());
+    let failures: Vec<String> = cases
+        .iter()
+        .filter_map(|case| {
+            let difference = difference(&case.expect, &decoded(&STANDARD.decode(&case.payload_b64).unwrap()));
+            (!difference.is_empty()).then(|| format!("\n  {}{difference}", case.name))
+        })
+        .collect();
+    assert!(failures.is_empty(), "{} of {} cases differ:{}", failures.len(), cases.len(), failures.concat());
+}
+
+/// A JSON document of any shape, with the known keys and plausible values often among it.
+fn json() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(vec![
+        "null",
+        "true",
+        "1",
+        "2",
+        "443",
+        "-0",
+        "1e999",
+        "80.0",
+        "1740298125",
+        "18446744073709551616",
+        "\"1.1.1.1\"",
+        "\"::ffff:1.1.1.1\"",
+        "\"HTTP\"",
+        "\"aGVsbG8=\"",
+        "\"-_8\"",
+        "\"=\"",
+        r#""\ud800""#,
+        r#""\ud83e\udd80""#,
+        r#""\\""#,
+        r#""\u0000""#,
+        "\"\"",
+    ]);
+    let scalar = prop_oneof![4 => word.prop_map(String::from), 1 => ".{0,8}".prop_map(|text| format!("{text:?}"))];
+    let key = prop::sample::select(vec![
+        "ip",
+        "port",
+        "service",
+        "timestamp",
+        "data_version",
+        "data",
+        "response_bytes_utf8",
+        "response_str",
+        "other",
+        r"\u0069p",
+        r"\ud800",
+        r"d\u0061ta",
+    ]);
+    scalar.prop_recursive(4, 48, 8, move |inner| {
+        let entry = (key.clone(), inner.clone()).prop_map(|(key, value)| format!("\"{key}\":{value}"));
+        prop_oneof![
+            prop::collection::vec(inner, 0..4).prop_map(|values| format!("[{}]", values.join(","))),
+            prop::collection::vec(entry, 0..8).prop_map(|entries| format!("{{{}}}", entries.join(","))),
+        ]
+    })
+}
+
+/// A good scan with some of its values replaced and its fields in any order.
+fn nearly_a_scan() -> impl Strategy<Value = String> {
+    let good = [
+        ("ip", "\"2001:db8::1\""),
+        ("port", "443"),
+        ("service", "\"HTTP\""),
+        ("timestamp", "1740298125"),
+        ("data_version", "1"),
+        ("data", r#"{"response_str":"h\u00e9","response_bytes_utf8":"aGVsbG8="}"#),
+    ];
+    let field = |(name, value): (&'static str, &'static str)| {
+        let value = prop_oneof![8 => Just(value.to_owned()), 1 => json()];
+        value.prop_map(move |value| format!("\"{name}\":{value}"))
+    };
+    let fields: Vec<_> = good.into_iter().map(field).collect();
+    fields.prop_shuffle().prop_map(|fields| format!("{{{}}}", fields.join(",")))
+}
+
+/// Some bytes of a payload replaced, left out or doubled.
+fn mutated(payload: impl Strategy<Value = String>) -> impl Strategy<Value = Vec<u8>> {
+    let edit =
+        (any::<prop::sample::Index>(), 0..3_u8, prop_oneof![any::<u8>(), prop::sample::select(&b"\"\\{}[],:=u0"[..])]);
+    (payload, prop::collection::vec(edit, 0..4)).prop_map(|(payload, edits)| {
+        let mut bytes = payload.into_bytes();
+        for (at, what, byte) in edits {
+            if bytes.is_empty() {
+                break;
+            }
+            let at = at.index(bytes.len());
+            match what {
+                0 => bytes[at] = byte,
+                1 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, byte),
+            }
+        }
+        bytes
+    })
+}
+
+/// What every verdict promises, whatever was sent.
+fn holds_its_promises(payload: &[u8]) -> Result<(), TestCaseError> {
+    match decoded(payload) {
+        Ok(scan) => {
+            let key = &scan.key;
+            prop_assert_eq!(key.as_str(), format!("{}#{}#{}", key.ip(), key.port(), key.service()));
+            prop_assert!((1..=255).contains(&key.service().len()));
+            prop_assert!(scan.timestamp <= PUBLISHED + MAX_FUTURE_SKEW.as_secs());
+            if let Some(bytes) = &scan.response_bytes {
+                prop_assert!(str::from_utf8(bytes).is_err());
+                prop_assert!(scan.response.contains(char::REPLACEMENT_CHARACTER));
+            }
+        }
+        Err(rejection) => {
+            let detail = rejection.detail;
+            prop_assert!(!detail.is_empty() && detail.len() < 1_024, "{}", detail);
+            prop_assert!(detail.chars().all(|c| (' '..='~').contains(&c)), "{}", detail);
+        }
+    }
+    Ok(())
+}
+
+fn written(
+    address: std::net::IpAddr,
+    port: u16,
+    service: &str,
+    timestamp: u64,
+    version: u8,
+    response: &str,
+) -> Vec<u8> {
+    let data = match version {
+        1 => serde_json::json!({ "response_bytes_utf8": STANDARD.encode(response) }),
+        _ => serde_json::json!({ "response_str": response }),
+    };
+    let scan = serde_json::json!({
+        "ip": address, "port": port, "service": service, "timestamp": timestamp, "data_version": version, "data": data,
+    });
+    serde_json::to_vec(&scan).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn a_text_scan_is_the_same_record_in_both_versions_but_for_the_version(
+        address: std::net::IpAddr, port: u16, service in "\\PC{1,20}", timestamp in 0..=PUBLISHED, response: String,
+    ) {
+        let [first, second] = [1, 2].map(|version| {
+            decoded(&written(address, port, &service, timestamp, version, &response)).unwrap()
+        });
+        prop_assert_eq!((first.data_version, second.data_version), (DataVersion::V1, DataVersion::V2));
+        prop_assert_eq!(&first, &Scan { data_version: DataVersion::V1, ..second });
+        prop_assert_eq!(first.key.as_str(), format!("{}#{port}#{service}", address.to_canonical()));
+        prop_assert_eq!((first.timestamp, first.response, first.response_bytes), (timestamp, response, None));
+    }
+
+    #[test]
+    fn any_bytes_give_a_scan_or_a_rejection(payload: Vec<u8>) {
+        holds_its_promises(&payload)?;
+    }
+
+    #[test]
+    fn any_json_gives_a_scan_or_a_rejection(payload in mutated(json())) {
+        holds_its_promises(&payload)?;
+    }
+
+    #[test]
+    fn whatever_is_nearly_a_scan_gives_a_scan_or_a_rejection(payload in mutated(nearly_a_scan())) {
+        holds_its_promises(&payload)?;
+    }
+}
