@@ -206,13 +206,20 @@ impl Generator {
 #[cfg(test)]
 mod tests {
     use std::collections::{HashMap, HashSet};
+    use std::time::{Duration, SystemTime};
 
     use proptest::prelude::*;
 
     use super::*;
+    use crate::scan;
 
     const NOW: u64 = 1_740_298_125;
+    const MAX_SKEW: Duration = Duration::from_secs(DAY);
     const MIXED: Shares = Shares { duplicates: 0.1, late: 0.1, broken: 0.05 };
+
+    fn published() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)
+    }
 
     fn messages(seed: u64, shares: Shares, keys: u64, count: usize) -> Vec<Message> {
         let mut generator = Generator::new(seed, shares, keys);
@@ -277,6 +284,32 @@ mod tests {
             _ => panic!("{:?} is not broken", message.kind),
         });
         assert_eq!(reasons.collect::<HashSet<_>>(), HashSet::from(REASONS));
+    }
+
+    #[test]
+    fn broken_messages_are_rejected_for_their_reason() {
+        for message in messages(5, Shares { broken: 1.0, ..Shares::default() }, ALL_KEYS, 2_000) {
+            let Kind::Broken(reason) = message.kind else { panic!("{:?} is not broken", message.kind) };
+            let start = String::from_utf8_lossy(&message.payload[..message.payload.len().min(300)]).into_owned();
+            let found = match scan::decode(&message.payload, published(), MAX_SKEW) {
+                // The store's limit is not decoding's to know.
+                Ok(scan) if scan.response.len() > 400 * 1024 => Reason::ItemTooLarge,
+                Ok(_) => panic!("not rejected: {start}"),
+                Err(rejection) => rejection.reason,
+            };
+            assert_eq!(found, reason, "{start}");
+        }
+    }
+
+    #[test]
+    fn every_other_message_is_the_scan_that_it_says() {
+        for message in messages(6, MIXED, ALL_KEYS, 2_000) {
+            let Some(record) = message.kind.record() else { continue };
+            let scan = scan::decode(&message.payload, published(), MAX_SKEW).unwrap();
+            assert_eq!(scan.key.as_str(), record.key());
+            assert_eq!((scan.timestamp, scan.data_version as u8), (record.timestamp, record.data_version));
+            assert_eq!((scan.response, scan.response_bytes), (record.response.clone(), None));
+        }
     }
 
     #[test]
