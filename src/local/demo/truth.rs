@@ -1,0 +1,259 @@
+//! What must be in the table and on the dead-letter subscription, computed from the messages as they were made. Must
+//! not know the consumer.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::local::generator::{Kind, Message, Record};
+
+/// Differences that are shown of each check.
+const SHOWN: usize = 5;
+/// A payload is shown up to so many characters.
+const EXCERPT: usize = 100;
+
+/// The newest scan of each key, and every broken message.
+#[derive(Debug, Default)]
+pub(super) struct Truth {
+    newest: BTreeMap<String, Record>,
+    broken: BTreeMap<(&'static str, Bytes), usize>,
+}
+
+/// A message of the dead-letter subscription.
+#[derive(Debug, Clone)]
+pub(super) struct Letter {
+    pub(super) payload: Bytes,
+    /// Its `rejection_reason`.
+    pub(super) reason: Option<String>,
+}
+
+/// The result of comparing one thing with the truth.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Check {
+    pub(super) expected: usize,
+    pub(super) right: usize,
+    /// One line each; empty when all is right.
+    pub(super) differences: Vec<String>,
+}
+
+impl Check {
+    pub(super) fn passed(&self) -> bool {
+        self.differences.is_empty()
+    }
+
+    /// The first differences, and how many more there are.
+    pub(super) fn shown(&self) -> (&[String], usize) {
+        let shown = self.differences.len().min(SHOWN);
+        (&self.differences[..shown], self.differences.len() - shown)
+    }
+}
+
+impl Truth {
+    pub(super) fn of<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Truth {
+        let mut truth = Truth::default();
+        for Message { payload, kind } in messages {
+            match kind {
+                Kind::New(record) | Kind::Duplicate(record) | Kind::Late(record) => truth.scanned(record),
+                Kind::Broken(reason) => *truth.broken.entry((reason.as_str(), payload.clone())).or_default() += 1,
+            }
+        }
+        truth
+    }
+
+    fn scanned(&mut self, record: &Record) {
+        let newest = self.newest.entry(record.key()).or_insert_with(|| record.clone());
+        if newest.timestamp < record.timestamp {
+            *newest = record.clone();
+        }
+    }
+
+    pub(super) fn keys(&self) -> usize {
+        self.newest.len()
+    }
+
+    pub(super) fn broken(&self) -> usize {
+        self.broken.values().sum()
+    }
+
+    /// Every key must hold its newest scan, attribute for attribute, and there must be no other key. `items` are in
+    /// DynamoDB's JSON.
+    pub(super) fn check_table(&self, items: &[Value]) -> Check {
+        let mut differences = Vec::new();
+        let mut found: HashMap<&str, &Value> = HashMap::new();
+        for item in items {
+            match item["pk"]["S"].as_str().filter(|key| self.newest.contains_key(*key)) {
+                Some(key) => drop(found.insert(key, item)),
+                None => differences.push(format!("a record that nobody published: {}", excerpt(&item.to_string()))),
+            }
+        }
+        for (key, record) in &self.newest {
+            let expected = item(record);
+            match found.get(key.as_str()) {
+                Some(item) if **item == expected => {}
+                Some(item) => differences.push(format!("{key}: {}", difference(&expected, item))),
+                None => differences.push(format!("{key}: no record")),
+            }
+        }
+        Check {
+            expected: self.keys(),
+            right: self.newest.iter().filter(|(key, record)| found.get(key.as_str()) == Some(&&item(record))).count(),
+            differences,
+        }
+    }
+
+    /// Every broken message must be there byte for byte with its reason, at least once, and nothing else.
+    pub(super) fn check_letters(&self, letters: &[Letter]) -> Check {
+        let mut missing: BTreeMap<(&str, &Bytes), usize> =
+            self.broken.iter().map(|((reason, payload), count)| ((*reason, payload), *count)).collect();
+        let mut differences = Vec::new();
+        let mut right = 0;
+        for Letter { payload, reason } in letters {
+            let reason = reason.as_deref().unwrap_or("no reason");
+            match missing.get_mut(&(reason, payload)) {
+                Some(0) => {} // Delivered again: at least once is what Pub/Sub promises.
+                Some(count) => {
+                    *count -= 1;
+                    right += 1;
+                }
+                None => differences.push(format!("{reason}, but it must not be there: {}", text(payload))),
+            }
+        }
+        for ((reason, payload), count) in missing {
+            differences.extend((0..count).map(|_| format!("{reason}, but it is not there: {}", text(payload))));
+        }
+        Check { expected: self.broken(), right, differences }
+    }
+}
+
+/// The item that a record is stored as.
+fn item(record: &Record) -> Value {
+    json!({
+        "pk": { "S": record.key() },
+        "ip": { "S": record.ip },
+        "port": { "N": record.port.to_string() },
+        "service": { "S": record.service },
+        "timestamp": { "N": record.timestamp.to_string() },
+        "response": { "S": record.response },
+        "data_version": { "N": record.data_version.to_string() },
+    })
+}
+
+/// Which attributes differ, and how.
+fn difference(expected: &Value, found: &Value) -> String {
+    let (Value::Object(expected), Value::Object(found)) = (expected, found) else {
+        return "not an item".to_owned();
+    };
+    let mut names: Vec<_> = expected.keys().chain(found.keys()).collect();
+    names.sort();
+    names.dedup();
+    let show = |value: Option<&Value>| value.map_or("nothing".to_owned(), |value| excerpt(&value.to_string()));
+    let different = names.into_iter().filter(|name| expected.get(*name) != found.get(*name));
+    let lines: Vec<_> = different
+        .map(|name| format!("{name} is {}, not {}", show(found.get(name)), show(expected.get(name))))
+        .collect();
+    lines.join("; ")
+}
+
+fn text(payload: &[u8]) -> String {
+    excerpt(&String::from_utf8_lossy(&payload[..payload.len().min(4 * EXCERPT)]))
+}
+
+fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(EXCERPT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::local::generator::{Generator, Shares};
+
+    const SHARES: Shares = Shares { duplicates: 0.1, late: 0.1, broken: 0.1 };
+
+    fn messages() -> Vec<Message> {
+        let mut generator = Generator::new(1, SHARES, 50);
+        (0..1_000).map(|second| generator.next_at(1_740_298_125 + second)).collect()
+    }
+
+    fn items(truth: &Truth) -> Vec<Value> {
+        truth.newest.values().map(item).collect()
+    }
+
+    fn letters(messages: &[Message]) -> Vec<Letter> {
+        let letter = |message: &Message| match message.kind {
+            Kind::Broken(reason) => Some(Letter { payload: message.payload.clone(), reason: Some(reason.to_string()) }),
+            _ => None,
+        };
+        messages.iter().filter_map(letter).collect()
+    }
+
+    #[test]
+    fn the_order_of_publishing_makes_no_other_truth() {
+        let mut messages = messages();
+        let truth = Truth::of(&messages);
+        messages.reverse();
+        assert_eq!(Truth::of(&messages).newest, truth.newest);
+    }
+
+    #[test]
+    fn a_table_that_holds_the_truth_passes() {
+        let truth = Truth::of(&messages());
+        let check = truth.check_table(&items(&truth));
+        assert_eq!(check, Check { expected: truth.keys(), right: truth.keys(), differences: vec![] });
+    }
+
+    #[test]
+    fn each_wrong_attribute_is_found_and_named() {
+        let truth = Truth::of(&messages());
+        for (name, value) in [
+            ("timestamp", json!({ "N": "1" })),
+            ("timestamp", json!({ "S": "1740298125" })),
+            ("response", json!({ "S": "" })),
+            ("data_version", json!({ "N": "3" })),
+            ("expires_at", json!({ "N": "1" })),
+        ] {
+            let mut items = items(&truth);
+            items[7][name] = value;
+            let check = truth.check_table(&items);
+            assert_eq!((check.right, check.differences.len()), (truth.keys() - 1, 1), "{check:?}");
+            assert!(check.differences[0].contains(&format!("{name} is ")), "{check:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_and_a_strange_record_are_found() {
+        let truth = Truth::of(&messages());
+        let mut items = items(&truth);
+        items[0]["pk"]["S"] = "9.9.9.9#1#FTP".into();
+        let check = truth.check_table(&items);
+        assert_eq!((check.right, check.differences.len()), (truth.keys() - 1, 2), "{check:?}");
+    }
+
+    #[test]
+    fn letters_that_came_twice_pass() {
+        let messages = messages();
+        let truth = Truth::of(&messages);
+        let mut letters = letters(&messages);
+        letters.extend_from_within(..3);
+        let check = truth.check_letters(&letters);
+        assert_eq!(check, Check { expected: truth.broken(), right: truth.broken(), differences: vec![] });
+    }
+
+    #[test]
+    fn a_letter_that_is_missing_changed_or_has_another_reason_is_found() {
+        let messages = messages();
+        let truth = Truth::of(&messages);
+        let mut lost = letters(&messages);
+        lost.pop();
+        assert_eq!(truth.check_letters(&lost).differences.len(), 1);
+        let mut changed = letters(&messages);
+        changed[3].payload = [&changed[3].payload, &b" "[..]].concat().into();
+        assert_eq!(truth.check_letters(&changed).differences.len(), 2);
+        let mut other = letters(&messages);
+        other[3].reason = Some("refused_by_store".to_owned());
+        assert_eq!(truth.check_letters(&other).differences.len(), 2);
+    }
+}
