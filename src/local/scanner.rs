@@ -1,6 +1,8 @@
 //! The scanner: publishes generated messages at a pace. Must not know how a message is published, nor what becomes of
 //! it.
 
+pub mod console;
+
 use std::fmt;
 use std::pin::pin;
 use std::time::{Duration, SystemTime};

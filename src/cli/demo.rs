@@ -1,0 +1,27 @@
+//! Flags of `mini-scan demo`.
+
+use std::num::NonZeroU32;
+
+use crate::local::demo::Settings;
+
+/// Show the whole in one process: servers, scans, the consumer, and a check that every key holds its newest scan
+#[derive(Debug, clap::Args)]
+pub struct DemoArgs {
+    /// Messages to publish
+    #[arg(long, env = "MINI_SCAN_COUNT", default_value = "10000")]
+    count: NonZeroU32,
+
+    /// Seed of the messages
+    #[arg(long, env = "MINI_SCAN_SEED", default_value_t = 1)]
+    seed: u64,
+
+    /// Leave the servers up after the report, until Ctrl-C
+    #[arg(long)]
+    keep: bool,
+}
+
+impl DemoArgs {
+    pub fn settings(&self) -> Settings {
+        Settings { count: self.count, seed: self.seed, keep: self.keep }
+    }
+}

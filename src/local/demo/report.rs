@@ -1,0 +1,187 @@
+//! How the demo tells what happened: aligned text that reads the same on a terminal and in a file.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use indicatif::HumanCount;
+use serde_json::Value;
+
+use super::truth::Check;
+use crate::local::scanner::Counts;
+use crate::scan::Reason;
+
+/// Records that are shown.
+const SAMPLE: usize = 5;
+/// In Unix seconds; dates end before it.
+const YEAR_10000: u64 = 253_402_300_800;
+
+/// What was published, and how.
+pub(super) struct Published {
+    pub(super) counts: Counts,
+    pub(super) seed: u64,
+    pub(super) took: Duration,
+}
+
+impl fmt::Display for Published {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts { new, duplicates, late, broken } = self.counts;
+        writeln!(
+            f,
+            "Published {} messages in {}, seed {}\n",
+            HumanCount(self.counts.total()),
+            seconds(self.took),
+            self.seed
+        )?;
+        line(f, "new", new, "a scan of now")?;
+        line(f, "duplicates", duplicates, "the same message again, later")?;
+        line(f, "late", late, "a scan up to 24 hours older than the one before")?;
+        line(f, "broken", broken, "one fault each, of every kind")
+    }
+}
+
+/// What the consumer did.
+#[derive(Debug, Default)]
+pub(super) struct Consumed {
+    pub(super) stored: u64,
+    pub(super) stale: u64,
+    /// Dead letters, by reason.
+    pub(super) rejected: Vec<(Reason, u64)>,
+    pub(super) failed: u64,
+    pub(super) took: Duration,
+}
+
+impl fmt::Display for Consumed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rejected = self.rejected.iter().map(|(_, count)| count).sum::<u64>();
+        let total = self.stored + self.stale + rejected + self.failed;
+        let rate = HumanCount((total as f64 / self.took.as_secs_f64().max(0.001)) as u64);
+        writeln!(f, "Consumed {} messages in {}, {rate} a second\n", HumanCount(total), seconds(self.took))?;
+        line(f, "stored", self.stored, "became the record of their key")?;
+        line(f, "stale", self.stale, "the record was already as new")?;
+        line(f, "rejected", rejected, "moved to the dead-letter topic, by reason:")?;
+        for (reason, count) in &self.rejected {
+            writeln!(f, "    {:<22}{:>8}", reason.as_str(), HumanCount(*count).to_string())?;
+        }
+        if self.failed > 0 {
+            line(f, "failed", self.failed, "given back to the subscription")?;
+        }
+        Ok(())
+    }
+}
+
+fn line(f: &mut fmt::Formatter<'_>, name: &str, count: u64, meaning: &str) -> fmt::Result {
+    writeln!(f, "  {name:<16}{:>8}   {meaning}", HumanCount(count).to_string())
+}
+
+/// A few records, evenly spaced over the table.
+pub(super) struct Sample<'a>(pub(super) &'a [Value]);
+
+impl fmt::Display for Sample<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Sample(items) = self;
+        let shown = items.iter().step_by(items.len().div_ceil(SAMPLE).max(1));
+        writeln!(f, "{} of {} records\n", HumanCount(shown.len() as u64), HumanCount(items.len() as u64))?;
+        writeln!(f, "  {:<26}{:<22}{:<14}response", "pk", "timestamp", "data_version")?;
+        for item in shown {
+            let [key, response] = ["pk", "response"].map(|name| item[name]["S"].as_str().unwrap_or_default());
+            let [timestamp, version] =
+                ["timestamp", "data_version"].map(|name| item[name]["N"].as_str().unwrap_or_default());
+            writeln!(f, "  {key:<26}{:<22}{version:<14}{response}", date(timestamp))?;
+        }
+        Ok(())
+    }
+}
+
+/// Unix seconds as a date, or as they are when they are none.
+fn date(timestamp: &str) -> String {
+    match timestamp.parse() {
+        Ok(seconds) if seconds < YEAR_10000 => {
+            humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+        }
+        _ => timestamp.to_owned(),
+    }
+}
+
+/// The verdict on one thing.
+pub(super) struct Verdict<'a> {
+    pub(super) check: &'a Check,
+    pub(super) things: &'static str,
+    pub(super) statement: &'static str,
+}
+
+impl fmt::Display for Verdict<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Verdict { check, things, statement } = self;
+        let mark = if check.passed() { "✓" } else { "✗" };
+        let [right, expected] = [check.right, check.expected].map(|count| HumanCount(count as u64));
+        writeln!(f, "  {mark} {right} of {expected} {things} {statement}")?;
+        let (differences, more) = check.shown();
+        for difference in differences {
+            writeln!(f, "      {difference}")?;
+        }
+        if more > 0 { writeln!(f, "      and {} more", HumanCount(more as u64)) } else { Ok(()) }
+    }
+}
+
+fn seconds(took: Duration) -> String {
+    format!("{:.1} s", took.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn counts_stand_in_one_column() {
+        let consumed = Consumed {
+            stored: 7_012,
+            stale: 2_388,
+            rejected: vec![(Reason::MalformedJson, 66), (Reason::ItemTooLarge, 4)],
+            failed: 0,
+            took: Duration::from_millis(2_500),
+        };
+        let expected = "\
+Consumed 9,470 messages in 2.5 s, 3,788 a second
+
+  stored             7,012   became the record of their key
+  stale              2,388   the record was already as new
+  rejected              70   moved to the dead-letter topic, by reason:
+    malformed_json              66
+    item_too_large               4
+";
+        assert_eq!(consumed.to_string(), expected);
+    }
+
+    #[test]
+    fn a_sample_shows_dates() {
+        let item = |timestamp: &str| {
+            json!({
+                "pk": { "S": "1.1.1.1#80#HTTP" },
+                "timestamp": { "N": timestamp },
+                "data_version": { "N": "2" },
+                "response": { "S": "service response: 7" },
+            })
+        };
+        let items = [item("1740298125"), item("999999999999999")];
+        let expected = "\
+2 of 2 records
+
+  pk                        timestamp             data_version  response
+  1.1.1.1#80#HTTP           2025-02-23T08:08:45Z  2             service response: 7
+  1.1.1.1#80#HTTP           999999999999999       2             service response: 7
+";
+        assert_eq!(Sample(&items).to_string(), expected);
+    }
+
+    #[test]
+    fn of_many_differences_the_first_are_shown() {
+        let differences = (0..8).map(|n| format!("1.1.1.{n}#80#HTTP: no record")).collect();
+        let check = Check { expected: 1_000, right: 992, differences };
+        let text = Verdict { check: &check, things: "keys", statement: "hold their newest scan" }.to_string();
+        assert!(text.starts_with("  ✗ 992 of 1,000 keys hold their newest scan\n"), "{text}");
+        assert_eq!(text.lines().count(), 7);
+        assert!(text.ends_with("      and 3 more\n"), "{text}");
+    }
+}
