@@ -3,6 +3,7 @@
 pub mod demo;
 pub mod dynamo;
 pub mod generator;
+pub mod pubsub;
 pub mod scanner;
 pub mod servers;
 pub mod thread;
