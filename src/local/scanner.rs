@@ -2,6 +2,7 @@
 //! it.
 
 pub mod console;
+pub mod topic;
 
 use std::fmt;
 use std::pin::pin;

@@ -5,8 +5,11 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use dynoxide::Database;
+use futures_util::TryFutureExt;
+use tokio::sync::oneshot;
 
 use super::dynamo::{self, OpenError, Storage};
+use super::pubsub::{self, Observer};
 use super::thread::Running;
 
 /// What to run, and where.
@@ -60,15 +63,37 @@ pub enum Error {
 
 /// Runs the servers until `stop`.
 pub async fn run(settings: &Settings, stop: impl Future<Output = ()>, out: &mut impl Write) -> Result<(), Error> {
+    let mut pubsub = match settings.pubsub {
+        Some(port) => Some(start_pubsub(settings.host, port).await?.0),
+        None => None,
+    };
     let mut dynamo = match settings.dynamo {
         Some(port) => Some(start_dynamo(settings.host, port, settings.storage.open()?).await?),
         None => None,
     };
-    write!(out, "{}", Announcement { settings, pubsub: None, dynamo: dynamo.as_ref().map(Running::address) })?;
+    let address = |server: &Option<Running>| server.as_ref().map(Running::address);
+    write!(out, "{}", Announcement { settings, pubsub: address(&pubsub), dynamo: address(&dynamo) })?;
     tokio::select! {
         () = stop => Ok(()),
+        why = failure(&mut pubsub) => Err(Error::Stopped { name: Name::PubSub, why }),
         why = failure(&mut dynamo) => Err(Error::Stopped { name: Name::Dynamo, why }),
     }
+}
+
+/// A Pub/Sub server without topics that answers until it is dropped, and a look into it.
+pub async fn start_pubsub(host: IpAddr, port: Port) -> Result<(Running, Observer), Error> {
+    let address = SocketAddr::new(host, port.number);
+    let (observed, observer) = oneshot::channel();
+    let running = Running::start("pubsub", move || async move {
+        let server = pubsub::Server::bind(address).await?;
+        // Nobody waits for it only if nobody waits for the server.
+        let _ = observed.send(server.observer());
+        Ok((server.address(), server.serve(std::future::pending()).map_err(|error| error.to_string())))
+    });
+    let refused = |source| refused(Name::PubSub, address, port, source);
+    let running = running.await.map_err(refused)?;
+    let observer = observer.await.map_err(|_| refused(io::Error::other("the server's thread ended")))?;
+    Ok((running, observer))
 }
 
 /// Answers from `database` until it is dropped.
