@@ -316,7 +316,7 @@ mod tests {
     fn few_broken_messages_are_large() {
         let shares = Shares { broken: 1.0, ..Shares::default() };
         let large = messages(3, shares, 10, 500).iter().filter(|message| message.payload.len() > 400_000).count();
-        assert_eq!(large, 10);
+        assert_eq!(large, 2);
     }
 
     #[test]

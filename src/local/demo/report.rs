@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 use indicatif::HumanCount;
 use serde_json::Value;
 
+use super::program::Outcomes;
 use super::truth::Check;
 use crate::local::scanner::Counts;
-use crate::scan::Reason;
 
 /// Records that are shown.
 const SAMPLE: usize = 5;
@@ -39,31 +39,27 @@ impl fmt::Display for Published {
     }
 }
 
-/// What the consumer did.
-#[derive(Debug, Default)]
+/// All that the consumer did, and how long it took.
+#[derive(Debug)]
 pub(super) struct Consumed {
-    pub(super) stored: u64,
-    pub(super) stale: u64,
-    /// Dead letters, by reason.
-    pub(super) rejected: Vec<(Reason, u64)>,
-    pub(super) failed: u64,
+    pub(super) outcomes: Outcomes,
     pub(super) took: Duration,
 }
 
 impl fmt::Display for Consumed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rejected = self.rejected.iter().map(|(_, count)| count).sum::<u64>();
-        let total = self.stored + self.stale + rejected + self.failed;
-        let rate = HumanCount((total as f64 / self.took.as_secs_f64().max(0.001)) as u64);
-        writeln!(f, "Consumed {} messages in {}, {rate} a second\n", HumanCount(total), seconds(self.took))?;
-        line(f, "stored", self.stored, "became the record of their key")?;
-        line(f, "stale", self.stale, "the record was already as new")?;
-        line(f, "rejected", rejected, "moved to the dead-letter topic, by reason:")?;
-        for (reason, count) in &self.rejected {
+        let Consumed { outcomes, took } = self;
+        let total = outcomes.total();
+        let rate = HumanCount((total as f64 / took.as_secs_f64().max(0.001)) as u64);
+        writeln!(f, "Consumed {} messages in {}, {rate} a second\n", HumanCount(total), seconds(*took))?;
+        line(f, "stored", outcomes.stored, "became the record of their key")?;
+        line(f, "stale", outcomes.stale, "the record was already as new")?;
+        line(f, "rejected", outcomes.rejected(), "moved to the dead-letter topic, by reason:")?;
+        for (reason, count) in outcomes.rejections.iter().filter(|(_, count)| *count > 0) {
             writeln!(f, "    {:<22}{:>8}", reason.as_str(), HumanCount(*count).to_string())?;
         }
-        if self.failed > 0 {
-            line(f, "failed", self.failed, "given back to the subscription")?;
+        if outcomes.failed > 0 {
+            line(f, "failed", outcomes.failed, "given back to the subscription")?;
         }
         Ok(())
     }
@@ -80,7 +76,7 @@ impl fmt::Display for Sample<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Sample(items) = self;
         let shown = items.iter().step_by(items.len().div_ceil(SAMPLE).max(1));
-        writeln!(f, "{} of {} records\n", HumanCount(shown.len() as u64), HumanCount(items.len() as u64))?;
+        writeln!(f, "{} of the {} records\n", HumanCount(shown.len() as u64), HumanCount(items.len() as u64))?;
         writeln!(f, "  {:<26}{:<22}{:<14}response", "pk", "timestamp", "data_version")?;
         for item in shown {
             let [key, response] = ["pk", "response"].map(|name| item[name]["S"].as_str().unwrap_or_default());
@@ -124,7 +120,10 @@ impl fmt::Display for Verdict<'_> {
 }
 
 fn seconds(took: Duration) -> String {
-    format!("{:.1} s", took.as_secs_f64())
+    match took.as_millis() {
+        millis @ ..1_000 => format!("{millis} ms"),
+        _ => format!("{:.1} s", took.as_secs_f64()),
+    }
 }
 
 #[cfg(test)]
@@ -132,16 +131,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::scan::Reason;
 
     #[test]
     fn counts_stand_in_one_column() {
-        let consumed = Consumed {
-            stored: 7_012,
-            stale: 2_388,
-            rejected: vec![(Reason::MalformedJson, 66), (Reason::ItemTooLarge, 4)],
-            failed: 0,
-            took: Duration::from_millis(2_500),
-        };
+        let rejections = vec![(Reason::MalformedJson, 66), (Reason::ItemTooLarge, 4)];
+        let outcomes = Outcomes { stored: 7_012, stale: 2_388, rejections, failed: 0 };
+        let consumed = Consumed { outcomes, took: Duration::from_millis(2_500) };
         let expected = "\
 Consumed 9,470 messages in 2.5 s, 3,788 a second
 
@@ -166,7 +162,7 @@ Consumed 9,470 messages in 2.5 s, 3,788 a second
         };
         let items = [item("1740298125"), item("999999999999999")];
         let expected = "\
-2 of 2 records
+2 of the 2 records
 
   pk                        timestamp             data_version  response
   1.1.1.1#80#HTTP           2025-02-23T08:08:45Z  2             service response: 7

@@ -1,7 +1,7 @@
 //! What must be in the table and on the dead-letter subscription, computed from the messages as they were made. Must
 //! not know the consumer.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -144,15 +144,23 @@ fn difference(expected: &Value, found: &Value) -> String {
     let (Value::Object(expected), Value::Object(found)) = (expected, found) else {
         return "not an item".to_owned();
     };
-    let mut names: Vec<_> = expected.keys().chain(found.keys()).collect();
-    names.sort();
-    names.dedup();
-    let show = |value: Option<&Value>| value.map_or("nothing".to_owned(), |value| excerpt(&value.to_string()));
+    let names: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
     let different = names.into_iter().filter(|name| expected.get(*name) != found.get(*name));
-    let lines: Vec<_> = different
+    let parts: Vec<_> = different
         .map(|name| format!("{name} is {}, not {}", show(found.get(name)), show(expected.get(name))))
         .collect();
-    lines.join("; ")
+    parts.join("; ")
+}
+
+/// An attribute's value: text in quotation marks, a number without.
+fn show(value: Option<&Value>) -> String {
+    match value {
+        None => "missing".to_owned(),
+        Some(value) => match value["N"].as_str() {
+            Some(number) => number.to_owned(),
+            None => excerpt(&value.get("S").unwrap_or(value).to_string()),
+        },
+    }
 }
 
 fn text(payload: &[u8]) -> String {

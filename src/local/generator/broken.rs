@@ -22,7 +22,7 @@ pub const REASONS: [Reason; 10] = [
 ];
 
 /// One in so many broken messages is too large: each takes 400 KB.
-const TOO_LARGE_EVERY: u64 = 50;
+const TOO_LARGE_EVERY: u64 = 250;
 /// DynamoDB's limit of an item is 409,600 bytes, names and all.
 const TOO_LARGE: usize = 410_000;
 
