@@ -281,7 +281,7 @@ mod tests {
         malformed.push(format!("{scan}{scan}").into());
         malformed.push(format!("\u{feff}{scan}").into());
         malformed.push(scan.replace("}}", "},}").into());
-        malformed.extend((0..scan.len()).map(|end| scan[..end].as_bytes().to_vec()));
+        malformed.extend((0..scan.len()).map(|end| scan.as_bytes()[..end].to_vec()));
         for raw in [
             "\"a\":\"\u{1}\"",
             "\"\n\":1",

@@ -148,6 +148,12 @@ mod tests {
     }
 
     #[test]
+    fn the_outermost_surrogates_pair_and_their_neighbours_stand_alone() {
+        let said = Text::parse(r#""\ud7ff\ue000\ud800\udc00\udbff\udfff""#).unwrap();
+        assert_eq!((said.text.as_ref(), said.is_unicode()), ("\u{d7ff}\u{e000}\u{10000}\u{10ffff}", true));
+    }
+
+    #[test]
     fn a_string_without_escapes_is_borrowed() {
         assert!(matches!(Text::parse("\"h\u{e9}llo\"").unwrap().text, Cow::Borrowed("h\u{e9}llo")));
     }
