@@ -49,22 +49,22 @@ pub(super) fn unescape(escaped: &str) -> Text<'static> {
     let mut rest = escaped;
     while let Some(at) = rest.find('\\') {
         text.push_str(&rest[..at]);
-        let (letter, after) = rest[at + 1..].split_at(1);
-        rest = after;
+        let letter = rest.as_bytes()[at + 1];
+        rest = &rest[at + 2..];
         text.push(match letter {
-            "b" => '\u{8}',
-            "f" => '\u{c}',
-            "n" => '\n',
-            "r" => '\r',
-            "t" => '\t',
-            "u" => {
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => {
                 let unit = hex_unit(&mut rest);
                 utf16_char(unit, &mut rest).unwrap_or_else(|surrogate| {
                     lone_surrogates.push((text.len(), surrogate));
                     char::REPLACEMENT_CHARACTER
                 })
             }
-            itself => itself.chars().next().unwrap_or_default(),
+            itself => char::from(itself),
         });
     }
     text.push_str(rest);
