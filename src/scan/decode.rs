@@ -281,7 +281,7 @@ mod tests {
         malformed.push(format!("{scan}{scan}").into());
         malformed.push(format!("\u{feff}{scan}").into());
         malformed.push(scan.replace("}}", "},}").into());
-        malformed.extend((0..scan.len()).map(|end| scan[..end].as_bytes().to_vec()));
+        malformed.extend((0..scan.len()).map(|end| scan.as_bytes()[..end].to_vec()));
         for raw in [
             "\"a\":\"\u{1}\"",
             "\"\n\":1",
@@ -386,12 +386,15 @@ mod tests {
     }
 
     #[test]
-    fn a_million_repeated_keys_and_digits_are_read_once() {
+    fn a_million_repeated_keys_digits_or_escapes_take_linear_time() {
         const MANY: usize = 1_000_000;
         let repeated = vec![r#""a":{"a":0}"#; MANY].join(",");
         assert!(decoded(and(&repeated)).is_ok());
         let other_version = vec![r#""response_bytes_utf8":0"#; MANY].join(",");
         assert!(decoded(with("data", &format!("{{{other_version},\"response_str\":\"hi\"}}"))).is_ok());
+        let surrogates =
+            decoded(with("data", &format!("{{\"response_str\":\"{}\"}}", r"\ud800".repeat(MANY)))).unwrap();
+        assert_eq!((surrogates.response.len(), surrogates.response_bytes.unwrap().len()), (3 * MANY, 3 * MANY));
         let digits = "9".repeat(MANY);
         assert!(decoded(and(&format!("\"a\":-{digits}.{digits}e{digits}"))).is_ok());
         assert_eq!(reason(with("timestamp", &digits)), Some(Reason::InvalidTimestamp));

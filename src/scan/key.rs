@@ -1,7 +1,7 @@
 //! The composite key `ip#port#service`. Trusts that the service was checked.
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// The partition key of a record: `ip#port#service`, the address in canonical text.
 ///
@@ -19,12 +19,15 @@ impl Key {
         let ip = ip.to_canonical();
         let longest_ip = if ip.is_ipv4() { "255.255.255.255".len() } else { "ffff:".len() * 8 - 1 };
         let mut text = String::with_capacity(longest_ip + "#65535#".len() + service.len());
-        let mut end_after = |part: std::fmt::Arguments<'_>| {
-            text.write_fmt(part).expect("a String takes whatever is written to it");
-            u8::try_from(text.len()).expect("an address and a port have at most 46 bytes with their `#`")
-        };
-        let ip_end = end_after(format_args!("{ip}"));
-        let service_start = end_after(format_args!("#{port}#"));
+        match ip {
+            IpAddr::V4(ip) => push_ipv4(&mut text, ip),
+            IpAddr::V6(ip) => write!(text, "{ip}").expect("a String takes whatever is written to it"),
+        }
+        let ip_end = offset(&text);
+        text.push('#');
+        push_decimal(&mut text, port);
+        text.push('#');
+        let service_start = offset(&text);
         text.push_str(service);
         Key { text, ip_end, service_start }
     }
@@ -44,6 +47,28 @@ impl Key {
     pub fn service(&self) -> &str {
         &self.text[usize::from(self.service_start)..]
     }
+}
+
+fn offset(text: &str) -> u8 {
+    u8::try_from(text.len()).expect("an address and a port have at most 46 bytes with their `#`")
+}
+
+// Digit by digit, because std's formatting would be a fifth of what it costs to decode a scan.
+fn push_ipv4(text: &mut String, ip: Ipv4Addr) {
+    let [first, others @ ..] = ip.octets();
+    push_decimal(text, first.into());
+    for octet in others {
+        text.push('.');
+        push_decimal(text, octet.into());
+    }
+}
+
+fn push_decimal(text: &mut String, number: u16) {
+    if let tens @ 1.. = number / 10 {
+        push_decimal(text, tens);
+    }
+    let digit = char::from_digit(u32::from(number % 10), 10);
+    text.push(digit.expect("a remainder of ten is a digit"));
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ mod tests {
     fn by_the_rules(encoded: &str) -> Option<Vec<u8>> {
         let symbols = encoded.trim_end_matches('=');
         let padding = encoded.len() - symbols.len();
-        if symbols.len() % 4 == 1 || (padding > 0 && (padding > 2 || encoded.len() % 4 != 0)) {
+        if symbols.len() % 4 == 1 || (padding > 0 && (padding > 2 || !encoded.len().is_multiple_of(4))) {
             return None;
         }
         let mut bits = Vec::new();

@@ -49,22 +49,22 @@ pub(super) fn unescape(escaped: &str) -> Text<'static> {
     let mut rest = escaped;
     while let Some(at) = rest.find('\\') {
         text.push_str(&rest[..at]);
-        let (letter, after) = rest[at + 1..].split_at(1);
-        rest = after;
+        let letter = rest.as_bytes()[at + 1];
+        rest = &rest[at + 2..];
         text.push(match letter {
-            "b" => '\u{8}',
-            "f" => '\u{c}',
-            "n" => '\n',
-            "r" => '\r',
-            "t" => '\t',
-            "u" => {
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => {
                 let unit = hex_unit(&mut rest);
                 utf16_char(unit, &mut rest).unwrap_or_else(|surrogate| {
                     lone_surrogates.push((text.len(), surrogate));
                     char::REPLACEMENT_CHARACTER
                 })
             }
-            itself => itself.chars().next().unwrap_or_default(),
+            itself => char::from(itself),
         });
     }
     text.push_str(rest);
@@ -145,6 +145,12 @@ mod tests {
         assert_eq!(said.text, "a\u{fffd}\u{1f980}\u{fffd}\u{fffd}");
         let wtf8 = b"a\xed\xa0\x80\xf0\x9f\xa6\x80\xed\xb0\x80\xed\xa0\x80";
         assert_eq!(said.to_wtf8(), wtf8);
+    }
+
+    #[test]
+    fn the_outermost_surrogates_pair_and_their_neighbours_stand_alone() {
+        let said = Text::parse(r#""\ud7ff\ue000\ud800\udc00\udbff\udfff""#).unwrap();
+        assert_eq!((said.text.as_ref(), said.is_unicode()), ("\u{d7ff}\u{e000}\u{10000}\u{10ffff}", true));
     }
 
     #[test]

@@ -210,7 +210,7 @@ fn written(
     let scan = serde_json::json!({
         "ip": address, "port": port, "service": service, "timestamp": timestamp, "data_version": version, "data": data,
     });
-    serde_json::to_vec(&scan).unwrap()
+    scan.to_string().into_bytes()
 }
 
 proptest! {
