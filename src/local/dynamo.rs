@@ -100,25 +100,51 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_table_in_a_directory_outlives_its_server() {
-        let parent = tempfile::tempdir().unwrap();
-        let storage = Storage::Directory(parent.path().join("not/there/yet"));
+    fn with_table(storage: &Storage) -> Database {
         let table = json!({
             "TableName": "scan-results",
             "AttributeDefinitions": [{ "AttributeName": "pk", "AttributeType": "S" }],
             "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" }],
             "BillingMode": "PAY_PER_REQUEST",
         });
-        let item = json!({ "TableName": "scan-results", "Item": { "pk": { "S": "1.1.1.1#80#HTTP" } } });
         let database = storage.open().unwrap();
         database.create_table(serde_json::from_value(table).unwrap()).unwrap();
-        database.put_item(serde_json::from_value(item).unwrap()).unwrap();
-        drop(database);
+        database
+    }
 
+    fn put(database: &Database, key: &str, expires_at: u64) {
+        let item = json!({ "pk": { "S": key }, "expires_at": { "N": expires_at.to_string() } });
+        let put = json!({ "TableName": "scan-results", "Item": item });
+        database.put_item(serde_json::from_value(put).unwrap()).unwrap();
+    }
+
+    fn count(database: &Database) -> usize {
         let scan = json!({ "TableName": "scan-results" });
-        let found = storage.open().unwrap().scan(serde_json::from_value(scan).unwrap()).unwrap();
-        assert_eq!(found.count, 1);
+        database.scan(serde_json::from_value(scan).unwrap()).unwrap().count
+    }
+
+    #[test]
+    fn a_table_in_a_directory_outlives_its_server() {
+        let parent = tempfile::tempdir().unwrap();
+        let storage = Storage::Directory(parent.path().join("not/there/yet"));
+        let database = with_table(&storage);
+        put(&database, "1.1.1.1#80#HTTP", 1);
+        drop(database);
+        assert_eq!(count(&storage.open().unwrap()), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn expired_items_go() {
+        let database = with_table(&Storage::Memory);
+        let specification = json!({ "Enabled": true, "AttributeName": "expires_at" });
+        let ttl = json!({ "TableName": "scan-results", "TimeToLiveSpecification": specification });
+        database.update_time_to_live(serde_json::from_value(ttl).unwrap()).unwrap();
+        let now = crate::local::scanner::unix_now();
+        put(&database, "1.1.1.1#80#HTTP", now - 60);
+        put(&database, "1.1.1.2#80#HTTP", now + 60);
+        let sweeping = tokio::time::timeout(2 * SWEEP_EVERY, sweep(database.clone()));
+        sweeping.await.expect_err("it goes on for ever");
+        assert_eq!(count(&database), 1);
     }
 
     #[test]

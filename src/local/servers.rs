@@ -166,6 +166,8 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 mod tests {
     use std::time::Duration;
 
+    use google_cloud_auth::credentials::anonymous;
+    use google_cloud_pubsub::client::{Subscriber, SubscriptionAdmin, TopicAdmin};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
@@ -191,6 +193,51 @@ mod tests {
         let stopped = tokio::task::spawn_blocking(move || drop(server));
         tokio::time::timeout(Duration::from_secs(5), stopped).await.expect("it stops").unwrap();
         assert!(matches!(client.read(&mut [0; 1]).await, Ok(0) | Err(_)));
+    }
+
+    #[tokio::test]
+    async fn a_server_stops_at_once_with_streams_open() {
+        let (server, observer) = start_pubsub(LOOPBACK, ANY).await.unwrap();
+        let endpoint = format!("http://{}", server.address());
+        let nobody = || anonymous::Builder::new().build();
+        let topics = TopicAdmin::builder().with_endpoint(&endpoint).with_credentials(nobody()).build().await.unwrap();
+        let subscriptions = SubscriptionAdmin::builder().with_endpoint(&endpoint).with_credentials(nobody());
+        let subscriptions = subscriptions.build().await.unwrap();
+        let subscriber =
+            Subscriber::builder().with_endpoint(&endpoint).with_credentials(nobody()).build().await.unwrap();
+        let (topic, subscription) =
+            ("projects/test-project/topics/a-topic", "projects/test-project/subscriptions/a-sub");
+        topics.create_topic().set_name(topic).send().await.unwrap();
+        subscriptions.create_subscription().set_name(subscription).set_topic(topic).send().await.unwrap();
+        let mut stream = subscriber.subscribe(subscription).build();
+        let open = async {
+            while observer.counts(subscription).is_none_or(|counts| counts.streams == 0) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            _ = stream.next() => panic!("there is no message"),
+            () = open => {}
+        }
+        let stopped = tokio::task::spawn_blocking(move || drop(server));
+        tokio::time::timeout(Duration::from_secs(5), stopped).await.expect("it stops").unwrap();
+    }
+
+    #[tokio::test]
+    async fn both_run_until_the_stop() {
+        let settings = Settings { host: LOOPBACK, pubsub: Some(ANY), dynamo: Some(ANY), storage: Storage::Memory };
+        let mut out = Vec::new();
+        run(&settings, std::future::ready(()), &mut out).await.unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("PUBSUB_EMULATOR_HOST=127.0.0.1:") && text.contains("http://127.0.0.1:"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_ends_by_itself_says_why() {
+        let address = SocketAddr::new(LOOPBACK, 1);
+        let serve = async { Err("the disk is full".to_owned()) };
+        let mut running = Running::start("short", move || async move { Ok((address, serve)) }).await.unwrap();
+        assert_eq!(running.failure().await, "the disk is full");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::types::{
 use google_cloud_auth::credentials::anonymous;
 use google_cloud_pubsub::client::{Publisher, Subscriber, SubscriptionAdmin, TopicAdmin};
 use google_cloud_pubsub::model;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::program::Place;
@@ -179,4 +180,29 @@ async fn a_stop_ends_it_without_a_verdict() {
     let settings = Settings { count: NonZeroU32::MIN, seed: 1, keep: false };
     let result = run(&RIGHT, &settings, std::future::ready(()), &mut Vec::new()).await;
     assert!(matches!(result, Err(Error::Stopped)), "{result:?}");
+}
+
+/// Notices when the servers are said to be up.
+struct Invited(Arc<Notify>);
+
+impl Write for Invited {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        if String::from_utf8_lossy(text).contains("aws dynamodb scan --table-name scan-results --endpoint-url http://")
+        {
+            self.0.notify_one();
+        }
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn kept_servers_stay_until_the_stop() {
+    let settings = Settings { count: NonZeroU32::MIN, seed: 1, keep: true };
+    let invited = Arc::new(Notify::new());
+    let passed = run(&RIGHT, &settings, invited.notified(), &mut Invited(Arc::clone(&invited))).await.unwrap();
+    assert!(passed);
 }
