@@ -85,44 +85,40 @@ pub async fn run(
 }
 
 async fn show(program: &impl Program, stage: &Stage, settings: &Settings, out: &mut impl Write) -> Result<bool, Error> {
-    let place = &stage.place;
-    program.setup(place).await.map_err(Error::Setup)?;
+    program.setup(&stage.place).await.map_err(Error::Setup)?;
     let messages = messages(settings);
-    let truth = Truth::of(&messages);
-    let consumer = program.consume(place).await.map_err(Error::Consumer)?;
+    let consumer = program.consume(&stage.place).await.map_err(Error::Consumer)?;
     let start = Instant::now();
     let publishing = async {
-        let topic = topic::Topic::connect(&place.topic_name(), Some(&place.pubsub_host)).await?;
-        let sending = scanner::publish(
-            messages.iter().cloned(),
-            None,
-            |payload| topic.publish(payload),
-            std::future::pending(),
-            |_| {},
-        );
-        Ok::<_, Error>(Published { counts: sending.await?.confirmed, seed: settings.seed, took: start.elapsed() })
+        let counts = publish(stage, &messages).await?;
+        Ok(Published { counts, seed: settings.seed, took: start.elapsed() })
     };
-    let (published, outcomes) = tokio::join!(publishing, watch(stage, &consumer, settings.count));
-    writeln!(out, "{}", published?)?;
-    writeln!(out, "{}", Consumed { outcomes, took: start.elapsed() })?;
+    let watching = async { Ok::<_, Error>(watch(stage, &consumer, settings.count).await) };
+    let (published, outcomes) = tokio::try_join!(publishing, watching)?;
+    writeln!(out, "{published}")?;
+    writeln!(out, "{}", Consumed { outcomes, unsettled: stage.backlog(), took: start.elapsed() })?;
     consumer.stop().await.map_err(Error::Consumer)?;
+    check(stage, &Truth::of(&messages), out).await
+}
 
+async fn publish(stage: &Stage, messages: &[Message]) -> Result<scanner::Counts, Error> {
+    let topic = topic::Topic::connect(&stage.place.topic_name(), Some(&stage.place.pubsub_host)).await?;
+    let send = |payload| topic.publish(payload);
+    let published = scanner::publish(messages.iter().cloned(), None, send, std::future::pending(), |_| {}).await?;
+    Ok(published.confirmed)
+}
+
+async fn check(stage: &Stage, truth: &Truth, out: &mut impl Write) -> Result<bool, Error> {
     let items = stage.items()?;
     writeln!(out, "{}", Sample(&items))?;
-    let records = truth.check_table(&items);
-    let letters = letters::read(&place.pubsub_host, &place.dead_letter_subscription_name(), stage.letters()).await;
+    let subscription = stage.place.dead_letter_subscription_name();
+    let letters = letters::read(&stage.place.pubsub_host, &subscription, stage.letters()).await;
     let letters = truth.check_letters(&letters.map_err(Error::Letters)?);
+    let records = truth.check_table(&items);
+    let arrived = "are on the dead-letter subscription, byte for byte, with their reason";
     writeln!(out, "Checked against the messages, apart from the consumer\n")?;
     write!(out, "{}", Verdict { check: &records, things: "keys", statement: "hold their newest scan" })?;
-    write!(
-        out,
-        "{}",
-        Verdict {
-            check: &letters,
-            things: "broken messages",
-            statement: "are on the dead-letter subscription, byte for byte, with their reason",
-        }
-    )?;
+    write!(out, "{}", Verdict { check: &letters, things: "broken messages", statement: arrived })?;
     Ok(records.passed() && letters.passed())
 }
 

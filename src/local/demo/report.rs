@@ -43,12 +43,14 @@ impl fmt::Display for Published {
 #[derive(Debug)]
 pub(super) struct Consumed {
     pub(super) outcomes: Outcomes,
+    /// Still on the subscription when nothing moved any more.
+    pub(super) unsettled: usize,
     pub(super) took: Duration,
 }
 
 impl fmt::Display for Consumed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Consumed { outcomes, took } = self;
+        let Consumed { outcomes, unsettled, took } = self;
         let total = outcomes.total();
         let rate = HumanCount((total as f64 / took.as_secs_f64().max(0.001)) as u64);
         writeln!(f, "Consumed {} messages in {}, {rate} a second\n", HumanCount(total), seconds(*took))?;
@@ -60,6 +62,9 @@ impl fmt::Display for Consumed {
         }
         if outcomes.failed > 0 {
             line(f, "failed", outcomes.failed, "given back to the subscription")?;
+        }
+        if *unsettled > 0 {
+            line(f, "unsettled", *unsettled as u64, "still on the subscription when nothing moved any more")?;
         }
         Ok(())
     }
@@ -137,7 +142,7 @@ mod tests {
     fn counts_stand_in_one_column() {
         let rejections = vec![(Reason::MalformedJson, 66), (Reason::ItemTooLarge, 4)];
         let outcomes = Outcomes { stored: 7_012, stale: 2_388, rejections, failed: 0 };
-        let consumed = Consumed { outcomes, took: Duration::from_millis(2_500) };
+        let consumed = Consumed { outcomes, unsettled: 0, took: Duration::from_millis(2_500) };
         let expected = "\
 Consumed 9,470 messages in 2.5 s, 3,788 a second
 
