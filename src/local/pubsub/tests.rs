@@ -316,3 +316,50 @@ async fn deleting_a_subscription_ends_its_waiting_streams() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_largest_message_passes_and_a_larger_one_is_refused() {
+    with_server(|server| async move {
+        server.subscribe(Subscription::new()).await;
+        server.publish(["x".repeat(10_000_000)]).await;
+        let (message, handler) = next(&mut server.stream().await).await;
+        handler.ack();
+        assert_eq!(message.data.len(), 10_000_000);
+
+        let publisher =
+            Publisher::builder(TOPIC).with_endpoint(&server.endpoint).with_credentials(nobody()).build().await.unwrap();
+        let refused = publisher.publish(Message::new().set_data(vec![0; 10_485_760])).await.unwrap_err();
+        assert!(format!("{refused:?}").contains("InvalidArgument"), "{refused:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_stops_though_streams_are_open() {
+    let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let (endpoint, observer) = (format!("http://{}", server.address()), server.observer());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = server.serve(async { _ = stopped.await });
+    let client = async {
+        let topics = TopicAdmin::builder().with_endpoint(&endpoint).with_credentials(nobody()).build().await.unwrap();
+        topics.create_topic().set_name(TOPIC).send().await.unwrap();
+        let admin =
+            SubscriptionAdmin::builder().with_endpoint(&endpoint).with_credentials(nobody()).build().await.unwrap();
+        admin.create_subscription().set_name(SUBSCRIPTION).set_topic(TOPIC).send().await.unwrap();
+        let subscriber =
+            Subscriber::builder().with_endpoint(&endpoint).with_credentials(nobody()).build().await.unwrap();
+        let mut stream = subscriber.subscribe(SUBSCRIPTION).build();
+        let stopping = async {
+            while observer.counts(SUBSCRIPTION).unwrap().streams == 0 {
+                tokio::task::yield_now().await;
+            }
+            _ = stop.send(());
+        };
+        // The client opens the stream again for as long as it is asked to, so it is dropped with this future.
+        tokio::join!(stream.next(), stopping)
+    };
+    tokio::select! {
+        served = timeout(PATIENCE, serving) => served.unwrap().unwrap(),
+        _ = client => panic!("the stream ended before the server"),
+    }
+}
