@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::super::settings::{Backoff, DeadLetter};
 use super::*;
 
@@ -367,4 +369,125 @@ fn reordering_loses_nothing() {
     assert_ne!(received, ["a", "b", "c", "d", "e"]);
     received.sort_unstable();
     assert_eq!(received, ["a", "b", "c", "d", "e"]);
+}
+
+/// One thing that can happen to a queue.
+#[derive(Debug, Clone)]
+enum Event {
+    Publish(usize),
+    Open(i64),
+    Close(usize),
+    Take(usize),
+    Ack(usize),
+    Nack(usize),
+    Extend(usize, u64),
+    Pass(u64),
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        (1..30_usize).prop_map(Event::Publish),
+        (0..20_i64).prop_map(Event::Open),
+        (0..8_usize).prop_map(Event::Close),
+        (0..8_usize).prop_map(Event::Take),
+        (0..8_usize).prop_map(Event::Take),
+        any::<usize>().prop_map(Event::Ack),
+        any::<usize>().prop_map(Event::Nack),
+        (any::<usize>(), 0..30_u64).prop_map(|(lease, seconds)| Event::Extend(lease, seconds)),
+        (0..15_u64).prop_map(Event::Pass),
+    ];
+    prop::collection::vec(event, 1..200)
+}
+
+/// Plays the streams' part: a stream that is woken asks, now or later, and one that is not waits.
+struct Play {
+    bench: Bench,
+    streams: Vec<StreamId>,
+    woken: Vec<StreamId>,
+    leases: Vec<LeaseId>,
+}
+
+impl Play {
+    fn pick<T: Copy>(from: &[T], at: usize) -> Option<T> {
+        (!from.is_empty()).then(|| from[at % from.len()])
+    }
+
+    fn ask(&mut self, stream: StreamId) {
+        self.woken.retain(|woken| *woken != stream);
+        let deliveries = self.bench.take(stream);
+        if !deliveries.is_empty() {
+            // A stream that was served asks again by itself.
+            self.woken.push(stream);
+        }
+        self.leases.extend(deliveries.into_iter().map(|delivery| delivery.lease));
+    }
+
+    fn happen(&mut self, event: &Event) {
+        match *event {
+            Event::Publish(count) => self.bench.publish_many(count),
+            Event::Open(limit) => {
+                let stream = self.bench.open(limit);
+                self.streams.push(stream);
+                self.ask(stream);
+            }
+            Event::Close(at) => {
+                if let Some(stream) = Play::pick(&self.streams, at) {
+                    self.streams.retain(|open| *open != stream);
+                    self.woken.retain(|open| *open != stream);
+                    self.bench.queue.close(stream);
+                }
+            }
+            Event::Take(at) => {
+                if let Some(stream) = Play::pick(&self.streams, at) {
+                    self.ask(stream);
+                }
+            }
+            Event::Ack(at) => Play::pick(&self.leases, at).into_iter().for_each(|lease| self.bench.queue.ack(lease)),
+            Event::Nack(at) => Play::pick(&self.leases, at).into_iter().for_each(|lease| self.bench.nack(lease)),
+            Event::Extend(at, seconds) => {
+                let deadline = self.bench.now + Duration::from_secs(seconds);
+                Play::pick(&self.leases, at).into_iter().for_each(|lease| self.bench.queue.extend(lease, deadline));
+            }
+            Event::Pass(seconds) => self.bench.pass(Duration::from_secs(seconds)),
+        }
+        (0..self.bench.queue.take_dead().len()).for_each(|_| self.bench.queue.buried());
+        self.woken.extend(self.bench.queue.wakes());
+    }
+
+    /// Every stream that is woken asks and acknowledges, and time passes, until nothing happens any more.
+    fn drain(&mut self) {
+        for _ in 0..10_000 {
+            if self.bench.queue.counts().backlog() == 0 {
+                return;
+            }
+            match self.woken.first() {
+                Some(stream) => self.ask(*stream),
+                None => self.bench.now = self.bench.queue.next_event().unwrap_or(self.bench.now),
+            }
+            for lease in std::mem::take(&mut self.leases) {
+                self.bench.queue.ack(lease);
+            }
+            self.happen(&Event::Pass(0));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_lost_and_no_wake_is_forgotten(events in events(), retry in 0..20_u64, dead_letters: bool) {
+        let mut bench = Bench::with_retry(retry, 600);
+        if dead_letters {
+            bench.queue.set(Bench::with_dead_letters(5).queue.settings.clone());
+        }
+        let mut play = Play { bench, streams: Vec::new(), woken: Vec::new(), leases: Vec::new() };
+        for event in &events {
+            play.happen(event);
+            let counts = play.bench.queue.counts();
+            let there = counts.backlog() as u64 + counts.acknowledged + counts.dead_lettered;
+            prop_assert_eq!(there, counts.published, "after {:?}", event);
+        }
+        play.happen(&Event::Open(5));
+        play.drain();
+        prop_assert_eq!(play.bench.queue.counts().backlog(), 0);
+    }
 }
