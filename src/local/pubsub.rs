@@ -1,7 +1,7 @@
 //! The embedded Pub/Sub server: Google's API for a publisher and a consumer, over gRPC and over HTTP with JSON, on one
 //! port. It keeps everything in memory and can be told to misbehave. Knows nothing of scans or of the consumer.
 //!
-//! Tiers: `queue` (with `backlog`, `leases`, `window`, `settings`, `message`, `names`) is pure; `subscription`, `alarm`,
+//! Tiers: `queue` (with `backlog`, `leases`, `streams`, `window`, `settings`, `message`, `names`) is pure; `subscription`, `alarm`,
 //! `broker` and `pull` share it between callers and wake them; `grpc` and `rest` translate.
 
 mod alarm;
@@ -17,6 +17,7 @@ mod queue;
 mod refusal;
 mod rest;
 mod settings;
+mod streams;
 mod subscription;
 mod window;
 mod wire;

@@ -1,7 +1,6 @@
 //! The state of one subscription: what waits, what is leased to whom, and what happens to a message that comes back.
 //! Pure: no clock (the time comes in), no tasks; who is to be woken and what is to be forwarded is handed out.
 
-use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,10 +10,10 @@ use super::backlog::{Backlog, Entry};
 use super::faults::Faults;
 use super::leases::{Lease, LeaseId, Leases, StreamId};
 use super::settings::Settings;
+use super::streams::Streams;
 use super::window::Window;
 
-// Bounds of one response, so that no stream takes a whole backlog at once: enough to carry a stream at full rate.
-const MAX_BATCH_MESSAGES: usize = 1000;
+// Bounds one response beside the number of its messages; one message may overshoot.
 const MAX_BATCH_BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
@@ -22,31 +21,9 @@ pub(super) struct Queue {
     settings: Settings,
     backlog: Backlog,
     leases: Leases,
-    streams: HashMap<StreamId, Stream>,
-    streams_ever: u64,
-    /// Streams that asked in vain and have room, longest waiting first; also some that were served since.
-    idle: VecDeque<StreamId>,
-    /// How many streams were woken and have not asked yet.
-    called: usize,
+    streams: Streams,
     dead: Vec<Dead>,
     counts: Counts,
-}
-
-#[derive(Debug)]
-struct Stream {
-    window: Window,
-    lease: Duration,
-    waits: Waits,
-}
-
-/// What would let a stream that asked in vain have messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Waits {
-    No,
-    ForMessages,
-    ForRoom,
-    /// It was woken, and asks next.
-    Called,
 }
 
 /// One delivery.
@@ -101,10 +78,7 @@ impl Queue {
             settings,
             backlog: Backlog::default(),
             leases: Leases::default(),
-            streams: HashMap::new(),
-            streams_ever: 0,
-            idle: VecDeque::new(),
-            called: 0,
+            streams: Streams::default(),
             dead: Vec::new(),
             counts: Counts::default(),
         }
@@ -123,38 +97,23 @@ impl Queue {
 
     /// A stream, or a single pull; its leases last `lease`, or as long as the subscription says.
     pub(super) fn open(&mut self, window: Window, lease: Option<Duration>) -> StreamId {
-        self.streams_ever += 1;
-        let id = StreamId(self.streams_ever);
-        let lease = lease.unwrap_or(self.settings.ack_deadline);
-        self.streams.insert(id, Stream { window, lease, waits: Waits::No });
-        id
+        self.streams.open(window, lease.unwrap_or(self.settings.ack_deadline))
     }
 
     /// What the stream holds stays leased until it is settled or its deadline has passed.
     pub(super) fn close(&mut self, id: StreamId) {
-        if self.streams.remove(&id).is_some_and(|stream| stream.waits == Waits::Called) {
-            self.called -= 1;
-        }
-        self.idle.retain(|idle| *idle != id);
+        self.streams.close(id);
     }
 
     pub(super) fn set_lease(&mut self, id: StreamId, lease: Duration) {
-        if let Some(stream) = self.streams.get_mut(&id) {
-            stream.lease = lease;
-        }
+        self.streams.set_lease(id, lease);
     }
 
     /// The next messages for a stream: its fair share of what is ready. When there are none the stream is remembered,
     /// and named by [`Queue::wakes`] once it is worth asking again.
     pub(super) fn take(&mut self, id: StreamId, now: Instant, faults: &Faults) -> Vec<Delivery> {
         self.advance(now);
-        let (share, others_first) = (self.share(), self.is_promised_to_others(id));
-        let Some(stream) = self.streams.get_mut(&id) else { return Vec::new() };
-        if stream.waits == Waits::Called {
-            self.called -= 1;
-        }
-        stream.waits = Waits::No;
-        let share = if others_first { 0 } else { share };
+        let Some((share, stream)) = self.streams.ask(id, self.backlog.ready()) else { return Vec::new() };
         let (mut deliveries, mut bytes) = (Vec::with_capacity(share), 0);
         while deliveries.len() < share && bytes < MAX_BATCH_BYTES && stream.window.has_room() {
             let Some(entry) = next_entry(&mut self.backlog, faults) else { break };
@@ -168,49 +127,16 @@ impl Queue {
             deliveries.push(Delivery { lease, message, attempt });
         }
         if deliveries.is_empty() {
-            self.wait(id);
+            self.streams.wait(id);
         }
         deliveries
-    }
-
-    fn wait(&mut self, id: StreamId) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
-        if stream.window.has_room() {
-            stream.waits = Waits::ForMessages;
-            self.queue_up(id);
-        } else {
-            stream.waits = Waits::ForRoom;
-        }
-    }
-
-    /// Whether what is ready is for streams that were woken for it. Without this the first of them, which asks again as
-    /// soon as its messages are on their way, would have everything.
-    fn is_promised_to_others(&self, id: StreamId) -> bool {
-        let called = self.streams.get(&id).is_some_and(|stream| stream.waits == Waits::Called);
-        !called && self.backlog.ready() <= self.promised()
-    }
-
-    fn promised(&self) -> usize {
-        self.called * MAX_BATCH_MESSAGES
-    }
-
-    fn queue_up(&mut self, id: StreamId) {
-        if !self.idle.contains(&id) {
-            self.idle.push_back(id);
-        }
-    }
-
-    /// An even part of what is ready, over the streams that have room.
-    fn share(&self) -> usize {
-        let roomy = self.streams.values().filter(|stream| stream.window.has_room()).count();
-        self.backlog.ready().div_ceil(roomy.max(1)).min(MAX_BATCH_MESSAGES)
     }
 
     /// Settles for good. Doing so twice, or after the lease has ended, is no error and does nothing.
     pub(super) fn ack(&mut self, id: LeaseId) {
         if let Some(lease) = self.leases.end(id) {
             self.counts.acknowledged += 1;
-            self.release(&lease);
+            self.streams.release(lease.stream, lease.entry.message.len());
         }
     }
 
@@ -242,7 +168,7 @@ impl Queue {
     }
 
     fn come_back(&mut self, lease: Lease, now: Instant) {
-        self.release(&lease);
+        self.streams.release(lease.stream, lease.entry.message.len());
         let entry = lease.entry;
         match &self.settings.dead_letter {
             Some(policy) if entry.attempts >= policy.max_attempts => {
@@ -260,33 +186,9 @@ impl Queue {
         }
     }
 
-    fn release(&mut self, lease: &Lease) {
-        let Some(stream) = self.streams.get_mut(&lease.stream) else { return };
-        stream.window.release(lease.entry.message.len());
-        if stream.waits == Waits::ForRoom && stream.window.has_room() {
-            stream.waits = Waits::ForMessages;
-            self.queue_up(lease.stream);
-        }
-    }
-
-    /// The streams that should ask again, each named once: no more than there are messages, and in rounds, so that those
-    /// that were woken have asked before more are.
+    /// The streams that should ask again.
     pub(super) fn wakes(&mut self) -> Vec<StreamId> {
-        let mut woken = Vec::new();
-        if self.backlog.ready() <= self.promised() {
-            return woken;
-        }
-        while self.called < self.backlog.ready()
-            && let Some(id) = self.idle.pop_front()
-        {
-            // A stream that asked again by itself meanwhile, and was served, waits no longer.
-            if let Some(stream) = self.streams.get_mut(&id).filter(|stream| stream.waits == Waits::ForMessages) {
-                stream.waits = Waits::Called;
-                self.called += 1;
-                woken.push(id);
-            }
-        }
-        woken
+        self.streams.wakes(self.backlog.ready())
     }
 
     /// The messages to forward to a dead-letter topic. They are in nobody's hands until [`Queue::buried`] or
@@ -309,7 +211,7 @@ impl Queue {
             ready: self.backlog.ready(),
             delayed: self.backlog.delayed(),
             outstanding: self.leases.count(),
-            streams: self.streams.len(),
+            streams: self.streams.count(),
             ..self.counts
         }
     }

@@ -47,6 +47,21 @@ struct Responder {
     owes_answer: bool,
 }
 
+/// The end of a stream: for nothing, or with what was wrong with a request.
+struct End(Option<Refusal>);
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> End {
+        End(Some(refusal))
+    }
+}
+
+impl End {
+    fn response(self) -> Option<Result<StreamingPullResponse, Status>> {
+        self.0.map(|refusal| Err(refusal.into()))
+    }
+}
+
 impl Responder {
     fn open(
         broker: Arc<Broker>,
@@ -67,10 +82,8 @@ impl Responder {
         loop {
             // Requests go first: acks on the stream make room on it, and a full backlog must not keep them waiting.
             while let Some(request) = self.requests.message().now_or_never() {
-                match self.hear(request) {
-                    Ok(true) => {}
-                    Ok(false) => return None,
-                    Err(refusal) => return Some(Err(refusal.into())),
+                if let Err(end) = self.hear(request) {
+                    return end.response();
                 }
             }
             match self.puller.take() {
@@ -82,25 +95,24 @@ impl Responder {
                 Err(refusal) => return Some(Err(refusal.into())),
             }
             tokio::select! {
-                request = self.requests.message() => match self.hear(request) {
-                    Ok(true) => {}
-                    Ok(false) => return None,
-                    Err(refusal) => return Some(Err(refusal.into())),
+                request = self.requests.message() => if let Err(end) = self.hear(request) {
+                    return end.response();
                 },
                 () = self.puller.wake() => {}
             }
         }
     }
 
-    /// Whether the stream goes on: a client that closes its half, or is gone, ends it.
-    fn hear(&mut self, request: Result<Option<StreamingPullRequest>, Status>) -> Result<bool, Refusal> {
-        let Ok(Some(request)) = request else { return Ok(false) };
+    /// A client that closes its half, or is gone, ends the stream.
+    fn hear(&mut self, request: Result<Option<StreamingPullRequest>, Status>) -> Result<(), End> {
+        let Ok(Some(request)) = request else { return Err(End(None)) };
         if !request.subscription.is_empty()
             || request.max_outstanding_messages != 0
             || request.max_outstanding_bytes != 0
             || request.protocol_version != 0
         {
-            return Err(Refusal::invalid("Only the first request on a stream names a subscription and its limits"));
+            let refusal = Refusal::invalid("Only the first request on a stream names a subscription and its limits");
+            return Err(refusal.into());
         }
         if request.stream_ack_deadline_seconds != 0 {
             self.puller.set_lease(lease(request.stream_ack_deadline_seconds)?);
@@ -108,7 +120,7 @@ impl Responder {
         self.settle(&request)?;
         let empty = request.ack_ids.is_empty() && request.modify_deadline_ack_ids.is_empty();
         self.owes_answer |= empty && self.answers_keep_alive;
-        Ok(true)
+        Ok(())
     }
 
     fn settle(&self, request: &StreamingPullRequest) -> Result<(), Refusal> {

@@ -12,7 +12,8 @@ use super::super::broker::{Broker, Page};
 use super::super::pull;
 use super::super::refusal::Refusal;
 use super::super::wire;
-use super::json::{AckIds, Deadline, PullOptions, Pulled, ReceivedMessage, Subscription, SubscriptionChanges};
+use super::json::messages::{AckIds, Deadline, PullOptions, Pulled, ReceivedMessage};
+use super::json::resources::{Subscription, SubscriptionChanges};
 use super::{Answer, Shared, empty, no_such_path, page, parse, split_verb};
 
 type Names = Path<(String, String)>;

@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use super::super::broker::{Broker, Page};
 use super::super::wire;
-use super::json::{Published, ToPublish, Topic, TopicChanges};
+use super::json::messages::{Published, ToPublish};
+use super::json::resources::{Topic, TopicChanges};
 use super::{Answer, Shared, empty, no_such_path, page, parse, split_verb};
 
 type Names = Path<(String, String)>;
