@@ -1,0 +1,193 @@
+//! Which topics and subscriptions exist, and how they hang together.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use prost_types::FieldMask;
+
+use super::super::names::{self, Kind};
+use super::super::refusal::Refusal;
+use super::super::settings;
+use super::super::subscription::Subscription;
+use super::super::wire::{Subscription as Resource, Topic};
+use super::Broker;
+
+/// The topic of a subscription whose topic was deleted, as the service names it.
+const DELETED_TOPIC: &str = "_deleted-topic_";
+const DEFAULT_PAGE: usize = 1000;
+
+#[derive(Default)]
+pub(super) struct Registry {
+    topics: BTreeMap<String, TopicState>,
+    subscriptions: BTreeMap<String, Arc<Subscription>>,
+    subscriptions_ever: u64,
+}
+
+struct TopicState {
+    resource: Topic,
+    subscriptions: Vec<Arc<Subscription>>,
+}
+
+/// Which part of a list is asked for.
+pub(in super::super) struct Page {
+    pub(in super::super) size: i32,
+    pub(in super::super) token: String,
+}
+
+impl Registry {
+    pub(super) fn all_subscriptions(&self) -> Vec<Arc<Subscription>> {
+        self.subscriptions.values().cloned().collect()
+    }
+
+    pub(super) fn subscriptions_of(&self, topic: &str) -> Result<Vec<Arc<Subscription>>, Refusal> {
+        self.topic(topic).map(|topic| topic.subscriptions.clone())
+    }
+
+    fn topic(&self, name: &str) -> Result<&TopicState, Refusal> {
+        self.topics.get(name).ok_or_else(|| missing(Kind::Topic, name))
+    }
+
+    fn subscription(&self, name: &str) -> Result<&Arc<Subscription>, Refusal> {
+        self.subscriptions.get(name).ok_or_else(|| missing(Kind::Subscription, name))
+    }
+
+    fn require_dead_letter_topic(&self, resource: &Resource) -> Result<(), Refusal> {
+        match &resource.dead_letter_policy {
+            Some(policy) => self.topic(&policy.dead_letter_topic).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A name that cannot exist is refused as such, one that could is not found.
+fn missing(kind: Kind, name: &str) -> Refusal {
+    names::check(kind, name).err().unwrap_or_else(|| Refusal::not_found(name))
+}
+
+impl Broker {
+    pub(in super::super) fn create_topic(&self, resource: Topic) -> Result<Topic, Refusal> {
+        let resource = settings::complete_topic(resource)?;
+        let mut registry = self.registry();
+        if registry.topics.contains_key(&resource.name) {
+            return Err(Refusal::already_exists(&resource.name));
+        }
+        let topic = TopicState { resource: resource.clone(), subscriptions: Vec::new() };
+        registry.topics.insert(resource.name.clone(), topic);
+        Ok(resource)
+    }
+
+    pub(in super::super) fn topic(&self, name: &str) -> Result<Topic, Refusal> {
+        self.registry().topic(name).map(|topic| topic.resource.clone())
+    }
+
+    pub(in super::super) fn update_topic(&self, changes: Topic, mask: Option<&FieldMask>) -> Result<Topic, Refusal> {
+        let mut registry = self.registry();
+        let updated = settings::update_topic(&registry.topic(&changes.name)?.resource, changes, mask)?;
+        if let Some(topic) = registry.topics.get_mut(&updated.name) {
+            topic.resource = updated.clone();
+        }
+        Ok(updated)
+    }
+
+    /// Its subscriptions stay, with what they hold.
+    pub(in super::super) fn delete_topic(&self, name: &str) -> Result<(), Refusal> {
+        let removed = self.registry().topics.remove(name).ok_or_else(|| missing(Kind::Topic, name))?;
+        removed.subscriptions.iter().for_each(|subscription| subscription.set_topic(DELETED_TOPIC));
+        Ok(())
+    }
+
+    pub(in super::super) fn topics(&self, project: &str, page: &Page) -> Result<(Vec<Topic>, String), Refusal> {
+        names::check_project(project)?;
+        let registry = self.registry();
+        Ok(part(&registry.topics, page, |name, topic| in_project(name, project).then(|| topic.resource.clone())))
+    }
+
+    /// The names of a topic's subscriptions.
+    pub(in super::super) fn topic_subscriptions(
+        &self,
+        topic: &str,
+        page: &Page,
+    ) -> Result<(Vec<String>, String), Refusal> {
+        let registry = self.registry();
+        registry.topic(topic)?;
+        Ok(part(&registry.subscriptions, page, |name, subscription| {
+            (subscription.topic() == topic).then(|| name.to_owned())
+        }))
+    }
+
+    pub(in super::super) fn create_subscription(&self, resource: Resource) -> Result<Resource, Refusal> {
+        let resource = settings::complete(resource)?;
+        names::check(Kind::Topic, &resource.topic)?;
+        let mut registry = self.registry();
+        if registry.subscriptions.contains_key(&resource.name) {
+            return Err(Refusal::already_exists(&resource.name));
+        }
+        registry.require_dead_letter_topic(&resource)?;
+        registry.topic(&resource.topic)?;
+        registry.subscriptions_ever += 1;
+        let subscription = Arc::new(Subscription::new(resource.clone(), registry.subscriptions_ever));
+        if let Some(topic) = registry.topics.get_mut(&resource.topic) {
+            topic.subscriptions.push(Arc::clone(&subscription));
+        }
+        registry.subscriptions.insert(resource.name.clone(), subscription);
+        Ok(resource)
+    }
+
+    pub(in super::super) fn subscription(&self, name: &str) -> Result<Arc<Subscription>, Refusal> {
+        self.registry().subscription(name).cloned()
+    }
+
+    pub(in super::super) fn update_subscription(
+        &self,
+        changes: Resource,
+        mask: Option<&FieldMask>,
+    ) -> Result<Resource, Refusal> {
+        let registry = self.registry();
+        let subscription = registry.subscription(&changes.name)?;
+        let updated = settings::update(&subscription.resource(), changes, mask)?;
+        registry.require_dead_letter_topic(&updated)?;
+        subscription.set_resource(updated.clone());
+        Ok(updated)
+    }
+
+    pub(in super::super) fn delete_subscription(&self, name: &str) -> Result<(), Refusal> {
+        let mut registry = self.registry();
+        let removed = registry.subscriptions.remove(name).ok_or_else(|| missing(Kind::Subscription, name))?;
+        if let Some(topic) = registry.topics.get_mut(&removed.topic()) {
+            topic.subscriptions.retain(|subscription| !Arc::ptr_eq(subscription, &removed));
+        }
+        removed.delete();
+        Ok(())
+    }
+
+    pub(in super::super) fn subscriptions(
+        &self,
+        project: &str,
+        page: &Page,
+    ) -> Result<(Vec<Resource>, String), Refusal> {
+        names::check_project(project)?;
+        let registry = self.registry();
+        Ok(part(&registry.subscriptions, page, |name, subscription| {
+            in_project(name, project).then(|| subscription.resource())
+        }))
+    }
+}
+
+fn in_project(name: &str, project: &str) -> bool {
+    name.strip_prefix(project).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// One page of a list, and the token of the next: the last name of this one.
+fn part<V, T>(entries: &BTreeMap<String, V>, page: &Page, pick: impl Fn(&str, &V) -> Option<T>) -> (Vec<T>, String) {
+    let size = usize::try_from(page.size).ok().filter(|size| *size > 0).unwrap_or(DEFAULT_PAGE).min(DEFAULT_PAGE);
+    let after = (Bound::Excluded(page.token.as_str()), Bound::Unbounded);
+    let mut picked = entries.range::<str, _>(after).filter_map(|(name, value)| Some((name, pick(name, value)?)));
+    let (mut items, mut last) = (Vec::new(), "");
+    for (name, item) in picked.by_ref().take(size) {
+        items.push(item);
+        last = name;
+    }
+    let token = if picked.next().is_some() { last.to_owned() } else { String::new() };
+    (items, token)
+}

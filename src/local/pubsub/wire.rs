@@ -1,0 +1,56 @@
+//! The messages and server traits of `google.pubsub.v1`. Knows nothing of the state.
+//!
+//! The messages come from a crate, the traits from build.rs. What is sent in bulk is declared here a second time with
+//! the message as bytes: on the wire an embedded message and a bytes field are the same, so a message is encoded once,
+//! when it is published, and every delivery of it to every subscription sends those bytes.
+
+use bytes::Bytes;
+
+pub(super) use googleapis_tonic_google_pubsub_v1::google::pubsub::v1::{
+    AcknowledgeRequest, DeadLetterPolicy, DeleteSubscriptionRequest, DeleteTopicRequest, ExpirationPolicy,
+    GetSubscriptionRequest, GetTopicRequest, ListSubscriptionsRequest, ListSubscriptionsResponse,
+    ListTopicSubscriptionsRequest, ListTopicSubscriptionsResponse, ListTopicsRequest, ListTopicsResponse,
+    ModifyAckDeadlineRequest, PublishRequest, PublishResponse, PubsubMessage, PullRequest, PushConfig, RetryPolicy,
+    StreamingPullRequest, Subscription, Topic, UpdateSubscriptionRequest, UpdateTopicRequest,
+    streaming_pull_response::SubscriptionProperties, subscription, topic,
+};
+
+/// The empty reply of a call that only succeeds.
+pub(super) type Empty = ();
+
+/// `google.pubsub.v1.ReceivedMessage`, its message encoded.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ReceivedMessage {
+    #[prost(string, tag = "1")]
+    pub(super) ack_id: String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) message: Bytes,
+    #[prost(int32, tag = "3")]
+    pub(super) delivery_attempt: i32,
+}
+
+/// `google.pubsub.v1.PullResponse`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct PullResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) received_messages: Vec<ReceivedMessage>,
+}
+
+/// `google.pubsub.v1.StreamingPullResponse`, without the confirmations that no client needs.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct StreamingPullResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) received_messages: Vec<ReceivedMessage>,
+    #[prost(message, optional, tag = "4")]
+    pub(super) subscription_properties: Option<SubscriptionProperties>,
+}
+
+mod services {
+    #![allow(unreachable_pub, reason = "the generator writes pub")]
+    use super::*;
+    include!(concat!(env!("OUT_DIR"), "/google.pubsub.v1.Publisher.rs"));
+    include!(concat!(env!("OUT_DIR"), "/google.pubsub.v1.Subscriber.rs"));
+}
+
+pub(super) use services::publisher_server::{Publisher, PublisherServer};
+pub(super) use services::subscriber_server::{Subscriber, SubscriberServer};
