@@ -5,7 +5,6 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-
 /// A message as Pub/Sub delivered it.
 #[derive(Debug, Clone)]
 pub struct Envelope {

@@ -74,7 +74,11 @@ pub(crate) struct Embedded {
 impl Embedded {
     /// An empty Pub/Sub server on a free port.
     pub(crate) fn pubsub() -> Embedded {
-        panic!("not merged yet")
+        Embedded::start("pubsub", async || {
+            let loopback = "127.0.0.1:0".parse().expect("a literal address");
+            let server = mini_scan::local::pubsub::Server::bind(loopback).await.expect("a free port");
+            (server.address(), async move { server.serve(std::future::pending()).await.expect("the server runs") })
+        })
     }
 
     /// An empty DynamoDB on a free port.

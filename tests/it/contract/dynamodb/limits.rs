@@ -45,9 +45,8 @@ async fn text_counts_by_its_bytes_and_not_by_its_characters() {
 async fn binary_counts_by_its_bytes_and_not_by_its_base64() {
     let dynamo = Dynamo::connect();
     let table = dynamo.table().await;
-    let bytes = |count: usize| {
-        item([("pk", text("k")), ("response_bytes", AttributeValue::B(Blob::new(vec![0xff; count])))])
-    };
+    let bytes =
+        |count: usize| item([("pk", text("k")), ("response_bytes", AttributeValue::B(Blob::new(vec![0xff; count])))]);
     let fitting = ITEM_BYTES - "pk".len() - "k".len() - "response_bytes".len();
 
     dynamo.put(&table, bytes(fitting)).await;

@@ -109,12 +109,15 @@ async fn every_subscription_of_a_topic_gets_every_message() {
 async fn two_streams_share_a_subscription_and_no_message_comes_twice() {
     let pubsub = Pubsub::connect().await;
     let (topic, subscription) = pubsub.pair().await;
-    let published: HashSet<String> = pubsub.publish(&topic, (0..300).map(|n| n.to_string())).await.into_iter().collect();
+    let published: HashSet<String> =
+        pubsub.publish(&topic, (0..300).map(|n| n.to_string())).await.into_iter().collect();
     let (mut one, mut two) = (pubsub.open(&subscription), pubsub.open(&subscription));
 
     let mut seen = Vec::new();
     while seen.len() < published.len() {
-        let either = async { tokio::select! { delivery = one.next() => delivery, delivery = two.next() => delivery } };
+        let either = async {
+            tokio::select! { delivery = one.next() => delivery, delivery = two.next() => delivery }
+        };
         let (message, handler) = within_patience("all messages", either).await;
         handler.ack();
         seen.push(message.message_id);

@@ -72,30 +72,29 @@ async fn a_message_at_every_limit_of_its_attributes_is_accepted_and_delivered() 
 async fn a_message_beyond_a_limit_of_its_attributes_is_refused() {
     let pubsub = Pubsub::connect().await;
     let beyond = [
-        ("101 attributes", with_attributes(ATTRIBUTES + 1, 8, 8)),
-        ("a key of 257 bytes", with_attributes(1, ATTRIBUTE_KEY_BYTES + 1, 8)),
-        ("a value of 1,025 bytes", with_attributes(1, 8, ATTRIBUTE_VALUE_BYTES + 1)),
+        ("101 attributes are refused", with_attributes(ATTRIBUTES + 1, 8, 8)),
+        ("a key of 257 bytes is refused", with_attributes(1, ATTRIBUTE_KEY_BYTES + 1, 8)),
+        ("a value of 1,025 bytes is refused", with_attributes(1, 8, ATTRIBUTE_VALUE_BYTES + 1)),
     ];
 
     for (what, message) in beyond {
-        let excused = pubsub.excuses(PubsubServer::GoogleEmulator, &format!("{what} are refused"));
+        let excused = pubsub.excuses(PubsubServer::GoogleEmulator, what);
         if !excused {
             assert_refused(&publish(&pubsub, message).await, what);
         }
     }
 }
 
+/// Google's other clients write the trace context of a message into attributes of this prefix.
 #[tokio::test]
-async fn an_attribute_without_a_name_is_refused_and_one_without_a_value_is_not() {
+async fn an_attribute_may_be_empty_or_hold_the_trace_of_another_client() {
     let pubsub = Pubsub::connect().await;
+    let attributes =
+        [("empty", ""), ("googclient_traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")];
 
-    let nameless = publish(&pubsub, Message::new().set_data("payload").set_attributes([("", "value")])).await;
-    let valueless = publish(&pubsub, Message::new().set_data("payload").set_attributes([("name", "")])).await;
+    let answer = publish(&pubsub, Message::new().set_data("payload").set_attributes(attributes)).await;
 
-    assert!(valueless.is_ok(), "{valueless:?}");
-    if !pubsub.excuses(PubsubServer::GoogleEmulator, "an attribute without a name is refused") {
-        assert_refused(&nameless, "an attribute without a name");
-    }
+    assert!(answer.is_ok(), "{answer:?}");
 }
 
 #[tokio::test]
@@ -114,6 +113,9 @@ async fn a_message_of_nearly_ten_megabytes_is_accepted_and_delivered_whole() {
 #[tokio::test]
 async fn a_message_beyond_ten_megabytes_is_refused() {
     let pubsub = Pubsub::connect().await;
+    if pubsub.excuses(PubsubServer::GoogleEmulator, "11 MB are refused (it breaks the connection, or never answers)") {
+        return;
+    }
     let payload = vec![b'x'; MESSAGE_BYTES + MESSAGE_BYTES / 10];
 
     let answer = publish(&pubsub, Message::new().set_data(payload)).await;
@@ -136,7 +138,8 @@ async fn a_message_without_payload_needs_an_attribute() {
 async fn a_batch_with_one_bad_message_is_refused_as_a_whole() {
     let pubsub = Pubsub::connect().await;
     let (topic, subscription) = pubsub.pair().await;
-    let publisher = pubsub.publisher(&topic).set_message_count_threshold(2).set_delay_threshold(Duration::from_secs(60));
+    let publisher =
+        pubsub.publisher(&topic).set_message_count_threshold(2).set_delay_threshold(Duration::from_secs(60));
     let publisher = publisher.build().await.expect("a publisher");
 
     let good = publisher.publish(Message::new().set_data("good"));
