@@ -1,4 +1,5 @@
 //! The one integration binary: the program as it is used.
 
+mod consumer;
 mod contract;
 mod support;

@@ -2,6 +2,8 @@
 
 pub(crate) mod dynamo;
 pub(crate) mod inbox;
+pub(crate) mod pipeline;
+pub(crate) mod program;
 pub(crate) mod pubsub;
 pub(crate) mod servers;
 
@@ -13,6 +15,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Long enough for what would go wrong at once to go wrong; spent in full by every test that says "nothing more comes".
 pub(crate) const QUIET: Duration = Duration::from_millis(700);
+
+/// How often a test looks at what cannot wake it.
+pub(crate) const LOOKING: Duration = Duration::from_millis(20);
 
 /// Awaits what must happen, and says what it was when it does not.
 pub(crate) async fn within_patience<T>(what: &str, future: impl Future<Output = T>) -> T {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::operation::create_table::builders::CreateTableFluentBuilder;
 use aws_sdk_dynamodb::types::{
@@ -12,13 +13,15 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::servers::DynamoServer;
-use super::{test_name, unique, within_patience};
+use super::{PATIENCE, test_name, unique, within_patience};
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// The chosen server and a client of it that retries nothing.
 pub(crate) struct Dynamo {
     pub(crate) server: DynamoServer,
+    /// As `AWS_ENDPOINT_URL_DYNAMODB` has it.
+    pub(crate) endpoint: String,
     pub(crate) client: Client,
 }
 
@@ -28,11 +31,12 @@ impl Dynamo {
         println!("{}: against {}", test_name(), server.name());
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
-            .endpoint_url(endpoint)
+            .endpoint_url(&endpoint)
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
-            .retry_config(RetryConfig::disabled());
-        Dynamo { server, client: Client::from_conf(config.build()) }
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::builder().operation_timeout(PATIENCE).build());
+        Dynamo { server, endpoint, client: Client::from_conf(config.build()) }
     }
 
     /// Whether `assertion` is left out, aloud, because `server` is known to differ from AWS's documentation in it.

@@ -8,10 +8,11 @@ use google_cloud_pubsub::builder::subscriber::Subscribe;
 use google_cloud_pubsub::client::{Publisher, Subscriber, SubscriptionAdmin, TopicAdmin};
 use google_cloud_pubsub::error::PublishError;
 use google_cloud_pubsub::model::{Message, Subscription};
+use mini_scan::local::pubsub::{Faults, Observer};
 
 use super::inbox::Inbox;
-use super::servers::PubsubServer;
-use super::{test_name, unique, within_patience};
+use super::servers::{Embedded, PubsubServer};
+use super::{LOOKING, QUIET, test_name, unique, within_patience};
 
 /// The chosen server and clients of it.
 pub(crate) struct Pubsub {
@@ -22,12 +23,26 @@ pub(crate) struct Pubsub {
     pub(crate) topics: TopicAdmin,
     pub(crate) subscriptions: SubscriptionAdmin,
     subscriber: Subscriber,
+    observer: Option<Observer>,
+    _own: Option<Embedded>,
 }
 
 impl Pubsub {
+    /// The server that the environment chooses, which the tests share.
     pub(crate) async fn connect() -> Pubsub {
-        let (server, address) = PubsubServer::choose();
+        let (server, address, observer) = PubsubServer::choose();
         println!("{}: against {}", test_name(), server.name());
+        Pubsub::at(server, address, observer, None).await
+    }
+
+    /// An embedded server of this test's own, and the knobs that make it misbehave.
+    pub(crate) async fn own() -> (Pubsub, Faults) {
+        let (own, faults, observer) = Embedded::pubsub();
+        let address = own.address.to_string();
+        (Pubsub::at(PubsubServer::Embedded, address, Some(observer), Some(own)).await, faults)
+    }
+
+    async fn at(server: PubsubServer, address: String, observer: Option<Observer>, own: Option<Embedded>) -> Pubsub {
         let endpoint = format!("http://{address}");
         let topics = TopicAdmin::builder().with_endpoint(&endpoint).with_credentials(nobody());
         let subscriptions = SubscriptionAdmin::builder().with_endpoint(&endpoint).with_credentials(nobody());
@@ -39,6 +54,8 @@ impl Pubsub {
             topics: topics.build().await.expect("a topic client"),
             subscriptions: subscriptions.build().await.expect("a subscription client"),
             subscriber: subscriber.build().await.expect("a subscriber"),
+            observer,
+            _own: own,
         }
     }
 
@@ -133,6 +150,27 @@ impl Pubsub {
 
     pub(crate) fn open(&self, subscription: &str) -> Inbox {
         Inbox::open(self.subscribe(subscription))
+    }
+
+    /// Waits until every message of `subscription` is settled for good.
+    ///
+    /// Google's emulator does not tell; there, what is neither settled nor leased to a client must be nothing.
+    pub(crate) async fn drained(&self, subscription: &str) {
+        let Some(observer) = &self.observer else {
+            let mut inbox = self.open(subscription);
+            assert!(inbox.next_within(QUIET).await.is_none(), "a message is left on {subscription}");
+            return inbox.close().await;
+        };
+        let empty = async {
+            loop {
+                let counts = observer.counts(subscription).expect("the subscription is there");
+                if counts.ready + counts.delayed + counts.outstanding == 0 {
+                    return;
+                }
+                tokio::time::sleep(LOOKING).await;
+            }
+        };
+        within_patience("an empty subscription", empty).await;
     }
 
     /// One call of the REST interface: `POST /v1/{resource}:{verb}`; the status and the JSON answer.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{OnceLock, mpsc};
 use std::thread::JoinHandle;
 
+use mini_scan::local::pubsub::{Faults, Observer, Server};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -16,12 +17,16 @@ pub(crate) enum PubsubServer {
 }
 
 impl PubsubServer {
-    /// The server that `MINI_SCAN_CONTRACT_PUBSUB=host:port` names, or the embedded one, and its address.
-    pub(crate) fn choose() -> (PubsubServer, String) {
-        static EMBEDDED: OnceLock<Embedded> = OnceLock::new();
+    /// The server that `MINI_SCAN_CONTRACT_PUBSUB=host:port` names, or else the embedded one that the tests share; its
+    /// address, and the view into it where there is one.
+    pub(crate) fn choose() -> (PubsubServer, String, Option<Observer>) {
+        static EMBEDDED: OnceLock<(Embedded, Faults, Observer)> = OnceLock::new();
         match setting("MINI_SCAN_CONTRACT_PUBSUB") {
-            Some(address) => (PubsubServer::GoogleEmulator, address),
-            None => (PubsubServer::Embedded, EMBEDDED.get_or_init(Embedded::pubsub).address.to_string()),
+            Some(address) => (PubsubServer::GoogleEmulator, address, None),
+            None => {
+                let (server, _, observer) = EMBEDDED.get_or_init(Embedded::pubsub);
+                (PubsubServer::Embedded, server.address.to_string(), Some(observer.clone()))
+            }
         }
     }
 
@@ -72,43 +77,48 @@ pub(crate) struct Embedded {
 }
 
 impl Embedded {
-    /// An empty Pub/Sub server on a free port.
-    pub(crate) fn pubsub() -> Embedded {
-        Embedded::start("pubsub", async || {
+    /// An empty Pub/Sub server on a free port, with the knobs that make it misbehave and a view into it.
+    pub(crate) fn pubsub() -> (Embedded, Faults, Observer) {
+        let (embedded, (faults, observer)) = Embedded::start("pubsub", async || {
             let loopback = "127.0.0.1:0".parse().expect("a literal address");
-            let server = mini_scan::local::pubsub::Server::bind(loopback).await.expect("a free port");
-            (server.address(), async move { server.serve(std::future::pending()).await.expect("the server runs") })
-        })
+            let server = Server::bind(loopback).await.expect("a free port");
+            let (address, inside) = (server.address(), (server.faults(), server.observer()));
+            (address, inside, async { server.serve(std::future::pending()).await.expect("the server runs") })
+        });
+        (embedded, faults, observer)
     }
 
     /// An empty DynamoDB on a free port.
     pub(crate) fn dynamo() -> Embedded {
-        Embedded::start("dynamo", async || {
+        let (embedded, ()) = Embedded::start("dynamo", async || {
             let database = dynoxide::Database::memory().expect("a database in memory");
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-            (listener.local_addr().expect("a bound listener"), dynoxide::server::serve_on(listener, database))
-        })
+            let address = listener.local_addr().expect("a bound listener");
+            (address, (), dynoxide::server::serve_on(listener, database))
+        });
+        embedded
     }
 
-    fn start<S: Future<Output = ()>>(
+    /// Serves what `bind` gives with its address, until the server is dropped.
+    fn start<T: Send + 'static, S: Future<Output = ()>>(
         name: &str,
-        bind: impl AsyncFnOnce() -> (SocketAddr, S) + Send + 'static,
-    ) -> Embedded {
-        let (bound, address) = mpsc::channel();
+        bind: impl AsyncFnOnce() -> (SocketAddr, T, S) + Send + 'static,
+    ) -> (Embedded, T) {
+        let (bound, binding) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
-                let (address, serve) = bind().await;
-                bound.send(address).expect("the starter waits for the address");
+                let (address, inside, serve) = bind().await;
+                bound.send((address, inside)).expect("the starter waits for the address");
                 tokio::select! {
                     () = serve => {}
                     _ = stopped => {}
                 }
             });
         });
-        let address = address.recv().expect("the server binds");
-        Embedded { address, stop: Some(stop), thread: Some(thread.expect("a thread")) }
+        let (address, inside) = binding.recv().expect("the server binds");
+        (Embedded { address, stop: Some(stop), thread: Some(thread.expect("a thread")) }, inside)
     }
 }
 
