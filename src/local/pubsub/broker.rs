@@ -90,7 +90,9 @@ impl Broker {
     pub(super) fn acknowledge(&self, subscription: &Subscription, ack_ids: &[String]) -> Result<(), Refusal> {
         let leases = leases(subscription, ack_ids)?;
         self.on(subscription, |queue| {
-            leases.into_iter().filter(|_| !self.faults.loses_ack()).for_each(|lease| queue.ack(lease));
+            for lease in leases {
+                if self.faults.loses_ack() { queue.lose_ack() } else { queue.ack(lease) }
+            }
         });
         Ok(())
     }

@@ -48,3 +48,6 @@ impl From<Refusal> for Status {
 fn reply<T>(result: Result<T, Refusal>) -> Result<Response<T>, Status> {
     result.map(Response::new).map_err(Status::from)
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,8 @@ pub(super) struct Queue {
     streams_ever: u64,
     /// Streams that asked in vain and have room, longest waiting first; also some that were served since.
     idle: VecDeque<StreamId>,
+    /// How many streams were woken and have not asked yet.
+    called: usize,
     dead: Vec<Dead>,
     counts: Counts,
 }
@@ -43,6 +45,8 @@ enum Waits {
     No,
     ForMessages,
     ForRoom,
+    /// It was woken, and asks next.
+    Called,
 }
 
 /// One delivery.
@@ -78,6 +82,8 @@ pub struct Counts {
     pub nacked: u64,
     pub expired: u64,
     pub dead_lettered: u64,
+    /// Acknowledgements that a fault made the server forget.
+    pub lost_acks: u64,
     /// The highest delivery attempt of any message.
     pub highest_attempt: u32,
 }
@@ -98,6 +104,7 @@ impl Queue {
             streams: HashMap::new(),
             streams_ever: 0,
             idle: VecDeque::new(),
+            called: 0,
             dead: Vec::new(),
             counts: Counts::default(),
         }
@@ -125,7 +132,9 @@ impl Queue {
 
     /// What the stream holds stays leased until it is settled or its deadline has passed.
     pub(super) fn close(&mut self, id: StreamId) {
-        self.streams.remove(&id);
+        if self.streams.remove(&id).is_some_and(|stream| stream.waits == Waits::Called) {
+            self.called -= 1;
+        }
         self.idle.retain(|idle| *idle != id);
     }
 
@@ -139,18 +148,16 @@ impl Queue {
     /// and named by [`Queue::wakes`] once it is worth asking again.
     pub(super) fn take(&mut self, id: StreamId, now: Instant, faults: &Faults) -> Vec<Delivery> {
         self.advance(now);
-        let share = self.share();
+        let (share, others_first) = (self.share(), self.is_promised_to_others(id));
         let Some(stream) = self.streams.get_mut(&id) else { return Vec::new() };
+        if stream.waits == Waits::Called {
+            self.called -= 1;
+        }
+        stream.waits = Waits::No;
+        let share = if others_first { 0 } else { share };
         let (mut deliveries, mut bytes) = (Vec::with_capacity(share), 0);
         while deliveries.len() < share && bytes < MAX_BATCH_BYTES && stream.window.has_room() {
-            if let Some(position) = faults.out_of_turn(self.backlog.ready()) {
-                self.backlog.bring_forward(position);
-            }
-            let Some(mut entry) = self.backlog.pop() else { break };
-            if !entry.twin && faults.twice() {
-                self.backlog.push(Entry { twin: true, ..entry.clone() });
-            }
-            entry.attempts = entry.attempts.saturating_add(1);
+            let Some(entry) = next_entry(&mut self.backlog, faults) else { break };
             stream.window.hold(entry.message.len());
             bytes += entry.message.len();
             let (message, attempts) = (entry.message.clone(), entry.attempts);
@@ -160,15 +167,31 @@ impl Queue {
             let lease = self.leases.grant(entry, id, now + stream.lease);
             deliveries.push(Delivery { lease, message, attempt });
         }
-        stream.waits = match () {
-            () if !deliveries.is_empty() => Waits::No,
-            () if stream.window.has_room() => Waits::ForMessages,
-            () => Waits::ForRoom,
-        };
-        if stream.waits == Waits::ForMessages {
-            self.queue_up(id);
+        if deliveries.is_empty() {
+            self.wait(id);
         }
         deliveries
+    }
+
+    fn wait(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.window.has_room() {
+            stream.waits = Waits::ForMessages;
+            self.queue_up(id);
+        } else {
+            stream.waits = Waits::ForRoom;
+        }
+    }
+
+    /// Whether what is ready is for streams that were woken for it. Without this the first of them, which asks again as
+    /// soon as its messages are on their way, would have everything.
+    fn is_promised_to_others(&self, id: StreamId) -> bool {
+        let called = self.streams.get(&id).is_some_and(|stream| stream.waits == Waits::Called);
+        !called && self.backlog.ready() <= self.promised()
+    }
+
+    fn promised(&self) -> usize {
+        self.called * MAX_BATCH_MESSAGES
     }
 
     fn queue_up(&mut self, id: StreamId) {
@@ -189,6 +212,11 @@ impl Queue {
             self.counts.acknowledged += 1;
             self.release(&lease);
         }
+    }
+
+    /// The fault that forgets an acknowledgement: the lease goes on.
+    pub(super) fn lose_ack(&mut self) {
+        self.counts.lost_acks += 1;
     }
 
     /// Gives the message back, to be delivered again as the retry policy says.
@@ -241,15 +269,20 @@ impl Queue {
         }
     }
 
-    /// The streams that should ask again, each named once: no more than there are messages.
+    /// The streams that should ask again, each named once: no more than there are messages, and in rounds, so that those
+    /// that were woken have asked before more are.
     pub(super) fn wakes(&mut self) -> Vec<StreamId> {
         let mut woken = Vec::new();
-        while woken.len() < self.backlog.ready()
+        if self.backlog.ready() <= self.promised() {
+            return woken;
+        }
+        while self.called < self.backlog.ready()
             && let Some(id) = self.idle.pop_front()
         {
             // A stream that asked again by itself meanwhile, and was served, waits no longer.
             if let Some(stream) = self.streams.get_mut(&id).filter(|stream| stream.waits == Waits::ForMessages) {
-                stream.waits = Waits::No;
+                stream.waits = Waits::Called;
+                self.called += 1;
                 woken.push(id);
             }
         }
@@ -282,6 +315,18 @@ impl Queue {
     }
 }
 
+/// The first of the backlog, as this delivery counts it; faults may put another first, or leave a twin behind.
+fn next_entry(backlog: &mut Backlog, faults: &Faults) -> Option<Entry> {
+    if let Some(position) = faults.out_of_turn(backlog.ready()) {
+        backlog.bring_forward(position);
+    }
+    let mut entry = backlog.pop()?;
+    if !entry.twin && faults.twice() {
+        backlog.push(Entry { twin: true, ..entry.clone() });
+    }
+    entry.attempts = entry.attempts.saturating_add(1);
+    Some(entry)
+}
+
 #[cfg(test)]
-#[path = "queue_tests.rs"]
 mod tests;

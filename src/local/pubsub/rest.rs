@@ -7,8 +7,9 @@ mod topics;
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
@@ -44,9 +45,13 @@ struct Paging {
     page_token: String,
 }
 
-impl From<Query<Paging>> for Page {
-    fn from(Query(paging): Query<Paging>) -> Page {
-        Page { size: paging.page_size, token: paging.page_token }
+impl<S: Send + Sync> FromRequestParts<S> for Page {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Page, Refusal> {
+        let paging = Query::<Paging>::from_request_parts(parts, state).await;
+        let Query(paging) = paging.map_err(|rejection| Refusal::invalid(rejection.body_text()))?;
+        Ok(Page { size: paging.page_size, token: paging.page_token })
     }
 }
 

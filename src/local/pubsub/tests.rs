@@ -4,9 +4,12 @@ use std::future::Future;
 use std::time::Duration;
 
 use google_cloud_auth::credentials::{Credentials, anonymous};
+use google_cloud_gax::error::rpc::Code;
 use google_cloud_pubsub::client::{Publisher, Subscriber, SubscriptionAdmin, TopicAdmin};
-use google_cloud_pubsub::model::{Message, Subscription};
-use tokio::sync::oneshot;
+use google_cloud_pubsub::model::{DeadLetterPolicy, Message, RetryPolicy, Subscription};
+use google_cloud_pubsub::subscriber::MessageStream;
+use google_cloud_pubsub::subscriber::handler::Handler;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use super::{Counts, Faults, Observer, Server};
@@ -71,6 +74,10 @@ impl Harness {
         self.observer.counts(SUBSCRIPTION).unwrap()
     }
 
+    async fn stream(&self) -> MessageStream {
+        self.subscriber().await.subscribe(SUBSCRIPTION).build()
+    }
+
     /// Acks travel on their own: waits until the server has them.
     async fn until(&self, condition: impl Fn(Counts) -> bool) {
         let waiting = async {
@@ -82,15 +89,19 @@ impl Harness {
     }
 }
 
+async fn next(stream: &mut MessageStream) -> (Message, Handler) {
+    timeout(PATIENCE, stream.next()).await.expect("no message came").unwrap().unwrap()
+}
+
 #[tokio::test]
 async fn what_is_published_is_delivered_and_acknowledged() {
     with_server(|server| async move {
         server.subscribe(Subscription::new()).await;
         server.publish((0..1000).map(|n| n.to_string())).await;
-        let mut stream = server.subscriber().await.subscribe(SUBSCRIPTION).build();
+        let mut stream = server.stream().await;
         let mut received = Vec::new();
         for _ in 0..1000 {
-            let (message, handler) = stream.next().await.unwrap().unwrap();
+            let (message, handler) = next(&mut stream).await;
             assert!(message.publish_time.is_some());
             received.push(String::from_utf8(message.data.to_vec()).unwrap().parse::<usize>().unwrap());
             handler.ack();
@@ -108,10 +119,10 @@ async fn the_faults_show_in_what_a_client_receives() {
         server.subscribe(Subscription::new()).await;
         server.faults.deliver_twice(1.0);
         server.publish(["scan".to_owned()]).await;
-        let mut stream = server.subscriber().await.subscribe(SUBSCRIPTION).build();
-        let (first, handler) = stream.next().await.unwrap().unwrap();
+        let mut stream = server.stream().await;
+        let (first, handler) = next(&mut stream).await;
         handler.ack();
-        let (second, handler) = stream.next().await.unwrap().unwrap();
+        let (second, handler) = next(&mut stream).await;
         handler.ack();
         assert_eq!(first, second);
         server.until(|counts| counts.acknowledged == 2 && counts.backlog() == 0).await;
@@ -121,7 +132,6 @@ async fn the_faults_show_in_what_a_client_receives() {
 
 #[tokio::test]
 async fn creating_twice_and_getting_what_is_missing_have_their_codes() {
-    use google_cloud_gax::error::rpc::Code;
     with_server(|server| async move {
         let code = |error: google_cloud_pubsub::Error| error.status().map(|status| status.code);
         let again = server.topics.create_topic().set_name(TOPIC).send().await.unwrap_err();
@@ -136,4 +146,220 @@ async fn creating_twice_and_getting_what_is_missing_have_their_codes() {
         assert_eq!(code(stream.next().await.unwrap().unwrap_err()), Some(Code::NotFound));
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_nacked_message_comes_back_at_once_without_a_retry_policy() {
+    with_server(|server| async move {
+        server.subscribe(Subscription::new()).await;
+        server.publish(["scan".to_owned()]).await;
+        let mut stream = server.stream().await;
+        let (first, handler) = next(&mut stream).await;
+        assert_eq!(handler.delivery_attempt(), None);
+        handler.nack();
+        let (second, handler) = next(&mut stream).await;
+        handler.ack();
+        assert_eq!(first.message_id, second.message_id);
+        server.until(|counts| (counts.nacked, counts.acknowledged, counts.backlog()) == (1, 1, 0)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_nacked_message_waits_for_the_backoff_of_the_retry_policy() {
+    with_server(|server| async move {
+        let backoff = google_cloud_wkt::Duration::clamp(0, 300_000_000);
+        server.subscribe(Subscription::new().set_retry_policy(RetryPolicy::new().set_minimum_backoff(backoff))).await;
+        server.publish(["scan".to_owned()]).await;
+        let mut stream = server.stream().await;
+        next(&mut stream).await.1.nack();
+        server.until(|counts| counts.delayed == 1).await;
+        next(&mut stream).await.1.ack();
+        server.until(|counts| counts.backlog() == 0).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_always_nacked_reaches_the_dead_letter_topic() {
+    const DEAD: &str = "projects/p/topics/scan-dead-letter";
+    const DEAD_SUBSCRIPTION: &str = "projects/p/subscriptions/scan-dead-letter-sub";
+    with_server(|server| async move {
+        server.topics.create_topic().set_name(DEAD).send().await.unwrap();
+        let dead = Subscription::new().set_name(DEAD_SUBSCRIPTION).set_topic(DEAD);
+        server.subscriptions.create_subscription().with_request(dead).send().await.unwrap();
+        let policy = DeadLetterPolicy::new().set_dead_letter_topic(DEAD).set_max_delivery_attempts(5);
+        server.subscribe(Subscription::new().set_dead_letter_policy(policy)).await;
+        server.publish(["poison".to_owned()]).await;
+        let mut stream = server.stream().await;
+        for attempt in 1..=5 {
+            let (_, handler) = next(&mut stream).await;
+            assert_eq!(handler.delivery_attempt(), Some(attempt));
+            handler.nack();
+        }
+        let mut letters = server.subscriber().await.subscribe(DEAD_SUBSCRIPTION).build();
+        let (letter, handler) = next(&mut letters).await;
+        handler.ack();
+        assert_eq!(letter.data, "poison");
+        assert_eq!(letter.attributes["CloudPubSubDeadLetterSourceDeliveryCount"], "5");
+        assert_eq!(letter.attributes["CloudPubSubDeadLetterSourceSubscription"], "scan-sub");
+        server.until(|counts| (counts.dead_lettered, counts.backlog()) == (1, 0)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lost_ack_leaves_the_message_leased() {
+    with_server(|server| async move {
+        server.subscribe(Subscription::new()).await;
+        server.faults.lose_acks(1.0);
+        server.publish(["scan".to_owned()]).await;
+        let mut stream = server.stream().await;
+        next(&mut stream).await.1.ack();
+        // The client has let go of it, so only the end of the lease brings it back; the stream's lease is 60 s.
+        server.until(|counts| counts.lost_acks == 1).await;
+        assert_eq!((server.counts().acknowledged, server.counts().outstanding), (0, 1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn several_streams_share_a_backlog() {
+    with_server(|server| async move {
+        server.subscribe(Subscription::new()).await;
+        let mut streams = Vec::new();
+        for _ in 0..4 {
+            streams.push(server.stream().await);
+        }
+        let all_are_in = watch::Sender::new(0);
+        let taking = streams.iter_mut().map(|stream| async {
+            let (mut taken, mut total) = (0, all_are_in.subscribe());
+            loop {
+                tokio::select! {
+                    biased;
+                    _ = total.wait_for(|total| *total == 2000) => return taken,
+                    (_, handler) = next(stream) => handler.ack(),
+                }
+                taken += 1;
+                all_are_in.send_modify(|total| *total += 1);
+            }
+        });
+        let (taken, ()) = tokio::join!(futures_util::future::join_all(taking), async {
+            server.until(|counts| counts.streams == 4).await;
+            server.publish((0..2000).map(|n| n.to_string())).await;
+        });
+        assert_eq!(taken.iter().sum::<usize>(), 2000);
+        assert!(taken.iter().all(|taken| *taken >= 100), "{taken:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_is_held_to_its_limit_until_something_is_settled() {
+    with_server(|server| async move {
+        server.subscribe(Subscription::new()).await;
+        server.publish((0..20).map(|n| n.to_string())).await;
+        let mut stream = server.subscriber().await.subscribe(SUBSCRIPTION).set_max_outstanding_messages(5).build();
+        let mut held = Vec::new();
+        for _ in 0..5 {
+            held.push(next(&mut stream).await.1);
+        }
+        assert_eq!((server.counts().outstanding, server.counts().ready), (5, 15));
+        held.into_iter().for_each(Handler::ack);
+        for _ in 0..15 {
+            next(&mut stream).await.1.ack();
+        }
+        server.until(|counts| counts.backlog() == 0).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_admin_clients_get_list_change_and_delete() {
+    with_server(|server| async move {
+        server.subscribe(Subscription::new().set_ack_deadline_seconds(60)).await;
+        let got = server.subscriptions.get_subscription().set_subscription(SUBSCRIPTION).send().await.unwrap();
+        assert_eq!((got.topic.as_str(), got.ack_deadline_seconds), (TOPIC, 60));
+        let topics = server.topics.list_topics().set_project("projects/p").send().await.unwrap();
+        assert_eq!(topics.topics.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>(), [TOPIC]);
+        let listed = server.subscriptions.list_subscriptions().set_project("projects/p").send().await.unwrap();
+        assert_eq!(listed.subscriptions.first(), Some(&got));
+        let of_topic = server.topics.list_topic_subscriptions().set_topic(TOPIC).send().await.unwrap();
+        assert_eq!(of_topic.subscriptions, [SUBSCRIPTION]);
+
+        let mask = google_cloud_wkt::FieldMask::default().set_paths(["ack_deadline_seconds"]);
+        let changes = got.set_ack_deadline_seconds(30);
+        let update = server.subscriptions.update_subscription().set_subscription(changes).set_update_mask(mask);
+        assert_eq!(update.send().await.unwrap().ack_deadline_seconds, 30);
+
+        server.topics.delete_topic().set_topic(TOPIC).send().await.unwrap();
+        let got = server.subscriptions.get_subscription().set_subscription(SUBSCRIPTION).send().await.unwrap();
+        assert_eq!(got.topic, "_deleted-topic_");
+        server.subscriptions.delete_subscription().set_subscription(SUBSCRIPTION).send().await.unwrap();
+        assert_eq!(server.observer.counts(SUBSCRIPTION), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn deleting_a_subscription_ends_its_waiting_streams() {
+    with_server(|server| async move {
+        server.subscribe(Subscription::new()).await;
+        let mut stream = server.stream().await;
+        let deleting = async {
+            server.until(|counts| counts.streams == 1).await;
+            server.subscriptions.delete_subscription().set_subscription(SUBSCRIPTION).send().await.unwrap();
+        };
+        let (ended, ()) = tokio::join!(timeout(PATIENCE, stream.next()), deleting);
+        let error = ended.unwrap().unwrap().unwrap_err();
+        assert_eq!(error.status().map(|status| status.code), Some(Code::NotFound));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_largest_message_passes_and_a_larger_one_is_refused() {
+    with_server(|server| async move {
+        server.subscribe(Subscription::new()).await;
+        server.publish(["x".repeat(10_000_000)]).await;
+        let (message, handler) = next(&mut server.stream().await).await;
+        handler.ack();
+        assert_eq!(message.data.len(), 10_000_000);
+
+        let publisher =
+            Publisher::builder(TOPIC).with_endpoint(&server.endpoint).with_credentials(nobody()).build().await.unwrap();
+        let refused = publisher.publish(Message::new().set_data(vec![0; 10_485_760])).await.unwrap_err();
+        assert!(format!("{refused:?}").contains("InvalidArgument"), "{refused:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_stops_though_streams_are_open() {
+    let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let (endpoint, observer) = (format!("http://{}", server.address()), server.observer());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = server.serve(async { _ = stopped.await });
+    let client = async {
+        let topics = TopicAdmin::builder().with_endpoint(&endpoint).with_credentials(nobody()).build().await.unwrap();
+        topics.create_topic().set_name(TOPIC).send().await.unwrap();
+        let admin =
+            SubscriptionAdmin::builder().with_endpoint(&endpoint).with_credentials(nobody()).build().await.unwrap();
+        admin.create_subscription().set_name(SUBSCRIPTION).set_topic(TOPIC).send().await.unwrap();
+        let subscriber =
+            Subscriber::builder().with_endpoint(&endpoint).with_credentials(nobody()).build().await.unwrap();
+        let mut stream = subscriber.subscribe(SUBSCRIPTION).build();
+        let stopping = async {
+            while observer.counts(SUBSCRIPTION).unwrap().streams == 0 {
+                tokio::task::yield_now().await;
+            }
+            _ = stop.send(());
+        };
+        // The client opens the stream again for as long as it is asked to, so it is dropped with this future.
+        tokio::join!(stream.next(), stopping)
+    };
+    tokio::select! {
+        served = timeout(PATIENCE, serving) => served.unwrap().unwrap(),
+        _ = client => panic!("the stream ended before the server"),
+    }
 }

@@ -191,3 +191,71 @@ fn part<V, T>(entries: &BTreeMap<String, V>, page: &Page, pick: impl Fn(&str, &V
     let token = if picked.next().is_some() { last.to_owned() } else { String::new() };
     (items, token)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::refusal::Code;
+    use super::super::super::wire::{DeadLetterPolicy, PubsubMessage};
+    use super::*;
+
+    fn broker(topics: &[&str]) -> Broker {
+        let broker = Broker::new();
+        for id in topics {
+            let name = format!("projects/p/topics/{id}");
+            broker.create_topic(Topic { name, ..Topic::default() }).unwrap();
+        }
+        broker
+    }
+
+    fn page(size: i32, token: &str) -> Page {
+        Page { size, token: token.to_owned() }
+    }
+
+    #[test]
+    fn a_list_comes_in_pages() {
+        let broker = broker(&["aaa", "bbb", "ccc"]);
+        let (first, token) = broker.topics("projects/p", &page(2, "")).unwrap();
+        assert_eq!((first.len(), token.as_str()), (2, "projects/p/topics/bbb"));
+        let (second, end) = broker.topics("projects/p", &page(2, &token)).unwrap();
+        assert_eq!((second[0].name.as_str(), second.len(), end.as_str()), ("projects/p/topics/ccc", 1, ""));
+        assert_eq!(broker.topics("projects/p", &page(0, "")).unwrap().0.len(), 3);
+        assert_eq!(broker.topics("projects/other", &page(0, "")).unwrap().0.len(), 0);
+    }
+
+    #[test]
+    fn a_subscription_needs_its_topics() {
+        let broker = broker(&["aaa"]);
+        let resource = |topic: &str, dead: Option<&str>| Resource {
+            name: "projects/p/subscriptions/sub".into(),
+            topic: format!("projects/p/topics/{topic}"),
+            dead_letter_policy: dead.map(|dead| DeadLetterPolicy {
+                dead_letter_topic: format!("projects/p/topics/{dead}"),
+                max_delivery_attempts: 5,
+            }),
+            ..Resource::default()
+        };
+        let code = |resource| broker.create_subscription(resource).map(|_| ()).map_err(|refusal| refusal.code);
+        assert_eq!(code(resource("zzz", None)), Err(Code::NotFound));
+        assert_eq!(code(resource("aaa", Some("zzz"))), Err(Code::NotFound));
+        assert_eq!(code(resource("aaa", Some("aaa"))), Ok(()));
+        assert_eq!(code(resource("aaa", None)), Err(Code::AlreadyExists));
+    }
+
+    #[test]
+    fn a_deleted_subscription_receives_nothing_and_one_of_its_name_starts_empty() {
+        let broker = broker(&["aaa"]);
+        let resource = Resource {
+            name: "projects/p/subscriptions/sub".into(),
+            topic: "projects/p/topics/aaa".into(),
+            ..Resource::default()
+        };
+        broker.create_subscription(resource.clone()).unwrap();
+        let old = broker.subscription(&resource.name).unwrap();
+        broker.delete_subscription(&resource.name).unwrap();
+        broker.create_subscription(resource.clone()).unwrap();
+        let message = PubsubMessage { data: "scan".into(), ..PubsubMessage::default() };
+        broker.publish(&resource.topic, vec![message]).unwrap();
+        assert_eq!(old.counts().published, 0);
+        assert_eq!(broker.subscription(&resource.name).unwrap().counts().published, 1);
+    }
+}

@@ -43,13 +43,8 @@ struct Responder {
     puller: Puller,
     requests: Streaming<StreamingPullRequest>,
     answers_keep_alive: bool,
-}
-
-/// What a request asks of the response stream.
-enum Heard {
-    Nothing,
-    KeepAlive,
-    End,
+    /// A keep-alive came that nothing has answered yet.
+    owes_answer: bool,
 }
 
 impl Responder {
@@ -62,7 +57,8 @@ impl Responder {
         let lease = lease(first.stream_ack_deadline_seconds)?;
         let window = Window::new(first.max_outstanding_messages, first.max_outstanding_bytes);
         let puller = Puller::open(Arc::clone(&broker), subscription, window, Some(lease));
-        let responder = Responder { broker, puller, requests, answers_keep_alive: first.protocol_version >= 1 };
+        let answers_keep_alive = first.protocol_version >= 1;
+        let responder = Responder { broker, puller, requests, answers_keep_alive, owes_answer: false };
         responder.settle(first)?;
         Ok(responder)
     }
@@ -72,22 +68,23 @@ impl Responder {
             // Requests go first: acks on the stream make room on it, and a full backlog must not keep them waiting.
             while let Some(request) = self.requests.message().now_or_never() {
                 match self.hear(request) {
-                    Ok(Heard::Nothing) => {}
-                    Ok(Heard::KeepAlive) => return Some(Ok(self.response(Vec::new()))),
-                    Ok(Heard::End) => return None,
+                    Ok(true) => {}
+                    Ok(false) => return None,
                     Err(refusal) => return Some(Err(refusal.into())),
                 }
             }
             match self.puller.take() {
-                Ok(messages) if messages.is_empty() => {}
-                Ok(messages) => return Some(Ok(self.response(messages))),
+                Ok(messages) if messages.is_empty() && !std::mem::take(&mut self.owes_answer) => {}
+                Ok(messages) => {
+                    self.owes_answer = false;
+                    return Some(Ok(self.response(messages)));
+                }
                 Err(refusal) => return Some(Err(refusal.into())),
             }
             tokio::select! {
                 request = self.requests.message() => match self.hear(request) {
-                    Ok(Heard::Nothing) => {}
-                    Ok(Heard::KeepAlive) => return Some(Ok(self.response(Vec::new()))),
-                    Ok(Heard::End) => return None,
+                    Ok(true) => {}
+                    Ok(false) => return None,
                     Err(refusal) => return Some(Err(refusal.into())),
                 },
                 () = self.puller.wake() => {}
@@ -95,9 +92,9 @@ impl Responder {
         }
     }
 
-    /// A client that closes its half, or is gone, ends the stream.
-    fn hear(&self, request: Result<Option<StreamingPullRequest>, Status>) -> Result<Heard, Refusal> {
-        let Ok(Some(request)) = request else { return Ok(Heard::End) };
+    /// Whether the stream goes on: a client that closes its half, or is gone, ends it.
+    fn hear(&mut self, request: Result<Option<StreamingPullRequest>, Status>) -> Result<bool, Refusal> {
+        let Ok(Some(request)) = request else { return Ok(false) };
         if !request.subscription.is_empty()
             || request.max_outstanding_messages != 0
             || request.max_outstanding_bytes != 0
@@ -110,7 +107,8 @@ impl Responder {
         }
         self.settle(&request)?;
         let empty = request.ack_ids.is_empty() && request.modify_deadline_ack_ids.is_empty();
-        Ok(if empty && self.answers_keep_alive { Heard::KeepAlive } else { Heard::Nothing })
+        self.owes_answer |= empty && self.answers_keep_alive;
+        Ok(true)
     }
 
     fn settle(&self, request: &StreamingPullRequest) -> Result<(), Refusal> {

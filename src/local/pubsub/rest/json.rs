@@ -7,7 +7,8 @@ use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::STANDARD};
 use prost::Message as _;
 use prost_types::{Duration, FieldMask};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::de::{Error as _, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::message::rfc3339;
 use super::super::wire;
@@ -24,8 +25,7 @@ pub(super) struct Topic {
     message_retention_duration: Option<Duration>,
     #[serde(skip_serializing_if = "is_default")]
     kms_key_name: String,
-    #[serde(skip_deserializing)]
-    state: &'static str,
+    state: OutputOnly,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -57,8 +57,7 @@ pub(super) struct Subscription {
     detached: bool,
     #[serde(skip_serializing_if = "is_default")]
     enable_exactly_once_delivery: bool,
-    #[serde(skip_deserializing)]
-    state: &'static str,
+    state: OutputOnly,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -204,7 +203,7 @@ impl From<Topic> for wire::Topic {
 impl From<wire::Topic> for Topic {
     fn from(topic: wire::Topic) -> Topic {
         Topic {
-            state: topic.state().as_str_name(),
+            state: OutputOnly(topic.state().as_str_name()),
             name: topic.name,
             labels: topic.labels,
             message_retention_duration: topic.message_retention_duration,
@@ -248,7 +247,7 @@ impl From<Subscription> for wire::Subscription {
 impl From<wire::Subscription> for Subscription {
     fn from(it: wire::Subscription) -> Subscription {
         Subscription {
-            state: it.state().as_str_name(),
+            state: OutputOnly(it.state().as_str_name()),
             name: it.name,
             topic: it.topic,
             push_config: it
@@ -300,6 +299,16 @@ impl TryFrom<wire::ReceivedMessage> for ReceivedMessage {
             ordering_key: message.ordering_key,
         };
         Ok(ReceivedMessage { ack_id: received.ack_id, message, delivery_attempt: received.delivery_attempt })
+    }
+}
+
+/// The name of a value that only the server sets: a client that sends back what it got may send anything there.
+#[derive(Default, Serialize)]
+struct OutputOnly(&'static str);
+
+impl<'de> Deserialize<'de> for OutputOnly {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<OutputOnly, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| OutputOnly::default())
     }
 }
 
@@ -383,6 +392,13 @@ mod tests {
         let mut back = serde_json::to_value(Subscription::from(wire)).unwrap();
         assert_eq!(back.as_object_mut().unwrap().remove("state").unwrap(), "STATE_UNSPECIFIED");
         assert_eq!(back, given);
+    }
+
+    #[test]
+    fn what_the_server_sent_may_be_sent_back() {
+        for state in [json!("ACTIVE"), json!(1)] {
+            assert!(serde_json::from_value::<Topic>(json!({ "name": "", "state": state })).is_ok());
+        }
     }
 
     #[test]

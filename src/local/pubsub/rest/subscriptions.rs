@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::routing::get;
 use axum::{Json, Router};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::super::broker::Broker;
+use super::super::broker::{Broker, Page};
 use super::super::pull;
 use super::super::refusal::Refusal;
 use super::super::wire;
 use super::json::{AckIds, Deadline, PullOptions, Pulled, ReceivedMessage, Subscription, SubscriptionChanges};
-use super::{Answer, Paging, Shared, empty, no_such_path, page, parse, split_verb};
+use super::{Answer, Shared, empty, no_such_path, page, parse, split_verb};
 
 type Names = Path<(String, String)>;
 
@@ -44,8 +44,8 @@ async fn delete(State(broker): Shared, names: Names) -> Answer<Value> {
     empty(broker.delete_subscription(&full_name(&names)))
 }
 
-async fn list(State(broker): Shared, Path(project): Path<String>, paging: Query<Paging>) -> Answer<Value> {
-    let listed = broker.subscriptions(&format!("projects/{project}"), &paging.into())?;
+async fn list(State(broker): Shared, Path(project): Path<String>, part: Page) -> Answer<Value> {
+    let listed = broker.subscriptions(&format!("projects/{project}"), &part)?;
     Ok(page::<_, Subscription>("subscriptions", listed))
 }
 

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::routing::get;
 use axum::{Json, Router};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::super::broker::Broker;
+use super::super::broker::{Broker, Page};
 use super::super::wire;
 use super::json::{Published, ToPublish, Topic, TopicChanges};
-use super::{Answer, Paging, Shared, empty, no_such_path, page, parse, split_verb};
+use super::{Answer, Shared, empty, no_such_path, page, parse, split_verb};
 
 type Names = Path<(String, String)>;
 
@@ -53,13 +53,13 @@ async fn publish(State(broker): Shared, Path((project, segment)): Names, body: B
     Ok(Json(Published { message_ids }))
 }
 
-async fn list(State(broker): Shared, Path(project): Path<String>, paging: Query<Paging>) -> Answer<Value> {
-    let listed = broker.topics(&format!("projects/{project}"), &paging.into())?;
+async fn list(State(broker): Shared, Path(project): Path<String>, part: Page) -> Answer<Value> {
+    let listed = broker.topics(&format!("projects/{project}"), &part)?;
     Ok(page::<_, Topic>("topics", listed))
 }
 
-async fn list_subscriptions(State(broker): Shared, names: Names, paging: Query<Paging>) -> Answer<Value> {
-    let listed = broker.topic_subscriptions(&full_name(&names), &paging.into())?;
+async fn list_subscriptions(State(broker): Shared, names: Names, part: Page) -> Answer<Value> {
+    let listed = broker.topic_subscriptions(&full_name(&names), &part)?;
     Ok(page::<_, String>("subscriptions", listed))
 }
 
