@@ -1,4 +1,6 @@
 //! The one integration binary: the program as it is used.
 
+mod consumer;
+mod contract;
 mod corpus;
 mod support;

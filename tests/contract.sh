@@ -1,0 +1,151 @@
+#!/usr/bin/env bash
+# Runs the contract suite against Google's Pub/Sub emulator and AWS's DynamoDB Local, where this machine can run them.
+# The embedded server stands in, aloud, for one that it cannot run. Exits with 0 only if every test passed.
+#
+# Google's emulator comes from the Google Cloud CLI (component pubsub-emulator; it needs Java). DynamoDB Local needs
+# Java, and Maven to fetch it once into .tools/dynamodb-local.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+dynamodb_local_version=2.6.1
+tools=.tools/dynamodb-local
+work=$(mktemp -d) || exit 1
+started=()
+
+# shellcheck disable=SC2317 # the trap runs it
+stop() {
+    for pid in "${started[@]:+${started[@]}}"; do
+        kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
+    done
+    rm -rf "$work"
+}
+trap stop EXIT
+trap 'exit 130' INT TERM
+
+say() { printf 'contract: %s\n' "$*"; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Runs a command for at most so many seconds, where `timeout` is there to see to it.
+within() {
+    local seconds=$1
+    shift
+    if have timeout; then timeout "$seconds" "$@"; else "$@"; fi
+}
+
+# Whether something on 127.0.0.1:$1 speaks HTTP.
+answers() {
+    local line
+    { exec 3<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return 1
+    printf 'GET / HTTP/1.0\r\n\r\n' >&3
+    read -r -t 2 line <&3
+    exec 3<&- 3>&-
+    [[ ${line:-} == HTTP/* ]]
+}
+
+# Prints a port on which nothing listens, from below the range that systems give to clients.
+free_port() {
+    local port
+    for _ in {1..50}; do
+        port=$((20000 + RANDOM % 10000))
+        if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+            echo "$port"
+            return
+        fi
+    done
+    return 1
+}
+
+# Waits, at most half a minute, until process $1 answers on port $2.
+ready() {
+    for _ in {1..60}; do
+        kill -0 "$1" 2>/dev/null || return 1
+        answers "$2" && return 0
+        sleep 0.5
+    done
+    return 1
+}
+
+# Starts a server: its name, its port, its command. Its last words are shown if it does not come up.
+start() {
+    local name=$1 port=$2
+    shift 2
+    "$@" >"$work/$port.log" 2>&1 &
+    started+=("$!")
+    if ready "$!" "$port"; then
+        say "$name answers on port $port"
+        return 0
+    fi
+    tail -n 5 "$work/$port.log"
+    return 1
+}
+
+emulator() {
+    local root starter port
+    have java || { why="java is not there"; return 1; }
+    have gcloud || { why="gcloud is not there"; return 1; }
+    root=$(within 60 gcloud info --format='value(installation.sdk_root)' 2>/dev/null)
+    starter=$root/platform/pubsub-emulator/bin/cloud-pubsub-emulator
+    [[ -x $starter ]] || { why="the Google Cloud CLI has no component pubsub-emulator"; return 1; }
+    port=$(free_port) || { why="no free port"; return 1; }
+    start "Google's emulator" "$port" "$starter" --host=127.0.0.1 "--port=$port" || { why="it did not start"; return 1; }
+    export MINI_SCAN_CONTRACT_PUBSUB=127.0.0.1:$port
+}
+
+# Fetches DynamoDB Local and what it needs, once. The folder appears only when it is whole.
+fetch_dynamodb_local() {
+    [[ -d $tools ]] && return 0
+    have mvn || { why="mvn is not there to fetch it"; return 1; }
+    say "fetching DynamoDB Local $dynamodb_local_version with Maven into $tools"
+    cat >"$work/pom.xml" <<POM
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>mini-scan</groupId>
+  <artifactId>dynamodb-local</artifactId>
+  <version>1</version>
+  <packaging>pom</packaging>
+  <dependencies>
+    <dependency>
+      <groupId>com.amazonaws</groupId>
+      <artifactId>DynamoDBLocal</artifactId>
+      <version>$dynamodb_local_version</version>
+    </dependency>
+  </dependencies>
+</project>
+POM
+    within 300 mvn -B -q -f "$work/pom.xml" dependency:copy-dependencies "-DoutputDirectory=$work/jars" >"$work/mvn.log" 2>&1
+    if ! compgen -G "$work/jars/DynamoDBLocal-*.jar" >/dev/null; then
+        tail -n 5 "$work/mvn.log"
+        why="Maven could not fetch it"
+        return 1
+    fi
+    mkdir -p .tools && mv "$work/jars" "$tools"
+}
+
+dynamodb_local() {
+    local port
+    have java || { why="java is not there"; return 1; }
+    fetch_dynamodb_local || return 1
+    port=$(free_port) || { why="no free port"; return 1; }
+    start "DynamoDB Local" "$port" java "-Djava.library.path=$tools" -cp "$tools/*" \
+        com.amazonaws.services.dynamodbv2.local.main.ServerRunner -inMemory -sharedDb -disableTelemetry -port "$port" \
+        || { why="it did not start"; return 1; }
+    export MINI_SCAN_CONTRACT_DYNAMODB=http://127.0.0.1:$port
+}
+
+# Built first, so that the bound below is on the tests alone.
+cargo test --test it --no-run || exit 1
+
+unset MINI_SCAN_CONTRACT_PUBSUB MINI_SCAN_CONTRACT_DYNAMODB
+pubsub="Google's emulator" dynamodb="DynamoDB Local" why=""
+emulator || pubsub="the embedded server, which stood in for Google's emulator: $why"
+dynamodb_local || dynamodb="the embedded server, which stood in for DynamoDB Local: $why"
+
+within 600 cargo test --test it contract:: -- --nocapture 2>&1 | tee "$work/tests.log"
+status=${PIPESTATUS[0]}
+
+say "left out, because the server is known to differ there from what Google or AWS document:"
+sed -n 's/^.*::\([a-z0-9_]*\): SKIPPED against /  /p' "$work/tests.log" | sort -u
+say "Pub/Sub was $pubsub"
+say "DynamoDB was $dynamodb"
+if [[ $status -eq 0 ]]; then say "passed"; else say "FAILED"; fi
+exit "$status"

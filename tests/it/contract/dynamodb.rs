@@ -1,0 +1,51 @@
+//! DynamoDB, through AWS's own client.
+
+mod condition;
+mod limits;
+mod table;
+
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::put_item::{PutItemError, PutItemOutput};
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
+
+use crate::support::dynamo::{Dynamo, Item};
+
+type PutAnswer = Result<PutItemOutput, SdkError<PutItemError>>;
+
+/// What became of a conditional write.
+#[derive(Debug, PartialEq)]
+enum Put {
+    Stored,
+    /// The condition failed; the row as it is.
+    Refused(Option<Item>),
+}
+
+/// The one write of the program: `item` if its row is absent or older.
+async fn put_if_newer(dynamo: &Dynamo, table: &str, item: Item) -> Put {
+    let put = dynamo
+        .client
+        .put_item()
+        .table_name(table)
+        .condition_expression("attribute_not_exists(pk) OR #ts < :ts")
+        .expression_attribute_names("#ts", "timestamp")
+        .expression_attribute_values(":ts", item["timestamp"].clone())
+        .set_item(Some(item))
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    match put.send().await {
+        Ok(_) => Put::Stored,
+        Err(error) => match error.into_service_error() {
+            PutItemError::ConditionalCheckFailedException(failed) => Put::Refused(failed.item),
+            other => panic!("the condition was not judged: {other:?}"),
+        },
+    }
+}
+
+/// A write without a condition.
+async fn put(dynamo: &Dynamo, table: &str, item: Item) -> PutAnswer {
+    dynamo.client.put_item().table_name(table).set_item(Some(item)).send().await
+}
+
+/// The service's code for a refused call.
+fn code<T, E: ProvideErrorMetadata>(answer: &Result<T, SdkError<E>>) -> Option<&str> {
+    answer.as_ref().err().and_then(|error| error.code())
+}

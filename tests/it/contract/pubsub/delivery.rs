@@ -1,0 +1,160 @@
+//! What a delivery carries, and what a stream answers.
+
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime};
+
+use google_cloud_gax::error::rpc::Code;
+use google_cloud_pubsub::model::Message;
+use serde_json::json;
+
+use crate::support::pubsub::{Pubsub, code};
+use crate::support::{QUIET, unique, within_patience};
+
+#[tokio::test]
+async fn a_delivery_carries_payload_attributes_and_id_exactly() {
+    let pubsub = Pubsub::connect().await;
+    let (topic, subscription) = pubsub.pair().await;
+    let payload: Vec<u8> = (0..=255).rev().collect();
+    let sent = Message::new().set_data(payload.clone()).set_attributes([("source", "probe ü\n"), ("empty", "")]);
+
+    let answers = pubsub.try_publish(&topic, [sent.clone()]).await;
+
+    let (message, handler) = pubsub.open(&subscription).next().await;
+    assert_eq!(handler.delivery_attempt(), None, "there is no dead-letter policy");
+    handler.ack();
+    assert_eq!(message.data, payload);
+    assert_eq!(message.attributes, sent.attributes);
+    assert_eq!(message.message_id, *answers[0].as_ref().expect("it is accepted"));
+    assert_eq!(message.ordering_key, "");
+}
+
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the server's clock can be judged only by ours")]
+async fn a_redelivery_has_the_id_and_the_publish_time_of_the_first() {
+    let pubsub = Pubsub::connect().await;
+    let (topic, subscription) = pubsub.pair().await;
+    let second = Duration::from_secs(1);
+    let before = SystemTime::now() - second;
+    pubsub.publish(&topic, ["payload"]).await;
+    let after = SystemTime::now() + second;
+    let mut inbox = pubsub.open(&subscription);
+
+    let (first, handler) = inbox.next().await;
+    handler.nack();
+    let (again, handler) = inbox.next().await;
+    handler.ack();
+
+    let published: SystemTime = first.publish_time.expect("a publish time").try_into().expect("a sane time");
+    assert!((before..after).contains(&published), "{published:?} is not within {before:?} and {after:?}");
+    assert_eq!(again.publish_time, first.publish_time);
+    assert_eq!(again.message_id, first.message_id);
+    assert_eq!(again.data, first.data);
+}
+
+#[tokio::test]
+async fn a_stream_on_a_missing_subscription_answers_one_error_and_ends() {
+    let pubsub = Pubsub::connect().await;
+    let mut inbox = pubsub.open(&pubsub.subscription_name(&unique("missing")));
+
+    let error = inbox.error().await;
+
+    assert_eq!(code(&error), Some(Code::NotFound), "{error:?}");
+    assert!(inbox.ended().await);
+}
+
+#[tokio::test]
+async fn a_stream_whose_subscription_is_deleted_answers_not_found() {
+    let pubsub = Pubsub::connect().await;
+    let (topic, subscription) = pubsub.pair().await;
+    let mut inbox = pubsub.open(&subscription);
+    pubsub.publish(&topic, ["payload"]).await;
+    inbox.next().await.1.ack();
+
+    let delete = pubsub.subscriptions.delete_subscription().set_subscription(&subscription);
+    delete.send().await.expect("the subscription is deleted");
+
+    let error = inbox.error().await;
+    assert_eq!(code(&error), Some(Code::NotFound), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_idle_stream_answers_nothing_and_then_delivers() {
+    let pubsub = Pubsub::connect().await;
+    let (topic, subscription) = pubsub.pair().await;
+    let mut inbox = pubsub.open(&subscription);
+
+    assert!(inbox.next_within(QUIET).await.is_none(), "an idle subscription delivered something");
+
+    pubsub.publish(&topic, ["payload"]).await;
+    let (message, handler) = inbox.next().await;
+    handler.ack();
+    assert_eq!(message.data, "payload");
+}
+
+#[tokio::test]
+async fn every_subscription_of_a_topic_gets_every_message() {
+    let pubsub = Pubsub::connect().await;
+    let (topic, first) = pubsub.pair().await;
+    let second = pubsub.subscription(&topic).await;
+    pubsub.publish(&topic, ["payload"]).await;
+
+    for subscription in [first, second] {
+        let (message, handler) = pubsub.open(&subscription).next().await;
+        handler.ack();
+        assert_eq!(message.data, "payload");
+    }
+}
+
+#[tokio::test]
+async fn two_streams_share_a_subscription_and_no_message_comes_twice() {
+    let pubsub = Pubsub::connect().await;
+    let (topic, subscription) = pubsub.pair().await;
+    let published: HashSet<String> =
+        pubsub.publish(&topic, (0..300).map(|n| n.to_string())).await.into_iter().collect();
+    let (mut one, mut two) = (pubsub.open(&subscription), pubsub.open(&subscription));
+
+    let mut seen = Vec::new();
+    while seen.len() < published.len() {
+        let either = async {
+            tokio::select! { delivery = one.next() => delivery, delivery = two.next() => delivery }
+        };
+        let (message, handler) = within_patience("all messages", either).await;
+        handler.ack();
+        seen.push(message.message_id);
+    }
+
+    assert_eq!(seen.iter().cloned().collect::<HashSet<_>>(), published);
+    assert!(one.next_within(QUIET).await.is_none(), "a message came twice");
+    assert!(two.next_within(Duration::ZERO).await.is_none(), "a message came twice");
+}
+
+#[tokio::test]
+async fn messages_can_be_pulled_and_acknowledged_over_rest() {
+    let pubsub = Pubsub::connect().await;
+    let (topic, subscription) = pubsub.pair().await;
+    let body = json!({"messages": [{"data": "aGVsbG8gd29ybGQ=", "attributes": {"source": "probe"}}]});
+
+    let (status, published) = pubsub.rest(&topic, "publish", body).await;
+    assert_eq!((status, published["messageIds"].as_array().map(Vec::len)), (200, Some(1)), "{published}");
+    let (status, pulled) = pubsub.rest(&subscription, "pull", json!({"maxMessages": 10})).await;
+    assert_eq!((status, pulled["receivedMessages"].as_array().map(Vec::len)), (200, Some(1)), "{pulled}");
+    let received = &pulled["receivedMessages"][0];
+    let settle = json!({"ackIds": [received["ackId"]]});
+    let (status, answer) = pubsub.rest(&subscription, "acknowledge", settle).await;
+
+    assert_eq!((status, answer), (200, json!({})));
+    assert_eq!(received["message"]["data"], "aGVsbG8gd29ybGQ=");
+    assert_eq!(received["message"]["attributes"], json!({"source": "probe"}));
+    assert_eq!(received["message"]["messageId"], published["messageIds"][0]);
+    assert!(received["message"]["publishTime"].as_str().is_some_and(|time| time.ends_with('Z')), "{received}");
+}
+
+#[tokio::test]
+async fn pulling_from_a_missing_subscription_over_rest_is_not_found() {
+    let pubsub = Pubsub::connect().await;
+    let missing = pubsub.subscription_name(&unique("missing"));
+
+    let (status, answer) = pubsub.rest(&missing, "pull", json!({"maxMessages": 1})).await;
+
+    assert_eq!((status, &answer["error"]["status"]), (404, &json!("NOT_FOUND")), "{answer}");
+}

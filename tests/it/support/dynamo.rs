@@ -1,0 +1,117 @@
+//! DynamoDB as a test wants it: a table of its own, rows in, rows out.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_dynamodb::operation::create_table::builders::CreateTableFluentBuilder;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    StreamSpecification, StreamViewType, TimeToLiveSpecification,
+};
+
+use super::servers::DynamoServer;
+use super::{PATIENCE, test_name, unique, within_patience};
+
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// The chosen server and a client of it that retries nothing.
+pub(crate) struct Dynamo {
+    pub(crate) server: DynamoServer,
+    /// As `AWS_ENDPOINT_URL_DYNAMODB` has it.
+    pub(crate) endpoint: String,
+    pub(crate) client: Client,
+}
+
+impl Dynamo {
+    pub(crate) fn connect() -> Dynamo {
+        let (server, endpoint) = DynamoServer::choose();
+        println!("{}: against {}", test_name(), server.name());
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(&endpoint)
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::builder().operation_timeout(PATIENCE).build());
+        Dynamo { server, endpoint, client: Client::from_conf(config.build()) }
+    }
+
+    /// Whether `assertion` is left out, aloud, because `server` is known to differ from AWS's documentation in it.
+    pub(crate) fn excuses(&self, server: DynamoServer, assertion: &str) -> bool {
+        let excused = self.server == server;
+        if excused {
+            println!("{}: SKIPPED against {}: {assertion}", test_name(), server.name());
+        }
+        excused
+    }
+
+    /// The table of the design, still to be sent.
+    pub(crate) fn create(&self, name: &str) -> CreateTableFluentBuilder {
+        let stream = StreamSpecification::builder().stream_enabled(true);
+        self.client
+            .create_table()
+            .table_name(name)
+            .billing_mode(BillingMode::PayPerRequest)
+            .attribute_definitions(attribute("pk", ScalarAttributeType::S))
+            .key_schema(key("pk", KeyType::Hash))
+            .stream_specification(
+                stream.stream_view_type(StreamViewType::NewAndOldImages).build().expect("a whole specification"),
+            )
+    }
+
+    /// A new table of the design, without time to live.
+    pub(crate) async fn table(&self) -> String {
+        let name = unique("table");
+        within_patience("a table", self.create(&name).send()).await.expect("the table is created");
+        name
+    }
+
+    pub(crate) async fn put(&self, table: &str, item: Item) {
+        let put = self.client.put_item().table_name(table).set_item(Some(item));
+        put.send().await.expect("the item is stored");
+    }
+
+    pub(crate) async fn get(&self, table: &str, pk: &str) -> Option<Item> {
+        let get = self.client.get_item().table_name(table).consistent_read(true).key("pk", text(pk));
+        get.send().await.expect("the table answers").item
+    }
+
+    /// Every row of the table by its key.
+    pub(crate) async fn scan(&self, table: &str) -> BTreeMap<String, Item> {
+        let mut pages = self.client.scan().table_name(table).consistent_read(true).into_paginator().items().send();
+        let mut rows = BTreeMap::new();
+        while let Some(item) = within_patience("a page of a scan", pages.next()).await {
+            let item = item.expect("the table answers");
+            let pk = item["pk"].as_s().expect("the key is a string").clone();
+            assert!(rows.insert(pk, item).is_none(), "a key came twice");
+        }
+        rows
+    }
+}
+
+pub(crate) fn attribute(name: &str, kind: ScalarAttributeType) -> AttributeDefinition {
+    AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().expect("a whole definition")
+}
+
+pub(crate) fn key(name: &str, kind: KeyType) -> KeySchemaElement {
+    KeySchemaElement::builder().attribute_name(name).key_type(kind).build().expect("a whole key")
+}
+
+pub(crate) fn time_to_live(name: &str) -> TimeToLiveSpecification {
+    TimeToLiveSpecification::builder().attribute_name(name).enabled(true).build().expect("a whole specification")
+}
+
+pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+pub(crate) fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+pub(crate) fn item<const N: usize>(attributes: [(&str, AttributeValue); N]) -> Item {
+    attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}

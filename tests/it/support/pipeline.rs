@@ -1,0 +1,86 @@
+//! Everything that a consumer needs, ready to use: a topic with a subscription, a dead-letter topic with one, a table.
+
+use std::collections::BTreeMap;
+
+use google_cloud_pubsub::model::Message;
+use mini_scan::local::pubsub::Faults;
+
+use super::dynamo::{Dynamo, Item};
+use super::program::{Launch, mini_scan};
+use super::pubsub::Pubsub;
+use super::{LOOKING, within_patience};
+
+/// One test's own resources on the chosen servers, by full name.
+pub(crate) struct Pipeline {
+    pub(crate) pubsub: Pubsub,
+    pub(crate) dynamo: Dynamo,
+    pub(crate) topic: String,
+    pub(crate) subscription: String,
+    pub(crate) dead_letter_topic: String,
+    pub(crate) dead_letter_subscription: String,
+    pub(crate) table: String,
+}
+
+impl Pipeline {
+    pub(crate) async fn new() -> Pipeline {
+        Pipeline::on(Pubsub::connect().await).await
+    }
+
+    /// One whose Pub/Sub server is this test's own and can be made to misbehave.
+    pub(crate) async fn with_faults() -> (Pipeline, Faults) {
+        let (pubsub, faults) = Pubsub::own().await;
+        (Pipeline::on(pubsub).await, faults)
+    }
+
+    async fn on(pubsub: Pubsub) -> Pipeline {
+        let (topic, subscription) = pubsub.pair().await;
+        let (dead_letter_topic, dead_letter_subscription) = pubsub.pair().await;
+        let dynamo = Dynamo::connect();
+        let table = dynamo.table().await;
+        Pipeline { pubsub, dynamo, topic, subscription, dead_letter_topic, dead_letter_subscription, table }
+    }
+
+    /// `mini-scan consumer` on all of it.
+    pub(crate) fn consumer(&self) -> Launch {
+        let own = ["--subscription", &self.subscription, "--table", &self.table];
+        mini_scan(["consumer"])
+            .arguments(own)
+            .arguments(["--project", &self.pubsub.project, "--dead-letter-topic", &self.dead_letter_topic])
+            .against(&self.pubsub, &self.dynamo)
+    }
+
+    pub(crate) async fn publish<P: Into<bytes::Bytes>>(&self, payloads: impl IntoIterator<Item = P>) {
+        self.pubsub.publish(&self.topic, payloads).await;
+    }
+
+    /// Every row by its key, as soon as there are `count`.
+    pub(crate) async fn rows(&self, count: usize) -> BTreeMap<String, Item> {
+        let enough = async {
+            loop {
+                let rows = self.dynamo.scan(&self.table).await;
+                if rows.len() >= count {
+                    return rows;
+                }
+                tokio::time::sleep(LOOKING).await;
+            }
+        };
+        within_patience(&format!("{count} rows"), enough).await
+    }
+
+    /// The first `count` dead letters, acked.
+    pub(crate) async fn dead_letters(&self, count: usize) -> Vec<Message> {
+        let mut inbox = self.pubsub.open(&self.dead_letter_subscription);
+        let taken = inbox.take(count).await.into_iter().map(|(message, handler)| {
+            handler.ack();
+            message
+        });
+        let letters = taken.collect();
+        inbox.close().await;
+        letters
+    }
+
+    /// Waits until the subscription holds nothing any more.
+    pub(crate) async fn drained(&self) {
+        self.pubsub.drained(&self.subscription).await;
+    }
+}

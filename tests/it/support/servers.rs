@@ -1,0 +1,133 @@
+//! Servers in this process, each on a thread and a runtime of its own, and the choice between them and foreign ones.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::{OnceLock, mpsc};
+use std::thread::JoinHandle;
+
+use mini_scan::local::pubsub::{Faults, Observer, Server};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+/// Who answers the Pub/Sub tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PubsubServer {
+    Embedded,
+    GoogleEmulator,
+}
+
+impl PubsubServer {
+    /// The server that `MINI_SCAN_CONTRACT_PUBSUB=host:port` names, or else the embedded one that the tests share; its
+    /// address, and the view into it where there is one.
+    pub(crate) fn choose() -> (PubsubServer, String, Option<Observer>) {
+        static EMBEDDED: OnceLock<(Embedded, Faults, Observer)> = OnceLock::new();
+        match setting("MINI_SCAN_CONTRACT_PUBSUB") {
+            Some(address) => (PubsubServer::GoogleEmulator, address, None),
+            None => {
+                let (server, _, observer) = EMBEDDED.get_or_init(Embedded::pubsub);
+                (PubsubServer::Embedded, server.address.to_string(), Some(observer.clone()))
+            }
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            PubsubServer::Embedded => "the embedded Pub/Sub server",
+            PubsubServer::GoogleEmulator => "Google's emulator",
+        }
+    }
+}
+
+/// Who answers the DynamoDB tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DynamoServer {
+    Dynoxide,
+    DynamoDbLocal,
+}
+
+impl DynamoServer {
+    /// The server that `MINI_SCAN_CONTRACT_DYNAMODB=http://host:port` names, or the embedded one, and its endpoint.
+    pub(crate) fn choose() -> (DynamoServer, String) {
+        static EMBEDDED: OnceLock<Embedded> = OnceLock::new();
+        match setting("MINI_SCAN_CONTRACT_DYNAMODB") {
+            Some(endpoint) => (DynamoServer::DynamoDbLocal, endpoint),
+            None => (DynamoServer::Dynoxide, format!("http://{}", EMBEDDED.get_or_init(Embedded::dynamo).address)),
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            DynamoServer::Dynoxide => "the embedded DynamoDB (dynoxide)",
+            DynamoServer::DynamoDbLocal => "DynamoDB Local",
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the tests have no flags; the environment chooses their servers")]
+fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A server in this process. Dropping it cuts its connections and frees its port.
+#[derive(Debug)]
+pub(crate) struct Embedded {
+    pub(crate) address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Embedded {
+    /// An empty Pub/Sub server on a free port, with the knobs that make it misbehave and a view into it.
+    pub(crate) fn pubsub() -> (Embedded, Faults, Observer) {
+        let (embedded, (faults, observer)) = Embedded::start("pubsub", async || {
+            let loopback = "127.0.0.1:0".parse().expect("a literal address");
+            let server = Server::bind(loopback).await.expect("a free port");
+            let (address, inside) = (server.address(), (server.faults(), server.observer()));
+            (address, inside, async { server.serve(std::future::pending()).await.expect("the server runs") })
+        });
+        (embedded, faults, observer)
+    }
+
+    /// An empty DynamoDB on a free port.
+    pub(crate) fn dynamo() -> Embedded {
+        let (embedded, ()) = Embedded::start("dynamo", async || {
+            let database = dynoxide::Database::memory().expect("a database in memory");
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            let address = listener.local_addr().expect("a bound listener");
+            (address, (), dynoxide::server::serve_on(listener, database))
+        });
+        embedded
+    }
+
+    /// Serves what `bind` gives with its address, until the server is dropped.
+    fn start<T: Send + 'static, S: Future<Output = ()>>(
+        name: &str,
+        bind: impl AsyncFnOnce() -> (SocketAddr, T, S) + Send + 'static,
+    ) -> (Embedded, T) {
+        let (bound, binding) = mpsc::channel();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let (address, inside, serve) = bind().await;
+                bound.send((address, inside)).expect("the starter waits for the address");
+                tokio::select! {
+                    () = serve => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        let (address, inside) = binding.recv().expect("the server binds");
+        (Embedded { address, stop: Some(stop), thread: Some(thread.expect("a thread")) }, inside)
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of the server has been printed by its own thread.
+            let _ = thread.join();
+        }
+    }
+}
