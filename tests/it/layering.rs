@@ -1,0 +1,160 @@
+//! The layering rule of ARCHITECTURE.md, checked on the sources: which room may name which, and which crates.
+
+mod paths;
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use paths::{Named, paths};
+
+/// What a room, a top-level module under `src`, may name. A room without an entry fails the test.
+struct Room {
+    name: &'static str,
+    rooms: &'static [&'static str],
+    /// Of the guarded crates: the beginnings of their names.
+    crates: &'static [&'static str],
+}
+
+const ALL: &[&str] = &["cli", "consumer", "dynamo", "local", "pubsub", "scan", "telemetry"];
+
+const ROOMS: &[Room] = &[
+    Room { name: "scan", rooms: &[], crates: &[] },
+    Room { name: "consumer", rooms: &["scan"], crates: &["tokio"] },
+    Room { name: "pubsub", rooms: &["scan", "consumer"], crates: &["tokio", "google_cloud_"] },
+    Room { name: "dynamo", rooms: &["scan", "consumer"], crates: &["tokio", "aws_"] },
+    Room { name: "telemetry", rooms: &["scan", "consumer"], crates: &["tokio"] },
+    Room { name: "cli", rooms: &["scan", "consumer", "telemetry", "local"], crates: &[] },
+    Room { name: "local", rooms: ALL, crates: GUARDED },
+    Room { name: "main", rooms: ALL, crates: &["tokio"] },
+    Room { name: "lib", rooms: &[], crates: &[] },
+];
+
+/// Crates that bring a vendor, a protocol, a server or a runtime.
+const GUARDED: &[&str] = &[
+    "aws_",
+    "axum",
+    "dynoxide",
+    "google_cloud_",
+    "googleapis_",
+    "hyper",
+    "prost",
+    "reqwest",
+    "rusqlite",
+    "tokio",
+    "tonic",
+];
+
+#[test]
+fn every_room_names_only_the_rooms_and_crates_it_may() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut violations = Vec::new();
+    for file in rust_files(&root.join("src")).unwrap() {
+        let name = file.strip_prefix(root).unwrap().to_str().unwrap();
+        violations.extend(check(name, &fs::read_to_string(&file).unwrap()));
+    }
+    assert!(violations.is_empty(), "the layering rule (ARCHITECTURE.md) is broken:\n{}", violations.join("\n"));
+}
+
+#[test]
+fn a_forbidden_room_is_found_however_it_is_written() {
+    for source in [
+        "use crate::pubsub::Source;",
+        "use crate::{scan::Scan, pubsub::{self, Source}};",
+        "use super::pubsub;",
+        "use super::super::pubsub::Source;",
+        "mod tests { use super::super::super::pubsub; }",
+        "fn f() -> crate::pubsub::Source { todo!() }",
+        "type Name = Vec<mini_scan::pubsub::Source>;",
+    ] {
+        let file = if source.starts_with("use super::pubsub") { "src/dynamo.rs" } else { "src/dynamo/item.rs" };
+        assert_eq!(
+            check(file, source),
+            [format!("{file}:1: `dynamo` may not name `crate::pubsub`; it may name: scan, consumer")],
+            "{source}"
+        );
+    }
+}
+
+#[test]
+fn a_forbidden_crate_is_found_with_its_line() {
+    for source in ["\nuse aws_config;", "\nuse {aws_config::Region};", "\nfn f(_: aws_config::Region) {}"] {
+        assert_eq!(
+            check("src/consumer/worker.rs", source),
+            ["src/consumer/worker.rs:2: `consumer` may not name the crate `aws_config`; it may name: tokio"],
+            "{source}"
+        );
+    }
+    assert_eq!(check("src/dynamo.rs", "use aws_config::Region;").len(), 0);
+    assert_eq!(check("src/dynamo.rs", "use google_cloud_pubsub::client;").len(), 1);
+    assert_eq!(check("src/scan/decode.rs", "use tokio::time::sleep;").len(), 1);
+}
+
+#[test]
+fn what_is_no_path_to_a_room_is_not_a_violation() {
+    let source = r###"
+        //! Not [`crate::pubsub`], nor /* crate::dynamo
+        /* crate::pubsub /* nested */ use crate::dynamo; */
+        use super::worker::Worker;
+        mod tests { use super::super::pubsub; }
+        fn f<'a>(aws_region: &'a str) { g("crate::pubsub \" use aws_config;", r#"crate::"dynamo"#, '"', '\'', b"\\") }
+        fn pubsub() { self::pubsub(); crate::scan::decode(aws_region) }
+    "###;
+    assert_eq!(check("src/consumer/worker.rs", source), Vec::<String>::new());
+}
+
+#[test]
+fn a_room_without_a_rule_is_a_violation() {
+    assert_eq!(check("src/extra/thing.rs", ""), ["src/extra/thing.rs: the room `extra` has no rule in this test"]);
+}
+
+fn rust_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(rust_files(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The violations of one file, each with file, line and rule.
+fn check(file: &str, source: &str) -> Vec<String> {
+    let module = module_of(file);
+    let Some(room) = ROOMS.iter().find(|room| room.name == module[0]) else {
+        return vec![format!("{file}: the room `{}` has no rule in this test", module[0])];
+    };
+    let mut violations = Vec::new();
+    for Named { line, path } in paths(source, &module) {
+        let first = path[0].as_str();
+        if first == "crate" {
+            let Some(other) = path.get(1).filter(|other| ALL.contains(&other.as_str())) else { continue };
+            if other != room.name && !room.rooms.contains(&other.as_str()) {
+                let may = list(room.rooms);
+                violations
+                    .push(format!("{file}:{line}: `{}` may not name `crate::{other}`; it may name: {may}", room.name));
+            }
+        } else if GUARDED.iter().any(|name| first.starts_with(name))
+            && !room.crates.iter().any(|name| first.starts_with(name))
+        {
+            let may = list(room.crates);
+            violations
+                .push(format!("{file}:{line}: `{}` may not name the crate `{first}`; it may name: {may}", room.name));
+        }
+    }
+    violations.dedup();
+    violations
+}
+
+fn list(names: &[&str]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// `src/scan/key.rs` is the module `scan::key`.
+fn module_of(file: &str) -> Vec<String> {
+    let inside = file.trim_start_matches("src/").trim_end_matches(".rs");
+    inside.split('/').map(str::to_owned).collect()
+}
