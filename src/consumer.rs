@@ -1,3 +1,23 @@
 //! What is done with a scan: workers between the ports. Knows tokio and [`crate::scan`], and no vendor.
 
+mod claim;
+mod drain;
+mod gate;
+mod health;
+mod held;
+mod letter;
+pub mod outcome;
+mod pipeline;
 pub mod port;
+mod process;
+mod refusals;
+mod reject;
+pub mod settings;
+pub mod tally;
+mod worker;
+mod write;
+
+pub use drain::Drain;
+pub use health::{Condition, Health};
+pub use process::Process;
+pub use worker::run;

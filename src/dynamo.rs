@@ -1,1 +1,12 @@
-//! The only module that knows aws-sdk-dynamodb.
+//! The only module that knows aws-sdk-dynamodb: the conditional write of a scan, and the table it goes to.
+
+mod client;
+mod error;
+mod item;
+mod scans;
+mod table;
+
+pub use aws_sdk_dynamodb::Client;
+pub use client::{Problem, connect};
+pub use scans::Scans;
+pub use table::{Created, check, create};

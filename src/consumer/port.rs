@@ -1,9 +1,22 @@
 //! The ports: what the consumer needs of a subscription, a table and a dead-letter topic, and the contract of each.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+
+use crate::scan::{Rejection, Scan};
+
+/// The three ports of one thread, named together so that the consumer has one type parameter.
+pub trait Ports: 'static {
+    type Source: Source;
+    type Store: Store;
+    type DeadLetters: DeadLetters;
+}
+
+/// The receipt that the source of these ports hands out.
+pub(crate) type ReceiptOf<P> = <<P as Ports>::Source as Source>::Receipt;
 
 /// A message as Pub/Sub delivered it.
 #[derive(Debug, Clone)]
@@ -32,6 +45,38 @@ pub struct Delivery<R> {
     pub receipt: R,
 }
 
+/// One supervised stream of a subscription.
+pub trait Source {
+    type Receipt: Receipt;
+
+    /// The next delivery, or `None` once [`Source::stop`] was called and nothing that was read is left.
+    ///
+    /// Cancel safe. Streams that end are replaced behind it; an error means that there is nothing to read here at all
+    /// (the subscription is missing or refused) and ends the process.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Delivery<Self::Receipt>>, SourceError>>;
+
+    /// Stops reading. Receipts that were handed out stay leased and still settle.
+    fn stop(&mut self);
+
+    /// Resolves when the client has sent every settlement on; only after `stop`, and only once every receipt is
+    /// settled. Success does not prove that the server took them: a lost one is redelivered.
+    fn flushed(self) -> impl Future<Output = ()>;
+}
+
+/// The subscription cannot be read, and waiting will not help.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SourceError(pub String);
+
+/// The table.
+pub trait Store {
+    /// Refuses, before any call, a scan that the store could never hold.
+    fn check(&self, scan: &Scan) -> Result<(), Rejection>;
+
+    /// One attempt to make the record hold this scan or a newer one. `Ok` proves that it does.
+    fn put(&self, scan: &Scan) -> impl Future<Output = Result<Put, StoreError>>;
+}
+
 /// What the store made of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
@@ -39,4 +84,51 @@ pub enum Put {
     Stored,
     /// The record was already as new.
     Stale,
+}
+
+/// Why the store did not answer for a scan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct StoreError {
+    pub kind: StoreErrorKind,
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// No answer: a timeout, a connection that failed, or a fault of the service. It may have been written.
+    Unavailable,
+    /// Too many writes for the table or the account.
+    Throttled,
+    /// Too many writes for this key alone.
+    HotKey,
+    /// The table is missing, or credentials or permissions are: for a person to mend.
+    Misconfigured,
+    /// The item was refused. Its own fault or the table's: one answer does not tell.
+    Refused,
+    /// The record under this key is not one of ours and would swallow every scan of it.
+    ForeignRow,
+}
+
+/// A rejected message on its way to the dead-letter topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    pub payload: Bytes,
+    pub attributes: HashMap<String, String>,
+}
+
+/// The dead-letter topic.
+pub trait DeadLetters {
+    /// Publishes one letter. `Ok` proves that the topic has it.
+    fn publish(&self, letter: DeadLetter) -> impl Future<Output = Result<(), DeadLetterError>>;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeadLetterError {
+    /// The topic cannot be reached, is missing or refused.
+    #[error("{0}")]
+    Unavailable(String),
+    /// This letter, published alone, breaks a limit of the service.
+    #[error("{0}")]
+    Invalid(String),
 }

@@ -1,0 +1,75 @@
+//! What is wrong at the moment, each thing said once when it begins and once when it is over.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use tracing::{error, info};
+
+/// Something that makes this instance unready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Condition {
+    /// The stream of this worker cannot be read.
+    Stream(usize),
+    /// DynamoDB does not answer, or answers that table, credentials or permission are missing.
+    Store,
+    /// Every write is refused.
+    Refusals,
+    /// Dead letters cannot be published.
+    DeadLetters,
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Condition::Stream(worker) => write!(f, "stream {worker}"),
+            Condition::Store => f.write_str("DynamoDB"),
+            Condition::Refusals => f.write_str("the table"),
+            Condition::DeadLetters => f.write_str("the dead-letter topic"),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Health {
+    present: Mutex<BTreeMap<Condition, String>>,
+}
+
+impl Health {
+    /// Notes a condition; logs it if it was not there.
+    pub fn raise(&self, condition: Condition, detail: &str) {
+        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        if present.insert(condition, detail.to_owned()).is_none() {
+            error!(condition = %condition, "not ready: {condition}: {detail}");
+        }
+    }
+
+    /// Notes that a condition is over; logs it if it was there.
+    pub fn clear(&self, condition: Condition) {
+        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        if present.remove(&condition).is_some() {
+            info!(condition = %condition, "well again: {condition}");
+        }
+    }
+
+    /// What is wrong now; ready when nothing is.
+    pub fn conditions(&self) -> Vec<(Condition, String)> {
+        let present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        present.iter().map(|(condition, detail)| (*condition, detail.clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_stays_until_it_is_cleared() {
+        let health = Health::default();
+        health.raise(Condition::Store, "away");
+        health.raise(Condition::Store, "still away");
+        assert_eq!(health.conditions(), [(Condition::Store, "still away".to_owned())]);
+        health.clear(Condition::Store);
+        assert!(health.conditions().is_empty());
+    }
+}

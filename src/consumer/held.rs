@@ -1,0 +1,112 @@
+//! The bound of messages that are held without a slot, and how long each is.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::port::Envelope;
+
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Message ids that are remembered where Pub/Sub does not count the attempts.
+const REMEMBERED: usize = 10_000;
+
+#[derive(Debug)]
+pub(super) struct Held {
+    places: Semaphore,
+    seen: Mutex<Seen>,
+}
+
+impl Held {
+    pub(super) fn new(places: usize) -> Held {
+        Held { places: Semaphore::new(places.min(Semaphore::MAX_PERMITS)), seen: Mutex::default() }
+    }
+
+    /// A place among the held, or none when the bound is reached.
+    pub(super) fn try_place(&self) -> Option<SemaphorePermit<'_>> {
+        self.places.try_acquire().ok()
+    }
+
+    /// Waits for a place.
+    pub(super) async fn place(&self) -> SemaphorePermit<'_> {
+        self.places.acquire().await.expect("the semaphore is never closed")
+    }
+
+    /// How long to hold this delivery before it is given back: doubled at each attempt, at most a minute.
+    pub(super) fn delay(&self, envelope: &Envelope) -> Duration {
+        let attempt = envelope.delivery_attempt.unwrap_or_else(|| {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.count(&envelope.message_id)
+        });
+        LONGEST.min(Duration::from_secs(1) * 2u32.saturating_pow(attempt.saturating_sub(1).min(16)))
+    }
+}
+
+/// How often each of the latest message ids was held. The oldest is forgotten first.
+#[derive(Debug, Default)]
+struct Seen {
+    counts: HashMap<String, u32>,
+    order: VecDeque<String>,
+}
+
+impl Seen {
+    fn count(&mut self, id: &str) -> u32 {
+        if let Some(count) = self.counts.get_mut(id) {
+            *count = count.saturating_add(1);
+            return *count;
+        }
+        if self.order.len() == REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.counts.remove(&oldest);
+        }
+        self.order.push_back(id.to_owned());
+        self.counts.insert(id.to_owned(), 1);
+        1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn envelope(id: &str, delivery_attempt: Option<u32>) -> Envelope {
+        Envelope {
+            payload: bytes::Bytes::new(),
+            attributes: HashMap::new(),
+            message_id: id.into(),
+            publish_time: SystemTime::UNIX_EPOCH,
+            delivery_attempt,
+        }
+    }
+
+    #[test]
+    fn the_delay_grows_with_the_attempts_that_pubsub_counts() {
+        let held = Held::new(1);
+        let delays: Vec<u64> =
+            [1, 2, 3, 6, 7, 100].map(|attempt| held.delay(&envelope("a", Some(attempt))).as_secs()).into();
+        assert_eq!(delays, [1, 2, 4, 32, 60, 60]);
+    }
+
+    #[test]
+    fn the_delay_grows_with_the_ids_that_are_remembered() {
+        let held = Held::new(1);
+        let delays = [(); 3].map(|()| held.delay(&envelope("a", None)).as_secs());
+        assert_eq!(delays, [1, 2, 4]);
+        assert_eq!(held.delay(&envelope("b", None)).as_secs(), 1);
+    }
+
+    #[test]
+    fn the_memory_of_ids_is_bounded() {
+        let mut seen = Seen::default();
+        for id in 0..2 * REMEMBERED {
+            seen.count(&id.to_string());
+        }
+        assert_eq!((seen.counts.len(), seen.order.len()), (REMEMBERED, REMEMBERED));
+        assert_eq!(seen.count("0"), 1);
+    }
+}

@@ -1,0 +1,245 @@
+//! Whose fault a refused write is: the item's, or the table's (a wrong key schema, a new index).
+//!
+//! An item is condemned at its third refusal if between each two of them a write of another key was both sent and
+//! stored: then the table takes writes, and not this one. Pure but for the places to wait.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use crate::scan::Key;
+
+/// A refused write is tried again after this long.
+pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+
+const PACE: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    /// Orders sends, answers and refusals among each other.
+    clock: AtomicU64,
+    /// Whether a refusal is being watched; until then stored writes need no note.
+    watching: AtomicBool,
+    witnesses: Mutex<Witnesses>,
+    held: Mutex<VecDeque<Arc<Notify>>>,
+    /// Set while the held are at their bound and nothing was stored since.
+    paced: AtomicBool,
+    lifted: Notify,
+    next_admission: tokio::sync::Mutex<Option<Instant>>,
+}
+
+/// The stored writes that were sent last, of two different keys.
+#[derive(Debug, Default)]
+struct Witnesses {
+    latest: Option<(u64, Key)>,
+    other: Option<(u64, Key)>,
+}
+
+impl Witnesses {
+    fn note(&mut self, sent: u64, key: &Key) {
+        match self.latest.take() {
+            Some((at, latest)) if latest == *key => self.latest = Some((at.max(sent), latest)),
+            latest => {
+                self.other = latest;
+                self.latest = Some((sent, key.clone()));
+            }
+        }
+    }
+
+    fn of_another_key_since(&self, since: u64, key: &Key) -> bool {
+        [&self.latest, &self.other].into_iter().flatten().any(|(sent, witness)| *sent > since && witness != key)
+    }
+}
+
+/// How often one write was refused with the table known to take others in between.
+#[derive(Debug)]
+pub(super) struct Strikes {
+    count: u32,
+    latest: u64,
+}
+
+impl Strikes {
+    /// Notes one more refusal; true when it condemns the item.
+    pub(super) fn again(&mut self, refusals: &Refusals, key: &Key) -> bool {
+        self.count = if refusals.vouched_since(self.latest, key) { self.count + 1 } else { 1 };
+        self.latest = refusals.tick();
+        self.count >= 3
+    }
+}
+
+/// One refused write among the held.
+#[derive(Debug)]
+pub(super) struct HeldWrite<'a> {
+    refusals: &'a Refusals,
+    notice: Arc<Notify>,
+}
+
+impl HeldWrite<'_> {
+    /// Resolves when this one must make room.
+    pub(super) async fn evicted(&self) {
+        self.notice.notified().await;
+    }
+}
+
+impl Drop for HeldWrite<'_> {
+    fn drop(&mut self) {
+        self.refusals.release(&self.notice);
+    }
+}
+
+impl Refusals {
+    /// The place of a write in the order of things, taken when it is sent.
+    pub(super) fn tick(&self) -> u64 {
+        self.clock.fetch_add(1, Ordering::AcqRel)
+    }
+
+    /// Notes the first refusal of a write.
+    pub(super) fn first(&self) -> Strikes {
+        self.watching.store(true, Ordering::Release);
+        Strikes { count: 1, latest: self.tick() }
+    }
+
+    /// Notes a stored write; true when it ends a spell in which every write was refused.
+    pub(super) fn stored(&self, sent: u64, key: &Key) -> bool {
+        if !self.watching.load(Ordering::Acquire) {
+            return false;
+        }
+        self.witnesses.lock().unwrap_or_else(PoisonError::into_inner).note(sent, key);
+        let lifted = self.paced.swap(false, Ordering::AcqRel);
+        if lifted {
+            self.lifted.notify_waiters();
+        }
+        lifted
+    }
+
+    fn vouched_since(&self, since: u64, key: &Key) -> bool {
+        self.witnesses.lock().unwrap_or_else(PoisonError::into_inner).of_another_key_since(since, key)
+    }
+
+    /// Notes that a refused write is held, until what is returned is dropped.
+    pub(super) fn hold(&self) -> HeldWrite<'_> {
+        self.watching.store(true, Ordering::Release);
+        let notice = Arc::new(Notify::new());
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).push_back(notice.clone());
+        HeldWrite { refusals: self, notice }
+    }
+
+    fn release(&self, notice: &Arc<Notify>) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.retain(|other| !Arc::ptr_eq(other, notice));
+        if held.is_empty() {
+            self.watching.store(false, Ordering::Release);
+            *self.witnesses.lock().unwrap_or_else(PoisonError::into_inner) = Witnesses::default();
+        }
+    }
+
+    /// Asks the longest held to give its place up; false when none is held.
+    pub(super) fn evict_longest(&self) -> bool {
+        let longest = self.held.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        longest.inspect(|notice| notice.notify_one()).is_some()
+    }
+
+    /// The held are at their bound: if nothing was stored since the first of them, admits one message a second from
+    /// now on. True when that begins.
+    pub(super) fn at_bound(&self) -> bool {
+        let none_stored = self.witnesses.lock().unwrap_or_else(PoisonError::into_inner).latest.is_none();
+        none_stored && !self.paced.swap(true, Ordering::AcqRel)
+    }
+
+    /// Resolves when one more message may be written: at once, unless every write is being refused.
+    pub(super) async fn admission(&self) {
+        let lifted = self.lifted.notified();
+        if !self.paced.load(Ordering::Acquire) {
+            return;
+        }
+        let turn = async {
+            let mut next = self.next_admission.lock().await;
+            if let Some(at) = *next {
+                sleep_until(at).await;
+            }
+            *next = Some(Instant::now() + PACE);
+        };
+        tokio::select! {
+            biased;
+            () = lifted => {}
+            () = turn => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+
+    fn key(port: u16) -> Key {
+        Key::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port, "HTTP")
+    }
+
+    fn store(refusals: &Refusals, key: &Key) {
+        let sent = refusals.tick();
+        refusals.stored(sent, key);
+    }
+
+    #[test]
+    fn the_third_refusal_condemns_when_others_are_stored_between() {
+        let refusals = Refusals::default();
+        let mut strikes = refusals.first();
+        store(&refusals, &key(2));
+        assert!(!strikes.again(&refusals, &key(1)));
+        store(&refusals, &key(2));
+        assert!(strikes.again(&refusals, &key(1)));
+    }
+
+    #[test]
+    fn a_table_that_refuses_everything_condemns_nothing() {
+        let refusals = Refusals::default();
+        let mut strikes = refusals.first();
+        for _ in 0..100 {
+            assert!(!strikes.again(&refusals, &key(1)));
+        }
+    }
+
+    #[test]
+    fn a_write_of_the_same_key_is_no_witness() {
+        let refusals = Refusals::default();
+        let mut strikes = refusals.first();
+        for _ in 0..3 {
+            store(&refusals, &key(1));
+            assert!(!strikes.again(&refusals, &key(1)));
+        }
+    }
+
+    #[test]
+    fn a_write_sent_before_the_refusal_is_no_witness() {
+        let refusals = Refusals::default();
+        let sent = refusals.tick();
+        let mut strikes = refusals.first();
+        refusals.stored(sent, &key(2));
+        assert!(!strikes.again(&refusals, &key(1)));
+        store(&refusals, &key(2));
+        assert!(!strikes.again(&refusals, &key(1)), "the count began anew");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_table_that_refuses_everything_is_written_to_once_a_second() {
+        let refusals = Refusals::default();
+        let _strikes = refusals.first();
+        let start = Instant::now();
+        refusals.admission().await;
+        assert!(refusals.at_bound());
+        for _ in 0..5 {
+            refusals.admission().await;
+        }
+        assert_eq!(start.elapsed(), Duration::from_secs(4));
+        let sent = refusals.tick();
+        assert!(refusals.stored(sent, &key(2)));
+        refusals.admission().await;
+        assert_eq!(start.elapsed(), Duration::from_secs(4));
+    }
+}

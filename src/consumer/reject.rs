@@ -1,0 +1,115 @@
+//! The way of a rejected message: dead letter then ack, or held within its own bound and given back.
+
+use std::time::Duration;
+
+use tokio::sync::SemaphorePermit;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::warn;
+
+use super::claim::Claim;
+use super::letter;
+use super::pipeline::Pipeline;
+use super::port::{DeadLetter, DeadLetterError, DeadLetters, Envelope, Ports, ReceiptOf};
+use crate::scan::{Reason, Rejection};
+
+/// One attempt to publish a letter is given up after this long, and counts as unavailable.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl<P: Ports> Pipeline<'_, P> {
+    /// Publishes the dead letter and acks; where that cannot be, holds the message among the held.
+    pub(super) async fn reject(
+        &self,
+        rejection: Rejection,
+        envelope: Envelope,
+        claim: Claim<ReceiptOf<P>>,
+        place: SemaphorePermit<'_>,
+    ) {
+        self.log_rejection(&rejection, &envelope);
+        let claim = match self.letters {
+            Some(letters) if !self.process.letter_gate.is_closed() => {
+                match self.publish(letters, &rejection, &envelope).await {
+                    Ok(()) => return self.lettered(rejection.reason, claim),
+                    Err(()) => claim,
+                }
+            }
+            _ => claim,
+        };
+        drop(place);
+        let Some(_place) = self.process.held.try_place() else {
+            return self.give_back(claim);
+        };
+        self.hold_rejected(rejection, envelope, claim).await;
+    }
+
+    /// Holds a rejected message until its letter is published or its delay is over.
+    async fn hold_rejected(&self, rejection: Rejection, envelope: Envelope, claim: Claim<ReceiptOf<P>>) {
+        let until = claim.deadline.min(Instant::now() + self.process.held.delay(&envelope));
+        loop {
+            let turn = async {
+                match self.letters {
+                    Some(letters) => {
+                        self.process.letter_gate.pass().await;
+                        letters
+                    }
+                    None => std::future::pending().await,
+                }
+            };
+            let letters = tokio::select! {
+                biased;
+                () = self.process.drain.requested() => break,
+                () = sleep_until(until) => break,
+                letters = turn => letters,
+            };
+            if self.publish(letters, &rejection, &envelope).await.is_ok() {
+                return self.lettered(rejection.reason, claim);
+            }
+        }
+        self.give_back(claim);
+    }
+
+    /// Publishes one letter, with less about it where the topic refuses more.
+    async fn publish(&self, letters: &P::DeadLetters, rejection: &Rejection, envelope: &Envelope) -> Result<(), ()> {
+        let process = self.process;
+        let (full, left_out) = letter::full(rejection, envelope, &process.settings.subscription);
+        if !left_out.is_empty() {
+            warn!(message_id = %envelope.message_id, left_out = left_out.join(", "), "dead letter without all attributes");
+        }
+        let result = match self.send(letters, full).await {
+            Err(DeadLetterError::Invalid(detail)) => {
+                warn!(
+                    message_id = %envelope.message_id,
+                    left_out = letter::left_out_of_bare(envelope).join(", "),
+                    "dead letter refused, published with rejection_reason alone: {detail}"
+                );
+                self.send(letters, letter::bare(rejection, envelope)).await
+            }
+            result => result,
+        };
+        match result {
+            Ok(()) => {
+                process.topic_answered();
+                Ok(())
+            }
+            Err(error) => {
+                process.topic_failed(&error);
+                Err(())
+            }
+        }
+    }
+
+    async fn send(&self, letters: &P::DeadLetters, letter: DeadLetter) -> Result<(), DeadLetterError> {
+        timeout(PUBLISH_TIMEOUT, letters.publish(letter)).await.unwrap_or_else(|_| {
+            Err(DeadLetterError::Unavailable(format!("no answer within {} s", PUBLISH_TIMEOUT.as_secs())))
+        })
+    }
+
+    fn lettered(&self, reason: Reason, claim: Claim<ReceiptOf<P>>) {
+        self.process.tally.dead_letters(reason).add_one();
+        claim.ack();
+    }
+
+    fn give_back(&self, claim: Claim<ReceiptOf<P>>) {
+        self.process.tally.unlettered.add_one();
+        claim.nack();
+    }
+}

@@ -1,0 +1,78 @@
+//! How a consumer runs. Checked by the flags that fill it.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+/// One attempt to write is given up after this long, and counts as unavailable.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// At drain, how long the client may take to send its last acknowledgements.
+pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Workers of the process, each with one stream.
+    pub consumers: NonZeroUsize,
+    /// Plain threads that share the workers; at most one a worker.
+    pub threads: NonZeroUsize,
+    /// Messages decoded, waiting or being written, over all workers.
+    pub max_outstanding: NonZeroUsize,
+    /// Bytes that the streams may hold unsettled, over all workers.
+    pub max_outstanding_bytes: u64,
+    /// Writes in flight, over all workers.
+    pub max_writes: NonZeroUsize,
+    /// How far after its publish time a scan's timestamp may lie.
+    pub max_future_skew: Duration,
+    /// How long a record lives after its scan's timestamp; for ever when absent.
+    pub ttl: Option<Duration>,
+    /// The age at which a receipt is given back.
+    pub max_retry_time: Duration,
+    /// How long writes in hand may take after a stop was asked for.
+    pub shutdown_grace: Duration,
+    /// Full name of the subscription, as dead letters carry it.
+    pub subscription: String,
+    /// Name of the table, for what is said about it.
+    pub table: String,
+}
+
+/// A stream's own limit of unsettled messages. Below about 1,000 free slots the client's ack flush (every 100 ms or
+/// 1,000 ids) throttles the stream, so each gets that many beside its share of `max_outstanding`.
+pub fn stream_messages(max_outstanding: NonZeroUsize, consumers: NonZeroUsize) -> usize {
+    1000 + max_outstanding.get().div_ceil(consumers.get())
+}
+
+/// The writes that may be in flight: each is one HTTP/1.1 connection, so beside `max_outstanding` the open files
+/// count (128 for the rest of the process, two a stream), and 1,024 a thread.
+pub fn write_limit(
+    max_outstanding: NonZeroUsize,
+    consumers: NonZeroUsize,
+    threads: NonZeroUsize,
+    open_files: u64,
+) -> NonZeroUsize {
+    let files = usize::try_from(open_files).unwrap_or(usize::MAX);
+    let limit = files.saturating_sub(128 + 2 * consumers.get()).min(1024 * threads.get()).min(max_outstanding.get());
+    NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn n(value: usize) -> NonZeroUsize {
+        NonZeroUsize::new(value).unwrap()
+    }
+
+    #[test]
+    fn writes_in_flight_stay_below_every_bound() {
+        assert_eq!(write_limit(n(1000), n(10), n(2), 1 << 20), n(1000));
+        assert_eq!(write_limit(n(100_000), n(10), n(2), 1 << 20), n(2048));
+        assert_eq!(write_limit(n(100_000), n(10), n(2), 1024), n(1024 - 128 - 20));
+        assert_eq!(write_limit(n(1000), n(500), n(2), 1024), n(1));
+    }
+
+    #[test]
+    fn a_stream_always_has_room_for_the_ack_flush() {
+        assert_eq!(stream_messages(n(1), n(10)), 1001);
+        assert_eq!(stream_messages(n(1000), n(10)), 1100);
+    }
+}

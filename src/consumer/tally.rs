@@ -1,0 +1,123 @@
+//! What happened so far, and what is in hand: counters that any thread raises and any thread reads.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+use crate::scan::Reason;
+
+/// A counter of events.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    pub fn add_one(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Deliveries taken from the streams.
+    pub received: Count,
+    pub stored: Count,
+    pub stale: Count,
+    pub expired: Count,
+    /// Given up after `--max-retry-time`, nacked.
+    pub given_up: Count,
+    /// Rejected without a dead letter, nacked.
+    pub unlettered: Count,
+    /// Given back undone at drain, nacked.
+    pub handed_back: Count,
+    /// Attempts to write beyond the first.
+    pub retries: Count,
+    /// Attempts that were answered with throttling.
+    pub throttled: Count,
+    dead_letters: [Count; Reason::ALL.len()],
+    rejections: [Count; Reason::ALL.len()],
+    in_hand: AtomicUsize,
+    emptied: Notify,
+}
+
+/// Every count at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    pub received: u64,
+    pub stored: u64,
+    pub stale: u64,
+    pub expired: u64,
+    pub rejected: u64,
+    pub dead_lettered: u64,
+    pub unlettered: u64,
+    pub given_up: u64,
+    pub handed_back: u64,
+    pub retries: u64,
+    pub throttled: u64,
+    pub in_hand: usize,
+}
+
+impl Snapshot {
+    /// Acked: stored, stale (expired ones too) or dead-lettered.
+    pub fn processed(&self) -> u64 {
+        self.stored + self.stale + self.expired + self.dead_lettered
+    }
+
+    /// Given up, or rejected without a dead letter.
+    pub fn failed(&self) -> u64 {
+        self.given_up + self.unlettered
+    }
+}
+
+impl Tally {
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            received: self.received.get(),
+            stored: self.stored.get(),
+            stale: self.stale.get(),
+            expired: self.expired.get(),
+            rejected: self.rejections.iter().map(Count::get).sum(),
+            dead_lettered: self.dead_letters.iter().map(Count::get).sum(),
+            unlettered: self.unlettered.get(),
+            given_up: self.given_up.get(),
+            handed_back: self.handed_back.get(),
+            retries: self.retries.get(),
+            throttled: self.throttled.get(),
+            in_hand: self.in_hand.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Dead letters that were published, with this reason.
+    pub fn dead_letters(&self, reason: Reason) -> &Count {
+        &self.dead_letters[reason as usize]
+    }
+
+    /// Deliveries that were rejected with this reason, whether a letter could be published or not.
+    pub fn rejections(&self, reason: Reason) -> &Count {
+        &self.rejections[reason as usize]
+    }
+
+    pub(super) fn take_in_hand(&self) {
+        self.in_hand.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn let_go(&self) {
+        if self.in_hand.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// Resolves when no thread holds an unsettled receipt.
+    pub async fn nothing_in_hand(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.in_hand.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A worker: one loop over a finished message, a free slot, the next delivery, a timer, and the request to stop.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::future::{Fuse, FusedFuture};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::SemaphorePermit;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
+use tracing::warn;
+
+use super::claim::{Claim, Message};
+use super::pipeline::Pipeline;
+use super::port::{Delivery, Ports, Receipt, ReceiptOf, Source, SourceError};
+use super::process::Process;
+use super::settings::{FLUSH_TIMEOUT, Settings, stream_messages};
+
+/// Runs one worker until the process is asked to stop and everything of the process is settled.
+///
+/// An error is the source's: it can never be read. Whatever is in hand then is given back.
+pub async fn run<P: Ports>(
+    process: &Process,
+    mut source: P::Source,
+    store: &P::Store,
+    letters: Option<&P::DeadLetters>,
+) -> Result<(), SourceError> {
+    let pipeline = Pipeline::<P> { process, store, letters };
+    let mut backlog = Backlog::<ReceiptOf<P>>::new(process);
+    let mut messages = FuturesUnordered::new();
+    let mut stop = pin!(process.drain.requested());
+    // Kept across turns: a waiter that is dropped and made anew loses its place in the queue.
+    let mut slot = pin!(Fuse::terminated());
+    let mut sweep = interval(sweep_interval(process.settings.max_retry_time));
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        if slot.is_terminated() && !backlog.is_empty() {
+            slot.set(free_slot(process).fuse());
+        }
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            Some(()) = messages.next() => {}
+            slot = &mut slot => {
+                if let Some(message) = backlog.pop() {
+                    messages.push(pipeline.handle(message, slot));
+                }
+            }
+            delivery = source.next(), if backlog.has_room() => match delivery? {
+                Some(delivery) => backlog.push(delivery),
+                None => break,
+            },
+            _ = sweep.tick() => backlog.give_up_old(),
+        }
+    }
+    slot.set(Fuse::terminated());
+    source.stop();
+    drop(backlog);
+    hand_back_unread(process, &mut source).await;
+    let finish = async { while messages.next().await.is_some() {} };
+    // Beyond the grace what is left is dropped, which nacks it.
+    let _ = timeout_at(process.drain.deadline(), finish).await;
+    drop(messages);
+    // A stream's lease task lives on this thread's runtime, and any thread may settle its receipts.
+    process.tally.nothing_in_hand().await;
+    if timeout(FLUSH_TIMEOUT, source.flushed()).await.is_err() {
+        let waited = FLUSH_TIMEOUT.as_secs();
+        warn!("the last acknowledgements were not confirmed within {waited} s; what they settle may come again");
+    }
+    Ok(())
+}
+
+/// A slot of `--max-outstanding`, and while every write is being refused, the turn to write.
+async fn free_slot(process: &Process) -> SemaphorePermit<'_> {
+    let slot = process.slots.acquire().await.expect("the semaphore is never closed");
+    process.refusals.admission().await;
+    slot
+}
+
+async fn hand_back_unread<S: Source>(process: &Process, source: &mut S) {
+    while let Ok(Some(delivery)) = source.next().await {
+        process.tally.received.add_one();
+        process.tally.handed_back.add_one();
+        delivery.receipt.nack();
+    }
+}
+
+fn sweep_interval(max_retry_time: Duration) -> Duration {
+    (max_retry_time / 100).clamp(Duration::from_millis(10), Duration::from_secs(1))
+}
+
+/// What was read and is not decoded: bounded by the stream's own limits.
+struct Backlog<'a, R: Receipt> {
+    process: &'a Process,
+    /// Twice the stream's limit, for a server that does not keep to it.
+    room: usize,
+    messages: VecDeque<Message<R>>,
+}
+
+impl<'a, R: Receipt> Backlog<'a, R> {
+    fn new(process: &'a Process) -> Backlog<'a, R> {
+        let Settings { max_outstanding, consumers, .. } = process.settings;
+        Backlog { process, room: 2 * stream_messages(max_outstanding, consumers), messages: VecDeque::new() }
+    }
+
+    fn has_room(&self) -> bool {
+        self.messages.len() < self.room
+    }
+
+    fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    fn push(&mut self, delivery: Delivery<R>) {
+        let Delivery { envelope, receipt } = delivery;
+        let claim = Claim::new(receipt, self.process.tally.clone(), self.process.settings.max_retry_time);
+        self.messages.push_back(Message { envelope, claim });
+    }
+
+    fn pop(&mut self) -> Option<Message<R>> {
+        self.messages.pop_front()
+    }
+
+    /// Gives back what reached its age before it was decoded.
+    fn give_up_old(&mut self) {
+        let now = Instant::now();
+        // Deadlines differ by up to a tenth, so the oldest is not always in front; this looks at all only when one is.
+        while let Some(position) = self.messages.iter().position(|message| message.claim.deadline <= now) {
+            if let Some(message) = self.messages.remove(position) {
+                self.process.tally.given_up.add_one();
+                message.claim.nack();
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The write of one scan: attempts with full jitter between them, until the store has answered or the receipt has
+//! reached its age; and the waiting of a write that was refused.
+
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::claim::Claim;
+use super::health::Condition;
+use super::outcome::{Outcome, Verdict, judge};
+use super::pipeline::Pipeline;
+use super::port::{Envelope, Ports, Put, ReceiptOf, Store, StoreError, StoreErrorKind};
+use super::refusals::RETRY_INTERVAL;
+use super::settings::ATTEMPT_TIMEOUT;
+use crate::scan::{Reason, Rejection, Scan};
+
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
+/// A hot key's partition recovers within a second or two, and nobody else waits for it.
+const LONGEST_HOT_KEY_BACKOFF: Duration = Duration::from_secs(2);
+
+/// How a write ended.
+#[derive(Debug)]
+pub(super) enum Write {
+    Settled(Outcome),
+    Refused(StoreError),
+}
+
+/// The most that is waited before the attempt after `attempts`: doubled each time.
+fn longest_backoff(kind: StoreErrorKind, attempts: u32) -> Duration {
+    let cap = match kind {
+        StoreErrorKind::HotKey => LONGEST_HOT_KEY_BACKOFF,
+        _ => LONGEST_BACKOFF,
+    };
+    cap.min(FIRST_BACKOFF * 2u32.saturating_pow(attempts.saturating_sub(1).min(16)))
+}
+
+impl<P: Ports> Pipeline<'_, P> {
+    /// Writes until the store has answered, the item is refused, or the receipt has reached its age.
+    pub(super) async fn write(&self, scan: &Scan, claim: &Claim<ReceiptOf<P>>) -> Write {
+        let process = self.process;
+        for attempts in 1.. {
+            let error = match judge(self.attempt(scan).await) {
+                Verdict::Settle(outcome) => return Write::Settled(outcome),
+                Verdict::Refused(error) => return Write::Refused(error),
+                Verdict::Retry(error) => error,
+            };
+            let backoff = rand::rng().random_range(Duration::ZERO..=longest_backoff(error.kind, attempts));
+            let next_turn = async {
+                process.store_gate.sleep(backoff).await;
+                process.store_gate.pass().await;
+            };
+            if timeout_at(claim.deadline, next_turn).await.is_err() || Instant::now() >= claim.deadline {
+                return Write::Settled(Outcome::Deferred(error));
+            }
+            process.tally.retries.add_one();
+        }
+        unreachable!("the attempts are not counted to an end")
+    }
+
+    /// One attempt, within the bound of writes in flight.
+    async fn attempt(&self, scan: &Scan) -> Result<Put, StoreError> {
+        let process = self.process;
+        let _permit = process.writes.acquire().await.expect("the semaphore is never closed");
+        let sent = process.refusals.tick();
+        let result = match timeout(ATTEMPT_TIMEOUT, self.store.put(scan)).await {
+            Ok(result) => result,
+            Err(_) => Err(StoreError {
+                kind: StoreErrorKind::Unavailable,
+                detail: format!("no answer within {} s", ATTEMPT_TIMEOUT.as_secs()),
+            }),
+        };
+        match &result {
+            Ok(put) => {
+                process.store_answered();
+                if *put == Put::Stored && process.refusals.stored(sent, &scan.key) {
+                    process.health.clear(Condition::Refusals);
+                }
+            }
+            Err(error) => process.store_failed(error),
+        }
+        result
+    }
+
+    /// Holds a refused write with its payload and without its slot, trying it again until it is stored, condemned,
+    /// has reached its age, or must make room.
+    pub(super) async fn hold_refused(
+        &self,
+        scan: &Scan,
+        refused: StoreError,
+        envelope: Envelope,
+        claim: Claim<ReceiptOf<P>>,
+    ) {
+        let process = self.process;
+        let mut strikes = process.refusals.first();
+        let mut error = refused;
+        let place = match process.held.try_place() {
+            Some(place) => place,
+            None => {
+                if process.refusals.at_bound() {
+                    process.health.raise(Condition::Refusals, &self.every_write_is_refused(&error));
+                }
+                if !process.refusals.evict_longest() {
+                    return self.give_up(&error, &envelope, claim);
+                }
+                process.held.place().await
+            }
+        };
+        let held = process.refusals.hold();
+        loop {
+            tokio::select! {
+                biased;
+                () = process.drain.requested() => return drop(claim),
+                () = held.evicted() => return self.give_up(&error, &envelope, claim),
+                result = timeout_at(claim.deadline, sleep(RETRY_INTERVAL)) => {
+                    if result.is_err() {
+                        return self.give_up(&error, &envelope, claim);
+                    }
+                }
+            }
+            match judge(self.attempt(scan).await) {
+                Verdict::Settle(outcome) => {
+                    drop(held);
+                    return self.settle(outcome, envelope, claim, place).await;
+                }
+                Verdict::Retry(_) => {}
+                Verdict::Refused(again) => {
+                    error = again;
+                    if strikes.again(&process.refusals, &scan.key) {
+                        let rejection = Rejection { reason: Reason::RefusedByStore, detail: error.detail };
+                        drop(held);
+                        return self.settle(Outcome::Rejected(rejection), envelope, claim, place).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn every_write_is_refused(&self, error: &StoreError) -> String {
+        format!(
+            "table {} refuses every write ({error}); nothing is lost, one write a second is tried. \
+             Compare its key schema and indexes with what `mini-scan setup table` makes.",
+            self.process.settings.table
+        )
+    }
+}

@@ -1,0 +1,127 @@
+//! How DynamoDB is reached: the service with the machine's credentials, or a local server without any.
+
+use std::net::IpAddr;
+
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::meta::credentials::CredentialsProviderChain;
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_dynamodb::config::{Credentials, ProvideCredentials};
+use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::{Client, Config};
+
+/// Why a request to DynamoDB failed, as a user would name it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    #[error("no AWS region is set")]
+    NoRegion,
+    #[error("no AWS credentials: {0}")]
+    NoCredentials(String),
+    #[error("it does not exist")]
+    NotFound,
+    #[error("permission denied: {0}")]
+    Refused(String),
+    #[error("DynamoDB does not answer: {0}")]
+    Unreachable(String),
+    /// The table is there and cannot hold scans.
+    #[error("{0}")]
+    DoesNotFit(String),
+    #[error("{0}")]
+    Other(String),
+}
+
+/// A client with connections of its own, on the runtime that calls this. Retries are ours, so the SDK's are off.
+///
+/// For an `endpoint` on the loopback interface the region has a default, and credentials come from the environment,
+/// then the profile, then dummy ones; an instance's metadata service is never asked.
+pub async fn connect(endpoint: Option<&str>) -> Result<Client, Problem> {
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .retry_config(RetryConfig::disabled())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    if let Some(endpoint) = endpoint {
+        loader = loader.endpoint_url(endpoint);
+    }
+    if endpoint.is_some_and(is_loopback) {
+        let region = aws_config::meta::region::RegionProviderChain::first_try(
+            aws_config::environment::EnvironmentVariableRegionProvider::new(),
+        )
+        .or_else(aws_config::profile::ProfileFileRegionProvider::new())
+        .or_else(Region::from_static("us-east-1"));
+        loader = loader.region(region).credentials_provider(local_credentials());
+    }
+    let config = loader.load().await;
+    if config.region().is_none() {
+        return Err(Problem::NoRegion);
+    }
+    Ok(Client::from_conf(Config::from(&config)))
+}
+
+/// Whether credentials can be had at all; says why not without a call to DynamoDB.
+pub(super) async fn check_credentials(client: &Client, endpoint: Option<&str>) -> Result<(), Problem> {
+    let _ = (client, endpoint);
+    Ok(())
+}
+
+fn local_credentials() -> CredentialsProviderChain {
+    // DynamoDB Local takes only letters and digits as an access key id.
+    let dummy = Credentials::new("local", "local", None, None, "local");
+    CredentialsProviderChain::first_try("Environment", EnvironmentVariableCredentialsProvider::new())
+        .or_else("Profile", ProfileFileCredentialsProvider::builder().build())
+        .or_else("Local", dummy)
+}
+
+fn is_loopback(endpoint: &str) -> bool {
+    let authority = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    let authority = authority.split(['/', '?']).next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
+    };
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+impl Problem {
+    pub(super) fn of<E>(error: &SdkError<E>) -> Problem
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let context = DisplayErrorContext(error).to_string();
+        let Some(code) = error.code() else {
+            let lower = context.to_lowercase();
+            return match error {
+                SdkError::ConstructionFailure(_) | SdkError::DispatchFailure(_) if lower.contains("credentials") => {
+                    Problem::NoCredentials(context)
+                }
+                SdkError::ServiceError(_) => Problem::Other(context),
+                _ => Problem::Unreachable(context),
+            };
+        };
+        let detail = format!("{code}: {}", error.message().unwrap_or("no message"));
+        match code {
+            "ResourceNotFoundException" => Problem::NotFound,
+            "AccessDeniedException" => Problem::Refused(detail),
+            "UnrecognizedClientException"
+            | "MissingAuthenticationTokenException"
+            | "InvalidSignatureException"
+            | "ExpiredTokenException" => Problem::NoCredentials(detail),
+            _ => Problem::Other(detail),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for endpoint in ["http://localhost:8000", "http://127.0.0.1:8000/", "https://[::1]:8000", "http://LocalHost"] {
+            assert!(is_loopback(endpoint), "{endpoint}");
+        }
+        for endpoint in ["http://dynamodb:8000", "https://dynamodb.eu-west-1.amazonaws.com", "http://127.0.0.1.nip.io"] {
+            assert!(!is_loopback(endpoint), "{endpoint}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What an answer of PutItem means. Pure.
+
+use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::ThrottlingReason;
+
+use super::item::{Item, TIMESTAMP};
+use crate::consumer::port::{Put, StoreError, StoreErrorKind};
+
+/// A failed condition is success where the stored item is as new as ours; other errors say why there was no answer.
+pub(super) fn judge(error: SdkError<PutItemError>, timestamp: u64) -> Result<Put, StoreError> {
+    let kind = match &error {
+        SdkError::ServiceError(service) => match service.err() {
+            PutItemError::ConditionalCheckFailedException(failed) => return stale(failed.item(), timestamp),
+            error => service_error(error),
+        },
+        SdkError::ConstructionFailure(_) => StoreErrorKind::Misconfigured,
+        _ => StoreErrorKind::Unavailable,
+    };
+    let detail = match (&error, error.code()) {
+        (SdkError::ServiceError(_), Some(code)) => format!("{code}: {}", error.message().unwrap_or("no message")),
+        _ => DisplayErrorContext(&error).to_string(),
+    };
+    Err(StoreError { kind, detail })
+}
+
+fn service_error(error: &PutItemError) -> StoreErrorKind {
+    let throttled = |reasons: &[ThrottlingReason]| {
+        let hot_key = |reason: &ThrottlingReason| {
+            reason.reason().is_some_and(|reason| reason.ends_with("KeyRangeThroughputExceeded"))
+        };
+        match reasons.iter().any(hot_key) {
+            true => StoreErrorKind::HotKey,
+            false => StoreErrorKind::Throttled,
+        }
+    };
+    match error {
+        PutItemError::ProvisionedThroughputExceededException(error) => throttled(error.throttling_reasons()),
+        PutItemError::ThrottlingException(error) => throttled(error.throttling_reasons()),
+        PutItemError::RequestLimitExceeded(error) => throttled(error.throttling_reasons()),
+        PutItemError::ResourceNotFoundException(_) => StoreErrorKind::Misconfigured,
+        error => match error.code() {
+            Some("ValidationException" | "ItemCollectionSizeLimitExceededException" | "SerializationException") => {
+                StoreErrorKind::Refused
+            }
+            Some(
+                "AccessDeniedException"
+                | "UnrecognizedClientException"
+                | "MissingAuthenticationTokenException"
+                | "IncompleteSignatureException"
+                | "InvalidSignatureException"
+                | "ExpiredTokenException"
+                | "InvalidClientTokenId"
+                | "NotAuthorized",
+            ) => StoreErrorKind::Misconfigured,
+            _ => StoreErrorKind::Unavailable,
+        },
+    }
+}
+
+/// A row whose timestamp is missing or not a number is not ours and would swallow every scan of its key.
+fn stale(stored: Option<&Item>, timestamp: u64) -> Result<Put, StoreError> {
+    let Some(stored) = stored else {
+        let detail = "the condition failed and the stored item was not returned".to_owned();
+        return Err(StoreError { kind: StoreErrorKind::Unavailable, detail });
+    };
+    let number = stored.get(TIMESTAMP).and_then(|value| value.as_n().ok());
+    match number {
+        Some(number) if is_at_or_above(number, timestamp) => Ok(Put::Stale),
+        Some(number) => Err(StoreError {
+            kind: StoreErrorKind::Unavailable,
+            detail: format!("the condition failed although the stored timestamp {number} is below {timestamp}"),
+        }),
+        None => Err(StoreError {
+            kind: StoreErrorKind::ForeignRow,
+            detail: "the table holds a row under this key whose timestamp is not a number; mend or delete it".into(),
+        }),
+    }
+}
+
+/// DynamoDB's numbers have up to 38 digits, a fraction and an exponent; ours are whole and below 2^63.
+fn is_at_or_above(stored: &str, timestamp: u64) -> bool {
+    match stored.parse::<u64>() {
+        Ok(stored) => stored >= timestamp,
+        #[expect(clippy::cast_precision_loss, reason = "a number that is not a u64 differs by far more")]
+        Err(_) => stored.parse::<f64>().is_ok_and(|stored| stored >= timestamp as f64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::types::AttributeValue;
+
+    use super::*;
+
+    fn row(timestamp: AttributeValue) -> Item {
+        Item::from([(TIMESTAMP.to_owned(), timestamp)])
+    }
+
+    fn number(text: &str) -> Item {
+        row(AttributeValue::N(text.to_owned()))
+    }
+
+    #[test]
+    fn a_row_as_new_is_stale() {
+        for stored in ["10", "11", "10.5", "1e3", "99999999999999999999999999999999999999"] {
+            assert_eq!(stale(Some(&number(stored)), 10), Ok(Put::Stale), "{stored}");
+        }
+    }
+
+    #[test]
+    fn a_row_without_a_numeric_timestamp_is_not_ours() {
+        for stored in [Item::new(), row(AttributeValue::S("11".into()))] {
+            assert_eq!(stale(Some(&stored), 10).unwrap_err().kind, StoreErrorKind::ForeignRow);
+        }
+    }
+
+    #[test]
+    fn nothing_is_stale_without_proof() {
+        assert_eq!(stale(None, 10).unwrap_err().kind, StoreErrorKind::Unavailable);
+        assert_eq!(stale(Some(&number("9")), 10).unwrap_err().kind, StoreErrorKind::Unavailable);
+    }
+}

@@ -1,0 +1,121 @@
+//! The record of a scan as a DynamoDB item, and its size. Pure.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::consumer::outcome::expires_at;
+use crate::scan::{Reason, Rejection, Scan};
+
+pub(super) const KEY: &str = "pk";
+pub(super) const TIMESTAMP: &str = "timestamp";
+pub(super) const EXPIRES_AT: &str = "expires_at";
+
+/// The largest item, names included.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-items>
+const MAX_ITEM_BYTES: usize = 400 * 1024;
+
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+pub(super) fn item(scan: &Scan, ttl: Option<Duration>) -> Item {
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let mut item = HashMap::with_capacity(9);
+    item.insert(KEY.to_owned(), text(scan.key.as_str()));
+    item.insert("ip".to_owned(), text(scan.key.ip()));
+    item.insert("port".to_owned(), AttributeValue::N(scan.key.port().to_owned()));
+    item.insert("service".to_owned(), text(scan.key.service()));
+    item.insert(TIMESTAMP.to_owned(), AttributeValue::N(scan.timestamp.to_string()));
+    item.insert("response".to_owned(), text(&scan.response));
+    item.insert("data_version".to_owned(), AttributeValue::N((scan.data_version as u8).to_string()));
+    if let Some(bytes) = &scan.response_bytes {
+        item.insert("response_bytes".to_owned(), AttributeValue::B(Blob::new(bytes.as_slice())));
+    }
+    if let Some(ttl) = ttl {
+        item.insert(EXPIRES_AT.to_owned(), AttributeValue::N(expires_at(scan, ttl).to_string()));
+    }
+    item
+}
+
+/// Refuses a scan whose item DynamoDB would refuse for its size.
+pub(super) fn check_size(scan: &Scan, ttl: Option<Duration>) -> Result<(), Rejection> {
+    let size = size(scan, ttl);
+    if size <= MAX_ITEM_BYTES {
+        return Ok(());
+    }
+    let detail = format!("the item would be {size} bytes, and DynamoDB takes at most {MAX_ITEM_BYTES}");
+    Err(Rejection::new(Reason::ItemTooLarge, detail))
+}
+
+/// The bytes of the item as DynamoDB counts them: names and values, a number by its significant digits.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
+fn size(scan: &Scan, ttl: Option<Duration>) -> usize {
+    let Scan { key, timestamp, data_version, response, response_bytes } = scan;
+    let port = key.port().parse().unwrap_or(u64::MAX);
+    KEY.len() + key.as_str().len()
+        + "ip".len() + key.ip().len()
+        + "port".len() + number_size(port)
+        + "service".len() + key.service().len()
+        + TIMESTAMP.len() + number_size(*timestamp)
+        + "response".len() + response.len()
+        + "data_version".len() + number_size(*data_version as u64)
+        + response_bytes.as_ref().map_or(0, |bytes| "response_bytes".len() + bytes.len())
+        + ttl.map_or(0, |ttl| EXPIRES_AT.len() + number_size(expires_at(scan, ttl)))
+}
+
+/// One byte, and one for every two significant digits.
+fn number_size(mut number: u64) -> usize {
+    while number != 0 && number.is_multiple_of(10) {
+        number /= 10;
+    }
+    let digits = number.checked_ilog10().map_or(0, |log| log as usize + 1);
+    1 + digits.div_ceil(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+    use crate::scan::{DataVersion, Key};
+
+    fn scan(response: String) -> Scan {
+        Scan {
+            key: Key::new(IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1)), 80, "HTTP"),
+            timestamp: 1_740_298_125,
+            data_version: DataVersion::V2,
+            response,
+            response_bytes: None,
+        }
+    }
+
+    #[test]
+    fn an_item_has_exactly_the_attributes_of_a_record() {
+        let mut names: Vec<_> = item(&scan("hello".into()), None).into_keys().collect();
+        names.sort();
+        assert_eq!(names, ["data_version", "ip", "pk", "port", "response", "service", "timestamp"]);
+    }
+
+    #[test]
+    fn exact_bytes_and_expiry_are_there_only_when_asked_for() {
+        let mut scan = scan("\u{fffd}".into());
+        scan.response_bytes = Some(vec![0xff]);
+        let item = item(&scan, Some(Duration::from_secs(5)));
+        assert_eq!(item["response_bytes"], AttributeValue::B(Blob::new([0xff])));
+        assert_eq!(item["expires_at"], AttributeValue::N("1740298130".into()));
+    }
+
+    #[test]
+    fn numbers_count_by_their_significant_digits() {
+        assert_eq!([0, 7, 80, 443, 65534, 1_000_000].map(number_size), [1, 2, 2, 3, 4, 2]);
+    }
+
+    #[test]
+    fn an_item_of_400_kb_is_the_largest() {
+        let rest = size(&scan(String::new()), None);
+        assert!(check_size(&scan("x".repeat(MAX_ITEM_BYTES - rest)), None).is_ok());
+        let rejection = check_size(&scan("x".repeat(MAX_ITEM_BYTES - rest + 1)), None).unwrap_err();
+        assert_eq!(rejection.reason, Reason::ItemTooLarge);
+    }
+}

@@ -1,0 +1,50 @@
+//! The conditional write of a scan.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+
+use super::error::judge;
+use super::item::{TIMESTAMP, check_size, item};
+use crate::consumer::port::{Put, Store, StoreError};
+use crate::scan::{Rejection, Scan};
+
+/// `timestamp` is a reserved word of DynamoDB, so it needs the alias.
+const NEWER: &str = "attribute_not_exists(pk) OR #ts < :ts";
+
+/// The table of scans.
+#[derive(Debug, Clone)]
+pub struct Scans {
+    client: Client,
+    table: String,
+    ttl: Option<Duration>,
+}
+
+impl Scans {
+    pub fn new(client: Client, table: String, ttl: Option<Duration>) -> Scans {
+        Scans { client, table, ttl }
+    }
+}
+
+impl Store for Scans {
+    fn check(&self, scan: &Scan) -> Result<(), Rejection> {
+        check_size(scan, self.ttl)
+    }
+
+    async fn put(&self, scan: &Scan) -> Result<Put, StoreError> {
+        let request = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item(scan, self.ttl)))
+            .condition_expression(NEWER)
+            .expression_attribute_names("#ts", TIMESTAMP)
+            .expression_attribute_values(":ts", AttributeValue::N(scan.timestamp.to_string()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match request.send().await {
+            Ok(_) => Ok(Put::Stored),
+            Err(error) => judge(error, scan.timestamp),
+        }
+    }
+}
