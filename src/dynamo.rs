@@ -9,4 +9,4 @@ mod table;
 pub use aws_sdk_dynamodb::Client;
 pub use client::{Problem, connect};
 pub use scans::Scans;
-pub use table::{Created, check, create};
+pub use table::{check, create};

@@ -5,9 +5,12 @@
 //! [`telemetry`] reports, [`cli`] holds the flags, and `local` (cargo feature `local`) the embedded servers, the
 //! generator and the demo. `ARCHITECTURE.md` has the walk of one message and the invariants.
 
+pub mod cli;
 pub mod consumer;
 pub mod dynamo;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod pubsub;
 pub mod scan;
+pub mod service;
+pub mod telemetry;

@@ -1,1 +1,160 @@
-fn main() {}
+//! The program: from flags to a running command, and its exit code.
+
+use std::io;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Parser;
+use mini_scan::cli::{Cli, Command, ConsumerArgs, SetupArgs};
+use mini_scan::consumer::Process;
+use mini_scan::service::{self, Config, Running, setup};
+use mini_scan::telemetry::{self, Logs};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// A second signal ends the process at once with this: 128 + SIGINT, as a shell reports it.
+const STOPPED_AT_ONCE: u8 = 130;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    let code = runtime.block_on(run(cli.command)).unwrap_or_else(|error| fail(&error));
+    // A name look-up in flight must not delay the exit.
+    runtime.shutdown_background();
+    code
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("mini-scan: {error:#}");
+    ExitCode::FAILURE
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Consumer(args) => consumer(args).await,
+        Command::Setup(args) => set_up(&args).await,
+        #[cfg(feature = "local")]
+        Command::Scanner(args) => local::scanner(&args).await,
+        #[cfg(feature = "local")]
+        Command::Local(args) => local::servers(&args).await,
+        #[cfg(feature = "local")]
+        Command::Demo(args) => local::demo(&args).await,
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Signals> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Signals { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn consumer(args: ConsumerArgs) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen()?;
+    let config = args.config().unwrap_or_else(|error| error.exit());
+    let logs = Logs::start(args.log_format, args.log_levels(), Some(config.subscription.clone()));
+    let process = config.process();
+    let stopped = tokio::select! {
+        biased;
+        () = signals.next() => true,
+        result = service::check(&config) => { result?; false }
+    };
+    if !stopped && !consume(&config, &process, &logs, &mut signals).await? {
+        return Ok(ExitCode::from(STOPPED_AT_ONCE));
+    }
+    let counts = process.tally.snapshot();
+    eprintln!("Handed back undone: {}", counts.handed_back);
+    println!("Consumer stopped. Final stats - Processed: {}, Failed: {}", counts.processed(), counts.failed());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Consumes until a signal and drains. False when a second signal came before the end.
+async fn consume(config: &Config, process: &Arc<Process>, logs: &Logs, signals: &mut Signals) -> anyhow::Result<bool> {
+    tracing::info!(
+        consumers = config.consumers,
+        threads = config.threads,
+        max_outstanding = config.max_outstanding,
+        table = config.table,
+        "consuming {}",
+        config.subscription
+    );
+    let mut work = pin!(Running::start(config, process)?.finished());
+    tokio::select! {
+        biased;
+        () = signals.next() => {}
+        result = &mut work => result?,
+        () = telemetry::report(process, logs) => {}
+    }
+    let grace = config.shutdown_grace;
+    tracing::info!("stopping: what is in hand is finished within {grace:?}; a second signal stops at once");
+    process.drain.request(grace);
+    tokio::select! {
+        biased;
+        () = signals.next() => Ok(false),
+        result = work => Ok(result.map(|()| true)?),
+    }
+}
+
+async fn set_up(args: &SetupArgs) -> anyhow::Result<ExitCode> {
+    let task = args.task().unwrap_or_else(|error| error.exit());
+    let mut out = io::stdout();
+    if let Some(names) = &task.pubsub {
+        setup::pubsub(&task.places, names, &mut out).await?;
+    }
+    if let Some(table) = &task.table {
+        setup::table(&task.places, table, &mut out).await?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(feature = "local")]
+mod local {
+    use std::io;
+    use std::process::ExitCode;
+
+    use mini_scan::cli::{DemoArgs, LocalArgs, ScannerArgs};
+    use mini_scan::local::demo::{self, real::Real};
+    use mini_scan::local::scanner::{console, topic::Topic};
+    use mini_scan::local::servers as embedded;
+
+    use super::Signals;
+
+    pub(super) async fn scanner(args: &ScannerArgs) -> anyhow::Result<ExitCode> {
+        let mut signals = Signals::listen()?;
+        let settings = args.settings().unwrap_or_else(|error| error.exit());
+        let name = args.topic_name().unwrap_or_else(|error| error.exit());
+        let topic = Topic::connect(&name, args.places().pubsub.as_deref()).await?;
+        let send = |payload| topic.publish(payload);
+        console::run(&settings, &name, send, signals.next(), &mut io::stdout()).await?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    pub(super) async fn servers(args: &LocalArgs) -> anyhow::Result<ExitCode> {
+        let mut signals = Signals::listen()?;
+        embedded::run(&args.settings(), signals.next(), &mut io::stdout()).await?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+        let mut signals = Signals::listen()?;
+        let passed = demo::run(&Real, &args.settings(), signals.next(), &mut io::stdout()).await?;
+        Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}

@@ -6,7 +6,7 @@ mod dead_letters;
 mod problem;
 mod source;
 
-pub use admin::{Admin, Found, Made, SubscriptionSettings};
+pub use admin::{Admin, Found, SubscriptionSettings};
 pub use connection::Connection;
 pub use dead_letters::TopicDeadLetters;
 pub use problem::Problem;

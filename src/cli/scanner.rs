@@ -4,8 +4,11 @@ use std::num::NonZeroU64;
 
 use clap::error::ErrorKind;
 
+use super::names;
+use super::places::{PubsubPlace, places};
 use crate::local::generator::{ALL_KEYS, Shares};
 use crate::local::scanner::Settings;
+use crate::service::Places;
 
 /// Publish scans as the toy scanner does: one a second, in both data versions, until stopped
 #[derive(Debug, clap::Args)]
@@ -17,6 +20,9 @@ pub struct ScannerArgs {
     /// Topic to publish to: an id, or a full name
     #[arg(short, long, env = "MINI_SCAN_TOPIC", default_value = "scan-topic")]
     pub topic: String,
+
+    #[command(flatten)]
+    place: PubsubPlace,
 
     /// Messages a second; 0 is as fast as possible
     #[arg(long, env = "MINI_SCAN_RATE", default_value_t = 1.0, value_parser = rate)]
@@ -49,6 +55,15 @@ pub struct ScannerArgs {
 }
 
 impl ScannerArgs {
+    /// Full name of the topic.
+    pub fn topic_name(&self) -> Result<String, clap::Error> {
+        names::topic(&self.project, &self.topic, "--topic")
+    }
+
+    pub fn places(&self) -> Places {
+        places(Some(&self.place), None)
+    }
+
     /// What to publish, if the flags agree.
     pub fn settings(&self) -> Result<Settings, clap::Error> {
         let shares = Shares { duplicates: self.duplicates, late: self.late, broken: self.broken };

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub struct Gate {
+pub(super) struct Gate {
     /// Failures in a row that close it.
     threshold: u32,
     failures: AtomicU32,
@@ -21,7 +21,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    pub fn new(threshold: u32) -> Gate {
+    pub(super) fn new(threshold: u32) -> Gate {
         Gate {
             threshold,
             failures: AtomicU32::new(0),
@@ -31,12 +31,12 @@ impl Gate {
         }
     }
 
-    pub fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
     /// Resolves at once while open; while closed, when it opens or when it is this caller's turn to probe.
-    pub async fn pass(&self) {
+    pub(super) async fn pass(&self) {
         if self.is_closed() {
             tokio::select! {
                 biased;
@@ -56,7 +56,7 @@ impl Gate {
     }
 
     /// Sleeps, but not beyond the moment at which a closed gate opens.
-    pub async fn sleep(&self, duration: Duration) {
+    pub(super) async fn sleep(&self, duration: Duration) {
         let opened = self.opened.notified();
         tokio::select! {
             biased;
@@ -74,13 +74,13 @@ impl Gate {
     }
 
     /// Notes a failure; true when it is the one that closes the gate.
-    pub fn failed(&self) -> bool {
+    pub(super) fn failed(&self) -> bool {
         let failures = self.failures.fetch_add(1, Ordering::AcqRel).saturating_add(1);
         failures >= self.threshold && !self.closed.swap(true, Ordering::AcqRel)
     }
 
     /// Notes an answer; true when it is the one that opens the gate.
-    pub fn answered(&self) -> bool {
+    pub(super) fn answered(&self) -> bool {
         // Loads before stores: this runs for every message, and a store would bounce the cache line between threads.
         if self.failures.load(Ordering::Acquire) == 0 && !self.is_closed() {
             return false;

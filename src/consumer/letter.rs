@@ -16,14 +16,8 @@ const PAYLOAD_OVERHEAD: usize = 64;
 const REASON: &str = "rejection_reason";
 
 /// Our attributes in the order in which they go when not all fit: the first goes first, the reason last.
-const OURS: [&str; 6] = [
-    "rejection_detail",
-    "delivery_attempt",
-    "source_publish_time",
-    "source_message_id",
-    "source_subscription",
-    REASON,
-];
+const OURS: [&str; 6] =
+    ["rejection_detail", "delivery_attempt", "source_publish_time", "source_message_id", "source_subscription", REASON];
 
 /// The letter with all that fits, and the names of the attributes that did not.
 ///

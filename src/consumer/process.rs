@@ -6,8 +6,8 @@ use tokio::sync::Semaphore;
 
 use super::drain::Drain;
 use super::gate::Gate;
-use super::held::Held;
 use super::health::{Condition, Health};
+use super::held::Held;
 use super::outcome::is_outage;
 use super::port::{DeadLetterError, StoreError, StoreErrorKind};
 use super::refusals::Refusals;

@@ -8,7 +8,7 @@ use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::{BehaviorVersion, Region};
-use aws_sdk_dynamodb::config::{Credentials, ProvideCredentials};
+use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::{Client, Config};
 
@@ -56,12 +56,6 @@ pub async fn connect(endpoint: Option<&str>) -> Result<Client, Problem> {
         return Err(Problem::NoRegion);
     }
     Ok(Client::from_conf(Config::from(&config)))
-}
-
-/// Whether credentials can be had at all; says why not without a call to DynamoDB.
-pub(super) async fn check_credentials(client: &Client, endpoint: Option<&str>) -> Result<(), Problem> {
-    let _ = (client, endpoint);
-    Ok(())
 }
 
 fn local_credentials() -> CredentialsProviderChain {
@@ -120,7 +114,8 @@ mod tests {
         for endpoint in ["http://localhost:8000", "http://127.0.0.1:8000/", "https://[::1]:8000", "http://LocalHost"] {
             assert!(is_loopback(endpoint), "{endpoint}");
         }
-        for endpoint in ["http://dynamodb:8000", "https://dynamodb.eu-west-1.amazonaws.com", "http://127.0.0.1.nip.io"] {
+        for endpoint in ["http://dynamodb:8000", "https://dynamodb.eu-west-1.amazonaws.com", "http://127.0.0.1.nip.io"]
+        {
             assert!(!is_loopback(endpoint), "{endpoint}");
         }
     }

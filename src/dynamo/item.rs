@@ -53,13 +53,20 @@ pub(super) fn check_size(scan: &Scan, ttl: Option<Duration>) -> Result<(), Rejec
 fn size(scan: &Scan, ttl: Option<Duration>) -> usize {
     let Scan { key, timestamp, data_version, response, response_bytes } = scan;
     let port = key.port().parse().unwrap_or(u64::MAX);
-    KEY.len() + key.as_str().len()
-        + "ip".len() + key.ip().len()
-        + "port".len() + number_size(port)
-        + "service".len() + key.service().len()
-        + TIMESTAMP.len() + number_size(*timestamp)
-        + "response".len() + response.len()
-        + "data_version".len() + number_size(*data_version as u64)
+    KEY.len()
+        + key.as_str().len()
+        + "ip".len()
+        + key.ip().len()
+        + "port".len()
+        + number_size(port)
+        + "service".len()
+        + key.service().len()
+        + TIMESTAMP.len()
+        + number_size(*timestamp)
+        + "response".len()
+        + response.len()
+        + "data_version".len()
+        + number_size(*data_version as u64)
         + response_bytes.as_ref().map_or(0, |bytes| "response_bytes".len() + bytes.len())
         + ttl.map_or(0, |ttl| EXPIRES_AT.len() + number_size(expires_at(scan, ttl)))
 }

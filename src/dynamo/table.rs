@@ -13,13 +13,6 @@ use tokio::time::sleep;
 use super::client::Problem;
 use super::item::{EXPIRES_AT, KEY};
 
-/// Whether `setup` made the table or it was there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Created {
-    Created,
-    Found,
-}
-
 const ACTIVE_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -30,10 +23,10 @@ pub async fn check(client: &Client, table: &str) -> Result<(), Problem> {
 }
 
 /// Creates the table of scans if it is missing: key `pk`, on demand, a stream of new and old images, and expiry on
-/// `expires_at`. Safe to repeat and to run twice at once.
-pub async fn create(client: &Client, table: &str) -> Result<Created, Problem> {
+/// `expires_at`. True when it was missing. Safe to repeat and to run twice at once.
+pub async fn create(client: &Client, table: &str) -> Result<bool, Problem> {
     let created = match describe(client, table).await {
-        Ok(_) => Created::Found,
+        Ok(_) => false,
         Err(Problem::NotFound) => create_missing(client, table).await?,
         Err(problem) => return Err(problem),
     };
@@ -43,7 +36,7 @@ pub async fn create(client: &Client, table: &str) -> Result<Created, Problem> {
     Ok(created)
 }
 
-async fn create_missing(client: &Client, table: &str) -> Result<Created, Problem> {
+async fn create_missing(client: &Client, table: &str) -> Result<bool, Problem> {
     let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(StreamViewType::NewAndOldImages);
     let request = client
         .create_table()
@@ -55,9 +48,9 @@ async fn create_missing(client: &Client, table: &str) -> Result<Created, Problem
         .billing_mode(BillingMode::PayPerRequest)
         .stream_specification(built(stream.build())?);
     match request.send().await {
-        Ok(_) => Ok(Created::Created),
+        Ok(_) => Ok(true),
         // Somebody else made it since we looked.
-        Err(error) if error.code() == Some("ResourceInUseException") => Ok(Created::Found),
+        Err(error) if error.code() == Some("ResourceInUseException") => Ok(false),
         Err(error) => Err(Problem::of(&error)),
     }
 }

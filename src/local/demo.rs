@@ -2,6 +2,7 @@
 
 mod letters;
 pub mod program;
+pub mod real;
 mod report;
 mod stage;
 mod truth;

@@ -9,13 +9,6 @@ use google_cloud_wkt::Duration as WireDuration;
 
 use super::{Connection, Problem};
 
-/// Whether `setup` made a thing or it was there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Made {
-    Created,
-    Found,
-}
-
 /// What a subscription is created with. None expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscriptionSettings {
@@ -56,17 +49,18 @@ impl Admin {
         Ok(Found { retry_policy: subscription.retry_policy.is_some() })
     }
 
-    pub async fn create_topic(&self, name: &str) -> Result<Made, Problem> {
+    /// Creates a topic by its full name; false when it was there.
+    pub async fn create_topic(&self, name: &str) -> Result<bool, Problem> {
         made(self.topics.create_topic().set_name(name).send().await)
     }
 
-    /// Creates a subscription on a topic, both by their full names.
+    /// Creates a subscription on a topic, both by their full names; false when it was there.
     pub async fn create_subscription(
         &self,
         name: &str,
         topic: &str,
         settings: &SubscriptionSettings,
-    ) -> Result<Made, Problem> {
+    ) -> Result<bool, Problem> {
         let mut request = self
             .subscriptions
             .create_subscription()
@@ -84,14 +78,15 @@ impl Admin {
     }
 }
 
-fn made<T>(result: google_cloud_pubsub::Result<T>) -> Result<Made, Problem> {
+/// Whether a creation made something new.
+fn made<T>(result: google_cloud_pubsub::Result<T>) -> Result<bool, Problem> {
     match result {
-        Ok(_) => Ok(Made::Created),
+        Ok(_) => Ok(true),
         Err(error)
             if error.status().is_some_and(|status| status.code == Code::AlreadyExists)
                 || error.http_status_code() == Some(409) =>
         {
-            Ok(Made::Found)
+            Ok(false)
         }
         Err(error) => Err(Problem::from(&error)),
     }

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use google_cloud_pubsub::model::Message;
 use google_cloud_pubsub::subscriber::MessageStream;
-use google_cloud_pubsub::subscriber::handler::Handler;
 use google_cloud_pubsub::subscriber::ShutdownToken;
+use google_cloud_pubsub::subscriber::handler::Handler;
 use rand::Rng;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;

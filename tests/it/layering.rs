@@ -15,7 +15,7 @@ struct Room {
     crates: &'static [&'static str],
 }
 
-const ALL: &[&str] = &["cli", "consumer", "dynamo", "local", "pubsub", "scan", "telemetry"];
+const ALL: &[&str] = &["cli", "consumer", "dynamo", "local", "pubsub", "scan", "service", "telemetry"];
 
 const ROOMS: &[Room] = &[
     Room { name: "scan", rooms: &[], crates: &[] },
@@ -23,7 +23,8 @@ const ROOMS: &[Room] = &[
     Room { name: "pubsub", rooms: &["scan", "consumer"], crates: &["tokio", "google_cloud_"] },
     Room { name: "dynamo", rooms: &["scan", "consumer"], crates: &["tokio", "aws_"] },
     Room { name: "telemetry", rooms: &["scan", "consumer"], crates: &["tokio"] },
-    Room { name: "cli", rooms: &["scan", "consumer", "telemetry", "local"], crates: &[] },
+    Room { name: "service", rooms: &["scan", "consumer", "pubsub", "dynamo"], crates: &["tokio"] },
+    Room { name: "cli", rooms: &["scan", "consumer", "service", "telemetry", "local"], crates: &[] },
     Room { name: "local", rooms: ALL, crates: GUARDED },
     Room { name: "main", rooms: ALL, crates: &["tokio"] },
     Room { name: "lib", rooms: &[], crates: &[] },

@@ -29,6 +29,10 @@ impl Place {
         format!("projects/{}/subscriptions/{}", self.project, self.subscription)
     }
 
+    pub(super) fn dead_letter_topic_name(&self) -> String {
+        format!("projects/{}/topics/{}", self.project, self.dead_letter_topic)
+    }
+
     pub(super) fn dead_letter_subscription_name(&self) -> String {
         format!("projects/{}/subscriptions/{}", self.project, self.dead_letter_subscription)
     }

@@ -1,0 +1,207 @@
+//! Flags of `mini-scan consumer`.
+
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::error::ErrorKind;
+use tracing_subscriber::filter::Targets;
+
+use super::names;
+use super::places::{DynamoPlace, PubsubPlace, places};
+use crate::service::Config;
+use crate::telemetry::{LogFormat, Logs};
+
+/// The largest message of Pub/Sub: a stream that may hold less could never be given one.
+const LARGEST_MESSAGE: u64 = 10_000_000;
+
+/// Write the scans of a subscription to a table, the newest of each key, until stopped
+#[derive(Debug, clap::Args)]
+pub struct ConsumerArgs {
+    /// Google Cloud project of the subscription and the dead-letter topic
+    #[arg(short, long, env = "MINI_SCAN_PROJECT", default_value = "test-project")]
+    project: String,
+
+    /// Subscription to read: an id, or a full name
+    #[arg(short, long, env = "MINI_SCAN_SUBSCRIPTION", default_value = "scan-sub")]
+    subscription: String,
+
+    /// Workers, each with one stream
+    #[arg(short, long, env = "MINI_SCAN_CONSUMERS", default_value = "10", value_parser = consumers)]
+    consumers: NonZeroUsize,
+
+    /// Messages that are decoded, waiting or being written at a time, over all workers
+    #[arg(short, long, env = "MINI_SCAN_MAX_OUTSTANDING", default_value = "1000")]
+    max_outstanding: NonZeroUsize,
+
+    /// Bytes of messages that are read and unsettled at a time, over all workers
+    #[arg(long, env = "MINI_SCAN_MAX_OUTSTANDING_BYTES", default_value = "256MiB", value_name = "BYTES")]
+    max_outstanding_bytes: ByteSize,
+
+    /// Threads that share the workers; by default one a core
+    #[arg(long, env = "MINI_SCAN_THREADS")]
+    threads: Option<NonZeroUsize>,
+
+    /// Table to write to
+    #[arg(long, env = "MINI_SCAN_TABLE", default_value = "scan-results")]
+    table: String,
+
+    /// Topic for messages that can never be stored: an id, or a full name; without it they come again and again
+    #[arg(long, env = "MINI_SCAN_DEAD_LETTER_TOPIC", value_name = "TOPIC")]
+    dead_letter_topic: Option<String>,
+
+    /// How far a scan's timestamp may lie after its message was published, as 24h or 90m
+    #[arg(long, env = "MINI_SCAN_MAX_FUTURE_SKEW", default_value = "24h", value_parser = duration, value_name = "TIME")]
+    max_future_skew: Duration,
+
+    /// How long a record lives after its scan's timestamp, as 90days; for ever when not given
+    #[arg(long, env = "MINI_SCAN_TTL", value_parser = duration, value_name = "TIME")]
+    ttl: Option<Duration>,
+
+    /// How long a message is held and tried before it is given back, as 30m
+    #[arg(long, env = "MINI_SCAN_MAX_RETRY_TIME", default_value = "30m", value_parser = duration, value_name = "TIME")]
+    max_retry_time: Duration,
+
+    /// How soon the messages of a killed instance come back, 10s to 600s
+    #[arg(long, env = "MINI_SCAN_MAX_LEASE_EXTENSION", default_value = "20s", value_parser = lease, value_name = "TIME")]
+    max_lease_extension: Duration,
+
+    /// How long writes in hand may take after SIGTERM, as 30s
+    #[arg(long, env = "MINI_SCAN_SHUTDOWN_GRACE", default_value = "30s", value_parser = duration, value_name = "TIME")]
+    shutdown_grace: Duration,
+
+    /// How log lines look
+    #[arg(long, env = "MINI_SCAN_LOG_FORMAT", default_value = "auto", value_enum)]
+    pub log_format: LogFormat,
+
+    /// What is logged, as debug, or warn,mini_scan=debug; by default warn,mini_scan=info
+    #[arg(long, env = "RUST_LOG", value_name = "LEVELS")]
+    log_levels: Option<Targets>,
+
+    #[command(flatten)]
+    pubsub: PubsubPlace,
+
+    #[command(flatten)]
+    dynamo: DynamoPlace,
+}
+
+impl ConsumerArgs {
+    /// How the consumer runs, if the flags agree.
+    pub fn config(&self) -> Result<Config, clap::Error> {
+        let conflict = |text: String| Err(clap::Error::raw(ErrorKind::ArgumentConflict, text));
+        if let Some(threads) = self.threads
+            && threads > self.consumers
+        {
+            return conflict(format!(
+                "--threads {threads} is more than --consumers {}: a thread runs one worker at least\n",
+                self.consumers
+            ));
+        }
+        if self.max_retry_time <= self.shutdown_grace {
+            return conflict(format!(
+                "--max-retry-time {} is not above --shutdown-grace {}: messages in hand would be given back first\n",
+                humantime::format_duration(self.max_retry_time),
+                humantime::format_duration(self.shutdown_grace)
+            ));
+        }
+        let share = self.max_outstanding_bytes.as_u64() / self.consumers.get() as u64;
+        if share < LARGEST_MESSAGE {
+            return conflict(format!(
+                "--max-outstanding-bytes {} is less than 10 MB for each of --consumers {}: the largest message would \
+                 not fit\n",
+                self.max_outstanding_bytes, self.consumers
+            ));
+        }
+        let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let topic = |given: &String| names::topic(&self.project, given, "--dead-letter-topic");
+        Ok(Config {
+            places: places(Some(&self.pubsub), Some(&self.dynamo)),
+            subscription: names::subscription(&self.project, &self.subscription, "--subscription")?,
+            dead_letter_topic: self.dead_letter_topic.as_ref().map(topic).transpose()?,
+            table: self.table.clone(),
+            consumers: self.consumers,
+            threads: self.threads.unwrap_or(cores).min(self.consumers),
+            max_outstanding: self.max_outstanding,
+            max_outstanding_bytes: self.max_outstanding_bytes.as_u64(),
+            max_future_skew: self.max_future_skew,
+            ttl: self.ttl,
+            max_retry_time: self.max_retry_time,
+            max_lease_extension: self.max_lease_extension,
+            shutdown_grace: self.shutdown_grace,
+        })
+    }
+
+    pub fn log_levels(&self) -> Targets {
+        self.log_levels.clone().unwrap_or_else(Logs::default_levels)
+    }
+}
+
+fn consumers(text: &str) -> Result<NonZeroUsize, String> {
+    let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= 1000);
+    number.ok_or_else(|| "a whole number from 1 to 1000".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| format!("{error}: write it as 30s, 15m or 24h"))?;
+    // Far beyond any use, and far below what would overflow a clock.
+    match duration <= Duration::from_secs(100 * 365 * 24 * 60 * 60) {
+        true => Ok(duration),
+        false => Err("it is above a hundred years".to_owned()),
+    }
+}
+
+fn lease(text: &str) -> Result<Duration, String> {
+    let lease = duration(text)?;
+    match (10..=600).contains(&lease.as_secs()) {
+        true => Ok(lease),
+        false => Err("Pub/Sub takes 10s to 600s".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        consumer: ConsumerArgs,
+    }
+
+    fn parse(flags: &str) -> Result<Config, clap::Error> {
+        Command::try_parse_from(format!("consumer {flags}").split_whitespace())
+            .and_then(|command| command.consumer.config())
+    }
+
+    #[test]
+    fn the_defaults_agree() {
+        let config = parse("").unwrap();
+        assert_eq!(config.subscription, "projects/test-project/subscriptions/scan-sub");
+        assert_eq!((config.consumers.get(), config.max_outstanding.get()), (10, 1000));
+        assert_eq!(config.max_outstanding_bytes, 256 << 20);
+        assert_eq!(config.dead_letter_topic, None);
+    }
+
+    #[test]
+    fn contradictory_flags_are_named_both() {
+        for (flags, named) in [
+            ("--threads 3 --consumers 2", ["--threads 3", "--consumers 2"]),
+            ("--max-retry-time 10s --shutdown-grace 30s", ["--max-retry-time 10s", "--shutdown-grace 30s"]),
+            ("--max-outstanding-bytes 1MiB", ["--max-outstanding-bytes 1", "--consumers 10"]),
+        ] {
+            let error = parse(flags).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(named.iter().all(|flag| error.to_string().contains(flag)), "{error}");
+        }
+    }
+
+    #[test]
+    fn flags_out_of_range_are_refused() {
+        for flags in ["-m 0", "-c 0", "-c 1001", "--max-lease-extension 5s", "--max-retry-time soon", "--threads 0"] {
+            assert_eq!(parse(flags).unwrap_err().exit_code(), 2, "{flags}");
+        }
+    }
+}

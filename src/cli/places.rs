@@ -1,0 +1,30 @@
+//! Flags that choose the servers: the services' own, or local ones.
+
+use crate::service::Places;
+
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct PubsubPlace {
+    /// Local Pub/Sub server, host:port, instead of Google's
+    #[arg(long, env = "PUBSUB_EMULATOR_HOST", value_name = "HOST:PORT")]
+    pub(super) pubsub_emulator_host: Option<String>,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct DynamoPlace {
+    /// URL of a DynamoDB server instead of Amazon's
+    #[arg(long, env = "AWS_ENDPOINT_URL_DYNAMODB", value_name = "URL")]
+    endpoint_url: Option<String>,
+
+    /// As the AWS tools have it: for every service of Amazon
+    #[arg(long, env = "AWS_ENDPOINT_URL", hide = true)]
+    all_endpoints_url: Option<String>,
+}
+
+pub(super) fn places(pubsub: Option<&PubsubPlace>, dynamo: Option<&DynamoPlace>) -> Places {
+    // A variable that is set to nothing chooses nothing, as in Google's and Amazon's own tools.
+    let chosen = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+    Places {
+        pubsub: pubsub.and_then(|place| chosen(&place.pubsub_emulator_host)),
+        dynamo: dynamo.and_then(|place| chosen(&place.endpoint_url).or_else(|| chosen(&place.all_endpoints_url))),
+    }
+}

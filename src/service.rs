@@ -1,0 +1,58 @@
+//! The consumer on both clouds: from settings to threads that run, and the checks before. The one room beside `main`
+//! and the demo that knows both `pubsub` and `dynamo`.
+
+mod checks;
+mod places;
+pub mod setup;
+mod threads;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::consumer::Process;
+use crate::consumer::settings::{Settings, write_limit};
+
+pub use checks::{Wrong, check};
+pub use places::Places;
+pub use threads::{Failure, Running};
+
+/// How the consumer runs, and on what. Checked by the flags that fill it.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub places: Places,
+    /// Full name of the subscription.
+    pub subscription: String,
+    /// Full name of the dead-letter topic.
+    pub dead_letter_topic: Option<String>,
+    pub table: String,
+    pub consumers: NonZeroUsize,
+    pub threads: NonZeroUsize,
+    pub max_outstanding: NonZeroUsize,
+    pub max_outstanding_bytes: u64,
+    pub max_future_skew: Duration,
+    pub ttl: Option<Duration>,
+    pub max_retry_time: Duration,
+    pub max_lease_extension: Duration,
+    pub shutdown_grace: Duration,
+}
+
+impl Config {
+    /// What all workers will share. Raises the limit of open files as far as the system lets it.
+    pub fn process(&self) -> Arc<Process> {
+        let open_files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
+        Arc::new(Process::new(Settings {
+            consumers: self.consumers,
+            threads: self.threads,
+            max_outstanding: self.max_outstanding,
+            max_outstanding_bytes: self.max_outstanding_bytes,
+            max_writes: write_limit(self.max_outstanding, self.consumers, self.threads, open_files),
+            max_future_skew: self.max_future_skew,
+            ttl: self.ttl,
+            max_retry_time: self.max_retry_time,
+            shutdown_grace: self.shutdown_grace,
+            subscription: self.subscription.clone(),
+            table: self.table.clone(),
+        }))
+    }
+}

@@ -1,0 +1,21 @@
+//! Where the services are: Google's and Amazon's own, or local servers.
+
+use crate::{dynamo, pubsub};
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places {
+    /// `PUBSUB_EMULATOR_HOST`, `host:port`.
+    pub pubsub: Option<String>,
+    /// `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`.
+    pub dynamo: Option<String>,
+}
+
+impl Places {
+    pub(super) fn pubsub(&self) -> pubsub::Connection {
+        pubsub::Connection::new(self.pubsub.as_deref())
+    }
+
+    pub(super) async fn dynamo(&self) -> Result<dynamo::Client, dynamo::Problem> {
+        dynamo::connect(self.dynamo.as_deref()).await
+    }
+}

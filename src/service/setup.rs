@@ -1,0 +1,85 @@
+//! `mini-scan setup`: creates what is missing of topics, subscriptions and table. Safe to repeat and to run at once.
+
+use std::io::Write;
+use std::time::Duration;
+
+use super::Places;
+use super::checks::{Wrong, pubsub_advice, table_wrong, within};
+use crate::dynamo;
+use crate::pubsub::{Admin, Problem, SubscriptionSettings};
+
+const ACK_DEADLINE: Duration = Duration::from_secs(60);
+const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const DEAD_LETTER_RETENTION: Duration = Duration::from_secs(31 * 24 * 60 * 60);
+const RETRY: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
+
+/// Topics and subscriptions, by their full names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pubsub {
+    pub topic: String,
+    pub subscription: String,
+    pub dead_letter_topic: String,
+    /// Without it dead letters would be lost: a topic keeps nothing.
+    pub dead_letter_subscription: String,
+}
+
+/// Creates what is missing in Pub/Sub, and says of each thing whether it created or found it.
+pub async fn pubsub(places: &Places, names: &Pubsub, out: &mut impl Write) -> Result<(), Wrong> {
+    let admin = Admin::connect(&places.pubsub()).await.map_err(|problem| wrong(places, "Pub/Sub", problem))?;
+    let settings = SubscriptionSettings { ack_deadline: ACK_DEADLINE, retention: RETENTION, retry: Some(RETRY) };
+    let letters = SubscriptionSettings { retention: DEAD_LETTER_RETENTION, ..settings.clone() };
+    topic(places, &admin, "topic", &names.topic, "--topic", out).await?;
+    subscription(places, &admin, &names.subscription, &names.topic, &settings, out).await?;
+    topic(places, &admin, "dead-letter topic", &names.dead_letter_topic, "--dead-letter-topic", out).await?;
+    subscription(places, &admin, &names.dead_letter_subscription, &names.dead_letter_topic, &letters, out).await
+}
+
+async fn topic(
+    places: &Places,
+    admin: &Admin,
+    kind: &str,
+    name: &str,
+    flag: &str,
+    out: &mut impl Write,
+) -> Result<(), Wrong> {
+    let created = within(admin.create_topic(name), Problem::Unreachable).await;
+    let created = created.map_err(|problem| wrong(places, &format!("{kind} {name} ({flag}, --project)"), problem))?;
+    say(out, created, kind, name)
+}
+
+async fn subscription(
+    places: &Places,
+    admin: &Admin,
+    name: &str,
+    topic: &str,
+    settings: &SubscriptionSettings,
+    out: &mut impl Write,
+) -> Result<(), Wrong> {
+    let mut created = within(admin.create_subscription(name, topic, settings), Problem::Unreachable).await;
+    if settings.retention > RETENTION && matches!(created, Err(Problem::Invalid(_))) {
+        // Google's emulator takes at most 7 days where the service takes 31.
+        let shorter = SubscriptionSettings { retention: RETENTION, ..settings.clone() };
+        created = within(admin.create_subscription(name, topic, &shorter), Problem::Unreachable).await;
+    }
+    let thing = || format!("subscription {name} (--subscription, --project)");
+    say(out, created.map_err(|problem| wrong(places, &thing(), problem))?, "subscription", name)
+}
+
+/// Creates the table if it is missing, and says whether it created or found it.
+pub async fn table(places: &Places, name: &str, out: &mut impl Write) -> Result<(), Wrong> {
+    let create = async {
+        let client = within(async { places.dynamo().await }, dynamo::Problem::Unreachable).await?;
+        dynamo::create(&client, name).await
+    };
+    let created = create.await.map_err(|problem| table_wrong(places, name, problem))?;
+    say(out, created, "table", name)
+}
+
+fn say(out: &mut impl Write, created: bool, kind: &str, name: &str) -> Result<(), Wrong> {
+    let what = if created { "created" } else { "found  " };
+    writeln!(out, "{what}  {kind:<17}  {name}").map_err(|error| Wrong(format!("cannot write the output: {error}")))
+}
+
+fn wrong(places: &Places, thing: &str, problem: Problem) -> Wrong {
+    Wrong(format!("{thing} cannot be created: {problem}\n{}", pubsub_advice(places, &problem)))
+}

@@ -1,0 +1,115 @@
+//! The threads of the consumer: each a current-thread runtime with its own clients and its share of the workers.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::thread;
+
+use futures_util::future::try_join_all;
+use tokio::runtime;
+use tokio::sync::oneshot;
+
+use super::Config;
+use crate::consumer::port::{Ports, SourceError};
+use crate::consumer::settings::stream_messages;
+use crate::consumer::{self, Process};
+use crate::dynamo::{self, Scans};
+use crate::pubsub::{self, StreamSettings, StreamSource, TopicDeadLetters};
+
+/// Why a thread ended before it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("{0}")]
+    Source(#[from] SourceError),
+    #[error("cannot reach Pub/Sub: {0}")]
+    Pubsub(#[from] pubsub::Problem),
+    #[error("cannot reach DynamoDB: {0}")]
+    Dynamo(#[from] dynamo::Problem),
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+    #[error("a worker panicked: {0}; its messages come again to another")]
+    Panicked(String),
+}
+
+/// The clients of both clouds behind the consumer's ports.
+struct Clouds;
+
+impl Ports for Clouds {
+    type Source = StreamSource;
+    type Store = Scans;
+    type DeadLetters = TopicDeadLetters;
+}
+
+/// Threads that run until the process is asked to drain.
+#[derive(Debug)]
+pub struct Running {
+    ends: Vec<oneshot::Receiver<Result<(), Failure>>>,
+}
+
+impl Running {
+    pub fn start(config: &Config, process: &Arc<Process>) -> Result<Running, Failure> {
+        let start = |number| start_thread(number, config.clone(), process.clone());
+        Ok(Running { ends: (0..config.threads.get()).map(start).collect::<Result<_, _>>()? })
+    }
+
+    /// Resolves when every thread has ended, or the first has failed.
+    pub async fn finished(self) -> Result<(), Failure> {
+        let ended = self
+            .ends
+            .into_iter()
+            .map(|end| async { end.await.unwrap_or_else(|_| Err(Failure::Panicked("the thread is gone".to_owned()))) });
+        try_join_all(ended).await.map(|_| ())
+    }
+}
+
+fn start_thread(
+    number: usize,
+    config: Config,
+    process: Arc<Process>,
+) -> Result<oneshot::Receiver<Result<(), Failure>>, Failure> {
+    let (sender, end) = oneshot::channel();
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+        let work = || runtime.block_on(run(number, &config, &process));
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        let result = result.unwrap_or_else(|panic| Err(Failure::Panicked(text_of(panic.as_ref()))));
+        // Main may be gone after a second signal.
+        let _ = sender.send(result);
+        // A name look-up in flight must not delay the exit.
+        runtime.shutdown_background();
+    })?;
+    Ok(end)
+}
+
+/// Runs the workers of one thread: every `threads`th of the process.
+async fn run(number: usize, config: &Config, process: &Process) -> Result<(), Failure> {
+    let connection = config.places.pubsub();
+    let store = Scans::new(config.places.dynamo().await?, config.table.clone(), config.ttl);
+    let letters = match &config.dead_letter_topic {
+        Some(topic) => Some(TopicDeadLetters::connect(&connection, topic).await?),
+        None => None,
+    };
+    let consumers = config.consumers.get();
+    let workers = (number..consumers).step_by(config.threads.get()).map(|worker| {
+        let source = StreamSource::open(connection.clone(), stream(config), process.health.clone(), worker);
+        consumer::run::<Clouds>(process, source, &store, letters.as_ref())
+    });
+    try_join_all(workers).await?;
+    Ok(())
+}
+
+fn stream(config: &Config) -> StreamSettings {
+    let messages = stream_messages(config.max_outstanding, config.consumers);
+    let bytes = (config.max_outstanding_bytes / config.consumers.get() as u64).max(1);
+    StreamSettings {
+        subscription: config.subscription.clone(),
+        max_messages: i64::try_from(messages).unwrap_or(i64::MAX),
+        max_bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
+        max_lease_extension: config.max_lease_extension,
+        max_retry_time: config.max_retry_time,
+    }
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it carried no text".to_owned())
+}

@@ -1,0 +1,83 @@
+//! Where log lines go and how they look: on stderr, text on a terminal and JSON otherwise.
+
+use std::io::{self, IsTerminal, Write};
+
+use indicatif::{MultiProgress, ProgressDrawTarget};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::json::Json;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Text and a status line on a terminal, JSON otherwise
+    Auto,
+    /// Lines for a person
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// The logs of this process, and the terminal below them if there is one.
+#[derive(Debug, Clone)]
+pub struct Logs {
+    /// The status line is drawn here; lines are printed above it.
+    pub(super) terminal: MultiProgress,
+    /// Whether a status line is shown.
+    pub(super) live: bool,
+}
+
+impl Logs {
+    /// Sends every event of the process to stderr. Only the first call of a process counts.
+    pub fn start(format: LogFormat, levels: Targets, subscription: Option<String>) -> Logs {
+        let is_terminal = io::stderr().is_terminal();
+        let json = match format {
+            LogFormat::Auto => !is_terminal,
+            LogFormat::Text => false,
+            LogFormat::Json => true,
+        };
+        let live = is_terminal && !json;
+        let target = if live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let logs = Logs { terminal: MultiProgress::with_draw_target(target), live };
+        let layer = tracing_subscriber::fmt::layer().with_writer(logs.clone()).with_ansi(is_terminal);
+        let registry = tracing_subscriber::registry().with(levels);
+        // A second subscriber of the same process is refused; the first goes on.
+        let _ = if json {
+            registry.with(layer.event_format(Json { subscription })).try_init()
+        } else {
+            registry.with(layer.with_target(false)).try_init()
+        };
+        std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+        logs
+    }
+
+    /// What is logged without other orders: our own state changes, and what goes wrong in the clients.
+    pub fn default_levels() -> Targets {
+        Targets::new().with_default(LevelFilter::WARN).with_target("mini_scan", LevelFilter::INFO)
+    }
+}
+
+impl<'a> MakeWriter<'a> for Logs {
+    type Writer = Above<'a>;
+
+    fn make_writer(&'a self) -> Above<'a> {
+        Above(&self.terminal)
+    }
+}
+
+/// Writes lines above the status line.
+#[derive(Debug)]
+pub struct Above<'a>(&'a MultiProgress);
+
+impl Write for Above<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.suspend(|| io::stderr().write(line))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}

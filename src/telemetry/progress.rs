@@ -1,0 +1,88 @@
+//! How it goes: one live line on a terminal, else a line in the log every ten seconds.
+
+use std::time::Duration;
+
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use tokio::time::{Instant, interval};
+use tracing::info;
+
+use super::Logs;
+use crate::consumer::Process;
+use crate::consumer::tally::Snapshot;
+
+const REDRAW_EVERY: Duration = Duration::from_millis(500);
+const SUMMARY_EVERY: Duration = Duration::from_secs(10);
+
+/// Reports until it is dropped.
+pub async fn report(process: &Process, logs: &Logs) {
+    if logs.live { status_line(process, logs).await } else { summaries(process).await }
+}
+
+async fn status_line(process: &Process, logs: &Logs) {
+    let line = logs.terminal.add(ProgressBar::new_spinner());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        line.set_style(style);
+    }
+    let _cleared = Cleared(&line);
+    let mut before = process.tally.snapshot();
+    let mut last = Instant::now();
+    let mut redraw = interval(REDRAW_EVERY);
+    loop {
+        redraw.tick().await;
+        let now = process.tally.snapshot();
+        let rate = rate(&before, &now, last.elapsed());
+        line.set_message(format!(
+            "{}/s · {} stored · {} stale · {} rejected · {} in hand · {} retries",
+            HumanCount(rate),
+            HumanCount(now.stored),
+            HumanCount(now.stale + now.expired),
+            HumanCount(now.rejected),
+            HumanCount(now.in_hand as u64),
+            HumanCount(now.retries),
+        ));
+        line.tick();
+        (before, last) = (now, Instant::now());
+    }
+}
+
+/// Takes the line off the terminal when the report ends.
+struct Cleared<'a>(&'a ProgressBar);
+
+impl Drop for Cleared<'_> {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+async fn summaries(process: &Process) {
+    let mut before = process.tally.snapshot();
+    let mut last = Instant::now();
+    let mut tick = interval(SUMMARY_EVERY);
+    tick.tick().await;
+    loop {
+        tick.tick().await;
+        let now = process.tally.snapshot();
+        info!(
+            rate_per_s = rate(&before, &now, last.elapsed()),
+            received = now.received,
+            stored = now.stored,
+            stale = now.stale,
+            expired = now.expired,
+            rejected = now.rejected,
+            dead_lettered = now.dead_lettered,
+            given_up = now.given_up,
+            retries = now.retries,
+            throttled = now.throttled,
+            in_hand = now.in_hand,
+            "summary"
+        );
+        (before, last) = (now, Instant::now());
+    }
+}
+
+/// Messages settled a second.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
+fn rate(before: &Snapshot, now: &Snapshot, elapsed: Duration) -> u64 {
+    let settled = (now.processed() + now.failed()).saturating_sub(before.processed() + before.failed());
+    (settled as f64 / elapsed.as_secs_f64().max(0.001)).round() as u64
+}
