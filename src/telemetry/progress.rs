@@ -1,5 +1,6 @@
 //! How it goes: one live line on a terminal, else a line in the log every ten seconds.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
@@ -11,6 +12,8 @@ use crate::consumer::Process;
 use crate::consumer::tally::Snapshot;
 
 const REDRAW_EVERY: Duration = Duration::from_millis(500);
+/// The rate shown is that of so many redraws, so that a slow stream does not flicker.
+const RATE_OVER: usize = 10;
 const SUMMARY_EVERY: Duration = Duration::from_secs(10);
 
 /// Reports until it is dropped.
@@ -24,13 +27,12 @@ async fn status_line(process: &Process, logs: &Logs) {
         line.set_style(style);
     }
     let _cleared = Cleared(&line);
-    let mut before = process.tally.snapshot();
-    let mut last = Instant::now();
+    let mut looks = VecDeque::from([(Instant::now(), process.tally.snapshot())]);
     let mut redraw = interval(REDRAW_EVERY);
     loop {
         redraw.tick().await;
         let now = process.tally.snapshot();
-        let rate = rate(&before, &now, last.elapsed());
+        let rate = looks.front().map_or(0, |(at, before)| rate(before, &now, at.elapsed()));
         line.set_message(format!(
             "{}/s · {} stored · {} stale · {} rejected · {} in hand · {} retries",
             HumanCount(rate),
@@ -41,7 +43,10 @@ async fn status_line(process: &Process, logs: &Logs) {
             HumanCount(now.retries),
         ));
         line.tick();
-        (before, last) = (now, Instant::now());
+        looks.push_back((Instant::now(), now));
+        if looks.len() > RATE_OVER {
+            looks.pop_front();
+        }
     }
 }
 
