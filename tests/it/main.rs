@@ -3,5 +3,9 @@
 mod consumer;
 mod contract;
 mod corpus;
+mod drain;
 mod layering;
+mod poison;
+mod roles;
+mod settings;
 mod support;
