@@ -54,7 +54,8 @@ pub async fn connect(endpoint: Option<&str>) -> Result<Client, Problem> {
         loader = loader.region(region).credentials_provider(local_credentials());
     }
     let config = loader.load().await;
-    if config.region().is_none() {
+    // A variable that is set to nothing sets nothing.
+    if config.region().is_none_or(|region| region.as_ref().is_empty()) {
         return Err(Problem::NoRegion);
     }
     Ok(Client::from_conf(Config::from(&config)))

@@ -21,7 +21,11 @@ pub struct Wrong(pub String);
 
 /// Looks at the subscription, the dead-letter topic and the table.
 pub async fn check(config: &Config) -> Result<(), Wrong> {
-    tokio::try_join!(check_subscription(config), check_dead_letter_topic(config), check_table(config)).map(|_| ())
+    let pubsub = async {
+        let (subscription, topic) = tokio::join!(check_subscription(config), check_dead_letter_topic(config));
+        subscription.and(topic)
+    };
+    tokio::try_join!(biased; pubsub, check_table(config)).map(|_| ())
 }
 
 async fn check_subscription(config: &Config) -> Result<(), Wrong> {
