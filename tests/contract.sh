@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the contract suite against Google's Pub/Sub emulator and AWS's DynamoDB Local, where this machine can run them.
+# Runs the contract suite, and the process tests that fit, against Google's Pub/Sub emulator and AWS's DynamoDB Local, where this machine can run them.
 # The embedded server stands in, aloud, for one that it cannot run. Exits with 0 only if every test passed.
 #
 # Google's emulator comes from the Google Cloud CLI (component pubsub-emulator; it needs Java). DynamoDB Local needs
@@ -140,7 +140,7 @@ pubsub="Google's emulator" dynamodb="DynamoDB Local" why=""
 emulator || pubsub="the embedded server, which stood in for Google's emulator: $why"
 dynamodb_local || dynamodb="the embedded server, which stood in for DynamoDB Local: $why"
 
-within 600 cargo test --test it contract:: -- --nocapture 2>&1 | tee "$work/tests.log"
+within 600 cargo test --test it -- contract:: consumer:: corpus:: setup:: --nocapture 2>&1 | tee "$work/tests.log"
 status=${PIPESTATUS[0]}
 
 say "left out, because the server is known to differ there from what Google or AWS document:"

@@ -3,6 +3,7 @@
 use crate::support::dynamo::Dynamo;
 use crate::support::program::{Launch, mini_scan};
 use crate::support::pubsub::Pubsub;
+use crate::support::servers::PubsubServer;
 use crate::support::unique;
 
 const DAY: i64 = 24 * 60 * 60;
@@ -70,7 +71,9 @@ async fn two_at_once_create_everything_once() {
     let (one, other) = tokio::join!(said(plan.setup()), said(plan.setup()));
 
     let created = one.iter().chain(&other).filter(|word| *word == "created").count();
-    assert_eq!(created, 5, "{one:?} {other:?}");
+    if !plan.pubsub.excuses(PubsubServer::GoogleEmulator, "of two who create one thing at once, one finds it") {
+        assert_eq!(created, 5, "{one:?} {other:?}");
+    }
 }
 
 #[tokio::test]
@@ -88,6 +91,10 @@ async fn subscriptions_never_expire_and_space_their_redeliveries() {
         assert_eq!(found.topic, plan.pubsub.topic_name(topic));
         assert_eq!((seconds(retry.minimum_backoff), seconds(retry.maximum_backoff)), (Some(10), Some(600)));
         assert_eq!(seconds(found.expiration_policy.expect("an expiration policy").ttl), None);
+        if days > 7 && plan.pubsub.excuses(PubsubServer::GoogleEmulator, "a retention of 31 days (it takes 7 at most)")
+        {
+            continue;
+        }
         assert_eq!(seconds(found.message_retention_duration), Some(days * DAY));
     }
 }

@@ -18,10 +18,10 @@ async fn every_case_of_the_corpus_ends_in_the_table_or_among_the_dead_letters() 
     let published = pipeline.pubsub.try_publish(&pipeline.topic, cases.iter().map(message)).await;
     assert!(published.iter().all(Result::is_ok), "{published:?}");
     let _consumer = pipeline.consumer().start();
-    pipeline.drained().await;
 
     let rejected: Vec<_> = cases.iter().filter(|case| matches!(case.expect, Expected::Rejected { .. })).collect();
     let letters = pipeline.dead_letters(rejected.len()).await;
+    pipeline.drained().await;
     let letters: BTreeMap<_, _> = letters.iter().map(|letter| (letter.attributes["case"].as_str(), letter)).collect();
     for Case { name, payload_b64, expect } in rejected {
         let letter = letters.get(name.as_str()).unwrap_or_else(|| panic!("{name} has no dead letter"));
