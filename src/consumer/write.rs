@@ -8,7 +8,6 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::claim::Claim;
-use super::health::Condition;
 use super::outcome::{Outcome, Verdict, judge};
 use super::pipeline::Pipeline;
 use super::port::{Envelope, Ports, Put, ReceiptOf, Store, StoreError, StoreErrorKind};
@@ -95,7 +94,7 @@ impl<P: Ports> Pipeline<'_, P> {
             Ok(put) => {
                 process.store_answered();
                 if *put == Put::Stored && process.refusals.stored(sent, &scan.key) {
-                    process.health.clear(Condition::Refusals);
+                    process.refusals_changed("");
                 }
             }
             Err(error) => process.store_failed(error),
@@ -113,21 +112,25 @@ impl<P: Ports> Pipeline<'_, P> {
         claim: Claim<ReceiptOf<P>>,
     ) {
         let process = self.process;
-        let mut strikes = process.refusals.first();
+        let strikes = process.refusals.first();
         let mut error = refused;
         let place = match process.held.try_place() {
             Some(place) => place,
             None => {
                 if process.refusals.at_bound() {
-                    process.health.raise(Condition::Refusals, &self.every_write_is_refused(&error));
+                    process.refusals_changed(&self.every_write_is_refused(&error));
                 }
-                if !process.refusals.evict_longest() {
+                if !process.refusals.make_room() {
                     return self.give_up(&error, &envelope, claim);
                 }
-                process.held.place().await
+                tokio::select! {
+                    biased;
+                    () = process.drain.requested() => return drop(claim),
+                    place = process.held.place() => place,
+                }
             }
         };
-        let held = process.refusals.hold();
+        let mut held = process.refusals.hold(strikes);
         loop {
             let next_turn = async {
                 sleep(RETRY_INTERVAL).await;
@@ -150,7 +153,7 @@ impl<P: Ports> Pipeline<'_, P> {
                 Verdict::Retry(_) => {}
                 Verdict::Refused(again) => {
                     error = again;
-                    if strikes.again(&process.refusals, &scan.key) {
+                    if held.refused_again(&scan.key) {
                         let rejection = Rejection { reason: Reason::RefusedByStore, detail: error.detail };
                         drop(held);
                         return self.settle(Outcome::Rejected(rejection), envelope, claim, place).await;
