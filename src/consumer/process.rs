@@ -54,7 +54,7 @@ impl Process {
     /// The store answered, whatever it said.
     pub(super) fn store_answered(&self) {
         if self.store_gate.answered() {
-            self.health.clear(Condition::Store);
+            self.health.follow(Condition::Store, "", || self.store_gate.is_closed());
         }
     }
 
@@ -65,18 +65,23 @@ impl Process {
         if !is_outage(error.kind) {
             self.store_answered();
         } else if self.store_gate.failed() {
-            self.health.raise(Condition::Store, &error.detail);
+            self.health.follow(Condition::Store, &error.detail, || self.store_gate.is_closed());
         }
     }
 
     pub(super) fn topic_answered(&self) {
         if self.letter_gate.answered() {
-            self.health.clear(Condition::DeadLetters);
+            self.health.follow(Condition::DeadLetters, "", || self.letter_gate.is_closed());
         }
     }
 
     pub(super) fn topic_failed(&self, error: &DeadLetterError) {
         self.letter_gate.failed();
-        self.health.raise(Condition::DeadLetters, &error.to_string());
+        self.health.follow(Condition::DeadLetters, &error.to_string(), || self.letter_gate.is_closed());
+    }
+
+    /// Every write is refused from now on, or no longer.
+    pub(super) fn refusals_changed(&self, detail: &str) {
+        self.health.follow(Condition::Refusals, detail, || self.refusals.is_paced());
     }
 }
