@@ -1,5 +1,6 @@
 //! What is done with a scan: workers between the ports. Knows tokio and [`crate::scan`], and no vendor.
 
+mod cause;
 mod claim;
 mod drain;
 mod gate;
@@ -17,6 +18,7 @@ pub mod tally;
 mod worker;
 mod write;
 
+pub use cause::cause;
 pub use drain::Drain;
 pub use health::{Condition, Health};
 pub use process::Process;

@@ -12,11 +12,11 @@ pub(super) struct PubsubPlace {
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct DynamoPlace {
     /// URL of a DynamoDB server instead of Amazon's
-    #[arg(long, env = "AWS_ENDPOINT_URL_DYNAMODB", value_name = "URL")]
+    #[arg(long, env = "AWS_ENDPOINT_URL_DYNAMODB", value_name = "URL", value_parser = url)]
     endpoint_url: Option<String>,
 
     /// As the AWS tools have it: for every service of Amazon
-    #[arg(long, env = "AWS_ENDPOINT_URL", hide = true)]
+    #[arg(long, env = "AWS_ENDPOINT_URL", hide = true, value_parser = url)]
     all_endpoints_url: Option<String>,
 }
 
@@ -26,5 +26,12 @@ pub(super) fn places(pubsub: Option<&PubsubPlace>, dynamo: Option<&DynamoPlace>)
     Places {
         pubsub: pubsub.and_then(|place| chosen(&place.pubsub_emulator_host)),
         dynamo: dynamo.and_then(|place| chosen(&place.endpoint_url).or_else(|| chosen(&place.all_endpoints_url))),
+    }
+}
+
+fn url(text: &str) -> Result<String, String> {
+    match text.is_empty() || text.starts_with("http://") || text.starts_with("https://") {
+        true => Ok(text.to_owned()),
+        false => Err("write it as http://localhost:8000".to_owned()),
     }
 }

@@ -9,8 +9,10 @@ use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::config::Credentials;
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::{Client, Config};
+
+use crate::consumer::cause;
 
 /// Why a request to DynamoDB failed, as a user would name it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +54,8 @@ pub async fn connect(endpoint: Option<&str>) -> Result<Client, Problem> {
         loader = loader.region(region).credentials_provider(local_credentials());
     }
     let config = loader.load().await;
-    if config.region().is_none() {
+    // A variable that is set to nothing sets nothing.
+    if config.region().is_none_or(|region| region.as_ref().is_empty()) {
         return Err(Problem::NoRegion);
     }
     Ok(Client::from_conf(Config::from(&config)))
@@ -81,15 +84,14 @@ impl Problem {
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        let context = DisplayErrorContext(error).to_string();
         let Some(code) = error.code() else {
-            let lower = context.to_lowercase();
+            let cause = cause(error);
             return match error {
-                SdkError::ConstructionFailure(_) | SdkError::DispatchFailure(_) if lower.contains("credentials") => {
-                    Problem::NoCredentials(context)
+                SdkError::ConstructionFailure(_) | SdkError::DispatchFailure(_) if lacks_credentials(error) => {
+                    Problem::NoCredentials(cause)
                 }
-                SdkError::ServiceError(_) => Problem::Other(context),
-                _ => Problem::Unreachable(context),
+                SdkError::ServiceError(_) => Problem::Other(cause),
+                _ => Problem::Unreachable(cause),
             };
         };
         let detail = format!("{code}: {}", error.message().unwrap_or("no message"));
@@ -103,6 +105,11 @@ impl Problem {
             _ => Problem::Other(detail),
         }
     }
+}
+
+/// The SDK says so only with a private cause, which its whole chain shows.
+fn lacks_credentials<E: std::error::Error + 'static>(error: &SdkError<E>) -> bool {
+    aws_sdk_dynamodb::error::DisplayErrorContext(error).to_string().to_lowercase().contains("credentials")
 }
 
 #[cfg(test)]

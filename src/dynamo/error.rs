@@ -1,10 +1,11 @@
 //! What an answer of PutItem means. Pure.
 
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ThrottlingReason;
 
 use super::item::{Item, TIMESTAMP};
+use crate::consumer::cause;
 use crate::consumer::port::{Put, StoreError, StoreErrorKind};
 
 /// A failed condition is success where the stored item is as new as ours; other errors say why there was no answer.
@@ -19,7 +20,7 @@ pub(super) fn judge(error: SdkError<PutItemError>, timestamp: u64) -> Result<Put
     };
     let detail = match (&error, error.code()) {
         (SdkError::ServiceError(_), Some(code)) => format!("{code}: {}", error.message().unwrap_or("no message")),
-        _ => DisplayErrorContext(&error).to_string(),
+        _ => cause(&error),
     };
     Err(StoreError { kind, detail })
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, StreamSpecification,
     StreamViewType, TableDescription, TableStatus, TimeToLiveSpecification, TimeToLiveStatus,
@@ -13,6 +13,8 @@ use tokio::time::sleep;
 use super::client::Problem;
 use super::item::{EXPIRES_AT, KEY};
 
+/// The SDK itself waits for an answer without end.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const ACTIVE_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -47,7 +49,7 @@ async fn create_missing(client: &Client, table: &str) -> Result<bool, Problem> {
         .key_schema(built(KeySchemaElement::builder().attribute_name(KEY).key_type(KeyType::Hash).build())?)
         .billing_mode(BillingMode::PayPerRequest)
         .stream_specification(built(stream.build())?);
-    match request.send().await {
+    match answer(request.send()).await {
         Ok(_) => Ok(true),
         // Somebody else made it since we looked.
         Err(error) if error.code() == Some("ResourceInUseException") => Ok(false),
@@ -74,7 +76,8 @@ async fn turn_on_expiry(client: &Client, table: &str) -> Result<(), Problem> {
         return Ok(());
     }
     let expiry = built(TimeToLiveSpecification::builder().enabled(true).attribute_name(EXPIRES_AT).build())?;
-    match client.update_time_to_live().table_name(table).time_to_live_specification(expiry).send().await {
+    let request = client.update_time_to_live().table_name(table).time_to_live_specification(expiry);
+    match answer(request.send()).await {
         Ok(_) => Ok(()),
         // Turning it on twice at once is an error to the second.
         Err(error) if error.code() == Some("ValidationException") && expiry_is_on(client, table).await? => Ok(()),
@@ -83,8 +86,9 @@ async fn turn_on_expiry(client: &Client, table: &str) -> Result<(), Problem> {
 }
 
 async fn expiry_is_on(client: &Client, table: &str) -> Result<bool, Problem> {
-    let answer = client.describe_time_to_live().table_name(table).send().await.map_err(|error| Problem::of(&error))?;
-    let Some(expiry) = answer.time_to_live_description() else { return Ok(false) };
+    let described = answer(client.describe_time_to_live().table_name(table).send()).await;
+    let described = described.map_err(|error| Problem::of(&error))?;
+    let Some(expiry) = described.time_to_live_description() else { return Ok(false) };
     let on = matches!(expiry.time_to_live_status(), Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling));
     match expiry.attribute_name() {
         Some(name) if on && name != EXPIRES_AT => {
@@ -95,8 +99,16 @@ async fn expiry_is_on(client: &Client, table: &str) -> Result<bool, Problem> {
 }
 
 async fn describe(client: &Client, table: &str) -> Result<TableDescription, Problem> {
-    let answer = client.describe_table().table_name(table).send().await.map_err(|error| Problem::of(&error))?;
-    answer.table.ok_or_else(|| Problem::Other("DynamoDB described no table".to_owned()))
+    let described = answer(client.describe_table().table_name(table).send()).await;
+    described
+        .map_err(|error| Problem::of(&error))?
+        .table
+        .ok_or_else(|| Problem::Other("DynamoDB described no table".to_owned()))
+}
+
+async fn answer<T, E>(request: impl Future<Output = Result<T, SdkError<E>>>) -> Result<T, SdkError<E>> {
+    let late = || format!("no answer within {} s", ANSWER_WITHIN.as_secs());
+    tokio::time::timeout(ANSWER_WITHIN, request).await.unwrap_or_else(|_| Err(SdkError::timeout_error(late())))
 }
 
 fn fits(table: &TableDescription) -> Result<(), Problem> {

@@ -1,10 +1,10 @@
 //! What can be wrong with Pub/Sub, as a user would name it.
 
-use std::error::Error as _;
-
 use google_cloud_gax::client_builder;
 use google_cloud_gax::error::rpc::Code;
 use google_cloud_pubsub::Error;
+
+use crate::consumer::cause;
 
 /// Why a request to Pub/Sub failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,9 +27,9 @@ pub enum Problem {
 impl Problem {
     pub(super) fn building(error: client_builder::Error) -> Problem {
         if error.is_default_credentials() {
-            Problem::NoCredentials(error.to_string())
+            Problem::NoCredentials(cause(&error))
         } else {
-            Problem::Other(error.to_string())
+            Problem::Other(cause(&error))
         }
     }
 
@@ -44,16 +44,7 @@ impl Problem {
 
 impl From<&Error> for Problem {
     fn from(error: &Error) -> Problem {
-        // The client's errors name their cause only in the source.
-        let mut detail = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let text = cause.to_string();
-            if !detail.contains(&text) {
-                detail = format!("{detail}: {text}");
-            }
-            source = cause.source();
-        }
+        let detail = error.status().map_or_else(|| cause(error), |status| status.message.clone());
         if error.is_authentication() {
             return Problem::NoCredentials(detail);
         }

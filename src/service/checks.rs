@@ -11,7 +11,7 @@ use tracing::warn;
 use super::{Config, Places};
 use crate::{dynamo, pubsub};
 
-/// How long one check may take: all of them together stay below 15 s.
+/// How long one check may take, all at once: together they stay below 15 s.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// A wrong setting, in one to three lines.
@@ -22,16 +22,17 @@ pub struct Wrong(pub String);
 /// Looks at the subscription, the dead-letter topic and the table.
 pub async fn check(config: &Config) -> Result<(), Wrong> {
     let pubsub = async {
-        let admin = pubsub::Admin::connect(&config.places.pubsub()).await;
-        let admin = admin.map_err(|problem| pubsub_wrong(config, Thing::Subscription(config), problem))?;
-        check_subscription(config, &admin).await?;
-        check_dead_letter_topic(config, &admin).await
+        let (subscription, topic) = tokio::join!(check_subscription(config), check_dead_letter_topic(config));
+        subscription.and(topic)
     };
-    tokio::try_join!(pubsub, check_table(config)).map(|_| ())
+    tokio::try_join!(biased; pubsub, check_table(config)).map(|_| ())
 }
 
-async fn check_subscription(config: &Config, admin: &pubsub::Admin) -> Result<(), Wrong> {
-    let found = within(admin.subscription(&config.subscription), pubsub::Problem::Unreachable).await;
+async fn check_subscription(config: &Config) -> Result<(), Wrong> {
+    // Connecting asks for credentials, which may take as long as an answer.
+    let look =
+        async { pubsub::Admin::connect(&config.places.pubsub()).await?.subscription(&config.subscription).await };
+    let found = within(look, pubsub::Problem::Unreachable).await;
     let spaced = match found {
         Ok(found) => Some(found.retry_policy),
         // `roles/pubsub.subscriber` may not look; the stream's first answer shows whether it may read.
@@ -54,9 +55,10 @@ async fn check_subscription(config: &Config, admin: &pubsub::Admin) -> Result<()
     Ok(())
 }
 
-async fn check_dead_letter_topic(config: &Config, admin: &pubsub::Admin) -> Result<(), Wrong> {
+async fn check_dead_letter_topic(config: &Config) -> Result<(), Wrong> {
     let Some(topic) = &config.dead_letter_topic else { return Ok(()) };
-    match within(admin.topic(topic), pubsub::Problem::Unreachable).await {
+    let look = async { pubsub::Admin::connect(&config.places.pubsub()).await?.topic(topic).await };
+    match within(look, pubsub::Problem::Unreachable).await {
         // `roles/pubsub.publisher` may not look; the first dead letter shows whether it may publish.
         Ok(()) | Err(pubsub::Problem::Refused(_)) => Ok(()),
         Err(problem) => Err(pubsub_wrong(config, Thing::DeadLetterTopic(topic), problem)),
@@ -102,11 +104,12 @@ impl fmt::Display for Thing<'_> {
 fn pubsub_wrong(config: &Config, thing: Thing<'_>, problem: pubsub::Problem) -> Wrong {
     match problem {
         pubsub::Problem::NotFound => {
-            let flags = match thing {
-                Thing::Subscription(config) => format!("--subscription {}", config.subscription),
-                Thing::DeadLetterTopic(topic) => format!("--dead-letter-topic {topic}"),
+            let dead_letter_topic = match &config.dead_letter_topic {
+                Some(topic) => format!(" --dead-letter-topic {topic}"),
+                None => String::new(),
             };
-            Wrong(format!("{thing} does not exist.\nCreate it: mini-scan setup pubsub {flags}"))
+            let flags = format!("--subscription {}{dead_letter_topic}", config.subscription);
+            Wrong(format!("{thing} does not exist.\nCreate it: mini-scan setup pubsub --topic TOPIC {flags}"))
         }
         problem => Wrong(format!("{thing} cannot be read: {problem}\n{}", pubsub_advice(&config.places, &problem))),
     }
@@ -124,8 +127,10 @@ pub(super) fn pubsub_advice(places: &Places, problem: &pubsub::Problem) -> Strin
         (pubsub::Problem::Unreachable(_), None) => "Check the network and the credentials with \
              `gcloud auth application-default print-access-token`; for a local server set PUBSUB_EMULATOR_HOST."
             .to_owned(),
-        (pubsub::Problem::Refused(_), _) => "Ask for the role: gcloud projects add-iam-policy-binding.".to_owned(),
-        _ => "See `mini-scan help` for the settings.".to_owned(),
+        (pubsub::Problem::Refused(_), _) => "Grant this identity roles/pubsub.editor on the project: \
+             gcloud projects add-iam-policy-binding PROJECT --role=roles/pubsub.editor --member=IDENTITY"
+            .to_owned(),
+        _ => "Compare the names with `gcloud pubsub topics list` and `gcloud pubsub subscriptions list`.".to_owned(),
     }
 }
 

@@ -25,7 +25,9 @@ pub struct Pubsub {
 
 /// Creates what is missing in Pub/Sub, and says of each thing whether it created or found it.
 pub async fn pubsub(places: &Places, names: &Pubsub, out: &mut impl Write) -> Result<(), Wrong> {
-    let admin = Admin::connect(&places.pubsub()).await.map_err(|problem| wrong(places, "Pub/Sub", problem))?;
+    let admin = within(async { Admin::connect(&places.pubsub()).await }, Problem::Unreachable).await;
+    let admin =
+        admin.map_err(|problem| wrong(places, &format!("topic {} (--topic, --project)", names.topic), problem))?;
     let settings = SubscriptionSettings { ack_deadline: ACK_DEADLINE, retention: RETENTION, retry: Some(RETRY) };
     let letters = SubscriptionSettings { retention: DEAD_LETTER_RETENTION, ..settings.clone() };
     topic(places, &admin, "topic", &names.topic, "--topic", out).await?;

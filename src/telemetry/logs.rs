@@ -56,7 +56,11 @@ impl Logs {
 
     /// What is logged without other orders: our own state changes, and what goes wrong in the clients.
     pub fn default_levels() -> Targets {
-        Targets::new().with_default(LevelFilter::WARN).with_target("mini_scan", LevelFilter::INFO)
+        Targets::new()
+            .with_default(LevelFilter::WARN)
+            // What it warns of at start, the start checks say in a sentence.
+            .with_target("aws_config", LevelFilter::ERROR)
+            .with_target("mini_scan", LevelFilter::INFO)
     }
 }
 

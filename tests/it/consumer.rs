@@ -5,19 +5,43 @@ use std::collections::BTreeMap;
 use google_cloud_pubsub::model::Message;
 use serde_json::json;
 
-use crate::support::dynamo::{item, number, text};
-use crate::support::pipeline::Pipeline;
-use crate::support::program::{Signal, mini_scan};
+use crate::support::dynamo::{Item, item, number, text};
+use crate::support::pipeline::{Pipeline, good, ip, scan};
+use crate::support::program::Signal;
 
-/// A payload of version 2 as the scanner sends it.
-fn scan(ip: &str, timestamp: u64, response: &str) -> String {
-    let data = json!({"response_str": response});
-    json!({"ip": ip, "port": 80, "service": "HTTP", "timestamp": timestamp, "data_version": 2, "data": data})
-        .to_string()
+/// Many scans of few keys, in no order of their timestamps.
+struct Shuffled {
+    messages: u64,
+    keys: u64,
+}
+
+impl Shuffled {
+    fn scans(&self) -> impl Iterator<Item = (String, u64)> {
+        // A prime stride visits every timestamp once.
+        let Shuffled { messages, keys } = *self;
+        (0..messages).map(move |n| (ip((n % keys) as usize), 1 + n * 7919 % messages))
+    }
+
+    fn payloads(&self) -> impl Iterator<Item = String> {
+        self.scans().map(|(ip, timestamp)| scan(&ip, timestamp, "good"))
+    }
+
+    /// The newest timestamp of each key.
+    fn newest(&self) -> BTreeMap<String, u64> {
+        self.scans().fold(BTreeMap::new(), |mut newest, (ip, timestamp)| {
+            let seen = newest.entry(format!("{ip}#80#HTTP")).or_default();
+            *seen = timestamp.max(*seen);
+            newest
+        })
+    }
+}
+
+fn timestamps(rows: &BTreeMap<String, Item>) -> BTreeMap<String, u64> {
+    let timestamp = |row: &Item| row["timestamp"].as_n().expect("a number").parse().expect("a whole one");
+    rows.iter().map(|(pk, row)| (pk.clone(), timestamp(row))).collect()
 }
 
 #[tokio::test]
-#[ignore = "the consumer command is not there yet"]
 async fn a_scan_of_either_version_becomes_a_row_with_exactly_the_attributes_of_the_design() {
     let pipeline = Pipeline::new().await;
     let data = json!({"response_bytes_utf8": "aGVsbG8gd29ybGQ="});
@@ -44,7 +68,6 @@ async fn a_scan_of_either_version_becomes_a_row_with_exactly_the_attributes_of_t
 }
 
 #[tokio::test]
-#[ignore = "the consumer command is not there yet"]
 async fn a_poison_message_becomes_a_dead_letter_byte_for_byte() {
     let pipeline = Pipeline::new().await;
     let poison = Message::new().set_data([0xff, 0x00, b'{'].as_slice()).set_attributes([("source", "probe ü")]);
@@ -64,7 +87,6 @@ async fn a_poison_message_becomes_a_dead_letter_byte_for_byte() {
 }
 
 #[tokio::test]
-#[ignore = "the consumer command is not there yet"]
 async fn sigterm_and_sigint_end_it_with_the_closing_line_and_0() {
     for signal in [Signal::Terminate, Signal::Interrupt] {
         let pipeline = Pipeline::new().await;
@@ -82,87 +104,87 @@ async fn sigterm_and_sigint_end_it_with_the_closing_line_and_0() {
 }
 
 #[tokio::test]
-#[ignore = "the consumer command is not there yet"]
 async fn after_a_kill_another_finishes_the_work() {
     let pipeline = Pipeline::new().await;
-    pipeline.publish((0..2_000).map(|n| scan(&format!("10.0.{}.{}", n / 256, n % 256), 7, "good"))).await;
-    let killed = pipeline.consumer().start();
+    pipeline.publish(good(0..2_000)).await;
+    // Leases end within 10 s, so that the rest of the killed one's messages come to the other.
+    let killed = pipeline.consumer().arguments(["--max-lease-extension", "10s"]).start();
     pipeline.rows(1).await;
     killed.signal(Signal::Kill).await;
 
-    // Leases end within 10 s, so that the rest of the killed one's messages come to the other.
-    let _other = pipeline.consumer().arguments(["--max-lease-extension", "10s"]).start();
+    let _other = pipeline.consumer().start();
 
     assert_eq!(pipeline.rows(2_000).await.len(), 2_000);
     pipeline.drained().await;
 }
 
 #[tokio::test]
-#[ignore = "the consumer command is not there yet"]
 async fn duplicates_disorder_and_lost_acks_leave_every_key_at_its_newest() {
     let (pipeline, faults) = Pipeline::with_faults().await;
     faults.deliver_twice(0.3);
     faults.reorder(0.5);
     faults.lose_acks(0.1);
-    let ip = |key: u64| format!("10.0.0.{key}");
-    let scans = (0..1_000_u64).map(|n| scan(&ip(n % 50), 1 + n * 7919 % 1_000, "good"));
-    pipeline.publish(scans).await;
+    let scans = Shuffled { messages: 1_000, keys: 50 };
+    pipeline.publish(scans.payloads()).await;
 
     let _consumer = pipeline.consumer().start();
 
     pipeline.rows(50).await;
     faults.clear();
     pipeline.drained().await;
-    let newest = (0..1_000_u64).fold(BTreeMap::new(), |mut newest, n| {
-        let seen: &mut u64 = newest.entry(format!("{}#80#HTTP", ip(n % 50))).or_default();
-        *seen = (*seen).max(1 + n * 7919 % 1_000);
-        newest
-    });
-    let rows = pipeline.rows(50).await;
-    let stored: BTreeMap<_, _> = rows.iter().map(|(pk, row)| (pk.clone(), row["timestamp"].clone())).collect();
-    assert_eq!(stored, newest.into_iter().map(|(pk, timestamp)| (pk, number(timestamp))).collect());
+    assert_eq!(timestamps(&pipeline.rows(50).await), scans.newest());
 }
 
 #[tokio::test]
-#[ignore = "the consumer command is not there yet"]
-async fn a_wrong_setting_is_named_within_a_few_lines_and_exits_with_1() {
-    for flag in ["--subscription", "--table", "--dead-letter-topic"] {
-        let mut pipeline = Pipeline::new().await;
-        let missing = match flag {
-            "--subscription" => &mut pipeline.subscription,
-            "--table" => &mut pipeline.table,
-            _ => &mut pipeline.dead_letter_topic,
-        };
-        missing.push_str("-missing");
-        let missing = missing.clone();
-
-        let exit = pipeline.consumer().run().await;
-
-        assert_eq!(exit.code, Some(1), "{flag}: {exit:#?}");
-        let said = exit.said.stderr.join("\n");
-        assert!([&missing, flag, "mini-scan setup"].iter().all(|part| said.contains(part)), "{flag}: {exit:#?}");
-    }
-}
-
-#[tokio::test]
-#[ignore = "the consumer command is not there yet"]
 async fn without_a_dead_letter_topic_a_warning_says_how_to_set_one() {
     let pipeline = Pipeline::new().await;
-    let arguments = ["consumer", "--subscription", &pipeline.subscription, "--table", &pipeline.table];
 
-    let mut consumer = mini_scan(arguments).against(&pipeline.pubsub, &pipeline.dynamo).start();
+    let mut consumer = pipeline.consumer_without_letters().start();
 
     consumer.line("--dead-letter-topic").await;
 }
 
 #[tokio::test]
-#[ignore = "the consumer command is not there yet"]
-async fn flags_that_cannot_be_are_named_and_exit_with_2() {
+async fn one_message_at_a_time_over_ten_workers_on_two_threads_drains_a_thousand() {
     let pipeline = Pipeline::new().await;
+    pipeline.publish(good(0..1_000)).await;
 
-    for arguments in [["--max-outstanding", "0"], ["--consumers", "none"], ["--max-retry-time", "soon"]] {
-        let exit = pipeline.consumer().arguments(arguments).run().await;
-        assert_eq!(exit.code, Some(2), "{exit:#?}");
-        assert!(exit.said.stderr.join("\n").contains(arguments[0]), "{exit:#?}");
-    }
+    let _consumer = pipeline.consumer().arguments(["-m", "1", "-c", "10", "--threads", "2"]).start();
+
+    assert_eq!(pipeline.rows(1_000).await.len(), 1_000);
+    pipeline.drained().await;
+}
+
+#[tokio::test]
+async fn after_a_kill_of_one_of_three_and_its_restart_every_key_holds_its_newest() {
+    let pipeline = Pipeline::new().await;
+    let scans = Shuffled { messages: 20_000, keys: 4_000 };
+    pipeline.publish(scans.payloads()).await;
+    let start = || pipeline.consumer().arguments(["--max-lease-extension", "10s"]).start();
+    let (killed, _others) = (start(), [start(), start()]);
+    pipeline.rows(500).await;
+
+    killed.signal(Signal::Kill).await;
+    let _restarted = start();
+
+    pipeline.drained().await;
+    assert_eq!(timestamps(&pipeline.rows(4_000).await), scans.newest());
+}
+
+#[tokio::test]
+async fn a_scan_that_was_expired_when_it_was_published_is_not_written_and_others_say_when_they_end() {
+    const THIRTY_YEARS: u64 = 30 * 31_557_600;
+    let pipeline = Pipeline::new().await;
+    pipeline.publish([scan("1.1.1.1", 7, "expired"), scan("1.1.1.2", 1_740_298_125, "good")]).await;
+
+    let consumer = pipeline.consumer().arguments(["--ttl", "30years"]).start();
+
+    pipeline.drained().await;
+    let rows = pipeline.rows(1).await;
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows["1.1.1.2#80#HTTP"]["expires_at"], number(1_740_298_125 + THIRTY_YEARS));
+    consumer.signal(Signal::Terminate).await;
+    let exit = consumer.exit().await;
+    let closing = exit.said.stdout.last().map(String::as_str);
+    assert_eq!(closing, Some("Consumer stopped. Final stats - Processed: 2, Failed: 0"), "{exit:#?}");
 }

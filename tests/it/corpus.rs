@@ -1,5 +1,7 @@
 //! The corpus, case by case, and what must hold of every payload there is.
 
+mod consumed;
+
 use std::fmt::{self, Write};
 use std::time::{Duration, SystemTime};
 
@@ -28,6 +30,13 @@ struct Case {
 enum Expected {
     Stored { pk: String, response: String, timestamp: u64, data_version: u8, response_bytes_b64: Option<String> },
     Rejected { reason: Vec<String> },
+}
+
+fn cases() -> Vec<Case> {
+    let lines = include_str!("../corpus/scans.jsonl").lines();
+    let cases: Vec<Case> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(cases.len() >= 44, "the corpus has only {} cases", cases.len());
+    cases
 }
 
 fn decoded(payload: &[u8]) -> Result<Scan, Rejection> {
@@ -72,9 +81,7 @@ fn shortened(value: &dyn fmt::Debug) -> String {
 
 #[test]
 fn every_case_of_the_corpus_becomes_what_it_must() {
-    let cases = include_str!("../corpus/scans.jsonl").lines();
-    let cases: Vec<Case> = cases.map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(cases.len() >= 44, "the corpus has only {} cases", cases.len());
+    let cases = cases();
     let failures: Vec<String> = cases
         .iter()
         .filter_map(|case| {

@@ -3,5 +3,11 @@
 mod consumer;
 mod contract;
 mod corpus;
+mod drain;
 mod layering;
+mod local;
+mod poison;
+mod roles;
+mod settings;
+mod setup;
 mod support;

@@ -1,6 +1,7 @@
 //! The harness: servers to test against, the real program in a process of its own, and what a test asks of both.
 
 pub(crate) mod dynamo;
+pub(crate) mod front;
 pub(crate) mod inbox;
 pub(crate) mod pipeline;
 pub(crate) mod program;

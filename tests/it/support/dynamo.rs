@@ -29,6 +29,11 @@ impl Dynamo {
     pub(crate) fn connect() -> Dynamo {
         let (server, endpoint) = DynamoServer::choose();
         println!("{}: against {}", test_name(), server.name());
+        Dynamo::at(server, endpoint)
+    }
+
+    /// A server that is there already.
+    pub(crate) fn at(server: DynamoServer, endpoint: String) -> Dynamo {
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .endpoint_url(&endpoint)

@@ -1,14 +1,33 @@
 //! Everything that a consumer needs, ready to use: a topic with a subscription, a dead-letter topic with one, a table.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use google_cloud_pubsub::model::Message;
 use mini_scan::local::pubsub::Faults;
+use serde_json::json;
 
 use super::dynamo::{Dynamo, Item};
 use super::program::{Launch, mini_scan};
 use super::pubsub::Pubsub;
 use super::{LOOKING, within_patience};
+
+/// A payload of version 2 as the scanner sends it.
+pub(crate) fn scan(ip: &str, timestamp: u64, response: &str) -> String {
+    let data = json!({"response_str": response});
+    json!({"ip": ip, "port": 80, "service": "HTTP", "timestamp": timestamp, "data_version": 2, "data": data})
+        .to_string()
+}
+
+/// The address of the key number `n`.
+pub(crate) fn ip(n: usize) -> String {
+    format!("10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255)
+}
+
+/// Good scans of as many keys.
+pub(crate) fn good(keys: Range<usize>) -> impl Iterator<Item = String> {
+    keys.map(|key| scan(&ip(key), 7, "good"))
+}
 
 /// One test's own resources on the chosen servers, by full name.
 pub(crate) struct Pipeline {
@@ -42,11 +61,13 @@ impl Pipeline {
 
     /// `mini-scan consumer` on all of it.
     pub(crate) fn consumer(&self) -> Launch {
-        let own = ["--subscription", &self.subscription, "--table", &self.table];
-        mini_scan(["consumer"])
-            .arguments(own)
-            .arguments(["--project", &self.pubsub.project, "--dead-letter-topic", &self.dead_letter_topic])
-            .against(&self.pubsub, &self.dynamo)
+        self.consumer_without_letters().arguments(["--dead-letter-topic", &self.dead_letter_topic])
+    }
+
+    /// The same without a dead-letter topic.
+    pub(crate) fn consumer_without_letters(&self) -> Launch {
+        let own = ["--subscription", &self.subscription, "--table", &self.table, "--project", &self.pubsub.project];
+        mini_scan(["consumer"]).arguments(own).against(&self.pubsub, &self.dynamo)
     }
 
     pub(crate) async fn publish<P: Into<bytes::Bytes>>(&self, payloads: impl IntoIterator<Item = P>) {

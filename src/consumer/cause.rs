@@ -1,0 +1,66 @@
+//! What a chain of errors says to a person, in one line. Pure.
+
+use std::error::Error;
+
+/// The innermost errors of a chain name the cause; the outer ones only whose hands it went through.
+const INNERMOST: usize = 2;
+const LONGEST: usize = 200;
+
+/// The cause of `error`: the first sentences of the innermost errors, each said once.
+pub fn cause(error: &(dyn Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| (*error).source());
+    let mut sentences: Vec<String> = Vec::new();
+    for sentence in chain.map(|error| first_sentence(&error.to_string()).to_owned()) {
+        // Some errors repeat their source in their own text.
+        sentences.retain(|outer| !outer.contains(&sentence));
+        sentences.push(sentence);
+    }
+    let mut text = sentences.split_off(sentences.len().saturating_sub(INNERMOST)).join(": ");
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push('…');
+    }
+    text
+}
+
+fn first_sentence(text: &str) -> &str {
+    let line = text.lines().next().unwrap_or_default();
+    line.split_once(". ").map_or(line, |(sentence, _)| sentence).trim_end_matches(['.', ':', ' '])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Link {
+        text: String,
+        source: Option<Box<Link>>,
+    }
+
+    fn chain(texts: &[&str]) -> Link {
+        let inner =
+            texts.iter().rev().fold(None, |source, text| Some(Box::new(Link { text: text.to_string(), source })));
+        *inner.unwrap()
+    }
+
+    #[test]
+    fn the_innermost_errors_are_said_in_one_line() {
+        let error = chain(&["dispatch failure", "io error", "tcp connect error", "Connection refused (os error 111)"]);
+        assert_eq!(cause(&error), "tcp connect error: Connection refused (os error 111)");
+        let error = chain(&["not enabled", "no credentials found in chain. Attempted:\n  Environment: not set"]);
+        assert_eq!(cause(&error), "not enabled: no credentials found in chain");
+    }
+
+    #[test]
+    fn what_an_outer_error_repeats_is_said_once() {
+        assert_eq!(cause(&chain(&["cannot connect: refused", "refused"])), "refused");
+        assert_eq!(cause(&chain(&["refused"])), "refused");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_at_a_character() {
+        assert_eq!(cause(&chain(&[&"é".repeat(300)])), format!("{}…", "é".repeat(100)));
+    }
+}

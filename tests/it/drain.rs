@@ -1,0 +1,95 @@
+//! How the consumer stops: on time, with its numbers, and with nothing kept from others.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::support::front::{Front, Refuse};
+use crate::support::pipeline::{Pipeline, good};
+use crate::support::program::{Exit, Program, Signal};
+
+/// A consumer that has a hundred scans in hand for a DynamoDB that has fallen silent, after one that was stored.
+async fn stuck(pipeline: &Pipeline, arguments: &[&str]) -> (Program, Front) {
+    let front = Front::before(pipeline.dynamo.endpoint.trim_start_matches("http://"), Refuse::Nothing).await;
+    let launch = pipeline.consumer().arguments(arguments.iter().copied());
+    let consumer = launch.env("AWS_ENDPOINT_URL_DYNAMODB", &front.url()).start();
+    pipeline.publish(good(0..1)).await;
+    pipeline.rows(1).await;
+    pipeline.drained().await;
+    front.fall_silent();
+    pipeline.publish(good(1..101)).await;
+    front.holds(100).await;
+    (consumer, front)
+}
+
+fn closing(exit: &Exit) -> Option<&str> {
+    exit.said.stdout.last().map(String::as_str)
+}
+
+#[tokio::test]
+async fn while_dynamodb_is_silent_a_stop_takes_the_grace_and_hands_everything_back() {
+    let pipeline = Pipeline::new().await;
+    let (consumer, _front) = stuck(&pipeline, &["--shutdown-grace", "2s"]).await;
+    let asked = Instant::now();
+
+    consumer.signal(Signal::Terminate).await;
+
+    let exit = consumer.exit().await;
+    assert!(asked.elapsed() < Duration::from_secs(2 + 3), "it took {:?}", asked.elapsed());
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    assert_eq!(closing(&exit), Some("Consumer stopped. Final stats - Processed: 1, Failed: 0"), "{exit:#?}");
+    assert_eq!(exit.said.stderr.last().map(String::as_str), Some("Handed back undone: 100"), "{exit:#?}");
+    // Sooner than any lease ends.
+    let _other = pipeline.consumer().start();
+    let started = Instant::now();
+    assert_eq!(pipeline.rows(101).await.len(), 101);
+    assert!(started.elapsed() < Duration::from_secs(8), "it took {:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_stop_finishes_what_dynamodb_answers_within_the_grace() {
+    let pipeline = Pipeline::new().await;
+    let (mut consumer, front) = stuck(&pipeline, &[]).await;
+
+    consumer.signal(Signal::Terminate).await;
+    consumer.line("stopping").await;
+    front.speak();
+
+    let exit = consumer.exit().await;
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    assert_eq!(closing(&exit), Some("Consumer stopped. Final stats - Processed: 101, Failed: 0"), "{exit:#?}");
+    pipeline.drained().await;
+}
+
+#[tokio::test]
+async fn a_second_signal_stops_at_once() {
+    let pipeline = Pipeline::new().await;
+    let (mut consumer, _front) = stuck(&pipeline, &[]).await;
+    consumer.signal(Signal::Terminate).await;
+    consumer.line("stopping").await;
+    let asked = Instant::now();
+
+    consumer.signal(Signal::Interrupt).await;
+
+    let exit = consumer.exit().await;
+    assert_eq!(exit.code, Some(130), "{exit:#?}");
+    assert!(asked.elapsed() < Duration::from_secs(2), "it took {:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn a_stop_during_the_start_checks_ends_it_at_once() {
+    let pipeline = Pipeline::new().await;
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", silent.local_addr().expect("a bound listener"));
+    let mut consumer = pipeline.consumer_without_letters().env("AWS_ENDPOINT_URL_DYNAMODB", &url).start();
+    consumer.line("no dead-letter topic is set").await;
+    let asked = Instant::now();
+
+    consumer.signal(Signal::Terminate).await;
+
+    let exit = consumer.exit().await;
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    assert_eq!(closing(&exit), Some("Consumer stopped. Final stats - Processed: 0, Failed: 0"), "{exit:#?}");
+    assert!(asked.elapsed() < Duration::from_secs(3), "it took {:?}", asked.elapsed());
+}

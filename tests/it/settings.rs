@@ -1,0 +1,198 @@
+//! Wrong settings and wrong flags: each is named with what chose it and with what to do, soon.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::{KeyType, ScalarAttributeType};
+use tokio::time::Instant;
+
+use crate::support::dynamo::{attribute, key};
+use crate::support::pipeline::Pipeline;
+use crate::support::program::{Launch, mini_scan};
+use crate::support::unique;
+
+const SOON: Duration = Duration::from_secs(15);
+
+/// Where nothing listens.
+const CLOSED: &str = "127.0.0.1:1";
+
+/// The program must end with 1 and, last, one to three short lines that contain all `parts`.
+async fn is_refused(launch: Launch, parts: &[&str]) {
+    let started = Instant::now();
+    let exit = launch.run().await;
+    let took = started.elapsed();
+    assert_eq!(exit.code, Some(1), "{exit:#?}");
+    assert!(took < SOON, "it took {took:?}: {exit:#?}");
+    let before = exit.said.stderr.iter().take_while(|line| !line.starts_with("mini-scan: ")).count();
+    let message = &exit.said.stderr[before..];
+    assert!((1..=3).contains(&message.len()) && message.iter().all(|line| line.len() < 320), "{message:#?}");
+    let message = message.join("\n");
+    let missing: Vec<_> = parts.iter().filter(|part| !message.contains(**part)).collect();
+    assert!(missing.is_empty(), "without {missing:?}: {message}");
+}
+
+/// `--project` and the rest of `mini-scan consumer` on servers that `env` of the launch chooses.
+fn consumer() -> Launch {
+    mini_scan(["consumer"])
+}
+
+/// A server that accepts and never answers, and its address.
+fn silent() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("a bound listener").to_string();
+    (listener, address)
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named_with_its_flag_and_the_command_that_creates_it() {
+    for flag in ["--subscription", "--table", "--dead-letter-topic"] {
+        let mut pipeline = Pipeline::new().await;
+        let missing = match flag {
+            "--subscription" => &mut pipeline.subscription,
+            "--table" => &mut pipeline.table,
+            _ => &mut pipeline.dead_letter_topic,
+        };
+        missing.push_str("-missing");
+        let missing = missing.clone();
+
+        is_refused(pipeline.consumer(), &[&missing, flag, "does not exist", "mini-scan setup"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_missing_project_is_named_with_its_flag() {
+    let pipeline = Pipeline::new().await;
+    let launch = consumer().arguments(["--project", "no-such-project", "--table", &pipeline.table]);
+
+    let launch = launch.against(&pipeline.pubsub, &pipeline.dynamo);
+
+    is_refused(launch, &["projects/no-such-project/subscriptions/scan-sub", "--project", "mini-scan setup"]).await;
+}
+
+#[tokio::test]
+async fn a_table_whose_key_does_not_fit_is_refused() {
+    let mut pipeline = Pipeline::new().await;
+    for (pk, kind, range) in [
+        ("id", ScalarAttributeType::S, None),
+        ("pk", ScalarAttributeType::S, Some("sk")),
+        ("pk", ScalarAttributeType::N, None),
+    ] {
+        pipeline.table = unique("misfit");
+        let mut create = pipeline.dynamo.client.create_table().table_name(&pipeline.table);
+        create = create.billing_mode(aws_sdk_dynamodb::types::BillingMode::PayPerRequest);
+        create = create.attribute_definitions(attribute(pk, kind.clone())).key_schema(key(pk, KeyType::Hash));
+        if let Some(range) = range {
+            let definition = attribute(range, ScalarAttributeType::S);
+            create = create.attribute_definitions(definition).key_schema(key(range, KeyType::Range));
+        }
+        create.send().await.expect("the table is created");
+
+        let described = format!("HASH {pk} ({kind})", kind = kind.as_str());
+        is_refused(pipeline.consumer(), &[&pipeline.table, "--table", &described, "mini-scan setup table"]).await;
+        let setup = mini_scan(["setup", "table", "--table", &pipeline.table]);
+        let setup = setup.against(&pipeline.pubsub, &pipeline.dynamo);
+        is_refused(setup, &[&pipeline.table, "--table", &described, "mini-scan setup table"]).await;
+    }
+}
+
+#[tokio::test]
+async fn without_aws_credentials_it_says_how_to_get_some() {
+    let pipeline = Pipeline::new().await;
+    let (_metadata, address) = silent();
+    let metadata = format!("http://{address}");
+    for (variable, value) in [("AWS_EC2_METADATA_DISABLED", "true"), ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &metadata)] {
+        let real_aws = pipeline.consumer().env("AWS_ENDPOINT_URL_DYNAMODB", "").env(variable, value);
+        is_refused(real_aws, &[&pipeline.table, "no AWS credentials", "aws configure", "AWS_PROFILE"]).await;
+    }
+}
+
+#[tokio::test]
+async fn without_a_region_it_says_which_variable_to_set() {
+    let pipeline = Pipeline::new().await;
+    let (_metadata, address) = silent();
+    let metadata = format!("http://{address}");
+    for (variable, value) in [("AWS_EC2_METADATA_DISABLED", "true"), ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &metadata)] {
+        let launch =
+            pipeline.consumer().env("AWS_ENDPOINT_URL_DYNAMODB", "").env("AWS_REGION", "").env(variable, value);
+        is_refused(launch, &["no AWS region", &pipeline.table, "export AWS_REGION="]).await;
+    }
+}
+
+#[tokio::test]
+async fn without_google_credentials_it_says_how_to_get_some() {
+    let pipeline = Pipeline::new().await;
+    let real_google = || pipeline.consumer().env("PUBSUB_EMULATOR_HOST", "");
+    let (_metadata, silent) = silent();
+
+    let none = real_google().env("GCE_METADATA_HOST", CLOSED);
+    is_refused(none, &[&pipeline.subscription, "no Google Cloud credentials", "gcloud auth application-default login"])
+        .await;
+    let missing_file = real_google().env("GOOGLE_APPLICATION_CREDENTIALS", "/no/such/file.json");
+    is_refused(missing_file, &["no Google Cloud credentials", "gcloud auth application-default login"]).await;
+    let no_answer = real_google().env("GCE_METADATA_HOST", &silent);
+    is_refused(no_answer, &[&pipeline.subscription, "gcloud auth application-default", "PUBSUB_EMULATOR_HOST"]).await;
+}
+
+#[tokio::test]
+async fn a_pubsub_server_that_refuses_connections_or_never_answers_is_named() {
+    let pipeline = Pipeline::new().await;
+    let (_server, silent) = silent();
+    for address in [CLOSED, &silent] {
+        let chosen = format!("PUBSUB_EMULATOR_HOST={address}");
+        let parts = [&pipeline.subscription, "--subscription", chosen.as_str(), "mini-scan local pubsub"];
+        is_refused(pipeline.consumer().env("PUBSUB_EMULATOR_HOST", address), &parts).await;
+    }
+}
+
+#[tokio::test]
+async fn a_dynamodb_that_refuses_connections_or_never_answers_is_named() {
+    let pipeline = Pipeline::new().await;
+    let (_server, silent) = silent();
+    for address in [CLOSED, &silent] {
+        let url = format!("http://{address}");
+        let parts = [&pipeline.table, "--table", url.as_str(), "AWS_ENDPOINT_URL_DYNAMODB", "mini-scan local dynamo"];
+        is_refused(pipeline.consumer().env("AWS_ENDPOINT_URL_DYNAMODB", &url), &parts).await;
+    }
+}
+
+#[tokio::test]
+async fn setup_waits_no_longer_than_the_consumer() {
+    let (_server, silent) = silent();
+    let pubsub = mini_scan(["setup", "pubsub"]).env("PUBSUB_EMULATOR_HOST", &silent);
+    let dynamo = mini_scan(["setup", "table"]).env("AWS_ENDPOINT_URL_DYNAMODB", &format!("http://{silent}"));
+
+    tokio::join!(
+        is_refused(pubsub, &["scan-topic", "--topic", "PUBSUB_EMULATOR_HOST", "mini-scan local pubsub"]),
+        is_refused(dynamo, &["scan-results", "--table", "AWS_ENDPOINT_URL_DYNAMODB", "mini-scan local dynamo"]),
+    );
+}
+
+#[tokio::test]
+async fn flags_that_cannot_be_are_named_and_exit_with_2() {
+    for arguments in [
+        &["--max-outstanding", "0"][..],
+        &["--consumers", "none"],
+        &["--max-retry-time", "soon"],
+        &["--endpoint-url", "localhost:8000"],
+        &["--subscription", "projects/p/topics/scan-topic"],
+        &["--threads", "3", "--consumers", "2"],
+        &["--max-outstanding-bytes", "1KiB", "--consumers", "10"],
+    ] {
+        let exit = mini_scan(["consumer"]).arguments(arguments.iter().copied()).run().await;
+        assert_eq!(exit.code, Some(2), "{arguments:?}: {exit:#?}");
+        let said = exit.said.stderr.join("\n");
+        let flags = arguments.iter().filter(|argument| argument.starts_with("--"));
+        assert!(flags.clone().all(|flag| said.contains(flag)), "{arguments:?}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn setup_refuses_names_that_are_one_and_the_same() {
+    let same = ["--topic", "one-topic", "--dead-letter-topic", "one-topic"];
+
+    let exit = mini_scan(["setup"]).arguments(same).run().await;
+
+    assert_eq!(exit.code, Some(2), "{exit:#?}");
+    let said = exit.said.stderr.join("\n");
+    assert!(said.contains("--topic") && said.contains("--dead-letter-topic"), "{said}");
+}

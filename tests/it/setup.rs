@@ -1,0 +1,126 @@
+//! `mini-scan setup` as a process: what it makes, what it finds, and what it leaves alone.
+
+use crate::support::dynamo::Dynamo;
+use crate::support::program::{Launch, mini_scan};
+use crate::support::pubsub::Pubsub;
+use crate::support::unique;
+
+const DAY: i64 = 24 * 60 * 60;
+
+/// Names that nothing has yet, and the servers to make them on.
+struct Plan {
+    pubsub: Pubsub,
+    dynamo: Dynamo,
+    topic: String,
+    subscription: String,
+    dead_letter_topic: String,
+    table: String,
+}
+
+impl Plan {
+    async fn new() -> Plan {
+        Plan {
+            pubsub: Pubsub::connect().await,
+            dynamo: Dynamo::connect(),
+            topic: unique("topic"),
+            subscription: unique("sub"),
+            dead_letter_topic: unique("dead"),
+            table: unique("table"),
+        }
+    }
+
+    fn pubsub_flags(&self) -> [&str; 6] {
+        let Plan { topic, subscription, dead_letter_topic, .. } = self;
+        ["--topic", topic, "--subscription", subscription, "--dead-letter-topic", dead_letter_topic]
+    }
+
+    fn setup(&self) -> Launch {
+        let launch = mini_scan(["setup"]).arguments(self.pubsub_flags()).arguments(["--table", &self.table]);
+        launch.against(&self.pubsub, &self.dynamo)
+    }
+
+    async fn table_is_there(&self) -> bool {
+        self.dynamo.client.describe_table().table_name(&self.table).send().await.is_ok()
+    }
+
+    async fn topic_is_there(&self) -> bool {
+        let name = self.pubsub.topic_name(&self.topic);
+        self.pubsub.topics.get_topic().set_topic(name).send().await.is_ok()
+    }
+}
+
+/// The first word of each line that the program printed, which must have succeeded.
+async fn said(launch: Launch) -> Vec<String> {
+    let exit = launch.run().await;
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    exit.said.stdout.iter().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn it_creates_what_is_missing_and_then_finds_it() {
+    let plan = Plan::new().await;
+    assert_eq!(said(plan.setup()).await, ["created"; 5]);
+    assert_eq!(said(plan.setup()).await, ["found"; 5]);
+}
+
+#[tokio::test]
+async fn two_at_once_create_everything_once() {
+    let plan = Plan::new().await;
+
+    let (one, other) = tokio::join!(said(plan.setup()), said(plan.setup()));
+
+    let created = one.iter().chain(&other).filter(|word| *word == "created").count();
+    assert_eq!(created, 5, "{one:?} {other:?}");
+}
+
+#[tokio::test]
+async fn subscriptions_never_expire_and_space_their_redeliveries() {
+    let plan = Plan::new().await;
+    said(plan.setup()).await;
+    for (subscription, topic, days) in
+        [(&plan.subscription, &plan.topic, 7), (&plan.dead_letter_topic, &plan.dead_letter_topic, 31)]
+    {
+        let name = plan.pubsub.subscription_name(subscription);
+        let found = plan.pubsub.subscriptions.get_subscription().set_subscription(name).send().await;
+        let found = found.expect("the subscription is there");
+        let retry = found.retry_policy.expect("a retry policy");
+        let seconds = |duration: Option<google_cloud_wkt::Duration>| duration.map(|duration| duration.seconds());
+        assert_eq!(found.topic, plan.pubsub.topic_name(topic));
+        assert_eq!((seconds(retry.minimum_backoff), seconds(retry.maximum_backoff)), (Some(10), Some(600)));
+        assert_eq!(seconds(found.expiration_policy.expect("an expiration policy").ttl), None);
+        assert_eq!(seconds(found.message_retention_duration), Some(days * DAY));
+    }
+}
+
+#[tokio::test]
+async fn the_table_has_the_key_the_stream_and_the_expiry_of_the_design() {
+    let plan = Plan::new().await;
+    said(plan.setup()).await;
+
+    let client = &plan.dynamo.client;
+    let table = client.describe_table().table_name(&plan.table).send().await.expect("the table is there");
+    let table = table.table.expect("a description");
+    let expiry = client.describe_time_to_live().table_name(&plan.table).send().await.expect("the table is there");
+
+    let keys: Vec<_> = table.key_schema().iter().map(|key| (key.attribute_name(), key.key_type().as_str())).collect();
+    assert_eq!(keys, [("pk", "HASH")]);
+    let stream = table.stream_specification().and_then(|stream| stream.stream_view_type());
+    assert_eq!(stream.map(|view| view.as_str()), Some("NEW_AND_OLD_IMAGES"));
+    let billing = table.billing_mode_summary().and_then(|billing| billing.billing_mode());
+    assert_eq!(billing.map(|mode| mode.as_str()), Some("PAY_PER_REQUEST"));
+    let expiry = expiry.time_to_live_description.and_then(|expiry| expiry.attribute_name);
+    assert_eq!(expiry.as_deref(), Some("expires_at"));
+}
+
+#[tokio::test]
+async fn one_part_leaves_the_other_alone() {
+    let (pubsub, table) = (Plan::new().await, Plan::new().await);
+
+    let only = mini_scan(["setup", "pubsub"]).arguments(pubsub.pubsub_flags()).against(&pubsub.pubsub, &pubsub.dynamo);
+    assert_eq!(said(only).await, ["created"; 4]);
+    let only = mini_scan(["setup", "table", "--table", &table.table]).against(&table.pubsub, &table.dynamo);
+    assert_eq!(said(only).await, ["created"]);
+
+    assert!(pubsub.topic_is_there().await && !pubsub.table_is_there().await);
+    assert!(!table.topic_is_there().await && table.table_is_there().await);
+}
