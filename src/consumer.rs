@@ -7,6 +7,7 @@ mod gate;
 mod health;
 mod held;
 mod letter;
+mod limit;
 pub mod outcome;
 mod pipeline;
 pub mod port;

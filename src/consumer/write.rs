@@ -42,7 +42,9 @@ impl<P: Ports> Pipeline<'_, P> {
         let process = self.process;
         let mut error = StoreError { kind: StoreErrorKind::Unavailable, detail: "no turn to write came".to_owned() };
         let mut backoff = Duration::ZERO;
-        for attempts in 1.. {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
             let next_turn = async {
                 if attempts > 1 {
                     process.store_gate.sleep(backoff).await;
@@ -63,7 +65,6 @@ impl<P: Ports> Pipeline<'_, P> {
             };
             backoff = rand::rng().random_range(Duration::ZERO..=longest_backoff(error.kind, attempts));
         }
-        unreachable!("the attempts are not counted to an end")
     }
 
     /// The turn to write: through the gate, and within the bound of writes in flight.
@@ -71,7 +72,7 @@ impl<P: Ports> Pipeline<'_, P> {
         let process = self.process;
         loop {
             let is_probe = process.store_gate.pass().await;
-            let permit = process.writes.acquire().await.expect("the semaphore is never closed");
+            let permit = process.writes.permit().await;
             // The gate may have closed while this one queued for its permit.
             if is_probe || !process.store_gate.is_closed() {
                 return permit;
