@@ -15,6 +15,8 @@ mod process;
 mod refusals;
 mod reject;
 pub mod settings;
+#[cfg(test)]
+mod simulation;
 pub mod tally;
 mod worker;
 mod write;
