@@ -107,8 +107,10 @@ async fn describe(client: &Client, table: &str) -> Result<TableDescription, Prob
 }
 
 async fn answer<T, E>(request: impl Future<Output = Result<T, SdkError<E>>>) -> Result<T, SdkError<E>> {
-    let late = || format!("no answer within {} s", ANSWER_WITHIN.as_secs());
-    tokio::time::timeout(ANSWER_WITHIN, request).await.unwrap_or_else(|_| Err(SdkError::timeout_error(late())))
+    match tokio::time::timeout(ANSWER_WITHIN, request).await {
+        Ok(answer) => answer,
+        Err(_) => Err(SdkError::timeout_error(format!("no answer within {} s", ANSWER_WITHIN.as_secs()))),
+    }
 }
 
 fn fits(table: &TableDescription) -> Result<(), Problem> {

@@ -34,7 +34,8 @@ enum Expected {
 
 fn cases() -> Vec<Case> {
     let lines = include_str!("../corpus/scans.jsonl").lines();
-    let cases: Vec<Case> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
+    let cases: Vec<Case> =
+        lines.map(|line| serde_json::from_str(line).expect("a line of the corpus is a case")).collect();
     assert!(cases.len() >= 44, "the corpus has only {} cases", cases.len());
     cases
 }
