@@ -127,7 +127,10 @@ impl<P: Ports> Pipeline<'_, P> {
                 tokio::select! {
                     biased;
                     () = process.drain.requested() => return drop(claim),
-                    place = process.held.place() => place,
+                    place = timeout_at(claim.deadline, process.held.place()) => match place {
+                        Ok(place) => place,
+                        Err(_) => return self.give_up(&error, &envelope, claim),
+                    },
                 }
             }
         };

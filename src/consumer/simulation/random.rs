@@ -77,6 +77,8 @@ impl Schedule {
         let instances = futures_util::future::join_all(instances);
         tokio::join!(publishing, instances);
         check_end(&self.world.state(), self.has_topic);
+        let most = 2 * self.settings.max_writes.get();
+        assert!(self.world.state().table.most_in_flight <= most, "more writes in flight than two instances may have");
     }
 
     fn fork(&mut self) -> StdRng {
