@@ -8,6 +8,7 @@ mod health;
 mod held;
 mod letter;
 mod limit;
+mod occasional;
 pub mod outcome;
 mod pipeline;
 pub mod port;

@@ -9,11 +9,13 @@ use super::gate::Gate;
 use super::health::{Condition, Health};
 use super::held::Held;
 use super::limit::WriteLimit;
+use super::occasional::Occasional;
 use super::outcome::is_outage;
 use super::port::{DeadLetterError, StoreError, StoreErrorKind};
 use super::refusals::Refusals;
 use super::settings::Settings;
 use super::tally::Tally;
+use crate::scan::Reason;
 
 /// Eight failures in a row, with no answer between them, are an outage of the store.
 const STORE_FAILURES: u32 = 8;
@@ -33,6 +35,8 @@ pub struct Process {
     pub(super) refusals: Refusals,
     pub(super) store_gate: Gate,
     pub(super) letter_gate: Gate,
+    pub(super) rejection_lines: [Occasional; Reason::ALL.len()],
+    pub(super) give_up_lines: Occasional,
 }
 
 impl Process {
@@ -48,6 +52,8 @@ impl Process {
             refusals: Refusals::default(),
             store_gate: Gate::new(STORE_FAILURES),
             letter_gate: Gate::new(1),
+            rejection_lines: Default::default(),
+            give_up_lines: Occasional::default(),
             settings,
         }
     }
