@@ -7,7 +7,6 @@ mod gate;
 mod health;
 mod held;
 mod letter;
-mod limit;
 mod occasional;
 pub mod outcome;
 mod pipeline;

@@ -8,7 +8,6 @@ use super::drain::Drain;
 use super::gate::Gate;
 use super::health::{Condition, Health};
 use super::held::Held;
-use super::limit::WriteLimit;
 use super::occasional::Occasional;
 use super::outcome::is_outage;
 use super::port::{DeadLetterError, StoreError, StoreErrorKind};
@@ -30,7 +29,7 @@ pub struct Process {
     /// `--max-outstanding`: messages decoded, waiting or being written. Taken after a message has arrived.
     pub(super) slots: Semaphore,
     /// Writes in flight; held for an attempt only, never through a backoff.
-    pub(super) writes: WriteLimit,
+    pub(super) writes: Semaphore,
     pub(super) held: Held,
     pub(super) refusals: Refusals,
     pub(super) store_gate: Gate,
@@ -47,7 +46,7 @@ impl Process {
             health: Arc::default(),
             drain: Drain::default(),
             slots: Semaphore::new(slots.min(Semaphore::MAX_PERMITS)),
-            writes: WriteLimit::new(settings.max_writes),
+            writes: Semaphore::new(settings.max_writes.get().min(Semaphore::MAX_PERMITS)),
             held: Held::new((slots / 10).max(1)),
             refusals: Refusals::default(),
             store_gate: Gate::new(STORE_FAILURES),
@@ -60,7 +59,6 @@ impl Process {
 
     /// The store answered, whatever it said.
     pub(super) fn store_answered(&self) {
-        self.writes.answered();
         if self.store_gate.answered() {
             self.health.follow(Condition::Store, "", || self.store_gate.is_closed());
         }

@@ -72,7 +72,7 @@ impl<P: Ports> Pipeline<'_, P> {
         let process = self.process;
         loop {
             let is_probe = process.store_gate.pass().await;
-            let permit = process.writes.permit().await;
+            let permit = process.writes.acquire().await.expect("the semaphore is never closed");
             // The gate may have closed while this one queued for its permit.
             if is_probe || !process.store_gate.is_closed() {
                 return permit;
