@@ -121,50 +121,53 @@ async fn without_a_region_it_says_which_variable_to_set() {
 #[tokio::test]
 async fn without_google_credentials_it_says_how_to_get_some() {
     let pipeline = Pipeline::new().await;
-    let real_google = || pipeline.consumer().env("PUBSUB_EMULATOR_HOST", "");
-    let (_metadata, silent) = silent();
-
-    let none = real_google().env("GCE_METADATA_HOST", CLOSED);
-    is_refused(none, &[&pipeline.subscription, "no Google Cloud credentials", "gcloud auth application-default login"])
-        .await;
-    let missing_file = real_google().env("GOOGLE_APPLICATION_CREDENTIALS", "/no/such/file.json");
-    is_refused(missing_file, &["no Google Cloud credentials", "gcloud auth application-default login"]).await;
-    let no_answer = real_google().env("GCE_METADATA_HOST", &silent);
-    is_refused(no_answer, &[&pipeline.subscription, "gcloud auth application-default", "PUBSUB_EMULATOR_HOST"]).await;
-}
-
-#[tokio::test]
-async fn a_pubsub_server_that_refuses_connections_or_never_answers_is_named() {
-    let pipeline = Pipeline::new().await;
-    let (_server, silent) = silent();
-    for address in [CLOSED, &silent] {
-        let chosen = format!("PUBSUB_EMULATOR_HOST={address}");
-        let parts = [&pipeline.subscription, "--subscription", chosen.as_str(), "mini-scan local pubsub"];
-        is_refused(pipeline.consumer().env("PUBSUB_EMULATOR_HOST", address), &parts).await;
+    let login = "gcloud auth application-default login";
+    for (variable, value) in [("GCE_METADATA_HOST", CLOSED), ("GOOGLE_APPLICATION_CREDENTIALS", "/no/such/file.json")] {
+        let real_google = pipeline.consumer().env("PUBSUB_EMULATOR_HOST", "").env(variable, value);
+        is_refused(real_google, &[&pipeline.subscription, "no Google Cloud credentials", login]).await;
     }
 }
 
 #[tokio::test]
-async fn a_dynamodb_that_refuses_connections_or_never_answers_is_named() {
+async fn a_server_that_refuses_connections_is_named_with_what_chose_it() {
     let pipeline = Pipeline::new().await;
-    let (_server, silent) = silent();
-    for address in [CLOSED, &silent] {
-        let url = format!("http://{address}");
-        let parts = [&pipeline.table, "--table", url.as_str(), "AWS_ENDPOINT_URL_DYNAMODB", "mini-scan local dynamo"];
-        is_refused(pipeline.consumer().env("AWS_ENDPOINT_URL_DYNAMODB", &url), &parts).await;
-    }
+    no_pubsub_answers(&pipeline, CLOSED).await;
+    no_dynamodb_answers(&pipeline, CLOSED).await;
 }
 
 #[tokio::test]
-async fn setup_waits_no_longer_than_the_consumer() {
+async fn a_server_that_never_answers_is_named_with_what_chose_it() {
+    let pipeline = Pipeline::new().await;
     let (_server, silent) = silent();
-    let pubsub = mini_scan(["setup", "pubsub"]).env("PUBSUB_EMULATOR_HOST", &silent);
-    let dynamo = mini_scan(["setup", "table"]).env("AWS_ENDPOINT_URL_DYNAMODB", &format!("http://{silent}"));
+    let metadata = pipeline.consumer().env("PUBSUB_EMULATOR_HOST", "").env("GCE_METADATA_HOST", &silent);
+    let advice = [&pipeline.subscription, "gcloud auth application-default", "PUBSUB_EMULATOR_HOST"];
 
+    // All at once, for each waits ten seconds.
     tokio::join!(
-        is_refused(pubsub, &["scan-topic", "--topic", "PUBSUB_EMULATOR_HOST", "mini-scan local pubsub"]),
-        is_refused(dynamo, &["scan-results", "--table", "AWS_ENDPOINT_URL_DYNAMODB", "mini-scan local dynamo"]),
+        no_pubsub_answers(&pipeline, &silent),
+        no_dynamodb_answers(&pipeline, &silent),
+        is_refused(metadata, &advice),
     );
+}
+
+/// Neither the consumer nor setup waits for a Pub/Sub at `address`.
+async fn no_pubsub_answers(pipeline: &Pipeline, address: &str) {
+    let chosen = format!("PUBSUB_EMULATOR_HOST={address}");
+    let setup = mini_scan(["setup", "pubsub"]).env("PUBSUB_EMULATOR_HOST", address);
+    let consumer = pipeline.consumer().env("PUBSUB_EMULATOR_HOST", address);
+    let of_consumer = [&pipeline.subscription, "--subscription", &chosen, "mini-scan local pubsub"];
+    let of_setup = ["scan-topic", "--topic", &chosen, "mini-scan local pubsub"];
+    tokio::join!(is_refused(consumer, &of_consumer), is_refused(setup, &of_setup));
+}
+
+/// Neither the consumer nor setup waits for a DynamoDB at `address`.
+async fn no_dynamodb_answers(pipeline: &Pipeline, address: &str) {
+    let (url, chosen) = (format!("http://{address}"), "AWS_ENDPOINT_URL_DYNAMODB");
+    let setup = mini_scan(["setup", "table"]).env(chosen, &url);
+    let consumer = pipeline.consumer().env(chosen, &url);
+    let of_consumer = [&pipeline.table, "--table", &url, chosen, "mini-scan local dynamo"];
+    let of_setup = ["scan-results", "--table", &url, chosen, "mini-scan local dynamo"];
+    tokio::join!(is_refused(consumer, &of_consumer), is_refused(setup, &of_setup));
 }
 
 #[tokio::test]
