@@ -7,6 +7,7 @@ mod gate;
 mod health;
 mod held;
 mod letter;
+mod occasional;
 pub mod outcome;
 mod pipeline;
 pub mod port;
@@ -14,6 +15,8 @@ mod process;
 mod refusals;
 mod reject;
 pub mod settings;
+#[cfg(test)]
+mod simulation;
 pub mod tally;
 mod worker;
 mod write;

@@ -12,7 +12,7 @@ tools=.tools/dynamodb-local
 work=$(mktemp -d) || exit 1
 started=()
 
-# shellcheck disable=SC2317 # the trap runs it
+# shellcheck disable=SC2317,SC2329 # the trap runs it
 stop() {
     for pid in "${started[@]:+${started[@]}}"; do
         kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null

@@ -35,14 +35,16 @@ impl Gate {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Resolves at once while open; while closed, when it opens or when it is this caller's turn to probe.
-    pub(super) async fn pass(&self) {
-        if self.is_closed() {
-            tokio::select! {
-                biased;
-                () = self.opens() => {}
-                () = self.turn() => {}
-            }
+    /// Resolves at once while open; while closed, when it opens, or, with true, when it is this caller's turn to
+    /// probe.
+    pub(super) async fn pass(&self) -> bool {
+        if !self.is_closed() {
+            return false;
+        }
+        tokio::select! {
+            biased;
+            () = self.opens() => false,
+            () = self.turn() => true,
         }
     }
 
@@ -55,9 +57,13 @@ impl Gate {
         }
     }
 
-    /// Sleeps, but not beyond the moment at which a closed gate opens.
+    /// Sleeps, but not beyond the moment at which the gate opens, and not at all while it is closed: its turns are the
+    /// pauses then, and whoever slept would be missing among the probes.
     pub(super) async fn sleep(&self, duration: Duration) {
         let opened = self.opened.notified();
+        if self.is_closed() {
+            return;
+        }
         tokio::select! {
             biased;
             () = opened => {}
@@ -133,15 +139,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_wakes_every_waiting_caller_at_once() {
         let gate = Gate::new(1);
-        gate.failed();
         let start = Instant::now();
-        let callers = join_all((0..100).map(|_| gate.pass()));
         let sleepers = join_all((0..100).map(|_| gate.sleep(Duration::from_secs(60))));
+        let callers = async {
+            gate.failed();
+            join_all((0..100).map(|_| gate.pass())).await
+        };
         let answer = async {
             tokio::time::sleep(Duration::from_millis(1500)).await;
             assert!(gate.answered());
         };
-        tokio::join!(callers, sleepers, answer);
+        let (_, probed, ()) = tokio::join!(sleepers, callers, answer);
+        assert_eq!(probed.into_iter().filter(|probe| *probe).count(), 2);
         assert_eq!(start.elapsed(), Duration::from_millis(1500));
     }
 }

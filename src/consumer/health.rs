@@ -38,16 +38,23 @@ pub struct Health {
 impl Health {
     /// Notes a condition; logs it if it was not there.
     pub fn raise(&self, condition: Condition, detail: &str) {
-        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
-        if present.insert(condition, detail.to_owned()).is_none() {
-            error!(condition = %condition, "not ready: {condition}: {detail}");
-        }
+        self.follow(condition, detail, || true);
     }
 
     /// Notes that a condition is over; logs it if it was there.
     pub fn clear(&self, condition: Condition) {
+        self.follow(condition, "", || false);
+    }
+
+    /// Notes or clears a condition by what is so at this moment. Asked under the lock: of two threads that each changed
+    /// it and come here in the other order, the second sees what is so in the end.
+    pub(super) fn follow(&self, condition: Condition, detail: &str, is_so: impl FnOnce() -> bool) {
         let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
-        if present.remove(&condition).is_some() {
+        if is_so() {
+            if present.insert(condition, detail.to_owned()).is_none() {
+                error!(condition = %condition, "not ready: {condition}: {detail}");
+            }
+        } else if present.remove(&condition).is_some() {
             info!(condition = %condition, "well again: {condition}");
         }
     }

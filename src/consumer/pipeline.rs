@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokio::sync::SemaphorePermit;
-use tracing::{debug, warn};
+use tracing::{info, warn};
 
 use super::claim::{Claim, Message};
 use super::outcome::{Outcome, expired_when_published};
@@ -94,22 +94,28 @@ impl<P: Ports> Pipeline<'_, P> {
 
     /// Gives a message back at the end of `--max-retry-time`.
     pub(super) fn give_up(&self, error: &StoreError, envelope: &Envelope, claim: Claim<ReceiptOf<P>>) {
-        warn!(
-            message_id = %envelope.message_id,
-            held_ms = u64::try_from(claim.received.elapsed().as_millis()).unwrap_or(u64::MAX),
-            "given back after --max-retry-time: {error}"
-        );
+        if let Some(not_said) = self.process.give_up_lines.due() {
+            warn!(
+                message_id = %envelope.message_id,
+                held_ms = u64::try_from(claim.received.elapsed().as_millis()).unwrap_or(u64::MAX),
+                not_said,
+                "given back after --max-retry-time: {error}"
+            );
+        }
         self.process.tally.given_up.add_one();
         claim.nack();
     }
 
     pub(super) fn log_rejection(&self, rejection: &Rejection, envelope: &Envelope) {
         self.process.tally.rejections(rejection.reason).add_one();
-        debug!(
-            message_id = %envelope.message_id,
-            delivery_attempt = envelope.delivery_attempt,
-            error.type = %rejection.reason,
-            "rejected: {}", rejection.detail
-        );
+        if let Some(not_said) = self.process.rejection_lines[rejection.reason as usize].due() {
+            info!(
+                message_id = %envelope.message_id,
+                delivery_attempt = envelope.delivery_attempt,
+                error.type = %rejection.reason,
+                not_said,
+                "rejected: {}", rejection.detail
+            );
+        }
     }
 }

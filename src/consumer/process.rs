@@ -8,11 +8,13 @@ use super::drain::Drain;
 use super::gate::Gate;
 use super::health::{Condition, Health};
 use super::held::Held;
+use super::occasional::Occasional;
 use super::outcome::is_outage;
 use super::port::{DeadLetterError, StoreError, StoreErrorKind};
 use super::refusals::Refusals;
 use super::settings::Settings;
 use super::tally::Tally;
+use crate::scan::Reason;
 
 /// Eight failures in a row, with no answer between them, are an outage of the store.
 const STORE_FAILURES: u32 = 8;
@@ -32,6 +34,8 @@ pub struct Process {
     pub(super) refusals: Refusals,
     pub(super) store_gate: Gate,
     pub(super) letter_gate: Gate,
+    pub(super) rejection_lines: [Occasional; Reason::ALL.len()],
+    pub(super) give_up_lines: Occasional,
 }
 
 impl Process {
@@ -47,6 +51,8 @@ impl Process {
             refusals: Refusals::default(),
             store_gate: Gate::new(STORE_FAILURES),
             letter_gate: Gate::new(1),
+            rejection_lines: Default::default(),
+            give_up_lines: Occasional::default(),
             settings,
         }
     }
@@ -54,7 +60,7 @@ impl Process {
     /// The store answered, whatever it said.
     pub(super) fn store_answered(&self) {
         if self.store_gate.answered() {
-            self.health.clear(Condition::Store);
+            self.health.follow(Condition::Store, "", || self.store_gate.is_closed());
         }
     }
 
@@ -65,18 +71,23 @@ impl Process {
         if !is_outage(error.kind) {
             self.store_answered();
         } else if self.store_gate.failed() {
-            self.health.raise(Condition::Store, &error.detail);
+            self.health.follow(Condition::Store, &error.detail, || self.store_gate.is_closed());
         }
     }
 
     pub(super) fn topic_answered(&self) {
         if self.letter_gate.answered() {
-            self.health.clear(Condition::DeadLetters);
+            self.health.follow(Condition::DeadLetters, "", || self.letter_gate.is_closed());
         }
     }
 
     pub(super) fn topic_failed(&self, error: &DeadLetterError) {
         self.letter_gate.failed();
-        self.health.raise(Condition::DeadLetters, &error.to_string());
+        self.health.follow(Condition::DeadLetters, &error.to_string(), || self.letter_gate.is_closed());
+    }
+
+    /// Every write is refused from now on, or no longer.
+    pub(super) fn refusals_changed(&self, detail: &str) {
+        self.health.follow(Condition::Refusals, detail, || self.refusals.is_paced());
     }
 }

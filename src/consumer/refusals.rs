@@ -25,11 +25,19 @@ pub(super) struct Refusals {
     /// Whether a refusal is being watched; until then stored writes need no note.
     watching: AtomicBool,
     witnesses: Mutex<Witnesses>,
-    held: Mutex<VecDeque<Arc<Notify>>>,
-    /// Set while the held are at their bound and nothing was stored since.
+    held: Mutex<VecDeque<Arc<Held>>>,
+    /// Set while the held are at their bound and nothing was stored since each of them was last refused.
     paced: AtomicBool,
     lifted: Notify,
     next_admission: tokio::sync::Mutex<Option<Instant>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// Asks it to make room.
+    notice: Notify,
+    /// When it was last refused.
+    latest: AtomicU64,
 }
 
 /// The stored writes that were sent last, of two different keys.
@@ -50,6 +58,10 @@ impl Witnesses {
         }
     }
 
+    fn any_since(&self, since: u64) -> bool {
+        [&self.latest, &self.other].into_iter().flatten().any(|(sent, _)| *sent > since)
+    }
+
     fn of_another_key_since(&self, since: u64, key: &Key) -> bool {
         [&self.latest, &self.other].into_iter().flatten().any(|(sent, witness)| *sent > since && witness != key)
     }
@@ -64,7 +76,7 @@ pub(super) struct Strikes {
 
 impl Strikes {
     /// Notes one more refusal; true when it condemns the item.
-    pub(super) fn again(&mut self, refusals: &Refusals, key: &Key) -> bool {
+    fn again(&mut self, refusals: &Refusals, key: &Key) -> bool {
         self.count = if refusals.vouched_since(self.latest, key) { self.count + 1 } else { 1 };
         self.latest = refusals.tick();
         self.count >= 3
@@ -75,19 +87,27 @@ impl Strikes {
 #[derive(Debug)]
 pub(super) struct HeldWrite<'a> {
     refusals: &'a Refusals,
-    notice: Arc<Notify>,
+    strikes: Strikes,
+    held: Arc<Held>,
 }
 
 impl HeldWrite<'_> {
     /// Resolves when this one must make room.
     pub(super) async fn evicted(&self) {
-        self.notice.notified().await;
+        self.held.notice.notified().await;
+    }
+
+    /// Notes one more refusal; true when it condemns the item.
+    pub(super) fn refused_again(&mut self, key: &Key) -> bool {
+        let condemned = self.strikes.again(self.refusals, key);
+        self.held.latest.store(self.strikes.latest, Ordering::Release);
+        condemned
     }
 }
 
 impl Drop for HeldWrite<'_> {
     fn drop(&mut self) {
-        self.refusals.release(&self.notice);
+        self.refusals.release(&self.held);
     }
 }
 
@@ -105,7 +125,8 @@ impl Refusals {
 
     /// Notes a stored write; true when it ends a spell in which every write was refused.
     pub(super) fn stored(&self, sent: u64, key: &Key) -> bool {
-        if !self.watching.load(Ordering::Acquire) {
+        // The pace may outlive the last of the held: each may have reached its age.
+        if !self.watching.load(Ordering::Acquire) && !self.is_paced() {
             return false;
         }
         self.witnesses.lock().unwrap_or_else(PoisonError::into_inner).note(sent, key);
@@ -121,39 +142,51 @@ impl Refusals {
     }
 
     /// Notes that a refused write is held, until what is returned is dropped.
-    pub(super) fn hold(&self) -> HeldWrite<'_> {
+    pub(super) fn hold(&self, strikes: Strikes) -> HeldWrite<'_> {
+        let write = Arc::new(Held { notice: Notify::new(), latest: AtomicU64::new(strikes.latest) });
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock, or the release of the last one before this would end the watch.
         self.watching.store(true, Ordering::Release);
-        let notice = Arc::new(Notify::new());
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).push_back(notice.clone());
-        HeldWrite { refusals: self, notice }
+        held.push_back(write.clone());
+        HeldWrite { refusals: self, strikes, held: write }
     }
 
-    fn release(&self, notice: &Arc<Notify>) {
+    fn release(&self, write: &Arc<Held>) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.retain(|other| !Arc::ptr_eq(other, notice));
+        held.retain(|other| !Arc::ptr_eq(other, write));
         if held.is_empty() {
             self.watching.store(false, Ordering::Release);
             *self.witnesses.lock().unwrap_or_else(PoisonError::into_inner) = Witnesses::default();
         }
     }
 
-    /// Asks the longest held to give its place up; false when none is held.
-    pub(super) fn evict_longest(&self) -> bool {
+    /// While every write is being refused, asks the longest held to give its place up; false when none does.
+    pub(super) fn make_room(&self) -> bool {
+        if !self.is_paced() {
+            return false;
+        }
         let longest = self.held.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        longest.inspect(|notice| notice.notify_one()).is_some()
+        longest.inspect(|write| write.notice.notify_one()).is_some()
     }
 
-    /// The held are at their bound: if nothing was stored since the first of them, admits one message a second from
-    /// now on. True when that begins.
+    /// The held are at their bound: if nothing was stored since each of them was last refused, admits one message a
+    /// second from now on. True when that begins.
     pub(super) fn at_bound(&self) -> bool {
-        let none_stored = self.witnesses.lock().unwrap_or_else(PoisonError::into_inner).latest.is_none();
-        none_stored && !self.paced.swap(true, Ordering::AcqRel)
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(oldest) = held.iter().map(|write| write.latest.load(Ordering::Acquire)).min() else { return false };
+        let witnesses = self.witnesses.lock().unwrap_or_else(PoisonError::into_inner);
+        !witnesses.any_since(oldest) && !self.paced.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether every write is being refused.
+    pub(super) fn is_paced(&self) -> bool {
+        self.paced.load(Ordering::Acquire)
     }
 
     /// Resolves when one more message may be written: at once, unless every write is being refused.
     pub(super) async fn admission(&self) {
         let lifted = self.lifted.notified();
-        if !self.paced.load(Ordering::Acquire) {
+        if !self.is_paced() {
             return;
         }
         let turn = async {
@@ -226,10 +259,35 @@ mod tests {
         assert!(!strikes.again(&refusals, &key(1)), "the count began anew");
     }
 
+    #[test]
+    fn a_table_that_stored_something_since_a_refusal_is_not_broken() {
+        let refusals = Refusals::default();
+        assert!(!refusals.at_bound(), "no refused write is held");
+        let mut first = refusals.hold(refusals.first());
+        store(&refusals, &key(2));
+        let _second = refusals.hold(refusals.first());
+        assert!(!refusals.at_bound());
+        assert!(!refusals.make_room());
+        first.refused_again(&key(1));
+        assert!(refusals.at_bound());
+        assert!(refusals.make_room());
+    }
+
+    #[test]
+    fn the_pace_ends_though_nothing_is_held_by_then() {
+        let refusals = Refusals::default();
+        let held = refusals.hold(refusals.first());
+        assert!(refusals.at_bound());
+        drop(held);
+        assert!(refusals.is_paced());
+        store(&refusals, &key(2));
+        assert!(!refusals.is_paced());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_table_that_refuses_everything_is_written_to_once_a_second() {
         let refusals = Refusals::default();
-        let _strikes = refusals.first();
+        let _held = refusals.hold(refusals.first());
         let start = Instant::now();
         refusals.admission().await;
         assert!(refusals.at_bound());

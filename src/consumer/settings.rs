@@ -41,16 +41,27 @@ pub fn stream_messages(max_outstanding: NonZeroUsize, consumers: NonZeroUsize) -
     1000 + max_outstanding.get().div_ceil(consumers.get())
 }
 
-/// The writes that may be in flight: each is one HTTP/1.1 connection, so beside `max_outstanding` the open files
-/// count (128 for the rest of the process, two a stream), and 1,024 a thread.
+/// A thread's core is busy with fewer writes in flight than this where the store answers within milliseconds.
+const USUAL_WRITES_A_THREAD: usize = 64;
+const MOST_WRITES_A_THREAD: usize = 1024;
+/// Open files that are not the streams' (two each) nor the writes' (one each).
+const OTHER_FILES: usize = 128;
+
+/// The writes that may be in flight over all workers: an eighth of `max_outstanding`, at least the usual of the threads
+/// and at most what the threads and the open files bear. Each is one HTTP/1.1 connection of some 50 KB, and more of
+/// them than the store needs only wait in its queue; a slow store is reached by raising `max_outstanding`.
 pub fn write_limit(
     max_outstanding: NonZeroUsize,
     consumers: NonZeroUsize,
     threads: NonZeroUsize,
     open_files: u64,
 ) -> NonZeroUsize {
-    let files = usize::try_from(open_files).unwrap_or(usize::MAX);
-    let limit = files.saturating_sub(128 + 2 * consumers.get()).min(1024 * threads.get()).min(max_outstanding.get());
+    let files = usize::try_from(open_files).unwrap_or(usize::MAX).saturating_sub(OTHER_FILES + 2 * consumers.get());
+    let limit = (max_outstanding.get() / 8)
+        .max(USUAL_WRITES_A_THREAD * threads.get())
+        .min(MOST_WRITES_A_THREAD * threads.get())
+        .min(max_outstanding.get())
+        .min(files);
     NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN)
 }
 
@@ -64,8 +75,11 @@ mod tests {
 
     #[test]
     fn writes_in_flight_stay_below_every_bound() {
-        assert_eq!(write_limit(n(1000), n(10), n(2), 1 << 20), n(1000));
-        assert_eq!(write_limit(n(100_000), n(10), n(2), 1 << 20), n(2048));
+        let plenty = 1 << 20;
+        assert_eq!(write_limit(n(10), n(10), n(2), plenty), n(10));
+        assert_eq!(write_limit(n(1000), n(10), n(2), plenty), n(128));
+        assert_eq!(write_limit(n(8000), n(10), n(2), plenty), n(1000));
+        assert_eq!(write_limit(n(100_000), n(10), n(2), plenty), n(2048));
         assert_eq!(write_limit(n(100_000), n(10), n(2), 1024), n(1024 - 128 - 20));
         assert_eq!(write_limit(n(1000), n(500), n(2), 1024), n(1));
     }

@@ -57,10 +57,10 @@ pub async fn run<P: Ports>(
     slot.set(Fuse::terminated());
     source.stop();
     drop(backlog);
-    hand_back_unread(process, &mut source).await;
     let finish = async { while messages.next().await.is_some() {} };
+    let rest = async { tokio::join!(hand_back_unread(process, &mut source), finish) };
     // Beyond the grace what is left is dropped, which nacks it.
-    let _ = timeout_at(process.drain.deadline(), finish).await;
+    let _ = timeout_at(process.drain.deadline(), rest).await;
     drop(messages);
     // A stream's lease task lives on this thread's runtime, and any thread may settle its receipts.
     process.tally.nothing_in_hand().await;

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use rand::Rng;
+use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::claim::Claim;
-use super::health::Condition;
 use super::outcome::{Outcome, Verdict, judge};
 use super::pipeline::Pipeline;
 use super::port::{Envelope, Ports, Put, ReceiptOf, Store, StoreError, StoreErrorKind};
@@ -40,29 +40,49 @@ impl<P: Ports> Pipeline<'_, P> {
     /// Writes until the store has answered, the item is refused, or the receipt has reached its age.
     pub(super) async fn write(&self, scan: &Scan, claim: &Claim<ReceiptOf<P>>) -> Write {
         let process = self.process;
-        for attempts in 1.. {
-            let error = match judge(self.attempt(scan).await) {
+        let mut error = StoreError { kind: StoreErrorKind::Unavailable, detail: "no turn to write came".to_owned() };
+        let mut backoff = Duration::ZERO;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let next_turn = async {
+                if attempts > 1 {
+                    process.store_gate.sleep(backoff).await;
+                }
+                self.turn().await
+            };
+            let turn = match timeout_at(claim.deadline, next_turn).await {
+                Ok(turn) if Instant::now() < claim.deadline => turn,
+                _ => return Write::Settled(Outcome::Deferred(error)),
+            };
+            if attempts > 1 {
+                process.tally.retries.add_one();
+            }
+            error = match judge(self.attempt(scan, turn).await) {
                 Verdict::Settle(outcome) => return Write::Settled(outcome),
                 Verdict::Refused(error) => return Write::Refused(error),
                 Verdict::Retry(error) => error,
             };
-            let backoff = rand::rng().random_range(Duration::ZERO..=longest_backoff(error.kind, attempts));
-            let next_turn = async {
-                process.store_gate.sleep(backoff).await;
-                process.store_gate.pass().await;
-            };
-            if timeout_at(claim.deadline, next_turn).await.is_err() || Instant::now() >= claim.deadline {
-                return Write::Settled(Outcome::Deferred(error));
-            }
-            process.tally.retries.add_one();
+            backoff = rand::rng().random_range(Duration::ZERO..=longest_backoff(error.kind, attempts));
         }
-        unreachable!("the attempts are not counted to an end")
     }
 
-    /// One attempt, within the bound of writes in flight.
-    async fn attempt(&self, scan: &Scan) -> Result<Put, StoreError> {
+    /// The turn to write: through the gate, and within the bound of writes in flight.
+    async fn turn(&self) -> SemaphorePermit<'_> {
         let process = self.process;
-        let _permit = process.writes.acquire().await.expect("the semaphore is never closed");
+        loop {
+            let is_probe = process.store_gate.pass().await;
+            let permit = process.writes.acquire().await.expect("the semaphore is never closed");
+            // The gate may have closed while this one queued for its permit.
+            if is_probe || !process.store_gate.is_closed() {
+                return permit;
+            }
+        }
+    }
+
+    /// One attempt.
+    async fn attempt(&self, scan: &Scan, _turn: SemaphorePermit<'_>) -> Result<Put, StoreError> {
+        let process = self.process;
         let sent = process.refusals.tick();
         let result = match timeout(ATTEMPT_TIMEOUT, self.store.put(scan)).await {
             Ok(result) => result,
@@ -75,7 +95,7 @@ impl<P: Ports> Pipeline<'_, P> {
             Ok(put) => {
                 process.store_answered();
                 if *put == Put::Stored && process.refusals.stored(sent, &scan.key) {
-                    process.health.clear(Condition::Refusals);
+                    process.refusals_changed("");
                 }
             }
             Err(error) => process.store_failed(error),
@@ -93,33 +113,43 @@ impl<P: Ports> Pipeline<'_, P> {
         claim: Claim<ReceiptOf<P>>,
     ) {
         let process = self.process;
-        let mut strikes = process.refusals.first();
+        let strikes = process.refusals.first();
         let mut error = refused;
         let place = match process.held.try_place() {
             Some(place) => place,
             None => {
                 if process.refusals.at_bound() {
-                    process.health.raise(Condition::Refusals, &self.every_write_is_refused(&error));
+                    process.refusals_changed(&self.every_write_is_refused(&error));
                 }
-                if !process.refusals.evict_longest() {
+                if !process.refusals.make_room() {
                     return self.give_up(&error, &envelope, claim);
                 }
-                process.held.place().await
+                tokio::select! {
+                    biased;
+                    () = process.drain.requested() => return drop(claim),
+                    place = timeout_at(claim.deadline, process.held.place()) => match place {
+                        Ok(place) => place,
+                        Err(_) => return self.give_up(&error, &envelope, claim),
+                    },
+                }
             }
         };
-        let held = process.refusals.hold();
+        let mut held = process.refusals.hold(strikes);
         loop {
-            tokio::select! {
+            let next_turn = async {
+                sleep(RETRY_INTERVAL).await;
+                self.turn().await
+            };
+            let turn = tokio::select! {
                 biased;
                 () = process.drain.requested() => return drop(claim),
                 () = held.evicted() => return self.give_up(&error, &envelope, claim),
-                result = timeout_at(claim.deadline, sleep(RETRY_INTERVAL)) => {
-                    if result.is_err() {
-                        return self.give_up(&error, &envelope, claim);
-                    }
-                }
-            }
-            match judge(self.attempt(scan).await) {
+                turn = timeout_at(claim.deadline, next_turn) => match turn {
+                    Ok(turn) => turn,
+                    Err(_) => return self.give_up(&error, &envelope, claim),
+                },
+            };
+            match judge(self.attempt(scan, turn).await) {
                 Verdict::Settle(outcome) => {
                     drop(held);
                     return self.settle(outcome, envelope, claim, place).await;
@@ -127,7 +157,7 @@ impl<P: Ports> Pipeline<'_, P> {
                 Verdict::Retry(_) => {}
                 Verdict::Refused(again) => {
                     error = again;
-                    if strikes.again(&process.refusals, &scan.key) {
+                    if held.refused_again(&scan.key) {
                         let rejection = Rejection { reason: Reason::RefusedByStore, detail: error.detail };
                         drop(held);
                         return self.settle(Outcome::Rejected(rejection), envelope, claim, place).await;

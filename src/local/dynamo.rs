@@ -31,12 +31,21 @@ pub enum OpenError {
     File { path: PathBuf, source: DynoxideError },
     #[error("cannot open tables in memory")]
     Memory(#[source] DynoxideError),
+    #[error("cannot prepare the tables")]
+    Prepare(#[from] rusqlite::Error),
+    #[error("cannot prepare the tables in a temporary directory")]
+    Temporary(#[from] io::Error),
 }
+
+/// The engine numbers each record of a table's stream one above the highest, which it looks up at every write: without
+/// this index in all the records that there are.
+const STREAM_INDEX: &str = "CREATE INDEX IF NOT EXISTS stream_records_by_number \
+    ON _stream_records (table_name, CAST(sequence_number AS INTEGER))";
 
 impl Storage {
     pub fn open(&self) -> Result<Database, OpenError> {
         let directory = match self {
-            Storage::Memory => return Database::memory().map_err(OpenError::Memory),
+            Storage::Memory => return memory(),
             Storage::Directory(directory) => directory,
         };
         std::fs::create_dir_all(directory)
@@ -47,8 +56,22 @@ impl Storage {
             database.disable_bulk_loading()?;
             Ok(database)
         });
-        opened.map_err(|source| OpenError::File { path, source })
+        let database = opened.map_err(|source| OpenError::File { path: path.clone(), source })?;
+        rusqlite::Connection::open(&path)?.execute_batch(STREAM_INDEX)?;
+        Ok(database)
     }
+}
+
+/// The engine's memory can be reached only as a copy of a file.
+fn memory() -> Result<Database, OpenError> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join(FILE);
+    let name = path.to_string_lossy();
+    Database::new(&name).map_err(|source| OpenError::File { path: path.clone(), source })?;
+    rusqlite::Connection::open(&path)?.execute_batch(STREAM_INDEX)?;
+    let database = Database::memory().map_err(OpenError::Memory)?;
+    database.restore_from(&name).map_err(OpenError::Memory)?;
+    Ok(database)
 }
 
 /// A server that listens; it answers while [`Server::serve`] runs.

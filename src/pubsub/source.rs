@@ -133,7 +133,12 @@ impl Supervisor {
         let mut failures: u32 = 0;
         loop {
             let opened = Instant::now();
-            let end = match self.open().await {
+            let stream = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                stream = self.open() => stream,
+            };
+            let end = match stream {
                 Ok(mut stream) => {
                     let token = stream.shutdown_token();
                     let end = self.read(&mut stream).await;

@@ -1,0 +1,17 @@
+//! The shipped worker loop on a paused clock, between simulated ports. What the ports hold is one [`World`]; faults are
+//! scripted or drawn from a seed, and what must always hold is checked at every settlement.
+
+mod bounds;
+mod faults;
+mod instance;
+mod letters;
+mod messages;
+mod outage;
+mod poison;
+mod pubsub;
+mod random;
+mod refused;
+mod stopping;
+mod store;
+mod world;
+mod writes;

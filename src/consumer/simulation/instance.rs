@@ -1,0 +1,109 @@
+//! One instance of the consumer in the world: its process and its workers, run beside a script.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, timeout};
+
+use super::letters::SimLetters;
+use super::pubsub::{SimSource, Stream};
+use super::store::SimStore;
+use super::world::World;
+use crate::consumer::port::{Ports, SourceError};
+use crate::consumer::settings::{FLUSH_TIMEOUT, Settings};
+use crate::consumer::{Process, run};
+
+pub(super) struct Simulated;
+
+impl Ports for Simulated {
+    type Source = SimSource;
+    type Store = SimStore;
+    type DeadLetters = SimLetters;
+}
+
+pub(super) fn n(value: usize) -> NonZeroUsize {
+    NonZeroUsize::new(value).unwrap()
+}
+
+pub(super) fn settings() -> Settings {
+    Settings {
+        consumers: n(1),
+        threads: n(1),
+        max_outstanding: n(100),
+        max_outstanding_bytes: 1 << 20,
+        max_writes: n(100),
+        max_future_skew: Duration::from_secs(86_400),
+        ttl: Some(Duration::from_secs(86_400)),
+        max_retry_time: Duration::from_secs(1800),
+        shutdown_grace: Duration::from_secs(30),
+        subscription: "projects/p/subscriptions/s".to_owned(),
+        table: "scan-results".to_owned(),
+    }
+}
+
+pub(super) struct Instance {
+    pub(super) world: World,
+    pub(super) process: Process,
+    number: usize,
+    has_topic: bool,
+}
+
+impl Instance {
+    pub(super) fn new(world: &World, settings: Settings) -> Instance {
+        Instance { world: world.clone(), process: Process::new(settings), number: 0, has_topic: true }
+    }
+
+    pub(super) fn numbered(self, number: usize) -> Instance {
+        Instance { number, ..self }
+    }
+
+    pub(super) fn without_topic(self) -> Instance {
+        Instance { has_topic: false, ..self }
+    }
+
+    /// Runs every worker to its end.
+    pub(super) async fn work(&self) -> Vec<Result<(), SourceError>> {
+        let store = SimStore { world: self.world.clone() };
+        let letters = self.has_topic.then(|| SimLetters { world: self.world.clone() });
+        let of = self.process.settings.consumers.get();
+        let workers = (0..of).map(|number| {
+            let source = SimSource::new(&self.world, Stream { instance: self.number, number, of });
+            run::<Simulated>(&self.process, source, &store, letters.as_ref())
+        });
+        join_all(workers).await
+    }
+
+    /// Runs the workers beside a script, stops them when it ends, and checks how they leave the world.
+    pub(super) async fn during<T>(&self, script: impl Future<Output = T>) -> T {
+        let script = async {
+            let result = script.await;
+            self.process.drain.request(self.process.settings.shutdown_grace);
+            (result, Instant::now())
+        };
+        // An outer timeout cannot be used: workers that never end would let the paused clock run for ever.
+        let work = async {
+            let ends = self.work().await;
+            (ends, Instant::now())
+        };
+        let both = async { tokio::join!(work, script) };
+        let ((ends, ended), (result, stopped)) =
+            timeout(Duration::from_secs(86_400), both).await.expect("the workers end");
+        assert!(ends.iter().all(Result::is_ok), "{ends:?}");
+        let longest = self.process.drain.deadline().max(stopped) + FLUSH_TIMEOUT + Duration::from_millis(10);
+        assert!(ended <= longest, "stopped {:?} late", ended - longest);
+        self.check_left();
+        result
+    }
+
+    fn check_left(&self) {
+        let state = self.world.state();
+        assert_eq!(state.subscription.unsettled(), 0, "receipts are left unsettled");
+        assert_eq!(state.subscription.early_flushes, 0, "flushed with receipts in hand");
+        assert_eq!(state.table.in_flight, 0);
+        assert!(state.table.most_in_flight <= self.process.settings.max_writes.get());
+        let tally = self.process.tally.snapshot();
+        assert_eq!(tally.in_hand, 0);
+        assert_eq!(tally.received, tally.processed() + tally.failed() + tally.handed_back, "{tally:?}");
+    }
+}

@@ -1,0 +1,61 @@
+//! The messages of the simulation, each with what is true of it. A key is a port.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+
+/// When every message was published, in Unix seconds.
+pub(super) const PUBLISHED: u64 = 1_700_000_000;
+
+/// A scan of this port makes the store's check panic.
+pub(super) const PANICKING_PORT: u16 = 666;
+
+pub(super) fn publish_time() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(PUBLISHED)
+}
+
+/// What the consumer has to make of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Truth {
+    Scan { port: u16, timestamp: u64 },
+    Expired,
+    Broken,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Template {
+    pub(super) truth: Truth,
+    text: String,
+}
+
+impl Template {
+    /// The payload, which names its message, so that a letter can be told from every other.
+    pub(super) fn payload(&self, id: usize) -> Bytes {
+        Bytes::from(self.text.replace("ID", &format!("message {id}")))
+    }
+}
+
+/// A scan this many seconds after the publish time of 1,000 s ago.
+pub(super) fn scan(port: u16, second: u64) -> Template {
+    let timestamp = PUBLISHED - 1000 + second;
+    Template { truth: Truth::Scan { port, timestamp }, text: text(port, timestamp) }
+}
+
+/// A scan that was beyond a time to live of a day when it was published.
+pub(super) fn expired(port: u16) -> Template {
+    Template { truth: Truth::Expired, text: text(port, PUBLISHED - 100_000) }
+}
+
+pub(super) fn broken() -> Template {
+    Template { truth: Truth::Broken, text: "ID is no scan".to_owned() }
+}
+
+pub(super) fn panicking() -> Template {
+    Template { truth: Truth::Broken, text: text(PANICKING_PORT, PUBLISHED) }
+}
+
+fn text(port: u16, timestamp: u64) -> String {
+    format!(
+        r#"{{"ip":"1.1.1.1","port":{port},"service":"HTTP","timestamp":{timestamp},"data_version":2,"data":{{"response_str":"ID"}}}}"#
+    )
+}

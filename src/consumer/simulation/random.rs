@@ -1,0 +1,248 @@
+//! Schedules drawn from a seed: messages, faults at every port, stops and kills of two instances; then all is well, and
+//! everything must drain.
+//!
+//! The consumer draws its backoffs and ages itself, so a seed replays the schedule, not yet each of its pauses.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::runtime;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use super::faults::{Answer, Delivering, Publishing, Script};
+use super::instance::{Instance, n, settings};
+use super::messages::{Template, Truth, broken, expired, panicking, scan};
+use super::world::{State, World};
+use crate::consumer::settings::{FLUSH_TIMEOUT, Settings};
+
+const SCHEDULES: u64 = 300;
+const KEYS: u16 = 6;
+
+/// After the faults a message may be held by its delay, its backoff and its age before it comes again.
+const RECOVERY: Duration = Duration::from_secs(2 * 3600);
+
+#[test]
+fn whatever_goes_wrong_nothing_is_lost_and_the_newest_wins() {
+    for seed in 0..SCHEDULES {
+        let _seed = SeedOfFailure(seed);
+        let paused = runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        paused.block_on(Schedule::new(seed).run());
+    }
+}
+
+/// Says which seed failed.
+struct SeedOfFailure(u64);
+
+impl Drop for SeedOfFailure {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the schedule of seed {} failed", self.0);
+        }
+    }
+}
+
+struct Schedule {
+    random: StdRng,
+    world: World,
+    settings: Settings,
+    has_topic: bool,
+    /// When the last fault happens.
+    calm: Instant,
+}
+
+impl Schedule {
+    fn new(seed: u64) -> Schedule {
+        let mut random = StdRng::seed_from_u64(seed);
+        let settings = Settings {
+            consumers: n(random.random_range(1..=3)),
+            max_outstanding: n(random.random_range(1..=30)),
+            max_writes: n(random.random_range(1..=30)),
+            max_retry_time: Duration::from_secs(random.random_range(20..=1800)),
+            shutdown_grace: Duration::from_millis(random.random_range(0..=8000)),
+            ..settings()
+        };
+        let calm = Instant::now() + Duration::from_secs(random.random_range(10..=200));
+        let has_topic = random.random_bool(0.7);
+        Schedule { world: World::new(), settings, has_topic, calm, random }
+    }
+
+    async fn run(mut self) {
+        self.break_ports();
+        let messages: Vec<Template> = (0..self.random.random_range(1..=60)).map(|_| self.message()).collect();
+        let publishing = publish(self.world.clone(), messages, self.calm, self.fork());
+        let lives = [self.fork(), self.fork()].into_iter().enumerate();
+        let instances = lives.map(|(place, random)| self.live(place, random));
+        let instances = futures_util::future::join_all(instances);
+        tokio::join!(publishing, instances);
+        check_end(&self.world.state(), self.has_topic);
+        let most = 2 * self.settings.max_writes.get();
+        assert!(self.world.state().table.most_in_flight <= most, "more writes in flight than two instances may have");
+    }
+
+    fn fork(&mut self) -> StdRng {
+        StdRng::seed_from_u64(self.random.random())
+    }
+
+    fn message(&mut self) -> Template {
+        let random = &mut self.random;
+        match random.random_range(0..20) {
+            0 => broken(),
+            1 => panicking(),
+            2 => expired(random.random_range(1..=KEYS)),
+            _ => scan(random.random_range(1..=KEYS), random.random_range(0..30)),
+        }
+    }
+
+    /// Each port fails with a share of its own until the calm.
+    fn break_ports(&mut self) {
+        let mut state = self.world.state();
+        let calm = self.calm - state.start;
+        let mut random = StdRng::seed_from_u64(self.random.random());
+        state.subscription.retry_delay = Duration::from_millis(random.random_range(500..=20_000));
+        state.subscription.counts_attempts = random.random();
+        state.subscription.read_ahead = random.random_range(0..5);
+        state.subscription.flush = Duration::from_millis(random.random_range(0..4000));
+        let (twice, until) = (random.random_range(0.0..0.5), self.calm);
+        let mut deliveries = StdRng::seed_from_u64(random.random());
+        state.subscription.fault = Script::new(move |_| {
+            let delay = Duration::from_millis(deliveries.random_range(0..10_000));
+            let fails = deliveries.random_bool(twice) && Instant::now() < until;
+            if fails { Delivering::TwiceAfter(delay) } else { Delivering::Well }
+        });
+        let (share, slowest) = (random.random_range(0.0..=1.0), random.random_range(1..=3500));
+        let mut answers = StdRng::seed_from_u64(random.random());
+        state.table.fault = Script::new(move |attempt: super::faults::Attempt| {
+            let latency = Duration::from_millis(answers.random_range(1..=slowest));
+            let fails = answers.random_bool(share) && attempt.at < calm;
+            let answer = store_fault(&mut answers);
+            if fails { (latency, answer) } else { (latency.min(Duration::from_secs(1)), Answer::Truly) }
+        });
+        let share = random.random_range(0.0..=1.0);
+        state.topic.fault = Script::new(move |posting: super::faults::Posting| {
+            let fails = random.random_bool(share) && posting.at < calm;
+            let answer = topic_fault(&mut random);
+            if fails { answer } else { Publishing::Well }
+        });
+    }
+
+    /// One place at which an instance runs, is stopped or killed, and is started again; calm, it runs to the end.
+    async fn live(&self, place: usize, mut random: StdRng) {
+        for number in (place..).step_by(2) {
+            let instance = Instance::new(&self.world, self.settings.clone()).numbered(number);
+            let instance = if self.has_topic { instance } else { instance.without_topic() };
+            let end = Instant::now() + Duration::from_millis(random.random_range(0..60_000));
+            if end >= self.calm {
+                return self.last_life(&instance).await;
+            }
+            if random.random_bool(0.3) {
+                let _ = timeout_at(end, instance.work()).await;
+                // What it held was dropped just now; from here on it is dead, and another in its place starts late.
+                sleep(Duration::from_millis(random.random_range(0..5000))).await;
+            } else if random.random_bool(0.5) {
+                tokio::select! {
+                    biased;
+                    () = self.kill(number, end, random.random_range(1..30)) => {}
+                    _ = instance.work() => {}
+                }
+            } else {
+                self.work_until(&instance, sleep_until(end)).await;
+            }
+        }
+    }
+
+    async fn last_life(&self, instance: &Instance) {
+        sleep_until(self.calm).await;
+        let has_topic = self.has_topic;
+        let drained = self.world.until("everything drained", |state| is_drained(state, has_topic));
+        self.work_until(instance, async { timeout_at(self.calm + RECOVERY, drained).await.expect("it drains") }).await;
+    }
+
+    /// Marks an instance as killed, so that its receipts are lost with it.
+    async fn kill(&self, number: usize, at: Instant, lease_seconds: u64) {
+        sleep_until(at).await;
+        self.world.state().subscription.kill(number, Duration::from_secs(lease_seconds));
+    }
+
+    async fn work_until(&self, instance: &Instance, event: impl Future<Output = ()>) {
+        let stop = async {
+            event.await;
+            instance.process.drain.request(self.settings.shutdown_grace);
+            let longest = self.settings.shutdown_grace + FLUSH_TIMEOUT + Duration::from_millis(20);
+            Instant::now() + longest
+        };
+        let work = async {
+            let ends = instance.work().await;
+            assert!(ends.iter().all(Result::is_ok), "{ends:?}");
+            Instant::now()
+        };
+        let (latest, ended) = tokio::join!(stop, work);
+        assert!(ended <= latest, "stopped {:?} late", ended - latest);
+        let tally = instance.process.tally.snapshot();
+        assert_eq!(tally.in_hand, 0);
+        assert_eq!(tally.received, tally.processed() + tally.failed() + tally.handed_back, "{tally:?}");
+    }
+}
+
+async fn publish(world: World, messages: Vec<Template>, calm: Instant, mut random: StdRng) {
+    let longest = (calm - Instant::now()).as_millis() as u64 / messages.len() as u64;
+    for message in messages {
+        world.publish([message]);
+        sleep(Duration::from_millis(random.random_range(0..=longest))).await;
+    }
+    world.state().subscription.is_complete = true;
+    world.note();
+}
+
+fn store_fault(random: &mut StdRng) -> Answer {
+    match random.random_range(0..8) {
+        0 | 1 => Answer::Unavailable { written: random.random() },
+        2 => Answer::Never { written: random.random() },
+        3 => Answer::Throttled,
+        4 => Answer::HotKey,
+        5 => Answer::Misconfigured,
+        6 => Answer::Refused,
+        _ if random.random_bool(0.1) => Answer::ForeignRow,
+        _ => Answer::Unavailable { written: true },
+    }
+}
+
+fn topic_fault(random: &mut StdRng) -> Publishing {
+    match random.random_range(0..4) {
+        0 => Publishing::Unavailable,
+        1 => Publishing::Unanswered,
+        2 => Publishing::Invalid,
+        _ => Publishing::Never,
+    }
+}
+
+/// Whether all that can be acked is: without a topic what is broken stays.
+fn is_drained(state: &State, has_topic: bool) -> bool {
+    let stays = |truth| !has_topic && truth == Truth::Broken;
+    let mut messages = state.subscription.messages.iter();
+    state.subscription.is_complete && messages.all(|message| message.acked || stays(message.template.truth))
+}
+
+fn check_end(state: &State, has_topic: bool) {
+    assert!(is_drained(state, has_topic));
+    assert_eq!(state.subscription.unsettled(), 0, "receipts are left unsettled");
+    assert_eq!(state.table.in_flight, 0);
+    let mut newest = BTreeMap::new();
+    let mut every = BTreeMap::new();
+    for message in &state.subscription.messages {
+        let Truth::Scan { port, timestamp } = message.template.truth else { continue };
+        every.entry(port).or_insert_with(Vec::new).push(timestamp);
+        // Refused three times by chance, so its letter is its record.
+        if !state.topic.has(&message.payload) {
+            let newest = newest.entry(port).or_insert(timestamp);
+            *newest = timestamp.max(*newest);
+        }
+    }
+    for (port, timestamp) in newest {
+        assert!(state.table.rows[&port].timestamp >= timestamp, "key {port} does not hold its newest");
+    }
+    for (port, row) in &state.table.rows {
+        assert!(every[port].contains(&row.timestamp), "key {port} holds a scan that was never published");
+    }
+}

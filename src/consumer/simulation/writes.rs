@@ -1,0 +1,162 @@
+//! Scripts of one write: when it is acked, and what a failed attempt leads to.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::faults::{Answer, Delivering, Publishing, Script};
+use super::instance::{Instance, settings};
+use super::messages::{broken, expired, panicking, scan};
+use super::pubsub::Settlement;
+use super::world::World;
+use crate::consumer::settings::Settings;
+
+#[tokio::test(start_paused = true)]
+async fn a_scan_is_acked_only_after_the_store_has_answered() {
+    let world = World::new();
+    world.slow_store(|_| (Duration::from_secs(2), Answer::Truly));
+    world.publish([scan(1, 5)]);
+    Instance::new(&world, settings()).during(world.acked(1)).await;
+    let state = world.state();
+    let (_, at) = state.subscription.deliveries[0].settled.unwrap();
+    assert!(at - state.start >= Duration::from_secs(2));
+    assert_eq!(state.table.calls.len(), 1);
+    assert_eq!(state.table.rows[&1].response, "message 0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_condition_is_acked() {
+    let world = World::new();
+    world.publish([scan(1, 5)]);
+    let instance = Instance::new(&world, settings());
+    instance
+        .during(async {
+            world.acked(1).await;
+            world.publish([scan(1, 4), scan(1, 5)]);
+            world.acked(3).await;
+        })
+        .await;
+    let tally = instance.process.tally.snapshot();
+    assert_eq!((tally.stored, tally.stale), (1, 2));
+    assert_eq!(world.state().table.rows[&1].response, "message 0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_scan_is_acked_without_a_write() {
+    let world = World::new();
+    world.publish([expired(1)]);
+    let instance = Instance::new(&world, settings());
+    instance.during(world.acked(1)).await;
+    assert_eq!(instance.process.tally.snapshot().expired, 1);
+    assert!(world.state().table.calls.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_while_a_message_is_checked_is_its_rejection_and_the_worker_goes_on() {
+    let world = World::new();
+    world.publish([panicking(), scan(1, 5)]);
+    Instance::new(&world, settings()).during(world.acked(2)).await;
+    assert_eq!(world.state().topic.reasons(), ["handler_panicked"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redelivered_scan_is_stale() {
+    let world = World::new();
+    world.slow_store(|_| (Duration::from_secs(1), Answer::Truly));
+    world.state().subscription.fault = Script::new(|_| Delivering::TwiceAfter(Duration::from_millis(500)));
+    world.publish([scan(1, 5)]);
+    let instance = Instance::new(&world, settings());
+    instance.during(world.until("both settled", |state| state.subscription.settled(Settlement::Ack) >= 2)).await;
+    let tally = instance.process.tally.snapshot();
+    assert_eq!(tally.stored, 1);
+    assert_eq!(tally.stale, tally.received - 1);
+}
+
+/// A store that fails the first seven attempts, a failure short of an outage.
+#[tokio::test(start_paused = true)]
+async fn a_transient_error_is_retried_with_the_message_in_hand() {
+    for answer in [
+        Answer::Unavailable { written: false },
+        Answer::Unavailable { written: true },
+        Answer::Throttled,
+        Answer::HotKey,
+        Answer::Misconfigured,
+    ] {
+        let world = World::new();
+        world.store(move |attempt| if attempt.number <= 7 { answer } else { Answer::Truly });
+        world.publish([scan(1, 5)]);
+        let instance = Instance::new(&world, settings());
+        instance.during(world.acked(1)).await;
+        let state = world.state();
+        assert_eq!(state.subscription.deliveries.len(), 1, "{answer:?}");
+        assert_eq!(state.table.calls.len(), 8, "{answer:?}");
+        // The longest that 50, 100, … 3,200 ms can add up to, and eight answers.
+        assert!(state.start.elapsed() < Duration::from_millis(6_350 + 100), "{answer:?}");
+        assert_eq!(instance.process.tally.snapshot().retries, 7);
+        assert!(instance.process.health.conditions().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_backoff_of_a_hot_key_never_exceeds_two_seconds() {
+    let world = World::new();
+    world.store(|attempt| if attempt.number <= 100 { Answer::HotKey } else { Answer::Truly });
+    world.publish([scan(1, 5)]);
+    Instance::new(&world, settings()).during(world.acked(1)).await;
+    let state = world.state();
+    let longest = state.table.calls.windows(2).map(|pair| pair[1].at - pair[0].at).max().unwrap();
+    assert!(longest <= Duration::from_millis(2_010), "{longest:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_hangs_is_given_up_after_three_seconds_and_retried() {
+    let world = World::new();
+    let never = Answer::Never { written: true };
+    world.store(move |attempt| if attempt.number == 1 { never } else { Answer::Truly });
+    world.publish([scan(1, 5)]);
+    Instance::new(&world, settings()).during(world.acked(1)).await;
+    let state = world.state();
+    let pause = state.table.calls[1].at - state.table.calls[0].at;
+    assert!((3_000..=3_060).contains(&pause.as_millis()), "{pause:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receipt_that_reaches_its_age_is_nacked_and_counted_as_given_up() {
+    let world = World::new();
+    world.store(|_| Answer::Throttled);
+    world.publish([scan(1, 5)]);
+    let instance = Instance::new(&world, settings());
+    instance.during(world.until("nacked", |state| state.subscription.settled(Settlement::Nack) == 1)).await;
+    let state = world.state();
+    let held = state.subscription.deliveries[0].settled.unwrap().1 - state.start;
+    assert!((1619..=1800).contains(&held.as_secs()), "{held:?}");
+    assert_eq!(instance.process.tally.snapshot().given_up, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_undecoded_is_given_back_at_its_age_too() {
+    let world = World::new();
+    let start = Instant::now();
+    world.store(|_| Answer::Throttled);
+    world.publish((1..=50).map(|port| scan(port, 5)));
+    let one_slot = Settings { max_outstanding: super::instance::n(1), ..settings() };
+    let instance = Instance::new(&world, one_slot);
+    world.state().subscription.retry_delay = Duration::from_secs(3600);
+    instance.during(world.until("nacked", |state| state.subscription.settled(Settlement::Nack) == 50)).await;
+    assert!((1619..=1802).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    assert_eq!(instance.process.tally.snapshot().given_up, 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_is_not_ours_rejects_the_scan_at_once() {
+    let world = World::new();
+    world.store(|_| Answer::ForeignRow);
+    world.topic(|_| Publishing::Well);
+    world.publish([scan(1, 5), broken()]);
+    Instance::new(&world, settings()).during(world.acked(2)).await;
+    let state = world.state();
+    let mut reasons = state.topic.reasons();
+    reasons.sort_unstable();
+    assert_eq!(reasons, ["malformed_json", "refused_by_store"]);
+    assert_eq!(state.table.calls.len(), 1);
+}
