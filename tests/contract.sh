@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the contract suite, and the process tests that fit, against Google's Pub/Sub emulator and AWS's DynamoDB Local, where this machine can run them.
+# Runs the contract suite, and the process tests that fit, against Google's Pub/Sub emulator and AWS's DynamoDB Local,
+# where this machine can run them.
 # The embedded server stands in, aloud, for one that it cannot run. Exits with 0 only if every test passed.
 #
 # Google's emulator comes from the Google Cloud CLI (component pubsub-emulator; it needs Java). DynamoDB Local needs
