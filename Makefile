@@ -43,6 +43,8 @@ start-scanner: ## Run a Pub/Sub on port 8085 and the scanner publishing to it un
 .PHONY: run-consumer
 run-consumer: export PUBSUB_EMULATOR_HOST ?= localhost:8085
 run-consumer: export AWS_ENDPOINT_URL_DYNAMODB ?= http://localhost:8000
+# Other names, for setup and consumer alike, come from the environment; ARGS are the consumer's alone.
+run-consumer: export MINI_SCAN_DEAD_LETTER_TOPIC ?= scan-dead-letter
 run-consumer: build ## Set up, then run the consumer against both; ARGS="…" are the consumer's flags
 	@$(RUN) setup
 	@exec $(RUN) consumer $(ARGS)

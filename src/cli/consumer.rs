@@ -32,7 +32,7 @@ pub struct ConsumerArgs {
     consumers: NonZeroUsize,
 
     /// Messages that are decoded, waiting or being written at a time, over all workers
-    #[arg(short, long, env = "MINI_SCAN_MAX_OUTSTANDING", default_value = "1000")]
+    #[arg(short, long, env = "MINI_SCAN_MAX_OUTSTANDING", default_value = "1000", value_parser = outstanding)]
     max_outstanding: NonZeroUsize,
 
     /// Bytes of messages that are read and unsettled at a time, over all workers
@@ -56,11 +56,11 @@ pub struct ConsumerArgs {
     max_future_skew: Duration,
 
     /// How long a record lives after its scan's timestamp, as 90days; for ever when not given
-    #[arg(long, env = "MINI_SCAN_TTL", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "MINI_SCAN_TTL", value_parser = positive, value_name = "TIME")]
     ttl: Option<Duration>,
 
     /// How long a message is held and tried before it is given back, as 30m
-    #[arg(long, env = "MINI_SCAN_MAX_RETRY_TIME", default_value = "30m", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "MINI_SCAN_MAX_RETRY_TIME", default_value = "30m", value_parser = positive, value_name = "TIME")]
     max_retry_time: Duration,
 
     /// How soon the messages of a killed instance come back, 10s to 600s
@@ -134,6 +134,19 @@ fn consumers(text: &str) -> Result<NonZeroUsize, String> {
     number.ok_or_else(|| "a whole number from 1 to 1000".to_owned())
 }
 
+fn outstanding(text: &str) -> Result<NonZeroUsize, String> {
+    let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= 1_000_000);
+    number.ok_or_else(|| "a whole number from 1 to 1000000".to_owned())
+}
+
+/// At least a second: with less, every scan would be too old and every receipt given back at once.
+fn positive(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        duration if duration < Duration::from_secs(1) => Err("it must be at least 1s".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| format!("{error}: write it as 30s, 15m or 24h"))?;
     // Far beyond any use, and far below what would overflow a clock.
@@ -191,7 +204,17 @@ mod tests {
 
     #[test]
     fn flags_out_of_range_are_refused() {
-        for flags in ["-m 0", "-c 0", "-c 1001", "--max-lease-extension 5s", "--max-retry-time soon", "--threads 0"] {
+        for flags in [
+            "-m 0",
+            "-c 0",
+            "-c 1001",
+            "--max-lease-extension 5s",
+            "--max-retry-time soon",
+            "--threads 0",
+            "--ttl 0s",
+            "--max-retry-time 0s",
+            "-m 1000001",
+        ] {
             assert_eq!(parse(flags).unwrap_err().exit_code(), 2, "{flags}");
         }
     }

@@ -16,7 +16,7 @@ pub struct DemoArgs {
     seed: u64,
 
     /// Leave the servers up after the report, until Ctrl-C
-    #[arg(long)]
+    #[arg(long, env = "MINI_SCAN_KEEP")]
     keep: bool,
 }
 

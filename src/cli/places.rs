@@ -11,7 +11,7 @@ pub(super) struct PubsubPlace {
 
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct DynamoPlace {
-    /// URL of a DynamoDB server instead of Amazon's
+    /// URL of a DynamoDB server instead of Amazon's; AWS_ENDPOINT_URL is heeded too
     #[arg(long, env = "AWS_ENDPOINT_URL_DYNAMODB", value_name = "URL", value_parser = url)]
     endpoint_url: Option<String>,
 

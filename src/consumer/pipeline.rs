@@ -92,14 +92,17 @@ impl<P: Ports> Pipeline<'_, P> {
         }
     }
 
-    /// Gives a message back at the end of `--max-retry-time`.
+    /// Gives back a message whose write did not come to an end: at its age, or to make room among the held.
     pub(super) fn give_up(&self, error: &StoreError, envelope: &Envelope, claim: Claim<ReceiptOf<P>>) {
         if let Some(not_said) = self.process.give_up_lines.due() {
             warn!(
                 message_id = %envelope.message_id,
-                held_ms = u64::try_from(claim.received.elapsed().as_millis()).unwrap_or(u64::MAX),
+                delivery_attempt = envelope.delivery_attempt,
+                outcome = "deferred",
+                error.type = ?error.kind,
+                latency_ms = u64::try_from(claim.received.elapsed().as_millis()).unwrap_or(u64::MAX),
                 not_said,
-                "given back after --max-retry-time: {error}"
+                "given back unwritten: {error}"
             );
         }
         self.process.tally.given_up.add_one();
@@ -112,6 +115,7 @@ impl<P: Ports> Pipeline<'_, P> {
             info!(
                 message_id = %envelope.message_id,
                 delivery_attempt = envelope.delivery_attempt,
+                outcome = "rejected",
                 error.type = %rejection.reason,
                 not_said,
                 "rejected: {}", rejection.detail

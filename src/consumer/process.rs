@@ -71,7 +71,20 @@ impl Process {
         if !is_outage(error.kind) {
             self.store_answered();
         } else if self.store_gate.failed() {
-            self.health.follow(Condition::Store, &error.detail, || self.store_gate.is_closed());
+            self.health.follow(Condition::Store, &self.outage(error), || self.store_gate.is_closed());
+        }
+    }
+
+    fn outage(&self, error: &StoreError) -> String {
+        let Settings { table, .. } = &self.settings;
+        match error.kind {
+            StoreErrorKind::Misconfigured => format!(
+                "table {table} (--table) cannot be written: {error}. Nothing is lost, it is tried once a second. \
+                 Grant dynamodb:PutItem on it, or create it: mini-scan setup table --table {table}"
+            ),
+            _ => format!(
+                "table {table} (--table) cannot be written: {error}. Nothing is lost, it is tried once a second"
+            ),
         }
     }
 

@@ -9,6 +9,9 @@ pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 /// At drain, how long the client may take to send its last acknowledgements.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// At drain, how long a stream may take to hand over what it had read.
+pub const UNREAD_TIMEOUT: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Workers of the process, each with one stream.

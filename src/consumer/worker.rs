@@ -15,7 +15,7 @@ use super::claim::{Claim, Message};
 use super::pipeline::Pipeline;
 use super::port::{Delivery, Ports, Receipt, ReceiptOf, Source, SourceError};
 use super::process::Process;
-use super::settings::{FLUSH_TIMEOUT, Settings, stream_messages};
+use super::settings::{FLUSH_TIMEOUT, Settings, UNREAD_TIMEOUT, stream_messages};
 
 /// Runs one worker until the process is asked to stop and everything of the process is settled.
 ///
@@ -58,9 +58,11 @@ pub async fn run<P: Ports>(
     source.stop();
     drop(backlog);
     let finish = async { while messages.next().await.is_some() {} };
-    let rest = async { tokio::join!(hand_back_unread(process, &mut source), finish) };
     // Beyond the grace what is left is dropped, which nacks it.
-    let _ = timeout_at(process.drain.deadline(), rest).await;
+    let finish = timeout_at(process.drain.deadline(), finish);
+    // Bounded too, for a stream that does not end; what it read is then given back when its lease ends.
+    let rest = timeout(UNREAD_TIMEOUT, hand_back_unread(process, &mut source));
+    let _ = tokio::join!(finish, rest);
     drop(messages);
     // A stream's lease task lives on this thread's runtime, and any thread may settle its receipts.
     process.tally.nothing_in_hand().await;

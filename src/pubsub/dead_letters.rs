@@ -32,10 +32,16 @@ impl TopicDeadLetters {
         let detail = match error {
             PublishError::Rpc(error) => match Problem::from(error.as_ref()) {
                 Problem::NotFound => {
-                    format!("dead-letter topic {topic} does not exist; create it with `mini-scan setup pubsub`")
+                    format!(
+                        "dead-letter topic {topic} (--dead-letter-topic) does not exist; \
+                         create it: mini-scan setup pubsub --topic TOPIC --dead-letter-topic {topic}"
+                    )
                 }
                 Problem::Refused(detail) => {
-                    format!("publishing to {topic} is refused; grant roles/pubsub.publisher on it: {detail}")
+                    format!(
+                        "publishing to {topic} (--dead-letter-topic) is refused: {detail}. Grant it: gcloud pubsub \
+                         topics add-iam-policy-binding {topic} --role=roles/pubsub.publisher --member=IDENTITY"
+                    )
                 }
                 problem => format!("cannot publish to {topic}: {problem}"),
             },

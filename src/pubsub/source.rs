@@ -227,11 +227,16 @@ impl Supervisor {
         match problem {
             Problem::NotFound => format!(
                 "subscription {subscription} (--subscription, --project) does not exist.\n\
-                 Create it with `mini-scan setup pubsub`."
+                 Create it: mini-scan setup pubsub --topic TOPIC --subscription {subscription}"
             ),
             Problem::Refused(detail) => format!(
                 "reading subscription {subscription} (--subscription, --project) is refused: {detail}\n\
-                 Grant this identity roles/pubsub.subscriber on it."
+                 Grant it: gcloud pubsub subscriptions add-iam-policy-binding {subscription} \
+                 --role=roles/pubsub.subscriber --member=IDENTITY"
+            ),
+            Problem::NoCredentials(_) => format!(
+                "subscription {subscription} (--subscription, --project) cannot be read: {problem}\n\
+                 Run `gcloud auth application-default login`; for a local server set PUBSUB_EMULATOR_HOST."
             ),
             problem => format!("subscription {subscription} (--subscription, --project) cannot be read: {problem}"),
         }

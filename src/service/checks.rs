@@ -122,7 +122,8 @@ pub(super) fn pubsub_advice(places: &Places, problem: &pubsub::Problem) -> Strin
             "Run `gcloud auth application-default login`; for a local server set PUBSUB_EMULATOR_HOST.".to_owned()
         }
         (pubsub::Problem::Unreachable(_), Some(host)) => format!(
-            "PUBSUB_EMULATOR_HOST={host} chose the server. Start one there with `mini-scan local pubsub`, or unset it."
+            "PUBSUB_EMULATOR_HOST={host} (or its flag) chose the server. Start one there with `mini-scan local pubsub`, \
+             or unset it."
         ),
         (pubsub::Problem::Unreachable(_), None) => "Check the network and the credentials with \
              `gcloud auth application-default print-access-token`; for a local server set PUBSUB_EMULATOR_HOST."
@@ -137,7 +138,7 @@ pub(super) fn pubsub_advice(places: &Places, problem: &pubsub::Problem) -> Strin
 /// What is wrong with the table, and what to do.
 pub(super) fn table_wrong(places: &Places, table: &str, problem: dynamo::Problem) -> Wrong {
     let endpoint = match &places.dynamo {
-        Some(url) => format!(" at {url} (AWS_ENDPOINT_URL_DYNAMODB)"),
+        Some(url) => format!(" at {url} (AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL or --endpoint-url)"),
         None => String::new(),
     };
     let text = match problem {
@@ -156,9 +157,13 @@ pub(super) fn table_wrong(places: &Places, table: &str, problem: dynamo::Problem
             "table {table} (--table) cannot be read: {problem}\nRun `aws sso login` or `aws configure`, or choose a \
              profile with AWS_PROFILE; for a local server set AWS_ENDPOINT_URL_DYNAMODB=http://localhost:8000"
         ),
+        dynamo::Problem::Refused(detail) => format!(
+            "table {table} (--table) cannot be set up: permission denied: {detail}\nGrant dynamodb:CreateTable, \
+             DescribeTable, DescribeTimeToLive and UpdateTimeToLive on it, or let someone create it who may."
+        ),
         problem @ dynamo::Problem::Unreachable(_) if places.dynamo.is_some() => format!(
             "table {table} (--table) cannot be read{endpoint}: {problem}\n\
-             Start a server there with `mini-scan local dynamo`, or unset AWS_ENDPOINT_URL_DYNAMODB."
+             Start a server there with `mini-scan local dynamo`, or choose another."
         ),
         problem => format!(
             "table {table} (--table) cannot be read: {problem}\n\

@@ -31,9 +31,10 @@ pub async fn pubsub(places: &Places, names: &Pubsub, out: &mut impl Write) -> Re
     let settings = SubscriptionSettings { ack_deadline: ACK_DEADLINE, retention: RETENTION, retry: Some(RETRY) };
     let letters = SubscriptionSettings { retention: DEAD_LETTER_RETENTION, ..settings.clone() };
     topic(places, &admin, "topic", &names.topic, "--topic", out).await?;
-    subscription(places, &admin, &names.subscription, &names.topic, &settings, out).await?;
-    topic(places, &admin, "dead-letter topic", &names.dead_letter_topic, "--dead-letter-topic", out).await?;
-    subscription(places, &admin, &names.dead_letter_subscription, &names.dead_letter_topic, &letters, out).await
+    subscription(places, &admin, &names.subscription, &names.topic, "--subscription", &settings, out).await?;
+    let flag = "--dead-letter-topic";
+    topic(places, &admin, "dead-letter topic", &names.dead_letter_topic, flag, out).await?;
+    subscription(places, &admin, &names.dead_letter_subscription, &names.dead_letter_topic, flag, &letters, out).await
 }
 
 async fn topic(
@@ -54,6 +55,7 @@ async fn subscription(
     admin: &Admin,
     name: &str,
     topic: &str,
+    flag: &str,
     settings: &SubscriptionSettings,
     out: &mut impl Write,
 ) -> Result<(), Wrong> {
@@ -63,7 +65,7 @@ async fn subscription(
         let shorter = SubscriptionSettings { retention: RETENTION, ..settings.clone() };
         created = within(admin.create_subscription(name, topic, &shorter), Problem::Unreachable).await;
     }
-    let thing = || format!("subscription {name} (--subscription, --project)");
+    let thing = || format!("subscription {name} ({flag}, --project)");
     say(out, created.map_err(|problem| wrong(places, &thing(), problem))?, "subscription", name)
 }
 

@@ -18,13 +18,13 @@ use crate::pubsub::{self, StreamSettings, StreamSource, TopicDeadLetters};
 /// Why a thread ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    #[error("{0}")]
+    #[error(transparent)]
     Source(#[from] SourceError),
-    #[error("cannot reach Pub/Sub: {0}")]
+    #[error("cannot reach Pub/Sub")]
     Pubsub(#[from] pubsub::Problem),
-    #[error("cannot reach DynamoDB: {0}")]
+    #[error("cannot reach DynamoDB")]
     Dynamo(#[from] dynamo::Problem),
-    #[error("cannot start a thread: {0}")]
+    #[error("cannot start a thread")]
     Thread(#[from] std::io::Error),
     #[error("a worker panicked: {0}; its messages come again to another")]
     Panicked(String),
