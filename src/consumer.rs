@@ -21,7 +21,7 @@ pub mod tally;
 mod worker;
 mod write;
 
-pub use cause::cause;
+pub use cause::{cause, panic_text};
 pub use drain::Drain;
 pub use health::{Condition, Health};
 pub use process::Process;

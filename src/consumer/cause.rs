@@ -1,5 +1,6 @@
-//! What a chain of errors says to a person, in one line. Pure.
+//! What a chain of errors, or a panic, says to a person. Pure.
 
+use std::any::Any;
 use std::error::Error;
 
 /// The innermost errors of a chain name the cause; the outer ones only whose hands it went through.
@@ -21,6 +22,12 @@ pub fn cause(error: &(dyn Error + 'static)) -> String {
         text.push('…');
     }
     text
+}
+
+/// What a panic said.
+pub fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "the panic carried no text".to_owned())
 }
 
 fn first_sentence(text: &str) -> &str {

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::sync::SemaphorePermit;
 use tracing::{info, warn};
 
+use super::cause::panic_text;
 use super::claim::{Claim, Message};
 use super::outcome::{Outcome, expired_when_published};
 use super::port::{Envelope, Ports, ReceiptOf, Store, StoreError};
@@ -55,12 +56,7 @@ impl<P: Ports> Pipeline<'_, P> {
             }
         };
         catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| {
-            let detail = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "the panic carried no text".to_owned());
-            Err(Rejection { reason: Reason::HandlerPanicked, detail })
+            Err(Rejection { reason: Reason::HandlerPanicked, detail: panic_text(panic.as_ref()) })
         })
     }
 

@@ -1,6 +1,5 @@
 //! The threads of the consumer: each a current-thread runtime with its own clients and its share of the workers.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::thread;
 
@@ -71,7 +70,7 @@ fn start_thread(
     thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         let work = || runtime.block_on(run(number, &config, &process));
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        let result = result.unwrap_or_else(|panic| Err(Failure::Panicked(text_of(panic.as_ref()))));
+        let result = result.unwrap_or_else(|panic| Err(Failure::Panicked(consumer::panic_text(panic.as_ref()))));
         // Main may be gone after a second signal.
         let _ = sender.send(result);
         // A name look-up in flight must not delay the exit.
@@ -107,9 +106,4 @@ fn stream(config: &Config) -> StreamSettings {
         max_lease_extension: config.max_lease_extension,
         max_retry_time: config.max_retry_time,
     }
-}
-
-fn text_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it carried no text".to_owned())
 }
