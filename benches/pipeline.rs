@@ -1,5 +1,8 @@
 //! The whole consumer against the embedded servers, with the floor beside it: the SDK's bare PutItem loop against the
-//! same table, in the same run. Prints medians as ratios, because absolute times drift from machine to machine.
+//! same engine, in the same run. Prints medians as ratios, because absolute times drift from machine to machine.
+//!
+//! The engine slows down as its tables grow, and more so where the keys come in no order: each measurement has an engine
+//! of its own, and the loop's keys are as scattered as the scans'.
 //!
 //! `cargo bench --bench pipeline`
 
@@ -30,6 +33,9 @@ const TOPIC: &str = "projects/bench/topics/scan-topic";
 const SUBSCRIPTION: &str = "projects/bench/subscriptions/scan-sub";
 const TABLE: &str = "scan-results";
 
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const FREE_PORT: Port = Port { number: 0, flag: "--port" };
+
 struct Round {
     /// Writes a second of the SDK's bare loop.
     floor: f64,
@@ -43,28 +49,27 @@ struct Round {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let free = Port { number: 0, flag: "--port" };
-    let (pubsub, observer) = servers::start_pubsub(loopback, free).await?;
-    let dynamo = servers::start_dynamo(loopback, free, Storage::Memory.open()?).await?;
-    let places =
-        Places { pubsub: Some(pubsub.address().to_string()), dynamo: Some(format!("http://{}", dynamo.address())) };
+    let (pubsub, observer) = servers::start_pubsub(LOOPBACK, FREE_PORT).await?;
+    let pubsub = pubsub.address().to_string();
     let names = setup::Pubsub {
         topic: TOPIC.to_owned(),
         subscription: SUBSCRIPTION.to_owned(),
         dead_letter_topic: "projects/bench/topics/scan-dead-letter".to_owned(),
         dead_letter_subscription: "projects/bench/subscriptions/scan-dead-letter".to_owned(),
     };
-    setup::pubsub(&places, &names, &mut io::sink()).await?;
-    setup::table(&places, TABLE, &mut io::sink()).await?;
+    setup::pubsub(&Places { pubsub: Some(pubsub.clone()), dynamo: None }, &names, &mut io::sink()).await?;
 
     println!("{MESSAGES} new scans a round, {ROUNDS} rounds, embedded Pub/Sub and DynamoDB on the same machine\n");
     println!("  round   bare PutItem/s   consumer/s   ratio   CPU/message   memory");
     let mut generator = Generator::new(1, Shares::default(), ALL_KEYS);
     let mut rounds = Vec::new();
     for number in 1..=ROUNDS {
-        let round =
-            Round { floor: floor(&places, number).await?, ..consume(&places, &observer, &mut generator).await? };
+        let floor = {
+            let (places, _dynamo) = table(&pubsub).await?;
+            floor(&places).await?
+        };
+        let (places, _dynamo) = table(&pubsub).await?;
+        let round = Round { floor, ..consume(&places, &observer, &mut generator).await? };
         print(&number.to_string(), &round);
         rounds.push(round);
     }
@@ -92,26 +97,37 @@ fn print(name: &str, round: &Round) {
     let _ = io::stdout().flush();
 }
 
+/// An engine of its own with an empty table; it ends with what is returned.
+async fn table(pubsub: &str) -> anyhow::Result<(Places, servers::Running)> {
+    let dynamo = servers::start_dynamo(LOOPBACK, FREE_PORT, Storage::Memory.open()?).await?;
+    let endpoint = format!("http://{}", dynamo.address());
+    let places = Places { pubsub: Some(pubsub.to_owned()), dynamo: Some(endpoint) };
+    setup::table(&places, TABLE, &mut io::sink()).await?;
+    Ok((places, dynamo))
+}
+
 /// The SDK alone: the same conditional write, one after another on one runtime.
-async fn floor(places: &Places, round: usize) -> anyhow::Result<f64> {
+async fn floor(places: &Places) -> anyhow::Result<f64> {
     let client = dynamo::connect(places.dynamo.as_deref()).await?;
     let start = Instant::now();
-    let mut writes = stream::iter(0..MESSAGES).map(|n| put(&client, round, n)).buffer_unordered(FLOOR_IN_FLIGHT);
+    let mut writes = stream::iter(0..MESSAGES).map(|n| put(&client, n)).buffer_unordered(FLOOR_IN_FLIGHT);
     while let Some(result) = writes.next().await {
         result?;
     }
     Ok(MESSAGES as f64 / start.elapsed().as_secs_f64())
 }
 
-async fn put(client: &Client, round: usize, n: usize) -> anyhow::Result<()> {
+async fn put(client: &Client, n: usize) -> anyhow::Result<()> {
     let text = |text: String| AttributeValue::S(text);
     let number = |number: usize| AttributeValue::N(number.to_string());
+    // An odd factor: every key is new, and none is beside the one before.
+    let ip = Ipv4Addr::from((n as u32).wrapping_mul(0x9E37_79B1)).to_string();
     client
         .put_item()
         .table_name(TABLE)
-        .item("pk", text(format!("10.0.{round}.1#{n}#HTTP")))
-        .item("ip", text(format!("10.0.{round}.1")))
-        .item("port", number(n))
+        .item("pk", text(format!("{ip}#80#HTTP")))
+        .item("ip", text(ip))
+        .item("port", number(80))
         .item("service", text("HTTP".to_owned()))
         .item("timestamp", number(1_740_298_125))
         .item("response", text(format!("service response: {n}")))

@@ -34,7 +34,7 @@ pub enum Verdict {
 pub fn judge(result: Result<Put, StoreError>) -> Verdict {
     match result {
         Ok(Put::Stored) => Verdict::Settle(Outcome::Stored),
-        Ok(Put::Stale) => Verdict::Settle(Outcome::Stale),
+        Ok(Put::Stale(_)) => Verdict::Settle(Outcome::Stale),
         Err(error) => match error.kind {
             StoreErrorKind::ForeignRow => {
                 Verdict::Settle(Outcome::Rejected(Rejection { reason: Reason::RefusedByStore, detail: error.detail }))
@@ -78,6 +78,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
+    use crate::consumer::port::Stored;
     use crate::scan::{DataVersion, Key};
 
     fn error(kind: StoreErrorKind) -> StoreError {
@@ -86,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_failed_condition_is_success() {
-        assert_eq!(judge(Ok(Put::Stale)), Verdict::Settle(Outcome::Stale));
+        assert_eq!(judge(Ok(Put::Stale(Stored { timestamp: 10, is_same: false }))), Verdict::Settle(Outcome::Stale));
     }
 
     #[test]

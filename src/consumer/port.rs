@@ -83,7 +83,16 @@ pub enum Put {
     /// The record is ours now.
     Stored,
     /// The record was already as new.
-    Stale,
+    Stale(Stored),
+}
+
+/// The record that made a write stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// At or above that of the scan.
+    pub timestamp: u64,
+    /// It is the very record that the scan would have made: a duplicate, or an earlier attempt whose answer was lost.
+    pub is_same: bool,
 }
 
 /// Why the store did not answer for a scan.

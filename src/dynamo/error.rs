@@ -6,13 +6,18 @@ use aws_sdk_dynamodb::types::ThrottlingReason;
 
 use super::item::{Item, TIMESTAMP};
 use crate::consumer::cause;
-use crate::consumer::port::{Put, StoreError, StoreErrorKind};
+use crate::consumer::port::{Put, StoreError, StoreErrorKind, Stored};
 
 /// A failed condition is success where the stored item is as new as ours; other errors say why there was no answer.
-pub(super) fn judge(error: SdkError<PutItemError>, timestamp: u64) -> Result<Put, StoreError> {
+/// `is_same` compares a stored item with the one that was sent.
+pub(super) fn judge(
+    error: SdkError<PutItemError>,
+    timestamp: u64,
+    is_same: impl FnOnce(&Item) -> bool,
+) -> Result<Put, StoreError> {
     let kind = match &error {
         SdkError::ServiceError(service) => match service.err() {
-            PutItemError::ConditionalCheckFailedException(failed) => return stale(failed.item(), timestamp),
+            PutItemError::ConditionalCheckFailedException(failed) => return stale(failed.item(), timestamp, is_same),
             error => service_error(error),
         },
         SdkError::ConstructionFailure(_) => StoreErrorKind::Misconfigured,
@@ -60,18 +65,22 @@ fn service_error(error: &PutItemError) -> StoreErrorKind {
 }
 
 /// A row whose timestamp is missing or not a number is not ours and would swallow every scan of its key.
-fn stale(stored: Option<&Item>, timestamp: u64) -> Result<Put, StoreError> {
+fn stale(stored: Option<&Item>, timestamp: u64, is_same: impl FnOnce(&Item) -> bool) -> Result<Put, StoreError> {
     let Some(stored) = stored else {
         let detail = "the condition failed and the stored item was not returned".to_owned();
         return Err(StoreError { kind: StoreErrorKind::Unavailable, detail });
     };
     let number = stored.get(TIMESTAMP).and_then(|value| value.as_n().ok());
     match number {
-        Some(number) if is_at_or_above(number, timestamp) => Ok(Put::Stale),
-        Some(number) => Err(StoreError {
-            kind: StoreErrorKind::Unavailable,
-            detail: format!("the condition failed although the stored timestamp {number} is below {timestamp}"),
-        }),
+        Some(number) => match whole_seconds(number) {
+            Some(newest) if newest >= timestamp => {
+                Ok(Put::Stale(Stored { timestamp: newest, is_same: is_same(stored) }))
+            }
+            _ => Err(StoreError {
+                kind: StoreErrorKind::Unavailable,
+                detail: format!("the condition failed although the stored timestamp {number} is below {timestamp}"),
+            }),
+        },
         None => Err(StoreError {
             kind: StoreErrorKind::ForeignRow,
             detail: "the table holds a row under this key whose timestamp is not a number; mend or delete it".into(),
@@ -80,12 +89,9 @@ fn stale(stored: Option<&Item>, timestamp: u64) -> Result<Put, StoreError> {
 }
 
 /// DynamoDB's numbers have up to 38 digits, a fraction and an exponent; ours are whole and below 2^63.
-fn is_at_or_above(stored: &str, timestamp: u64) -> bool {
-    match stored.parse::<u64>() {
-        Ok(stored) => stored >= timestamp,
-        #[expect(clippy::cast_precision_loss, reason = "a number that is not a u64 differs by far more")]
-        Err(_) => stored.parse::<f64>().is_ok_and(|stored| stored >= timestamp as f64),
-    }
+fn whole_seconds(stored: &str) -> Option<u64> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` rounds down and saturates")]
+    stored.parse().ok().or_else(|| stored.parse().ok().map(|stored: f64| stored as u64))
 }
 
 #[cfg(test)]
@@ -104,21 +110,23 @@ mod tests {
 
     #[test]
     fn a_row_as_new_is_stale() {
-        for stored in ["10", "11", "10.5", "1e3", "99999999999999999999999999999999999999"] {
-            assert_eq!(stale(Some(&number(stored)), 10), Ok(Put::Stale), "{stored}");
+        let huge = "99999999999999999999999999999999999999";
+        for (stored, timestamp) in [("10", 10), ("11", 11), ("10.5", 10), ("1e3", 1000), (huge, u64::MAX)] {
+            let answer = stale(Some(&number(stored)), 10, |_| false);
+            assert_eq!(answer, Ok(Put::Stale(Stored { timestamp, is_same: false })), "{stored}");
         }
     }
 
     #[test]
     fn a_row_without_a_numeric_timestamp_is_not_ours() {
         for stored in [Item::new(), row(AttributeValue::S("11".into()))] {
-            assert_eq!(stale(Some(&stored), 10).unwrap_err().kind, StoreErrorKind::ForeignRow);
+            assert_eq!(stale(Some(&stored), 10, |_| true).unwrap_err().kind, StoreErrorKind::ForeignRow);
         }
     }
 
     #[test]
     fn nothing_is_stale_without_proof() {
-        assert_eq!(stale(None, 10).unwrap_err().kind, StoreErrorKind::Unavailable);
-        assert_eq!(stale(Some(&number("9")), 10).unwrap_err().kind, StoreErrorKind::Unavailable);
+        assert_eq!(stale(None, 10, |_| true).unwrap_err().kind, StoreErrorKind::Unavailable);
+        assert_eq!(stale(Some(&number("9")), 10, |_| true).unwrap_err().kind, StoreErrorKind::Unavailable);
     }
 }

@@ -44,7 +44,7 @@ impl Store for Scans {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match request.send().await {
             Ok(_) => Ok(Put::Stored),
-            Err(error) => judge(error, scan.timestamp),
+            Err(error) => judge(error, scan.timestamp, |stored| *stored == item(scan, self.ttl)),
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::dynamo::{self, OpenError, Storage};
 use super::pubsub::{self, Observer};
-use super::thread::Running;
+pub use super::thread::Running;
 
 /// What to run, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]

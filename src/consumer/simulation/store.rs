@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::faults::{Answer, Attempt, Script};
 use super::messages::PANICKING_PORT;
 use super::world::World;
-use crate::consumer::port::{Put, Store, StoreError, StoreErrorKind};
+use crate::consumer::port::{Put, Store, StoreError, StoreErrorKind, Stored};
 use crate::scan::{Rejection, Scan};
 
 /// How long the table takes unless a script says otherwise.
@@ -58,8 +58,9 @@ impl Table {
     }
 
     fn write(&mut self, port: u16, scan: &Scan) -> Put {
-        if self.rows.get(&port).is_some_and(|row| row.timestamp >= scan.timestamp) {
-            return Put::Stale;
+        if let Some(row) = self.rows.get(&port).filter(|row| row.timestamp >= scan.timestamp) {
+            let is_same = row.timestamp == scan.timestamp && row.response == scan.response;
+            return Put::Stale(Stored { timestamp: row.timestamp, is_same });
         }
         self.rows.insert(port, Row { timestamp: scan.timestamp, response: scan.response.clone() });
         Put::Stored
