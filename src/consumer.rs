@@ -2,10 +2,12 @@
 
 mod cause;
 mod claim;
+mod coalesce;
 mod drain;
 mod gate;
 mod health;
 mod held;
+mod high_water;
 mod letter;
 mod occasional;
 pub mod outcome;
