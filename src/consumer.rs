@@ -8,7 +8,9 @@ mod gate;
 mod health;
 mod held;
 mod high_water;
+mod keys;
 mod letter;
+mod limit;
 mod occasional;
 pub mod outcome;
 mod pipeline;
@@ -20,11 +22,13 @@ pub mod settings;
 #[cfg(test)]
 mod simulation;
 pub mod tally;
+mod turns;
 mod worker;
 mod write;
 
 pub use cause::{cause, panic_text};
 pub use drain::Drain;
 pub use health::{Condition, Health};
+pub use keys::Keys;
 pub use process::Process;
 pub use worker::run;

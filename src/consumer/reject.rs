@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::SemaphorePermit;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
@@ -22,7 +22,7 @@ impl<P: Ports> Pipeline<'_, P> {
         rejection: Rejection,
         envelope: Envelope,
         claim: Claim<ReceiptOf<P>>,
-        place: SemaphorePermit<'_>,
+        place: OwnedSemaphorePermit,
     ) {
         self.log_rejection(&rejection, &envelope);
         let claim = match self.letters {

@@ -4,6 +4,7 @@
 mod bounds;
 mod faults;
 mod instance;
+mod keys;
 mod letters;
 mod messages;
 mod outage;

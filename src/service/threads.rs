@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::thread;
 
 use futures_util::future::try_join_all;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use tokio::runtime;
 use tokio::sync::oneshot;
 
 use super::Config;
 use crate::consumer::port::{Ports, SourceError};
 use crate::consumer::settings::stream_messages;
-use crate::consumer::{self, Process};
+use crate::consumer::{self, Keys, Process};
 use crate::dynamo::{self, Scans};
-use crate::pubsub::{self, StreamSettings, StreamSource, TopicDeadLetters};
+use crate::pubsub::{self, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
 
 /// Why a thread ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +48,8 @@ pub struct Running {
 
 impl Running {
     pub fn start(config: &Config, process: &Arc<Process>) -> Result<Running, Failure> {
-        let start = |number| start_thread(number, config.clone(), process.clone());
+        let keys = Arc::new(Keys::new(&process.settings));
+        let start = |number| start_thread(number, config.clone(), process.clone(), keys.clone());
         Ok(Running { ends: (0..config.threads.get()).map(start).collect::<Result<_, _>>()? })
     }
 
@@ -64,11 +67,12 @@ fn start_thread(
     number: usize,
     config: Config,
     process: Arc<Process>,
+    keys: Arc<Keys<StreamReceipt>>,
 ) -> Result<oneshot::Receiver<Result<(), Failure>>, Failure> {
     let (sender, end) = oneshot::channel();
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-        let work = || runtime.block_on(run(number, &config, &process));
+        let work = || runtime.block_on(run(number, &config, &process, &keys));
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         let result = result.unwrap_or_else(|panic| Err(Failure::Panicked(consumer::panic_text(panic.as_ref()))));
         // Main may be gone after a second signal.
@@ -80,7 +84,7 @@ fn start_thread(
 }
 
 /// Runs the workers of one thread: every `threads`th of the process.
-async fn run(number: usize, config: &Config, process: &Process) -> Result<(), Failure> {
+async fn run(number: usize, config: &Config, process: &Process, keys: &Keys<StreamReceipt>) -> Result<(), Failure> {
     let connection = config.places.pubsub();
     let store = Scans::new(config.places.dynamo().await?, config.table.clone(), config.ttl);
     let letters = match &config.dead_letter_topic {
@@ -90,7 +94,7 @@ async fn run(number: usize, config: &Config, process: &Process) -> Result<(), Fa
     let consumers = config.consumers.get();
     let workers = (number..consumers).step_by(config.threads.get()).map(|worker| {
         let source = StreamSource::open(connection.clone(), stream(config), process.health.clone(), worker);
-        consumer::run::<Clouds>(process, source, &store, letters.as_ref())
+        consumer::run::<Clouds>(process, keys, source, &store, letters.as_ref(), StdRng::from_os_rng())
     });
     try_join_all(workers).await?;
     Ok(())
