@@ -25,12 +25,12 @@ pub struct Keys<R: Receipt> {
     hasher: RandomState,
     /// How often everything was forgotten.
     generation: AtomicU64,
+    swept: Mutex<Instant>,
 }
 
 struct Shard<R: Receipt> {
     coalescer: Coalescer<Job<R>>,
     marks: HighWater,
-    swept: Instant,
 }
 
 /// A scan in hand: what may be written, and what it holds until it is settled.
@@ -82,12 +82,12 @@ impl<R: Receipt> Keys<R> {
         let shard = |_| Shard {
             coalescer: Coalescer::default(),
             marks: HighWater::new(cache_entries.div_ceil(SHARDS), cache_max_age),
-            swept: Instant::now(),
         };
         Keys {
             shards: std::array::from_fn(|number| Mutex::new(shard(number))),
             hasher: RandomState::new(),
             generation: AtomicU64::new(0),
+            swept: Mutex::new(Instant::now()),
         }
     }
 
@@ -117,17 +117,20 @@ impl<R: Receipt> Keys<R> {
         }
     }
 
-    /// Takes out the receipts that have reached their age while they waited for another's write; each shard is looked
-    /// through once in an `interval`, by whoever comes first.
+    /// Takes out the receipts that have reached their age while they waited for another's write; looked for once in an
+    /// `interval`, by whichever worker comes first.
     pub(super) fn take_old(&self, interval: Duration) -> Vec<Claim<R>> {
         let now = Instant::now();
+        {
+            let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+            if now.duration_since(*swept) < interval {
+                return Vec::new();
+            }
+            *swept = now;
+        }
         let mut old = Vec::new();
         for shard in &self.shards {
-            let mut shard = lock(shard);
-            if now.duration_since(shard.swept) >= interval {
-                shard.swept = now;
-                old.extend(shard.coalescer.take_riders(|claim| claim.deadline <= now));
-            }
+            old.extend(lock(shard).coalescer.take_riders(|claim| claim.deadline <= now));
         }
         // Maps have no order, and what happens must follow from the seed of a simulation alone.
         old.sort_by_key(|claim| claim.deadline);

@@ -15,7 +15,7 @@ use super::outcome::{Outcome, expired_when_published};
 use super::port::{Envelope, Ports, ReceiptOf, Store, StoreError};
 use super::process::Process;
 use super::write::Write;
-use crate::scan::{self, Reason, Rejection, Scan};
+use crate::scan::{self, Key, Reason, Rejection, Scan};
 
 /// What a worker handles messages with.
 pub(super) struct Pipeline<'a, P: Ports> {
@@ -26,6 +26,9 @@ pub(super) struct Pipeline<'a, P: Ports> {
     pub(super) letters: Option<&'a P::DeadLetters>,
     pub(super) random: RefCell<StdRng>,
 }
+
+pub(super) const A_FREE_SLOT: &str = "a free slot of --max-outstanding";
+pub(super) const A_NEWER_WRITE: &str = "the write of a scan of its key that is as new";
 
 /// A payload that was understood.
 enum Decoded {
@@ -44,8 +47,8 @@ impl<P: Ports> Pipeline<'_, P> {
                 Admission::Known(job) => self.known(job),
                 Admission::Parked => {}
             },
-            Ok(Decoded::Expired) => self.settle(Outcome::Expired, envelope, claim, slot).await,
-            Err(rejection) => self.settle(Outcome::Rejected(rejection), envelope, claim, slot).await,
+            Ok(Decoded::Expired) => self.settle(Outcome::Expired, None, envelope, claim, slot).await,
+            Err(rejection) => self.settle(Outcome::Rejected(rejection), None, envelope, claim, slot).await,
         }
     }
 
@@ -92,7 +95,7 @@ impl<P: Ports> Pipeline<'_, P> {
                     tally.stale.add_one();
                     claim.ack();
                 }
-                Write::Settled { outcome: Outcome::Deferred(_), .. } => self.give_up_unsaid(claim),
+                Write::Settled { outcome: Outcome::Deferred(_), .. } => self.give_up_waiting(claim, A_NEWER_WRITE),
                 // Refused for what was in it. Their own payloads are gone: redelivery brings them, each to be judged.
                 _ => drop(claim),
             }
@@ -101,7 +104,10 @@ impl<P: Ports> Pipeline<'_, P> {
 
     async fn end(&self, job: Job<ReceiptOf<P>>, write: Write) {
         match write {
-            Write::Settled { outcome, .. } => self.settle(outcome, job.envelope, job.claim, job.slot).await,
+            Write::Settled { outcome, .. } => {
+                let Job { scan, envelope, claim, slot } = job;
+                self.settle(outcome, Some(&scan.key), envelope, claim, slot).await;
+            }
             Write::Refused(error) => self.hold_refused(job, error).await,
         }
     }
@@ -118,6 +124,7 @@ impl<P: Ports> Pipeline<'_, P> {
     pub(super) async fn settle(
         &self,
         outcome: Outcome,
+        key: Option<&Key>,
         envelope: Envelope,
         claim: Claim<ReceiptOf<P>>,
         place: OwnedSemaphorePermit,
@@ -137,16 +144,23 @@ impl<P: Ports> Pipeline<'_, P> {
                 claim.ack();
             }
             Outcome::Rejected(rejection) => self.reject(rejection, envelope, claim, place).await,
-            Outcome::Deferred(error) => self.give_up(&error, &envelope, claim),
+            Outcome::Deferred(error) => self.give_up(&error, key, &envelope, claim),
         }
     }
 
     /// Gives back a message whose write did not come to an end: at its age, or to make room among the held.
-    pub(super) fn give_up(&self, error: &StoreError, envelope: &Envelope, claim: Claim<ReceiptOf<P>>) {
+    pub(super) fn give_up(
+        &self,
+        error: &StoreError,
+        key: Option<&Key>,
+        envelope: &Envelope,
+        claim: Claim<ReceiptOf<P>>,
+    ) {
         if let Some(not_said) = self.process.give_up_lines.due() {
             warn!(
                 message_id = %envelope.message_id,
                 delivery_attempt = envelope.delivery_attempt,
+                scan_key = key.map(Key::as_str),
                 outcome = "deferred",
                 error.type = ?error.kind,
                 latency_ms = u64::try_from(claim.received.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -154,10 +168,19 @@ impl<P: Ports> Pipeline<'_, P> {
                 "given back unwritten: {error}"
             );
         }
-        self.give_up_unsaid(claim);
+        self.process.tally.given_up.add_one();
+        claim.nack();
     }
 
-    pub(super) fn give_up_unsaid(&self, claim: Claim<ReceiptOf<P>>) {
+    /// Gives back a message at its age that has not come to a write of its own.
+    pub(super) fn give_up_waiting(&self, claim: Claim<ReceiptOf<P>>, waiting_for: &str) {
+        if let Some(not_said) = self.process.give_up_lines.due() {
+            let latency_ms = u64::try_from(claim.received.elapsed().as_millis()).unwrap_or(u64::MAX);
+            warn!(
+                outcome = "deferred",
+                latency_ms, not_said, "given back at its age while it waited for {waiting_for}"
+            );
+        }
         self.process.tally.given_up.add_one();
         claim.nack();
     }

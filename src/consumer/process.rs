@@ -11,7 +11,7 @@ use super::health::{Condition, Health};
 use super::held::Held;
 use super::occasional::Occasional;
 use super::outcome::is_outage;
-use super::port::{DeadLetterError, StoreError, StoreErrorKind};
+use super::port::{StoreError, StoreErrorKind};
 use super::refusals::Refusals;
 use super::settings::Settings;
 use super::tally::Tally;
@@ -120,14 +120,21 @@ impl Process {
     }
 
     pub(super) fn topic_answered(&self) {
-        if self.letter_gate.answered() {
-            self.health.follow(Condition::DeadLetters, "", || self.letter_gate.is_closed());
-        }
+        self.letter_gate.answered();
+        self.health.follow(Condition::DeadLetters, "", || self.letter_gate.is_closed());
     }
 
-    pub(super) fn topic_failed(&self, error: &DeadLetterError) {
+    pub(super) fn topic_failed(&self, detail: &str) {
         self.letter_gate.failed();
-        self.health.follow(Condition::DeadLetters, &error.to_string(), || self.letter_gate.is_closed());
+        self.health.follow(Condition::DeadLetters, detail, || self.letter_gate.is_closed());
+    }
+
+    /// The topic is there, and refuses a letter even with its reason as the only attribute.
+    pub(super) fn letter_refused(&self, detail: &str) {
+        self.letter_gate.answered();
+        let detail =
+            format!("a letter is refused even with its reason alone, its message is held and comes again: {detail}");
+        self.health.raise(Condition::DeadLetters, &detail);
     }
 
     /// Every write is refused from now on, or no longer.

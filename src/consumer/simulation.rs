@@ -14,5 +14,6 @@ mod random;
 mod refused;
 mod stopping;
 mod store;
+mod throttling;
 mod world;
 mod writes;

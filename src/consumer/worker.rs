@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::claim::{Claim, Message};
 use super::keys::Keys;
-use super::pipeline::Pipeline;
+use super::pipeline::{A_FREE_SLOT, A_NEWER_WRITE, Pipeline};
 use super::port::{Delivery, Ports, Receipt, ReceiptOf, Source, SourceError};
 use super::process::Process;
 use super::settings::{FLUSH_TIMEOUT, Settings, UNREAD_TIMEOUT, stream_messages};
@@ -59,7 +59,7 @@ pub async fn run<P: Ports>(
             },
             _ = sweep.tick() => {
                 backlog.give_up_old();
-                keys.take_old(sweep_every).into_iter().for_each(|claim| pipeline.give_up_unsaid(claim));
+                keys.take_old(sweep_every).into_iter().for_each(|claim| pipeline.give_up_waiting(claim, A_NEWER_WRITE));
             }
         }
     }
@@ -135,7 +135,7 @@ impl<'a, P: Ports> Backlog<'a, P> {
         // Deadlines differ by up to a tenth, so the oldest is not always in front; this looks at all only when one is.
         while let Some(position) = self.messages.iter().position(|message| message.claim.deadline <= now) {
             if let Some(message) = self.messages.remove(position) {
-                self.pipeline.give_up_unsaid(message.claim);
+                self.pipeline.give_up_waiting(message.claim, A_FREE_SLOT);
             }
         }
     }

@@ -171,14 +171,14 @@ impl<P: Ports> Pipeline<'_, P> {
                     process.refusals_changed(&self.every_write_is_refused(&error));
                 }
                 if !process.refusals.make_room() {
-                    return self.give_up(&error, &envelope, claim);
+                    return self.give_up(&error, Some(&scan.key), &envelope, claim);
                 }
                 tokio::select! {
                     biased;
                     () = process.drain.requested() => return drop(claim),
                     place = timeout_at(claim.deadline, process.held.place()) => match place {
                         Ok(place) => place,
-                        Err(_) => return self.give_up(&error, &envelope, claim),
+                        Err(_) => return self.give_up(&error, Some(&scan.key), &envelope, claim),
                     },
                 }
             }
@@ -192,16 +192,16 @@ impl<P: Ports> Pipeline<'_, P> {
             let turn = tokio::select! {
                 biased;
                 () = process.drain.requested() => return drop(claim),
-                () = held.evicted() => return self.give_up(&error, &envelope, claim),
+                () = held.evicted() => return self.give_up(&error, Some(&scan.key), &envelope, claim),
                 turn = timeout_at(claim.deadline, next_turn) => match turn {
                     Ok(turn) => turn,
-                    Err(_) => return self.give_up(&error, &envelope, claim),
+                    Err(_) => return self.give_up(&error, Some(&scan.key), &envelope, claim),
                 },
             };
             match judge(self.attempt(&scan, turn).await) {
                 Verdict::Settle(outcome) => {
                     drop(held);
-                    return self.settle(outcome, envelope, claim, place).await;
+                    return self.settle(outcome, Some(&scan.key), envelope, claim, place).await;
                 }
                 Verdict::Retry(_) => {}
                 Verdict::Refused(again) => {
@@ -209,7 +209,9 @@ impl<P: Ports> Pipeline<'_, P> {
                     if held.refused_again(&scan.key) {
                         let rejection = Rejection { reason: Reason::RefusedByStore, detail: error.detail };
                         drop(held);
-                        return self.settle(Outcome::Rejected(rejection), envelope, claim, place).await;
+                        return self
+                            .settle(Outcome::Rejected(rejection), Some(&scan.key), envelope, claim, place)
+                            .await;
                     }
                 }
             }
