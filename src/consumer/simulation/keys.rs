@@ -30,8 +30,7 @@ async fn writes(settings: Settings, scans: impl IntoIterator<Item = Template>) -
     world.publish(scans);
     let count = world.state().subscription.messages.len();
     Instance::new(&world, settings).during(world.acked(count)).await;
-    let writes = world.state().table.calls_of(1).count();
-    writes
+    world.state().table.calls_of(1).count()
 }
 
 #[tokio::test(start_paused = true)]
