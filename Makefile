@@ -59,6 +59,16 @@ test: ## All tests that need only Rust; no network once the crates are there
 test-integration: ## Only the integration tests: the program as it is used
 	cargo test --locked --test it
 
+.PHONY: simulate
+simulate: export MINI_SCAN_SEED = $(SEED)
+simulate: export MINI_SCAN_SCHEDULES = $(or $(SCHEDULES),$(if $(SEED),1,1000000))
+simulate: ## A million schedules of faults on a simulated clock; SEED=17 replays one
+	cargo test --locked --lib consumer::simulation::random
+
+.PHONY: mutations
+mutations: ## Breaks the consumer in each of tests/mutations; the simulation must notice
+	tests/mutations.sh
+
 .PHONY: test-contract
 test-contract: ## The contract suite against Google's emulator and DynamoDB Local, where they can be had
 	tests/contract.sh

@@ -108,6 +108,9 @@ impl<W: Work> Coalescer<W> {
 
     /// Takes out the riders that `old` picks, to be settled by themselves.
     pub(super) fn take_riders(&mut self, mut old: impl FnMut(&W::Receipt) -> bool) -> Vec<W::Receipt> {
+        if self.keys.is_empty() {
+            return Vec::new();
+        }
         let riders = self.keys.values_mut().flat_map(|writing| {
             let behind = writing.waiting.as_mut().map(|waiting| &mut waiting.riders);
             std::iter::once(&mut writing.riders).chain(behind)

@@ -16,8 +16,8 @@ use super::port::{Envelope, Receipt};
 use super::settings::Settings;
 use crate::scan::{Key, Scan};
 
-/// Far more than there are threads, so that two of them rarely meet.
-const SHARDS: usize = 64;
+/// More than there are threads, so that two of them rarely meet.
+const SHARDS: usize = 16;
 
 /// One for the whole process: duplicates of a scan arrive on different streams.
 pub struct Keys<R: Receipt> {

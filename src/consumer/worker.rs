@@ -92,7 +92,7 @@ async fn hand_back_unread<S: Source>(process: &Process, source: &mut S) {
 }
 
 fn sweep_interval(max_retry_time: Duration) -> Duration {
-    (max_retry_time / 100).clamp(Duration::from_millis(10), Duration::from_secs(1))
+    (max_retry_time / 20).clamp(Duration::from_millis(100), Duration::from_secs(1))
 }
 
 /// What was read and is not decoded: bounded by the stream's own limits.

@@ -294,3 +294,19 @@ async fn at_drain_the_newest_that_waits_is_written_and_beyond_the_grace_all_of_t
         assert_eq!((tally.stored, tally.handed_back), (stored, handed_back), "{tally:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_write_given_up_without_an_answer_is_not_known() {
+    let world = World::new();
+    let outage = Duration::from_secs(100);
+    world.store(move |attempt| match attempt.at < outage {
+        true => Answer::Unavailable { written: false },
+        false => Answer::Truly,
+    });
+    world.publish([scan(1, 5)]);
+    Instance::new(&world, Settings { max_retry_time: Duration::from_secs(60), ..settings() })
+        .during(world.acked(1))
+        .await;
+    let state = world.state();
+    assert!(state.subscription.settled(Settlement::Nack) > 0);
+}
