@@ -79,15 +79,16 @@ pub(super) struct Proof {
 impl<R: Receipt> Keys<R> {
     pub fn new(settings: &Settings) -> Keys<R> {
         let Settings { cache_entries, cache_max_age, .. } = *settings;
-        let shard = |_| Shard {
+        let start = Instant::now();
+        let shard = || Shard {
             coalescer: Coalescer::default(),
-            marks: HighWater::new(cache_entries.div_ceil(SHARDS), cache_max_age),
+            marks: HighWater::new(cache_entries.div_ceil(SHARDS), cache_max_age, start),
         };
         Keys {
-            shards: std::array::from_fn(|number| Mutex::new(shard(number))),
+            shards: std::array::from_fn(|_| Mutex::new(shard())),
             hasher: RandomState::new(),
             generation: AtomicU64::new(0),
-            swept: Mutex::new(Instant::now()),
+            swept: Mutex::new(start),
         }
     }
 
