@@ -13,6 +13,7 @@ pub(super) trait Work {
 
     fn key(&self) -> &Key;
     fn timestamp(&self) -> u64;
+    fn receipt(&self) -> &Self::Receipt;
     fn into_receipt(self) -> Self::Receipt;
 }
 
@@ -106,16 +107,21 @@ impl<W: Work> Coalescer<W> {
         writing.riders
     }
 
-    /// Takes out the riders that `old` picks, to be settled by themselves.
-    pub(super) fn take_riders(&mut self, mut old: impl FnMut(&W::Receipt) -> bool) -> Vec<W::Receipt> {
-        if self.keys.is_empty() {
-            return Vec::new();
+    /// Takes out what `old` picks of all that is parked, to be settled by itself: riders alone, and a scan that waits
+    /// together with its riders.
+    pub(super) fn take_old(&mut self, mut old: impl FnMut(&W::Receipt) -> bool) -> Vec<W::Receipt> {
+        let mut taken = Vec::new();
+        for writing in self.keys.values_mut() {
+            taken.extend(writing.riders.extract_if(.., |rider| old(rider)));
+            if let Some(waiting) = writing.waiting.take_if(|waiting| old(waiting.work.receipt())) {
+                taken.extend(waiting.riders);
+                taken.push(waiting.work.into_receipt());
+            }
+            if let Some(waiting) = &mut writing.waiting {
+                taken.extend(waiting.riders.extract_if(.., |rider| old(rider)));
+            }
         }
-        let riders = self.keys.values_mut().flat_map(|writing| {
-            let behind = writing.waiting.as_mut().map(|waiting| &mut waiting.riders);
-            std::iter::once(&mut writing.riders).chain(behind)
-        });
-        riders.flat_map(|riders| riders.extract_if(.., |rider| old(rider)).collect::<Vec<_>>()).collect()
+        taken
     }
 }
 
@@ -143,8 +149,7 @@ mod tests {
     #[derive(Debug, PartialEq, Eq)]
     struct Scan {
         key: Key,
-        timestamp: u64,
-        id: usize,
+        receipt: Receipt,
     }
 
     /// What is left of a scan: its timestamp and its number.
@@ -158,11 +163,15 @@ mod tests {
         }
 
         fn timestamp(&self) -> u64 {
-            self.timestamp
+            self.receipt.0
+        }
+
+        fn receipt(&self) -> &Receipt {
+            &self.receipt
         }
 
         fn into_receipt(self) -> Receipt {
-            (self.timestamp, self.id)
+            self.receipt
         }
     }
 
@@ -171,7 +180,7 @@ mod tests {
     }
 
     fn scan(timestamp: u64, id: usize) -> Scan {
-        Scan { key: key(80), timestamp, id }
+        Scan { key: key(80), receipt: (timestamp, id) }
     }
 
     fn written(admission: Admission<Scan>) -> Scan {
@@ -226,20 +235,33 @@ mod tests {
     fn other_keys_do_not_wait() {
         let mut coalescer = Coalescer::default();
         written(coalescer.admit(scan(10, 0)));
-        written(coalescer.admit(Scan { key: key(81), timestamp: 10, id: 1 }));
+        written(coalescer.admit(Scan { key: key(81), receipt: (10, 1) }));
     }
 
     #[test]
-    fn an_old_rider_can_be_taken_out_alone() {
+    fn an_old_rider_is_taken_out_alone() {
         let mut coalescer = Coalescer::default();
         written(coalescer.admit(scan(10, 0)));
         for (timestamp, id) in [(9, 1), (12, 2), (11, 3), (8, 4)] {
             coalescer.admit(scan(timestamp, id));
         }
-        let mut taken = coalescer.take_riders(|(_, id)| [1, 3].contains(id));
+        let mut taken = coalescer.take_old(|receipt| [1, 3].contains(&receipt.1));
         taken.sort();
         assert_eq!(taken, [(9, 1), (11, 3)]);
         assert_eq!(coalescer.finish(&key(80)), (vec![(8, 4)], Some(scan(12, 2))));
+    }
+
+    #[test]
+    fn an_old_scan_that_waits_is_taken_out_with_what_it_superseded() {
+        let mut coalescer = Coalescer::default();
+        written(coalescer.admit(scan(10, 0)));
+        for (timestamp, id) in [(12, 1), (11, 2), (9, 3)] {
+            coalescer.admit(scan(timestamp, id));
+        }
+        let mut taken = coalescer.take_old(|receipt| receipt.1 == 1);
+        taken.sort();
+        assert_eq!(taken, [(11, 2), (12, 1)]);
+        assert_eq!(coalescer.finish(&key(80)), (vec![(9, 3)], None));
     }
 
     proptest! {
@@ -254,21 +276,21 @@ mod tests {
                 let Some(done) = in_hand.remove(key) else { return };
                 let (riders, next) = coalescer.finish(key);
                 for (timestamp, id) in riders {
-                    assert!(timestamp <= done.timestamp);
+                    assert!(timestamp <= done.receipt.0);
                     settled.push(id);
                 }
                 if let Some(next) = next {
-                    assert!(next.timestamp > done.timestamp);
+                    assert!(next.receipt.0 > done.receipt.0);
                     in_hand.insert(key.clone(), next);
                 }
-                settled.push(done.id);
+                settled.push(done.receipt.1);
             };
             let mut admitted = 0;
             for (step, port, timestamp) in steps {
                 let key = key(port);
                 match step {
                     0 | 1 => {
-                        let scan = Scan { key: key.clone(), timestamp, id: admitted };
+                        let scan = Scan { key: key.clone(), receipt: (timestamp, admitted) };
                         admitted += 1;
                         match coalescer.admit(scan) {
                             Admission::Write(scan) => assert!(in_hand.insert(key, scan).is_none()),

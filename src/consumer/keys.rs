@@ -52,6 +52,10 @@ impl<R: Receipt> Work for Job<R> {
         self.scan.timestamp
     }
 
+    fn receipt(&self) -> &Claim<R> {
+        &self.claim
+    }
+
     fn into_receipt(self) -> Claim<R> {
         self.claim
     }
@@ -118,7 +122,7 @@ impl<R: Receipt> Keys<R> {
         }
     }
 
-    /// Takes out the receipts that have reached their age while they waited for another's write; looked for once in an
+    /// Takes out the receipts that have reached their age while they waited behind a write; looked for once in an
     /// `interval`, by whichever worker comes first.
     pub(super) fn take_old(&self, interval: Duration) -> Vec<Claim<R>> {
         let now = Instant::now();
@@ -131,7 +135,7 @@ impl<R: Receipt> Keys<R> {
         }
         let mut old = Vec::new();
         for shard in &self.shards {
-            old.extend(lock(shard).coalescer.take_riders(|claim| claim.deadline <= now));
+            old.extend(lock(shard).coalescer.take_old(|claim| claim.deadline <= now));
         }
         // Maps have no order, and what happens must follow from the seed of a simulation alone.
         old.sort_by_key(|claim| claim.deadline);
