@@ -108,14 +108,11 @@ impl Process {
 
     fn outage(&self, error: &StoreError) -> String {
         let Settings { table, .. } = &self.settings;
-        match error.kind {
-            StoreErrorKind::Misconfigured => format!(
-                "table {table} (--table) cannot be written: {error}. Nothing is lost, it is tried once a second. \
-                 Grant dynamodb:PutItem on it, or create it: mini-scan setup table --table {table}"
-            ),
-            _ => format!(
-                "table {table} (--table) cannot be written: {error}. Nothing is lost, it is tried once a second"
-            ),
+        let what =
+            format!("table {table} (--table) cannot be written: {error}. Nothing is lost, it is tried once a second");
+        match next_step(error.kind, table) {
+            Some(step) => format!("{what}. {step}"),
+            None => what,
         }
     }
 
@@ -141,4 +138,35 @@ impl Process {
     pub(super) fn refusals_changed(&self, detail: &str) {
         self.health.follow(Condition::Refusals, detail, || self.refusals.is_paced());
     }
+}
+
+/// What a person can do about an error of the store, where the error alone does not say it.
+fn next_step(kind: StoreErrorKind, table: &str) -> Option<String> {
+    let step = match kind {
+        StoreErrorKind::OpenFiles => {
+            "Raise this process's limit of open files (`ulimit -n`), or lower --max-outstanding and --consumers".to_owned()
+        }
+        StoreErrorKind::Credentials => "Renew the credentials (`aws sso login`, or the role of this machine): they are asked \
+             for again at each attempt. Keys that stand in the environment or in a profile are read at start: change them \
+             and restart"
+            .to_owned(),
+        StoreErrorKind::Clock => "Set this machine's clock".to_owned(),
+        StoreErrorKind::Permission => "Grant dynamodb:PutItem on it to this identity, and where a customer's KMS key \
+             encrypts it, the use of that key"
+            .to_owned(),
+        StoreErrorKind::MissingTable => {
+            format!("Create it: mini-scan setup table --table {table}; or correct --table or AWS_REGION and restart")
+        }
+        StoreErrorKind::Misconfigured => format!(
+            "Compare region, endpoint and proxy with what `aws dynamodb describe-table --table-name {table}` uses; \
+             docs/errors.md lists the answers that are known"
+        ),
+        StoreErrorKind::Unavailable
+        | StoreErrorKind::Throttled
+        | StoreErrorKind::HotKey
+        | StoreErrorKind::Conflict
+        | StoreErrorKind::Refused
+        | StoreErrorKind::ForeignRow => return None,
+    };
+    Some(step)
 }

@@ -12,7 +12,9 @@ use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::{Client, Config};
 
+use super::error::{by_code, lacks_credentials};
 use crate::consumer::cause;
+use crate::consumer::port::StoreErrorKind;
 
 /// Why a request to DynamoDB failed, as a user would name it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -87,29 +89,20 @@ impl Problem {
         let Some(code) = error.code() else {
             let cause = cause(error);
             return match error {
-                SdkError::ConstructionFailure(_) | SdkError::DispatchFailure(_) if lacks_credentials(error) => {
-                    Problem::NoCredentials(cause)
-                }
+                error if lacks_credentials(error) => Problem::NoCredentials(cause),
                 SdkError::ServiceError(_) => Problem::Other(cause),
                 _ => Problem::Unreachable(cause),
             };
         };
-        let detail = format!("{code}: {}", error.message().unwrap_or("no message"));
-        match code {
-            "ResourceNotFoundException" => Problem::NotFound,
-            "AccessDeniedException" => Problem::Refused(detail),
-            "UnrecognizedClientException"
-            | "MissingAuthenticationTokenException"
-            | "InvalidSignatureException"
-            | "ExpiredTokenException" => Problem::NoCredentials(detail),
+        let message = error.message().unwrap_or("no message");
+        let detail = format!("{code}: {message}");
+        match by_code(code, message) {
+            Some(StoreErrorKind::MissingTable) => Problem::NotFound,
+            Some(StoreErrorKind::Permission) => Problem::Refused(detail),
+            Some(StoreErrorKind::Credentials) => Problem::NoCredentials(detail),
             _ => Problem::Other(detail),
         }
     }
-}
-
-/// The SDK says so only with a private cause, which its whole chain shows.
-fn lacks_credentials<E: std::error::Error + 'static>(error: &SdkError<E>) -> bool {
-    aws_sdk_dynamodb::error::DisplayErrorContext(error).to_string().to_lowercase().contains("credentials")
 }
 
 #[cfg(test)]
