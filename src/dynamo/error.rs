@@ -87,7 +87,8 @@ const CODES: [(StoreErrorKind, &[&str]); 9] = [
 /// What an answer means whose code is missing or unknown: from a proxy on the way, or newer than this program.
 fn by_status(status: u16) -> StoreErrorKind {
     match status {
-        408 | 500.. => StoreErrorKind::Unavailable,
+        // A page in place of an answer proves nothing, whatever its status.
+        200..300 | 408 | 500.. => StoreErrorKind::Unavailable,
         // It names the size of this one request.
         413 => StoreErrorKind::Refused,
         429 => StoreErrorKind::Throttled,
@@ -121,6 +122,14 @@ pub(super) fn judge(
     }
 }
 
+/// The SDK takes any 200 without a body for an answer. DynamoDB's carry a request id; a proxy's or a portal's do not.
+pub(super) fn not_from_dynamodb() -> StoreError {
+    StoreError {
+        kind: StoreErrorKind::Unavailable,
+        detail: "HTTP 200 without DynamoDB's request id; something else answered".to_owned(),
+    }
+}
+
 fn kind(error: &SdkError<PutItemError>) -> StoreErrorKind {
     if out_of_files(error) {
         return StoreErrorKind::OpenFiles;
@@ -128,10 +137,8 @@ fn kind(error: &SdkError<PutItemError>) -> StoreErrorKind {
     match error {
         SdkError::ServiceError(answer) => answered(answer.err(), answer.raw().status().as_u16()),
         error if lacks_credentials(error) => StoreErrorKind::Credentials,
-        // The request could not be made, which no scan can be the cause of: a field that is missing, an endpoint that
-        // is none.
+        // There was no request, which no scan can be the cause of.
         SdkError::ConstructionFailure(_) => StoreErrorKind::Misconfigured,
-        SdkError::DispatchFailure(failure) if failure.is_user() => StoreErrorKind::Misconfigured,
         // Refused, reset, no such name, TLS that fails, a timeout, an answer that cannot be read.
         _ => StoreErrorKind::Unavailable,
     }
@@ -167,7 +174,7 @@ fn detail(error: &SdkError<PutItemError>) -> String {
     let SdkError::ServiceError(answer) = error else { return cause(error) };
     match error.code() {
         Some(code) => format!("{code}: {}", error.message().unwrap_or("no message")),
-        None => format!("HTTP {} without an error code", answer.raw().status().as_u16()),
+        None => format!("HTTP {} without an answer of DynamoDB's", answer.raw().status().as_u16()),
     }
 }
 
