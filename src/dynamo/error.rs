@@ -244,6 +244,16 @@ mod tests {
     }
 
     #[test]
+    fn every_code_stands_on_the_page_for_operators_once() {
+        let page = include_str!("../../docs/errors.md");
+        let codes: Vec<_> = CODES.iter().flat_map(|(_, codes)| *codes).collect();
+        for code in &codes {
+            assert!(page.contains(&format!("`{code}`")) || page.contains(&format!("`{code}Exception`")), "{code}");
+            assert_eq!(codes.iter().filter(|other| other == &code).count(), 1, "{code}");
+        }
+    }
+
+    #[test]
     fn a_row_as_new_is_stale() {
         let huge = "99999999999999999999999999999999999999";
         for (stored, timestamp) in [("10", 10), ("11", 11), ("10.5", 10), ("1e3", 1000), (huge, u64::MAX)] {
