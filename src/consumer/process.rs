@@ -1,6 +1,7 @@
 //! What all workers of the process share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{info, warn};
@@ -10,7 +11,7 @@ use super::gate::Gate;
 use super::health::{Condition, Health};
 use super::held::Held;
 use super::occasional::Occasional;
-use super::outcome::is_outage;
+use super::outcome::{Policy, is_outage, policy};
 use super::port::{StoreError, StoreErrorKind};
 use super::refusals::Refusals;
 use super::settings::Settings;
@@ -39,6 +40,9 @@ pub struct Process {
     pub(super) rejection_lines: [Occasional; Reason::ALL.len()],
     pub(super) give_up_lines: Occasional,
     throttled_lines: Occasional,
+    /// Errors for a person to mend among writes that are answered, so that no gate closes.
+    unmended: AtomicU32,
+    unmended_lines: Occasional,
 }
 
 impl Process {
@@ -57,6 +61,8 @@ impl Process {
             rejection_lines: Default::default(),
             give_up_lines: Occasional::default(),
             throttled_lines: Occasional::default(),
+            unmended: AtomicU32::new(0),
+            unmended_lines: Occasional::default(),
             settings,
         }
     }
@@ -93,7 +99,23 @@ impl Process {
         if !is_outage(error.kind) {
             self.store_answered();
         } else if self.store_gate.failed() {
+            self.unmended.store(0, Ordering::Relaxed);
             self.health.follow(Condition::Store, &self.outage(error), || self.store_gate.is_closed());
+        } else if policy(error.kind) == Policy::Mend && !self.store_gate.is_closed() {
+            self.say_unmended(error);
+        }
+    }
+
+    /// Says what a person must mend though other writes are answered: a permission that some keys lack, an answer that
+    /// is not known. As many as make an outage come first, for an outage is said once and by itself.
+    fn say_unmended(&self, error: &StoreError) {
+        if self.unmended.fetch_add(1, Ordering::Relaxed) < STORE_FAILURES {
+            return;
+        }
+        if let Some(not_said) = self.unmended_lines.due() {
+            let table = &self.settings.table;
+            let step = next_step(error.kind, table).unwrap_or_default();
+            warn!(error.type = ?error.kind, not_said, "some writes to {table} fail and are tried again: {error}. {step}");
         }
     }
 

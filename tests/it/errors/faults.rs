@@ -1,6 +1,9 @@
-//! A server that does one thing to every connection, whatever it is asked.
+//! A server that does one thing to every connection, whatever it is asked; and a proxy that answers some requests
+//! itself.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -71,8 +74,60 @@ impl Conduct {
     }
 }
 
+/// What a proxy answers to a request in place of the server, if anything.
+type Rule = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// Before a server, on a port of its own. Dropping it cuts its connections.
+pub(super) struct Proxy {
+    pub(super) url: String,
+    passes: Arc<AtomicBool>,
+    _connections: JoinSet<()>,
+}
+
+impl Proxy {
+    /// Before the server at `url`.
+    pub(super) async fn before(url: &str, rule: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Proxy {
+        let server = url.trim_start_matches("http://").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("a bound listener"));
+        let rule: Arc<Rule> = Arc::new(rule);
+        let passes = Arc::new(AtomicBool::new(false));
+        let passed = passes.clone();
+        let mut connections = JoinSet::new();
+        connections.spawn(async move {
+            let mut open = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                open.spawn(one_request(client, server.clone(), rule.clone(), passed.clone()));
+                while open.try_join_next().is_some() {}
+            }
+        });
+        Proxy { url, passes, _connections: connections }
+    }
+
+    /// From now on everything is passed on.
+    pub(super) fn pass(&self) {
+        self.passes.store(true, Ordering::Release);
+    }
+}
+
+/// Each request has a connection of its own, so that what comes back ends with it.
+async fn one_request(mut client: TcpStream, server: String, rule: Arc<Rule>, passes: Arc<AtomicBool>) {
+    let request = read_request(&mut client).await;
+    let answer = if passes.load(Ordering::Acquire) { None } else { rule(&request) };
+    if let Some(answer) = answer {
+        // The client that went away before its answer is no matter here.
+        let _ = client.write_all(answer.as_bytes()).await;
+        return;
+    }
+    let Ok(mut server) = TcpStream::connect(server).await else { return };
+    let request = request.replacen("\r\n", "\r\nconnection: close\r\n", 1);
+    if server.write_all(request.as_bytes()).await.is_ok() {
+        let _ = tokio::io::copy(&mut server, &mut client).await;
+    }
+}
+
 /// Reads head and body. A client that goes away ends it too.
-async fn read_request(connection: &mut TcpStream) {
+async fn read_request(connection: &mut TcpStream) -> String {
     let mut request = Vec::new();
     while let Ok(1..) = connection.read_buf(&mut request).await {
         let Some(end) = request.windows(4).position(|end| end == b"\r\n\r\n") else { continue };
@@ -80,9 +135,10 @@ async fn read_request(connection: &mut TcpStream) {
         let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
         let length: usize = length.and_then(|length| length.trim().parse().ok()).unwrap_or(0);
         if request.len() >= end + 4 + length {
-            return;
+            break;
         }
     }
+    String::from_utf8_lossy(&request).into_owned()
 }
 
 /// An answer over HTTP, whole.

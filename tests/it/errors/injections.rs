@@ -174,7 +174,7 @@ impl Seen {
     }
 }
 
-fn scan() -> Scan {
+pub(super) fn scan() -> Scan {
     Scan {
         key: Key::new(IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1)), 80, "HTTP"),
         timestamp: 7,
@@ -196,7 +196,7 @@ fn store(config: Builder) -> Scans {
     Scans::new(Client::from_conf(config.build()), "scans".to_owned(), None)
 }
 
-fn at(endpoint: &str) -> Scans {
+pub(super) fn at(endpoint: &str) -> Scans {
     store(config(endpoint).credentials_provider(Credentials::new("local", "local", None, None, "tests")))
 }
 
