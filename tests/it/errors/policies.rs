@@ -200,3 +200,19 @@ async fn a_wrong_clock_is_corrected_by_the_first_answer() {
     assert_eq!(first.expect_err("it is signed with a clock of today").kind, StoreErrorKind::Clock);
     assert_eq!(second, Ok(Put::Stored));
 }
+
+#[tokio::test]
+async fn credentials_that_take_longer_than_an_attempt_still_come() {
+    let pipeline = Pipeline::new().await;
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let config = home.path().join("config");
+    let json = r#"{\"Version\":1,\"AccessKeyId\":\"SLOW\",\"SecretAccessKey\":\"secret\"}"#;
+    let script = home.path().join("script.sh");
+    std::fs::write(&script, format!("sleep 4; echo \"{json}\"\n")).expect("a file");
+    std::fs::write(&config, format!("[default]\ncredential_process = sh {}\n", script.display())).expect("a file");
+    pipeline.publish(good(0..20)).await;
+
+    let consumer = pipeline.consumer().env("AWS_CONFIG_FILE", &config.display().to_string()).start();
+
+    all_are_stored(&pipeline, consumer, 20).await;
+}
