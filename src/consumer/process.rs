@@ -1,7 +1,6 @@
 //! What all workers of the process share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{info, warn};
@@ -11,7 +10,8 @@ use super::gate::Gate;
 use super::health::{Condition, Health};
 use super::held::Held;
 use super::occasional::Occasional;
-use super::outcome::{Policy, is_outage, policy};
+use super::outage::Outage;
+use super::outcome::is_outage;
 use super::port::{StoreError, StoreErrorKind};
 use super::refusals::Refusals;
 use super::settings::Settings;
@@ -40,9 +40,7 @@ pub struct Process {
     pub(super) rejection_lines: [Occasional; Reason::ALL.len()],
     pub(super) give_up_lines: Occasional,
     throttled_lines: Occasional,
-    /// Errors for a person to mend among writes that are answered, so that no gate closes.
-    unmended: AtomicU32,
-    unmended_lines: Occasional,
+    outage: Outage,
 }
 
 impl Process {
@@ -61,8 +59,7 @@ impl Process {
             rejection_lines: Default::default(),
             give_up_lines: Occasional::default(),
             throttled_lines: Occasional::default(),
-            unmended: AtomicU32::new(0),
-            unmended_lines: Occasional::default(),
+            outage: Outage::new(settings.table.clone(), STORE_FAILURES),
             settings,
         }
     }
@@ -99,23 +96,13 @@ impl Process {
         if !is_outage(error.kind) {
             self.store_answered();
         } else if self.store_gate.failed() {
-            self.unmended.store(0, Ordering::Relaxed);
-            self.health.follow(Condition::Store, &self.outage(error), || self.store_gate.is_closed());
-        } else if policy(error.kind) == Policy::Mend && !self.store_gate.is_closed() {
-            self.say_unmended(error);
-        }
-    }
-
-    /// Says what a person must mend though other writes are answered: a permission that some keys lack, an answer that
-    /// is not known. As many as make an outage come first, for an outage is said once and by itself.
-    fn say_unmended(&self, error: &StoreError) {
-        if self.unmended.fetch_add(1, Ordering::Relaxed) < STORE_FAILURES {
-            return;
-        }
-        if let Some(not_said) = self.unmended_lines.due() {
-            let table = &self.settings.table;
-            let step = next_step(error.kind, table).unwrap_or_default();
-            warn!(error.type = ?error.kind, not_said, "some writes to {table} fail and are tried again: {error}. {step}");
+            self.health.follow(Condition::Store, &self.outage.begins(error), || self.store_gate.is_closed());
+        } else if self.store_gate.is_closed() {
+            if let Some(detail) = self.outage.goes_on(error) {
+                self.health.change(Condition::Store, &detail);
+            }
+        } else {
+            self.outage.single(error);
         }
     }
 
@@ -125,16 +112,6 @@ impl Process {
         {
             let Settings { table, max_writes, .. } = &self.settings;
             warn!(not_said, "table {table} is throttled; {limit} of {max_writes} writes in flight for now: {error}");
-        }
-    }
-
-    fn outage(&self, error: &StoreError) -> String {
-        let Settings { table, .. } = &self.settings;
-        let what =
-            format!("table {table} (--table) cannot be written: {error}. Nothing is lost, it is tried once a second");
-        match next_step(error.kind, table) {
-            Some(step) => format!("{what}. {step}"),
-            None => what,
         }
     }
 
@@ -160,35 +137,4 @@ impl Process {
     pub(super) fn refusals_changed(&self, detail: &str) {
         self.health.follow(Condition::Refusals, detail, || self.refusals.is_paced());
     }
-}
-
-/// What a person can do about an error of the store, where the error alone does not say it.
-fn next_step(kind: StoreErrorKind, table: &str) -> Option<String> {
-    let step = match kind {
-        StoreErrorKind::OpenFiles => {
-            "Raise this process's limit of open files (`ulimit -n`), or lower --max-outstanding and --consumers".to_owned()
-        }
-        StoreErrorKind::Credentials => "Renew the credentials (`aws sso login`, or the role of this machine): they are asked \
-             for again at each attempt. Keys that stand in the environment or in a profile are read at start: change them \
-             and restart"
-            .to_owned(),
-        StoreErrorKind::Clock => "Set this machine's clock".to_owned(),
-        StoreErrorKind::Permission => "Grant dynamodb:PutItem on it to this identity, and where a customer's KMS key \
-             encrypts it, the use of that key"
-            .to_owned(),
-        StoreErrorKind::MissingTable => {
-            format!("Create it: mini-scan setup table --table {table}; or correct --table or AWS_REGION and restart")
-        }
-        StoreErrorKind::Misconfigured => format!(
-            "Compare region, endpoint and proxy with what `aws dynamodb describe-table --table-name {table}` uses; \
-             docs/errors.md lists the answers that are known"
-        ),
-        StoreErrorKind::Unavailable
-        | StoreErrorKind::Throttled
-        | StoreErrorKind::HotKey
-        | StoreErrorKind::Conflict
-        | StoreErrorKind::Refused
-        | StoreErrorKind::ForeignRow => return None,
-    };
-    Some(step)
 }

@@ -90,6 +90,27 @@ async fn a_permission_that_is_missing_is_said_and_nothing_is_lost_until_it_is_gr
 }
 
 #[tokio::test]
+async fn an_outage_that_becomes_another_is_said_again() {
+    let pipeline = Pipeline::new().await;
+    let writes = AtomicU32::new(0);
+    let denied = error(400, "AccessDeniedException", "not authorized to perform: dynamodb:PutItem", "");
+    let proxy = Proxy::before(&pipeline.dynamo.endpoint, move |request| {
+        let away = || http(503, "", "");
+        is_write(request).then(|| if writes.fetch_add(1, Ordering::Relaxed) < 10 { away() } else { denied.clone() })
+    });
+    let proxy = proxy.await;
+    pipeline.publish(good(0..9)).await;
+    let mut consumer = through(&pipeline, &proxy).start();
+
+    assert!(consumer.line("not ready").await.contains("HTTP 503"));
+    assert!(consumer.line("still not ready").await.contains("Grant dynamodb:PutItem"));
+    proxy.pass();
+
+    consumer.line("well again").await;
+    all_are_stored(&pipeline, consumer, 9).await;
+}
+
+#[tokio::test]
 async fn a_table_that_is_deleted_makes_no_dead_letters_and_is_written_to_when_it_is_there_again() {
     let pipeline = Pipeline::new().await;
     let mut consumer = pipeline.consumer().start();
