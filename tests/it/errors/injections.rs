@@ -24,7 +24,7 @@ use super::faults::{Conduct, Server, error, http};
 use super::page::Row;
 use crate::support::dynamo::{Dynamo, attribute, key};
 use crate::support::pipeline::{Pipeline, good};
-use crate::support::unique;
+use crate::support::{unique, within_patience};
 
 /// How a class of errors is brought about.
 #[derive(Debug)]
@@ -312,7 +312,7 @@ async fn program_before(conduct: Conduct) -> Seen {
     pipeline.publish(good(0..10)).await;
     let mut consumer = pipeline.consumer().env("AWS_ENDPOINT_URL_DYNAMODB", &server.url()).start();
 
-    let line = consumer.line("not ready").await;
+    let line = within_patience("not ready", consumer.line("not ready")).await;
 
     let expected = "no answer within 3 s. Nothing is lost, it is tried once a second";
     let error_type = if line.contains(expected) { "Unavailable" } else { "something else" };

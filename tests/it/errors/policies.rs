@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::faults::{Proxy, error, http};
 use super::injections::{at, scan};
-use crate::support::QUIET;
 use crate::support::pipeline::{Pipeline, good, ip};
 use crate::support::program::{Launch, Program, Signal};
+use crate::support::{QUIET, within_patience};
 use mini_scan::consumer::port::{Put, Store, StoreErrorKind};
 
 const HOT_KEY: &str = r#","throttlingReasons":[{"reason":"TableWriteKeyRangeThroughputExceeded"}]"#;
@@ -39,6 +39,11 @@ async fn all_are_stored(pipeline: &Pipeline, consumer: Program, count: usize) {
     assert!(letters.next_within(QUIET).await.is_none(), "a dead letter");
 }
 
+/// The next line with this text. The summaries that come meanwhile are no reason to wait longer.
+async fn line(consumer: &mut Program, text: &str) -> String {
+    within_patience(text, consumer.line(text)).await
+}
+
 fn write_credentials(file: &Path, id: &str) {
     // Long over, so that they are asked for at each attempt.
     let expiration = "2001-01-01T00:00:00Z";
@@ -65,10 +70,10 @@ async fn expired_credentials_make_the_instance_unready_until_they_are_renewed() 
 
     let mut consumer = through(&pipeline, &proxy).env("AWS_CONFIG_FILE", &config.display().to_string()).start();
 
-    let said = consumer.line("not ready").await;
+    let said = line(&mut consumer, "not ready").await;
     assert!(said.contains("ExpiredTokenException") && said.contains("aws sso login"), "{said}");
     write_credentials(&credentials, "SECOND");
-    consumer.line("well again").await;
+    line(&mut consumer, "well again").await;
     all_are_stored(&pipeline, consumer, 20).await;
 }
 
@@ -81,11 +86,11 @@ async fn a_permission_that_is_missing_is_said_and_nothing_is_lost_until_it_is_gr
     pipeline.publish(good(0..20)).await;
     let mut consumer = through(&pipeline, &proxy).start();
 
-    let said = consumer.line("not ready").await;
+    let said = line(&mut consumer, "not ready").await;
     assert!(said.contains("AccessDeniedException") && said.contains("Grant dynamodb:PutItem"), "{said}");
     proxy.pass();
 
-    consumer.line("well again").await;
+    line(&mut consumer, "well again").await;
     all_are_stored(&pipeline, consumer, 20).await;
 }
 
@@ -102,11 +107,11 @@ async fn an_outage_that_becomes_another_is_said_again() {
     pipeline.publish(good(0..9)).await;
     let mut consumer = through(&pipeline, &proxy).start();
 
-    assert!(consumer.line("not ready").await.contains("HTTP 503"));
-    assert!(consumer.line("still not ready").await.contains("Grant dynamodb:PutItem"));
+    assert!(line(&mut consumer, "not ready").await.contains("HTTP 503"));
+    assert!(line(&mut consumer, "still not ready").await.contains("Grant dynamodb:PutItem"));
     proxy.pass();
 
-    consumer.line("well again").await;
+    line(&mut consumer, "well again").await;
     all_are_stored(&pipeline, consumer, 9).await;
 }
 
@@ -114,16 +119,16 @@ async fn an_outage_that_becomes_another_is_said_again() {
 async fn a_table_that_is_deleted_makes_no_dead_letters_and_is_written_to_when_it_is_there_again() {
     let pipeline = Pipeline::new().await;
     let mut consumer = pipeline.consumer().start();
-    consumer.line("consuming").await;
+    line(&mut consumer, "consuming").await;
     pipeline.dynamo.client.delete_table().table_name(&pipeline.table).send().await.expect("it is deleted");
 
     pipeline.publish(good(0..20)).await;
 
-    let said = consumer.line("not ready").await;
+    let said = line(&mut consumer, "not ready").await;
     let step = format!("mini-scan setup table --table {}", pipeline.table);
     assert!(said.contains("ResourceNotFoundException") && said.contains(&step), "{said}");
     pipeline.dynamo.create(&pipeline.table).send().await.expect("the table is created");
-    consumer.line("well again").await;
+    line(&mut consumer, "well again").await;
     all_are_stored(&pipeline, consumer, 20).await;
 }
 
@@ -160,7 +165,7 @@ async fn a_hot_key_waits_alone() {
     let mut consumer = through(&pipeline, &proxy).start();
 
     assert_eq!(pipeline.rows(49).await.len(), 49);
-    let silent = tokio::time::timeout(QUIET, consumer.line("not ready")).await;
+    let silent = tokio::time::timeout(QUIET, line(&mut consumer, "not ready")).await;
     assert!(silent.is_err(), "{silent:?}");
     proxy.pass();
 
@@ -177,7 +182,7 @@ async fn an_unknown_answer_for_some_keys_is_said_and_makes_no_dead_letters() {
     });
     let proxy = proxy.await;
     let mut consumer = through(&pipeline, &proxy).start();
-    consumer.line("consuming").await;
+    line(&mut consumer, "consuming").await;
     pipeline.publish(good(0..UNKNOWN)).await;
 
     // Others are stored meanwhile: without an answer between them the errors would be an outage.
@@ -190,7 +195,7 @@ async fn an_unknown_answer_for_some_keys_is_said_and_makes_no_dead_letters() {
         }
     };
     let said = tokio::select! {
-        said = consumer.line("some writes") => said,
+        said = line(&mut consumer, "some writes") => said,
         () = others => unreachable!("it never ends"),
     };
 
