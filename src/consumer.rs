@@ -12,6 +12,7 @@ mod keys;
 mod letter;
 mod limit;
 mod occasional;
+mod outage;
 pub mod outcome;
 mod pipeline;
 pub mod port;

@@ -59,6 +59,15 @@ impl Health {
         }
     }
 
+    /// Notes and logs that a condition that is there has another cause by now.
+    pub(super) fn change(&self, condition: Condition, detail: &str) {
+        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(noted) = present.get_mut(&condition) {
+            detail.clone_into(noted);
+            error!(condition = %condition, "still not ready: {condition}: {detail}");
+        }
+    }
+
     /// What is wrong now; ready when nothing is.
     pub fn conditions(&self) -> Vec<(Condition, String)> {
         let present = self.present.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,6 +10,7 @@ use super::gate::Gate;
 use super::health::{Condition, Health};
 use super::held::Held;
 use super::occasional::Occasional;
+use super::outage::Outage;
 use super::outcome::is_outage;
 use super::port::{StoreError, StoreErrorKind};
 use super::refusals::Refusals;
@@ -39,6 +40,7 @@ pub struct Process {
     pub(super) rejection_lines: [Occasional; Reason::ALL.len()],
     pub(super) give_up_lines: Occasional,
     throttled_lines: Occasional,
+    outage: Outage,
 }
 
 impl Process {
@@ -57,6 +59,7 @@ impl Process {
             rejection_lines: Default::default(),
             give_up_lines: Occasional::default(),
             throttled_lines: Occasional::default(),
+            outage: Outage::new(settings.table.clone(), STORE_FAILURES),
             settings,
         }
     }
@@ -93,7 +96,13 @@ impl Process {
         if !is_outage(error.kind) {
             self.store_answered();
         } else if self.store_gate.failed() {
-            self.health.follow(Condition::Store, &self.outage(error), || self.store_gate.is_closed());
+            self.health.follow(Condition::Store, &self.outage.begins(error), || self.store_gate.is_closed());
+        } else if self.store_gate.is_closed() {
+            if let Some(detail) = self.outage.goes_on(error) {
+                self.health.change(Condition::Store, &detail);
+            }
+        } else {
+            self.outage.single(error);
         }
     }
 
@@ -103,19 +112,6 @@ impl Process {
         {
             let Settings { table, max_writes, .. } = &self.settings;
             warn!(not_said, "table {table} is throttled; {limit} of {max_writes} writes in flight for now: {error}");
-        }
-    }
-
-    fn outage(&self, error: &StoreError) -> String {
-        let Settings { table, .. } = &self.settings;
-        match error.kind {
-            StoreErrorKind::Misconfigured => format!(
-                "table {table} (--table) cannot be written: {error}. Nothing is lost, it is tried once a second. \
-                 Grant dynamodb:PutItem on it, or create it: mini-scan setup table --table {table}"
-            ),
-            _ => format!(
-                "table {table} (--table) cannot be written: {error}. Nothing is lost, it is tried once a second"
-            ),
         }
     }
 

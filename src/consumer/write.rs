@@ -7,7 +7,7 @@ use rand::Rng;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::keys::{Job, Proof, Writer};
-use super::outcome::{Outcome, Verdict, judge};
+use super::outcome::{Outcome, Policy, Verdict, judge, policy};
 use super::pipeline::Pipeline;
 use super::port::{Ports, Put, ReceiptOf, Store, StoreError, StoreErrorKind, Stored};
 use super::refusals::RETRY_INTERVAL;
@@ -50,10 +50,10 @@ impl Write {
 
 /// The most that is waited before the attempt after `attempts`: doubled each time.
 fn longest_backoff(kind: StoreErrorKind, attempts: u32) -> Duration {
-    let cap = match kind {
-        StoreErrorKind::HotKey => LONGEST_HOT_KEY_BACKOFF,
-        StoreErrorKind::Throttled => LONGEST_THROTTLED_BACKOFF,
-        _ => LONGEST_BACKOFF,
+    let cap = match policy(kind) {
+        Policy::DelayKey => LONGEST_HOT_KEY_BACKOFF,
+        Policy::SlowDown => LONGEST_THROTTLED_BACKOFF,
+        Policy::Retry | Policy::Mend | Policy::Hold | Policy::DeadLetter => LONGEST_BACKOFF,
     };
     cap.min(FIRST_BACKOFF * 2u32.saturating_pow(attempts.saturating_sub(1).min(16)))
 }
@@ -146,8 +146,8 @@ impl<P: Ports> Pipeline<'_, P> {
                 }
             }
             Err(error) => {
-                if error.kind == StoreErrorKind::Misconfigured {
-                    // The table may be gone, and another in its place later.
+                if error.kind == StoreErrorKind::MissingTable {
+                    // There may be another in its place later.
                     self.keys.forget();
                 }
                 process.store_failed(error);
