@@ -93,7 +93,8 @@ async fn run(number: usize, config: &Config, process: &Process, keys: &Keys<Stre
     };
     let consumers = config.consumers.get();
     let workers = (number..consumers).step_by(config.threads.get()).map(|worker| {
-        let source = StreamSource::open(connection.clone(), stream(config), process.health.clone(), worker);
+        let (health, tally) = (process.health.clone(), process.tally.clone());
+        let source = StreamSource::open(connection.clone(), stream(config), health, tally, worker);
         consumer::run::<Clouds>(process, keys, source, &store, letters.as_ref(), StdRng::from_os_rng())
     });
     try_join_all(workers).await?;
@@ -109,5 +110,6 @@ fn stream(config: &Config) -> StreamSettings {
         max_bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
         max_lease_extension: config.max_lease_extension,
         max_retry_time: config.max_retry_time,
+        max_idle: config.stream_max_idle,
     }
 }
