@@ -5,10 +5,10 @@ mod process;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mini_scan::consumer::port::{Delivery, Receipt, Source};
+use mini_scan::consumer::port::{DeadLetter, DeadLetters, Delivery, Receipt, Source};
 use mini_scan::consumer::tally::Tally;
 use mini_scan::consumer::{Health, Restart};
-use mini_scan::pubsub::{Connection, StreamReceipt, StreamSettings, StreamSource};
+use mini_scan::pubsub::{Connection, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::pubsub::Pubsub;
@@ -231,4 +231,20 @@ async fn a_stop_during_an_outage_of_pubsub_is_not_delayed() {
     while reader.source.next().await.expect("a stream that can be read").is_some() {}
     reader.source.flushed().await;
     assert!(asked.elapsed() < Duration::from_secs(2), "it took {:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_finds_no_answer_lets_the_next_go_over_another_connection() {
+    let pubsub = Pubsub::connect().await;
+    let topic = pubsub.topic().await;
+    let wire = Wire::before(&pubsub.address);
+    let connection = Connection::new(Some(&wire.address.to_string()));
+    let letters = TopicDeadLetters::connect(&connection, &topic).await.expect("a publisher");
+    let publish = || letters.publish(DeadLetter { payload: "poison".into(), attributes: Default::default() });
+    within_patience("a letter", publish()).await.expect("the topic takes letters");
+
+    wire.freeze_open();
+
+    assert!(timeout(QUIET, publish()).await.is_err(), "a letter was published over a frozen connection");
+    within_patience("a letter", publish()).await.expect("the topic takes letters");
 }
