@@ -132,3 +132,28 @@ fn publish_time(message: &Message) -> SystemTime {
         SystemTime::UNIX_EPOCH + seconds + Duration::from_nanos(u64::try_from(time.nanos()).unwrap_or(0))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::AssertUnwindSafe;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::consumer::panic_text;
+
+    #[tokio::test]
+    async fn a_panic_of_the_supervisor_goes_on_in_the_worker() {
+        let (sender, deliveries) = mpsc::channel(1);
+        let mut supervisor = JoinSet::new();
+        supervisor.spawn(async move {
+            let _sender = sender;
+            panic!("a bug");
+        });
+        let mut source = StreamSource { deliveries, stop: CancellationToken::new(), supervisor };
+
+        let panic = AssertUnwindSafe(source.next()).catch_unwind().await.unwrap_err();
+
+        assert_eq!(panic_text(panic.as_ref()), "a bug");
+    }
+}
