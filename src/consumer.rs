@@ -19,6 +19,7 @@ pub mod port;
 mod process;
 mod refusals;
 mod reject;
+mod restart;
 pub mod settings;
 #[cfg(test)]
 mod simulation;
@@ -32,4 +33,5 @@ pub use drain::Drain;
 pub use health::{Condition, Health};
 pub use keys::Keys;
 pub use process::Process;
+pub use restart::Restart;
 pub use worker::run;

@@ -34,6 +34,7 @@ pub struct Config {
     pub ttl: Option<Duration>,
     pub max_retry_time: Duration,
     pub max_lease_extension: Duration,
+    pub stream_max_idle: Duration,
     pub cache_entries: usize,
     pub cache_max_age: Duration,
     pub shutdown_grace: Duration,

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
+use super::Restart;
 use crate::scan::Reason;
 
 /// A counter of events.
@@ -42,6 +43,9 @@ pub struct Tally {
     pub retries: Count,
     /// Attempts that were answered with throttling.
     pub throttled: Count,
+    /// Streams whose last acks and nacks the client could not deliver: what they settle may come again.
+    pub unflushed: Count,
+    stream_restarts: [Count; Restart::ALL.len()],
     dead_letters: [Count; Reason::ALL.len()],
     rejections: [Count; Reason::ALL.len()],
     in_hand: AtomicUsize,
@@ -110,6 +114,11 @@ impl Tally {
             throttled: self.throttled.get(),
             in_hand: self.in_hand.load(Ordering::Relaxed),
         }
+    }
+
+    /// Streams that were replaced, for this cause.
+    pub fn stream_restarts(&self, cause: Restart) -> &Count {
+        &self.stream_restarts[cause as usize]
     }
 
     /// Dead letters that were published, with this reason.

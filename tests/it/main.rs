@@ -11,4 +11,5 @@ mod poison;
 mod roles;
 mod settings;
 mod setup;
+mod streams;
 mod support;

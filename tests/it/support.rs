@@ -7,6 +7,7 @@ pub(crate) mod pipeline;
 pub(crate) mod program;
 pub(crate) mod pubsub;
 pub(crate) mod servers;
+pub(crate) mod wire;
 
 use std::future::Future;
 use std::time::Duration;
