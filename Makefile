@@ -59,6 +59,13 @@ test: ## All tests that need only Rust; no network once the crates are there
 test-integration: ## Only the integration tests: the program as it is used
 	cargo test --locked --test it
 
+# Payloads for `make fuzz`; half a minute takes a million.
+CASES ?= 1000000
+
+.PHONY: fuzz
+fuzz: ## Decode CASES faulty payloads beside the rules; keeps what was new in tests/corpus/fuzz
+	PROPTEST_CASES=$(CASES) cargo test --locked --test it fuzz::a_long_run -- --ignored --nocapture
+
 .PHONY: test-contract
 test-contract: ## The contract suite against Google's emulator and DynamoDB Local, where they can be had
 	tests/contract.sh

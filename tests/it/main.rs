@@ -4,6 +4,7 @@ mod consumer;
 mod contract;
 mod corpus;
 mod drain;
+mod fuzz;
 mod layering;
 mod local;
 mod poison;
