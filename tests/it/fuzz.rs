@@ -27,7 +27,7 @@ struct Kept {
 const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/fuzz/payloads.jsonl");
 
 fn kept() -> Vec<Kept> {
-    let lines = std::fs::read_to_string(KEPT).unwrap();
+    let lines = std::fs::read_to_string(KEPT).expect("the kept corpus is there");
     lines.lines().map(|line| serde_json::from_str(line).expect("a line of the corpus is a payload")).collect()
 }
 
@@ -82,6 +82,9 @@ fn kind(verdict: &Result<Scan, Rejection>) -> String {
 }
 
 proptest! {
+    // Half a second; fewer meet a fault in one value too seldom.
+    #![proptest_config(Config::with_cases(10_000))]
+
     #[test]
     fn any_bytes_are_decoded_by_the_rules(payload: Vec<u8>) {
         let _ = judged(&payload)?;

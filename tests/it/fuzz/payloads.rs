@@ -102,7 +102,11 @@ type Field = (String, String);
 
 fn value() -> impl Strategy<Value = String> {
     let pool = select(VALUES).prop_map(String::from);
-    prop_oneof![16 => pool, 2 => ".{0,8}".prop_map(|text| format!("{text:?}")), 1 => (1..1_200_usize).prop_map(long)]
+    let base64 = "\"[AQw+/_=-]{0,7}\"";
+    let surrogate = select(&[r"\ud7ff", r"\ud800", r"\uDBFF", r"\udc00", r"\udfff", r"\ue000", "a", "\u{1f980}"][..]);
+    let surrogates = prop::collection::vec(surrogate, 0..4).prop_map(|units| format!("\"{}\"", units.concat()));
+    let text = ".{0,8}".prop_map(|text| format!("{text:?}"));
+    prop_oneof![16 => pool, 3 => base64, 3 => surrogates, 2 => text, 1 => (1..1_200_usize).prop_map(long)]
 }
 
 /// A string around the limits of a service, or a deep nesting.

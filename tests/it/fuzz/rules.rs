@@ -133,7 +133,7 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     let encoded = text.replace(['\r', '\n'], "").replace('-', "+").replace('_', "/");
     let symbols = encoded.trim_end_matches('=');
     let padding = encoded.len() - symbols.len();
-    if symbols.len() % 4 == 1 || (padding > 0 && (padding > 2 || encoded.len() % 4 != 0)) {
+    if symbols.len() % 4 == 1 || (padding > 0 && (padding > 2 || !encoded.len().is_multiple_of(4))) {
         return None;
     }
     let values: Option<Vec<usize>> = symbols.chars().map(|symbol| ALPHABET.find(symbol)).collect();
