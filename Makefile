@@ -96,7 +96,9 @@ check-lints:
 # The decoder is compiled into the bench, so that it is optimized without building the clients again.
 .PHONY: check-decode
 check-decode: ## Instructions and memory of decoding stay within their bounds (needs valgrind)
-	@if ! command -v valgrind >/dev/null; then echo "NOT RUN: make check-decode, because valgrind is not there"; exit; fi; \
+	@if ! command -v valgrind >/dev/null; then \
+		echo "NOT RUN: make check-decode, because valgrind is not there"; exit; \
+	fi; \
 	bench=$$(cargo rustc --locked --bench decode --message-format=json-render-diagnostics -- \
 		-C opt-level=3 -C codegen-units=1 | sed -n 's/.*"executable":"\([^"]*\/decode-[^"]*\)".*/\1/p') && \
 	"$$bench" check "$$(rustc --version)"

@@ -1,5 +1,5 @@
-//! The rules of decoding once more, slowly: a JSON tree that keeps every key, and all faults of a payload instead of the
-//! first. Shares nothing with the decoder but the standard library's reading of an address.
+//! The rules of decoding once more, slowly: a JSON tree that keeps every key, and all faults of a payload instead of
+//! the first. Shares nothing with the decoder but the standard library's reading of an address.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
