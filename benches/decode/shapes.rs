@@ -12,25 +12,25 @@ pub(crate) const SCANS: [Scan; 4] = [
     Scan {
         name: "version 1",
         payload: r#"{"ip":"1.1.1.223","port":21705,"service":"SSH","timestamp":1740298125,"data_version":1,"data":{"response_bytes_utf8":"c2VydmljZSByZXNwb25zZTogMTI="}}"#,
-        instructions: 7610,
+        instructions: 7519,
         allocations: 2,
     },
     Scan {
         name: "version 1, 200 bytes, not UTF-8",
         payload: r#"{"ip":"198.51.100.7","port":22,"service":"SSH","timestamp":1740298125,"data_version":1,"data":{"response_bytes_utf8":"U1NILTIuMC3//lNTSC0yLjAt//5TU0gtMi4wLf/+U1NILTIuMC3//lNTSC0yLjAt//4="}}"#,
-        instructions: 9517,
+        instructions: 9436,
         allocations: 4,
     },
     Scan {
         name: "version 2",
         payload: r#"{"ip":"1.1.1.14","port":59331,"service":"SSH","timestamp":1740298124,"data_version":2,"data":{"response_str":"service response: 28"}}"#,
-        instructions: 6156,
+        instructions: 6080,
         allocations: 2,
     },
     Scan {
         name: "version 2, 200 bytes, escapes, IPv6",
         payload: r#"{"ip":"2001:db8::1:7","port":443,"service":"HTTP","timestamp":1740298124,"data_version":2,"data":{"response_str":"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: text/html\r\n\r\n"}}"#,
-        instructions: 10430,
+        instructions: 10406,
         allocations: 2,
     },
 ];
