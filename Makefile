@@ -69,12 +69,19 @@ simulate: ## A million schedules of faults on a simulated clock; SEED=17 replays
 mutations: ## Breaks the consumer in each of tests/mutations; the simulation must notice
 	tests/mutations.sh
 
+# Payloads for `make fuzz`; half a minute takes a million.
+CASES ?= 1000000
+
+.PHONY: fuzz
+fuzz: ## Decode CASES faulty payloads beside the rules; keeps what was new in tests/corpus/fuzz
+	PROPTEST_CASES=$(CASES) cargo test --locked --test it fuzz::a_long_run -- --ignored --nocapture
+
 .PHONY: test-contract
 test-contract: ## The contract suite against Google's emulator and DynamoDB Local, where they can be had
 	tests/contract.sh
 
 .PHONY: check
-check: check-format check-dependencies check-production check-lints check-docs test ## All that CI asks for, cheapest first
+check: check-format check-dependencies check-production check-lints check-docs test check-decode ## All that CI asks for, cheapest first
 
 .PHONY: check-format
 check-format:
@@ -95,6 +102,16 @@ check-production: ## Production features contain no embedded server
 check-lints:
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
+
+# The decoder is compiled into the bench, so that it is optimized without building the clients again.
+.PHONY: check-decode
+check-decode: ## Instructions and memory of decoding stay within their bounds (needs valgrind)
+	@if ! command -v valgrind >/dev/null; then \
+		echo "NOT RUN: make check-decode, because valgrind is not there"; exit; \
+	fi; \
+	bench=$$(cargo rustc --locked --bench decode --message-format=json-render-diagnostics -- \
+		-C opt-level=3 -C codegen-units=1 | sed -n 's/.*"executable":"\([^"]*\/decode-[^"]*\)".*/\1/p') && \
+	"$$bench" check "$$(rustc --version)"
 
 .PHONY: check-docs
 check-docs:

@@ -5,6 +5,7 @@ mod contract;
 mod corpus;
 mod drain;
 mod errors;
+mod fuzz;
 mod layering;
 mod local;
 mod poison;
