@@ -101,13 +101,16 @@ impl Launch {
 impl Program {
     /// Waits until a line of either stream that was not read before contains `text`, and gives that line.
     pub(crate) async fn line(&mut self, text: &str) -> String {
-        loop {
-            match within_patience(text, self.next_line()).await {
-                Some(line) if line.contains(text) => return line,
-                Some(_) => {}
-                None => panic!("the program ended before it said {text:?}: {:#?}", self.said),
+        let said = async {
+            loop {
+                match self.next_line().await {
+                    Some(line) if line.contains(text) => return line,
+                    Some(_) => {}
+                    None => panic!("the program ended before it said {text:?}: {:#?}", self.said),
+                }
             }
-        }
+        };
+        within_patience(text, said).await
     }
 
     pub(crate) async fn signal(&self, signal: Signal) {
