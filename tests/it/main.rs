@@ -8,6 +8,7 @@ mod errors;
 mod fuzz;
 mod layering;
 mod local;
+mod outage;
 mod poison;
 mod roles;
 mod settings;
