@@ -7,6 +7,7 @@ ARGS ?= --project test-project --subscription scan-sub --consumers 10 --max-outs
 # One profile and one set of features for demo, tests and servers, so that the dependencies are built once.
 BUILD := cargo build --locked
 RUN := cargo run --locked --quiet --
+CHAOS := cargo test --locked --test it -- --ignored --nocapture --exact
 # What must not be in the production program: the embedded servers and what only they need.
 LOCAL_ONLY := axum|dynoxide-rs|googleapis-tonic-google-pubsub-v1|libsqlite3-sys|rusqlite|tonic-build
 # A container engine with compose answers.
@@ -58,6 +59,18 @@ test: ## All tests that need only Rust; no network once the crates are there
 .PHONY: test-integration
 test-integration: ## Only the integration tests: the program as it is used
 	cargo test --locked --test it
+
+.PHONY: check-slow
+check-slow: ## Tests that last minutes each, such as long outages
+	cargo test --locked --test it -- --ignored --test-threads 1 outage:: streams::
+
+.PHONY: chaos
+chaos: ## A million messages, a hundred kills and faults of every kind, then the truth; SEED=… plays a script again
+	$(CHAOS) chaos::a_million_messages_and_a_hundred_kills
+
+.PHONY: chaos-short
+chaos-short: ## The same in two minutes, one of them without the store
+	$(CHAOS) chaos::two_minutes
 
 .PHONY: simulate
 simulate: export MINI_SCAN_SEED = $(SEED)

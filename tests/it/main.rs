@@ -1,5 +1,6 @@
 //! The one integration binary: the program as it is used.
 
+mod chaos;
 mod consumer;
 mod contract;
 mod corpus;
@@ -8,6 +9,7 @@ mod errors;
 mod fuzz;
 mod layering;
 mod local;
+mod outage;
 mod poison;
 mod roles;
 mod settings;
