@@ -1,5 +1,6 @@
 //! Streams are supervised: what is silent, broken or away is replaced, told apart from what is idle or full, and counted.
 
+mod frozen;
 mod process;
 
 use std::sync::Arc;
