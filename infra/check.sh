@@ -57,9 +57,9 @@ init() {
       [ -d "$TF_PLUGIN_DIR/registry.terraform.io/hashicorp/$provider" ] || return 1
     done
     quietly "$module, terraform init" \
-      terraform "-chdir=$work/terraform/$module" init -backend=false -input=false "-plugin-dir=$TF_PLUGIN_DIR"
+      terraform "-chdir=$work/infra/terraform/$module" init -backend=false -input=false "-plugin-dir=$TF_PLUGIN_DIR"
   else
-    timeout 120 terraform "-chdir=$work/terraform/$module" init -backend=false -input=false >"$work/said" 2>&1
+    timeout 120 terraform "-chdir=$work/infra/terraform/$module" init -backend=false -input=false >"$work/said" 2>&1
   fi
 }
 
@@ -70,9 +70,9 @@ module() {
     skip "terraform validate and test of $module: a provider of it (${*:2}) cannot be had here"
     return
   fi
-  quietly "$module, terraform validate" terraform "-chdir=$work/terraform/$module" validate
-  if [ -d "$work/terraform/$module/tests" ]; then
-    quietly "$module, terraform test" terraform "-chdir=$work/terraform/$module" test
+  quietly "$module, terraform validate" terraform "-chdir=$work/infra/terraform/$module" validate
+  if [ -d "$work/infra/terraform/$module/tests" ]; then
+    quietly "$module, terraform test" terraform "-chdir=$work/infra/terraform/$module" test
   fi
   if [ "$module" = aws ]; then aws_can_be_applied=yes; fi
 }
@@ -84,8 +84,9 @@ terraform_modules() {
     return
   fi
   quietly "modules, terraform fmt" terraform fmt -check -recursive infra
-  # A copy, so that nothing is left beside the originals.
-  cp -R infra/terraform "$work/terraform"
+  # A copy, so that nothing is left beside the originals, and without what somebody left there.
+  cp -R infra "$work/infra"
+  find "$work/infra" -name '.terraform*' -prune -exec rm -rf {} +
   module aws aws
   module gcp google
   module examples/two-clouds aws google

@@ -114,8 +114,9 @@ def applied(endpoint):
     """Module aws, applied; its outputs. It must have nothing to change after that."""
     with tempfile.TemporaryDirectory() as scratch:
         modules = Path(scratch) / "infra"
-        shutil.copytree(REPOSITORY / "infra/terraform/aws", modules / "terraform/aws")
-        shutil.copytree(REPOSITORY / "infra/tests/local-aws", modules / "tests/local-aws")
+        for part in ("terraform/aws", "tests/local-aws"):
+            left_there = shutil.ignore_patterns(".terraform*", "*.tfstate*")
+            shutil.copytree(REPOSITORY / "infra" / part, modules / part, ignore=left_there)
 
         def terraform(*arguments):
             settings = {"TF_VAR_endpoint": endpoint, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
