@@ -7,6 +7,7 @@ ARGS ?= --project test-project --subscription scan-sub --consumers 10 --max-outs
 # One profile and one set of features for demo, tests and servers, so that the dependencies are built once.
 BUILD := cargo build --locked
 RUN := cargo run --locked --quiet --
+CHAOS := cargo test --locked --test it -- --ignored --nocapture --exact
 # What must not be in the production program: the embedded servers and what only they need.
 LOCAL_ONLY := axum|dynoxide-rs|googleapis-tonic-google-pubsub-v1|libsqlite3-sys|rusqlite|tonic-build
 # A container engine with compose answers.
@@ -59,12 +60,41 @@ test: ## All tests that need only Rust; no network once the crates are there
 test-integration: ## Only the integration tests: the program as it is used
 	cargo test --locked --test it
 
+.PHONY: check-slow
+check-slow: ## Tests that last minutes each, such as long outages
+	cargo test --locked --test it -- --ignored --test-threads 1 outage:: streams::
+
+.PHONY: chaos
+chaos: ## A million messages, a hundred kills and faults of every kind, then the truth; SEED=… plays a script again
+	$(CHAOS) chaos::a_million_messages_and_a_hundred_kills
+
+.PHONY: chaos-short
+chaos-short: ## The same in two minutes, one of them without the store
+	$(CHAOS) chaos::two_minutes
+
+.PHONY: simulate
+simulate: export MINI_SCAN_SEED = $(SEED)
+simulate: export MINI_SCAN_SCHEDULES = $(or $(SCHEDULES),$(if $(SEED),1,1000000))
+simulate: ## A million schedules of faults on a simulated clock; SEED=17 replays one
+	cargo test --locked --lib consumer::simulation::random
+
+.PHONY: mutations
+mutations: ## Breaks the consumer in each of tests/mutations; the simulation must notice
+	tests/mutations.sh
+
+# Payloads for `make fuzz`; half a minute takes a million.
+CASES ?= 1000000
+
+.PHONY: fuzz
+fuzz: ## Decode CASES faulty payloads beside the rules; keeps what was new in tests/corpus/fuzz
+	PROPTEST_CASES=$(CASES) cargo test --locked --test it fuzz::a_long_run -- --ignored --nocapture
+
 .PHONY: test-contract
 test-contract: ## The contract suite against Google's emulator and DynamoDB Local, where they can be had
 	tests/contract.sh
 
 .PHONY: check
-check: check-format check-dependencies check-production check-lints check-docs test ## All that CI asks for, cheapest first
+check: check-format check-dependencies check-production check-lints check-docs test check-decode ## All that CI asks for, cheapest first
 
 .PHONY: check-format
 check-format:
@@ -85,6 +115,16 @@ check-production: ## Production features contain no embedded server
 check-lints:
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
+
+# The decoder is compiled into the bench, so that it is optimized without building the clients again.
+.PHONY: check-decode
+check-decode: ## Instructions and memory of decoding stay within their bounds (needs valgrind)
+	@if ! command -v valgrind >/dev/null; then \
+		echo "NOT RUN: make check-decode, because valgrind is not there"; exit; \
+	fi; \
+	bench=$$(cargo rustc --locked --bench decode --message-format=json-render-diagnostics -- \
+		-C opt-level=3 -C codegen-units=1 | sed -n 's/.*"executable":"\([^"]*\/decode-[^"]*\)".*/\1/p') && \
+	"$$bench" check "$$(rustc --version)"
 
 .PHONY: check-docs
 check-docs:

@@ -1,6 +1,7 @@
 //! The only module that knows aws-sdk-dynamodb: the conditional write of a scan, and the table it goes to.
 
 mod client;
+mod credentials;
 mod error;
 mod item;
 mod scans;

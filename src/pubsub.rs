@@ -10,4 +10,4 @@ pub use admin::{Admin, Found, SubscriptionSettings};
 pub use connection::Connection;
 pub use dead_letters::TopicDeadLetters;
 pub use problem::Problem;
-pub use source::{StreamSettings, StreamSource};
+pub use source::{StreamReceipt, StreamSettings, StreamSource};

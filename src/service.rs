@@ -34,6 +34,9 @@ pub struct Config {
     pub ttl: Option<Duration>,
     pub max_retry_time: Duration,
     pub max_lease_extension: Duration,
+    pub stream_max_idle: Duration,
+    pub cache_entries: usize,
+    pub cache_max_age: Duration,
     pub shutdown_grace: Duration,
 }
 
@@ -50,6 +53,8 @@ impl Config {
             max_future_skew: self.max_future_skew,
             ttl: self.ttl,
             max_retry_time: self.max_retry_time,
+            cache_entries: self.cache_entries,
+            cache_max_age: self.cache_max_age,
             shutdown_grace: self.shutdown_grace,
             subscription: self.subscription.clone(),
             table: self.table.clone(),

@@ -67,6 +67,18 @@ pub struct ConsumerArgs {
     #[arg(long, env = "MINI_SCAN_MAX_LEASE_EXTENSION", default_value = "20s", value_parser = lease, value_name = "TIME")]
     max_lease_extension: Duration,
 
+    /// How long a stream may give nothing before another is opened in its place, as 60s
+    #[arg(long, env = "MINI_SCAN_STREAM_MAX_IDLE", default_value = "60s", value_parser = positive, value_name = "TIME")]
+    stream_max_idle: Duration,
+
+    /// Keys whose newest stored timestamp is remembered, so that an older scan needs no write; 0 turns it off
+    #[arg(long, env = "MINI_SCAN_CACHE_ENTRIES", default_value = "100000", value_name = "KEYS")]
+    cache_entries: usize,
+
+    /// How long a remembered timestamp is believed, as 10m: rows can be mended by hand
+    #[arg(long, env = "MINI_SCAN_CACHE_MAX_AGE", default_value = "10m", value_parser = duration, value_name = "TIME")]
+    cache_max_age: Duration,
+
     /// How long writes in hand may take after SIGTERM, as 30s
     #[arg(long, env = "MINI_SCAN_SHUTDOWN_GRACE", default_value = "30s", value_parser = duration, value_name = "TIME")]
     shutdown_grace: Duration,
@@ -120,6 +132,9 @@ impl ConsumerArgs {
             ttl: self.ttl,
             max_retry_time: self.max_retry_time,
             max_lease_extension: self.max_lease_extension,
+            stream_max_idle: self.stream_max_idle,
+            cache_entries: self.cache_entries,
+            cache_max_age: self.cache_max_age,
             shutdown_grace: self.shutdown_grace,
         })
     }
@@ -213,6 +228,7 @@ mod tests {
             "--threads 0",
             "--ttl 0s",
             "--max-retry-time 0s",
+            "--stream-max-idle 0s",
             "-m 1000001",
         ] {
             assert_eq!(parse(flags).unwrap_err().exit_code(), 2, "{flags}");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng;
+use rand::rngs::StdRng;
 use tokio::time::Instant;
 
 use super::port::{Envelope, Receipt};
@@ -28,11 +29,11 @@ pub(super) struct Claim<R: Receipt> {
 }
 
 impl<R: Receipt> Claim<R> {
-    pub(super) fn new(receipt: R, tally: Arc<Tally>, max_retry_time: Duration) -> Claim<R> {
+    pub(super) fn new(receipt: R, tally: Arc<Tally>, max_retry_time: Duration, random: &mut StdRng) -> Claim<R> {
         tally.received.add_one();
         tally.take_in_hand();
         let received = Instant::now();
-        let age = max_retry_time.mul_f64(rand::rng().random_range(0.9..=1.0));
+        let age = max_retry_time.mul_f64(random.random_range(0.9..=1.0));
         Claim { receipt: Some(receipt), tally, deadline: received + age, received }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::mem::discriminant;
 use std::sync::{Mutex, PoisonError};
 
 use tracing::{error, info};
@@ -30,6 +31,7 @@ impl fmt::Display for Condition {
     }
 }
 
+/// Of the streams, which fail together, only the first that is unwell is said, and the last that is well again.
 #[derive(Debug, Default)]
 pub struct Health {
     present: Mutex<BTreeMap<Condition, String>>,
@@ -50,12 +52,26 @@ impl Health {
     /// it and come here in the other order, the second sees what is so in the end.
     pub(super) fn follow(&self, condition: Condition, detail: &str, is_so: impl FnOnce() -> bool) {
         let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        let alike = |present: &BTreeMap<Condition, String>| {
+            present.keys().any(|other| discriminant(other) == discriminant(&condition))
+        };
         if is_so() {
-            if present.insert(condition, detail.to_owned()).is_none() {
+            let first = !alike(&present);
+            present.insert(condition, detail.to_owned());
+            if first {
                 error!(condition = %condition, "not ready: {condition}: {detail}");
             }
-        } else if present.remove(&condition).is_some() {
+        } else if present.remove(&condition).is_some() && !alike(&present) {
             info!(condition = %condition, "well again: {condition}");
+        }
+    }
+
+    /// Notes and logs that a condition that is there has another cause by now.
+    pub(super) fn change(&self, condition: Condition, detail: &str) {
+        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(noted) = present.get_mut(&condition) {
+            detail.clone_into(noted);
+            error!(condition = %condition, "still not ready: {condition}: {detail}");
         }
     }
 
@@ -78,5 +94,14 @@ mod tests {
         assert_eq!(health.conditions(), [(Condition::Store, "still away".to_owned())]);
         health.clear(Condition::Store);
         assert!(health.conditions().is_empty());
+    }
+
+    #[test]
+    fn each_stream_has_a_condition_of_its_own() {
+        let health = Health::default();
+        health.raise(Condition::Stream(0), "away");
+        health.raise(Condition::Stream(1), "away");
+        health.clear(Condition::Stream(0));
+        assert_eq!(health.conditions(), [(Condition::Stream(1), "away".to_owned())]);
     }
 }

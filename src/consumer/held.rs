@@ -1,10 +1,10 @@
 //! The bound of messages that are held without a slot, and how long each is.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::port::Envelope;
 
@@ -15,23 +15,23 @@ const REMEMBERED: usize = 10_000;
 
 #[derive(Debug)]
 pub(super) struct Held {
-    places: Semaphore,
+    places: Arc<Semaphore>,
     seen: Mutex<Seen>,
 }
 
 impl Held {
     pub(super) fn new(places: usize) -> Held {
-        Held { places: Semaphore::new(places.min(Semaphore::MAX_PERMITS)), seen: Mutex::default() }
+        Held { places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))), seen: Mutex::default() }
     }
 
     /// A place among the held, or none when the bound is reached.
-    pub(super) fn try_place(&self) -> Option<SemaphorePermit<'_>> {
-        self.places.try_acquire().ok()
+    pub(super) fn try_place(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().try_acquire_owned().ok()
     }
 
     /// Waits for a place.
-    pub(super) async fn place(&self) -> SemaphorePermit<'_> {
-        self.places.acquire().await.expect("the semaphore is never closed")
+    pub(super) async fn place(&self) -> OwnedSemaphorePermit {
+        self.places.clone().acquire_owned().await.expect("the semaphore is never closed")
     }
 
     /// How long to hold this delivery before it is given back: doubled at each attempt, at most a minute.

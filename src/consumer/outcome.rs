@@ -30,21 +30,66 @@ pub enum Verdict {
     Refused(StoreError),
 }
 
+/// What follows from an error of the store. `docs/errors.md` is the same table for operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// Tried again after a growing pause, until the receipt has reached its age. Eight such errors in a row, with no
+    /// answer between them, close the gate: the instance is unready, and one write a second probes.
+    Retry,
+    /// The same, for a person must mend it: what is said names the next step. It ends without a restart.
+    Mend,
+    /// Tried again, and fewer writes are in flight from now on.
+    SlowDown,
+    /// Tried again soon; no other key waits for it.
+    DelayKey,
+    /// Held without a slot and tried again, until other writes have shown whether the item or the table is at fault.
+    Hold,
+    /// Will never be a record.
+    DeadLetter,
+}
+
+/// The table of policy: what follows from each kind of error, and why.
+pub fn policy(kind: StoreErrorKind) -> Policy {
+    match kind {
+        // Most of these pass by themselves. It may have been written: the condition makes a second write harmless.
+        StoreErrorKind::Unavailable => Policy::Retry,
+        // Connections that there are still write, and those that end free descriptors. It is our limit, and says
+        // nothing about what the table takes, so it moves no write limit.
+        StoreErrorKind::OpenFiles => Policy::Mend,
+        // The table answers, and takes fewer writes than we send: more of them would only be refused too.
+        StoreErrorKind::Throttled => Policy::SlowDown,
+        // One partition is at its end and the table is not: slower writes for all would not help this key.
+        StoreErrorKind::HotKey => Policy::DelayKey,
+        // A transaction or another region is at this record at the moment.
+        StoreErrorKind::Conflict => Policy::DelayKey,
+        // These are true of every message, so they can be the fault of none; waiting loses nothing.
+        StoreErrorKind::Credentials
+        | StoreErrorKind::Clock
+        | StoreErrorKind::Permission
+        | StoreErrorKind::MissingTable => Policy::Mend,
+        // An answer that is not known here is more likely about the account or the path than about one item, and a
+        // dead letter cannot be taken back. What is retried comes to an end at the receipt's age.
+        StoreErrorKind::Misconfigured => Policy::Mend,
+        // An item breaks a rule, or the table has another key or index than ours: the same answer for both.
+        StoreErrorKind::Refused => Policy::Hold,
+        // The condition can never hold while that row is there, so a retry would never end.
+        StoreErrorKind::ForeignRow => Policy::DeadLetter,
+    }
+}
+
 /// Judges one attempt.
 pub fn judge(result: Result<Put, StoreError>) -> Verdict {
-    match result {
-        Ok(Put::Stored) => Verdict::Settle(Outcome::Stored),
-        Ok(Put::Stale(_)) => Verdict::Settle(Outcome::Stale),
-        Err(error) => match error.kind {
-            StoreErrorKind::ForeignRow => {
-                Verdict::Settle(Outcome::Rejected(Rejection { reason: Reason::RefusedByStore, detail: error.detail }))
-            }
-            StoreErrorKind::Refused => Verdict::Refused(error),
-            StoreErrorKind::Unavailable
-            | StoreErrorKind::Throttled
-            | StoreErrorKind::HotKey
-            | StoreErrorKind::Misconfigured => Verdict::Retry(error),
-        },
+    let error = match result {
+        Ok(Put::Stored) => return Verdict::Settle(Outcome::Stored),
+        Ok(Put::Stale(_)) => return Verdict::Settle(Outcome::Stale),
+        Err(error) => error,
+    };
+    match policy(error.kind) {
+        Policy::Retry | Policy::Mend | Policy::SlowDown | Policy::DelayKey => Verdict::Retry(error),
+        Policy::Hold => Verdict::Refused(error),
+        Policy::DeadLetter => {
+            Verdict::Settle(Outcome::Rejected(Rejection { reason: Reason::RefusedByStore, detail: error.detail }))
+        }
     }
 }
 
@@ -53,12 +98,7 @@ pub fn judge(result: Result<Put, StoreError>) -> Verdict {
 /// Throttling and refusals are answers; a missing table or permission is one too, but nothing gets through until a
 /// person mends it, so it closes the gate like an outage.
 pub fn is_outage(kind: StoreErrorKind) -> bool {
-    match kind {
-        StoreErrorKind::Unavailable | StoreErrorKind::Misconfigured => true,
-        StoreErrorKind::Throttled | StoreErrorKind::HotKey | StoreErrorKind::Refused | StoreErrorKind::ForeignRow => {
-            false
-        }
-    }
+    matches!(policy(kind), Policy::Retry | Policy::Mend)
 }
 
 /// When the record of this scan ends, in Unix seconds.
@@ -92,10 +132,21 @@ mod tests {
 
     #[test]
     fn nothing_that_is_the_stores_fault_is_rejected() {
-        use StoreErrorKind::{HotKey, Misconfigured, Throttled, Unavailable};
-        for kind in [Unavailable, Throttled, HotKey, Misconfigured] {
+        use StoreErrorKind as Kind;
+        let outages = [Kind::Unavailable, Kind::OpenFiles, Kind::Credentials, Kind::Clock, Kind::Permission];
+        let outages = outages.into_iter().chain([Kind::MissingTable, Kind::Misconfigured]);
+        let answers = [Kind::Throttled, Kind::HotKey, Kind::Conflict];
+        for (kind, is_away) in outages.map(|kind| (kind, true)).chain(answers.map(|kind| (kind, false))) {
             assert_eq!(judge(Err(error(kind))), Verdict::Retry(error(kind)));
+            assert_eq!(is_outage(kind), is_away, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_refused_item_is_not_condemned_by_one_answer() {
+        let refused = error(StoreErrorKind::Refused);
+        assert_eq!(judge(Err(refused.clone())), Verdict::Refused(refused));
+        assert!(!is_outage(StoreErrorKind::Refused));
     }
 
     #[test]

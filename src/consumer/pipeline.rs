@@ -1,26 +1,34 @@
-//! The way of one message: decode, write, settle. One future a message; dropping it nacks.
+//! The way of one message: decode, coalesce, write, settle. One future a message; dropping it nacks.
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tokio::sync::SemaphorePermit;
+use futures_util::future::join;
+use rand::rngs::StdRng;
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::{info, warn};
 
 use super::cause::panic_text;
 use super::claim::{Claim, Message};
+use super::keys::{Admission, Job, Keys, Writer};
 use super::outcome::{Outcome, expired_when_published};
 use super::port::{Envelope, Ports, ReceiptOf, Store, StoreError};
 use super::process::Process;
 use super::write::Write;
-use crate::scan::{self, Reason, Rejection, Scan};
+use crate::scan::{self, Key, Reason, Rejection, Scan};
 
-/// What the workers of one thread handle messages with.
-#[derive(Debug)]
+/// What a worker handles messages with.
 pub(super) struct Pipeline<'a, P: Ports> {
     pub(super) process: &'a Process,
+    pub(super) keys: &'a Keys<ReceiptOf<P>>,
     pub(super) store: &'a P::Store,
     /// Absent without `--dead-letter-topic`.
     pub(super) letters: Option<&'a P::DeadLetters>,
+    pub(super) random: RefCell<StdRng>,
 }
+
+pub(super) const A_FREE_SLOT: &str = "a free slot of --max-outstanding";
+pub(super) const A_NEWER_WRITE: &str = "the write of a scan of its key that is as new";
 
 /// A payload that was understood.
 enum Decoded {
@@ -29,20 +37,18 @@ enum Decoded {
 }
 
 impl<P: Ports> Pipeline<'_, P> {
-    /// Takes one message to its end. The slot is given back as soon as the message no longer counts as outstanding.
-    pub(super) async fn handle(&self, message: Message<ReceiptOf<P>>, slot: SemaphorePermit<'_>) {
+    /// Takes one message to its end, or leaves it with the write of its key. The slot is given back as soon as the
+    /// message no longer counts as outstanding.
+    pub(super) async fn handle(&self, message: Message<ReceiptOf<P>>, slot: OwnedSemaphorePermit) {
         let Message { envelope, claim } = message;
         match self.decode(&envelope) {
-            // The coalescer and the high-water cache go here, between decode and store.
-            Ok(Decoded::Scan(scan)) => match self.write(&scan, &claim).await {
-                Write::Settled(outcome) => self.settle(outcome, envelope, claim, slot).await,
-                Write::Refused(error) => {
-                    drop(slot);
-                    self.hold_refused(&scan, error, envelope, claim).await;
-                }
+            Ok(Decoded::Scan(scan)) => match self.keys.admit(Job { scan, envelope, claim, slot }) {
+                Admission::Write(job, writer) => self.write_key(job, writer).await,
+                Admission::Known(job) => self.known(job),
+                Admission::Parked => {}
             },
-            Ok(Decoded::Expired) => self.settle(Outcome::Expired, envelope, claim, slot).await,
-            Err(rejection) => self.settle(Outcome::Rejected(rejection), envelope, claim, slot).await,
+            Ok(Decoded::Expired) => self.settle(Outcome::Expired, None, envelope, claim, slot).await,
+            Err(rejection) => self.settle(Outcome::Rejected(rejection), None, envelope, claim, slot).await,
         }
     }
 
@@ -60,14 +66,68 @@ impl<P: Ports> Pipeline<'_, P> {
         })
     }
 
+    /// Writes a key until no scan of it waits.
+    async fn write_key(&self, mut job: Job<ReceiptOf<P>>, mut writer: Writer<'_, ReceiptOf<P>>) {
+        loop {
+            let (written, write) = self.write(job, &writer).await;
+            let (riders, next) = writer.finish(write.proof());
+            self.settle_riders(riders, &write);
+            let lasts = write.lasts();
+            let end = self.end(written, write);
+            let Some(next) = next else { return end.await };
+            if lasts {
+                // What waited need not wait for a scan that is held.
+                join(end, Box::pin(self.write_key(next, writer))).await;
+                return;
+            }
+            end.await;
+            job = next;
+        }
+    }
+
+    /// Settles the scans that a write carried.
+    fn settle_riders(&self, riders: Vec<Claim<ReceiptOf<P>>>, write: &Write) {
+        let tally = &self.process.tally;
+        for claim in riders {
+            match write {
+                Write::Settled { outcome: Outcome::Stored | Outcome::Stale, .. } => {
+                    tally.superseded.add_one();
+                    tally.stale.add_one();
+                    claim.ack();
+                }
+                Write::Settled { outcome: Outcome::Deferred(_), .. } => self.give_up_waiting(claim, A_NEWER_WRITE),
+                // Refused for what was in it. Their own payloads are gone: redelivery brings them, each to be judged.
+                _ => drop(claim),
+            }
+        }
+    }
+
+    async fn end(&self, job: Job<ReceiptOf<P>>, write: Write) {
+        match write {
+            Write::Settled { outcome, .. } => {
+                let Job { scan, envelope, claim, slot } = job;
+                self.settle(outcome, Some(&scan.key), envelope, claim, slot).await;
+            }
+            Write::Refused(error) => self.hold_refused(job, error).await,
+        }
+    }
+
+    /// Settles a scan whose record is known to be as new.
+    fn known(&self, job: Job<ReceiptOf<P>>) {
+        self.process.tally.known.add_one();
+        self.process.tally.stale.add_one();
+        job.claim.ack();
+    }
+
     /// The one place where a delivery ends: ack, dead letter then ack, or nack. `place` is what the message holds
     /// meanwhile: its slot, or its place among the held.
     pub(super) async fn settle(
         &self,
         outcome: Outcome,
+        key: Option<&Key>,
         envelope: Envelope,
         claim: Claim<ReceiptOf<P>>,
-        place: SemaphorePermit<'_>,
+        place: OwnedSemaphorePermit,
     ) {
         let tally = &self.process.tally;
         match outcome {
@@ -84,21 +144,41 @@ impl<P: Ports> Pipeline<'_, P> {
                 claim.ack();
             }
             Outcome::Rejected(rejection) => self.reject(rejection, envelope, claim, place).await,
-            Outcome::Deferred(error) => self.give_up(&error, &envelope, claim),
+            Outcome::Deferred(error) => self.give_up(&error, key, &envelope, claim),
         }
     }
 
     /// Gives back a message whose write did not come to an end: at its age, or to make room among the held.
-    pub(super) fn give_up(&self, error: &StoreError, envelope: &Envelope, claim: Claim<ReceiptOf<P>>) {
+    pub(super) fn give_up(
+        &self,
+        error: &StoreError,
+        key: Option<&Key>,
+        envelope: &Envelope,
+        claim: Claim<ReceiptOf<P>>,
+    ) {
         if let Some(not_said) = self.process.give_up_lines.due() {
             warn!(
                 message_id = %envelope.message_id,
                 delivery_attempt = envelope.delivery_attempt,
+                scan_key = key.map(Key::as_str),
                 outcome = "deferred",
                 error.type = ?error.kind,
                 latency_ms = u64::try_from(claim.received.elapsed().as_millis()).unwrap_or(u64::MAX),
                 not_said,
                 "given back unwritten: {error}"
+            );
+        }
+        self.process.tally.given_up.add_one();
+        claim.nack();
+    }
+
+    /// Gives back a message at its age that has not come to a write of its own.
+    pub(super) fn give_up_waiting(&self, claim: Claim<ReceiptOf<P>>, waiting_for: &str) {
+        if let Some(not_said) = self.process.give_up_lines.due() {
+            let latency_ms = u64::try_from(claim.received.elapsed().as_millis()).unwrap_or(u64::MAX);
+            warn!(
+                outcome = "deferred",
+                latency_ms, not_said, "given back at its age while it waited for {waiting_for}"
             );
         }
         self.process.tally.given_up.add_one();

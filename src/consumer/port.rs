@@ -103,15 +103,28 @@ pub struct StoreError {
     pub detail: String,
 }
 
+/// What kind of failure it was; [`super::outcome::policy`] says what follows from each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreErrorKind {
     /// No answer: a timeout, a connection that failed, or a fault of the service. It may have been written.
     Unavailable,
+    /// This process has no file descriptor left for one more connection.
+    OpenFiles,
     /// Too many writes for the table or the account.
     Throttled,
     /// Too many writes for this key alone.
     HotKey,
-    /// The table is missing, or credentials or permissions are: for a person to mend.
+    /// Another write of this record is under way.
+    Conflict,
+    /// Credentials are missing, expired or unknown to the service.
+    Credentials,
+    /// This machine's clock and the service's differ too much.
+    Clock,
+    /// The identity may not write to the table, or not use the key that encrypts it.
+    Permission,
+    /// There is no such table.
+    MissingTable,
+    /// Whatever else a person must mend: a wrong endpoint, an answer that is not known here.
     Misconfigured,
     /// The item was refused. Its own fault or the table's: one answer does not tell.
     Refused,

@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::{info, warn};
 
 use super::drain::Drain;
 use super::gate::Gate;
 use super::health::{Condition, Health};
 use super::held::Held;
 use super::occasional::Occasional;
+use super::outage::Outage;
 use super::outcome::is_outage;
-use super::port::{DeadLetterError, StoreError, StoreErrorKind};
+use super::port::{StoreError, StoreErrorKind};
 use super::refusals::Refusals;
 use super::settings::Settings;
 use super::tally::Tally;
+use super::turns::{Change, Turns};
 use crate::scan::Reason;
 
 /// Eight failures in a row, with no answer between them, are an outage of the store.
@@ -27,15 +30,17 @@ pub struct Process {
     pub health: Arc<Health>,
     pub drain: Drain,
     /// `--max-outstanding`: messages decoded, waiting or being written. Taken after a message has arrived.
-    pub(super) slots: Semaphore,
+    pub(super) slots: Arc<Semaphore>,
     /// Writes in flight; held for an attempt only, never through a backoff.
-    pub(super) writes: Semaphore,
+    pub(super) turns: Turns,
     pub(super) held: Held,
     pub(super) refusals: Refusals,
     pub(super) store_gate: Gate,
     pub(super) letter_gate: Gate,
     pub(super) rejection_lines: [Occasional; Reason::ALL.len()],
     pub(super) give_up_lines: Occasional,
+    throttled_lines: Occasional,
+    outage: Outage,
 }
 
 impl Process {
@@ -45,20 +50,37 @@ impl Process {
             tally: Arc::default(),
             health: Arc::default(),
             drain: Drain::default(),
-            slots: Semaphore::new(slots.min(Semaphore::MAX_PERMITS)),
-            writes: Semaphore::new(settings.max_writes.get().min(Semaphore::MAX_PERMITS)),
+            slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
+            turns: Turns::new(settings.max_writes.get()),
             held: Held::new((slots / 10).max(1)),
             refusals: Refusals::default(),
             store_gate: Gate::new(STORE_FAILURES),
             letter_gate: Gate::new(1),
             rejection_lines: Default::default(),
             give_up_lines: Occasional::default(),
+            throttled_lines: Occasional::default(),
+            outage: Outage::new(settings.table.clone(), STORE_FAILURES),
             settings,
         }
     }
 
+    /// A slot of `--max-outstanding`, and while every write is being refused, the turn to write.
+    pub(super) async fn free_slot(&self) -> OwnedSemaphorePermit {
+        let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+        self.refusals.admission().await;
+        slot
+    }
+
+    /// The store took a write, or holds a newer one.
+    pub(super) fn store_took(&self) {
+        self.store_answered();
+        if self.turns.taken() == Change::Restored {
+            info!("table {} takes writes at full rate again", self.settings.table);
+        }
+    }
+
     /// The store answered, whatever it said.
-    pub(super) fn store_answered(&self) {
+    fn store_answered(&self) {
         if self.store_gate.answered() {
             self.health.follow(Condition::Store, "", || self.store_gate.is_closed());
         }
@@ -68,35 +90,47 @@ impl Process {
         if matches!(error.kind, StoreErrorKind::Throttled | StoreErrorKind::HotKey) {
             self.tally.throttled.add_one();
         }
+        if error.kind == StoreErrorKind::Throttled {
+            self.table_throttled(error);
+        }
         if !is_outage(error.kind) {
             self.store_answered();
         } else if self.store_gate.failed() {
-            self.health.follow(Condition::Store, &self.outage(error), || self.store_gate.is_closed());
+            self.health.follow(Condition::Store, &self.outage.begins(error), || self.store_gate.is_closed());
+        } else if self.store_gate.is_closed() {
+            if let Some(detail) = self.outage.goes_on(error) {
+                self.health.change(Condition::Store, &detail);
+            }
+        } else {
+            self.outage.single(error);
         }
     }
 
-    fn outage(&self, error: &StoreError) -> String {
-        let Settings { table, .. } = &self.settings;
-        match error.kind {
-            StoreErrorKind::Misconfigured => format!(
-                "table {table} (--table) cannot be written: {error}. Nothing is lost, it is tried once a second. \
-                 Grant dynamodb:PutItem on it, or create it: mini-scan setup table --table {table}"
-            ),
-            _ => format!(
-                "table {table} (--table) cannot be written: {error}. Nothing is lost, it is tried once a second"
-            ),
+    fn table_throttled(&self, error: &StoreError) {
+        if let Change::Lowered(limit) = self.turns.throttled()
+            && let Some(not_said) = self.throttled_lines.due()
+        {
+            let Settings { table, max_writes, .. } = &self.settings;
+            warn!(not_said, "table {table} is throttled; {limit} of {max_writes} writes in flight for now: {error}");
         }
     }
 
     pub(super) fn topic_answered(&self) {
-        if self.letter_gate.answered() {
-            self.health.follow(Condition::DeadLetters, "", || self.letter_gate.is_closed());
-        }
+        self.letter_gate.answered();
+        self.health.follow(Condition::DeadLetters, "", || self.letter_gate.is_closed());
     }
 
-    pub(super) fn topic_failed(&self, error: &DeadLetterError) {
+    pub(super) fn topic_failed(&self, detail: &str) {
         self.letter_gate.failed();
-        self.health.follow(Condition::DeadLetters, &error.to_string(), || self.letter_gate.is_closed());
+        self.health.follow(Condition::DeadLetters, detail, || self.letter_gate.is_closed());
+    }
+
+    /// The topic is there, and refuses a letter even with its reason as the only attribute.
+    pub(super) fn letter_refused(&self, detail: &str) {
+        self.letter_gate.answered();
+        let detail =
+            format!("a letter is refused even with its reason alone, its message is held and comes again: {detail}");
+        self.health.raise(Condition::DeadLetters, &detail);
     }
 
     /// Every write is refused from now on, or no longer.

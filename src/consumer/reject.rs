@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::SemaphorePermit;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
@@ -15,6 +15,15 @@ use crate::scan::{Reason, Rejection};
 /// One attempt to publish a letter is given up after this long, and counts as unavailable.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Why a letter was not published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unpublished {
+    /// The topic cannot be reached: it is tried again once it answers.
+    Unavailable,
+    /// The topic refuses it even bare.
+    Refused,
+}
+
 impl<P: Ports> Pipeline<'_, P> {
     /// Publishes the dead letter and acks; where that cannot be, holds the message among the held.
     pub(super) async fn reject(
@@ -22,31 +31,39 @@ impl<P: Ports> Pipeline<'_, P> {
         rejection: Rejection,
         envelope: Envelope,
         claim: Claim<ReceiptOf<P>>,
-        place: SemaphorePermit<'_>,
+        place: OwnedSemaphorePermit,
     ) {
         self.log_rejection(&rejection, &envelope);
-        let claim = match self.letters {
-            Some(letters) if !self.process.letter_gate.is_closed() => {
-                match self.publish(letters, &rejection, &envelope).await {
-                    Ok(()) => return self.lettered(rejection.reason, claim),
-                    Err(()) => claim,
-                }
+        let mut is_refused = false;
+        if let Some(letters) = self.letters
+            && !self.process.letter_gate.is_closed()
+        {
+            match self.publish(letters, &rejection, &envelope).await {
+                Ok(()) => return self.lettered(rejection.reason, claim),
+                Err(unpublished) => is_refused = unpublished == Unpublished::Refused,
             }
-            _ => claim,
-        };
+        }
         drop(place);
         let Some(_place) = self.process.held.try_place() else {
             return self.give_back(claim);
         };
-        self.hold_rejected(rejection, envelope, claim).await;
+        // A letter that was refused is refused again: only its redelivery tries it anew.
+        let letters = self.letters.filter(|_| !is_refused);
+        self.hold_rejected(letters, rejection, envelope, claim).await;
     }
 
     /// Holds a rejected message until its letter is published or its delay is over.
-    async fn hold_rejected(&self, rejection: Rejection, envelope: Envelope, claim: Claim<ReceiptOf<P>>) {
+    async fn hold_rejected(
+        &self,
+        mut letters: Option<&P::DeadLetters>,
+        rejection: Rejection,
+        envelope: Envelope,
+        claim: Claim<ReceiptOf<P>>,
+    ) {
         let until = claim.deadline.min(Instant::now() + self.process.held.delay(&envelope));
         loop {
             let turn = async {
-                match self.letters {
+                match letters {
                     Some(letters) => {
                         self.process.letter_gate.pass().await;
                         letters
@@ -54,21 +71,28 @@ impl<P: Ports> Pipeline<'_, P> {
                     None => std::future::pending().await,
                 }
             };
-            let letters = tokio::select! {
+            let topic = tokio::select! {
                 biased;
                 () = self.process.drain.requested() => break,
                 () = sleep_until(until) => break,
-                letters = turn => letters,
+                topic = turn => topic,
             };
-            if self.publish(letters, &rejection, &envelope).await.is_ok() {
-                return self.lettered(rejection.reason, claim);
+            match self.publish(topic, &rejection, &envelope).await {
+                Ok(()) => return self.lettered(rejection.reason, claim),
+                Err(Unpublished::Refused) => letters = None,
+                Err(Unpublished::Unavailable) => {}
             }
         }
         self.give_back(claim);
     }
 
     /// Publishes one letter, with less about it where the topic refuses more.
-    async fn publish(&self, letters: &P::DeadLetters, rejection: &Rejection, envelope: &Envelope) -> Result<(), ()> {
+    async fn publish(
+        &self,
+        letters: &P::DeadLetters,
+        rejection: &Rejection,
+        envelope: &Envelope,
+    ) -> Result<(), Unpublished> {
         let process = self.process;
         let (full, left_out) = letter::full(rejection, envelope, &process.settings.subscription);
         if !left_out.is_empty() {
@@ -90,9 +114,13 @@ impl<P: Ports> Pipeline<'_, P> {
                 process.topic_answered();
                 Ok(())
             }
-            Err(error) => {
-                process.topic_failed(&error);
-                Err(())
+            Err(DeadLetterError::Invalid(detail)) => {
+                process.letter_refused(&detail);
+                Err(Unpublished::Refused)
+            }
+            Err(DeadLetterError::Unavailable(detail)) => {
+                process.topic_failed(&detail);
+                Err(Unpublished::Unavailable)
             }
         }
     }

@@ -30,6 +30,10 @@ pub struct Settings {
     pub ttl: Option<Duration>,
     /// The age at which a receipt is given back.
     pub max_retry_time: Duration,
+    /// Keys whose newest durable timestamp is remembered, over all workers; none turns it off.
+    pub cache_entries: usize,
+    /// How long a remembered timestamp is believed: rows can be mended by hand.
+    pub cache_max_age: Duration,
     /// How long writes in hand may take after a stop was asked for.
     pub shutdown_grace: Duration,
     /// Full name of the subscription, as dead letters carry it.

@@ -4,6 +4,7 @@
 mod bounds;
 mod faults;
 mod instance;
+mod keys;
 mod letters;
 mod messages;
 mod outage;
@@ -13,5 +14,6 @@ mod random;
 mod refused;
 mod stopping;
 mod store;
+mod throttling;
 mod world;
 mod writes;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
+use super::Restart;
 use crate::scan::Reason;
 
 /// A counter of events.
@@ -25,7 +26,12 @@ pub struct Tally {
     /// Deliveries taken from the streams.
     pub received: Count,
     pub stored: Count,
+    /// Not written because the record is as new, or will be with a write in hand.
     pub stale: Count,
+    /// Of the stale, those that a newer scan of their key carried: no write was spent on them.
+    pub superseded: Count,
+    /// Of the stale, those whose record was known to be as new: no write was spent on them.
+    pub known: Count,
     pub expired: Count,
     /// Given up after `--max-retry-time`, nacked.
     pub given_up: Count,
@@ -37,9 +43,14 @@ pub struct Tally {
     pub retries: Count,
     /// Attempts that were answered with throttling.
     pub throttled: Count,
+    /// Streams whose last acks and nacks the client could not deliver: what they settle may come again.
+    pub unflushed: Count,
+    stream_restarts: [Count; Restart::ALL.len()],
     dead_letters: [Count; Reason::ALL.len()],
     rejections: [Count; Reason::ALL.len()],
     in_hand: AtomicUsize,
+    /// Workers that may still take a delivery in hand.
+    reading: AtomicUsize,
     emptied: Notify,
 }
 
@@ -49,6 +60,8 @@ pub struct Snapshot {
     pub received: u64,
     pub stored: u64,
     pub stale: u64,
+    pub superseded: u64,
+    pub known: u64,
     pub expired: u64,
     pub rejected: u64,
     pub dead_lettered: u64,
@@ -72,12 +85,25 @@ impl Snapshot {
     }
 }
 
+/// A worker that reads.
+#[derive(Debug)]
+pub(super) struct Reading<'a>(&'a Tally);
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.reading.fetch_sub(1, Ordering::AcqRel);
+        self.0.emptied.notify_waiters();
+    }
+}
+
 impl Tally {
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             received: self.received.get(),
             stored: self.stored.get(),
             stale: self.stale.get(),
+            superseded: self.superseded.get(),
+            known: self.known.get(),
             expired: self.expired.get(),
             rejected: self.rejections.iter().map(Count::get).sum(),
             dead_lettered: self.dead_letters.iter().map(Count::get).sum(),
@@ -88,6 +114,11 @@ impl Tally {
             throttled: self.throttled.get(),
             in_hand: self.in_hand.load(Ordering::Relaxed),
         }
+    }
+
+    /// Streams that were replaced, for this cause.
+    pub fn stream_restarts(&self, cause: Restart) -> &Count {
+        &self.stream_restarts[cause as usize]
     }
 
     /// Dead letters that were published, with this reason.
@@ -110,11 +141,18 @@ impl Tally {
         }
     }
 
-    /// Resolves when no thread holds an unsettled receipt.
+    /// A worker reads from now on, and may take a delivery in hand until what is returned is dropped.
+    pub(super) fn reading(&self) -> Reading<'_> {
+        self.reading.fetch_add(1, Ordering::AcqRel);
+        Reading(self)
+    }
+
+    /// Resolves when no thread holds an unsettled receipt, nor reads on.
     pub async fn nothing_in_hand(&self) {
         loop {
             let emptied = self.emptied.notified();
-            if self.in_hand.load(Ordering::Acquire) == 0 {
+            // In this order: a worker that reads on may still take one in hand.
+            if self.reading.load(Ordering::Acquire) == 0 && self.in_hand.load(Ordering::Acquire) == 0 {
                 return;
             }
             emptied.await;

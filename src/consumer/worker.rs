@@ -1,5 +1,6 @@
 //! A worker: one loop over a finished message, a free slot, the next delivery, a timer, and the request to stop.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::Duration;
@@ -7,12 +8,13 @@ use std::time::Duration;
 use futures_util::future::{Fuse, FusedFuture};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::sync::SemaphorePermit;
+use rand::rngs::StdRng;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tracing::warn;
 
 use super::claim::{Claim, Message};
-use super::pipeline::Pipeline;
+use super::keys::Keys;
+use super::pipeline::{A_FREE_SLOT, A_NEWER_WRITE, Pipeline};
 use super::port::{Delivery, Ports, Receipt, ReceiptOf, Source, SourceError};
 use super::process::Process;
 use super::settings::{FLUSH_TIMEOUT, Settings, UNREAD_TIMEOUT, stream_messages};
@@ -22,21 +24,25 @@ use super::settings::{FLUSH_TIMEOUT, Settings, UNREAD_TIMEOUT, stream_messages};
 /// An error is the source's: it can never be read. Whatever is in hand then is given back.
 pub async fn run<P: Ports>(
     process: &Process,
+    keys: &Keys<ReceiptOf<P>>,
     mut source: P::Source,
     store: &P::Store,
     letters: Option<&P::DeadLetters>,
+    random: StdRng,
 ) -> Result<(), SourceError> {
-    let pipeline = Pipeline::<P> { process, store, letters };
-    let mut backlog = Backlog::<ReceiptOf<P>>::new(process);
+    let pipeline = Pipeline::<P> { process, keys, store, letters, random: RefCell::new(random) };
+    let reading = process.tally.reading();
+    let mut backlog = Backlog::new(&pipeline);
     let mut messages = FuturesUnordered::new();
     let mut stop = pin!(process.drain.requested());
     // Kept across turns: a waiter that is dropped and made anew loses its place in the queue.
     let mut slot = pin!(Fuse::terminated());
-    let mut sweep = interval(sweep_interval(process.settings.max_retry_time));
+    let sweep_every = sweep_interval(process.settings.max_retry_time);
+    let mut sweep = interval(sweep_every);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         if slot.is_terminated() && !backlog.is_empty() {
-            slot.set(free_slot(process).fuse());
+            slot.set(process.free_slot().fuse());
         }
         tokio::select! {
             biased;
@@ -51,7 +57,10 @@ pub async fn run<P: Ports>(
                 Some(delivery) => backlog.push(delivery),
                 None => break,
             },
-            _ = sweep.tick() => backlog.give_up_old(),
+            _ = sweep.tick() => {
+                backlog.give_up_old();
+                keys.take_old(sweep_every).into_iter().for_each(|claim| pipeline.give_up_waiting(claim, A_NEWER_WRITE));
+            }
         }
     }
     slot.set(Fuse::terminated());
@@ -64,6 +73,7 @@ pub async fn run<P: Ports>(
     let rest = timeout(UNREAD_TIMEOUT, hand_back_unread(process, &mut source));
     let _ = tokio::join!(finish, rest);
     drop(messages);
+    drop(reading);
     // A stream's lease task lives on this thread's runtime, and any thread may settle its receipts.
     process.tally.nothing_in_hand().await;
     if timeout(FLUSH_TIMEOUT, source.flushed()).await.is_err() {
@@ -71,13 +81,6 @@ pub async fn run<P: Ports>(
         warn!("the last acknowledgements were not confirmed within {waited} s; what they settle may come again");
     }
     Ok(())
-}
-
-/// A slot of `--max-outstanding`, and while every write is being refused, the turn to write.
-async fn free_slot(process: &Process) -> SemaphorePermit<'_> {
-    let slot = process.slots.acquire().await.expect("the semaphore is never closed");
-    process.refusals.admission().await;
-    slot
 }
 
 async fn hand_back_unread<S: Source>(process: &Process, source: &mut S) {
@@ -89,21 +92,21 @@ async fn hand_back_unread<S: Source>(process: &Process, source: &mut S) {
 }
 
 fn sweep_interval(max_retry_time: Duration) -> Duration {
-    (max_retry_time / 100).clamp(Duration::from_millis(10), Duration::from_secs(1))
+    (max_retry_time / 20).clamp(Duration::from_millis(100), Duration::from_secs(1))
 }
 
 /// What was read and is not decoded: bounded by the stream's own limits.
-struct Backlog<'a, R: Receipt> {
-    process: &'a Process,
+struct Backlog<'a, P: Ports> {
+    pipeline: &'a Pipeline<'a, P>,
     /// Twice the stream's limit, for a server that does not keep to it.
     room: usize,
-    messages: VecDeque<Message<R>>,
+    messages: VecDeque<Message<ReceiptOf<P>>>,
 }
 
-impl<'a, R: Receipt> Backlog<'a, R> {
-    fn new(process: &'a Process) -> Backlog<'a, R> {
-        let Settings { max_outstanding, consumers, .. } = process.settings;
-        Backlog { process, room: 2 * stream_messages(max_outstanding, consumers), messages: VecDeque::new() }
+impl<'a, P: Ports> Backlog<'a, P> {
+    fn new(pipeline: &'a Pipeline<'a, P>) -> Backlog<'a, P> {
+        let Settings { max_outstanding, consumers, .. } = pipeline.process.settings;
+        Backlog { pipeline, room: 2 * stream_messages(max_outstanding, consumers), messages: VecDeque::new() }
     }
 
     fn has_room(&self) -> bool {
@@ -114,13 +117,15 @@ impl<'a, R: Receipt> Backlog<'a, R> {
         self.messages.is_empty()
     }
 
-    fn push(&mut self, delivery: Delivery<R>) {
+    fn push(&mut self, delivery: Delivery<ReceiptOf<P>>) {
         let Delivery { envelope, receipt } = delivery;
-        let claim = Claim::new(receipt, self.process.tally.clone(), self.process.settings.max_retry_time);
+        let Process { tally, settings, .. } = self.pipeline.process;
+        let random = &mut self.pipeline.random.borrow_mut();
+        let claim = Claim::new(receipt, tally.clone(), settings.max_retry_time, random);
         self.messages.push_back(Message { envelope, claim });
     }
 
-    fn pop(&mut self) -> Option<Message<R>> {
+    fn pop(&mut self) -> Option<Message<ReceiptOf<P>>> {
         self.messages.pop_front()
     }
 
@@ -130,8 +135,7 @@ impl<'a, R: Receipt> Backlog<'a, R> {
         // Deadlines differ by up to a tenth, so the oldest is not always in front; this looks at all only when one is.
         while let Some(position) = self.messages.iter().position(|message| message.claim.deadline <= now) {
             if let Some(message) = self.messages.remove(position) {
-                self.process.tally.given_up.add_one();
-                message.claim.nack();
+                self.pipeline.give_up_waiting(message.claim, A_FREE_SLOT);
             }
         }
     }

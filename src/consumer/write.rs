@@ -4,15 +4,15 @@
 use std::time::Duration;
 
 use rand::Rng;
-use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::claim::Claim;
-use super::outcome::{Outcome, Verdict, judge};
+use super::keys::{Job, Proof, Writer};
+use super::outcome::{Outcome, Policy, Verdict, judge, policy};
 use super::pipeline::Pipeline;
-use super::port::{Envelope, Ports, Put, ReceiptOf, Store, StoreError, StoreErrorKind};
+use super::port::{Ports, Put, ReceiptOf, Store, StoreError, StoreErrorKind, Stored};
 use super::refusals::RETRY_INTERVAL;
 use super::settings::ATTEMPT_TIMEOUT;
+use super::turns::Turn;
 use crate::scan::{Reason, Rejection, Scan};
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -20,29 +20,58 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 /// A hot key's partition recovers within a second or two, and nobody else waits for it.
 const LONGEST_HOT_KEY_BACKOFF: Duration = Duration::from_secs(2);
 
+/// The table's own limit of writes in flight paces what it throttles, so nobody waits long beside it.
+const LONGEST_THROTTLED_BACKOFF: Duration = Duration::from_secs(1);
+
 /// How a write ended.
 #[derive(Debug)]
 pub(super) enum Write {
-    Settled(Outcome),
+    /// With a proof where the store answered that the record is as new.
+    Settled {
+        outcome: Outcome,
+        proof: Option<Proof>,
+    },
     Refused(StoreError),
+}
+
+impl Write {
+    pub(super) fn proof(&self) -> Option<Proof> {
+        match self {
+            Write::Settled { proof, .. } => *proof,
+            Write::Refused(_) => None,
+        }
+    }
+
+    /// Whether the message is held, or its letter on its way, for a while yet.
+    pub(super) fn lasts(&self) -> bool {
+        matches!(self, Write::Refused(_) | Write::Settled { outcome: Outcome::Rejected(_), .. })
+    }
 }
 
 /// The most that is waited before the attempt after `attempts`: doubled each time.
 fn longest_backoff(kind: StoreErrorKind, attempts: u32) -> Duration {
-    let cap = match kind {
-        StoreErrorKind::HotKey => LONGEST_HOT_KEY_BACKOFF,
-        _ => LONGEST_BACKOFF,
+    let cap = match policy(kind) {
+        Policy::DelayKey => LONGEST_HOT_KEY_BACKOFF,
+        Policy::SlowDown => LONGEST_THROTTLED_BACKOFF,
+        Policy::Retry | Policy::Mend | Policy::Hold | Policy::DeadLetter => LONGEST_BACKOFF,
     };
     cap.min(FIRST_BACKOFF * 2u32.saturating_pow(attempts.saturating_sub(1).min(16)))
 }
 
 impl<P: Ports> Pipeline<'_, P> {
-    /// Writes until the store has answered, the item is refused, or the receipt has reached its age.
-    pub(super) async fn write(&self, scan: &Scan, claim: &Claim<ReceiptOf<P>>) -> Write {
+    /// Writes the newest scan of a key until the store has answered, the item is refused, or its receipt has reached its
+    /// age. A scan that arrives before the next attempt takes the place of an older one, with its attempts.
+    pub(super) async fn write(
+        &self,
+        mut job: Job<ReceiptOf<P>>,
+        writer: &Writer<'_, ReceiptOf<P>>,
+    ) -> (Job<ReceiptOf<P>>, Write) {
         let process = self.process;
         let mut error = StoreError { kind: StoreErrorKind::Unavailable, detail: "no turn to write came".to_owned() };
         let mut backoff = Duration::ZERO;
         let mut attempts = 0;
+        // The timestamp of a scan that may have been written by an attempt without an answer.
+        let mut unanswered = None;
         loop {
             attempts += 1;
             let next_turn = async {
@@ -51,37 +80,55 @@ impl<P: Ports> Pipeline<'_, P> {
                 }
                 self.turn().await
             };
-            let turn = match timeout_at(claim.deadline, next_turn).await {
-                Ok(turn) if Instant::now() < claim.deadline => turn,
-                _ => return Write::Settled(Outcome::Deferred(error)),
+            let turn = match timeout_at(job.claim.deadline, next_turn).await {
+                Ok(turn) if Instant::now() < job.claim.deadline => turn,
+                _ => return (job, Write::Settled { outcome: Outcome::Deferred(error), proof: None }),
             };
+            job = writer.newest(job);
             if attempts > 1 {
                 process.tally.retries.add_one();
             }
-            error = match judge(self.attempt(scan, turn).await) {
-                Verdict::Settle(outcome) => return Write::Settled(outcome),
-                Verdict::Refused(error) => return Write::Refused(error),
+            let generation = self.keys.generation();
+            let mut result = self.attempt(&job.scan, turn).await;
+            if matches!(result, Ok(Put::Stale(Stored { is_same: true, .. })) if unanswered == Some(job.scan.timestamp))
+            {
+                result = Ok(Put::Stored);
+            }
+            let timestamp = match &result {
+                Ok(Put::Stored) => Some(job.scan.timestamp),
+                Ok(Put::Stale(stored)) => Some(stored.timestamp),
+                Err(_) => None,
+            };
+            error = match judge(result) {
+                Verdict::Settle(outcome) => {
+                    let proof = timestamp.map(|timestamp| Proof { timestamp, generation });
+                    return (job, Write::Settled { outcome, proof });
+                }
+                Verdict::Refused(error) => return (job, Write::Refused(error)),
                 Verdict::Retry(error) => error,
             };
-            backoff = rand::rng().random_range(Duration::ZERO..=longest_backoff(error.kind, attempts));
+            if error.kind == StoreErrorKind::Unavailable {
+                unanswered = Some(job.scan.timestamp);
+            }
+            backoff = self.random.borrow_mut().random_range(Duration::ZERO..=longest_backoff(error.kind, attempts));
         }
     }
 
     /// The turn to write: through the gate, and within the bound of writes in flight.
-    async fn turn(&self) -> SemaphorePermit<'_> {
+    async fn turn(&self) -> Turn<'_> {
         let process = self.process;
         loop {
             let is_probe = process.store_gate.pass().await;
-            let permit = process.writes.acquire().await.expect("the semaphore is never closed");
-            // The gate may have closed while this one queued for its permit.
+            let turn = process.turns.next().await;
+            // The gate may have closed while this one queued for its turn.
             if is_probe || !process.store_gate.is_closed() {
-                return permit;
+                return turn;
             }
         }
     }
 
     /// One attempt.
-    async fn attempt(&self, scan: &Scan, _turn: SemaphorePermit<'_>) -> Result<Put, StoreError> {
+    async fn attempt(&self, scan: &Scan, _turn: Turn<'_>) -> Result<Put, StoreError> {
         let process = self.process;
         let sent = process.refusals.tick();
         let result = match timeout(ATTEMPT_TIMEOUT, self.store.put(scan)).await {
@@ -93,26 +140,28 @@ impl<P: Ports> Pipeline<'_, P> {
         };
         match &result {
             Ok(put) => {
-                process.store_answered();
+                process.store_took();
                 if *put == Put::Stored && process.refusals.stored(sent, &scan.key) {
                     process.refusals_changed("");
                 }
             }
-            Err(error) => process.store_failed(error),
+            Err(error) => {
+                if error.kind == StoreErrorKind::MissingTable {
+                    // There may be another in its place later.
+                    self.keys.forget();
+                }
+                process.store_failed(error);
+            }
         }
         result
     }
 
     /// Holds a refused write with its payload and without its slot, trying it again until it is stored, condemned,
     /// has reached its age, or must make room.
-    pub(super) async fn hold_refused(
-        &self,
-        scan: &Scan,
-        refused: StoreError,
-        envelope: Envelope,
-        claim: Claim<ReceiptOf<P>>,
-    ) {
+    pub(super) async fn hold_refused(&self, job: Job<ReceiptOf<P>>, refused: StoreError) {
         let process = self.process;
+        let Job { scan, envelope, claim, slot } = job;
+        drop(slot);
         let strikes = process.refusals.first();
         let mut error = refused;
         let place = match process.held.try_place() {
@@ -122,14 +171,14 @@ impl<P: Ports> Pipeline<'_, P> {
                     process.refusals_changed(&self.every_write_is_refused(&error));
                 }
                 if !process.refusals.make_room() {
-                    return self.give_up(&error, &envelope, claim);
+                    return self.give_up(&error, Some(&scan.key), &envelope, claim);
                 }
                 tokio::select! {
                     biased;
                     () = process.drain.requested() => return drop(claim),
                     place = timeout_at(claim.deadline, process.held.place()) => match place {
                         Ok(place) => place,
-                        Err(_) => return self.give_up(&error, &envelope, claim),
+                        Err(_) => return self.give_up(&error, Some(&scan.key), &envelope, claim),
                     },
                 }
             }
@@ -143,16 +192,16 @@ impl<P: Ports> Pipeline<'_, P> {
             let turn = tokio::select! {
                 biased;
                 () = process.drain.requested() => return drop(claim),
-                () = held.evicted() => return self.give_up(&error, &envelope, claim),
+                () = held.evicted() => return self.give_up(&error, Some(&scan.key), &envelope, claim),
                 turn = timeout_at(claim.deadline, next_turn) => match turn {
                     Ok(turn) => turn,
-                    Err(_) => return self.give_up(&error, &envelope, claim),
+                    Err(_) => return self.give_up(&error, Some(&scan.key), &envelope, claim),
                 },
             };
-            match judge(self.attempt(scan, turn).await) {
+            match judge(self.attempt(&scan, turn).await) {
                 Verdict::Settle(outcome) => {
                     drop(held);
-                    return self.settle(outcome, envelope, claim, place).await;
+                    return self.settle(outcome, Some(&scan.key), envelope, claim, place).await;
                 }
                 Verdict::Retry(_) => {}
                 Verdict::Refused(again) => {
@@ -160,7 +209,9 @@ impl<P: Ports> Pipeline<'_, P> {
                     if held.refused_again(&scan.key) {
                         let rejection = Rejection { reason: Reason::RefusedByStore, detail: error.detail };
                         drop(held);
-                        return self.settle(Outcome::Rejected(rejection), envelope, claim, place).await;
+                        return self
+                            .settle(Outcome::Rejected(rejection), Some(&scan.key), envelope, claim, place)
+                            .await;
                     }
                 }
             }

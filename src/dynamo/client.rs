@@ -7,12 +7,16 @@ use aws_config::meta::credentials::CredentialsProviderChain;
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::{Client, Config};
 
+use super::credentials::Lasting;
+use super::error::{by_code, lacks_credentials};
 use crate::consumer::cause;
+use crate::consumer::port::StoreErrorKind;
 
 /// Why a request to DynamoDB failed, as a user would name it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,12 +57,19 @@ pub async fn connect(endpoint: Option<&str>) -> Result<Client, Problem> {
         .or_else(Region::from_static("us-east-1"));
         loader = loader.region(region).credentials_provider(local_credentials());
     }
-    let config = loader.load().await;
+    let config = lasting(loader.load().await);
     // A variable that is set to nothing sets nothing.
     if config.region().is_none_or(|region| region.as_ref().is_empty()) {
         return Err(Problem::NoRegion);
     }
     Ok(Client::from_conf(Config::from(&config)))
+}
+
+fn lasting(config: SdkConfig) -> SdkConfig {
+    let provider = config.credentials_provider().map(|provider| SharedCredentialsProvider::new(Lasting::new(provider)));
+    let mut builder = config.into_builder();
+    builder.set_credentials_provider(provider);
+    builder.build()
 }
 
 fn local_credentials() -> CredentialsProviderChain {
@@ -87,29 +98,20 @@ impl Problem {
         let Some(code) = error.code() else {
             let cause = cause(error);
             return match error {
-                SdkError::ConstructionFailure(_) | SdkError::DispatchFailure(_) if lacks_credentials(error) => {
-                    Problem::NoCredentials(cause)
-                }
+                error if lacks_credentials(error) => Problem::NoCredentials(cause),
                 SdkError::ServiceError(_) => Problem::Other(cause),
                 _ => Problem::Unreachable(cause),
             };
         };
-        let detail = format!("{code}: {}", error.message().unwrap_or("no message"));
-        match code {
-            "ResourceNotFoundException" => Problem::NotFound,
-            "AccessDeniedException" => Problem::Refused(detail),
-            "UnrecognizedClientException"
-            | "MissingAuthenticationTokenException"
-            | "InvalidSignatureException"
-            | "ExpiredTokenException" => Problem::NoCredentials(detail),
+        let message = error.message().unwrap_or("no message");
+        let detail = format!("{code}: {message}");
+        match by_code(code, message) {
+            Some(StoreErrorKind::MissingTable) => Problem::NotFound,
+            Some(StoreErrorKind::Permission) => Problem::Refused(detail),
+            Some(StoreErrorKind::Credentials) => Problem::NoCredentials(detail),
             _ => Problem::Other(detail),
         }
     }
-}
-
-/// The SDK says so only with a private cause, which its whole chain shows.
-fn lacks_credentials<E: std::error::Error + 'static>(error: &SdkError<E>) -> bool {
-    aws_sdk_dynamodb::error::DisplayErrorContext(error).to_string().to_lowercase().contains("credentials")
 }
 
 #[cfg(test)]

@@ -1,12 +1,113 @@
-//! What an answer of PutItem means. Pure.
+//! What an answer of PutItem means, or its absence: the table from AWS's words to the consumer's. Pure.
+//!
+//! What follows from each kind stands in [`crate::consumer::outcome::policy`], and both for operators in
+//! `docs/errors.md`.
 
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use std::error::Error;
+use std::io;
+
+use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ThrottlingReason;
 
 use super::item::{Item, TIMESTAMP};
 use crate::consumer::cause;
 use crate::consumer::port::{Put, StoreError, StoreErrorKind, Stored};
+
+/// What the codes of AWS mean, DynamoDB's own first. The same code is written with `Exception` at its end and without.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/CommonErrors.html>
+const CODES: [(StoreErrorKind, &[&str]); 9] = [
+    // Faults of the service, or of the way to it.
+    (
+        StoreErrorKind::Unavailable,
+        &[
+            "InternalServerError",
+            "InternalServer",
+            "InternalFailure",
+            "ServiceUnavailable",
+            "RequestTimeout",
+            "RequestAborted",
+        ],
+    ),
+    // Too much for the table or the account, unless the reasons that come with it name one key (`throttling`).
+    (
+        StoreErrorKind::Throttled,
+        &[
+            "ProvisionedThroughputExceeded",
+            "Throttling",
+            "RequestLimitExceeded",
+            "LimitExceeded",
+            "TooManyRequests",
+            "RequestThrottled",
+            "SlowDown",
+            "KMSThrottling",
+        ],
+    ),
+    // A transaction, or a write in another region of a global table, is at the same record.
+    (StoreErrorKind::Conflict, &["TransactionConflict", "TransactionInProgress", "ReplicatedWriteConflict"]),
+    // Also while the table is being created or deleted.
+    (StoreErrorKind::MissingTable, &["ResourceNotFound", "TableNotFound"]),
+    (
+        StoreErrorKind::Permission,
+        &[
+            "AccessDenied",
+            "NotAuthorized",
+            "OptInRequired",
+            "KMSAccessDenied",
+            "KMSDisabled",
+            "KMSInvalidState",
+            "KMSNotFound",
+            "InaccessibleEncryptionKey",
+        ],
+    ),
+    // `InvalidSignature` is the clock's fault where its message speaks of time (`by_code`).
+    (
+        StoreErrorKind::Credentials,
+        &[
+            "ExpiredToken",
+            "UnrecognizedClient",
+            "InvalidClientTokenId",
+            "MissingAuthenticationToken",
+            "IncompleteSignature",
+            "InvalidSignature",
+            "SignatureDoesNotMatch",
+        ],
+    ),
+    (StoreErrorKind::Clock, &["RequestExpired", "RequestTimeTooSkewed"]),
+    // A rule that the item breaks, or a table whose key or index is not ours.
+    (
+        StoreErrorKind::Refused,
+        &["Validation", "ValidationError", "Serialization", "ItemCollectionSizeLimitExceeded", "RequestEntityTooLarge"],
+    ),
+    // Not DynamoDB, or not this DynamoDB.
+    (StoreErrorKind::Misconfigured, &["InvalidEndpoint", "UnknownOperation", "InvalidAction", "MissingAction"]),
+];
+
+/// What an answer means whose code is missing or unknown: from a proxy on the way, or newer than this program.
+fn by_status(status: u16) -> StoreErrorKind {
+    match status {
+        // A page in place of an answer proves nothing, whatever its status.
+        200..300 | 408 | 500.. => StoreErrorKind::Unavailable,
+        // It names the size of this one request.
+        413 => StoreErrorKind::Refused,
+        429 => StoreErrorKind::Throttled,
+        _ => StoreErrorKind::Misconfigured,
+    }
+}
+
+/// What a code means, if it is known.
+pub(super) fn by_code(code: &str, message: &str) -> Option<StoreErrorKind> {
+    let code = code.strip_suffix("Exception").unwrap_or(code);
+    let (kind, _) = CODES.iter().find(|(_, codes)| codes.contains(&code))?;
+    // DynamoDB says so of a request that is more than some minutes old or early: "Signature expired: …", "Signature not
+    // yet current: …". The SDK then takes the difference from the answer's date, for the next attempt.
+    let of_time = ["Signature expired", "Signature not yet current"];
+    Some(match kind {
+        StoreErrorKind::Credentials if of_time.iter().any(|text| message.contains(text)) => StoreErrorKind::Clock,
+        kind => *kind,
+    })
+}
 
 /// A failed condition is success where the stored item is as new as ours; other errors say why there was no answer.
 /// `is_same` compares a stored item with the one that was sent.
@@ -15,52 +116,86 @@ pub(super) fn judge(
     timestamp: u64,
     is_same: impl FnOnce(&Item) -> bool,
 ) -> Result<Put, StoreError> {
-    let kind = match &error {
-        SdkError::ServiceError(service) => match service.err() {
-            PutItemError::ConditionalCheckFailedException(failed) => return stale(failed.item(), timestamp, is_same),
-            error => service_error(error),
-        },
-        SdkError::ConstructionFailure(_) => StoreErrorKind::Misconfigured,
-        _ => StoreErrorKind::Unavailable,
-    };
-    let detail = match (&error, error.code()) {
-        (SdkError::ServiceError(_), Some(code)) => format!("{code}: {}", error.message().unwrap_or("no message")),
-        _ => cause(&error),
-    };
-    Err(StoreError { kind, detail })
+    match error.as_service_error() {
+        Some(PutItemError::ConditionalCheckFailedException(failed)) => stale(failed.item(), timestamp, is_same),
+        _ => Err(StoreError { kind: kind(&error), detail: detail(&error) }),
+    }
 }
 
-fn service_error(error: &PutItemError) -> StoreErrorKind {
-    let throttled = |reasons: &[ThrottlingReason]| {
-        let hot_key = |reason: &ThrottlingReason| {
-            reason.reason().is_some_and(|reason| reason.ends_with("KeyRangeThroughputExceeded"))
-        };
-        match reasons.iter().any(hot_key) {
-            true => StoreErrorKind::HotKey,
-            false => StoreErrorKind::Throttled,
-        }
-    };
+/// The SDK takes any 200 without a body for an answer. DynamoDB's carry a request id; a proxy's or a portal's do not.
+pub(super) fn not_from_dynamodb() -> StoreError {
+    StoreError {
+        kind: StoreErrorKind::Unavailable,
+        detail: "HTTP 200 without DynamoDB's request id; something else answered".to_owned(),
+    }
+}
+
+fn kind(error: &SdkError<PutItemError>) -> StoreErrorKind {
+    if out_of_files(error) {
+        return StoreErrorKind::OpenFiles;
+    }
     match error {
-        PutItemError::ProvisionedThroughputExceededException(error) => throttled(error.throttling_reasons()),
-        PutItemError::ThrottlingException(error) => throttled(error.throttling_reasons()),
-        PutItemError::RequestLimitExceeded(error) => throttled(error.throttling_reasons()),
-        PutItemError::ResourceNotFoundException(_) => StoreErrorKind::Misconfigured,
-        error => match error.code() {
-            Some("ValidationException" | "ItemCollectionSizeLimitExceededException" | "SerializationException") => {
-                StoreErrorKind::Refused
-            }
-            Some(
-                "AccessDeniedException"
-                | "UnrecognizedClientException"
-                | "MissingAuthenticationTokenException"
-                | "IncompleteSignatureException"
-                | "InvalidSignatureException"
-                | "ExpiredTokenException"
-                | "InvalidClientTokenId"
-                | "NotAuthorized",
-            ) => StoreErrorKind::Misconfigured,
-            _ => StoreErrorKind::Unavailable,
-        },
+        SdkError::ServiceError(answer) => answered(answer.err(), answer.raw().status().as_u16()),
+        error if lacks_credentials(error) => StoreErrorKind::Credentials,
+        // There was no request, which no scan can be the cause of.
+        SdkError::ConstructionFailure(_) => StoreErrorKind::Misconfigured,
+        // Refused, reset, no such name, TLS that fails, a timeout, an answer that cannot be read.
+        _ => StoreErrorKind::Unavailable,
+    }
+}
+
+fn answered(error: &PutItemError, status: u16) -> StoreErrorKind {
+    let kind = error.code().and_then(|code| by_code(code, error.message().unwrap_or_default()));
+    match kind.unwrap_or_else(|| by_status(status)) {
+        StoreErrorKind::Throttled => throttling(error),
+        kind => kind,
+    }
+}
+
+/// Of one key where every reason that is named concerns its partition: any other one concerns all writes.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_ThrottlingReason.html>
+fn throttling(error: &PutItemError) -> StoreErrorKind {
+    let reasons = match error {
+        PutItemError::ProvisionedThroughputExceededException(error) => error.throttling_reasons(),
+        PutItemError::ThrottlingException(error) => error.throttling_reasons(),
+        PutItemError::RequestLimitExceeded(error) => error.throttling_reasons(),
+        _ => &[],
+    };
+    let of_one_key = |reason: &ThrottlingReason| {
+        reason.reason().is_some_and(|reason| reason.ends_with("KeyRangeThroughputExceeded"))
+    };
+    match !reasons.is_empty() && reasons.iter().all(of_one_key) {
+        true => StoreErrorKind::HotKey,
+        false => StoreErrorKind::Throttled,
+    }
+}
+
+fn detail(error: &SdkError<PutItemError>) -> String {
+    let SdkError::ServiceError(answer) = error else { return cause(error) };
+    match error.code() {
+        Some(code) => format!("{code}: {}", error.message().unwrap_or("no message")),
+        None => format!("HTTP {} without an answer of DynamoDB's", answer.raw().status().as_u16()),
+    }
+}
+
+/// EMFILE and ENFILE have the same numbers on every Unix, and no kind of their own in `std::io`.
+fn out_of_files(error: &(dyn Error + 'static)) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    let mut chain = std::iter::successors(Some(error), |error| (*error).source());
+    chain.any(|error| {
+        let os_error = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        matches!(os_error, Some(ENFILE | EMFILE))
+    })
+}
+
+/// The SDK says so only with a private cause, which its whole chain shows.
+pub(super) fn lacks_credentials<E: Error + 'static>(error: &SdkError<E>) -> bool {
+    match error {
+        SdkError::ConstructionFailure(_) | SdkError::DispatchFailure(_) => {
+            DisplayErrorContext(error).to_string().to_lowercase().contains("credentials")
+        }
+        _ => false,
     }
 }
 
@@ -106,6 +241,16 @@ mod tests {
 
     fn number(text: &str) -> Item {
         row(AttributeValue::N(text.to_owned()))
+    }
+
+    #[test]
+    fn every_code_stands_on_the_page_for_operators_once() {
+        let page = include_str!("../../docs/errors.md");
+        let codes: Vec<_> = CODES.iter().flat_map(|(_, codes)| *codes).collect();
+        for code in &codes {
+            assert!(page.contains(&format!("`{code}`")) || page.contains(&format!("`{code}Exception`")), "{code}");
+            assert_eq!(codes.iter().filter(|other| other == &code).count(), 1, "{code}");
+        }
     }
 
     #[test]

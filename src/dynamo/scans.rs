@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::RequestId;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
-use super::error::judge;
+use super::error::{judge, not_from_dynamodb};
 use super::item::{TIMESTAMP, check_size, item};
 use crate::consumer::port::{Put, Store, StoreError};
 use crate::scan::{Rejection, Scan};
@@ -43,7 +44,8 @@ impl Store for Scans {
             .expression_attribute_values(":ts", AttributeValue::N(scan.timestamp.to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match request.send().await {
-            Ok(_) => Ok(Put::Stored),
+            Ok(answer) if answer.request_id().is_some() => Ok(Put::Stored),
+            Ok(_) => Err(not_from_dynamodb()),
             Err(error) => judge(error, scan.timestamp, |stored| *stored == item(scan, self.ttl)),
         }
     }

@@ -1,6 +1,5 @@
 //! What can be wrong with Pub/Sub, as a user would name it.
 
-use google_cloud_gax::client_builder;
 use google_cloud_gax::error::rpc::Code;
 use google_cloud_pubsub::Error;
 
@@ -25,14 +24,6 @@ pub enum Problem {
 }
 
 impl Problem {
-    pub(super) fn building(error: client_builder::Error) -> Problem {
-        if error.is_default_credentials() {
-            Problem::NoCredentials(cause(&error))
-        } else {
-            Problem::Other(cause(&error))
-        }
-    }
-
     /// Whether waiting will not help: for a person to mend.
     pub(super) fn is_permanent(&self) -> bool {
         match self {

@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::thread;
 
 use futures_util::future::try_join_all;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use tokio::runtime;
 use tokio::sync::oneshot;
 
 use super::Config;
 use crate::consumer::port::{Ports, SourceError};
 use crate::consumer::settings::stream_messages;
-use crate::consumer::{self, Process};
+use crate::consumer::{self, Keys, Process};
 use crate::dynamo::{self, Scans};
-use crate::pubsub::{self, StreamSettings, StreamSource, TopicDeadLetters};
+use crate::pubsub::{self, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
 
 /// Why a thread ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +48,11 @@ pub struct Running {
 
 impl Running {
     pub fn start(config: &Config, process: &Arc<Process>) -> Result<Running, Failure> {
-        let start = |number| start_thread(number, config.clone(), process.clone());
+        let keys = Arc::new(Keys::new(&process.settings));
+        let start = |number| {
+            let (config, process, keys) = (config.clone(), process.clone(), keys.clone());
+            start_thread(number, async move || run(number, &config, &process, &keys).await)
+        };
         Ok(Running { ends: (0..config.threads.get()).map(start).collect::<Result<_, _>>()? })
     }
 
@@ -62,14 +68,13 @@ impl Running {
 
 fn start_thread(
     number: usize,
-    config: Config,
-    process: Arc<Process>,
+    work: impl AsyncFnOnce() -> Result<(), Failure> + Send + 'static,
 ) -> Result<oneshot::Receiver<Result<(), Failure>>, Failure> {
     let (sender, end) = oneshot::channel();
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-        let work = || runtime.block_on(run(number, &config, &process));
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        let work = std::panic::AssertUnwindSafe(|| runtime.block_on(work()));
+        let result = std::panic::catch_unwind(work);
         let result = result.unwrap_or_else(|panic| Err(Failure::Panicked(consumer::panic_text(panic.as_ref()))));
         // Main may be gone after a second signal.
         let _ = sender.send(result);
@@ -80,7 +85,7 @@ fn start_thread(
 }
 
 /// Runs the workers of one thread: every `threads`th of the process.
-async fn run(number: usize, config: &Config, process: &Process) -> Result<(), Failure> {
+async fn run(number: usize, config: &Config, process: &Process, keys: &Keys<StreamReceipt>) -> Result<(), Failure> {
     let connection = config.places.pubsub();
     let store = Scans::new(config.places.dynamo().await?, config.table.clone(), config.ttl);
     let letters = match &config.dead_letter_topic {
@@ -89,8 +94,9 @@ async fn run(number: usize, config: &Config, process: &Process) -> Result<(), Fa
     };
     let consumers = config.consumers.get();
     let workers = (number..consumers).step_by(config.threads.get()).map(|worker| {
-        let source = StreamSource::open(connection.clone(), stream(config), process.health.clone(), worker);
-        consumer::run::<Clouds>(process, source, &store, letters.as_ref())
+        let (health, tally) = (process.health.clone(), process.tally.clone());
+        let source = StreamSource::open(connection.clone(), stream(config), health, tally, worker);
+        consumer::run::<Clouds>(process, keys, source, &store, letters.as_ref(), StdRng::from_os_rng())
     });
     try_join_all(workers).await?;
     Ok(())
@@ -105,5 +111,21 @@ fn stream(config: &Config) -> StreamSettings {
         max_bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
         max_lease_extension: config.max_lease_extension,
         max_retry_time: config.max_retry_time,
+        max_idle: config.stream_max_idle,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_on_one_thread_is_the_failure_of_all() {
+        let bug = start_thread(0, async || panic!("a bug")).unwrap();
+        let well = start_thread(1, async || std::future::pending().await).unwrap();
+
+        let failure = Running { ends: vec![well, bug] }.finished().await.unwrap_err();
+
+        assert_eq!(failure.to_string(), "a worker panicked: a bug; its messages come again to another");
     }
 }

@@ -14,6 +14,7 @@ pub(super) enum Answer {
     },
     Throttled,
     HotKey,
+    /// There is no table.
     Misconfigured,
     Refused,
     ForeignRow,

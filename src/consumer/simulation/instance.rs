@@ -4,15 +4,17 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use tokio::time::{Instant, timeout};
 
 use super::letters::SimLetters;
-use super::pubsub::{SimSource, Stream};
+use super::pubsub::{SimReceipt, SimSource, Stream};
 use super::store::SimStore;
 use super::world::World;
 use crate::consumer::port::{Ports, SourceError};
 use crate::consumer::settings::{FLUSH_TIMEOUT, Settings};
-use crate::consumer::{Process, run};
+use crate::consumer::{Keys, Process, run};
 
 pub(super) struct Simulated;
 
@@ -36,6 +38,8 @@ pub(super) fn settings() -> Settings {
         max_future_skew: Duration::from_secs(86_400),
         ttl: Some(Duration::from_secs(86_400)),
         max_retry_time: Duration::from_secs(1800),
+        cache_entries: 1000,
+        cache_max_age: Duration::from_secs(600),
         shutdown_grace: Duration::from_secs(30),
         subscription: "projects/p/subscriptions/s".to_owned(),
         table: "scan-results".to_owned(),
@@ -45,17 +49,25 @@ pub(super) fn settings() -> Settings {
 pub(super) struct Instance {
     pub(super) world: World,
     pub(super) process: Process,
+    keys: Keys<SimReceipt>,
+    seed: u64,
     number: usize,
     has_topic: bool,
 }
 
 impl Instance {
     pub(super) fn new(world: &World, settings: Settings) -> Instance {
-        Instance { world: world.clone(), process: Process::new(settings), number: 0, has_topic: true }
+        let keys = Keys::new(&settings);
+        Instance { world: world.clone(), process: Process::new(settings), keys, seed: 0, number: 0, has_topic: true }
     }
 
     pub(super) fn numbered(self, number: usize) -> Instance {
         Instance { number, ..self }
+    }
+
+    /// Draws its backoffs and ages from this seed.
+    pub(super) fn seeded(self, seed: u64) -> Instance {
+        Instance { seed, ..self }
     }
 
     pub(super) fn without_topic(self) -> Instance {
@@ -69,7 +81,8 @@ impl Instance {
         let of = self.process.settings.consumers.get();
         let workers = (0..of).map(|number| {
             let source = SimSource::new(&self.world, Stream { instance: self.number, number, of });
-            run::<Simulated>(&self.process, source, &store, letters.as_ref())
+            let random = StdRng::seed_from_u64(self.seed.wrapping_add(number as u64));
+            run::<Simulated>(&self.process, &self.keys, source, &store, letters.as_ref(), random)
         });
         join_all(workers).await
     }

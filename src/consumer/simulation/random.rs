@@ -1,9 +1,10 @@
 //! Schedules drawn from a seed: messages, faults at every port, stops and kills of two instances; then all is well, and
-//! everything must drain.
-//!
-//! The consumer draws its backoffs and ages itself, so a seed replays the schedule, not yet each of its pauses.
+//! everything must drain. A seed replays its schedule in every detail: `make simulate SEED=17`.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::Mutex;
+use std::thread;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -17,7 +18,10 @@ use super::messages::{Template, Truth, broken, expired, panicking, scan};
 use super::world::{State, World};
 use crate::consumer::settings::{FLUSH_TIMEOUT, Settings};
 
-const SCHEDULES: u64 = 300;
+/// The first seed, and how many follow it; a seed without a number is run alone.
+const SEED: &str = "MINI_SCAN_SEED";
+const SCHEDULES: &str = "MINI_SCAN_SCHEDULES";
+const USUAL_SCHEDULES: u64 = 10_000;
 const KEYS: u16 = 6;
 
 /// After the faults a message may be held by its delay, its backoff and its age before it comes again.
@@ -25,11 +29,30 @@ const RECOVERY: Duration = Duration::from_secs(2 * 3600);
 
 #[test]
 fn whatever_goes_wrong_nothing_is_lost_and_the_newest_wins() {
-    for seed in 0..SCHEDULES {
-        let _seed = SeedOfFailure(seed);
-        let paused = runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        paused.block_on(Schedule::new(seed).run());
-    }
+    let first = number_in(SEED);
+    let count = number_in(SCHEDULES).unwrap_or(if first.is_some() { 1 } else { USUAL_SCHEDULES });
+    let first = first.unwrap_or(0);
+    let seeds = Mutex::new(first..first + count);
+    let work = || {
+        while let Some(seed) = { seeds.lock().unwrap().next() } {
+            let _seed = SeedOfFailure(seed);
+            let paused = runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            paused.block_on(Schedule::new(seed).run());
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().unwrap().get() {
+            scope.spawn(work);
+        }
+    });
+    // Not by a macro: what a passing test prints with one is not shown.
+    writeln!(io::stderr(), "simulated {count} schedules, from seed {first} on: nothing was lost").unwrap();
+}
+
+fn number_in(variable: &str) -> Option<u64> {
+    #[expect(clippy::disallowed_methods, reason = "a test has no flags")]
+    let text = std::env::var(variable).ok().filter(|text| !text.is_empty())?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is {text}, and should be a number")))
 }
 
 /// Says which seed failed.
@@ -38,7 +61,7 @@ struct SeedOfFailure(u64);
 impl Drop for SeedOfFailure {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the schedule of seed {} failed", self.0);
+            eprintln!("the schedule of seed {0} failed; replay it with: make simulate SEED={0}", self.0);
         }
     }
 }
@@ -59,7 +82,8 @@ impl Schedule {
             consumers: n(random.random_range(1..=3)),
             max_outstanding: n(random.random_range(1..=30)),
             max_writes: n(random.random_range(1..=30)),
-            max_retry_time: Duration::from_secs(random.random_range(20..=1800)),
+            max_retry_time: Duration::from_secs([5, 20, 120, 1800][random.random_range(0..4)]),
+            cache_entries: [0, 64, 1000][random.random_range(0..3)],
             shutdown_grace: Duration::from_millis(random.random_range(0..=8000)),
             ..settings()
         };
@@ -130,7 +154,7 @@ impl Schedule {
     /// One place at which an instance runs, is stopped or killed, and is started again; calm, it runs to the end.
     async fn live(&self, place: usize, mut random: StdRng) {
         for number in (place..).step_by(2) {
-            let instance = Instance::new(&self.world, self.settings.clone()).numbered(number);
+            let instance = Instance::new(&self.world, self.settings.clone()).numbered(number).seeded(random.random());
             let instance = if self.has_topic { instance } else { instance.without_topic() };
             let end = Instant::now() + Duration::from_millis(random.random_range(0..60_000));
             if end >= self.calm {

@@ -120,7 +120,7 @@ impl Store for SimStore {
             }
             Answer::Throttled => StoreErrorKind::Throttled,
             Answer::HotKey => StoreErrorKind::HotKey,
-            Answer::Misconfigured => StoreErrorKind::Misconfigured,
+            Answer::Misconfigured => StoreErrorKind::MissingTable,
             Answer::Refused => StoreErrorKind::Refused,
             Answer::ForeignRow => StoreErrorKind::ForeignRow,
         };

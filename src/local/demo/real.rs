@@ -84,6 +84,9 @@ fn config(place: &Place) -> Config {
         ttl: None,
         max_retry_time: Duration::from_secs(30 * 60),
         max_lease_extension: Duration::from_secs(20),
+        stream_max_idle: Duration::from_secs(60),
+        cache_entries: 100_000,
+        cache_max_age: Duration::from_secs(600),
         shutdown_grace: Duration::from_secs(30),
     }
 }

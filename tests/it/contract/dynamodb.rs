@@ -2,6 +2,7 @@
 
 mod condition;
 mod limits;
+mod store;
 mod table;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};

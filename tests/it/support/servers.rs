@@ -100,7 +100,7 @@ impl Embedded {
     }
 
     /// Serves what `bind` gives with its address, until the server is dropped.
-    fn start<T: Send + 'static, S: Future<Output = ()>>(
+    pub(super) fn start<T: Send + 'static, S: Future<Output = ()>>(
         name: &str,
         bind: impl AsyncFnOnce() -> (SocketAddr, T, S) + Send + 'static,
     ) -> (Embedded, T) {

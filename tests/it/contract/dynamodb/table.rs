@@ -1,7 +1,8 @@
 //! Tables: what `setup` and the checks at start rely on.
 
 use aws_sdk_dynamodb::types::{
-    BillingMode, KeyType, ScalarAttributeType, StreamViewType, TableStatus, TimeToLiveStatus,
+    BillingMode, GlobalSecondaryIndex, KeyType, Projection, ProjectionType, ScalarAttributeType, StreamViewType,
+    TableStatus, TimeToLiveStatus,
 };
 
 use super::{code, put};
@@ -109,4 +110,22 @@ async fn a_table_whose_key_does_not_fit_refuses_the_item() {
         let answer = put(&dynamo, &name, row).await;
         assert_eq!(code(&answer), Some("ValidationException"), "{what}: {answer:?}");
     }
+}
+
+#[tokio::test]
+async fn a_table_whose_index_does_not_fit_refuses_the_item() {
+    let dynamo = Dynamo::connect();
+    let name = unique("table");
+    let projection = Projection::builder().projection_type(ProjectionType::KeysOnly).build();
+    let index = GlobalSecondaryIndex::builder().index_name("by_port").projection(projection);
+    let index = index.key_schema(key("port", KeyType::Hash)).build().expect("a whole index");
+    let create = dynamo.create(&name).attribute_definitions(attribute("port", ScalarAttributeType::S));
+    create.global_secondary_indexes(index).send().await.expect("the table is created");
+
+    let row = item([("pk", text("1.1.1.1#80#HTTP")), ("port", number(80)), ("timestamp", number(1))]);
+    let answer = put(&dynamo, &name, row).await;
+    let without = put(&dynamo, &name, item([("pk", text("1.1.1.1#80#HTTP")), ("timestamp", number(1))])).await;
+
+    assert_eq!(code(&answer), Some("ValidationException"), "{answer:?}");
+    assert!(without.is_ok(), "an item without the index's key is not in the index: {without:?}");
 }

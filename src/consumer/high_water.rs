@@ -1,0 +1,173 @@
+//! The newest timestamp of each key that is known to be durable, so that an older scan needs no write. Pure: the time
+//! is an argument.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::scan::Key;
+
+/// A bounded map. Keys are held and compared in full: a wrong answer would lose a scan.
+///
+/// Two generations of half the bound each: an entry lives in the young one, moves there when it is used, and is
+/// forgotten with the old one.
+#[derive(Debug)]
+pub(super) struct HighWater {
+    generation: usize,
+    max_age: Duration,
+    start: Instant,
+    young: Marks,
+    old: Marks,
+}
+
+/// By the text of the key, which is the whole key.
+type Marks = HashMap<Box<str>, Mark>;
+
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    timestamp: u64,
+    /// When the store said so, in whole seconds since the start: rows can be mended by hand, so a mark is believed for a
+    /// while only.
+    learned: u32,
+}
+
+impl HighWater {
+    /// At most `entries`; none turns it off.
+    pub(super) fn new(entries: usize, max_age: Duration, start: Instant) -> HighWater {
+        HighWater { generation: entries.div_ceil(2), max_age, start, young: Marks::new(), old: Marks::new() }
+    }
+
+    /// Notes that the store holds this timestamp or a newer one. Only an answer of the store may say so.
+    pub(super) fn learn(&mut self, key: &Key, timestamp: u64, now: Instant) {
+        if self.generation == 0 {
+            return;
+        }
+        let age = now.duration_since(self.start).as_secs();
+        let mark = Mark { timestamp, learned: u32::try_from(age).unwrap_or(u32::MAX) };
+        if let Some(known) = self.young.get_mut(key.as_str()) {
+            if timestamp >= known.timestamp {
+                *known = mark;
+            }
+            return;
+        }
+        let kept = self.old.remove(key.as_str()).filter(|known| known.timestamp > timestamp);
+        if self.young.len() >= self.generation {
+            // Swapped, so that what was allocated is used again.
+            std::mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
+        }
+        self.young.insert(key.as_str().into(), kept.unwrap_or(mark));
+    }
+
+    /// Whether the store is known to hold this timestamp or a newer one.
+    pub(super) fn covers(&self, key: &Key, timestamp: u64, now: Instant) -> bool {
+        let mark = self.young.get(key.as_str()).or_else(|| self.old.get(key.as_str()));
+        mark.is_some_and(|mark| {
+            let age = now.duration_since(self.start).saturating_sub(Duration::from_secs(mark.learned.into()));
+            timestamp <= mark.timestamp && age < self.max_age
+        })
+    }
+
+    /// Forgets everything: the table is not the one that was written to.
+    pub(super) fn clear(&mut self) {
+        self.young = Marks::new();
+        self.old = Marks::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MAX_AGE: Duration = Duration::from_secs(600);
+
+    fn key(port: u16) -> Key {
+        Key::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port, "HTTP")
+    }
+
+    #[test]
+    fn an_older_or_equal_scan_is_covered_and_a_newer_one_never() {
+        let now = Instant::now();
+        let mut marks = HighWater::new(10, MAX_AGE, now);
+        marks.learn(&key(1), 10, now);
+        assert!(marks.covers(&key(1), 9, now) && marks.covers(&key(1), 10, now));
+        assert!(!marks.covers(&key(1), 11, now) && !marks.covers(&key(2), 9, now));
+    }
+
+    #[test]
+    fn an_answer_about_an_older_scan_lowers_nothing() {
+        let now = Instant::now();
+        let mut marks = HighWater::new(10, MAX_AGE, now);
+        marks.learn(&key(1), 10, now);
+        marks.learn(&key(1), 5, now);
+        assert!(marks.covers(&key(1), 10, now));
+    }
+
+    #[test]
+    fn a_mark_is_believed_for_its_age_only() {
+        let now = Instant::now();
+        let mut marks = HighWater::new(10, MAX_AGE, now);
+        marks.learn(&key(1), 10, now);
+        assert!(marks.covers(&key(1), 10, now + MAX_AGE - Duration::from_millis(1)));
+        assert!(!marks.covers(&key(1), 10, now + MAX_AGE));
+    }
+
+    #[test]
+    fn none_of_no_entries_and_none_after_it_is_cleared() {
+        let now = Instant::now();
+        let mut off = HighWater::new(0, MAX_AGE, now);
+        off.learn(&key(1), 10, now);
+        assert!(!off.covers(&key(1), 10, now));
+        let mut marks = HighWater::new(10, MAX_AGE, now);
+        marks.learn(&key(1), 10, now);
+        marks.clear();
+        assert!(!marks.covers(&key(1), 10, now));
+    }
+
+    /// `cargo test --lib high_water -- --ignored --nocapture` prints what the README says of the memory.
+    #[test]
+    #[ignore = "measures"]
+    fn memory_of_an_entry() {
+        let resident = || {
+            let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+            statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("a number of pages") * 4096
+        };
+        let now = Instant::now();
+        for entries in [100_000, 1_000_000] {
+            let before = resident();
+            let mut marks = HighWater::new(entries, MAX_AGE, now);
+            for n in 0..u32::try_from(2 * entries).unwrap() {
+                let ip = IpAddr::V4(Ipv4Addr::from(n.wrapping_mul(0x9E37_79B1)));
+                marks.learn(&Key::new(ip, 443, "HTTPS"), 1_700_000_000, now);
+            }
+            let held = marks.young.len() + marks.old.len();
+            assert_eq!(held, entries);
+            println!("{entries} entries: {} bytes each", (resident() - before) / entries);
+        }
+    }
+
+    proptest! {
+        /// Whatever was learned in whatever order: it never answers for a timestamp above all that were learned of the
+        /// key, it never holds more than its bound, and the latest keys are still known.
+        #[test]
+        fn it_never_answers_for_a_newer_scan(learned in vec((0u16..50, 0u64..100), 1..300), entries in 1usize..40) {
+            let now = Instant::now();
+            let mut marks = HighWater::new(entries, MAX_AGE, now);
+            let mut newest: HashMap<u16, u64> = HashMap::new();
+            for (port, timestamp) in learned {
+                marks.learn(&key(port), timestamp, now);
+                let newest = newest.entry(port).or_default();
+                *newest = timestamp.max(*newest);
+                prop_assert!(!marks.covers(&key(port), *newest + 1, now));
+                prop_assert!(marks.covers(&key(port), timestamp, now));
+                prop_assert!(marks.young.len() + marks.old.len() <= 2 * entries.div_ceil(2));
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The turns to write: permits of a semaphore that follow a moving [`Limit`].
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+use super::limit::Limit;
+
+#[derive(Debug)]
+pub(super) struct Turns {
+    permits: Semaphore,
+    /// Turns that are in use and above the limit: they are not given on.
+    excess: AtomicUsize,
+    limit: Mutex<Limit>,
+    /// A copy of [`Limit::is_lowered`], so that an answer costs one load where nothing is throttled.
+    is_lowered: AtomicBool,
+}
+
+/// The right to have one write in flight.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    turns: &'a Turns,
+    permit: Option<SemaphorePermit<'a>>,
+}
+
+/// What a throttled or a taken write made of the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    None,
+    /// The first halving of an episode, to this limit.
+    Lowered(usize),
+    /// The limit is what it was before.
+    Restored,
+}
+
+impl Turns {
+    pub(super) fn new(most: usize) -> Turns {
+        let most = most.min(Semaphore::MAX_PERMITS);
+        Turns {
+            permits: Semaphore::new(most),
+            excess: AtomicUsize::new(0),
+            limit: Mutex::new(Limit::new(most)),
+            is_lowered: AtomicBool::new(false),
+        }
+    }
+
+    /// Waits for a turn; in order of asking.
+    pub(super) async fn next(&self) -> Turn<'_> {
+        let permit = self.permits.acquire().await.expect("the semaphore is never closed");
+        Turn { turns: self, permit: Some(permit) }
+    }
+
+    #[cfg(test)]
+    fn limit(&self) -> usize {
+        self.limit.lock().unwrap_or_else(PoisonError::into_inner).current()
+    }
+
+    pub(super) fn throttled(&self) -> Change {
+        self.move_limit(|limit, now| limit.throttled(now))
+    }
+
+    pub(super) fn taken(&self) -> Change {
+        if !self.is_lowered.load(Ordering::Acquire) {
+            return Change::None;
+        }
+        self.move_limit(|limit, now| limit.taken(now))
+    }
+
+    fn move_limit(&self, to: impl FnOnce(&mut Limit, Instant)) -> Change {
+        let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        let (before, was_lowered) = (limit.current(), limit.is_lowered());
+        to(&mut limit, Instant::now());
+        let after = limit.current();
+        if after < before {
+            let idle = self.permits.forget_permits(before - after);
+            self.excess.fetch_add(before - after - idle, Ordering::AcqRel);
+        } else if after > before {
+            let kept = (before..after).filter(|_| self.keep_one()).count();
+            self.permits.add_permits(after - before - kept);
+        }
+        self.is_lowered.store(limit.is_lowered(), Ordering::Release);
+        match (was_lowered, limit.is_lowered()) {
+            (false, true) => Change::Lowered(after),
+            (true, false) => Change::Restored,
+            _ => Change::None,
+        }
+    }
+
+    /// Takes one turn out of the excess, if there is any.
+    fn keep_one(&self) -> bool {
+        self.excess.fetch_update(Ordering::AcqRel, Ordering::Acquire, |excess| excess.checked_sub(1)).is_ok()
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.turns.excess.load(Ordering::Acquire) > 0
+            && self.turns.keep_one()
+            && let Some(permit) = self.permit.take()
+        {
+            permit.forget();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn taken_now(turns: &Turns) -> Vec<Turn<'_>> {
+        std::iter::from_fn(|| turns.next().now_or_never()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn turns_in_use_above_the_limit_are_not_given_on() {
+        let turns = Turns::new(8);
+        let mut in_use = taken_now(&turns);
+        assert_eq!(in_use.len(), 8);
+        assert_eq!(turns.throttled(), Change::Lowered(4));
+        in_use.truncate(4);
+        assert!(taken_now(&turns).is_empty());
+        in_use.truncate(3);
+        assert_eq!(taken_now(&turns).len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_that_came_back_gives_every_turn_again() {
+        let turns = Turns::new(8);
+        let in_use = taken_now(&turns);
+        turns.throttled();
+        tokio::time::advance(Duration::from_millis(100)).await;
+        turns.throttled();
+        let mut changes = Vec::new();
+        while changes.last() != Some(&Change::Restored) {
+            tokio::time::advance(Duration::from_millis(100)).await;
+            changes.push(turns.taken());
+        }
+        assert_eq!(turns.limit(), 8);
+        assert!(taken_now(&turns).is_empty());
+        drop(in_use);
+        assert_eq!(taken_now(&turns).len(), 8);
+    }
+}

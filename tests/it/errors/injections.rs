@@ -1,0 +1,328 @@
+//! How each class of errors is brought about: over loopback, to the very store of the program.
+
+use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use aws_config::credential_process::CredentialProcessProvider;
+use aws_config::meta::credentials::CredentialsProviderChain;
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_sdk_dynamodb::config::interceptors::BeforeSerializationInterceptorContextRef;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::{
+    BehaviorVersion, Builder, ConfigBag, Credentials, Intercept, Region, RuntimeComponents,
+};
+use aws_sdk_dynamodb::error::BoxError;
+use aws_sdk_dynamodb::types::ScalarAttributeType;
+use aws_sdk_dynamodb::{Client, Config};
+use mini_scan::consumer::port::{Put, Store, Stored};
+use mini_scan::dynamo::Scans;
+use mini_scan::scan::{DataVersion, Key, Scan};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+
+use super::faults::{Conduct, Server, error, http};
+use super::page::Row;
+use crate::support::dynamo::{Dynamo, attribute, key};
+use crate::support::pipeline::{Pipeline, good};
+use crate::support::{unique, within_patience};
+
+/// How a class of errors is brought about.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// Each code that the row names, with each of its reasons and each of its messages.
+    Codes,
+    /// A code that the row does not name.
+    Code(&'static str),
+    /// Both reasons at once.
+    Reasons(&'static str, &'static str),
+    /// Each status that the row names, without a body.
+    Statuses,
+    /// A failed condition with this stored item.
+    Condition(&'static str),
+    /// A scan whose record is there already.
+    Stored,
+    Table,
+    /// An answer of another kind.
+    Answer(u16, &'static str, &'static str),
+    CutShort,
+    Reset,
+    Close,
+    Refuse,
+    NoName,
+    PlainText,
+    NoRequest,
+    NoCredentials,
+    CredentialProcess(&'static str),
+    NoFile,
+    /// The whole program, for the time that an attempt may take is its own.
+    Hang(Conduct),
+    TooLarge,
+}
+
+/// Every row of the page, in its order.
+pub(super) const INJECTIONS: [(&str, Fault); 46] = [
+    ("Record as new", Fault::Condition(r#","Item":{"pk":{"S":"k"},"timestamp":{"N":"8"}}"#)),
+    ("Lost answer", Fault::Stored),
+    ("Fault of the service", Fault::Codes),
+    ("Service unavailable", Fault::Codes),
+    ("Request not read in time", Fault::Codes),
+    ("Unknown 5xx code", Fault::Code("NeverHeardOfException")),
+    ("5xx without a body", Fault::Statuses),
+    ("5xx with a page", Fault::Answer(502, "text/html", "<html><body>Bad Gateway</body></html>")),
+    ("Answer cut short", Fault::CutShort),
+    ("Unreadable answer", Fault::Answer(200, "text/html", "<html><body>Welcome</body></html>")),
+    ("Empty answer", Fault::Answer(200, "application/x-amz-json-1.0", "{}")),
+    ("Timeout before the request is read", Fault::Hang(Conduct::HangUnread)),
+    ("Timeout after the request is read", Fault::Hang(Conduct::HangRead)),
+    ("Connection refused", Fault::Refuse),
+    ("Connection reset", Fault::Reset),
+    ("Connection closed", Fault::Close),
+    ("No such name", Fault::NoName),
+    ("TLS fails", Fault::PlainText),
+    ("Stored item missing", Fault::Condition("")),
+    ("Stored item older", Fault::Condition(r#","Item":{"pk":{"S":"k"},"timestamp":{"N":"6"}}"#)),
+    ("Throttled table", Fault::Codes),
+    ("Throttled without a reason", Fault::Codes),
+    (
+        "Throttled key and table",
+        Fault::Reasons("TableWriteKeyRangeThroughputExceeded", "TableWriteAccountLimitExceeded"),
+    ),
+    ("Too many requests without a body", Fault::Statuses),
+    ("Hot key", Fault::Codes),
+    ("Conflict", Fault::Codes),
+    ("Credentials missing", Fault::NoCredentials),
+    ("Credentials provider fails", Fault::CredentialProcess("exit 1")),
+    ("Credentials refused", Fault::Codes),
+    ("Clock skew", Fault::Codes),
+    ("Clock skew by its own code", Fault::Codes),
+    ("Permission", Fault::Codes),
+    ("Encryption key", Fault::Codes),
+    ("Missing table", Fault::Codes),
+    ("Out of file descriptors", Fault::NoFile),
+    ("Not this service", Fault::Codes),
+    ("Unknown 4xx code", Fault::Code("NeverHeardOfException")),
+    ("4xx without a body", Fault::Statuses),
+    ("Redirect", Fault::Statuses),
+    ("Request that cannot be made", Fault::NoRequest),
+    ("Refused item", Fault::Codes),
+    ("Wrong key schema", Fault::Table),
+    ("Request too large", Fault::Codes),
+    ("Request too large without a body", Fault::Statuses),
+    ("Item too large", Fault::TooLarge),
+    ("Row that is not ours", Fault::Condition(r#","Item":{"pk":{"S":"k"},"timestamp":{"S":"soon"}}"#)),
+];
+
+/// What the program made of one injection.
+#[derive(Debug)]
+#[expect(dead_code, reason = "`injected` and `detail` are printed where a row fails")]
+pub(super) struct Seen {
+    injected: String,
+    pub(super) error_type: String,
+    detail: String,
+}
+
+/// Brings one class about, in every way that its row names.
+pub(super) async fn bring_about(fault: &Fault, row: &Row) -> Vec<Seen> {
+    match fault {
+        Fault::Codes => codes(row).await,
+        Fault::Code(code) => vec![answer(&error(row.statuses()[0], code, "injected", "")).await],
+        Fault::Reasons(one, other) => {
+            let more = format!(r#","throttlingReasons":[{{"reason":"{one}"}},{{"reason":"{other}"}}]"#);
+            vec![answer(&error(row.statuses()[0], row.codes()[0], "injected", &more)).await]
+        }
+        Fault::Statuses => {
+            let mut seen = Vec::new();
+            for status in row.statuses() {
+                seen.push(answer(&http(status, "", "")).await);
+            }
+            seen
+        }
+        Fault::Condition(item) => {
+            vec![answer(&error(400, "ConditionalCheckFailedException", "The conditional request failed", item)).await]
+        }
+        Fault::Stored => vec![stored_already().await],
+        Fault::Table => vec![wrong_table().await],
+        Fault::Answer(status, content_type, body) => vec![answer(&http(*status, content_type, body)).await],
+        Fault::CutShort => vec![answer("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{").await],
+        Fault::Reset => vec![put(&at(&Server::start(Conduct::Reset).await.url()), "reset").await],
+        Fault::Close => vec![answer("").await],
+        Fault::Refuse => vec![put(&at(&format!("http://{}", nobody().await)), "nobody listens").await],
+        Fault::NoName => vec![put(&at("http://dynamodb.invalid"), "a name that does not resolve").await],
+        Fault::PlainText => {
+            let server = Server::start(Conduct::Answer(http(400, "", ""))).await;
+            vec![put(&at(&format!("https://{}", server.address)), "no TLS").await]
+        }
+        Fault::NoRequest => vec![put(&store(config("http://127.0.0.1:9").interceptor(Fails)), "no request").await],
+        Fault::NoCredentials => vec![without_credentials().await],
+        Fault::CredentialProcess(command) => {
+            let provider = CredentialProcessProvider::new((*command).to_owned());
+            vec![put(&store(config("http://127.0.0.1:9").credentials_provider(provider)), command).await]
+        }
+        Fault::NoFile => vec![in_a_process_without_files().await],
+        Fault::Hang(conduct) => vec![program_before(conduct.clone()).await],
+        Fault::TooLarge => {
+            let large = Scan { response: "x".repeat(400 << 10), ..scan() };
+            let rejection = at("http://127.0.0.1:9").check(&large).expect_err("it is too large");
+            vec![Seen::new("400 KB", rejection.reason.to_string(), rejection.detail)]
+        }
+    }
+}
+
+impl Seen {
+    fn new(injected: &str, error_type: String, detail: String) -> Seen {
+        Seen { injected: injected.to_owned(), error_type, detail }
+    }
+}
+
+pub(super) fn scan() -> Scan {
+    Scan {
+        key: Key::new(IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1)), 80, "HTTP"),
+        timestamp: 7,
+        data_version: DataVersion::V2,
+        response: "hello".to_owned(),
+        response_bytes: None,
+    }
+}
+
+fn config(endpoint: &str) -> Builder {
+    Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .endpoint_url(endpoint)
+        .region(Region::new("us-east-1"))
+        .retry_config(RetryConfig::disabled())
+}
+
+fn store(config: Builder) -> Scans {
+    Scans::new(Client::from_conf(config.build()), "scans".to_owned(), None)
+}
+
+pub(super) fn at(endpoint: &str) -> Scans {
+    store(config(endpoint).credentials_provider(Credentials::new("local", "local", None, None, "tests")))
+}
+
+/// Fails before there is a request.
+#[derive(Debug)]
+struct Fails;
+
+impl Intercept for Fails {
+    fn name(&self) -> &'static str {
+        "fails"
+    }
+
+    fn read_before_serialization(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        Err("no request".into())
+    }
+}
+
+/// One attempt of the program's store.
+async fn put(scans: &Scans, injected: &str) -> Seen {
+    seen(scans.put(&scan()).await, injected)
+}
+
+async fn answer(raw: &str) -> Seen {
+    let server = Server::start(Conduct::Answer(raw.to_owned())).await;
+    put(&at(&server.url()), raw).await
+}
+
+async fn codes(row: &Row) -> Vec<Seen> {
+    let [status] = row.statuses()[..] else { panic!("not one status: {row:?}") };
+    let reasons = row.reasons().into_iter().map(|reason| {
+        // Three of the codes carry reasons, one of them in a field with a small letter.
+        let reasons = format!(r#"[{{"reason":"{reason}","resource":"arn:aws:dynamodb:::table/scans"}}]"#);
+        format!(r#","throttlingReasons":{reasons},"ThrottlingReasons":{reasons}"#)
+    });
+    let more: Vec<_> = if row.reasons().is_empty() { vec![String::new()] } else { reasons.collect() };
+    let messages = if row.messages().is_empty() { vec!["injected"] } else { row.messages() };
+    let mut seen = Vec::new();
+    for code in row.codes() {
+        for more in &more {
+            for message in &messages {
+                seen.push(answer(&error(status, code, message, more)).await);
+            }
+        }
+    }
+    seen
+}
+
+async fn stored_already() -> Seen {
+    let dynamo = Dynamo::connect();
+    let scans = Scans::new(dynamo.client.clone(), dynamo.table().await, None);
+    assert_eq!(scans.put(&scan()).await, Ok(Put::Stored));
+    let again = scans.put(&scan()).await;
+    assert_eq!(again, Ok(Put::Stale(Stored { timestamp: 7, is_same: true })));
+    seen(again, "the same scan twice")
+}
+
+async fn wrong_table() -> Seen {
+    let dynamo = Dynamo::connect();
+    let create = dynamo.client.create_table().table_name(unique("table"));
+    let create = create.billing_mode(aws_sdk_dynamodb::types::BillingMode::PayPerRequest);
+    let create = create.attribute_definitions(attribute("id", ScalarAttributeType::S));
+    let created = create.key_schema(key("id", aws_sdk_dynamodb::types::KeyType::Hash)).send().await;
+    let table = created.expect("the table is created").table_description.and_then(|table| table.table_name);
+    put(&Scans::new(dynamo.client.clone(), table.expect("a name"), None), "a key of another name").await
+}
+
+/// An address of this machine at which nobody listens.
+async fn nobody() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    listener.local_addr().expect("a bound listener")
+}
+
+async fn without_credentials() -> Seen {
+    let profile = ProfileFileCredentialsProvider::builder().profile_name(unique("profile")).build();
+    let chain = CredentialsProviderChain::first_try("Profile", profile);
+    put(&store(config("http://127.0.0.1:9").credentials_provider(chain)), "no such profile").await
+}
+
+/// The limit is the whole process's, so this is one of its own.
+async fn in_a_process_without_files() -> Seen {
+    let this = std::env::current_exe().expect("a path of this program");
+    let arguments = ["--exact", "errors::injections::a_write_without_a_free_file", "--ignored", "--nocapture"];
+    let output = Command::new(this).args(arguments).output().await.expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let error_type = said.lines().find_map(|line| line.strip_prefix("error.type="));
+    Seen::new("no file left", error_type.unwrap_or("nothing was said").to_owned(), said.clone())
+}
+
+#[tokio::test]
+#[ignore = "takes this process's files away; the page's test runs it in a process of its own"]
+async fn a_write_without_a_free_file() {
+    let scans = at("http://127.0.0.1:9");
+    rlimit::setrlimit(rlimit::Resource::NOFILE, 64, 64).expect("a lower limit is always allowed");
+    let files: Vec<_> = (0..64).map_while(|_| File::open("/dev/null").ok()).collect();
+
+    let seen = put(&scans, "no file left").await;
+
+    drop(files);
+    println!("\nerror.type={}", seen.error_type);
+}
+
+/// The whole program before a DynamoDB that does this to every write.
+async fn program_before(conduct: Conduct) -> Seen {
+    let injected = format!("{conduct:?}");
+    let pipeline = Pipeline::new().await;
+    let no_looking = error(400, "AccessDeniedException", "not authorized to perform: dynamodb:DescribeTable", "");
+    let server = Server::start_after(Some(Conduct::Answer(no_looking)), conduct).await;
+    pipeline.publish(good(0..10)).await;
+    let mut consumer = pipeline.consumer().env("AWS_ENDPOINT_URL_DYNAMODB", &server.url()).start();
+
+    let line = within_patience("not ready", consumer.line("not ready")).await;
+
+    let expected = "no answer within 3 s. Nothing is lost, it is tried once a second";
+    let error_type = if line.contains(expected) { "Unavailable" } else { "something else" };
+    Seen::new(&injected, error_type.to_owned(), line)
+}
+
+fn seen(result: Result<Put, mini_scan::consumer::port::StoreError>, injected: &str) -> Seen {
+    match result {
+        Ok(Put::Stale(stored)) => Seen::new(injected, "none".to_owned(), format!("{stored:?}")),
+        Ok(Put::Stored) => Seen::new(injected, "stored".to_owned(), String::new()),
+        Err(error) => Seen::new(injected, format!("{:?}", error.kind), error.detail),
+    }
+}

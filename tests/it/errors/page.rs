@@ -1,0 +1,82 @@
+//! `docs/errors.md` as data: each row under the policy of its section.
+
+use mini_scan::consumer::outcome::Policy;
+
+const PAGE: &str = include_str!("../../../docs/errors.md");
+
+/// What the section of a row says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Section {
+    Success,
+    Error(Policy),
+}
+
+/// One row: a class of errors.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) section: Section,
+    pub(super) class: &'static str,
+    pub(super) seen: &'static str,
+    pub(super) error_type: &'static str,
+}
+
+/// Every row of the page. Panics where the page is not made of sections with tables of five filled cells.
+pub(super) fn rows() -> Vec<Row> {
+    let mut section = None;
+    let mut rows = Vec::new();
+    for line in PAGE.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            section = Some(section_of(heading));
+        }
+        let Some(cells) = line.strip_prefix("| ").and_then(|line| line.strip_suffix(" |")) else { continue };
+        let cells: Vec<_> = cells.split(" | ").map(str::trim).collect();
+        let [class, seen, error_type, why, what_to_do] = cells[..] else { panic!("not five cells: {line}") };
+        if class == "Class" {
+            continue;
+        }
+        assert!(cells.iter().all(|cell| !cell.is_empty()), "an empty cell: {line}");
+        assert!(why != "As above" || !rows.is_empty(), "nothing is above: {line} {what_to_do}");
+        rows.push(Row { section: section.expect("a row stands in a section"), class, seen, error_type });
+    }
+    rows
+}
+
+fn section_of(heading: &str) -> Section {
+    Section::Error(match heading {
+        "Success" => return Section::Success,
+        "Retry, then gate" => Policy::Retry,
+        "Slow down" => Policy::SlowDown,
+        "Delay the key" => Policy::DelayKey,
+        "Unready, and keep trying" => Policy::Mend,
+        "Hold until it shows whose fault it is" => Policy::Hold,
+        "Dead letter" => Policy::DeadLetter,
+        heading => panic!("a section of no policy: {heading}"),
+    })
+}
+
+impl Row {
+    /// The HTTP statuses that the row names, by their three digits.
+    pub(super) fn statuses(&self) -> Vec<u16> {
+        let words = self.seen.split(|letter: char| !letter.is_ascii_alphanumeric());
+        words.filter(|word| word.len() == 3).filter_map(|word| word.parse().ok()).collect()
+    }
+
+    /// The codes that the row names.
+    pub(super) fn codes(&self) -> Vec<&'static str> {
+        quoted(self.seen.split(" with ").next().unwrap_or_default().split(" that ").next().unwrap_or_default())
+    }
+
+    /// The throttling reasons that the row names.
+    pub(super) fn reasons(&self) -> Vec<&'static str> {
+        self.seen.split_once(" with reason ").map_or_else(Vec::new, |(_, reasons)| quoted(reasons))
+    }
+
+    /// The texts that the row says are in the message.
+    pub(super) fn messages(&self) -> Vec<&'static str> {
+        self.seen.split_once(" that says ").map_or_else(Vec::new, |(_, texts)| quoted(texts))
+    }
+}
+
+fn quoted(text: &'static str) -> Vec<&'static str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
