@@ -39,6 +39,7 @@ pub struct Process {
     pub(super) letter_gate: Gate,
     pub(super) rejection_lines: [Occasional; Reason::ALL.len()],
     pub(super) give_up_lines: Occasional,
+    pub(super) refused_lines: Occasional,
     throttled_lines: Occasional,
     outage: Outage,
 }
@@ -58,6 +59,7 @@ impl Process {
             letter_gate: Gate::new(1),
             rejection_lines: Default::default(),
             give_up_lines: Occasional::default(),
+            refused_lines: Occasional::default(),
             throttled_lines: Occasional::default(),
             outage: Outage::new(settings.table.clone(), STORE_FAILURES),
             settings,

@@ -6,6 +6,8 @@ use std::time::Duration;
 use rand::Rng;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use tracing::warn;
+
 use super::keys::{Job, Proof, Writer};
 use super::outcome::{Outcome, Policy, Verdict, judge, policy};
 use super::pipeline::Pipeline;
@@ -20,6 +22,9 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 /// A hot key's partition recovers within a second or two, and nobody else waits for it.
 const LONGEST_HOT_KEY_BACKOFF: Duration = Duration::from_secs(2);
 
+/// How long a throttled write keeps its turn. Less than a step of the write limit, or each step would begin without
+/// throttling and end with it, and the limit would only grow.
+const THROTTLED_PAUSE: Duration = Duration::from_millis(50);
 /// The table's own limit of writes in flight paces what it throttles, so nobody waits long beside it.
 const LONGEST_THROTTLED_BACKOFF: Duration = Duration::from_secs(1);
 
@@ -127,7 +132,7 @@ impl<P: Ports> Pipeline<'_, P> {
         }
     }
 
-    /// One attempt.
+    /// One attempt, with its turn held to the end.
     async fn attempt(&self, scan: &Scan, _turn: Turn<'_>) -> Result<Put, StoreError> {
         let process = self.process;
         let sent = process.refusals.tick();
@@ -151,6 +156,10 @@ impl<P: Ports> Pipeline<'_, P> {
                     self.keys.forget();
                 }
                 process.store_failed(error);
+                // A table may refuse faster than it writes: with its turn free at once, the next would be refused as soon.
+                if error.kind == StoreErrorKind::Throttled {
+                    sleep(THROTTLED_PAUSE).await;
+                }
             }
         }
         result
@@ -162,6 +171,12 @@ impl<P: Ports> Pipeline<'_, P> {
         let process = self.process;
         let Job { scan, envelope, claim, slot } = job;
         drop(slot);
+        if let Some(not_said) = process.refused_lines.due() {
+            let table = &process.settings.table;
+            warn!(message_id = %envelope.message_id, scan_key = scan.key.as_str(), not_said,
+                "table {table} refuses a write, which is held and tried again: {refused}. If it refuses every one, compare \
+                 its key schema and indexes with what `mini-scan setup table` makes");
+        }
         let strikes = process.refusals.first();
         let mut error = refused;
         let place = match process.held.try_place() {
