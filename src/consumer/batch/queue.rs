@@ -113,3 +113,118 @@ impl Queue {
         batch
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::scan::{DataVersion, Key};
+
+    const LINGER: Duration = Duration::from_millis(2);
+
+    struct Waiting {
+        queue: Queue,
+        /// Of those that still wait.
+        answers: Vec<oneshot::Receiver<Next>>,
+        start: Instant,
+    }
+
+    impl Waiting {
+        fn new() -> Waiting {
+            Waiting { queue: Queue::new(LINGER), answers: Vec::new(), start: Instant::now() }
+        }
+
+        fn fill(&mut self, ports: impl IntoIterator<Item = u16>, bytes: usize) {
+            for port in ports {
+                self.push(port, bytes);
+            }
+        }
+
+        fn push(&mut self, port: u16, bytes: usize) -> u64 {
+            let scan = Scan {
+                key: Key::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port, "HTTP"),
+                timestamp: 5,
+                data_version: DataVersion::V2,
+                response: "x".repeat(bytes),
+                response_bytes: None,
+            };
+            let (answer, answered) = oneshot::channel();
+            self.answers.push(answered);
+            self.queue.push(Arc::new(scan), None, answer, self.start)
+        }
+
+        fn take(&mut self) -> Vec<u16> {
+            self.queue.take().iter().map(|entry| entry.scan.key.port().parse().unwrap()).collect()
+        }
+    }
+
+    #[test]
+    fn a_batch_closes_at_once_while_no_call_is_in_flight() {
+        let mut waiting = Waiting::new();
+        assert_eq!(waiting.queue.closes_at(true), None);
+        waiting.push(1, 10);
+        assert_eq!(waiting.queue.closes_at(true), Some(waiting.start));
+    }
+
+    #[test]
+    fn beside_a_call_it_closes_when_its_first_scan_has_lingered_or_it_is_full() {
+        let mut waiting = Waiting::new();
+        waiting.fill(1..25, 10);
+        assert_eq!(waiting.queue.closes_at(false), Some(waiting.start + LINGER));
+        waiting.push(25, 10);
+        assert_eq!(waiting.queue.closes_at(false), Some(waiting.start));
+    }
+
+    #[test]
+    fn a_megabyte_is_full() {
+        let mut waiting = Waiting::new();
+        waiting.fill(1..=3, 400_000);
+        assert_eq!(waiting.queue.closes_at(false), Some(waiting.start));
+        assert_eq!(waiting.take(), [1, 2], "the third would be beyond it");
+        assert_eq!(waiting.queue.closes_at(false), Some(waiting.start + LINGER));
+    }
+
+    #[test]
+    fn a_key_that_waits_twice_is_in_two_batches() {
+        let mut waiting = Waiting::new();
+        waiting.fill([1, 2, 1, 3, 1], 10);
+        assert_eq!([waiting.take(), waiting.take(), waiting.take()], [vec![1, 2, 3], vec![1], vec![1]]);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_not_sent() {
+        let mut waiting = Waiting::new();
+        let numbers: Vec<_> = (1..=4).map(|port| waiting.push(port, 10)).collect();
+        drop(waiting.answers.remove(1));
+        assert!(waiting.queue.withdraw(numbers[2]));
+        assert_eq!(waiting.take(), [1, 4]);
+        assert!(!waiting.queue.withdraw(numbers[0]), "it was sent");
+    }
+
+    proptest! {
+        /// Whatever waits: each is sent once and in bounds, keys in their order, and nothing is left over.
+        #[test]
+        fn every_scan_is_in_one_batch_within_the_bounds(scans in vec((1u16..40, 0usize..600_000), 1..80)) {
+            let mut waiting = Waiting::new();
+            scans.iter().for_each(|(port, bytes)| waiting.fill([*port], *bytes));
+            let mut sent = Vec::new();
+            while waiting.queue.closes_at(true).is_some() {
+                let batch = waiting.queue.take();
+                let keys: HashSet<_> = batch.iter().map(|entry| &entry.scan.key).collect();
+                prop_assert_eq!(keys.len(), batch.len());
+                prop_assert!((1..=MOST_STATEMENTS).contains(&batch.len()));
+                prop_assert!(batch.len() == 1 || batch.iter().map(Entry::bytes).sum::<usize>() <= MOST_BYTES);
+                sent.extend(batch.iter().map(|entry| (entry.scan.key.clone(), entry.number)));
+            }
+            prop_assert_eq!(waiting.queue.bytes, 0);
+            prop_assert_eq!(sent.len(), scans.len());
+            sent.sort_by_key(|(key, _)| key.as_str().to_owned());
+            prop_assert!(sent.chunk_by(|a, b| a.0 == b.0).all(|of_key| of_key.is_sorted_by_key(|(_, number)| number)));
+        }
+    }
+}

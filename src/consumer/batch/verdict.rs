@@ -28,9 +28,10 @@ pub(super) fn judge(result: Result<Vec<Answer>, StoreError>, verbs: &[Verb]) -> 
 /// Whose fault throttling is: statements carry no reasons.
 #[derive(Debug, Clone, Copy)]
 enum Throttled {
-    /// The table took others of the same call.
+    /// The table took all others that came so far.
     Key,
     Table,
+    /// One alone, or several beside some that were taken: hot keys, or a table that takes a part.
     Unclear,
 }
 
@@ -38,13 +39,11 @@ impl Throttled {
     fn among(answers: &[Answer]) -> Throttled {
         let is_throttled =
             |answer: &&Answer| matches!(answer, Answer::Failed(error) if error.kind == StoreErrorKind::Throttled);
-        let has_capacity = |answer: &Answer| matches!(answer, Answer::Put(_) | Answer::OtherVerb);
-        if answers.iter().any(has_capacity) {
-            Throttled::Key
-        } else if answers.iter().filter(is_throttled).nth(1).is_some() {
-            Throttled::Table
-        } else {
-            Throttled::Unclear
+        let was_taken = |answer: &Answer| matches!(answer, Answer::Put(_) | Answer::OtherVerb);
+        match (answers.iter().filter(is_throttled).count(), answers.iter().any(was_taken)) {
+            (1, true) => Throttled::Key,
+            (2.., false) => Throttled::Table,
+            (_, _) => Throttled::Unclear,
         }
     }
 }
@@ -134,9 +133,15 @@ mod tests {
     #[test]
     fn one_throttled_beside_one_that_was_not_is_its_keys() {
         for beside in [STORED, STALE, Answer::OtherVerb] {
-            let next = judged(vec![failed(StoreErrorKind::Throttled), beside, failed(StoreErrorKind::Throttled)]);
-            assert_eq!((&next[0], &next[2]), (&is(StoreErrorKind::HotKey), &is(StoreErrorKind::HotKey)));
+            assert_eq!(judged(vec![failed(StoreErrorKind::Throttled), beside])[0], is(StoreErrorKind::HotKey));
         }
+    }
+
+    #[test]
+    fn several_throttled_beside_some_that_were_not_are_asked_again_for_their_reasons() {
+        let throttled = StoreErrorKind::Throttled;
+        let next = judged(vec![failed(throttled), STORED, failed(throttled)]);
+        assert_eq!((&next[0], &next[2]), (&Next::Alone(error(throttled)), &Next::Alone(error(throttled))));
     }
 
     #[test]
