@@ -1,5 +1,6 @@
 //! What is done with a scan: workers between the ports. Knows tokio and [`crate::scan`], and no vendor.
 
+pub mod batch;
 mod cause;
 mod claim;
 mod coalesce;

@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use futures_util::future::join;
 use rand::rngs::StdRng;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{info, warn};
 
+use super::batch::Batches;
 use super::cause::panic_text;
 use super::claim::{Claim, Message};
 use super::keys::{Admission, Job, Keys, Writer};
@@ -22,6 +24,8 @@ pub(super) struct Pipeline<'a, P: Ports> {
     pub(super) process: &'a Process,
     pub(super) keys: &'a Keys<ReceiptOf<P>>,
     pub(super) store: &'a P::Store,
+    /// Absent where each write goes by itself.
+    pub(super) batches: Option<&'a Batches>,
     /// Absent without `--dead-letter-topic`.
     pub(super) letters: Option<&'a P::DeadLetters>,
     pub(super) random: RefCell<StdRng>,
@@ -42,7 +46,7 @@ impl<P: Ports> Pipeline<'_, P> {
     pub(super) async fn handle(&self, message: Message<ReceiptOf<P>>, slot: OwnedSemaphorePermit) {
         let Message { envelope, claim } = message;
         match self.decode(&envelope) {
-            Ok(Decoded::Scan(scan)) => match self.keys.admit(Job { scan, envelope, claim, slot }) {
+            Ok(Decoded::Scan(scan)) => match self.keys.admit(Job { scan: Arc::new(scan), envelope, claim, slot }) {
                 Admission::Write(job, writer) => self.write_key(job, writer).await,
                 Admission::Known(job) => self.known(job),
                 Admission::Parked => {}

@@ -1,17 +1,18 @@
 //! The write of one scan: attempts with full jitter between them, until the store has answered or the receipt has
 //! reached its age; and the waiting of a write that was refused.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-
 use tracing::warn;
 
+use super::batch::{Batches, Next};
 use super::keys::{Job, Proof, Writer};
 use super::outcome::{Outcome, Policy, Verdict, judge, policy};
 use super::pipeline::Pipeline;
-use super::port::{Ports, Put, ReceiptOf, Store, StoreError, StoreErrorKind, Stored};
+use super::port::{Ports, Put, ReceiptOf, Store, StoreError, StoreErrorKind, Stored, Verb};
 use super::refusals::RETRY_INTERVAL;
 use super::settings::ATTEMPT_TIMEOUT;
 use super::turns::Turn;
@@ -53,6 +54,17 @@ impl Write {
     }
 }
 
+/// Where the next attempt is made.
+enum Place<'a> {
+    Alone(Turn<'a>),
+    In(&'a Batches),
+}
+
+pub(super) fn no_answer() -> StoreError {
+    let detail = format!("no answer within {} s", ATTEMPT_TIMEOUT.as_secs());
+    StoreError { kind: StoreErrorKind::Unavailable, detail }
+}
+
 /// The most that is waited before the attempt after `attempts`: doubled each time.
 fn longest_backoff(kind: StoreErrorKind, attempts: u32) -> Duration {
     let cap = match policy(kind) {
@@ -83,10 +95,14 @@ impl<P: Ports> Pipeline<'_, P> {
                 if attempts > 1 {
                     process.store_gate.sleep(backoff).await;
                 }
-                self.turn().await
+                // That of a batch is taken by its call.
+                match self.batches {
+                    Some(batches) => Place::In(batches),
+                    None => Place::Alone(process.turn().await),
+                }
             };
-            let turn = match timeout_at(job.claim.deadline, next_turn).await {
-                Ok(turn) if Instant::now() < job.claim.deadline => turn,
+            let place = match timeout_at(job.claim.deadline, next_turn).await {
+                Ok(place) if Instant::now() < job.claim.deadline => place,
                 _ => return (job, Write::Settled { outcome: Outcome::Deferred(error), proof: None }),
             };
             job = writer.newest(job);
@@ -94,7 +110,13 @@ impl<P: Ports> Pipeline<'_, P> {
                 process.tally.retries.add_one();
             }
             let generation = self.keys.generation();
-            let mut result = self.attempt(&job.scan, turn).await;
+            let result = match place {
+                Place::Alone(turn) => Some(self.attempt(&job.scan, turn).await),
+                Place::In(batches) => self.attempt_in(batches, &job.scan, job.claim.deadline).await,
+            };
+            let Some(mut result) = result else {
+                return (job, Write::Settled { outcome: Outcome::Deferred(error), proof: None });
+            };
             if matches!(result, Ok(Put::Stale(Stored { is_same: true, .. })) if unanswered == Some(job.scan.timestamp))
             {
                 result = Ok(Put::Stored);
@@ -119,35 +141,39 @@ impl<P: Ports> Pipeline<'_, P> {
         }
     }
 
-    /// The turn to write: through the gate, and within the bound of writes in flight.
-    async fn turn(&self) -> Turn<'_> {
-        let process = self.process;
-        loop {
-            let is_probe = process.store_gate.pass().await;
-            let turn = process.turns.next().await;
-            // The gate may have closed while this one queued for its turn.
-            if is_probe || !process.store_gate.is_closed() {
-                return turn;
+    /// One attempt among others; none if it was not sent by the deadline.
+    async fn attempt_in(
+        &self,
+        batches: &Batches,
+        scan: &Arc<Scan>,
+        deadline: Instant,
+    ) -> Option<Result<Put, StoreError>> {
+        let mut verb = self.keys.has_record(&scan.key).then_some(Verb::Update);
+        // The one and the other; a record that comes and goes in between is for the write that knows both cases.
+        for _ in 0..2 {
+            match batches.write(scan, verb, deadline).await? {
+                Next::Answered(result) => return Some(result),
+                Next::Try(other) => verb = Some(other),
+                Next::Alone(_) => break,
             }
         }
+        let turn = timeout_at(deadline, self.process.turn()).await.ok()?;
+        Some(self.attempt(scan, turn).await)
     }
 
-    /// One attempt, with its turn held to the end.
+    /// One attempt by itself, with its turn held to the end.
     async fn attempt(&self, scan: &Scan, _turn: Turn<'_>) -> Result<Put, StoreError> {
         let process = self.process;
         let sent = process.refusals.tick();
         let result = match timeout(ATTEMPT_TIMEOUT, self.store.put(scan)).await {
             Ok(result) => result,
-            Err(_) => Err(StoreError {
-                kind: StoreErrorKind::Unavailable,
-                detail: format!("no answer within {} s", ATTEMPT_TIMEOUT.as_secs()),
-            }),
+            Err(_) => Err(no_answer()),
         };
         match &result {
             Ok(put) => {
                 process.store_took();
-                if *put == Put::Stored && process.refusals.stored(sent, &scan.key) {
-                    process.refusals_changed("");
+                if *put == Put::Stored {
+                    process.stored(sent, &scan.key);
                 }
             }
             Err(error) => {
@@ -202,7 +228,7 @@ impl<P: Ports> Pipeline<'_, P> {
         loop {
             let next_turn = async {
                 sleep(RETRY_INTERVAL).await;
-                self.turn().await
+                process.turn().await
             };
             let turn = tokio::select! {
                 biased;
