@@ -112,7 +112,8 @@ impl<P: Ports> Pipeline<'_, P> {
                 let Job { scan, envelope, claim, slot } = job;
                 self.settle(outcome, Some(&scan.key), envelope, claim, slot).await;
             }
-            Write::Refused(error) => self.hold_refused(job, error).await,
+            // Rare and large: in a box, so that every other message is not as large.
+            Write::Refused(error) => Box::pin(self.hold_refused(job, error)).await,
         }
     }
 
@@ -147,7 +148,8 @@ impl<P: Ports> Pipeline<'_, P> {
                 tally.expired.add_one();
                 claim.ack();
             }
-            Outcome::Rejected(rejection) => self.reject(rejection, envelope, claim, place).await,
+            // Rare and large, as above.
+            Outcome::Rejected(rejection) => Box::pin(self.reject(rejection, envelope, claim, place)).await,
             Outcome::Deferred(error) => self.give_up(&error, key, &envelope, claim),
         }
     }
