@@ -1,10 +1,13 @@
 //! The way of one message: decode, coalesce, write, settle. One future a message; dropping it nacks.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 
-use futures_util::future::join;
+use futures_util::FutureExt;
+use futures_util::future::{LocalBoxFuture, join_all};
 use rand::rngs::StdRng;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{info, warn};
@@ -72,21 +75,30 @@ impl<P: Ports> Pipeline<'_, P> {
 
     /// Writes a key until no scan of it waits.
     async fn write_key(&self, mut job: Job<ReceiptOf<P>>, mut writer: Writer<'_, ReceiptOf<P>>) {
+        // Of the same key, held or with a letter on its way: what waits need not wait for them.
+        let mut lasting = Vec::new();
         loop {
-            let (written, write) = self.write(job, &writer).await;
+            let (written, write) = beside(&mut lasting, self.write(job, &writer)).await;
             let (riders, next) = writer.finish(write.proof());
             self.settle_riders(riders, &write);
             let lasts = write.lasts();
             let end = self.end(written, write);
-            let Some(next) = next else { return end.await };
-            if lasts {
-                // What waited need not wait for a scan that is held.
-                join(end, Box::pin(self.write_key(next, writer))).await;
-                return;
+            match next {
+                None => {
+                    beside(&mut lasting, end).await;
+                    break;
+                }
+                Some(next) if lasts => {
+                    lasting.push(end.boxed_local());
+                    job = next;
+                }
+                Some(next) => {
+                    end.await;
+                    job = next;
+                }
             }
-            end.await;
-            job = next;
         }
+        join_all(lasting).await;
     }
 
     /// Settles the scans that a write carried.
@@ -101,7 +113,10 @@ impl<P: Ports> Pipeline<'_, P> {
                 }
                 Write::Settled { outcome: Outcome::Deferred(_), .. } => self.give_up_waiting(claim, A_NEWER_WRITE),
                 // Refused for what was in it. Their own payloads are gone: redelivery brings them, each to be judged.
-                _ => drop(claim),
+                _ => {
+                    tally.handed_back.add_one();
+                    claim.nack();
+                }
             }
         }
     }
@@ -204,4 +219,14 @@ impl<P: Ports> Pipeline<'_, P> {
             );
         }
     }
+}
+
+/// Polls others too until a future is done, and forgets those that end meanwhile.
+async fn beside<T>(others: &mut Vec<LocalBoxFuture<'_, ()>>, future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        others.retain_mut(|other| other.poll_unpin(context).is_pending());
+        future.as_mut().poll(context)
+    })
+    .await
 }
