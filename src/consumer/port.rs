@@ -70,8 +70,9 @@ pub struct SourceError(pub String);
 
 /// The table.
 pub trait Store {
-    /// Refuses, before any call, a scan that the store could never hold.
-    fn check(&self, scan: &Scan) -> Result<(), Rejection>;
+    /// The bytes of the record that the scan would be, as the store bills them. Refuses, before any call, a scan that
+    /// the store could never hold.
+    fn measure(&self, scan: &Scan) -> Result<usize, Rejection>;
 
     /// One attempt to make the record hold this scan or a newer one. `Ok` proves that it does.
     fn put(&self, scan: &Scan) -> impl Future<Output = Result<Put, StoreError>>;
@@ -93,6 +94,8 @@ pub struct Stored {
     pub timestamp: u64,
     /// It is the very record that the scan would have made: a duplicate, or an earlier attempt whose answer was lost.
     pub is_same: bool,
+    /// Its size, as the store bills it.
+    pub bytes: usize,
 }
 
 /// Why the store did not answer for a scan.
@@ -132,6 +135,23 @@ pub enum StoreErrorKind {
     ForeignRow,
 }
 
+impl StoreErrorKind {
+    pub const ALL: [StoreErrorKind; 12] = [
+        StoreErrorKind::Unavailable,
+        StoreErrorKind::OpenFiles,
+        StoreErrorKind::Throttled,
+        StoreErrorKind::HotKey,
+        StoreErrorKind::Conflict,
+        StoreErrorKind::Credentials,
+        StoreErrorKind::Clock,
+        StoreErrorKind::Permission,
+        StoreErrorKind::MissingTable,
+        StoreErrorKind::Misconfigured,
+        StoreErrorKind::Refused,
+        StoreErrorKind::ForeignRow,
+    ];
+}
+
 /// A rejected message on its way to the dead-letter topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
@@ -153,4 +173,14 @@ pub enum DeadLetterError {
     /// This letter, published alone, breaks a limit of the service.
     #[error("{0}")]
     Invalid(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_failure_is_counted_in_a_place_of_its_own() {
+        assert!(StoreErrorKind::ALL.iter().enumerate().all(|(place, kind)| *kind as usize == place));
+    }
 }

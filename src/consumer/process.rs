@@ -13,6 +13,7 @@ use super::occasional::Occasional;
 use super::outage::Outage;
 use super::outcome::is_outage;
 use super::port::{StoreError, StoreErrorKind};
+use super::pulse::Pulse;
 use super::refusals::Refusals;
 use super::settings::Settings;
 use super::tally::Tally;
@@ -29,6 +30,7 @@ pub struct Process {
     pub tally: Arc<Tally>,
     pub health: Arc<Health>,
     pub drain: Drain,
+    pub pulse: Pulse,
     /// `--max-outstanding`: messages decoded, waiting or being written. Taken after a message has arrived.
     pub(super) slots: Arc<Semaphore>,
     /// Writes in flight; held for an attempt only, never through a backoff.
@@ -50,6 +52,7 @@ impl Process {
             tally: Arc::default(),
             health: Arc::default(),
             drain: Drain::default(),
+            pulse: Pulse::default(),
             slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
             turns: Turns::new(settings.max_writes.get()),
             held: Held::new((slots / 10).max(1)),
@@ -89,6 +92,9 @@ impl Process {
     pub(super) fn store_failed(&self, error: &StoreError) {
         if matches!(error.kind, StoreErrorKind::Throttled | StoreErrorKind::HotKey) {
             self.tally.throttled.add_one();
+        }
+        if error.kind == StoreErrorKind::HotKey {
+            self.tally.hot_keys.add_one();
         }
         if error.kind == StoreErrorKind::Throttled {
             self.table_throttled(error);

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod faults;
+mod health;
 mod instance;
 mod keys;
 mod letters;

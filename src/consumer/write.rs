@@ -86,10 +86,10 @@ impl<P: Ports> Pipeline<'_, P> {
             };
             job = writer.newest(job);
             if attempts > 1 {
-                process.tally.retries.add_one();
+                process.tally.retries(error.kind).add_one();
             }
             let generation = self.keys.generation();
-            let mut result = self.attempt(&job.scan, turn).await;
+            let mut result = self.attempt(&job.scan, job.claim.record_bytes, turn).await;
             if matches!(result, Ok(Put::Stale(Stored { is_same: true, .. })) if unanswered == Some(job.scan.timestamp))
             {
                 result = Ok(Put::Stored);
@@ -128,8 +128,9 @@ impl<P: Ports> Pipeline<'_, P> {
     }
 
     /// One attempt.
-    async fn attempt(&self, scan: &Scan, _turn: Turn<'_>) -> Result<Put, StoreError> {
+    async fn attempt(&self, scan: &Scan, record_bytes: usize, _turn: Turn<'_>) -> Result<Put, StoreError> {
         let process = self.process;
+        let began = Instant::now();
         let sent = process.refusals.tick();
         let result = match timeout(ATTEMPT_TIMEOUT, self.store.put(scan)).await {
             Ok(result) => result,
@@ -138,6 +139,11 @@ impl<P: Ports> Pipeline<'_, P> {
                 detail: format!("no answer within {} s", ATTEMPT_TIMEOUT.as_secs()),
             }),
         };
+        process.tally.attempted(
+            record_bytes,
+            began.elapsed(),
+            result.as_ref().map_or_else(|error| Err(error.kind), |put| Ok(*put)),
+        );
         match &result {
             Ok(put) => {
                 process.store_took();
@@ -184,6 +190,7 @@ impl<P: Ports> Pipeline<'_, P> {
             }
         };
         let mut held = process.refusals.hold(strikes);
+        let mut failed = error.kind;
         loop {
             let next_turn = async {
                 sleep(RETRY_INTERVAL).await;
@@ -198,14 +205,15 @@ impl<P: Ports> Pipeline<'_, P> {
                     Err(_) => return self.give_up(&error, Some(&scan.key), &envelope, claim),
                 },
             };
-            match judge(self.attempt(&scan, turn).await) {
+            process.tally.retries(failed).add_one();
+            match judge(self.attempt(&scan, claim.record_bytes, turn).await) {
                 Verdict::Settle(outcome) => {
                     drop(held);
                     return self.settle(outcome, Some(&scan.key), envelope, claim, place).await;
                 }
-                Verdict::Retry(_) => {}
+                Verdict::Retry(again) => failed = again.kind,
                 Verdict::Refused(again) => {
-                    error = again;
+                    (failed, error) = (again.kind, again);
                     if held.refused_again(&scan.key) {
                         let rejection = Rejection { reason: Reason::RefusedByStore, detail: error.detail };
                         drop(held);

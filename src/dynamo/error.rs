@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkErro
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ThrottlingReason;
 
-use super::item::{Item, TIMESTAMP};
+use super::item::{Item, TIMESTAMP, stored_size};
 use crate::consumer::cause;
 use crate::consumer::port::{Put, StoreError, StoreErrorKind, Stored};
 
@@ -209,7 +209,7 @@ fn stale(stored: Option<&Item>, timestamp: u64, is_same: impl FnOnce(&Item) -> b
     match number {
         Some(number) => match whole_seconds(number) {
             Some(newest) if newest >= timestamp => {
-                Ok(Put::Stale(Stored { timestamp: newest, is_same: is_same(stored) }))
+                Ok(Put::Stale(Stored { timestamp: newest, is_same: is_same(stored), bytes: stored_size(stored) }))
             }
             _ => Err(StoreError {
                 kind: StoreErrorKind::Unavailable,
@@ -258,7 +258,8 @@ mod tests {
         let huge = "99999999999999999999999999999999999999";
         for (stored, timestamp) in [("10", 10), ("11", 11), ("10.5", 10), ("1e3", 1000), (huge, u64::MAX)] {
             let answer = stale(Some(&number(stored)), 10, |_| false);
-            assert_eq!(answer, Ok(Put::Stale(Stored { timestamp, is_same: false })), "{stored}");
+            let bytes = stored_size(&number(stored));
+            assert_eq!(answer, Ok(Put::Stale(Stored { timestamp, is_same: false, bytes })), "{stored}");
         }
     }
 

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::operation::RequestId;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
 use super::error::{judge, not_from_dynamodb};
-use super::item::{TIMESTAMP, check_size, item};
+use super::item::{TIMESTAMP, item, measure};
 use crate::consumer::port::{Put, Store, StoreError};
 use crate::scan::{Rejection, Scan};
 
@@ -29,8 +29,8 @@ impl Scans {
 }
 
 impl Store for Scans {
-    fn check(&self, scan: &Scan) -> Result<(), Rejection> {
-        check_size(scan, self.ttl)
+    fn measure(&self, scan: &Scan) -> Result<usize, Rejection> {
+        measure(scan, self.ttl)
     }
 
     async fn put(&self, scan: &Scan) -> Result<Put, StoreError> {

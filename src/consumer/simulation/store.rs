@@ -60,7 +60,7 @@ impl Table {
     fn write(&mut self, port: u16, scan: &Scan) -> Put {
         if let Some(row) = self.rows.get(&port).filter(|row| row.timestamp >= scan.timestamp) {
             let is_same = row.timestamp == scan.timestamp && row.response == scan.response;
-            return Put::Stale(Stored { timestamp: row.timestamp, is_same });
+            return Put::Stale(Stored { timestamp: row.timestamp, is_same, bytes: row.response.len() });
         }
         self.rows.insert(port, Row { timestamp: scan.timestamp, response: scan.response.clone() });
         Put::Stored
@@ -93,12 +93,12 @@ impl SimStore {
 }
 
 impl Store for SimStore {
-    fn check(&self, scan: &Scan) -> Result<(), Rejection> {
+    fn measure(&self, scan: &Scan) -> Result<usize, Rejection> {
         if scan.key.port() == PANICKING_PORT.to_string() {
             // A panic without the hook, whose backtrace would be most of a simulation's time.
             std::panic::resume_unwind(Box::new("this port is told to panic"));
         }
-        Ok(())
+        Ok(scan.response.len())
     }
 
     async fn put(&self, scan: &Scan) -> Result<Put, StoreError> {
