@@ -71,6 +71,8 @@ async fn consumer(args: ConsumerArgs) -> anyhow::Result<ExitCode> {
     let config = args.config().unwrap_or_else(|error| error.exit());
     let logs = Logs::start(args.log_format, args.log_levels(), Some(config.subscription.clone()));
     let process = config.process();
+    // Until the end, so that a drain can be watched too.
+    let _endpoint = telemetry::listen(args.http_listen, process.clone()).await?;
     let stopped = tokio::select! {
         biased;
         () = signals.next() => true,

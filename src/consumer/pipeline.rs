@@ -145,7 +145,7 @@ impl<P: Ports> Pipeline<'_, P> {
                 delivery_attempt = envelope.delivery_attempt,
                 scan_key = key.map(Key::as_str),
                 outcome = "deferred",
-                error.type = ?error.kind,
+                error.type = error.kind.name(),
                 latency_ms = u64::try_from(claim.received.elapsed().as_millis()).unwrap_or(u64::MAX),
                 not_said,
                 "given back unwritten: {error}"

@@ -150,6 +150,24 @@ impl StoreErrorKind {
         StoreErrorKind::Refused,
         StoreErrorKind::ForeignRow,
     ];
+
+    /// As it is called where it is counted and logged.
+    pub fn name(self) -> &'static str {
+        match self {
+            StoreErrorKind::Unavailable => "Unavailable",
+            StoreErrorKind::OpenFiles => "OpenFiles",
+            StoreErrorKind::Throttled => "Throttled",
+            StoreErrorKind::HotKey => "HotKey",
+            StoreErrorKind::Conflict => "Conflict",
+            StoreErrorKind::Credentials => "Credentials",
+            StoreErrorKind::Clock => "Clock",
+            StoreErrorKind::Permission => "Permission",
+            StoreErrorKind::MissingTable => "MissingTable",
+            StoreErrorKind::Misconfigured => "Misconfigured",
+            StoreErrorKind::Refused => "Refused",
+            StoreErrorKind::ForeignRow => "ForeignRow",
+        }
+    }
 }
 
 /// A rejected message on its way to the dead-letter topic.

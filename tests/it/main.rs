@@ -13,3 +13,4 @@ mod settings;
 mod setup;
 mod streams;
 mod support;
+mod telemetry;
