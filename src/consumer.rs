@@ -28,6 +28,7 @@ mod restart;
 pub mod settings;
 #[cfg(test)]
 mod simulation;
+pub mod spans;
 mod streams;
 pub mod tally;
 mod turns;

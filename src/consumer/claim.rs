@@ -1,13 +1,15 @@
 //! A receipt in hand: counted from the moment the client handed it over until it is settled, once.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rand::Rng;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::port::{Delivery, Envelope, Receipt};
+use super::process::Process;
 use super::tally::{End, Tally};
 
 /// A delivery that is ours until its receipt is settled.
@@ -18,20 +20,22 @@ pub(super) struct Message<R: Receipt> {
 }
 
 impl<R: Receipt> Message<R> {
-    pub(super) fn take(
-        delivery: Delivery<R>,
-        tally: Arc<Tally>,
-        max_retry_time: Duration,
-        random: &mut StdRng,
-    ) -> Message<R> {
+    pub(super) fn take(delivery: Delivery<R>, process: &Process, random: &mut StdRng) -> Message<R> {
         let Delivery { envelope, receipt } = delivery;
+        let Process { tally, settings, spans, .. } = process;
         tally.delivered(&envelope);
         tally.take_in_hand();
         let received = Instant::now();
-        let age = max_retry_time.mul_f64(random.random_range(0.9..=1.0));
-        let published = envelope.publish_time;
-        let claim =
-            Claim { receipt: Some(receipt), tally, deadline: received + age, received, published, record_bytes: 0 };
+        let age = settings.max_retry_time.mul_f64(random.random_range(0.9..=1.0));
+        let claim = Claim {
+            receipt: Some(receipt),
+            tally: tally.clone(),
+            deadline: received + age,
+            received,
+            published: envelope.publish_time,
+            record_bytes: 0,
+            span: spans.get().map_or_else(Span::none, |open| open(&envelope, &settings.subscription)),
+        };
         Message { envelope, claim }
     }
 }
@@ -44,13 +48,20 @@ pub(super) struct Claim<R: Receipt> {
     /// When the receipt reaches its age: `--max-retry-time` less up to 10 % at random, so that what arrived together
     /// is not given back together.
     pub(super) deadline: Instant,
-    pub(super) received: Instant,
-    pub(super) published: SystemTime,
+    received: Instant,
+    published: SystemTime,
     /// Of the record that its scan would be, as the store bills it; none until the scan is decoded.
     pub(super) record_bytes: usize,
+    /// Disabled where the message is not traced.
+    pub(super) span: Span,
 }
 
 impl<R: Receipt> Claim<R> {
+    /// How long it is in hand, in milliseconds.
+    pub(super) fn age_ms(&self) -> u64 {
+        u64::try_from(self.received.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// Acks or gives back, as the end asks, and counts it.
     pub(super) fn settle(mut self, end: End) {
         self.settle_once(end);
@@ -59,6 +70,10 @@ impl<R: Receipt> Claim<R> {
     fn settle_once(&mut self, end: End) {
         let Some(receipt) = self.receipt.take() else { return };
         self.tally.ended(end, self.received.elapsed(), self.published, self.record_bytes);
+        if !self.span.is_none() {
+            self.span.record("outcome", end.name());
+            self.span.record("error.type", end.error());
+        }
         if end.is_acked() {
             receipt.ack()
         } else {

@@ -126,7 +126,10 @@ impl<P: Ports> Pipeline<'_, P> {
             Outcome::Stored => claim.settle(End::Stored),
             Outcome::Stale => claim.settle(End::Stale),
             Outcome::Expired => claim.settle(End::Expired),
-            Outcome::Rejected(rejection) => self.reject(rejection, envelope, claim, place).await,
+            Outcome::Rejected(rejection) => {
+                self.log_rejection(&rejection, key, &envelope, &claim);
+                self.reject(rejection, envelope, claim, place).await;
+            }
             Outcome::Deferred(error) => self.give_up(&error, key, &envelope, claim),
         }
     }
@@ -146,7 +149,7 @@ impl<P: Ports> Pipeline<'_, P> {
                 scan_key = key.map(Key::as_str),
                 outcome = "deferred",
                 error.type = error.kind.name(),
-                latency_ms = u64::try_from(claim.received.elapsed().as_millis()).unwrap_or(u64::MAX),
+                latency_ms = claim.age_ms(),
                 not_said,
                 "given back unwritten: {error}"
             );
@@ -157,23 +160,32 @@ impl<P: Ports> Pipeline<'_, P> {
     /// Gives back a message at its age that has not come to a write of its own.
     pub(super) fn give_up_waiting(&self, claim: Claim<ReceiptOf<P>>, waiting_for: &str) {
         if let Some(not_said) = self.process.give_up_lines.due() {
-            let latency_ms = u64::try_from(claim.received.elapsed().as_millis()).unwrap_or(u64::MAX);
             warn!(
                 outcome = "deferred",
-                latency_ms, not_said, "given back at its age while it waited for {waiting_for}"
+                latency_ms = claim.age_ms(),
+                not_said,
+                "given back at its age while it waited for {waiting_for}"
             );
         }
         claim.settle(End::GivenUp);
     }
 
-    pub(super) fn log_rejection(&self, rejection: &Rejection, envelope: &Envelope) {
+    fn log_rejection(
+        &self,
+        rejection: &Rejection,
+        key: Option<&Key>,
+        envelope: &Envelope,
+        claim: &Claim<ReceiptOf<P>>,
+    ) {
         self.process.tally.rejections(rejection.reason).add_one();
         if let Some(not_said) = self.process.rejection_lines[rejection.reason as usize].due() {
             info!(
                 message_id = %envelope.message_id,
                 delivery_attempt = envelope.delivery_attempt,
+                scan_key = key.map(Key::as_str),
                 outcome = "rejected",
                 error.type = %rejection.reason,
+                latency_ms = claim.age_ms(),
                 not_said,
                 "rejected: {}", rejection.detail
             );

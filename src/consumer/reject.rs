@@ -34,7 +34,6 @@ impl<P: Ports> Pipeline<'_, P> {
         claim: Claim<ReceiptOf<P>>,
         place: OwnedSemaphorePermit,
     ) {
-        self.log_rejection(&rejection, &envelope);
         let mut is_refused = false;
         if let Some(letters) = self.letters
             && !self.process.letter_gate.is_closed()
@@ -96,16 +95,22 @@ impl<P: Ports> Pipeline<'_, P> {
     ) -> Result<(), Unpublished> {
         let process = self.process;
         let (full, left_out) = letter::full(rejection, envelope, &process.settings.subscription);
-        if !left_out.is_empty() {
-            warn!(message_id = %envelope.message_id, left_out = left_out.join(", "), "dead letter without all attributes");
+        if !left_out.is_empty()
+            && let Some(not_said) = process.short_letter_lines.due()
+        {
+            let left_out = left_out.join(", ");
+            warn!(message_id = %envelope.message_id, left_out, not_said, "dead letter without all attributes");
         }
         let result = match self.send(letters, full).await {
             Err(DeadLetterError::Invalid(detail)) => {
-                warn!(
-                    message_id = %envelope.message_id,
-                    left_out = letter::left_out_of_bare(envelope).join(", "),
-                    "dead letter refused, published with rejection_reason alone: {detail}"
-                );
+                if let Some(not_said) = process.bare_letter_lines.due() {
+                    warn!(
+                        message_id = %envelope.message_id,
+                        left_out = letter::left_out_of_bare(envelope).join(", "),
+                        not_said,
+                        "dead letter refused, published with rejection_reason alone: {detail}"
+                    );
+                }
                 self.send(letters, letter::bare(rejection, envelope)).await
             }
             result => result,

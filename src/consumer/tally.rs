@@ -51,6 +51,27 @@ pub(super) enum End {
 }
 
 impl End {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            End::Stored => "stored",
+            End::Stale | End::Superseded | End::Known => "stale",
+            End::Expired => "expired",
+            End::Lettered(_) => "rejected",
+            End::Unlettered(_) => "unlettered",
+            End::GivenUp => "given_up",
+            End::HandedBack => "handed_back",
+        }
+    }
+
+    /// What kept it from being stored or stale.
+    pub(super) fn error(self) -> Option<&'static str> {
+        match self {
+            End::Stored | End::Stale | End::Superseded | End::Known | End::Expired => None,
+            End::Lettered(reason) | End::Unlettered(reason) => Some(reason.as_str()),
+            End::GivenUp | End::HandedBack => Some(self.name()),
+        }
+    }
+
     pub(super) fn is_acked(self) -> bool {
         match self {
             End::Stored | End::Stale | End::Superseded | End::Known | End::Expired | End::Lettered(_) => true,

@@ -122,9 +122,8 @@ impl<'a, P: Ports> Backlog<'a, P> {
     }
 
     fn push(&mut self, delivery: Delivery<ReceiptOf<P>>) {
-        let Process { tally, settings, .. } = self.pipeline.process;
-        let random = &mut self.pipeline.random.borrow_mut();
-        self.messages.push_back(Message::take(delivery, tally.clone(), settings.max_retry_time, random));
+        let Pipeline { process, random, .. } = self.pipeline;
+        self.messages.push_back(Message::take(delivery, process, &mut random.borrow_mut()));
     }
 
     fn pop(&mut self) -> Option<Message<ReceiptOf<P>>> {

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use rand::Rng;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::Instrument;
 
+use super::claim::Claim;
 use super::keys::{Job, Proof, Writer};
 use super::outcome::{Outcome, Policy, Verdict, judge, policy};
 use super::pipeline::Pipeline;
 use super::port::{Ports, Put, ReceiptOf, Store, StoreError, StoreErrorKind, Stored};
 use super::refusals::RETRY_INTERVAL;
 use super::settings::ATTEMPT_TIMEOUT;
+use super::spans;
 use super::turns::Turn;
 use crate::scan::{Reason, Rejection, Scan};
 
@@ -89,7 +92,7 @@ impl<P: Ports> Pipeline<'_, P> {
                 process.tally.retries(error.kind).add_one();
             }
             let generation = self.keys.generation();
-            let mut result = self.attempt(&job.scan, job.claim.record_bytes, turn).await;
+            let mut result = self.attempt(&job.scan, &job.claim, turn).await;
             if matches!(result, Ok(Put::Stale(Stored { is_same: true, .. })) if unanswered == Some(job.scan.timestamp))
             {
                 result = Ok(Put::Stored);
@@ -128,22 +131,24 @@ impl<P: Ports> Pipeline<'_, P> {
     }
 
     /// One attempt.
-    async fn attempt(&self, scan: &Scan, record_bytes: usize, _turn: Turn<'_>) -> Result<Put, StoreError> {
+    async fn attempt(&self, scan: &Scan, claim: &Claim<ReceiptOf<P>>, _turn: Turn<'_>) -> Result<Put, StoreError> {
         let process = self.process;
+        let span = spans::attempt(&claim.span, &process.settings.table);
         let began = Instant::now();
         let sent = process.refusals.tick();
-        let result = match timeout(ATTEMPT_TIMEOUT, self.store.put(scan)).await {
+        let result = match timeout(ATTEMPT_TIMEOUT, self.store.put(scan).instrument(span.clone())).await {
             Ok(result) => result,
             Err(_) => Err(StoreError {
                 kind: StoreErrorKind::Unavailable,
                 detail: format!("no answer within {} s", ATTEMPT_TIMEOUT.as_secs()),
             }),
         };
-        process.tally.attempted(
-            record_bytes,
-            began.elapsed(),
-            result.as_ref().map_or_else(|error| Err(error.kind), |put| Ok(*put)),
-        );
+        if let Err(error) = &result {
+            span.record("error.type", error.kind.name()).record("otel.status_code", "ERROR");
+        }
+        drop(span);
+        let answer = result.as_ref().map_or_else(|error| Err(error.kind), |put| Ok(*put));
+        process.tally.attempted(claim.record_bytes, began.elapsed(), answer);
         match &result {
             Ok(put) => {
                 process.store_took();
@@ -206,7 +211,7 @@ impl<P: Ports> Pipeline<'_, P> {
                 },
             };
             process.tally.retries(failed).add_one();
-            match judge(self.attempt(&scan, claim.record_bytes, turn).await) {
+            match judge(self.attempt(&scan, &claim, turn).await) {
                 Verdict::Settle(outcome) => {
                     drop(held);
                     return self.settle(outcome, Some(&scan.key), envelope, claim, place).await;
