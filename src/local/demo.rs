@@ -5,7 +5,7 @@ pub mod program;
 pub mod real;
 mod report;
 mod stage;
-mod truth;
+pub mod truth;
 
 use std::io::{self, Write};
 use std::num::NonZeroU32;

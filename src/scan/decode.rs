@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_repeated_keys_digits_or_escapes_take_linear_time() {
+    fn a_million_repeated_keys_digits_or_escapes_are_read_or_refused() {
         const MANY: usize = 1_000_000;
         let repeated = vec![r#""a":{"a":0}"#; MANY].join(",");
         assert!(decoded(and(&repeated)).is_ok());

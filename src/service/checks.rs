@@ -73,6 +73,14 @@ async fn check_table(config: &Config) -> Result<(), Wrong> {
     match within(look, dynamo::Problem::Unreachable).await {
         // Writing needs no right to describe the table; the first write shows whether it may be written.
         Ok(()) | Err(dynamo::Problem::Refused(_)) => Ok(()),
+        // Throttled, as when many instances start at once, or a fault of the service: no setting is wrong.
+        Err(dynamo::Problem::Other(detail)) => {
+            warn!(
+                "table {} (--table) could not be looked at: {detail}. The first write shows whether it fits",
+                config.table
+            );
+            Ok(())
+        }
         Err(problem) => Err(table_wrong(&config.places, &config.table, problem)),
     }
 }

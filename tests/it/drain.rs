@@ -3,6 +3,8 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use google_cloud_pubsub::model::RetryPolicy;
+use google_cloud_wkt::Duration as WireDuration;
 use tokio::time::Instant;
 
 use crate::support::front::{Front, Refuse};
@@ -27,10 +29,9 @@ fn closing(exit: &Exit) -> Option<&str> {
     exit.said.stdout.last().map(String::as_str)
 }
 
-#[tokio::test]
-async fn while_dynamodb_is_silent_a_stop_takes_the_grace_and_hands_everything_back() {
-    let pipeline = Pipeline::new().await;
-    let (consumer, _front) = stuck(&pipeline, &["--shutdown-grace", "2s"]).await;
+/// A stop with receipts of several threads in hand, and how soon another consumer has stored them.
+async fn handed_over(pipeline: &Pipeline) -> Duration {
+    let (consumer, _front) = stuck(pipeline, &["--shutdown-grace", "2s", "-c", "6", "--threads", "2"]).await;
     let asked = Instant::now();
 
     consumer.signal(Signal::Terminate).await;
@@ -40,11 +41,30 @@ async fn while_dynamodb_is_silent_a_stop_takes_the_grace_and_hands_everything_ba
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     assert_eq!(closing(&exit), Some("Consumer stopped. Final stats - Processed: 1, Failed: 0"), "{exit:#?}");
     assert_eq!(exit.said.stderr.last().map(String::as_str), Some("Handed back undone: 100"), "{exit:#?}");
-    // Sooner than any lease ends.
     let _other = pipeline.consumer().start();
     let started = Instant::now();
     assert_eq!(pipeline.rows(101).await.len(), 101);
-    assert!(started.elapsed() < Duration::from_secs(8), "it took {:?}", started.elapsed());
+    started.elapsed()
+}
+
+#[tokio::test]
+async fn while_dynamodb_is_silent_a_stop_takes_the_grace_and_hands_everything_back() {
+    let took = handed_over(&Pipeline::new().await).await;
+    // Sooner than any lease ends.
+    assert!(took < Duration::from_secs(8), "it took {took:?}");
+}
+
+#[tokio::test]
+async fn what_is_handed_back_comes_to_another_after_the_least_backoff_of_the_subscription() {
+    let mut pipeline = Pipeline::new().await;
+    let seconds = |seconds| WireDuration::clamp(seconds, 0);
+    let policy = RetryPolicy::new().set_minimum_backoff(seconds(3)).set_maximum_backoff(seconds(600));
+    let spaced = pipeline.pubsub.subscription_with(&pipeline.topic, |plain| plain.set_retry_policy(policy));
+    pipeline.subscription = spaced.await;
+
+    let took = handed_over(&pipeline).await;
+
+    assert!(took < Duration::from_secs(3 + 3), "it took {took:?}");
 }
 
 #[tokio::test]
@@ -77,13 +97,14 @@ async fn a_second_signal_stops_at_once() {
     assert!(asked.elapsed() < Duration::from_secs(2), "it took {:?}", asked.elapsed());
 }
 
-#[tokio::test]
-async fn a_stop_during_the_start_checks_ends_it_at_once() {
+/// A stop while the servers that these variables name take connections and answer nothing.
+async fn stopped_at_start(silent: &[&str]) {
     let pipeline = Pipeline::new().await;
-    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let url = format!("http://{}", silent.local_addr().expect("a bound listener"));
-    let mut consumer = pipeline.consumer_without_letters().env("AWS_ENDPOINT_URL_DYNAMODB", &url).start();
-    consumer.line("no dead-letter topic is set").await;
+    let server = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", server.local_addr().expect("a bound listener"));
+    let launch = silent.iter().fold(pipeline.consumer_without_letters(), |launch, name| launch.env(name, &url));
+    let mut consumer = launch.arguments(["--log-levels", "debug"]).start();
+    consumer.line("").await;
     let asked = Instant::now();
 
     consumer.signal(Signal::Terminate).await;
@@ -92,4 +113,12 @@ async fn a_stop_during_the_start_checks_ends_it_at_once() {
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     assert_eq!(closing(&exit), Some("Consumer stopped. Final stats - Processed: 0, Failed: 0"), "{exit:#?}");
     assert!(asked.elapsed() < Duration::from_secs(3), "it took {:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn a_stop_during_the_start_checks_ends_it_at_once_whichever_server_is_silent() {
+    let (pubsub, dynamo) = ("PUBSUB_EMULATOR_HOST", "AWS_ENDPOINT_URL_DYNAMODB");
+    for silent in [&[dynamo][..], &[pubsub], &[pubsub, dynamo]] {
+        stopped_at_start(silent).await;
+    }
 }

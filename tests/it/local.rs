@@ -1,9 +1,9 @@
 //! The commands for trying it out, as processes: scanner, local servers, demo.
 
-use crate::support::dynamo::{Dynamo, item, number, text};
+use crate::support::dynamo::{item, number, text};
+use crate::support::local_dynamo::LocalDynamo;
 use crate::support::pipeline::Pipeline;
-use crate::support::program::{Program, Signal, mini_scan};
-use crate::support::servers::DynamoServer;
+use crate::support::program::{Signal, mini_scan};
 
 #[tokio::test]
 async fn the_scanner_publishes_as_many_scans_as_it_is_asked_for() {
@@ -24,27 +24,15 @@ async fn the_scanner_publishes_as_many_scans_as_it_is_asked_for() {
 
 #[tokio::test]
 async fn the_local_dynamodb_keeps_its_rows_across_a_restart() {
-    let data = tempfile::tempdir().expect("a temporary directory");
-    let data = data.path().to_str().expect("a path of text");
+    let server = LocalDynamo::start().await;
     let row = item([("pk", text("1.1.1.1#80#HTTP")), ("timestamp", number(7))]);
 
-    let (first, dynamo) = local_dynamo(data).await;
-    let table = dynamo.table().await;
-    dynamo.put(&table, row.clone()).await;
-    first.signal(Signal::Interrupt).await;
-    assert_eq!(first.exit().await.code, Some(0));
+    let table = server.dynamo.table().await;
+    server.dynamo.put(&table, row.clone()).await;
 
-    let (_second, dynamo) = local_dynamo(data).await;
-    assert_eq!(dynamo.get(&table, "1.1.1.1#80#HTTP").await, Some(row));
-}
+    let server = server.restart(Signal::Interrupt).await;
 
-/// `mini-scan local dynamo` on a free port, and a client of it.
-async fn local_dynamo(data: &str) -> (Program, Dynamo) {
-    let mut server = mini_scan(["local", "dynamo", "--port", "0", "--data", data]).start();
-    let line = server.line("export AWS_ENDPOINT_URL_DYNAMODB=").await;
-    let (_, endpoint) = line.split_once('=').expect("it is an assignment");
-    let dynamo = Dynamo::at(DynamoServer::Dynoxide, endpoint.to_owned());
-    (server, dynamo)
+    assert_eq!(server.dynamo.get(&table, "1.1.1.1#80#HTTP").await, Some(row));
 }
 
 #[tokio::test]

@@ -1,12 +1,15 @@
 //! The one integration binary: the program as it is used.
 
+mod chaos;
 mod consumer;
 mod contract;
 mod corpus;
 mod drain;
 mod errors;
+mod fuzz;
 mod layering;
 mod local;
+mod outage;
 mod poison;
 mod roles;
 mod settings;

@@ -89,10 +89,14 @@ async fn an_original_at_the_limits_of_a_message_becomes_a_dead_letter_with_its_r
     let pipeline = Pipeline::new().await;
     let _consumer = pipeline.consumer().start();
     let hundred = (0..100).map(|n| (format!("attribute-{n:03}"), "v".repeat(n)));
-    let longest = (0..90).map(|n| (format!("{n:0>256}"), "v".repeat(1_024)));
+    let longest = (0..100).map(|n| (format!("{n:0>256}"), "v".repeat(1_024)));
+    let wide = (0..100).map(|n| (format!("{n}{}", "é".repeat(127)), "\u{1f980}".repeat(256)));
+    let large = (0..100).map(|n| (format!("{n:0>256}"), "v".repeat(1_024)));
     let originals = [
         Message::new().set_data("poison").set_attributes(hundred),
         Message::new().set_data("poison").set_attributes(longest),
+        Message::new().set_data("poison").set_attributes(wide),
+        Message::new().set_data(vec![b'x'; 10_000_000 - 140_000]).set_attributes(large),
         Message::new().set_data(vec![b'x'; 10_000_000 - 200]),
     ];
     for original in originals {
@@ -104,6 +108,40 @@ async fn an_original_at_the_limits_of_a_message_becomes_a_dead_letter_with_its_r
         let kept = original.attributes.iter().filter(|(name, value)| letter.attributes.get(*name) == Some(*value));
         assert!(kept.count() + 1 >= original.attributes.len(), "more than one of the original's attributes is gone");
     }
+}
+
+/// As large as a message may be, less its overhead.
+fn of_largest_size(before: &str, repeated: &[u8], closing: &str, after: &str) -> Vec<u8> {
+    let times = (10_000_000 - 200 - before.len() - after.len()) / (repeated.len() + closing.len());
+    [before.as_bytes(), &repeated.repeat(times), closing.repeat(times).as_bytes(), after.as_bytes()].concat()
+}
+
+#[tokio::test]
+async fn a_payload_made_to_cost_more_than_its_size_becomes_a_dead_letter_that_is_accepted() {
+    let pipeline = Pipeline::new().await;
+    let _consumer = pipeline.consumer().start();
+    let good = r#"{"ip":"1.1.1.1","port":80,"service":"HTTP","timestamp":7,"data_version":2"#;
+    let text = format!(r#"{good},"data":{{"response_str":""#);
+    let unknown = format!(r#"{good},"a":"#);
+    for (payload, expected) in [
+        (of_largest_size("", b"\xff", "", ""), "malformed_json"),
+        (of_largest_size(&text, b"scan\xed\xa0\x80", "", r#""}}"#), "malformed_json"),
+        (of_largest_size(r#"{"ip":"#, b"[", "]", "}"), "invalid_ip"),
+        (of_largest_size(&unknown, br#"{"a":"#, "", ""), "malformed_json"),
+        (of_largest_size(&unknown, b"[", "]", "}"), "missing_field"),
+        (of_largest_size("{", br#""ip":"1.1.1.1","#, "", r#""port":1}"#), "malformed_json"),
+        (of_largest_size("{", br#""a":0,"#, "", r#""port":1}"#), "missing_field"),
+        (of_largest_size(r#"{"ip":"::1","port":1"#, b"0", "", "}"), "invalid_port"),
+        (of_largest_size(&unknown, b"9", "", "}"), "missing_field"),
+        (of_largest_size(&text, br"\ud800", "", r#""}}"#), "item_too_large"),
+    ] {
+        let start = String::from_utf8_lossy(&payload[..100]).into_owned();
+        let letter = letter_of(&pipeline, &Message::new().set_data(payload.clone())).await;
+
+        assert!(letter.data == payload, "the payload is another: {start}");
+        assert_eq!(reason(&letter), Some(expected), "{start}");
+    }
+    assert_eq!(pipeline.rows(0).await.len(), 0);
 }
 
 #[tokio::test]

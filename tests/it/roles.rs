@@ -91,6 +91,19 @@ async fn a_refused_describe_table_is_not_fatal() {
 }
 
 #[tokio::test]
+async fn a_throttled_describe_table_is_said_and_not_fatal() {
+    let pipeline = Pipeline::new().await;
+    let front = Front::before(host(&pipeline.dynamo), Refuse::DescribeTableForNow).await;
+    pipeline.publish(good(0..10)).await;
+
+    let mut consumer = pipeline.consumer().env("AWS_ENDPOINT_URL_DYNAMODB", &front.url()).start();
+
+    let said = consumer.line("could not be looked at").await;
+    assert!(said.contains(&pipeline.table) && said.contains("ThrottlingException"), "{said}");
+    assert_eq!(pipeline.rows(10).await.len(), 10);
+}
+
+#[tokio::test]
 async fn a_missing_table_that_only_a_write_shows_is_said_and_the_scan_is_kept() {
     let mut pipeline = Pipeline::new().await;
     pipeline.table = unique("late-table");

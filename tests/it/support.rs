@@ -1,12 +1,15 @@
 //! The harness: servers to test against, the real program in a process of its own, and what a test asks of both.
 
 pub(crate) mod dynamo;
+pub(crate) mod fork;
 pub(crate) mod front;
 pub(crate) mod inbox;
+pub(crate) mod local_dynamo;
 pub(crate) mod pipeline;
 pub(crate) mod program;
 pub(crate) mod pubsub;
 pub(crate) mod servers;
+pub(crate) mod store_front;
 pub(crate) mod wire;
 
 use std::future::Future;

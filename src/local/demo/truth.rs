@@ -15,50 +15,54 @@ const EXCERPT: usize = 100;
 
 /// The newest scan of each key, and every broken message.
 #[derive(Debug, Default)]
-pub(super) struct Truth {
+pub struct Truth {
     newest: BTreeMap<String, Record>,
     broken: BTreeMap<(&'static str, Bytes), usize>,
 }
 
 /// A message of the dead-letter subscription.
 #[derive(Debug, Clone)]
-pub(super) struct Letter {
-    pub(super) payload: Bytes,
+pub struct Letter {
+    pub payload: Bytes,
     /// Its `rejection_reason`.
-    pub(super) reason: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// The result of comparing one thing with the truth.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Check {
-    pub(super) expected: usize,
-    pub(super) right: usize,
+pub struct Check {
+    pub expected: usize,
+    pub right: usize,
     /// One line each; empty when all is right.
-    pub(super) differences: Vec<String>,
+    pub differences: Vec<String>,
 }
 
 impl Check {
-    pub(super) fn passed(&self) -> bool {
+    pub fn passed(&self) -> bool {
         self.differences.is_empty()
     }
 
     /// The first differences, and how many more there are.
-    pub(super) fn shown(&self) -> (&[String], usize) {
+    pub fn shown(&self) -> (&[String], usize) {
         let shown = self.differences.len().min(SHOWN);
         (&self.differences[..shown], self.differences.len() - shown)
     }
 }
 
 impl Truth {
-    pub(super) fn of<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Truth {
+    pub fn of<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Truth {
         let mut truth = Truth::default();
-        for Message { payload, kind } in messages {
-            match kind {
-                Kind::New(record) | Kind::Duplicate(record) | Kind::Late(record) => truth.scanned(record),
-                Kind::Broken(reason) => *truth.broken.entry((reason.as_str(), payload.clone())).or_default() += 1,
-            }
-        }
+        messages.into_iter().for_each(|message| truth.note(message));
         truth
+    }
+
+    /// Notes one more message.
+    pub fn note(&mut self, message: &Message) {
+        let Message { payload, kind } = message;
+        match kind {
+            Kind::New(record) | Kind::Duplicate(record) | Kind::Late(record) => self.scanned(record),
+            Kind::Broken(reason) => *self.broken.entry((reason.as_str(), payload.clone())).or_default() += 1,
+        }
     }
 
     fn scanned(&mut self, record: &Record) {
@@ -68,17 +72,17 @@ impl Truth {
         }
     }
 
-    pub(super) fn keys(&self) -> usize {
+    pub fn keys(&self) -> usize {
         self.newest.len()
     }
 
-    pub(super) fn broken(&self) -> usize {
+    pub fn broken(&self) -> usize {
         self.broken.values().sum()
     }
 
     /// Every key must hold its newest scan, attribute for attribute, and there must be no other key. `items` are in
     /// DynamoDB's JSON.
-    pub(super) fn check_table(&self, items: &[Value]) -> Check {
+    pub fn check_table(&self, items: &[Value]) -> Check {
         let mut differences = Vec::new();
         let mut found: HashMap<&str, &Value> = HashMap::new();
         for item in items {
@@ -103,7 +107,7 @@ impl Truth {
     }
 
     /// Every broken message must be there byte for byte with its reason, at least once, and nothing else.
-    pub(super) fn check_letters(&self, letters: &[Letter]) -> Check {
+    pub fn check_letters(&self, letters: &[Letter]) -> Check {
         let mut missing: BTreeMap<(&str, &Bytes), usize> =
             self.broken.iter().map(|((reason, payload), count)| ((*reason, payload), *count)).collect();
         let mut differences = Vec::new();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::support::QUIET;
+use crate::support::front::{Front, Refuse};
 use crate::support::pipeline::{Pipeline, good};
 use crate::support::program::{Launch, Said, Signal};
 use crate::support::wire::Wire;
@@ -74,4 +76,28 @@ async fn on_an_idle_subscription_streams_are_replaced_and_nothing_is_said() {
     consumer.signal(Signal::Terminate).await;
     let exit = consumer.exit().await;
     assert_eq!(complaints(&exit.said), (0, 0), "{exit:#?}");
+}
+
+#[tokio::test]
+async fn while_the_store_hangs_a_full_stream_is_kept() {
+    let pipeline = Pipeline::new().await;
+    let wire = Wire::before(&pipeline.pubsub.address);
+    let front = Front::before(pipeline.dynamo.endpoint.trim_start_matches("http://"), Refuse::Nothing).await;
+    // A stream of 1,010 messages.
+    let launch = behind(&wire, &pipeline).arguments(["--consumers", "1", "--max-outstanding", "10"]);
+    let _consumer = launch.env("AWS_ENDPOINT_URL_DYNAMODB", &front.url()).start();
+    pipeline.publish(good(0..1)).await;
+    pipeline.rows(1).await;
+
+    front.fall_silent();
+    pipeline.publish(good(1..601)).await;
+    front.holds(10).await;
+    tokio::time::sleep(QUIET).await;
+    let connections = wire.opened();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+
+    assert_eq!(wire.opened(), connections, "three times its patience");
+    front.speak();
+    pipeline.rows(601).await;
+    pipeline.drained().await;
 }

@@ -18,6 +18,7 @@ use super::{PATIENCE, test_name, unique, within_patience};
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// The chosen server and a client of it that retries nothing.
+#[derive(Clone)]
 pub(crate) struct Dynamo {
     pub(crate) server: DynamoServer,
     /// As `AWS_ENDPOINT_URL_DYNAMODB` has it.

@@ -8,6 +8,8 @@ use super::wire::{Looked, Wire};
 /// Room for the head of any request that is looked at.
 const HEAD_BYTES: usize = 16 << 10;
 
+const DESCRIBE_TABLE: &str = "x-amz-target: DynamoDB_20120810.DescribeTable";
+
 /// What the front answers in place of the server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Refuse {
@@ -16,6 +18,8 @@ pub(crate) enum Refuse {
     Looking,
     /// DescribeTable, as DynamoDB does to a role that may not.
     DescribeTable,
+    /// DescribeTable, as DynamoDB does where too many ask at once.
+    DescribeTableForNow,
 }
 
 impl Refuse {
@@ -30,9 +34,13 @@ impl Refuse {
                 "403 Forbidden",
                 r#"{"error":{"code":403,"message":"User not authorized to perform this action.","status":"PERMISSION_DENIED"}}"#,
             ),
-            Refuse::DescribeTable if contains("x-amz-target: DynamoDB_20120810.DescribeTable") => (
+            Refuse::DescribeTable if contains(DESCRIBE_TABLE) => (
                 "400 Bad Request",
                 r#"{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"not authorized to perform: dynamodb:DescribeTable"}"#,
+            ),
+            Refuse::DescribeTableForNow if contains(DESCRIBE_TABLE) => (
+                "400 Bad Request",
+                r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"Rate exceeded"}"#,
             ),
             _ => return Looked::Pass,
         };

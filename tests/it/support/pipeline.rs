@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use google_cloud_pubsub::model::Message;
-use mini_scan::local::pubsub::Faults;
+use mini_scan::local::pubsub::{Counts, Faults};
 use serde_json::json;
 
 use super::dynamo::{Dynamo, Item};
@@ -42,19 +42,18 @@ pub(crate) struct Pipeline {
 
 impl Pipeline {
     pub(crate) async fn new() -> Pipeline {
-        Pipeline::on(Pubsub::connect().await).await
+        Pipeline::on(Pubsub::connect().await, Dynamo::connect()).await
     }
 
     /// One whose Pub/Sub server is this test's own and can be made to misbehave.
     pub(crate) async fn with_faults() -> (Pipeline, Faults) {
         let (pubsub, faults) = Pubsub::own().await;
-        (Pipeline::on(pubsub).await, faults)
+        (Pipeline::on(pubsub, Dynamo::connect()).await, faults)
     }
 
-    async fn on(pubsub: Pubsub) -> Pipeline {
+    pub(crate) async fn on(pubsub: Pubsub, dynamo: Dynamo) -> Pipeline {
         let (topic, subscription) = pubsub.pair().await;
         let (dead_letter_topic, dead_letter_subscription) = pubsub.pair().await;
-        let dynamo = Dynamo::connect();
         let table = dynamo.table().await;
         Pipeline { pubsub, dynamo, topic, subscription, dead_letter_topic, dead_letter_subscription, table }
     }
@@ -91,13 +90,20 @@ impl Pipeline {
     /// The first `count` dead letters, acked.
     pub(crate) async fn dead_letters(&self, count: usize) -> Vec<Message> {
         let mut inbox = self.pubsub.open(&self.dead_letter_subscription);
-        let taken = inbox.take(count).await.into_iter().map(|(message, handler)| {
+        let mut letters = Vec::with_capacity(count);
+        // Each at once: a stream gives no more than its limit unsettled.
+        while letters.len() < count {
+            let (letter, handler) = inbox.next().await;
             handler.ack();
-            message
-        });
-        let letters = taken.collect();
+            letters.push(letter);
+        }
         inbox.close().await;
         letters
+    }
+
+    /// What the embedded server has counted on the subscription.
+    pub(crate) fn counts(&self) -> Counts {
+        self.pubsub.counts(&self.subscription)
     }
 
     /// Waits until the subscription holds nothing any more.

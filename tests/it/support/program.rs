@@ -1,6 +1,7 @@
 //! The real program in a process of its own, in an environment that holds nothing of this one.
 
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
@@ -11,6 +12,9 @@ use tokio::task::JoinSet;
 use super::dynamo::Dynamo;
 use super::pubsub::Pubsub;
 use super::within_patience;
+
+/// `USER_HZ`, which Linux keeps at 100 for whoever reads its files.
+const MILLISECONDS_A_TICK: u64 = 10;
 
 /// The program as it will be started: its arguments, and an environment that holds only what is put into it and a
 /// home directory with nothing in it.
@@ -54,6 +58,9 @@ pub(crate) enum Signal {
     Terminate,
     Interrupt,
     Kill,
+    /// It is there and does nothing, until it may continue.
+    Stop,
+    Continue,
 }
 
 /// `mini-scan` with `arguments`. A consumer is not watched unless told where: tests run beside each other.
@@ -107,13 +114,16 @@ impl Launch {
 impl Program {
     /// Waits until a line of either stream that was not read before contains `text`, and gives that line.
     pub(crate) async fn line(&mut self, text: &str) -> String {
-        loop {
-            match within_patience(text, self.next_line()).await {
-                Some(line) if line.contains(text) => return line,
-                Some(_) => {}
-                None => panic!("the program ended before it said {text:?}: {:#?}", self.said),
+        let said = async {
+            loop {
+                match self.next_line().await {
+                    Some(line) if line.contains(text) => return line,
+                    Some(_) => {}
+                    None => panic!("the program ended before it said {text:?}: {:#?}", self.said),
+                }
             }
-        }
+        };
+        within_patience(text, said).await
     }
 
     pub(crate) async fn signal(&self, signal: Signal) {
@@ -121,11 +131,39 @@ impl Program {
             Signal::Terminate => "TERM",
             Signal::Interrupt => "INT",
             Signal::Kill => "KILL",
+            Signal::Stop => "STOP",
+            Signal::Continue => "CONT",
         };
-        // The id is the program's own as long as nobody has waited for it, which only `exit` does.
-        let id = self.child.id().expect("nobody has waited for the program").to_string();
+        let id = self.id().to_string();
         let sent = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &id]).status().await;
         assert!(sent.expect("sh runs").success(), "SIG{name} was not sent; the program said {:#?}", self.said);
+    }
+
+    /// Waits until it writes no more, which is when it has ended.
+    pub(crate) async fn silence(&mut self) {
+        while self.next_line().await.is_some() {}
+    }
+
+    /// Everything it has written to stderr so far.
+    pub(crate) fn log(&mut self) -> &[String] {
+        while let Ok((stream, line)) = self.lines.try_recv() {
+            self.note(stream, line);
+        }
+        &self.said.stderr
+    }
+
+    /// The processor time that it has used, as the operating system counts it.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("the program runs, on Linux");
+        // After the name, which is in brackets and may hold anything, `utime` and `stime` are the 12th and 13th.
+        let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
+        let ticks: u64 = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
+        Duration::from_millis(ticks * MILLISECONDS_A_TICK)
+    }
+
+    /// The id is the program's own as long as nobody has waited for it, which only `exit` does.
+    fn id(&self) -> u32 {
+        self.child.id().expect("nobody has waited for the program")
     }
 
     /// Waits for the end of the program, which must come by itself.
@@ -137,12 +175,15 @@ impl Program {
 
     async fn next_line(&mut self) -> Option<String> {
         let (stream, line) = self.lines.recv().await?;
-        let said = match stream {
-            Stream::Stdout => &mut self.said.stdout,
-            Stream::Stderr => &mut self.said.stderr,
-        };
-        said.push(line.clone());
+        self.note(stream, line.clone());
         Some(line)
+    }
+
+    fn note(&mut self, stream: Stream, line: String) {
+        match stream {
+            Stream::Stdout => self.said.stdout.push(line),
+            Stream::Stderr => self.said.stderr.push(line),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use google_cloud_pubsub::builder::subscriber::Subscribe;
 use google_cloud_pubsub::client::{Publisher, Subscriber, SubscriptionAdmin, TopicAdmin};
 use google_cloud_pubsub::error::PublishError;
 use google_cloud_pubsub::model::{Message, Subscription};
-use mini_scan::local::pubsub::{Faults, Observer};
+use mini_scan::local::pubsub::{Counts, Faults, Observer};
 
 use super::inbox::Inbox;
 use super::servers::{Embedded, PubsubServer};
@@ -150,6 +150,12 @@ impl Pubsub {
 
     pub(crate) fn open(&self, subscription: &str) -> Inbox {
         Inbox::open(self.subscribe(subscription))
+    }
+
+    /// What the embedded server has counted on `subscription`.
+    pub(crate) fn counts(&self, subscription: &str) -> Counts {
+        let observer = self.observer.as_ref().expect("only the embedded server tells");
+        observer.counts(subscription).expect("the subscription is there")
     }
 
     /// Waits until every message of `subscription` is settled for good.

@@ -1,0 +1,73 @@
+//! Runs this program under callgrind and reads what it counted.
+
+use std::collections::HashSet;
+use std::hint::black_box;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+
+/// What callgrind is told to count: it zeroes its counter before and writes it down after each call.
+#[inline(never)]
+pub(crate) fn measured(work: &mut dyn FnMut()) {
+    work();
+    // Without anything after it the call would be a jump, and callgrind would not see this function end.
+    black_box(0_u8);
+}
+
+const MEASURED: &str = "decode::callgrind::measured";
+
+/// What one call of [`measured`] did.
+#[derive(Default, Clone, Copy)]
+pub(crate) struct Count {
+    pub(crate) instructions: u64,
+    pub(crate) allocations: u64,
+}
+
+/// Each call of [`measured`], in their order, that this program makes when run with `argument`.
+pub(crate) fn count(argument: &str) -> anyhow::Result<Vec<Count>> {
+    let directory = tempfile::tempdir()?;
+    let counts = directory.path().join("counts");
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--combine-dumps=yes", "--dump-line=no"])
+        .args([format!("--zero-before={MEASURED}"), format!("--dump-after={MEASURED}")])
+        .arg(format!("--callgrind-out-file={}", counts.display()))
+        .arg(std::env::current_exe()?)
+        .arg(argument)
+        .output()
+        .context("cannot run valgrind")?;
+    ensure!(output.status.success(), "valgrind failed: {}", String::from_utf8_lossy(&output.stderr));
+    parse(&std::fs::read_to_string(&counts)?)
+}
+
+// <https://valgrind.org/docs/manual/cl-format.html>: `cfn=` names a called function, by a number alone after the first
+// time, and the `calls=` after it says how often.
+fn parse(dumps: &str) -> anyhow::Result<Vec<Count>> {
+    let mut counts = Vec::new();
+    let mut count = Count::default();
+    let mut wanted = false;
+    let mut allocators = HashSet::new();
+    let mut called = "";
+    for line in dumps.lines() {
+        let (name, value) = line.split_once(['=', ':']).unwrap_or_default();
+        match name {
+            "desc" if value.contains("--dump-after") => wanted = true,
+            "cfn" => {
+                let (number, name) = value.split_once(' ').unwrap_or((value, ""));
+                if ["malloc", "calloc", "realloc"].contains(&name) {
+                    allocators.insert(number);
+                }
+                called = number;
+            }
+            "calls" if allocators.contains(called) => {
+                count.allocations += value.split(' ').next().unwrap_or_default().parse::<u64>()?;
+            }
+            "totals" => {
+                count.instructions = value.trim().parse()?;
+                counts.extend(wanted.then_some(count));
+                (count, wanted) = (Count::default(), false);
+            }
+            _ => {}
+        }
+    }
+    Ok(counts)
+}

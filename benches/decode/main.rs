@@ -1,0 +1,144 @@
+//! What decoding costs, in instructions that callgrind counts: ordinary scans beside the floor, and payloads made to
+//! cost more than their size, at n, 2 n and 4 n bytes; and the memory that the largest payload of each kind takes.
+//! Exits 1 when one grew beyond its bound.
+//!
+//! The decoder is compiled into this program, so that it is optimized without building the clients that the library
+//! needs: `make check-decode`. There its dependencies are built as for the tests, and the bounds of ordinary scans are
+//! for that; `cargo bench --bench decode` builds all as for production, and shows these without judging them.
+
+mod callgrind;
+mod floor;
+mod memory;
+mod shapes;
+
+#[path = "../../src"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "the library's sources, of which one function is measured"
+)]
+mod source {
+    pub(crate) mod scan;
+}
+
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, bail};
+use callgrind::Count;
+use shapes::{SCANS, Scan, Shape, shapes};
+
+const REPEATS: u64 = 100;
+/// A twentieth more is too much.
+const TOLERANCE: u64 = 20;
+/// What the bounds of [`SCANS`] were counted with: another compiler moves them by as much as they allow. When it is
+/// renewed, or decoding became cheaper, put in what `make check-decode` prints.
+const COMPILER: &str = "rustc 1.95.0 (59807616e 2026-04-14)";
+
+/// Of each kind of payload: this many bytes, twice and four times as many.
+const SIZES: [usize; 3] = [32 << 10, 64 << 10, 128 << 10];
+/// What twice the bytes may cost.
+const MAX_GROWTH: f64 = 2.2;
+
+/// The largest message that Pub/Sub takes.
+const LARGEST: usize = 10_000_000;
+/// What decoding it may add to the memory, in payloads.
+const MAX_MEMORY: f64 = 4.0;
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => report(None),
+        ["check", compiler] => report(Some(compiler)),
+        ["counted"] => Ok(counted()),
+        ["memory", name] => print_memory(name),
+        _ => bail!("unexpected arguments {arguments:?}; `check <compiler>` judges ordinary scans too"),
+    }
+}
+
+/// Ordinary scans are judged when the compiler is known.
+fn report(compiler: Option<&str>) -> anyhow::Result<ExitCode> {
+    let counts = callgrind::count("counted")?;
+    let (scans, larges) = counts.split_at_checked(2 * SCANS.len()).context("callgrind counted too little")?;
+    let judged = compiler == Some(COMPILER);
+    println!("{:45} {:>12} {:>8} {:>8} {:>12}", "a scan", "instructions", "bound", "x floor", "allocations");
+    let mut within = true;
+    for (scan, counted) in SCANS.iter().zip(scans.chunks_exact(2)) {
+        within &= report_scan(scan, counted[0], counted[1]) || !judged;
+    }
+    if let Some(other) = compiler.filter(|_| !judged) {
+        println!("NOT JUDGED, because the bounds are of {COMPILER}, and this is {other}");
+    }
+    let sizes = SIZES.map(|size| format!("at {} KB", size >> 10));
+    println!(
+        "\n{:45} {:>8} {:>8} {:>8} {:>7} {:>7}",
+        "instructions a byte", sizes[0], sizes[1], sizes[2], "growth", "memory"
+    );
+    for (shape, counted) in shapes().iter().zip(larges.chunks_exact(SIZES.len())) {
+        within &= report_shape(shape, counted)?;
+    }
+    Ok(if within { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn report_scan(scan: &Scan, decoded: Count, floor: Count) -> bool {
+    let instructions = decoded.instructions / REPEATS;
+    let allocations = decoded.allocations / REPEATS;
+    let ratio = decoded.instructions as f64 / floor.instructions as f64;
+    let within = instructions <= scan.instructions + scan.instructions / TOLERANCE && allocations <= scan.allocations;
+    let verdict = if within { "" } else { "  TOO MUCH" };
+    println!("{:45} {instructions:>12} {:>8} {ratio:>8.2} {allocations:>12}{verdict}", scan.name, scan.instructions);
+    within
+}
+
+fn report_shape(shape: &Shape, counted: &[Count]) -> anyhow::Result<bool> {
+    print!("{:45}", shape.name);
+    for (count, size) in counted.iter().zip(SIZES) {
+        print!(" {:>8.2}", count.instructions as f64 / size as f64);
+    }
+    let growths = counted.windows(2).map(|pair| pair[1].instructions as f64 / pair[0].instructions as f64);
+    let growth = growths.fold(0.0, f64::max);
+    if growth > MAX_GROWTH {
+        println!(" {growth:>7.2}          TOO MUCH");
+        return Ok(false);
+    }
+    let memory = memory::of_child("memory", shape.name)? as f64 / LARGEST as f64;
+    let within = memory <= MAX_MEMORY;
+    println!(" {growth:>7.2} {memory:>7.2}{}", if within { "" } else { "  TOO MUCH" });
+    Ok(within)
+}
+
+/// The work that callgrind counts.
+fn counted() -> ExitCode {
+    for Scan { payload, .. } in SCANS {
+        // The first call pays for the allocator's start.
+        decode(payload.as_bytes());
+        callgrind::measured(&mut || (0..REPEATS).for_each(|_| decode(payload.as_bytes())));
+        callgrind::measured(&mut || (0..REPEATS).for_each(|_| floor::parse(payload)));
+    }
+    for shape in shapes() {
+        for size in SIZES {
+            let payload = shape.payload(size);
+            callgrind::measured(&mut || decode(&payload));
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Prints what one payload of the largest size adds to this process.
+fn print_memory(name: &str) -> anyhow::Result<ExitCode> {
+    let shape = shapes().into_iter().find(|shape| shape.name == name).context("no such shape")?;
+    let payload = shape.payload(LARGEST);
+    let (before, _) = memory::resident()?;
+    decode(&payload);
+    let (_, most) = memory::resident()?;
+    println!("{}", most.saturating_sub(before));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn decode(payload: &[u8]) {
+    let publish_time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_740_298_125);
+    let decoded = source::scan::decode(black_box(payload), publish_time, Duration::from_secs(24 * 60 * 60));
+    let _ = black_box(decoded);
+}

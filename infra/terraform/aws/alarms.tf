@@ -1,0 +1,74 @@
+# DynamoDB reports these only when they happen, so no data is no trouble here. Failed conditions are normal, a stale
+# scan is one each, and have no alarm.
+
+locals {
+  alarms = {
+    write-throttled = {
+      runbook    = "write-throttled"
+      text       = "DynamoDB refuses writes of ${var.table_name} for their rate."
+      metric     = "WriteThrottleEvents"
+      statistic  = "Sum"
+      threshold  = 0
+      periods    = 15
+      dimensions = { TableName = var.table_name }
+    }
+    store-errors = {
+      runbook    = "store-errors"
+      text       = "DynamoDB fails at writes of ${var.table_name} through no fault of theirs."
+      metric     = "SystemErrors"
+      statistic  = "Sum"
+      threshold  = 10
+      periods    = 5
+      dimensions = { TableName = var.table_name, Operation = "PutItem" }
+    }
+    store-slow = {
+      runbook    = "store-slow"
+      text       = "A write of ${var.table_name} takes DynamoDB more than 100 ms on average."
+      metric     = "SuccessfulRequestLatency"
+      statistic  = "Average"
+      threshold  = 100
+      periods    = 10
+      dimensions = { TableName = var.table_name, Operation = "PutItem" }
+    }
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "table" {
+  for_each = local.alarms
+
+  alarm_name          = "${var.table_name}-${each.key}"
+  alarm_description   = "${each.value.text} docs/runbook.md#${each.value.runbook}"
+  namespace           = "AWS/DynamoDB"
+  metric_name         = each.value.metric
+  dimensions          = each.value.dimensions
+  statistic           = each.value.statistic
+  period              = 60
+  evaluation_periods  = each.value.periods
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = each.value.threshold
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_topic_arns
+  ok_actions          = var.alarm_topic_arns
+  tags                = var.tags
+}
+
+# Only where the table has a limit of its own.
+resource "aws_cloudwatch_metric_alarm" "near_write_limit" {
+  count = var.max_write_units == null ? 0 : 1
+
+  alarm_name          = "${var.table_name}-near-write-limit"
+  alarm_description   = "Writes of ${var.table_name} use more than 80 % of max_write_units. docs/runbook.md#near-write-limit"
+  namespace           = "AWS/DynamoDB"
+  metric_name         = "ConsumedWriteCapacityUnits"
+  dimensions          = { TableName = var.table_name }
+  statistic           = "Sum"
+  period              = 60
+  evaluation_periods  = 5
+  comparison_operator = "GreaterThanThreshold"
+  # The metric is a sum over the period, the limit is by the second.
+  threshold          = var.max_write_units * 60 * 0.8
+  treat_missing_data = "notBreaching"
+  alarm_actions      = var.alarm_topic_arns
+  ok_actions         = var.alarm_topic_arns
+  tags               = var.tags
+}

@@ -1,0 +1,86 @@
+# What each role may do, and nothing else.
+
+data "aws_partition" "this" {}
+data "aws_caller_identity" "this" {}
+data "aws_region" "this" {}
+
+locals {
+  lease_table_arn = var.lease_table_name == null ? null : join(":", [
+    "arn", data.aws_partition.this.partition, "dynamodb", data.aws_region.this.name,
+    data.aws_caller_identity.this.account_id, "table/${var.lease_table_name}"
+  ])
+
+  permissions = {
+    consumer = [
+      {
+        sid       = "WriteScans"
+        actions   = concat(["dynamodb:PutItem", "dynamodb:DescribeTable"], var.batch_writes ? ["dynamodb:PartiQLUpdate", "dynamodb:PartiQLInsert"] : [])
+        resources = [aws_dynamodb_table.scans.arn]
+      },
+    ]
+    stream_reader = concat(
+      [
+        {
+          sid       = "ReadChanges"
+          actions   = ["dynamodb:DescribeStream", "dynamodb:GetShardIterator", "dynamodb:GetRecords"]
+          resources = ["${aws_dynamodb_table.scans.arn}/stream/*"]
+        },
+      ],
+      local.lease_table_arn == null ? [] : [
+        {
+          sid       = "KeepLeases"
+          actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:Scan"]
+          resources = [local.lease_table_arn]
+        },
+      ],
+    )
+    # No Scan: one would read, and bill, the whole table.
+    api = [
+      {
+        sid       = "ReadRecords"
+        actions   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"]
+        resources = [aws_dynamodb_table.scans.arn, "${aws_dynamodb_table.scans.arn}/index/*"]
+      },
+    ]
+  }
+}
+
+data "aws_iam_policy_document" "role" {
+  for_each = var.service_accounts
+
+  dynamic "statement" {
+    for_each = local.permissions[each.key]
+
+    content {
+      sid       = statement.value.sid
+      actions   = statement.value.actions
+      resources = statement.value.resources
+    }
+  }
+
+  # With a customer's key DynamoDB asks it in the caller's name; the account's own key trusts DynamoDB already.
+  dynamic "statement" {
+    for_each = var.kms_key_arn == null ? [] : [1]
+
+    content {
+      sid       = "UseKeyThroughDynamoDB"
+      actions   = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
+      resources = [var.kms_key_arn]
+
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = ["dynamodb.${data.aws_region.this.name}.amazonaws.com"]
+      }
+    }
+  }
+}
+
+resource "aws_iam_policy" "role" {
+  for_each = var.service_accounts
+
+  name        = "${var.table_name}-${each.key}"
+  description = "What ${each.key} may do with ${var.table_name}"
+  policy      = data.aws_iam_policy_document.role[each.key].json
+  tags        = var.tags
+}

@@ -1,0 +1,164 @@
+# Plans only: no cloud is asked. What the plan cannot know is filled in here.
+
+provider "aws" {
+  region                      = "eu-west-1"
+  access_key                  = "test"
+  secret_key                  = "test"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+}
+
+override_data {
+  target = data.aws_caller_identity.this
+  values = { account_id = "123456789012" }
+}
+
+override_resource {
+  target          = aws_dynamodb_table.scans
+  override_during = plan
+  values          = { arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-results" }
+}
+
+override_resource {
+  target          = aws_iam_openid_connect_provider.cluster
+  override_during = plan
+  values          = { arn = "arn:aws:iam::123456789012:oidc-provider/container.googleapis.com/v1/projects/p/locations/l/clusters/c" }
+}
+
+variables {
+  oidc_issuer = "https://container.googleapis.com/v1/projects/p/locations/l/clusters/c"
+}
+
+run "the_table_is_what_the_consumer_expects_and_is_hard_to_lose" {
+  command = plan
+
+  assert {
+    condition     = aws_dynamodb_table.scans.hash_key == "pk" && aws_dynamodb_table.scans.range_key == null
+    error_message = "The key must be pk alone."
+  }
+  assert {
+    condition     = aws_dynamodb_table.scans.billing_mode == "PAY_PER_REQUEST"
+    error_message = "The table must be on demand."
+  }
+  assert {
+    condition     = one(aws_dynamodb_table.scans.ttl).enabled && one(aws_dynamodb_table.scans.ttl).attribute_name == "expires_at"
+    error_message = "Records must expire by expires_at."
+  }
+  assert {
+    condition     = aws_dynamodb_table.scans.stream_view_type == "NEW_AND_OLD_IMAGES"
+    error_message = "The stream must hold new and old images."
+  }
+  assert {
+    condition = alltrue([
+      aws_dynamodb_table.scans.deletion_protection_enabled,
+      one(aws_dynamodb_table.scans.point_in_time_recovery).enabled,
+      one(aws_dynamodb_table.scans.server_side_encryption).enabled,
+    ])
+    error_message = "Deletion protection, recovery and encryption must be on."
+  }
+}
+
+run "the_consumer_may_write_scans_and_nothing_else" {
+  command = plan
+
+  assert {
+    condition     = keys(aws_iam_role.workload) == ["consumer"]
+    error_message = "Only the consumer's role must be made when no other is asked for."
+  }
+  assert {
+    condition = jsondecode(data.aws_iam_policy_document.role["consumer"].json).Statement == [{
+      Sid      = "WriteScans"
+      Effect   = "Allow"
+      Action   = ["dynamodb:PutItem", "dynamodb:DescribeTable"]
+      Resource = "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-results"
+    }]
+    error_message = "The consumer needs PutItem and DescribeTable on the table."
+  }
+}
+
+run "only_this_service_account_of_this_cluster_takes_the_role" {
+  command = plan
+
+  assert {
+    condition = jsondecode(data.aws_iam_policy_document.trust["consumer"].json).Statement[0].Condition == {
+      StringEquals = {
+        "container.googleapis.com/v1/projects/p/locations/l/clusters/c:sub" = "system:serviceaccount:mini-scan:mini-scan"
+        "container.googleapis.com/v1/projects/p/locations/l/clusters/c:aud" = "sts.amazonaws.com"
+      }
+    }
+    error_message = "The trust must name issuer, service account and audience exactly."
+  }
+}
+
+run "a_reader_of_the_stream_and_an_api_have_what_they_need" {
+  command = plan
+
+  variables {
+    lease_table_name = "scan-leases"
+    service_accounts = {
+      stream_reader = { namespace = "mini-scan", name = "reader" }
+      api           = { namespace = "mini-scan", name = "api" }
+    }
+  }
+
+  assert {
+    condition = jsondecode(data.aws_iam_policy_document.role["stream_reader"].json).Statement == [
+      {
+        Sid      = "ReadChanges"
+        Effect   = "Allow"
+        Action   = ["dynamodb:GetShardIterator", "dynamodb:GetRecords", "dynamodb:DescribeStream"]
+        Resource = "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-results/stream/*"
+      },
+      {
+        Sid      = "KeepLeases"
+        Effect   = "Allow"
+        Action   = ["dynamodb:UpdateItem", "dynamodb:Scan", "dynamodb:PutItem", "dynamodb:GetItem", "dynamodb:DeleteItem"]
+        Resource = "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-leases"
+      },
+    ]
+    error_message = "The reader follows the stream and keeps its leases."
+  }
+  assert {
+    condition     = !strcontains(data.aws_iam_policy_document.role["api"].json, "Scan\"")
+    error_message = "The API must not scan."
+  }
+  assert {
+    condition     = keys(aws_iam_role.workload) == ["api", "stream_reader"]
+    error_message = "A role that was not asked for must not be made."
+  }
+}
+
+run "limits_and_batches_are_as_asked_for" {
+  command = plan
+
+  variables {
+    max_write_units   = 5000
+    batch_writes      = true
+    kms_key_arn       = "arn:aws:kms:eu-west-1:123456789012:key/0"
+    oidc_provider_arn = "arn:aws:iam::123456789012:oidc-provider/there"
+  }
+
+  assert {
+    condition     = one(aws_dynamodb_table.scans.on_demand_throughput).max_write_request_units == 5000
+    error_message = "The limit of write units must reach the table."
+  }
+  assert {
+    condition     = one(aws_cloudwatch_metric_alarm.near_write_limit).threshold == 240000
+    error_message = "The alarm must be at 80 % of the limit."
+  }
+  assert {
+    condition = alltrue([
+      for action in ["PartiQLUpdate", "PartiQLInsert"] : strcontains(data.aws_iam_policy_document.role["consumer"].json, action)
+    ])
+    error_message = "Batches need PartiQL."
+  }
+  assert {
+    condition     = strcontains(data.aws_iam_policy_document.role["consumer"].json, "kms:ViaService")
+    error_message = "A customer's key may be used through DynamoDB only."
+  }
+  assert {
+    condition     = length(aws_iam_openid_connect_provider.cluster) == 0
+    error_message = "A provider that is there must not be made again."
+  }
+}

@@ -1,0 +1,81 @@
+# What only Google Cloud knows: the age of the backlog, and the dead letters. What the consumers themselves report is
+# judged by infra/prometheus/alerts.yml. A gap in these metrics is never taken for an empty queue: an alert that is on
+# stays on until a value says otherwise.
+
+locals {
+  alerts = {
+    backlog_old = {
+      name         = "mini-scan: backlog is old"
+      severity     = "CRITICAL"
+      runbook      = "miniscanbacklogold"
+      text         = "The oldest unacknowledged scan of ${var.subscription} has waited more than 5 minutes, for 10 minutes."
+      metric       = "oldest_unacked_message_age"
+      subscription = var.subscription
+      threshold    = 300
+      duration     = "600s"
+      channels     = var.page_channels
+    }
+    dead_letters = {
+      name         = "mini-scan: dead letters"
+      severity     = "WARNING"
+      runbook      = "miniscandeadletters"
+      text         = "Messages that could not become records wait on ${var.dead_letter_topic}."
+      metric       = "num_undelivered_messages"
+      subscription = var.dead_letter_topic
+      threshold    = 0
+      duration     = "600s"
+      channels     = var.ticket_channels
+    }
+    dead_letters_old = {
+      name         = "mini-scan: dead letters are old"
+      severity     = "WARNING"
+      runbook      = "miniscandeadlettersold"
+      text         = "The oldest dead letter on ${var.dead_letter_topic} is more than 7 days old; after 31 it is gone."
+      metric       = "oldest_unacked_message_age"
+      subscription = var.dead_letter_topic
+      threshold    = 604800
+      duration     = "600s"
+      channels     = var.ticket_channels
+    }
+  }
+}
+
+resource "google_monitoring_alert_policy" "pubsub" {
+  for_each = local.alerts
+
+  project               = var.project
+  display_name          = each.value.name
+  severity              = each.value.severity
+  combiner              = "OR"
+  notification_channels = each.value.channels
+  user_labels           = var.labels
+
+  conditions {
+    display_name = each.value.text
+
+    condition_threshold {
+      filter = join(" AND ", [
+        "resource.type = \"pubsub_subscription\"",
+        "resource.labels.subscription_id = \"${each.value.subscription}\"",
+        "metric.type = \"pubsub.googleapis.com/subscription/${each.value.metric}\"",
+      ])
+      comparison              = "COMPARISON_GT"
+      threshold_value         = each.value.threshold
+      duration                = each.value.duration
+      evaluation_missing_data = "EVALUATION_MISSING_DATA_NO_OP"
+
+      aggregations {
+        alignment_period     = "60s"
+        per_series_aligner   = "ALIGN_MAX"
+        cross_series_reducer = "REDUCE_MAX"
+      }
+    }
+  }
+
+  documentation {
+    mime_type = "text/markdown"
+    content   = "${each.value.text} What to do: docs/runbook.md#${each.value.runbook}"
+  }
+
+  depends_on = [google_pubsub_subscription.scans, google_pubsub_subscription.dead_letters]
+}

@@ -1,0 +1,90 @@
+# Grants on single things to single identities; no service account of Google's and no key is made.
+
+data "google_project" "pubsub" {
+  project_id = var.project
+}
+
+data "google_project" "cluster" {
+  project_id = local.cluster_project
+}
+
+locals {
+  cluster_project = coalesce(var.cluster.project, var.project)
+  pool            = "//iam.googleapis.com/projects/${data.google_project.cluster.number}/locations/global/workloadIdentityPools/${local.cluster_project}.svc.id.goog"
+  workload        = "principal:${local.pool}/subject/ns/${var.service_account.namespace}/sa/${var.service_account.name}"
+  pubsub_agent    = "serviceAccount:service-${data.google_project.pubsub.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
+}
+
+# --- the consumers: they read the subscription, and publish dead letters themselves ---
+
+resource "google_pubsub_subscription_iam_member" "workload_reads_scans" {
+  project      = var.project
+  subscription = google_pubsub_subscription.scans.name
+  role         = "roles/pubsub.subscriber"
+  member       = local.workload
+}
+
+resource "google_pubsub_topic_iam_member" "workload_publishes_dead_letters" {
+  project = var.project
+  topic   = google_pubsub_topic.dead_letters.name
+  role    = "roles/pubsub.publisher"
+  member  = local.workload
+}
+
+# --- Pub/Sub's own agent: it moves what was delivered too often ---
+
+resource "google_pubsub_topic_iam_member" "agent_publishes_dead_letters" {
+  project = var.project
+  topic   = google_pubsub_topic.dead_letters.name
+  role    = "roles/pubsub.publisher"
+  member  = local.pubsub_agent
+}
+
+resource "google_pubsub_subscription_iam_member" "agent_acknowledges_what_it_moved" {
+  project      = var.project
+  subscription = google_pubsub_subscription.scans.name
+  role         = "roles/pubsub.subscriber"
+  member       = local.pubsub_agent
+}
+
+# --- the autoscaler: it reads the backlog ---
+
+resource "google_project_iam_member" "scaler_reads_metrics" {
+  count = var.scaler == null ? 0 : 1
+
+  project = var.project
+  role    = "roles/monitoring.viewer"
+  member  = "principal:${local.pool}/subject/ns/${var.scaler.namespace}/sa/${var.scaler.name}"
+}
+
+# --- operators: they look at dead letters, and bring them back to the topic of the subscription that refused them ---
+
+resource "google_pubsub_subscription_iam_member" "operator_takes_dead_letters" {
+  for_each = toset(var.operators)
+
+  project      = var.project
+  subscription = google_pubsub_subscription.dead_letters.name
+  role         = "roles/pubsub.subscriber"
+  member       = each.value
+}
+
+resource "google_pubsub_topic_iam_member" "operator_publishes_scans_again" {
+  for_each = toset(var.operators)
+
+  project = var.project
+  topic   = google_pubsub_topic.scans.name
+  role    = "roles/pubsub.publisher"
+  member  = each.value
+}
+
+# `subscriber` may take messages but not look at the subscription, and redrive asks it for its topic.
+resource "google_pubsub_subscription_iam_member" "operator_looks" {
+  for_each = {
+    for pair in setproduct(["scans", "dead_letters"], var.operators) : join(" ", pair) => { of = pair[0], member = pair[1] }
+  }
+
+  project      = var.project
+  subscription = { scans = google_pubsub_subscription.scans.name, dead_letters = google_pubsub_subscription.dead_letters.name }[each.value.of]
+  role         = "roles/pubsub.viewer"
+  member       = each.value.member
+}

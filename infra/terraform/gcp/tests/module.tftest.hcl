@@ -1,0 +1,132 @@
+# Nothing is made and no cloud is asked: the provider is mocked. It must be there all the same, for its schemas.
+
+mock_provider "google" {
+  override_during = plan
+
+  mock_data "google_project" {
+    defaults = { number = "123456789012" }
+  }
+}
+
+variables {
+  project   = "my-project"
+  cluster   = { name = "main", location = "europe-west1" }
+  operators = ["group:oncall@example.com"]
+}
+
+run "the_subscription_is_what_setup_makes" {
+  command = plan
+
+  assert {
+    condition     = google_pubsub_subscription.scans.ack_deadline_seconds == 60
+    error_message = "The deadline must be 60 s."
+  }
+  assert {
+    condition     = google_pubsub_subscription.scans.message_retention_duration == "604800s"
+    error_message = "Scans must be kept 7 days."
+  }
+  assert {
+    condition     = google_pubsub_subscription.dead_letters.message_retention_duration == "2678400s"
+    error_message = "Dead letters must be kept 31 days."
+  }
+  assert {
+    condition     = one(google_pubsub_subscription.scans.expiration_policy).ttl == "" && one(google_pubsub_subscription.dead_letters.expiration_policy).ttl == ""
+    error_message = "No subscription may expire."
+  }
+  assert {
+    condition     = one(google_pubsub_subscription.scans.retry_policy).minimum_backoff == "10s" && one(google_pubsub_subscription.scans.retry_policy).maximum_backoff == "600s"
+    error_message = "Redeliveries must be spaced by 10 to 600 s."
+  }
+  assert {
+    condition     = one(google_pubsub_subscription.scans.dead_letter_policy).max_delivery_attempts == 100
+    error_message = "An outage must not move good scans aside."
+  }
+}
+
+run "the_workload_reads_scans_and_publishes_dead_letters" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for grant in [google_pubsub_subscription_iam_member.workload_reads_scans, google_pubsub_topic_iam_member.workload_publishes_dead_letters] :
+      grant.member == "principal://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/my-project.svc.id.goog/subject/ns/mini-scan/sa/mini-scan"
+    ])
+    error_message = "The grants must be to the one service account."
+  }
+  assert {
+    condition     = google_pubsub_subscription_iam_member.workload_reads_scans.role == "roles/pubsub.subscriber" && google_pubsub_topic_iam_member.workload_publishes_dead_letters.role == "roles/pubsub.publisher"
+    error_message = "It must be able to read, and to publish, and nothing else."
+  }
+}
+
+run "pubsubs_agent_can_move_what_was_delivered_too_often" {
+  command = plan
+
+  assert {
+    condition     = google_pubsub_topic_iam_member.agent_publishes_dead_letters.member == "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com"
+    error_message = "The agent of the subscription's project must be able to publish dead letters."
+  }
+}
+
+run "operators_can_bring_dead_letters_back" {
+  command = plan
+
+  assert {
+    condition     = length(google_pubsub_subscription_iam_member.operator_looks) == 2 && length(google_pubsub_topic_iam_member.operator_publishes_scans_again) == 1
+    error_message = "Each operator looks at both subscriptions, and publishes to the topic."
+  }
+}
+
+run "a_cluster_of_another_project_is_trusted_by_its_own_pool" {
+  command = plan
+
+  variables {
+    cluster = { name = "main", location = "europe-west1-b", project = "other-project" }
+  }
+
+  assert {
+    condition     = strcontains(google_pubsub_subscription_iam_member.workload_reads_scans.member, "/other-project.svc.id.goog/")
+    error_message = "The pool must be that of the cluster's project."
+  }
+  assert {
+    condition     = output.oidc_issuer == "https://container.googleapis.com/v1/projects/other-project/locations/europe-west1-b/clusters/main"
+    error_message = "The issuer must be the cluster's."
+  }
+}
+
+run "the_old_backlog_wakes_somebody" {
+  command = plan
+
+  variables {
+    page_channels = ["projects/my-project/notificationChannels/1"]
+  }
+
+  assert {
+    condition     = google_monitoring_alert_policy.pubsub["backlog_old"].notification_channels == tolist(["projects/my-project/notificationChannels/1"])
+    error_message = "The page must go to the channels for pages."
+  }
+}
+
+run "few_delivery_attempts_are_refused" {
+  command = plan
+  variables {
+    max_delivery_attempts = 4
+  }
+  expect_failures = [var.max_delivery_attempts]
+}
+
+run "one_topic_for_scans_and_dead_letters_is_refused" {
+  command = plan
+  variables {
+    dead_letter_topic = "scan-topic"
+  }
+  expect_failures = [var.dead_letter_topic]
+}
+
+run "everybody_as_an_operator_is_refused" {
+  command = plan
+  variables {
+    operators = ["allUsers"]
+  }
+  expect_failures = [var.operators]
+}

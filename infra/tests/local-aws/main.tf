@@ -1,0 +1,52 @@
+# Module aws on a local AWS, for infra/tests/agreement.py.
+
+terraform {
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "5.100.0"
+    }
+  }
+}
+
+variable "endpoint" {
+  description = "URL of the local AWS."
+  type        = string
+}
+
+provider "aws" {
+  region                      = "us-east-1"
+  access_key                  = "local"
+  secret_key                  = "local"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+
+  endpoints {
+    cloudwatch = var.endpoint
+    dynamodb   = var.endpoint
+    iam        = var.endpoint
+    sts        = var.endpoint
+  }
+}
+
+module "aws" {
+  source = "../../terraform/aws"
+
+  table_name       = "by-terraform"
+  oidc_issuer      = "https://container.googleapis.com/v1/projects/p/locations/europe-west1/clusters/c"
+  lease_table_name = "scan-leases"
+  service_accounts = {
+    consumer      = { namespace = "mini-scan", name = "mini-scan" }
+    stream_reader = { namespace = "mini-scan", name = "reader" }
+    api           = { namespace = "mini-scan", name = "api" }
+  }
+}
+
+output "consumer_environment" {
+  value = module.aws.consumer_environment
+}
+
+output "alarm_names" {
+  value = module.aws.alarm_names
+}

@@ -1,0 +1,183 @@
+"""Whether the names in alerts, dashboard, autoscaler, manifests, runbook and code agree. Reads files only.
+
+`names.py rules FILE` writes the dashboard's and the autoscaler's queries as rules, whose syntax promtool can judge.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RUNBOOK = REPOSITORY / "docs/runbook.md"
+ALERTS = REPOSITORY / "infra/prometheus/alerts.yml"
+OVERLAYS = REPOSITORY / "infra/kubernetes/overlays"
+
+# What a scrape adds to every metric, and Google to its own.
+SCRAPED = {"job", "instance", "pod", "le", "monitored_resource"}
+# Words of tables in docs/metrics.md for several labels.
+GROUPS = {
+    "*subscription*": {"messaging_system", "messaging_destination_name"},
+    "*table*": {"db_system_name", "db_operation_name", "db_collection_name"},
+}
+# Labels of which docs/metrics.md lists every value.
+LISTED = {"outcome", "cause", "by", "direction"}
+SELECTOR = re.compile(r'([A-Za-z_]\w*)\s*(=~|!~|!=|=)\s*"([^"]*)"')
+
+wrong = []
+
+
+def expect(holds, what):
+    if not holds:
+        wrong.append(what)
+
+
+def read(path):
+    return (REPOSITORY / path).read_text()
+
+
+# --- metrics ---
+
+
+def metrics():
+    """The names of docs/metrics.md: their types and labels."""
+    found = {}
+    for line in read("docs/metrics.md").splitlines():
+        row = re.match(r"\| `([\w:]+)` \| (counter|gauge|histogram) \|([^|]*)\|", line)
+        if row:
+            name, kind, labels = row.groups()
+            known = set(re.findall(r"`(\w+)`", labels)) | SCRAPED
+            for group, members in GROUPS.items():
+                known |= members if group in labels else set()
+            found[name] = (kind, known)
+    return found
+
+
+def queries():
+    """Every query of ours: where it stands, and its text with the dashboard's variables filled in."""
+    for group in yaml.safe_load(ALERTS.read_text())["groups"]:
+        for rule in group["rules"]:
+            yield f"alert {rule['alert']}", rule["expr"]
+    for panel in json.loads(read("infra/grafana/mini-scan.json"))["panels"]:
+        for target in panel.get("targets", []):
+            query = target["expr"].replace("$__rate_interval", "5m").replace("$subscription", ".*")
+            yield f"panel {panel['title']!r}", query.replace("$write_unit_price", "1")
+    for trigger in scaled_object()["spec"]["triggers"]:
+        if trigger["type"] == "prometheus":
+            yield "the autoscaler", trigger["metadata"]["query"]
+
+
+def scaled_object():
+    documents = yaml.safe_load_all((OVERLAYS / "gke/scaledobject.yaml").read_text())
+    return next(document for document in documents if document["kind"] == "ScaledObject")
+
+
+def used(query):
+    """The metrics of a query, each with the text of its selector."""
+    text = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)|\[[^]]*\]", " ", query)
+    pattern = r'([A-Za-z_:][\w:]*)\s*(\{(?:[^"}]|"[^"]*")*\})?'
+    for match in re.finditer(pattern, text):
+        name, selector = match.group(1), match.group(2) or ""
+        called = text[match.end() :].lstrip().startswith("(") and not selector
+        if not called and name not in {"and", "or", "unless", "bool", "offset"}:
+            yield name, selector
+
+
+def check_queries():
+    known = metrics()
+    documented = read("docs/metrics.md")
+    expect(len(known) > 30, "docs/metrics.md: its tables cannot be read")
+    for where, query in queries():
+        grouped = set(re.findall(r"\w+", " ".join(re.findall(r"\bby\s*\(([^)]*)\)", query))))
+        allowed = set(SCRAPED)
+        for name, selector in used(query):
+            base = re.sub(r"_(bucket|sum|count)$", "", name)
+            histogram = base != name and known.get(base, ("",))[0] == "histogram"
+            if not histogram:
+                base = name
+            if base not in known or (known[base][0] == "histogram") != histogram:
+                expect(False, f"{where}: docs/metrics.md has no {name}")
+                continue
+            allowed |= known[base][1]
+            for label, _, value in SELECTOR.findall(selector):
+                expect(label in known[base][1], f"{where}: {name} has no label {label}")
+                for choice in value.split("|") if label in LISTED else []:
+                    expect(f"`{choice}`" in documented, f"{where}: docs/metrics.md has no {label} {choice}")
+        expect(grouped <= allowed, f"{where}: no label {', '.join(sorted(grouped - allowed))}")
+
+
+def write_rules(path):
+    rules = [{"record": f"query:{number}", "expr": query} for number, (_, query) in enumerate(queries())]
+    Path(path).write_text(json.dumps({"groups": [{"name": "queries", "rules": rules}]}))
+
+
+# --- alerts and runbook ---
+
+
+def check_runbook():
+    alerts = {rule["alert"]: rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]}
+    tested = {
+        case["alertname"]
+        for test in yaml.safe_load(read("infra/prometheus/alerts_test.yml"))["tests"]
+        for case in test["alert_rule_test"]
+        if case["exp_alerts"]
+    }
+    text = RUNBOOK.read_text()
+    titles = re.findall(r"^#+ (.*)$", text, re.M)
+    anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    sections = set(re.findall(r"^### (.*)$", text[text.index("\n## Alerts") : text.index("\n## By hand")], re.M))
+    for name, rule in alerts.items():
+        expect(name in sections, f"docs/runbook.md has no section for alert {name}")
+        expect(name in tested, f"infra/prometheus/alerts_test.yml never expects {name}")
+        expect(rule["annotations"]["runbook"] == f"docs/runbook.md#{name.lower()}", f"{name}: its runbook is elsewhere")
+        expect(rule["labels"]["severity"] in {"page", "ticket"}, f"{name} is neither page nor ticket")
+    terraform = "".join(file.read_text() for file in (REPOSITORY / "infra/terraform").rglob("*.tf"))
+    pointed = set(re.findall(r'runbook\s*=\s*"([\w-]+)"', terraform))
+    pointed |= set(re.findall(r"docs/runbook\.md#([\w-]+)", terraform))
+    for anchor in pointed | set(re.findall(r"\]\(#([\w-]+)\)", text)):
+        expect(anchor in anchors, f"docs/runbook.md has no section #{anchor}")
+    for section in sections - alerts.keys():
+        expect(section in pointed, f"docs/runbook.md: nothing raises {section}")
+
+
+# --- manifests, compose file and program ---
+
+
+def check_settings():
+    flags = "".join(file.read_text() for file in (REPOSITORY / "src/cli").glob("*.rs"))
+    known = set(re.findall(r'env = "(\w+)"', flags))
+    places = [*(REPOSITORY / "infra").rglob("*"), REPOSITORY / "docker-compose.yml"]
+    for file in places:
+        if file.suffix in {".tf", ".hcl", ".yml", ".yaml", ".env"} and ".terraform" not in file.parts:
+            for name in set(re.findall(r"\bMINI_SCAN_\w+", file.read_text())):
+                expect(name in known, f"{file.relative_to(REPOSITORY)}: the program has no {name}")
+    grace = int(re.search(r'MINI_SCAN_SHUTDOWN_GRACE", default_value = "(\d+)s"', flags)[1])
+    deployment = yaml.safe_load(read("infra/kubernetes/base/deployment.yaml"))
+    kubernetes = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    compose = int(yaml.safe_load(read("docker-compose.yml"))["services"]["consumer"]["stop_grace_period"].rstrip("s"))
+    for where, seconds in (("Kubernetes", kubernetes), ("compose", compose)):
+        expect(seconds > grace + 4, f"{where} kills after {seconds} s, and the program may take {grace + 4} s")
+    for overlay in sorted(OVERLAYS.glob("*/consumer.env")):
+        settings = dict(line.split("=", 1) for line in overlay.read_text().split())
+        expect({"AWS_ROLE_ARN", "AWS_REGION"} <= settings.keys(), f"{overlay}: role or region is missing")
+    settings = dict(line.split("=", 1) for line in (OVERLAYS / "gke/consumer.env").read_text().split())
+    query = scaled_object()["spec"]["triggers"][0]["metadata"]["query"]
+    wanted = f'subscription_id="{settings["MINI_SCAN_SUBSCRIPTION"]}"'
+    expect(wanted in query, "the autoscaler follows another subscription than the consumer reads")
+
+
+def main():
+    if sys.argv[1:2] == ["rules"]:
+        return write_rules(sys.argv[2])
+    check_queries()
+    check_runbook()
+    check_settings()
+    if wrong:
+        sys.exit("\n".join(wrong))
+    print(f"names: {len(list(queries()))} queries, every alert and its section, and every setting agree")
+
+
+if __name__ == "__main__":
+    main()
