@@ -64,6 +64,7 @@ test-integration: ## Only the integration tests: the program as it is used
 check-slow: ## Tests that last minutes each, such as long outages
 	cargo test --locked --test it -- --ignored --test-threads 1 outage:: streams::
 
+# Every other consumer writes in batches; WRITE_MODE=put or WRITE_MODE=batch holds for all of them.
 .PHONY: chaos
 chaos: ## A million messages, a hundred kills and faults of every kind, then the truth; SEED=… plays a script again
 	$(CHAOS) chaos::a_million_messages_and_a_hundred_kills

@@ -1,5 +1,6 @@
 //! What is done with a scan: workers between the ports. Knows tokio and [`crate::scan`], and no vendor.
 
+pub mod batch;
 mod cause;
 mod claim;
 mod coalesce;
@@ -37,7 +38,7 @@ mod write;
 
 pub use cause::{cause, panic_text};
 pub use drain::Drain;
-pub use durations::Durations;
+pub use durations::{Durations, Operation};
 pub use health::{Condition, Health};
 pub use histogram::Histogram;
 pub use keys::Keys;

@@ -1,5 +1,6 @@
 //! The only module that knows aws-sdk-dynamodb: the conditional write of a scan, and the table it goes to.
 
+mod batch;
 mod client;
 mod credentials;
 mod error;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::consumer::Process;
-use crate::consumer::settings::{Settings, write_limit};
+use crate::consumer::settings::{Settings, WriteMode, write_limit};
 
 pub use checks::{Wrong, check};
 pub use places::Places;
@@ -30,6 +30,7 @@ pub struct Config {
     pub threads: NonZeroUsize,
     pub max_outstanding: NonZeroUsize,
     pub max_outstanding_bytes: u64,
+    pub write_mode: WriteMode,
     pub max_future_skew: Duration,
     pub ttl: Option<Duration>,
     pub max_retry_time: Duration,
@@ -50,6 +51,7 @@ impl Config {
             max_outstanding: self.max_outstanding,
             max_outstanding_bytes: self.max_outstanding_bytes,
             max_writes: write_limit(self.max_outstanding, self.consumers, self.threads, open_files),
+            write_mode: self.write_mode,
             max_future_skew: self.max_future_skew,
             ttl: self.ttl,
             max_retry_time: self.max_retry_time,

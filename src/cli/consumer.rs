@@ -10,6 +10,7 @@ use tracing_subscriber::filter::Targets;
 
 use super::names;
 use super::places::{DynamoPlace, PubsubPlace, places};
+use crate::consumer::settings::WriteMode;
 use crate::service::Config;
 use crate::telemetry::{Listen, LogFormat, Logs};
 
@@ -46,6 +47,14 @@ pub struct ConsumerArgs {
     /// Table to write to
     #[arg(long, env = "MINI_SCAN_TABLE", default_value = "scan-results")]
     table: String,
+
+    /// How scans are written: put, each by itself, or batch, up to 25 in a call: cheaper here, and some more write units
+    #[arg(long, env = "MINI_SCAN_WRITE_MODE", default_value = "put", value_enum, value_name = "MODE")]
+    write_mode: Mode,
+
+    /// With --write-mode batch, how long a scan waits for others while a call is in flight, as 2ms
+    #[arg(long, env = "MINI_SCAN_BATCH_LINGER", default_value = "2ms", value_parser = linger, value_name = "TIME")]
+    batch_linger: Duration,
 
     /// Topic for messages that can never be stored: an id, or a full name; without it they come again and again
     #[arg(long, env = "MINI_SCAN_DEAD_LETTER_TOPIC", value_name = "TOPIC")]
@@ -103,6 +112,12 @@ pub struct ConsumerArgs {
     dynamo: DynamoPlace,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Mode {
+    Put,
+    Batch,
+}
+
 impl ConsumerArgs {
     /// How the consumer runs, if the flags agree.
     pub fn config(&self) -> Result<Config, clap::Error> {
@@ -133,6 +148,10 @@ impl ConsumerArgs {
             threads: self.threads.unwrap_or(cores).min(self.consumers),
             max_outstanding: self.max_outstanding,
             max_outstanding_bytes: self.max_outstanding_bytes.as_u64(),
+            write_mode: match self.write_mode {
+                Mode::Put => WriteMode::Put,
+                Mode::Batch => WriteMode::Batch { linger: self.batch_linger },
+            },
             max_future_skew: self.max_future_skew,
             ttl: self.ttl,
             max_retry_time: self.max_retry_time,
@@ -173,6 +192,14 @@ fn duration(text: &str) -> Result<Duration, String> {
     match duration <= Duration::from_secs(100 * 365 * 24 * 60 * 60) {
         true => Ok(duration),
         false => Err("it is above a hundred years".to_owned()),
+    }
+}
+
+/// Longer than a second would be taken for an attempt that hangs.
+fn linger(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        linger if linger <= Duration::from_secs(1) => Ok(linger),
+        _ => Err("it must be at most 1s".to_owned()),
     }
 }
 
@@ -236,6 +263,8 @@ mod tests {
             "--stream-max-idle 0s",
             "-m 1000001",
             "--http-listen 9464",
+            "--write-mode both",
+            "--batch-linger 2s",
         ] {
             assert_eq!(parse(flags).unwrap_err().exit_code(), 2, "{flags}");
         }

@@ -53,6 +53,39 @@ const SINCE_PUBLISHED: [Duration; 13] = [
     Duration::from_secs(86_400),
 ];
 
+/// What is asked of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    Put,
+    Batch,
+}
+
+impl Operation {
+    pub const ALL: [Operation; 2] = [Operation::Put, Operation::Batch];
+
+    /// As DynamoDB calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Operation::Put => "PutItem",
+            Operation::Batch => "BatchExecuteStatement",
+        }
+    }
+}
+
+/// Calls of one operation.
+#[derive(Debug)]
+struct Calls {
+    answered: Histogram,
+    failed: [Histogram; StoreErrorKind::ALL.len()],
+}
+
+impl Default for Calls {
+    fn default() -> Calls {
+        let attempts = || Histogram::new(&ATTEMPTS);
+        Calls { answered: attempts(), failed: std::array::from_fn(|_| attempts()) }
+    }
+}
+
 #[derive(Debug)]
 pub struct Durations {
     /// From a message's publish time until the store has answered for it.
@@ -62,22 +95,19 @@ pub struct Durations {
     rejected: [Histogram; Reason::ALL.len()],
     given_up: Histogram,
     handed_back: Histogram,
-    /// One attempt to write that the store took.
-    taken: Histogram,
-    failed: [Histogram; StoreErrorKind::ALL.len()],
+    calls: [Calls; Operation::ALL.len()],
 }
 
 impl Default for Durations {
     fn default() -> Durations {
-        let (messages, attempts) = (|| Histogram::new(&MESSAGES), || Histogram::new(&ATTEMPTS));
+        let messages = || Histogram::new(&MESSAGES);
         Durations {
             publish_to_durable: Histogram::new(&SINCE_PUBLISHED),
             processed: messages(),
             rejected: std::array::from_fn(|_| messages()),
             given_up: messages(),
             handed_back: messages(),
-            taken: attempts(),
-            failed: std::array::from_fn(|_| attempts()),
+            calls: Default::default(),
         }
     }
 }
@@ -99,8 +129,9 @@ impl Durations {
         messages.add(took);
     }
 
-    pub(super) fn attempted(&self, took: Duration, failure: Option<StoreErrorKind>) {
-        failure.map_or(&self.taken, |kind| &self.failed[kind as usize]).add(took);
+    pub(super) fn attempted(&self, operation: Operation, took: Duration, failure: Option<StoreErrorKind>) {
+        let calls = &self.calls[operation as usize];
+        failure.map_or(&calls.answered, |kind| &calls.failed[kind as usize]).add(took);
     }
 
     /// From a message's arrival until it was settled, by what kept it from being stored or stale.
@@ -112,10 +143,11 @@ impl Durations {
             .chain([(Some("given_up"), &self.given_up), (Some("handed_back"), &self.handed_back)])
     }
 
-    /// One attempt to write, by how it failed. A failed condition is no failure.
-    pub fn attempts(&self) -> impl Iterator<Item = (Option<StoreErrorKind>, &Histogram)> {
-        let failed = StoreErrorKind::ALL.iter().map(|kind| (Some(*kind), &self.failed[*kind as usize]));
-        [(None, &self.taken)].into_iter().chain(failed)
+    /// One call of the store, by how it failed. A failed condition is no failure, nor is one statement of a batch.
+    pub fn calls(&self, operation: Operation) -> impl Iterator<Item = (Option<StoreErrorKind>, &Histogram)> {
+        let Calls { answered, failed } = &self.calls[operation as usize];
+        let failed = StoreErrorKind::ALL.iter().map(|kind| (Some(*kind), &failed[*kind as usize]));
+        [(None, answered)].into_iter().chain(failed)
     }
 }
 
@@ -142,11 +174,14 @@ mod tests {
     }
 
     #[test]
-    fn attempts_are_timed_by_how_they_failed() {
+    fn calls_are_timed_by_operation_and_by_how_they_failed() {
         let durations = Durations::default();
-        durations.attempted(TOOK, None);
-        durations.attempted(TOOK, Some(StoreErrorKind::Conflict));
-        let counts: Vec<_> = durations.attempts().filter(|(_, took)| took.count() > 0).map(|(kind, _)| kind).collect();
-        assert_eq!(counts, [None, Some(StoreErrorKind::Conflict)]);
+        durations.attempted(Operation::Put, TOOK, None);
+        durations.attempted(Operation::Batch, TOOK, Some(StoreErrorKind::Conflict));
+        let timed = |operation| {
+            let calls = durations.calls(operation).filter(|(_, took)| took.count() > 0);
+            calls.map(|(kind, _)| kind).collect::<Vec<_>>()
+        };
+        assert_eq!(Operation::ALL.map(timed), [vec![None], vec![Some(StoreErrorKind::Conflict)]]);
     }
 }

@@ -62,11 +62,19 @@ impl HighWater {
 
     /// Whether the store is known to hold this timestamp or a newer one.
     pub(super) fn covers(&self, key: &Key, timestamp: u64, now: Instant) -> bool {
-        let mark = self.young.get(key.as_str()).or_else(|| self.old.get(key.as_str()));
-        mark.is_some_and(|mark| {
+        self.mark(key).is_some_and(|mark| {
             let age = now.duration_since(self.start).saturating_sub(Duration::from_secs(mark.learned.into()));
             timestamp <= mark.timestamp && age < self.max_age
         })
+    }
+
+    /// Whether a timestamp of this key is remembered, believed or not.
+    pub(super) fn knows(&self, key: &Key) -> bool {
+        self.mark(key).is_some()
+    }
+
+    fn mark(&self, key: &Key) -> Option<&Mark> {
+        self.young.get(key.as_str()).or_else(|| self.old.get(key.as_str()))
     }
 
     /// Forgets everything: the table is not the one that was written to.

@@ -3,7 +3,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -35,7 +35,8 @@ struct Shard<R: Receipt> {
 
 /// A scan in hand: what may be written, and what it holds until it is settled.
 pub(super) struct Job<R: Receipt> {
-    pub(super) scan: Scan,
+    /// Shared with the call that carries it.
+    pub(super) scan: Arc<Scan>,
     pub(super) envelope: Envelope,
     pub(super) claim: Claim<R>,
     pub(super) slot: OwnedSemaphorePermit,
@@ -108,6 +109,11 @@ impl<R: Receipt> Keys<R> {
             }
             coalesce::Admission::Parked => Admission::Parked,
         }
+    }
+
+    /// Whether the store was once known to hold a record of this key, as far as is remembered.
+    pub(super) fn has_record(&self, key: &Key) -> bool {
+        self.shard(key).marks.knows(key)
     }
 
     pub(super) fn generation(&self) -> u64 {

@@ -87,8 +87,8 @@ fn next_step(kind: StoreErrorKind, table: &str) -> Option<String> {
              and restart"
             .to_owned(),
         StoreErrorKind::Clock => "Set this machine's clock".to_owned(),
-        StoreErrorKind::Permission => "Grant dynamodb:PutItem on it to this identity, and where a customer's KMS key \
-             encrypts it, the use of that key"
+        StoreErrorKind::Permission => "Grant dynamodb:PutItem on it to this identity (with --write-mode batch also \
+             PartiQLUpdate and PartiQLInsert), and where a customer's KMS key encrypts it, the use of that key"
             .to_owned(),
         StoreErrorKind::MissingTable => {
             format!("Create it: mini-scan setup table --table {table}; or correct --table or AWS_REGION and restart")

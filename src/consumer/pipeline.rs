@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use futures_util::future::join;
 use rand::rngs::StdRng;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{info, warn};
 
+use super::batch::Batches;
 use super::cause::panic_text;
 use super::claim::{Claim, Message};
 use super::keys::{Admission, Job, Keys, Writer};
@@ -23,6 +25,8 @@ pub(super) struct Pipeline<'a, P: Ports> {
     pub(super) process: &'a Process,
     pub(super) keys: &'a Keys<ReceiptOf<P>>,
     pub(super) store: &'a P::Store,
+    /// Absent where each write goes by itself.
+    pub(super) batches: Option<&'a Batches>,
     /// Absent without `--dead-letter-topic`.
     pub(super) letters: Option<&'a P::DeadLetters>,
     pub(super) random: RefCell<StdRng>,
@@ -46,7 +50,7 @@ impl<P: Ports> Pipeline<'_, P> {
         match self.decode(&envelope) {
             Ok(Decoded::Scan(scan, record_bytes)) => {
                 claim.record_bytes = record_bytes;
-                match self.keys.admit(Job { scan, envelope, claim, slot }) {
+                match self.keys.admit(Job { scan: Arc::new(scan), envelope, claim, slot }) {
                     Admission::Write(job, writer) => self.write_key(job, writer).await,
                     Admission::Known(job) => job.claim.settle(End::Known),
                     Admission::Parked => {}

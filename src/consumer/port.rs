@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -76,6 +77,36 @@ pub trait Store {
 
     /// One attempt to make the record hold this scan or a newer one. `Ok` proves that it does.
     fn put(&self, scan: &Scan) -> impl Future<Output = Result<Put, StoreError>>;
+
+    /// One call with these statements, at most [`super::batch::MOST_STATEMENTS`] and of as many keys: an answer for each,
+    /// in their order. An error is the call's as a whole; any of them may have been written all the same.
+    fn batch(&self, statements: &[Statement]) -> impl Future<Output = Result<Vec<Answer>, StoreError>>;
+}
+
+/// One attempt among others in a call.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    pub scan: Arc<Scan>,
+    pub verb: Verb,
+}
+
+/// What a statement does; no one statement makes a record whether or not there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Replaces a record that is older.
+    Update,
+    /// Makes a record where there is none.
+    Insert,
+}
+
+/// What the store made of one statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// As for [`Store::put`], and as good a proof.
+    Put(Put),
+    /// Nothing was written: there is no record to update, or there is one where one was to be made.
+    OtherVerb,
+    Failed(StoreError),
 }
 
 /// What the store made of a scan.

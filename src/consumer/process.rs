@@ -18,8 +18,8 @@ use super::refusals::Refusals;
 use super::settings::Settings;
 use super::spans::Spans;
 use super::tally::Tally;
-use super::turns::{Change, Turns};
-use crate::scan::Reason;
+use super::turns::{Change, Turn, Turns};
+use crate::scan::{Key, Reason};
 
 /// Eight failures in a row, with no answer between them, are an outage of the store.
 const STORE_FAILURES: u32 = 8;
@@ -84,6 +84,25 @@ impl Process {
         slot
     }
 
+    /// The turn to write: through the gate, and within the bound of writes in flight.
+    pub(super) async fn turn(&self) -> Turn<'_> {
+        loop {
+            let is_probe = self.store_gate.pass().await;
+            let turn = self.turns.next().await;
+            // The gate may have closed while this one queued for its turn.
+            if is_probe || !self.store_gate.is_closed() {
+                return turn;
+            }
+        }
+    }
+
+    /// A write that was sent at this tick is stored.
+    pub(super) fn stored(&self, sent: u64, key: &Key) {
+        if self.refusals.stored(sent, key) {
+            self.refusals_changed("");
+        }
+    }
+
     /// The store took a write, or holds a newer one.
     pub(super) fn store_took(&self) {
         self.store_answered();
@@ -93,19 +112,23 @@ impl Process {
     }
 
     /// The store answered, whatever it said.
-    fn store_answered(&self) {
+    pub(super) fn store_answered(&self) {
         if self.store_gate.answered() {
             self.health.follow(Condition::Store, "", || self.store_gate.is_closed());
         }
     }
 
-    pub(super) fn store_failed(&self, error: &StoreError) {
+    pub(super) fn count_throttled(&self, error: &StoreError) {
         if matches!(error.kind, StoreErrorKind::Throttled | StoreErrorKind::HotKey) {
             self.tally.throttled.add_one();
         }
         if error.kind == StoreErrorKind::HotKey {
             self.tally.hot_keys.add_one();
         }
+    }
+
+    pub(super) fn store_failed(&self, error: &StoreError) {
+        self.count_throttled(error);
         if error.kind == StoreErrorKind::Throttled {
             self.table_throttled(error);
         }

@@ -22,8 +22,9 @@ pub struct Settings {
     pub max_outstanding: NonZeroUsize,
     /// Bytes that the streams may hold unsettled, over all workers.
     pub max_outstanding_bytes: u64,
-    /// Writes in flight, over all workers.
+    /// Writes in flight, over all workers: calls, where a call carries many.
     pub max_writes: NonZeroUsize,
+    pub write_mode: WriteMode,
     /// How far after its publish time a scan's timestamp may lie.
     pub max_future_skew: Duration,
     /// How long a record lives after its scan's timestamp; for ever when absent.
@@ -40,6 +41,15 @@ pub struct Settings {
     pub subscription: String,
     /// Name of the table, for what is said about it.
     pub table: String,
+}
+
+/// How writes reach the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteMode {
+    /// Each by itself.
+    Put,
+    /// Several in a call, for which the first of them waits this long at most.
+    Batch { linger: Duration },
 }
 
 /// A stream's own limit of unsettled messages. Below about 1,000 free slots the client's ack flush (every 100 ms or

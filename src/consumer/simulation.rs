@@ -1,6 +1,7 @@
 //! The shipped worker loop on a paused clock, between simulated ports. What the ports hold is one [`World`]; faults are
 //! scripted or drawn from a seed, and what must always hold is checked at every settlement.
 
+mod batches;
 mod bounds;
 mod faults;
 mod health;

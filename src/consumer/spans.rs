@@ -3,7 +3,8 @@
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 
-use super::port::Envelope;
+use super::durations::Operation;
+use super::port::{Envelope, StoreErrorKind};
 
 /// Opens the span of a message on the subscription of this full name; a disabled one where it is not traced.
 pub type Spans = fn(&Envelope, &str) -> Span;
@@ -35,19 +36,25 @@ pub fn message(envelope: &Envelope, subscription: &str) -> Span {
 
 /// One attempt of a write, within the span of its message.
 /// <https://opentelemetry.io/docs/specs/semconv/database/dynamodb/>
-pub(super) fn attempt(message: &Span, table: &str) -> Span {
+pub(super) fn attempt(message: &Span, operation: Operation, table: &str) -> Span {
     if message.is_none() {
         return Span::none();
     }
     info_span!(
         target: TARGET,
         parent: message,
-        "PutItem",
+        "write",
+        otel.name = operation.name(),
         otel.kind = "client",
+        otel.status_code = Empty,
         db.system.name = "aws.dynamodb",
-        db.operation.name = "PutItem",
+        db.operation.name = operation.name(),
         db.collection.name = table,
         error.type = Empty,
-        otel.status_code = Empty,
     )
+}
+
+/// An attempt failed.
+pub(super) fn failed(attempt: &Span, kind: StoreErrorKind) {
+    attempt.record("error.type", kind.name()).record("otel.status_code", "ERROR");
 }

@@ -87,6 +87,8 @@ pub struct Traffic {
     pub stored_units: Count,
     /// Of those that were stale, by the record that was there.
     pub stale_units: Count,
+    /// Of statements that found a record where there should be none, or none: they are sent again the other way.
+    pub other_verb_units: Count,
     /// Of the writes that a newer scan of their key made needless.
     pub superseded_units: Count,
     /// Of the writes that what was known of their key made needless.
@@ -95,6 +97,28 @@ pub struct Traffic {
     pub sent_bytes: Count,
     /// Bytes of the records that stale writes returned.
     pub received_bytes: Count,
+}
+
+impl Traffic {
+    /// A record of so many bytes was sent; the store took it, or holds a newer one, or said neither.
+    pub(super) fn sent(&self, record_bytes: usize, put: Option<&Put>) {
+        self.sent_bytes.add(record_bytes as u64);
+        match put {
+            Some(Put::Stored) => self.stored_units.add(units(record_bytes)),
+            Some(Put::Stale(stored)) => {
+                self.stale_units.add(units(stored.bytes));
+                self.received_bytes.add(stored.bytes as u64);
+            }
+            None => {}
+        }
+    }
+
+    /// A record of so many bytes was sent in a statement that did not fit: of the record that is there the size is not
+    /// known.
+    pub(super) fn sent_in_vain(&self, record_bytes: usize) {
+        self.sent_bytes.add(record_bytes as u64);
+        self.other_verb_units.add(1);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -226,21 +250,6 @@ impl Tally {
         }
     }
 
-    /// One attempt to write a record of so many bytes was answered, or not.
-    pub(super) fn attempted(&self, record_bytes: usize, took: Duration, result: Result<Put, StoreErrorKind>) {
-        let Traffic { stored_units, stale_units, sent_bytes, received_bytes, .. } = &self.traffic;
-        sent_bytes.add(record_bytes as u64);
-        match result {
-            Ok(Put::Stored) => stored_units.add(units(record_bytes)),
-            Ok(Put::Stale(stored)) => {
-                stale_units.add(units(stored.bytes));
-                received_bytes.add(stored.bytes as u64);
-            }
-            Err(_) => {}
-        }
-        self.durations.attempted(took, result.err());
-    }
-
     /// A receipt is about to be settled: `took` after it came, for a message that was published at `published`, whose
     /// scan would be a record of so many bytes.
     pub(super) fn ended(&self, end: End, took: Duration, published: SystemTime, record_bytes: usize) {
@@ -316,12 +325,12 @@ mod tests {
 
     #[test]
     fn a_stale_write_costs_by_the_record_that_was_there_and_brings_it() {
-        let tally = Tally::default();
+        let traffic = Traffic::default();
         let stale = Put::Stale(Stored { timestamp: 7, is_same: false, bytes: 3000 });
-        for result in [Ok(Put::Stored), Ok(stale), Err(StoreErrorKind::Throttled)] {
-            tally.attempted(1500, Duration::ZERO, result);
+        for put in [Some(&Put::Stored), Some(&stale), None] {
+            traffic.sent(1500, put);
         }
-        let Traffic { stored_units, stale_units, sent_bytes, received_bytes, .. } = &tally.traffic;
+        let Traffic { stored_units, stale_units, sent_bytes, received_bytes, .. } = &traffic;
         assert_eq!([stored_units, stale_units, sent_bytes, received_bytes].map(Count::get), [2, 3, 4500, 3000]);
     }
 

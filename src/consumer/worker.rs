@@ -12,6 +12,7 @@ use rand::rngs::StdRng;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tracing::warn;
 
+use super::batch::Batches;
 use super::claim::Message;
 use super::keys::Keys;
 use super::pipeline::{A_FREE_SLOT, A_NEWER_WRITE, Pipeline};
@@ -27,10 +28,11 @@ pub async fn run<P: Ports>(
     keys: &Keys<ReceiptOf<P>>,
     mut source: P::Source,
     store: &P::Store,
+    batches: Option<&Batches>,
     letters: Option<&P::DeadLetters>,
     random: StdRng,
 ) -> Result<(), SourceError> {
-    let pipeline = Pipeline::<P> { process, keys, store, letters, random: RefCell::new(random) };
+    let pipeline = Pipeline::<P> { process, keys, store, batches, letters, random: RefCell::new(random) };
     let reading = process.tally.reading();
     let mut backlog = Backlog::new(&pipeline);
     let mut messages = FuturesUnordered::new();

@@ -1,17 +1,20 @@
 //! The write of one scan: attempts with full jitter between them, until the store has answered or the receipt has
 //! reached its age; and the waiting of a write that was refused.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{Instrument, warn};
 
+use super::batch::{Batches, Next};
 use super::claim::Claim;
+use super::durations::Operation;
 use super::keys::{Job, Proof, Writer};
 use super::outcome::{Outcome, Policy, Verdict, judge, policy};
 use super::pipeline::Pipeline;
-use super::port::{Ports, Put, ReceiptOf, Store, StoreError, StoreErrorKind, Stored};
+use super::port::{Ports, Put, ReceiptOf, Store, StoreError, StoreErrorKind, Stored, Verb};
 use super::refusals::RETRY_INTERVAL;
 use super::settings::ATTEMPT_TIMEOUT;
 use super::spans;
@@ -54,6 +57,17 @@ impl Write {
     }
 }
 
+/// Where the next attempt is made.
+enum Place<'a> {
+    Alone(Turn<'a>),
+    In(&'a Batches),
+}
+
+pub(super) fn no_answer() -> StoreError {
+    let detail = format!("no answer within {} s", ATTEMPT_TIMEOUT.as_secs());
+    StoreError { kind: StoreErrorKind::Unavailable, detail }
+}
+
 /// The most that is waited before the attempt after `attempts`: doubled each time.
 fn longest_backoff(kind: StoreErrorKind, attempts: u32) -> Duration {
     let cap = match policy(kind) {
@@ -84,10 +98,14 @@ impl<P: Ports> Pipeline<'_, P> {
                 if attempts > 1 {
                     process.store_gate.sleep(backoff).await;
                 }
-                self.turn().await
+                // That of a batch is taken by its call.
+                match self.batches {
+                    Some(batches) => Place::In(batches),
+                    None => Place::Alone(process.turn().await),
+                }
             };
-            let turn = match timeout_at(job.claim.deadline, next_turn).await {
-                Ok(turn) if Instant::now() < job.claim.deadline => turn,
+            let place = match timeout_at(job.claim.deadline, next_turn).await {
+                Ok(place) if Instant::now() < job.claim.deadline => place,
                 _ => return (job, Write::Settled { outcome: Outcome::Deferred(error), proof: None }),
             };
             job = writer.newest(job);
@@ -95,7 +113,13 @@ impl<P: Ports> Pipeline<'_, P> {
                 process.tally.retries(error.kind).add_one();
             }
             let generation = self.keys.generation();
-            let mut result = self.attempt(&job.scan, &job.claim, turn).await;
+            let result = match place {
+                Place::Alone(turn) => Some(self.attempt(&job.scan, &job.claim, turn).await),
+                Place::In(batches) => self.attempt_in(batches, &job.scan, &job.claim).await,
+            };
+            let Some(mut result) = result else {
+                return (job, Write::Settled { outcome: Outcome::Deferred(error), proof: None });
+            };
             if matches!(result, Ok(Put::Stale(Stored { is_same: true, .. })) if unanswered == Some(job.scan.timestamp))
             {
                 result = Ok(Put::Stored);
@@ -120,43 +144,63 @@ impl<P: Ports> Pipeline<'_, P> {
         }
     }
 
-    /// The turn to write: through the gate, and within the bound of writes in flight.
-    async fn turn(&self) -> Turn<'_> {
-        let process = self.process;
-        loop {
-            let is_probe = process.store_gate.pass().await;
-            let turn = process.turns.next().await;
-            // The gate may have closed while this one queued for its turn.
-            if is_probe || !process.store_gate.is_closed() {
-                return turn;
+    /// One attempt among others; none if it was not sent by the deadline.
+    async fn attempt_in(
+        &self,
+        batches: &Batches,
+        scan: &Arc<Scan>,
+        claim: &Claim<ReceiptOf<P>>,
+    ) -> Option<Result<Put, StoreError>> {
+        let traffic = &self.process.tally.traffic;
+        let mut verb = self.keys.has_record(&scan.key).then_some(Verb::Update);
+        // The one and the other; a record that comes and goes in between is for the write that knows both cases.
+        for _ in 0..2 {
+            let span = spans::attempt(&claim.span, Operation::Batch, &self.process.settings.table);
+            let next = batches.write(scan, verb, claim.deadline).instrument(span.clone()).await?;
+            if let Next::Answered(Err(error)) = &next {
+                spans::failed(&span, error.kind);
+            }
+            match next {
+                Next::Answered(result) => {
+                    traffic.sent(claim.record_bytes, result.as_ref().ok());
+                    return Some(result);
+                }
+                Next::Try(other) => {
+                    traffic.sent_in_vain(claim.record_bytes);
+                    verb = Some(other);
+                }
+                Next::Alone(_) => {
+                    traffic.sent(claim.record_bytes, None);
+                    break;
+                }
             }
         }
+        let turn = timeout_at(claim.deadline, self.process.turn()).await.ok()?;
+        Some(self.attempt(scan, claim, turn).await)
     }
 
-    /// One attempt, with its turn held to the end.
+    /// One attempt by itself, with its turn held to the end.
     async fn attempt(&self, scan: &Scan, claim: &Claim<ReceiptOf<P>>, _turn: Turn<'_>) -> Result<Put, StoreError> {
         let process = self.process;
-        let span = spans::attempt(&claim.span, &process.settings.table);
+        let span = spans::attempt(&claim.span, Operation::Put, &process.settings.table);
         let began = Instant::now();
         let sent = process.refusals.tick();
         let result = match timeout(ATTEMPT_TIMEOUT, self.store.put(scan).instrument(span.clone())).await {
             Ok(result) => result,
-            Err(_) => Err(StoreError {
-                kind: StoreErrorKind::Unavailable,
-                detail: format!("no answer within {} s", ATTEMPT_TIMEOUT.as_secs()),
-            }),
+            Err(_) => Err(no_answer()),
         };
-        if let Err(error) = &result {
-            span.record("error.type", error.kind.name()).record("otel.status_code", "ERROR");
+        let failure = result.as_ref().err().map(|error| error.kind);
+        if let Some(kind) = failure {
+            spans::failed(&span, kind);
         }
         drop(span);
-        let answer = result.as_ref().map_or_else(|error| Err(error.kind), |put| Ok(*put));
-        process.tally.attempted(claim.record_bytes, began.elapsed(), answer);
+        process.tally.durations.attempted(Operation::Put, began.elapsed(), failure);
+        process.tally.traffic.sent(claim.record_bytes, result.as_ref().ok());
         match &result {
             Ok(put) => {
                 process.store_took();
-                if *put == Put::Stored && process.refusals.stored(sent, &scan.key) {
-                    process.refusals_changed("");
+                if *put == Put::Stored {
+                    process.stored(sent, &scan.key);
                 }
             }
             Err(error) => {
@@ -212,7 +256,7 @@ impl<P: Ports> Pipeline<'_, P> {
         loop {
             let next_turn = async {
                 sleep(RETRY_INTERVAL).await;
-                self.turn().await
+                process.turn().await
             };
             let turn = tokio::select! {
                 biased;

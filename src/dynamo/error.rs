@@ -1,4 +1,4 @@
-//! What an answer of PutItem means, or its absence: the table from AWS's words to the consumer's. Pure.
+//! What an answer of DynamoDB to a write means, or its absence: the table from AWS's words to the consumer's. Pure.
 //!
 //! What follows from each kind stands in [`crate::consumer::outcome::policy`], and both for operators in
 //! `docs/errors.md`.
@@ -7,6 +7,7 @@ use std::error::Error;
 use std::io;
 
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::batch_execute_statement::BatchExecuteStatementError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ThrottlingReason;
 
@@ -36,6 +37,7 @@ const CODES: [(StoreErrorKind, &[&str]); 9] = [
         &[
             "ProvisionedThroughputExceeded",
             "Throttling",
+            "ThrottlingError",
             "RequestLimitExceeded",
             "LimitExceeded",
             "TooManyRequests",
@@ -118,7 +120,38 @@ pub(super) fn judge(
 ) -> Result<Put, StoreError> {
     match error.as_service_error() {
         Some(PutItemError::ConditionalCheckFailedException(failed)) => stale(failed.item(), timestamp, is_same),
-        _ => Err(StoreError { kind: kind(&error), detail: detail(&error) }),
+        _ => Err(failed(&error)),
+    }
+}
+
+/// Why a call was not answered for what was in it.
+pub(super) fn failed<E: CallError>(error: &SdkError<E>) -> StoreError {
+    StoreError { kind: kind(error), detail: detail(error) }
+}
+
+/// The error of an operation that writes.
+pub(super) trait CallError: ProvideErrorMetadata + Error + 'static {
+    fn throttling_reasons(&self) -> &[ThrottlingReason];
+}
+
+impl CallError for PutItemError {
+    fn throttling_reasons(&self) -> &[ThrottlingReason] {
+        match self {
+            PutItemError::ProvisionedThroughputExceededException(error) => error.throttling_reasons(),
+            PutItemError::ThrottlingException(error) => error.throttling_reasons(),
+            PutItemError::RequestLimitExceeded(error) => error.throttling_reasons(),
+            _ => &[],
+        }
+    }
+}
+
+impl CallError for BatchExecuteStatementError {
+    fn throttling_reasons(&self) -> &[ThrottlingReason] {
+        match self {
+            BatchExecuteStatementError::ThrottlingException(error) => error.throttling_reasons(),
+            BatchExecuteStatementError::RequestLimitExceeded(error) => error.throttling_reasons(),
+            _ => &[],
+        }
     }
 }
 
@@ -130,7 +163,7 @@ pub(super) fn not_from_dynamodb() -> StoreError {
     }
 }
 
-fn kind(error: &SdkError<PutItemError>) -> StoreErrorKind {
+fn kind<E: CallError>(error: &SdkError<E>) -> StoreErrorKind {
     if out_of_files(error) {
         return StoreErrorKind::OpenFiles;
     }
@@ -144,7 +177,7 @@ fn kind(error: &SdkError<PutItemError>) -> StoreErrorKind {
     }
 }
 
-fn answered(error: &PutItemError, status: u16) -> StoreErrorKind {
+fn answered(error: &impl CallError, status: u16) -> StoreErrorKind {
     let kind = error.code().and_then(|code| by_code(code, error.message().unwrap_or_default()));
     match kind.unwrap_or_else(|| by_status(status)) {
         StoreErrorKind::Throttled => throttling(error),
@@ -154,13 +187,8 @@ fn answered(error: &PutItemError, status: u16) -> StoreErrorKind {
 
 /// Of one key where every reason that is named concerns its partition: any other one concerns all writes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_ThrottlingReason.html>
-fn throttling(error: &PutItemError) -> StoreErrorKind {
-    let reasons = match error {
-        PutItemError::ProvisionedThroughputExceededException(error) => error.throttling_reasons(),
-        PutItemError::ThrottlingException(error) => error.throttling_reasons(),
-        PutItemError::RequestLimitExceeded(error) => error.throttling_reasons(),
-        _ => &[],
-    };
+fn throttling(error: &impl CallError) -> StoreErrorKind {
+    let reasons = error.throttling_reasons();
     let of_one_key = |reason: &ThrottlingReason| {
         reason.reason().is_some_and(|reason| reason.ends_with("KeyRangeThroughputExceeded"))
     };
@@ -170,7 +198,7 @@ fn throttling(error: &PutItemError) -> StoreErrorKind {
     }
 }
 
-fn detail(error: &SdkError<PutItemError>) -> String {
+fn detail<E: CallError>(error: &SdkError<E>) -> String {
     let SdkError::ServiceError(answer) = error else { return cause(error) };
     match error.code() {
         Some(code) => format!("{code}: {}", error.message().unwrap_or("no message")),
@@ -199,8 +227,13 @@ pub(super) fn lacks_credentials<E: Error + 'static>(error: &SdkError<E>) -> bool
     }
 }
 
-/// A row whose timestamp is missing or not a number is not ours and would swallow every scan of its key.
-fn stale(stored: Option<&Item>, timestamp: u64, is_same: impl FnOnce(&Item) -> bool) -> Result<Put, StoreError> {
+/// What a failed condition means. A row whose timestamp is missing or not a number is not ours and would swallow every
+/// scan of its key.
+pub(super) fn stale(
+    stored: Option<&Item>,
+    timestamp: u64,
+    is_same: impl FnOnce(&Item) -> bool,
+) -> Result<Put, StoreError> {
     let Some(stored) = stored else {
         let detail = "the condition failed and the stored item was not returned".to_owned();
         return Err(StoreError { kind: StoreErrorKind::Unavailable, detail });

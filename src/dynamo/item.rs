@@ -12,6 +12,10 @@ use crate::scan::{Reason, Rejection, Scan};
 pub(super) const KEY: &str = "pk";
 pub(super) const TIMESTAMP: &str = "timestamp";
 pub(super) const EXPIRES_AT: &str = "expires_at";
+pub(super) const RESPONSE_BYTES: &str = "response_bytes";
+
+/// What every record has; the key comes first.
+const RECORD: [&str; 7] = [KEY, "ip", "port", "service", TIMESTAMP, "response", "data_version"];
 
 /// The largest item, names included.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-items>
@@ -20,22 +24,32 @@ const MAX_ITEM_BYTES: usize = 400 * 1024;
 pub(super) type Item = HashMap<String, AttributeValue>;
 
 pub(super) fn item(scan: &Scan, ttl: Option<Duration>) -> Item {
-    let text = |text: &str| AttributeValue::S(text.to_owned());
-    let mut item = HashMap::with_capacity(9);
-    item.insert(KEY.to_owned(), text(scan.key.as_str()));
-    item.insert("ip".to_owned(), text(scan.key.ip()));
-    item.insert("port".to_owned(), AttributeValue::N(scan.key.port().to_owned()));
-    item.insert("service".to_owned(), text(scan.key.service()));
-    item.insert(TIMESTAMP.to_owned(), AttributeValue::N(scan.timestamp.to_string()));
-    item.insert("response".to_owned(), text(&scan.response));
-    item.insert("data_version".to_owned(), AttributeValue::N((scan.data_version as u8).to_string()));
-    if let Some(bytes) = &scan.response_bytes {
-        item.insert("response_bytes".to_owned(), AttributeValue::B(Blob::new(bytes.as_slice())));
-    }
-    if let Some(ttl) = ttl {
-        item.insert(EXPIRES_AT.to_owned(), AttributeValue::N(expires_at(scan, ttl).to_string()));
-    }
+    let mut item = HashMap::with_capacity(RECORD.len() + 2);
+    let names = names(scan.response_bytes.is_some(), ttl.is_some());
+    item.extend(names.map(str::to_owned).zip(values(scan, ttl)));
     item
+}
+
+/// The names of a record's attributes.
+pub(super) fn names(has_bytes: bool, has_ttl: bool) -> impl Iterator<Item = &'static str> {
+    RECORD.into_iter().chain(has_bytes.then_some(RESPONSE_BYTES)).chain(has_ttl.then_some(EXPIRES_AT))
+}
+
+/// The values of a record's attributes, in the order of their [`names`].
+pub(super) fn values(scan: &Scan, ttl: Option<Duration>) -> impl Iterator<Item = AttributeValue> {
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let record = [
+        text(scan.key.as_str()),
+        text(scan.key.ip()),
+        AttributeValue::N(scan.key.port().to_owned()),
+        text(scan.key.service()),
+        AttributeValue::N(scan.timestamp.to_string()),
+        text(&scan.response),
+        AttributeValue::N((scan.data_version as u8).to_string()),
+    ];
+    let bytes = scan.response_bytes.as_ref().map(|bytes| AttributeValue::B(Blob::new(bytes.as_slice())));
+    let expiry = ttl.map(|ttl| AttributeValue::N(expires_at(scan, ttl).to_string()));
+    record.into_iter().chain(bytes).chain(expiry)
 }
 
 /// The size of the scan's item. Refuses a scan whose item DynamoDB would refuse for its size.
@@ -67,7 +81,7 @@ fn size(scan: &Scan, ttl: Option<Duration>) -> usize {
         + response.len()
         + "data_version".len()
         + number_size(*data_version as u64)
-        + response_bytes.as_ref().map_or(0, |bytes| "response_bytes".len() + bytes.len())
+        + response_bytes.as_ref().map_or(0, |bytes| RESPONSE_BYTES.len() + bytes.len())
         + ttl.map_or(0, |ttl| EXPIRES_AT.len() + number_size(expires_at(scan, ttl)))
 }
 

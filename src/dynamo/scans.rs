@@ -6,9 +6,10 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::RequestId;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
-use super::error::{judge, not_from_dynamodb};
+use super::batch::{Texts, answers};
+use super::error::{failed, judge, not_from_dynamodb};
 use super::item::{TIMESTAMP, item, measure};
-use crate::consumer::port::{Put, Store, StoreError};
+use crate::consumer::port::{Answer, Put, Statement, Store, StoreError};
 use crate::scan::{Rejection, Scan};
 
 /// `timestamp` is a reserved word of DynamoDB, so it needs the alias.
@@ -20,11 +21,12 @@ pub struct Scans {
     client: Client,
     table: String,
     ttl: Option<Duration>,
+    texts: Texts,
 }
 
 impl Scans {
     pub fn new(client: Client, table: String, ttl: Option<Duration>) -> Scans {
-        Scans { client, table, ttl }
+        Scans { client, texts: Texts::new(&table, ttl.is_some()), table, ttl }
     }
 }
 
@@ -47,6 +49,16 @@ impl Store for Scans {
             Ok(answer) if answer.request_id().is_some() => Ok(Put::Stored),
             Ok(_) => Err(not_from_dynamodb()),
             Err(error) => judge(error, scan.timestamp, |stored| *stored == item(scan, self.ttl)),
+        }
+    }
+    async fn batch(&self, statements: &[Statement]) -> Result<Vec<Answer>, StoreError> {
+        let requests = statements.iter().map(|statement| self.texts.request(statement, self.ttl)).collect();
+        match self.client.batch_execute_statement().set_statements(Some(requests)).send().await {
+            Ok(answer) if answer.request_id().is_some() => {
+                answers(answer.responses.unwrap_or_default(), statements, self.ttl)
+            }
+            Ok(_) => Err(not_from_dynamodb()),
+            Err(error) => Err(failed(&error)),
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::Config;
 use crate::consumer::port::{Ports, SourceError};
 use crate::consumer::settings::stream_messages;
-use crate::consumer::{self, Keys, Process};
+use crate::consumer::{self, Keys, Process, batch};
 use crate::dynamo::{self, Scans};
 use crate::pubsub::{self, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
 
@@ -92,14 +92,27 @@ async fn run(number: usize, config: &Config, process: &Process, keys: &Keys<Stre
         Some(topic) => Some(TopicDeadLetters::connect(&connection, topic).await?),
         None => None,
     };
+    let batches = config.write_mode.batches();
     let consumers = config.consumers.get();
     let workers = (number..consumers).step_by(config.threads.get()).map(|worker| {
         let (health, tally) = (process.health.clone(), process.tally.clone());
         let source = StreamSource::open(connection.clone(), stream(config), health, tally, worker);
-        consumer::run::<Clouds>(process, keys, source, &store, letters.as_ref(), StdRng::from_os_rng())
+        consumer::run::<Clouds>(
+            process,
+            keys,
+            source,
+            &store,
+            batches.as_ref(),
+            letters.as_ref(),
+            StdRng::from_os_rng(),
+        )
     });
-    try_join_all(workers).await?;
-    Ok(())
+    tokio::select! {
+        // First, so that a batch has in it all that they have read by then.
+        biased;
+        ended = try_join_all(workers) => ended.map(|_| ()).map_err(Failure::from),
+        never = batch::send::<Clouds>(batches.as_ref(), process, keys, &store) => match never {},
+    }
 }
 
 fn stream(config: &Config) -> StreamSettings {

@@ -63,7 +63,7 @@ pub(super) const ATTEMPTS: Metric = histogram(
     "db_client_operation_duration_seconds",
     Of::Table,
     &["error_type"],
-    "One attempt of a write; a failed condition is no failure.",
+    "One call that writes; a failed condition is no failure.",
 );
 
 // What becomes of messages.

@@ -7,7 +7,7 @@ use super::metrics::{self, Metric, Of};
 use super::usage::Usage;
 use crate::consumer::port::StoreErrorKind;
 use crate::consumer::tally::{Tally, Traffic};
-use crate::consumer::{Load, Process, Restart};
+use crate::consumer::{Load, Operation, Process, Restart};
 use crate::scan::Reason;
 
 /// Of which source this is, where the build was told.
@@ -76,12 +76,9 @@ impl Page<'_> {
 
     fn store(&mut self, traffic: &Traffic) {
         let tally: &Tally = &self.process.tally;
-        let Traffic { stored_units, stale_units, superseded_units, known_units, sent_bytes, received_bytes } = traffic;
-        let labels = self.labels(&metrics::ATTEMPTS);
         self.text.begin(&metrics::ATTEMPTS);
-        for (kind, took) in tally.durations.attempts().filter(|(kind, took)| kind.is_none() || took.count() > 0) {
-            let error = kind.map(StoreErrorKind::name);
-            self.text.histogram(&metrics::ATTEMPTS, &with_error(&labels, error), took);
+        for operation in Operation::ALL {
+            self.calls(operation);
         }
         let retries = StoreErrorKind::ALL.map(|kind| (kind.name(), tally.retries(kind).get()));
         self.counts(&metrics::RETRIES, retries);
@@ -89,10 +86,28 @@ impl Page<'_> {
         let of_keys = tally.hot_keys.get();
         let of_tables = tally.throttled.get().saturating_sub(of_keys);
         self.counts(&metrics::THROTTLES, [("table", of_tables), ("key", of_keys)]);
-        self.counts(&metrics::WRITE_UNITS, [("stored", stored_units.get()), ("stale", stale_units.get())]);
-        let saved = [("coalescing", superseded_units.get()), ("cache", known_units.get())];
-        self.counts(&metrics::WRITE_UNITS_SAVED, saved);
-        self.counts(&metrics::STORE_BYTES, [("sent", sent_bytes.get()), ("received", received_bytes.get())]);
+        let spent = [
+            ("stored", &traffic.stored_units),
+            ("stale", &traffic.stale_units),
+            ("other_verb", &traffic.other_verb_units),
+        ];
+        let saved = [("coalescing", &traffic.superseded_units), ("cache", &traffic.known_units)];
+        let bytes = [("sent", &traffic.sent_bytes), ("received", &traffic.received_bytes)];
+        self.counts(&metrics::WRITE_UNITS, spent.map(|(outcome, units)| (outcome, units.get())));
+        self.counts(&metrics::WRITE_UNITS_SAVED, saved.map(|(by, units)| (by, units.get())));
+        self.counts(&metrics::STORE_BYTES, bytes.map(|(direction, bytes)| (direction, bytes.get())));
+    }
+
+    fn calls(&mut self, operation: Operation) {
+        let mut labels = self.labels(&metrics::ATTEMPTS);
+        labels.push(("db_operation_name", operation.name()));
+        let calls = self.process.tally.durations.calls(operation);
+        // What is made anyway stands there from the start, so that its rate can be seen from the first one on.
+        let is_usual = |kind: Option<StoreErrorKind>| operation == Operation::Put && kind.is_none();
+        for (kind, took) in calls.filter(|(kind, took)| is_usual(*kind) || took.count() > 0) {
+            let error = kind.map(StoreErrorKind::name);
+            self.text.histogram(&metrics::ATTEMPTS, &with_error(&labels, error), took);
+        }
     }
 
     fn streams(&mut self) {
@@ -161,11 +176,7 @@ impl<'a> Page<'a> {
                 let id = settings.subscription.rsplit('/').next().unwrap_or_default();
                 vec![("messaging_system", "gcp_pubsub"), ("messaging_destination_name", id)]
             }
-            Of::Table => vec![
-                ("db_system_name", "aws.dynamodb"),
-                ("db_operation_name", "PutItem"),
-                ("db_collection_name", &settings.table),
-            ],
+            Of::Table => vec![("db_system_name", "aws.dynamodb"), ("db_collection_name", &settings.table)],
         }
     }
 }
@@ -180,7 +191,7 @@ pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::consumer::settings::Settings;
+    use crate::consumer::settings::{Settings, WriteMode};
 
     pub(crate) fn process() -> Process {
         let (one, second) = (NonZeroUsize::MIN, Duration::from_secs(1));
@@ -193,6 +204,7 @@ pub(super) mod tests {
             max_future_skew: second,
             ttl: None,
             max_retry_time: second,
+            write_mode: WriteMode::Put,
             cache_entries: 0,
             cache_max_age: second,
             shutdown_grace: second,
@@ -217,7 +229,7 @@ pub(super) mod tests {
         let page = page(&process, SystemTime::UNIX_EPOCH + Duration::from_millis(1500));
         for line in [
             "mini_scan_outcomes_total{messaging_system=\"gcp_pubsub\",messaging_destination_name=\"scan-sub\",outcome=\"stored\"} 0",
-            "db_client_operation_duration_seconds_count{db_system_name=\"aws.dynamodb\",db_operation_name=\"PutItem\",db_collection_name=\"scan-results\"} 0",
+            "db_client_operation_duration_seconds_count{db_system_name=\"aws.dynamodb\",db_collection_name=\"scan-results\",db_operation_name=\"PutItem\"} 0",
             "mini_scan_rejections_total{reason=\"item_too_large\"} 0",
             "mini_scan_stream_restarts_total{cause=\"silent\"} 0",
             "mini_scan_throttles_total{reason=\"table\"} 2",

@@ -333,3 +333,23 @@ async fn a_collector_that_refuses_is_said_once() {
     let exit = consumer.exit().await;
     assert_eq!(exit.said.stderr.iter().filter(|line| line.contains("does not take them")).count(), 1, "{exit:#?}");
 }
+
+#[tokio::test]
+async fn writes_in_batches_are_counted_each_and_timed_by_the_call() {
+    let pipeline = Pipeline::new().await;
+    let watched =
+        Watched::start(pipeline.consumer().arguments(["--write-mode", "batch", "--cache-entries", "0"])).await;
+    pipeline.publish(good(0..50)).await;
+    pipeline.rows(50).await;
+    pipeline.publish([scan(&ip(0), 6, "late")]).await;
+    pipeline.drained().await;
+
+    let metrics = watched.metrics().await;
+
+    let units =
+        ["stored", "stale"].map(|outcome| metrics.value("mini_scan_write_units_total", &[("outcome", outcome)]));
+    assert_eq!(units, [50.0, 1.0]);
+    let calls = [("db_system_name", "aws.dynamodb"), ("db_collection_name", pipeline.table.as_str())];
+    let calls = [&calls[..], &[("db_operation_name", "BatchExecuteStatement")]].concat();
+    assert!(metrics.value("db_client_operation_duration_seconds_count", &calls) >= 2.0);
+}

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::consumer::port::Verb;
+
 /// What the store does with one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -28,10 +30,21 @@ pub(super) enum Answer {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attempt {
     pub(super) port: u16,
+    /// None for a write by itself.
+    pub(super) verb: Option<Verb>,
     /// From 1, over all keys.
     pub(super) number: usize,
     /// From 1, of this key.
     pub(super) of_key: usize,
+    /// Since the world began.
+    pub(super) at: Duration,
+}
+
+/// One batch at the store, as a script sees it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Calling {
+    /// From 1.
+    pub(super) number: usize,
     /// Since the world began.
     pub(super) at: Duration,
 }

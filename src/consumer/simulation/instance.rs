@@ -13,8 +13,8 @@ use super::pubsub::{SimReceipt, SimSource, Stream};
 use super::store::SimStore;
 use super::world::World;
 use crate::consumer::port::{Ports, SourceError};
-use crate::consumer::settings::{FLUSH_TIMEOUT, Settings};
-use crate::consumer::{Keys, Process, run};
+use crate::consumer::settings::{FLUSH_TIMEOUT, Settings, WriteMode};
+use crate::consumer::{Keys, Process, batch, run};
 
 pub(super) struct Simulated;
 
@@ -35,6 +35,7 @@ pub(super) fn settings() -> Settings {
         max_outstanding: n(100),
         max_outstanding_bytes: 1 << 20,
         max_writes: n(100),
+        write_mode: WriteMode::Put,
         max_future_skew: Duration::from_secs(86_400),
         ttl: Some(Duration::from_secs(86_400)),
         max_retry_time: Duration::from_secs(1800),
@@ -78,13 +79,18 @@ impl Instance {
     pub(super) async fn work(&self) -> Vec<Result<(), SourceError>> {
         let store = SimStore { world: self.world.clone() };
         let letters = self.has_topic.then(|| SimLetters { world: self.world.clone() });
+        let batches = self.process.settings.write_mode.batches();
         let of = self.process.settings.consumers.get();
         let workers = (0..of).map(|number| {
             let source = SimSource::new(&self.world, Stream { instance: self.number, number, of });
             let random = StdRng::seed_from_u64(self.seed.wrapping_add(number as u64));
-            run::<Simulated>(&self.process, &self.keys, source, &store, letters.as_ref(), random)
+            run::<Simulated>(&self.process, &self.keys, source, &store, batches.as_ref(), letters.as_ref(), random)
         });
-        join_all(workers).await
+        tokio::select! {
+            biased;
+            ends = join_all(workers) => ends,
+            never = batch::send::<Simulated>(batches.as_ref(), &self.process, &self.keys, &store) => match never {},
+        }
     }
 
     /// Runs the workers beside a script, stops them when it ends, and checks how they leave the world.

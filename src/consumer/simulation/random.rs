@@ -16,7 +16,7 @@ use super::faults::{Answer, Delivering, Publishing, Script};
 use super::instance::{Instance, n, settings};
 use super::messages::{Template, Truth, broken, expired, panicking, scan};
 use super::world::{State, World};
-use crate::consumer::settings::{FLUSH_TIMEOUT, Settings};
+use crate::consumer::settings::{FLUSH_TIMEOUT, Settings, WriteMode};
 
 /// The first seed, and how many follow it; a seed without a number is run alone.
 const SEED: &str = "MINI_SCAN_SEED";
@@ -84,6 +84,10 @@ impl Schedule {
             max_writes: n(random.random_range(1..=30)),
             max_retry_time: Duration::from_secs([5, 20, 120, 1800][random.random_range(0..4)]),
             cache_entries: [0, 64, 1000][random.random_range(0..3)],
+            write_mode: match random.random() {
+                true => WriteMode::Batch { linger: Duration::from_millis(random.random_range(0..=20)) },
+                false => WriteMode::Put,
+            },
             shutdown_grace: Duration::from_millis(random.random_range(0..=8000)),
             ..settings()
         };
@@ -142,6 +146,13 @@ impl Schedule {
             let fails = answers.random_bool(share) && attempt.at < calm;
             let answer = store_fault(&mut answers);
             if fails { (latency, answer) } else { (latency.min(Duration::from_secs(1)), Answer::Truly) }
+        });
+        let share = random.random_range(0.0..=0.5);
+        let mut batches = StdRng::seed_from_u64(random.random());
+        state.table.batch_fault = Script::new(move |calling: super::faults::Calling| {
+            let fails = batches.random_bool(share) && calling.at < calm;
+            let answer = batch_fault(&mut batches);
+            fails.then_some(answer)
         });
         let share = random.random_range(0.0..=1.0);
         state.topic.fault = Script::new(move |posting: super::faults::Posting| {
@@ -229,6 +240,16 @@ fn store_fault(random: &mut StdRng) -> Answer {
         6 => Answer::Refused,
         _ if random.random_bool(0.1) => Answer::ForeignRow,
         _ => Answer::Unavailable { written: true },
+    }
+}
+
+/// A batch that fails as a whole: of a foreign row and of a truth only statements can tell.
+fn batch_fault(random: &mut StdRng) -> Answer {
+    loop {
+        match store_fault(random) {
+            Answer::ForeignRow => {}
+            answer => return answer,
+        }
     }
 }
 

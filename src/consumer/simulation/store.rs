@@ -1,14 +1,15 @@
 //! The simulated table: rows under the real condition, and every attempt on record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::faults::{Answer, Attempt, Script};
+use super::faults::{Answer, Attempt, Calling, Script};
 use super::messages::PANICKING_PORT;
 use super::world::World;
-use crate::consumer::port::{Put, Store, StoreError, StoreErrorKind, Stored};
+use crate::consumer::batch::MOST_STATEMENTS;
+use crate::consumer::port::{self, Put, Statement, Store, StoreError, StoreErrorKind, Stored, Verb};
 use crate::scan::{Rejection, Scan};
 
 /// How long the table takes unless a script says otherwise.
@@ -17,10 +18,15 @@ pub(super) const LATENCY: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) rows: BTreeMap<u16, Row>,
+    /// Every attempt, by itself or in a batch.
     pub(super) calls: Vec<Call>,
+    /// The size of each batch.
+    pub(super) batches: Vec<usize>,
     pub(super) in_flight: usize,
     pub(super) most_in_flight: usize,
     pub(super) fault: Script<Attempt, (Duration, Answer)>,
+    /// What a batch does as a whole, unless its statements are to be answered.
+    pub(super) batch_fault: Script<Calling, Option<Answer>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +39,8 @@ pub(super) struct Row {
 pub(super) struct Call {
     pub(super) port: u16,
     pub(super) at: Instant,
+    /// None for a write by itself.
+    pub(super) verb: Option<Verb>,
 }
 
 impl Default for Table {
@@ -40,9 +48,11 @@ impl Default for Table {
         Table {
             rows: BTreeMap::new(),
             calls: Vec::new(),
+            batches: Vec::new(),
             in_flight: 0,
             most_in_flight: 0,
             fault: Script::new(|_| (LATENCY, Answer::Truly)),
+            batch_fault: Script::new(|_| None),
         }
     }
 }
@@ -57,7 +67,16 @@ impl Table {
         self.calls.iter().filter(|call| (from..to).contains(&(call.at - start))).count()
     }
 
-    fn write(&mut self, port: u16, scan: &Scan) -> Put {
+    /// Notes an attempt, and asks what becomes of it.
+    fn attempt(&mut self, port: u16, verb: Option<Verb>, start: Instant) -> (Duration, Answer) {
+        let at = Instant::now();
+        self.calls.push(Call { port, at, verb });
+        let of_key = self.calls_of(port).count();
+        self.fault.ask(Attempt { port, verb, number: self.calls.len(), of_key, at: at - start })
+    }
+
+    fn write(&mut self, scan: &Scan) -> Put {
+        let port = port_of(scan);
         if let Some(row) = self.rows.get(&port).filter(|row| row.timestamp >= scan.timestamp) {
             let is_same = row.timestamp == scan.timestamp && row.response == scan.response;
             return Put::Stale(Stored { timestamp: row.timestamp, is_same, bytes: row.response.len() });
@@ -65,6 +84,39 @@ impl Table {
         self.rows.insert(port, Row { timestamp: scan.timestamp, response: scan.response.clone() });
         Put::Stored
     }
+
+    fn run(&mut self, statement: &Statement) -> port::Answer {
+        let has_row = self.rows.contains_key(&port_of(&statement.scan));
+        match (statement.verb, has_row) {
+            (Verb::Update, false) | (Verb::Insert, true) => port::Answer::OtherVerb,
+            (Verb::Update, true) | (Verb::Insert, false) => port::Answer::Put(self.write(&statement.scan)),
+        }
+    }
+}
+
+fn port_of(scan: &Scan) -> u16 {
+    scan.key.port().parse().expect("a port")
+}
+
+fn told(answer: Answer, kind: StoreErrorKind) -> StoreError {
+    StoreError { kind, detail: format!("told to answer {answer:?}") }
+}
+
+/// The error that an answer is, where it is one.
+fn kind(answer: Answer) -> Option<StoreErrorKind> {
+    Some(match answer {
+        Answer::Truly => return None,
+        Answer::Unavailable { .. } | Answer::Never { .. } => StoreErrorKind::Unavailable,
+        Answer::Throttled => StoreErrorKind::Throttled,
+        Answer::HotKey => StoreErrorKind::HotKey,
+        Answer::Misconfigured => StoreErrorKind::MissingTable,
+        Answer::Refused => StoreErrorKind::Refused,
+        Answer::ForeignRow => StoreErrorKind::ForeignRow,
+    })
+}
+
+fn writes(answer: Answer) -> bool {
+    matches!(answer, Answer::Truly | Answer::Unavailable { written: true } | Answer::Never { written: true })
 }
 
 #[derive(Debug)]
@@ -73,22 +125,29 @@ pub(super) struct SimStore {
 }
 
 impl SimStore {
-    fn begin(&self, port: u16) -> (Duration, Answer) {
+    fn begin(&self) -> InFlight<'_> {
         let mut state = self.world.state();
-        let at = Instant::now();
-        let since = at - state.start;
         let table = &mut state.table;
-        table.calls.push(Call { port, at });
         table.in_flight += 1;
         table.most_in_flight = table.most_in_flight.max(table.in_flight);
-        let attempt = Attempt { port, number: table.calls.len(), of_key: table.calls_of(port).count(), at: since };
-        table.fault.ask(attempt)
+        InFlight(&self.world)
     }
 
-    fn write(&self, port: u16, scan: &Scan) -> Put {
-        let put = self.world.state().table.write(port, scan);
-        self.world.note();
-        put
+    /// What becomes of each statement; none where the call is never answered.
+    fn run(&self, statements: &[Statement], answers: &[Answer]) -> Option<Vec<port::Answer>> {
+        let mut state = self.world.state();
+        let run = |(statement, answer): (&Statement, &Answer)| {
+            let done = writes(*answer).then(|| state.table.run(statement));
+            match (kind(*answer), done) {
+                (None, Some(done)) => done,
+                // Statements carry no reasons.
+                (Some(StoreErrorKind::HotKey), _) => port::Answer::Failed(told(*answer, StoreErrorKind::Throttled)),
+                (kind, _) => port::Answer::Failed(told(*answer, kind.expect("the truth is written"))),
+            }
+        };
+        let done = statements.iter().zip(answers).map(run).collect();
+        let is_answered = !answers.iter().any(|answer| matches!(answer, Answer::Never { .. }));
+        is_answered.then_some(done)
     }
 }
 
@@ -102,30 +161,63 @@ impl Store for SimStore {
     }
 
     async fn put(&self, scan: &Scan) -> Result<Put, StoreError> {
-        let port = scan.key.port().parse().unwrap();
-        let (latency, answer) = self.begin(port);
-        let _in_flight = InFlight(&self.world);
+        let (latency, answer) = {
+            let mut state = self.world.state();
+            let start = state.start;
+            state.table.attempt(port_of(scan), None, start)
+        };
+        let _in_flight = self.begin();
         self.world.note();
         sleep(latency).await;
-        let kind = match answer {
-            Answer::Truly => return Ok(self.write(port, scan)),
-            Answer::Unavailable { written } | Answer::Never { written } => {
-                if written {
-                    self.write(port, scan);
-                }
-                if matches!(answer, Answer::Never { .. }) {
-                    std::future::pending::<()>().await;
-                }
-                StoreErrorKind::Unavailable
-            }
-            Answer::Throttled => StoreErrorKind::Throttled,
-            Answer::HotKey => StoreErrorKind::HotKey,
-            Answer::Misconfigured => StoreErrorKind::MissingTable,
-            Answer::Refused => StoreErrorKind::Refused,
-            Answer::ForeignRow => StoreErrorKind::ForeignRow,
-        };
-        Err(StoreError { kind, detail: format!("told to answer {answer:?}") })
+        let put = writes(answer).then(|| self.world.state().table.write(scan));
+        self.world.note();
+        if matches!(answer, Answer::Never { .. }) {
+            std::future::pending::<()>().await;
+        }
+        match (kind(answer), put) {
+            (None, Some(put)) => Ok(put),
+            (kind, _) => Err(told(answer, kind.expect("the truth is written"))),
+        }
     }
+
+    async fn batch(&self, statements: &[Statement]) -> Result<Vec<port::Answer>, StoreError> {
+        check_batch(statements);
+        let (latency, answers, of_all) = {
+            let mut state = self.world.state();
+            let start = state.start;
+            let table = &mut state.table;
+            table.batches.push(statements.len());
+            let of_all = table.batch_fault.ask(Calling { number: table.batches.len(), at: Instant::now() - start });
+            let attempt = |statement: &Statement| table.attempt(port_of(&statement.scan), Some(statement.verb), start);
+            let (latencies, answers): (Vec<_>, Vec<_>) = statements.iter().map(attempt).unzip();
+            (latencies.into_iter().max().unwrap_or_default(), answers, of_all)
+        };
+        let _in_flight = self.begin();
+        self.world.note();
+        sleep(latency).await;
+        let done = match of_all {
+            None => self.run(statements, &answers),
+            Some(answer) if writes(answer) => {
+                // A part of it is written before it fails.
+                self.run(statements, &vec![Answer::Truly; statements.len().div_ceil(2)]);
+                None
+            }
+            Some(_) => None,
+        };
+        self.world.note();
+        match (done, of_all) {
+            (Some(done), _) => Ok(done),
+            (None, None | Some(Answer::Never { .. })) => std::future::pending().await,
+            (None, Some(answer)) => Err(told(answer, kind(answer).expect("a call fails as a whole"))),
+        }
+    }
+}
+
+/// What DynamoDB would refuse as a whole can never be sent.
+fn check_batch(statements: &[Statement]) {
+    let keys: BTreeSet<_> = statements.iter().map(|statement| port_of(&statement.scan)).collect();
+    assert_eq!(keys.len(), statements.len(), "a key stands twice in a batch");
+    assert!((1..=MOST_STATEMENTS).contains(&statements.len()), "a batch of {}", statements.len());
 }
 
 struct InFlight<'a>(&'a World);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::faults::{Answer, Attempt, Posting, Publishing, Script};
+use super::faults::{Answer, Attempt, Calling, Posting, Publishing, Script};
 use super::letters::Topic;
 use super::messages::{Template, Truth};
 use super::pubsub::Subscription;
@@ -83,6 +83,11 @@ impl World {
     /// The store with a latency for each attempt.
     pub(super) fn slow_store(&self, script: impl FnMut(Attempt) -> (Duration, Answer) + Send + 'static) {
         self.state().table.fault = Script::new(script);
+    }
+
+    /// What batches do as a whole, where it is not for their statements to say.
+    pub(super) fn batches(&self, script: impl FnMut(Calling) -> Option<Answer> + Send + 'static) {
+        self.state().table.batch_fault = Script::new(script);
     }
 
     pub(super) fn topic(&self, script: impl FnMut(Posting) -> Publishing + Send + 'static) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::program::{Consumer, Failure, Outcomes, Place, Program};
 use crate::consumer::Process;
+use crate::consumer::settings::WriteMode;
 use crate::scan::Reason;
 use crate::service::{Config, Places, Running, setup};
 
@@ -80,6 +81,7 @@ fn config(place: &Place) -> Config {
         threads: cores.min(consumers),
         max_outstanding: NonZeroUsize::new(1000).unwrap_or(NonZeroUsize::MIN),
         max_outstanding_bytes: 256 << 20,
+        write_mode: WriteMode::Put,
         max_future_skew: Duration::from_secs(24 * 60 * 60),
         ttl: None,
         max_retry_time: Duration::from_secs(30 * 60),

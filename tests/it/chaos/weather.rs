@@ -64,7 +64,7 @@ impl Sky {
         let inner = &mut *self.inner.lock().expect("nobody panics with it");
         let (name, fate) = inner.weather.fate(&mut inner.dice);
         // Only writes are throttled.
-        if matches!(fate, Fate::Answer(400, _)) && !request.is_put() {
+        if matches!(fate, Fate::Answer(400, _)) && !request.is_write() {
             return Fate::Pass;
         }
         *inner.done.entry(name).or_default() += 1;

@@ -77,9 +77,9 @@ impl World {
         let letters = Arc::new(Wire::before(&pipeline.pubsub.address));
         let fork = Fork::between(&letters.address.to_string(), &pipeline.pubsub.address).await;
         let wires: Vec<_> = CONSUMERS.iter().map(|_| Arc::new(Wire::before(&fork.address.to_string()))).collect();
-        let launches = CONSUMERS.iter().zip(&wires).map(|(flags, wire)| {
+        let launches = CONSUMERS.iter().zip(&wires).enumerate().map(|(number, (flags, wire))| {
             let (pipeline, pubsub, store) = (pipeline.clone(), wire.address.to_string(), front.url());
-            move || launch(&pipeline, flags, &pubsub, &store)
+            move || launch(&pipeline, flags, &pubsub, &store).env("MINI_SCAN_WRITE_MODE", &write_mode(number))
         });
         let fleet = Fleet::start(launches.collect());
         let (store_address, end) = (watch::Sender::new(store.address().to_owned()), watch::Sender::new(false));
@@ -211,6 +211,13 @@ async fn pipeline(pubsub: Pubsub, store: &LocalDynamo) -> Pipeline {
     let counted = pipeline.pubsub.subscription_with(&pipeline.topic, |plain| plain.set_dead_letter_policy(policy));
     pipeline.subscription = counted.await;
     pipeline
+}
+
+/// Every other consumer writes in batches, so that both modes meet at one table, unless the environment chooses.
+#[expect(clippy::disallowed_methods, reason = "the tests have no flags; the environment may choose the write mode")]
+fn write_mode(consumer: usize) -> String {
+    let given = std::env::var("WRITE_MODE").ok().filter(|given| !given.is_empty());
+    given.unwrap_or_else(|| ["put", "batch"][consumer % 2].to_owned())
 }
 
 fn launch(pipeline: &Pipeline, flags: &[&str], pubsub: &str, store: &str) -> Launch {

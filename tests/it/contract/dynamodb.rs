@@ -1,5 +1,6 @@
 //! DynamoDB, through AWS's own client.
 
+mod batch;
 mod condition;
 mod limits;
 mod store;

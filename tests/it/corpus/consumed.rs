@@ -13,11 +13,20 @@ use crate::support::pipeline::Pipeline;
 
 #[tokio::test]
 async fn every_case_of_the_corpus_ends_in_the_table_or_among_the_dead_letters() {
+    ends_in_its_place("put").await;
+}
+
+#[tokio::test]
+async fn every_case_of_the_corpus_ends_in_the_same_place_when_written_in_batches() {
+    ends_in_its_place("batch").await;
+}
+
+async fn ends_in_its_place(write_mode: &str) {
     let cases = cases();
     let pipeline = Pipeline::new().await;
     let published = pipeline.pubsub.try_publish(&pipeline.topic, cases.iter().map(message)).await;
     assert!(published.iter().all(Result::is_ok), "{published:?}");
-    let _consumer = pipeline.consumer().start();
+    let _consumer = pipeline.consumer().arguments(["--write-mode", write_mode]).start();
 
     let rejected: Vec<_> = cases.iter().filter(|case| matches!(case.expect, Expected::Rejected { .. })).collect();
     let letters = pipeline.dead_letters(rejected.len()).await;

@@ -69,9 +69,18 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Whether it is a write of one item, which is what the consumer sends.
+    /// Whether it is a write of one item, which is what the consumer usually sends.
     pub(crate) fn is_put(&self) -> bool {
-        header(&self.head, "x-amz-target").is_some_and(|target| target.ends_with(".PutItem"))
+        self.is(".PutItem")
+    }
+
+    /// Whether it is a write of one item or of several.
+    pub(crate) fn is_write(&self) -> bool {
+        self.is_put() || self.is(".BatchExecuteStatement")
+    }
+
+    fn is(&self, operation: &str) -> bool {
+        header(&self.head, "x-amz-target").is_some_and(|target| target.ends_with(operation))
     }
 
     /// The key of the item that it writes.

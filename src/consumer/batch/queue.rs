@@ -1,0 +1,230 @@
+//! What waits for a call: when the next batch closes, and what is in it. Pure: the time is an argument.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::verdict::Next;
+use crate::consumer::port::Verb;
+use crate::scan::Scan;
+
+/// DynamoDB's bound on the statements of a call.
+pub const MOST_STATEMENTS: usize = 25;
+
+/// Beyond it a call gets slow, and its fixed cost no longer counts. One scan is always taken.
+const MOST_BYTES: usize = 1 << 20;
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    linger: Duration,
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    pushed: u64,
+}
+
+/// A scan that waits for its answer.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) scan: Arc<Scan>,
+    /// Where it is known; the forecast's otherwise.
+    pub(super) verb: Option<Verb>,
+    pub(super) answer: oneshot::Sender<Next>,
+    since: Instant,
+    number: u64,
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        let Scan { key, response, response_bytes, .. } = &*self.scan;
+        key.as_str().len() + response.len() + response_bytes.as_ref().map_or(0, Vec::len)
+    }
+}
+
+impl Queue {
+    pub(super) fn new(linger: Duration) -> Queue {
+        Queue { linger, entries: VecDeque::new(), bytes: 0, pushed: 0 }
+    }
+
+    /// The number by which it can be withdrawn.
+    pub(super) fn push(
+        &mut self,
+        scan: Arc<Scan>,
+        verb: Option<Verb>,
+        answer: oneshot::Sender<Next>,
+        now: Instant,
+    ) -> u64 {
+        self.pushed += 1;
+        let entry = Entry { scan, verb, answer, since: now, number: self.pushed };
+        self.bytes += entry.bytes();
+        self.entries.push_back(entry);
+        self.pushed
+    }
+
+    /// Takes a scan back; false when it is in a call already.
+    pub(super) fn withdraw(&mut self, number: u64) -> bool {
+        let Ok(position) = self.entries.binary_search_by_key(&number, |entry| entry.number) else { return false };
+        if let Some(entry) = self.entries.remove(position) {
+            self.bytes -= entry.bytes();
+        }
+        true
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.entries.len() >= MOST_STATEMENTS || self.bytes >= MOST_BYTES
+    }
+
+    /// When the next batch closes: at once if it is full or no call is in flight, else when its first scan has lingered.
+    pub(super) fn closes_at(&self, is_idle: bool) -> Option<Instant> {
+        let first = self.entries.front()?;
+        Some(if is_idle || self.is_full() { first.since } else { first.since + self.linger })
+    }
+
+    /// The next batch: in their order, within the bounds, no key twice, and none that nobody waits for any more.
+    pub(super) fn take(&mut self) -> Vec<Entry> {
+        let mut batch: Vec<Entry> = Vec::with_capacity(self.entries.len().min(MOST_STATEMENTS));
+        let mut bytes = 0;
+        let mut skipped = Vec::new();
+        while batch.len() < MOST_STATEMENTS
+            && let Some(entry) = self.entries.pop_front()
+        {
+            let size = entry.bytes();
+            if entry.answer.is_closed() {
+                self.bytes -= size;
+            } else if batch.iter().any(|other| other.scan.key == entry.scan.key) {
+                // The store would refuse the whole call.
+                skipped.push(entry);
+            } else if !batch.is_empty() && bytes + size > MOST_BYTES {
+                self.entries.push_front(entry);
+                break;
+            } else {
+                bytes += size;
+                self.bytes -= size;
+                batch.push(entry);
+            }
+        }
+        skipped.into_iter().rev().for_each(|entry| self.entries.push_front(entry));
+        batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::scan::{DataVersion, Key};
+
+    const LINGER: Duration = Duration::from_millis(2);
+
+    struct Waiting {
+        queue: Queue,
+        /// Of those that still wait.
+        answers: Vec<oneshot::Receiver<Next>>,
+        start: Instant,
+    }
+
+    impl Waiting {
+        fn new() -> Waiting {
+            Waiting { queue: Queue::new(LINGER), answers: Vec::new(), start: Instant::now() }
+        }
+
+        fn fill(&mut self, ports: impl IntoIterator<Item = u16>, bytes: usize) {
+            for port in ports {
+                self.push(port, bytes);
+            }
+        }
+
+        fn push(&mut self, port: u16, bytes: usize) -> u64 {
+            let scan = Scan {
+                key: Key::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port, "HTTP"),
+                timestamp: 5,
+                data_version: DataVersion::V2,
+                response: "x".repeat(bytes),
+                response_bytes: None,
+            };
+            let (answer, answered) = oneshot::channel();
+            self.answers.push(answered);
+            self.queue.push(Arc::new(scan), None, answer, self.start)
+        }
+
+        fn take(&mut self) -> Vec<u16> {
+            self.queue.take().iter().map(|entry| entry.scan.key.port().parse().unwrap()).collect()
+        }
+    }
+
+    #[test]
+    fn a_batch_closes_at_once_while_no_call_is_in_flight() {
+        let mut waiting = Waiting::new();
+        assert_eq!(waiting.queue.closes_at(true), None);
+        waiting.push(1, 10);
+        assert_eq!(waiting.queue.closes_at(true), Some(waiting.start));
+    }
+
+    #[test]
+    fn beside_a_call_it_closes_when_its_first_scan_has_lingered_or_it_is_full() {
+        let mut waiting = Waiting::new();
+        waiting.fill(1..25, 10);
+        assert_eq!(waiting.queue.closes_at(false), Some(waiting.start + LINGER));
+        waiting.push(25, 10);
+        assert_eq!(waiting.queue.closes_at(false), Some(waiting.start));
+    }
+
+    #[test]
+    fn a_megabyte_is_full() {
+        let mut waiting = Waiting::new();
+        waiting.fill(1..=3, 400_000);
+        assert_eq!(waiting.queue.closes_at(false), Some(waiting.start));
+        assert_eq!(waiting.take(), [1, 2], "the third would be beyond it");
+        assert_eq!(waiting.queue.closes_at(false), Some(waiting.start + LINGER));
+    }
+
+    #[test]
+    fn a_key_that_waits_twice_is_in_two_batches() {
+        let mut waiting = Waiting::new();
+        waiting.fill([1, 2, 1, 3, 1], 10);
+        assert_eq!([waiting.take(), waiting.take(), waiting.take()], [vec![1, 2, 3], vec![1], vec![1]]);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_not_sent() {
+        let mut waiting = Waiting::new();
+        let numbers: Vec<_> = (1..=4).map(|port| waiting.push(port, 10)).collect();
+        drop(waiting.answers.remove(1));
+        assert!(waiting.queue.withdraw(numbers[2]));
+        assert_eq!(waiting.take(), [1, 4]);
+        assert!(!waiting.queue.withdraw(numbers[0]), "it was sent");
+    }
+
+    proptest! {
+        /// Whatever waits: each is sent once and in bounds, keys in their order, and nothing is left over.
+        #[test]
+        fn every_scan_is_in_one_batch_within_the_bounds(scans in vec((1u16..40, 0usize..600_000), 1..80)) {
+            let mut waiting = Waiting::new();
+            scans.iter().for_each(|(port, bytes)| waiting.fill([*port], *bytes));
+            let mut sent = Vec::new();
+            while waiting.queue.closes_at(true).is_some() {
+                let batch = waiting.queue.take();
+                let keys: HashSet<_> = batch.iter().map(|entry| &entry.scan.key).collect();
+                prop_assert_eq!(keys.len(), batch.len());
+                prop_assert!((1..=MOST_STATEMENTS).contains(&batch.len()));
+                prop_assert!(batch.len() == 1 || batch.iter().map(Entry::bytes).sum::<usize>() <= MOST_BYTES);
+                sent.extend(batch.iter().map(|entry| (entry.scan.key.clone(), entry.number)));
+            }
+            prop_assert_eq!(waiting.queue.bytes, 0);
+            prop_assert_eq!(sent.len(), scans.len());
+            sent.sort_by_key(|(key, _)| key.as_str().to_owned());
+            prop_assert!(sent.chunk_by(|a, b| a.0 == b.0).all(|of_key| of_key.is_sorted_by_key(|(_, number)| number)));
+        }
+    }
+}

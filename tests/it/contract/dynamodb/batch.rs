@@ -1,0 +1,276 @@
+//! BatchExecuteStatement as `--write-mode batch` relies on it, and its rows beside those of PutItem.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use mini_scan::consumer::port::{Answer, Put, Statement, Store, StoreErrorKind, Stored, Verb};
+use mini_scan::dynamo::Scans;
+use mini_scan::scan::{DataVersion, Key, Scan};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+
+use crate::support::dynamo::{Dynamo, Item, item, number, text};
+use crate::support::servers::DynamoServer;
+use crate::support::unique;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn scan(port: u16, timestamp: u64, response: &str) -> Scan {
+    Scan {
+        key: Key::new(IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1)), port, "HTTP"),
+        timestamp,
+        data_version: DataVersion::V2,
+        response: response.to_owned(),
+        response_bytes: None,
+    }
+}
+
+fn update(scan: Scan) -> Statement {
+    Statement { scan: Arc::new(scan), verb: Verb::Update }
+}
+
+fn insert(scan: Scan) -> Statement {
+    Statement { scan: Arc::new(scan), verb: Verb::Insert }
+}
+
+const STORED: Answer = Answer::Put(Put::Stored);
+
+struct Table {
+    dynamo: Dynamo,
+    name: String,
+}
+
+impl Table {
+    async fn new() -> Table {
+        let dynamo = Dynamo::connect();
+        let name = dynamo.table().await;
+        Table { dynamo, name }
+    }
+
+    fn store(&self, ttl: Option<Duration>) -> Scans {
+        Scans::new(self.dynamo.client.clone(), self.name.clone(), ttl)
+    }
+
+    /// The answer that this scan is what the table holds.
+    fn stale(&self, stored: &Scan, ttl: Option<Duration>, is_same: bool) -> Answer {
+        let bytes = self.store(ttl).measure(stored).expect("it was stored");
+        Answer::Put(Put::Stale(Stored { timestamp: stored.timestamp, is_same, bytes }))
+    }
+
+    async fn batch(&self, statements: &[Statement]) -> Vec<Answer> {
+        self.store(None).batch(statements).await.expect("the call is answered")
+    }
+
+    async fn rows(&self) -> BTreeMap<String, Item> {
+        self.dynamo.scan(&self.name).await
+    }
+}
+
+#[tokio::test]
+async fn an_update_replaces_an_older_record_and_tells_a_newer_from_a_missing_one() {
+    let table = Table::new().await;
+    for (port, timestamp) in [(1, 4), (2, 5), (3, 6)] {
+        assert_eq!(table.store(None).put(&scan(port, timestamp, "before")).await, Ok(Put::Stored));
+    }
+
+    let answers = table.batch(&[1, 2, 3, 4].map(|port| update(scan(port, 5, "ours")))).await;
+
+    let stale = |port, timestamp| table.stale(&scan(port, timestamp, "before"), None, false);
+    assert_eq!(answers, [STORED, stale(2, 5), stale(3, 6), Answer::OtherVerb]);
+    let rows = table.rows().await;
+    assert_eq!(rows.len(), 3);
+    assert_eq!(
+        (&rows["1.1.1.1#1#HTTP"]["response"], &rows["1.1.1.1#2#HTTP"]["response"]),
+        (&text("ours"), &text("before"))
+    );
+}
+
+#[tokio::test]
+async fn an_insert_makes_a_record_and_leaves_any_that_is_there() {
+    let table = Table::new().await;
+    assert_eq!(table.store(None).put(&scan(1, 4, "before")).await, Ok(Put::Stored));
+
+    let answers = table.batch(&[1, 2].map(|port| insert(scan(port, 5, "ours")))).await;
+
+    assert_eq!(answers, [Answer::OtherVerb, STORED]);
+    assert_eq!(table.rows().await["1.1.1.1#1#HTTP"]["response"], text("before"));
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_known_by_the_record_that_it_left() {
+    let table = Table::new().await;
+    let bytes = Scan { response_bytes: Some(vec![0xff, 0]), ..scan(2, 5, "\u{fffd}\0") };
+    for scan in [scan(1, 5, "ours"), bytes] {
+        for ttl in [None, Some(DAY)] {
+            let store = table.store(ttl);
+            let scan = Scan { timestamp: scan.timestamp + u64::from(ttl.is_some()), ..scan.clone() };
+            store.put(&Scan { timestamp: 1, ..scan.clone() }).await.expect("it is stored");
+            let first = store.batch(&[update(scan.clone())]).await.expect("the call is answered");
+            let again = store.batch(&[update(scan.clone())]).await.expect("the call is answered");
+            assert_eq!([first, again].concat(), [STORED, table.stale(&scan, ttl, true)], "{scan:?} {ttl:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_is_not_ours_is_told_from_a_stale_one_in_a_batch_too() {
+    let table = Table::new().await;
+    let foreign: [(u16, Item); 2] = [
+        (1, item([("pk", text("1.1.1.1#1#HTTP"))])),
+        (2, item([("pk", text("1.1.1.1#2#HTTP")), ("timestamp", text("1"))])),
+    ];
+    for (port, row) in foreign {
+        table.dynamo.put(&table.name, row).await;
+        let answers = table.batch(&[update(scan(port, 5, "ours")), insert(scan(100 + port, 5, "beside"))]).await;
+        assert!(
+            matches!(&answers[0], Answer::Failed(error) if error.kind == StoreErrorKind::ForeignRow),
+            "{answers:?}"
+        );
+        assert_eq!(answers[1], STORED, "each is judged by itself");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_statement_leaves_the_others_of_its_batch() {
+    let table = Table::new().await;
+    // No check stands before it here, so it is the server that refuses it.
+    let large = scan(1, 5, &"x".repeat(401 * 1024));
+
+    let answers = table.batch(&[insert(large), insert(scan(2, 5, "ours"))]).await;
+
+    assert!(matches!(&answers[0], Answer::Failed(error) if error.kind == StoreErrorKind::Refused), "{answers:?}");
+    assert_eq!(answers[1], STORED);
+}
+
+#[tokio::test]
+async fn a_key_twice_in_a_batch_refuses_the_whole_of_it() {
+    let table = Table::new().await;
+    let statements = [insert(scan(1, 5, "a")), insert(scan(2, 5, "b")), update(scan(1, 6, "c"))];
+
+    let error = table.store(None).batch(&statements).await.expect_err("the batch is refused");
+
+    assert_eq!(error.kind, StoreErrorKind::Refused, "{error:?}");
+    assert!(error.detail.contains("duplicates"), "{error:?}");
+    if !table.dynamo.excuses(DynamoServer::DynamoDbLocal, "nothing of a refused batch is written") {
+        assert!(table.rows().await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn more_than_25_statements_are_refused_as_a_whole() {
+    let table = Table::new().await;
+    let statements: Vec<_> = (0..26).map(|port| insert(scan(port, 5, "a"))).collect();
+
+    assert_eq!(table.batch(&statements[..25]).await, vec![STORED; 25]);
+    let error = table.store(None).batch(&statements).await.expect_err("the batch is refused");
+
+    assert_eq!(error.kind, StoreErrorKind::Refused, "{error:?}");
+}
+
+#[tokio::test]
+async fn in_a_batch_a_missing_table_is_missing() {
+    let dynamo = Dynamo::connect();
+    let store = Scans::new(dynamo.client.clone(), unique("missing"), None);
+
+    // As a whole, or each of its statements.
+    let kind = match store.batch(&[insert(scan(1, 5, "a"))]).await {
+        Err(error) => error.kind,
+        Ok(answers) => match &answers[..] {
+            [Answer::Failed(error)] => error.kind,
+            answers => panic!("it is not missing: {answers:?}"),
+        },
+    };
+
+    assert_eq!(kind, StoreErrorKind::MissingTable);
+}
+
+/// A scan of few keys, with whatever else a record may have or lack.
+fn random_scan(random: &mut StdRng) -> Scan {
+    let bytes = random.random_bool(0.4).then(|| (0..random.random_range(1..20)).map(|_| random.random()).collect());
+    let responses = ["", "hello", "\u{0}\r\n\t\"\\ \u{fffd} \u{10ffff}", "'; DROP --", "?"];
+    Scan {
+        data_version: if random.random() { DataVersion::V1 } else { DataVersion::V2 },
+        response_bytes: bytes,
+        ..scan(random.random_range(1..=12), random.random_range(0..40), responses.choose(random).expect("some"))
+    }
+}
+
+/// Writes a scan by itself: the verb that fits, or after both PutItem, as the consumer does.
+async fn write_with_verbs(store: &Scans, statement: Statement) -> Put {
+    let mut statement = statement;
+    for _ in 0..2 {
+        match &store.batch(std::slice::from_ref(&statement)).await.expect("the call is answered")[..] {
+            [Answer::Put(put)] => return *put,
+            [Answer::OtherVerb] => {
+                statement.verb = match statement.verb {
+                    Verb::Update => Verb::Insert,
+                    Verb::Insert => Verb::Update,
+                }
+            }
+            answers => panic!("{answers:?}"),
+        }
+    }
+    store.put(&statement.scan).await.expect("it is answered")
+}
+
+/// Whatever came before it and by whichever way: a record is what PutItem would have made of it.
+#[tokio::test]
+async fn every_mix_of_both_write_modes_leaves_the_rows_of_put_item_alone() {
+    for seed in 0..8 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let (alone, mixed) = (Table::new().await, Table::new().await);
+        for _ in 0..150 {
+            let scan = random_scan(&mut random);
+            let ttl = random.random::<bool>().then_some(DAY);
+            let expected = alone.store(ttl).put(&scan).await.expect("it is answered");
+            let store = mixed.store(ttl);
+            let put = match random.random_range(0..3) {
+                0 => store.put(&scan).await.expect("it is answered"),
+                1 => write_with_verbs(&store, update(scan)).await,
+                _ => write_with_verbs(&store, insert(scan)).await,
+            };
+            assert_eq!(put, expected, "seed {seed}");
+        }
+        assert_eq!(alone.rows().await, mixed.rows().await, "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn batches_of_many_keys_leave_the_rows_of_put_item() {
+    let mut random = StdRng::seed_from_u64(1);
+    let (alone, batched) = (Table::new().await, Table::new().await);
+    for _ in 0..20 {
+        let mut keys = HashSet::new();
+        let mut scans: Vec<_> = (0..10).map(|_| random_scan(&mut random)).collect();
+        scans.retain(|scan| keys.insert(scan.key.clone()));
+        for scan in &scans {
+            alone.store(None).put(scan).await.expect("it is answered");
+        }
+        let known: HashSet<_> = batched.rows().await.into_keys().collect();
+        let statement = |scan: Scan| if known.contains(scan.key.as_str()) { update(scan) } else { insert(scan) };
+        let statements: Vec<_> = scans.into_iter().map(statement).collect();
+        let answers = batched.batch(&statements).await;
+        assert!(answers.iter().all(|answer| matches!(answer, Answer::Put(_))), "{answers:?}");
+    }
+    assert_eq!(alone.rows().await, batched.rows().await);
+}
+
+#[tokio::test]
+async fn an_update_leaves_nothing_of_an_older_record_behind() {
+    let table = Table::new().await;
+    let first = Scan { response_bytes: Some(vec![0xff]), ..scan(1, 4, "\u{fffd}") };
+    table.store(Some(DAY)).put(&first).await.expect("it is stored");
+    let row = table.rows().await.remove("1.1.1.1#1#HTTP").expect("the row is there");
+    assert!(matches!(row["response_bytes"], AttributeValue::B(_)) && row["expires_at"] == number(86_404), "{row:?}");
+
+    assert_eq!(table.batch(&[update(scan(1, 5, "text"))]).await, [STORED]);
+
+    let row = table.rows().await.remove("1.1.1.1#1#HTTP").expect("the row is there");
+    let mut names: Vec<_> = row.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["data_version", "ip", "pk", "port", "response", "service", "timestamp"]);
+}
