@@ -148,8 +148,8 @@ fn stream_limit() -> usize {
 struct AtOnce;
 
 impl Store for AtOnce {
-    fn check(&self, _: &Scan) -> Result<(), Rejection> {
-        Ok(())
+    fn measure(&self, scan: &Scan) -> Result<usize, Rejection> {
+        Ok(scan.response.len())
     }
 
     async fn put(&self, _: &Scan) -> Result<Put, StoreError> {

@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use rand::Rng;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tracing::warn;
+use tracing::{Instrument, warn};
 
 use super::batch::{Batches, Next};
+use super::claim::Claim;
+use super::durations::Operation;
 use super::keys::{Job, Proof, Writer};
 use super::outcome::{Outcome, Policy, Verdict, judge, policy};
 use super::pipeline::Pipeline;
 use super::port::{Ports, Put, ReceiptOf, Store, StoreError, StoreErrorKind, Stored, Verb};
 use super::refusals::RETRY_INTERVAL;
 use super::settings::ATTEMPT_TIMEOUT;
+use super::spans;
 use super::turns::Turn;
 use crate::scan::{Reason, Rejection, Scan};
 
@@ -107,12 +110,12 @@ impl<P: Ports> Pipeline<'_, P> {
             };
             job = writer.newest(job);
             if attempts > 1 {
-                process.tally.retries.add_one();
+                process.tally.retries(error.kind).add_one();
             }
             let generation = self.keys.generation();
             let result = match place {
-                Place::Alone(turn) => Some(self.attempt(&job.scan, turn).await),
-                Place::In(batches) => self.attempt_in(batches, &job.scan, job.claim.deadline).await,
+                Place::Alone(turn) => Some(self.attempt(&job.scan, &job.claim, turn).await),
+                Place::In(batches) => self.attempt_in(batches, &job.scan, &job.claim).await,
             };
             let Some(mut result) = result else {
                 return (job, Write::Settled { outcome: Outcome::Deferred(error), proof: None });
@@ -146,29 +149,53 @@ impl<P: Ports> Pipeline<'_, P> {
         &self,
         batches: &Batches,
         scan: &Arc<Scan>,
-        deadline: Instant,
+        claim: &Claim<ReceiptOf<P>>,
     ) -> Option<Result<Put, StoreError>> {
+        let traffic = &self.process.tally.traffic;
         let mut verb = self.keys.has_record(&scan.key).then_some(Verb::Update);
         // The one and the other; a record that comes and goes in between is for the write that knows both cases.
         for _ in 0..2 {
-            match batches.write(scan, verb, deadline).await? {
-                Next::Answered(result) => return Some(result),
-                Next::Try(other) => verb = Some(other),
-                Next::Alone(_) => break,
+            let span = spans::attempt(&claim.span, Operation::Batch, &self.process.settings.table);
+            let next = batches.write(scan, verb, claim.deadline).instrument(span.clone()).await?;
+            if let Next::Answered(Err(error)) = &next {
+                spans::failed(&span, error.kind);
+            }
+            match next {
+                Next::Answered(result) => {
+                    traffic.sent(claim.record_bytes, result.as_ref().ok());
+                    return Some(result);
+                }
+                Next::Try(other) => {
+                    traffic.sent_in_vain(claim.record_bytes);
+                    verb = Some(other);
+                }
+                Next::Alone(_) => {
+                    traffic.sent(claim.record_bytes, None);
+                    break;
+                }
             }
         }
-        let turn = timeout_at(deadline, self.process.turn()).await.ok()?;
-        Some(self.attempt(scan, turn).await)
+        let turn = timeout_at(claim.deadline, self.process.turn()).await.ok()?;
+        Some(self.attempt(scan, claim, turn).await)
     }
 
     /// One attempt by itself, with its turn held to the end.
-    async fn attempt(&self, scan: &Scan, _turn: Turn<'_>) -> Result<Put, StoreError> {
+    async fn attempt(&self, scan: &Scan, claim: &Claim<ReceiptOf<P>>, _turn: Turn<'_>) -> Result<Put, StoreError> {
         let process = self.process;
+        let span = spans::attempt(&claim.span, Operation::Put, &process.settings.table);
+        let began = Instant::now();
         let sent = process.refusals.tick();
-        let result = match timeout(ATTEMPT_TIMEOUT, self.store.put(scan)).await {
+        let result = match timeout(ATTEMPT_TIMEOUT, self.store.put(scan).instrument(span.clone())).await {
             Ok(result) => result,
             Err(_) => Err(no_answer()),
         };
+        let failure = result.as_ref().err().map(|error| error.kind);
+        if let Some(kind) = failure {
+            spans::failed(&span, kind);
+        }
+        drop(span);
+        process.tally.durations.attempted(Operation::Put, began.elapsed(), failure);
+        process.tally.traffic.sent(claim.record_bytes, result.as_ref().ok());
         match &result {
             Ok(put) => {
                 process.store_took();
@@ -225,6 +252,7 @@ impl<P: Ports> Pipeline<'_, P> {
             }
         };
         let mut held = process.refusals.hold(strikes);
+        let mut failed = error.kind;
         loop {
             let next_turn = async {
                 sleep(RETRY_INTERVAL).await;
@@ -239,14 +267,15 @@ impl<P: Ports> Pipeline<'_, P> {
                     Err(_) => return self.give_up(&error, Some(&scan.key), &envelope, claim),
                 },
             };
-            match judge(self.attempt(&scan, turn).await) {
+            process.tally.retries(failed).add_one();
+            match judge(self.attempt(&scan, &claim, turn).await) {
                 Verdict::Settle(outcome) => {
                     drop(held);
                     return self.settle(outcome, Some(&scan.key), envelope, claim, place).await;
                 }
-                Verdict::Retry(_) => {}
+                Verdict::Retry(again) => failed = again.kind,
                 Verdict::Refused(again) => {
-                    error = again;
+                    (failed, error) = (again.kind, again);
                     if held.refused_again(&scan.key) {
                         let rejection = Rejection { reason: Reason::RefusedByStore, detail: error.detail };
                         drop(held);

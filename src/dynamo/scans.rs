@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailur
 
 use super::batch::{Texts, answers};
 use super::error::{failed, judge, not_from_dynamodb};
-use super::item::{TIMESTAMP, check_size, item};
+use super::item::{TIMESTAMP, item, measure};
 use crate::consumer::port::{Answer, Put, Statement, Store, StoreError};
 use crate::scan::{Rejection, Scan};
 
@@ -31,8 +31,8 @@ impl Scans {
 }
 
 impl Store for Scans {
-    fn check(&self, scan: &Scan) -> Result<(), Rejection> {
-        check_size(scan, self.ttl)
+    fn measure(&self, scan: &Scan) -> Result<usize, Rejection> {
+        measure(scan, self.ttl)
     }
 
     async fn put(&self, scan: &Scan) -> Result<Put, StoreError> {
