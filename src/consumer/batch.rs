@@ -15,7 +15,7 @@ use futures_util::future::{Fuse, FusedFuture};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::durations::Operation;
 use super::keys::Keys;
@@ -30,6 +30,9 @@ use queue::{Entry, Queue};
 
 pub use queue::MOST_STATEMENTS;
 pub(super) use verdict::Next;
+
+/// How late it may be that a scan which waits is given back at its age.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The batches of one thread.
 #[derive(Debug)]
@@ -52,33 +55,28 @@ impl Batches {
         }
     }
 
-    /// Writes a scan with others; none if it was not sent by the deadline. Cancel safe until it is sent.
-    pub(super) async fn write(&self, scan: &Arc<Scan>, verb: Option<Verb>, deadline: Instant) -> Option<Next> {
+    /// Writes a scan with others, if a call takes it before its deadline.
+    pub(super) async fn write(&self, scan: &Arc<Scan>, verb: Option<Verb>, deadline: Instant) -> Next {
         let (answer, answered) = oneshot::channel();
-        let mut answered = pin!(answered);
-        let number = self.push(scan.clone(), verb, answer);
-        let answer = match timeout_at(deadline, &mut answered).await {
-            Ok(answer) => answer,
-            Err(_) if self.queue.borrow_mut().withdraw(number) => return None,
-            // The call has a timeout of its own.
-            Err(_) => answered.await,
-        };
-        Some(answer.unwrap_or_else(|_| Next::Answered(Err(no_answer()))))
+        self.push(Entry { scan: scan.clone(), verb, answer, deadline, since: Instant::now() });
+        answered.await.unwrap_or_else(|_| Next::Answered(Err(no_answer())))
     }
 
-    fn push(&self, scan: Arc<Scan>, verb: Option<Verb>, answer: oneshot::Sender<Next>) -> u64 {
+    fn push(&self, entry: Entry) {
         let mut queue = self.queue.borrow_mut();
         let was_full = queue.is_full();
-        let number = queue.push(scan, verb, answer, Instant::now());
+        queue.push(entry);
         if queue.len() == 1 || queue.is_full() && !was_full {
             self.changed.notify_one();
         }
-        number
     }
 
     async fn send<P: Ports>(&self, process: &Process, keys: &Keys<ReceiptOf<P>>, store: &P::Store) -> Infallible {
         let mut calls = FuturesUnordered::new();
         let mut turn = pin!(Fuse::terminated());
+        // One timer for all that wait: each would cost more than its share of a call.
+        let mut sweep = interval(SWEEP_INTERVAL);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let closes_at = match calls.is_empty() || self.has_asked.get() {
                 true => self.queue.borrow().closes_at(calls.is_empty()),
@@ -94,13 +92,14 @@ impl Batches {
                 Some(()) = calls.next() => self.has_asked.set(true),
                 turn = &mut turn => {
                     // As late as this, so that what came while there was no turn is in it.
-                    let batch = self.queue.borrow_mut().take();
+                    let batch = self.queue.borrow_mut().take(Instant::now());
                     if !batch.is_empty() {
                         calls.push(self.call::<P>(process, keys, store, batch, turn));
                     }
                 }
                 () = self.changed.notified() => {}
                 () = closed, if lingers => {}
+                now = sweep.tick() => self.queue.borrow_mut().give_up_late(now),
             }
         }
     }
@@ -157,7 +156,7 @@ fn was_missing(verb: Verb, next: &Next) -> Option<bool> {
     match (verb, next) {
         (Verb::Insert, Next::Answered(Ok(_))) | (Verb::Update, Next::Try(_)) => Some(true),
         (Verb::Update, Next::Answered(Ok(_))) | (Verb::Insert, Next::Try(_)) => Some(false),
-        (_, Next::Answered(Err(_)) | Next::Alone(_)) => None,
+        (_, Next::Answered(Err(_)) | Next::Alone(_) | Next::Late) => None,
     }
 }
 
@@ -176,6 +175,7 @@ fn note<R: Receipt>(process: &Process, keys: &Keys<R>, sent: u64, statements: &[
             }
             Next::Try(_) => has_taken = true,
             Next::Alone(_) => has_answered = true,
+            Next::Late => {}
             Next::Answered(Err(error)) if kinds.contains(&error.kind) => process.count_throttled(error),
             Next::Answered(Err(error)) => {
                 kinds.push(error.kind);

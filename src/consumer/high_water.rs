@@ -25,7 +25,7 @@ pub(super) struct HighWater {
 type Marks = HashMap<Box<str>, Mark>;
 
 #[derive(Debug, Clone, Copy)]
-struct Mark {
+pub(super) struct Mark {
     timestamp: u64,
     /// When the store said so, in whole seconds since the start: rows can be mended by hand, so a mark is believed for a
     /// while only.
@@ -60,21 +60,15 @@ impl HighWater {
         self.young.insert(key.as_str().into(), kept.unwrap_or(mark));
     }
 
-    /// Whether the store is known to hold this timestamp or a newer one.
-    pub(super) fn covers(&self, key: &Key, timestamp: u64, now: Instant) -> bool {
-        self.mark(key).is_some_and(|mark| {
-            let age = now.duration_since(self.start).saturating_sub(Duration::from_secs(mark.learned.into()));
-            timestamp <= mark.timestamp && age < self.max_age
-        })
+    /// What is remembered of a key, believed or not.
+    pub(super) fn mark(&self, key: &Key) -> Option<Mark> {
+        self.young.get(key.as_str()).or_else(|| self.old.get(key.as_str())).copied()
     }
 
-    /// Whether a timestamp of this key is remembered, believed or not.
-    pub(super) fn knows(&self, key: &Key) -> bool {
-        self.mark(key).is_some()
-    }
-
-    fn mark(&self, key: &Key) -> Option<&Mark> {
-        self.young.get(key.as_str()).or_else(|| self.old.get(key.as_str()))
+    /// Whether by this mark the store holds this timestamp or a newer one.
+    pub(super) fn covers(&self, mark: Mark, timestamp: u64, now: Instant) -> bool {
+        let age = now.duration_since(self.start).saturating_sub(Duration::from_secs(mark.learned.into()));
+        timestamp <= mark.timestamp && age < self.max_age
     }
 
     /// Forgets everything: the table is not the one that was written to.
@@ -99,13 +93,17 @@ mod tests {
         Key::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port, "HTTP")
     }
 
+    fn covers(marks: &HighWater, key: &Key, timestamp: u64, now: Instant) -> bool {
+        marks.mark(key).is_some_and(|mark| marks.covers(mark, timestamp, now))
+    }
+
     #[test]
     fn an_older_or_equal_scan_is_covered_and_a_newer_one_never() {
         let now = Instant::now();
         let mut marks = HighWater::new(10, MAX_AGE, now);
         marks.learn(&key(1), 10, now);
-        assert!(marks.covers(&key(1), 9, now) && marks.covers(&key(1), 10, now));
-        assert!(!marks.covers(&key(1), 11, now) && !marks.covers(&key(2), 9, now));
+        assert!(covers(&marks, &key(1), 9, now) && covers(&marks, &key(1), 10, now));
+        assert!(!covers(&marks, &key(1), 11, now) && !covers(&marks, &key(2), 9, now));
     }
 
     #[test]
@@ -114,7 +112,7 @@ mod tests {
         let mut marks = HighWater::new(10, MAX_AGE, now);
         marks.learn(&key(1), 10, now);
         marks.learn(&key(1), 5, now);
-        assert!(marks.covers(&key(1), 10, now));
+        assert!(covers(&marks, &key(1), 10, now));
     }
 
     #[test]
@@ -122,8 +120,8 @@ mod tests {
         let now = Instant::now();
         let mut marks = HighWater::new(10, MAX_AGE, now);
         marks.learn(&key(1), 10, now);
-        assert!(marks.covers(&key(1), 10, now + MAX_AGE - Duration::from_millis(1)));
-        assert!(!marks.covers(&key(1), 10, now + MAX_AGE));
+        assert!(covers(&marks, &key(1), 10, now + MAX_AGE - Duration::from_millis(1)));
+        assert!(!covers(&marks, &key(1), 10, now + MAX_AGE));
     }
 
     #[test]
@@ -131,11 +129,11 @@ mod tests {
         let now = Instant::now();
         let mut off = HighWater::new(0, MAX_AGE, now);
         off.learn(&key(1), 10, now);
-        assert!(!off.covers(&key(1), 10, now));
+        assert!(!covers(&off, &key(1), 10, now));
         let mut marks = HighWater::new(10, MAX_AGE, now);
         marks.learn(&key(1), 10, now);
         marks.clear();
-        assert!(!marks.covers(&key(1), 10, now));
+        assert!(!covers(&marks, &key(1), 10, now));
     }
 
     /// `cargo test --lib high_water -- --ignored --nocapture` prints what the README says of the memory.
@@ -172,8 +170,8 @@ mod tests {
                 marks.learn(&key(port), timestamp, now);
                 let newest = newest.entry(port).or_default();
                 *newest = timestamp.max(*newest);
-                prop_assert!(!marks.covers(&key(port), *newest + 1, now));
-                prop_assert!(marks.covers(&key(port), timestamp, now));
+                prop_assert!(!covers(&marks, &key(port), *newest + 1, now));
+                prop_assert!(covers(&marks, &key(port), timestamp, now));
                 prop_assert!(marks.young.len() + marks.old.len() <= 2 * entries.div_ceil(2));
             }
         }

@@ -100,21 +100,17 @@ impl<R: Receipt> Keys<R> {
 
     pub(super) fn admit(&self, job: Job<R>) -> Admission<'_, R> {
         let mut shard = self.shard(&job.scan.key);
-        if shard.marks.covers(&job.scan.key, job.scan.timestamp, Instant::now()) {
+        let mark = shard.marks.mark(&job.scan.key);
+        if mark.is_some_and(|mark| shard.marks.covers(mark, job.scan.timestamp, Instant::now())) {
             return Admission::Known(job);
         }
         match shard.coalescer.admit(job) {
             coalesce::Admission::Write(job) => {
-                let writer = Writer { keys: self, key: Some(job.scan.key.clone()) };
+                let writer = Writer { keys: self, key: Some(job.scan.key.clone()), has_record: mark.is_some() };
                 Admission::Write(job, writer)
             }
             coalesce::Admission::Parked => Admission::Parked,
         }
-    }
-
-    /// Whether the store was once known to hold a record of this key, as far as is remembered.
-    pub(super) fn has_record(&self, key: &Key) -> bool {
-        self.shard(key).marks.knows(key)
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -165,9 +161,15 @@ pub(super) struct Writer<'a, R: Receipt> {
     keys: &'a Keys<R>,
     /// Until the key is free again.
     key: Option<Key>,
+    /// Whether the store held a record of the key when it was last heard of.
+    has_record: bool,
 }
 
 impl<R: Receipt> Writer<'_, R> {
+    pub(super) fn has_record(&self) -> bool {
+        self.has_record
+    }
+
     /// The scan to write in the next attempt: this one, or the newest that waits behind it.
     pub(super) fn newest(&self, job: Job<R>) -> Job<R> {
         self.keys.shard(&job.scan.key).coalescer.newest(job)
@@ -179,6 +181,7 @@ impl<R: Receipt> Writer<'_, R> {
         let Some(key) = &self.key else { return (Vec::new(), None) };
         let mut shard = self.keys.shard(key);
         let (mut riders, mut next) = shard.coalescer.finish(key);
+        self.has_record |= proof.is_some();
         if let Some(Proof { timestamp, generation }) = proof {
             if generation == self.keys.generation() {
                 shard.marks.learn(key, timestamp, Instant::now());

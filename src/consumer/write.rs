@@ -108,14 +108,20 @@ impl<P: Ports> Pipeline<'_, P> {
                 Ok(place) if Instant::now() < job.claim.deadline => place,
                 _ => return (job, Write::Settled { outcome: Outcome::Deferred(error), proof: None }),
             };
-            job = writer.newest(job);
+            // What goes into a batch at once was the newest just now.
+            if attempts > 1 || matches!(place, Place::Alone(_)) {
+                job = writer.newest(job);
+            }
             if attempts > 1 {
                 process.tally.retries(error.kind).add_one();
             }
             let generation = self.keys.generation();
             let result = match place {
                 Place::Alone(turn) => Some(self.attempt(&job.scan, &job.claim, turn).await),
-                Place::In(batches) => self.attempt_in(batches, &job.scan, &job.claim).await,
+                Place::In(batches) => {
+                    let verb = writer.has_record().then_some(Verb::Update);
+                    self.attempt_in(batches, &job.scan, verb, &job.claim).await
+                }
             };
             let Some(mut result) = result else {
                 return (job, Write::Settled { outcome: Outcome::Deferred(error), proof: None });
@@ -144,19 +150,19 @@ impl<P: Ports> Pipeline<'_, P> {
         }
     }
 
-    /// One attempt among others; none if it was not sent by the deadline.
+    /// One attempt among others, first with this verb if one is known to fit; none if it was not sent by the deadline.
     async fn attempt_in(
         &self,
         batches: &Batches,
         scan: &Arc<Scan>,
+        mut verb: Option<Verb>,
         claim: &Claim<ReceiptOf<P>>,
     ) -> Option<Result<Put, StoreError>> {
         let traffic = &self.process.tally.traffic;
-        let mut verb = self.keys.has_record(&scan.key).then_some(Verb::Update);
         // The one and the other; a record that comes and goes in between is for the write that knows both cases.
         for _ in 0..2 {
             let span = spans::attempt(&claim.span, Operation::Batch, &self.process.settings.table);
-            let next = batches.write(scan, verb, claim.deadline).instrument(span.clone()).await?;
+            let next = batches.write(scan, verb, claim.deadline).instrument(span.clone()).await;
             if let Next::Answered(Err(error)) = &next {
                 spans::failed(&span, error.kind);
             }
@@ -173,6 +179,7 @@ impl<P: Ports> Pipeline<'_, P> {
                     traffic.sent(claim.record_bytes, None);
                     break;
                 }
+                Next::Late => return None,
             }
         }
         let turn = timeout_at(claim.deadline, self.process.turn()).await.ok()?;

@@ -57,15 +57,15 @@ impl Texts {
 
 impl Text {
     fn new(table: &str, has_bytes: bool, has_ttl: bool) -> Text {
-        let set = names(has_bytes, has_ttl).filter(|name| *name != KEY).map(|name| format!(r#"SET "{name}" = ?"#));
+        let set = names(has_bytes, has_ttl).filter(|name| *name != KEY).map(|name| format!(r#"SET "{name}"=?"#));
         let optional = [(RESPONSE_BYTES, has_bytes), (EXPIRES_AT, has_ttl)];
         let removed = optional.into_iter().filter(|(_, is_there)| !is_there);
         let removed = removed.map(|(name, _)| format!(r#"REMOVE "{name}""#));
         let clauses: Vec<_> = set.chain(removed).collect();
-        let values: Vec<_> = names(has_bytes, has_ttl).map(|name| format!("'{name}': ?")).collect();
+        let values: Vec<_> = names(has_bytes, has_ttl).map(|name| format!("'{name}':?")).collect();
         Text {
-            update: format!(r#"UPDATE "{table}" {} WHERE "{KEY}" = ? AND "{TIMESTAMP}" < ?"#, clauses.join(" ")),
-            insert: format!(r#"INSERT INTO "{table}" VALUE {{{}}}"#, values.join(", ")),
+            update: format!(r#"UPDATE "{table}" {} WHERE "{KEY}"=? AND "{TIMESTAMP}"<?"#, clauses.join(" ")),
+            insert: format!(r#"INSERT INTO "{table}" VALUE {{{}}}"#, values.join(",")),
         }
     }
 }

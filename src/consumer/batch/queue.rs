@@ -22,7 +22,6 @@ pub(super) struct Queue {
     linger: Duration,
     entries: VecDeque<Entry>,
     bytes: usize,
-    pushed: u64,
 }
 
 /// A scan that waits for its answer.
@@ -32,8 +31,9 @@ pub(super) struct Entry {
     /// Where it is known; the forecast's otherwise.
     pub(super) verb: Option<Verb>,
     pub(super) answer: oneshot::Sender<Next>,
-    since: Instant,
-    number: u64,
+    /// From then on it is not sent any more.
+    pub(super) deadline: Instant,
+    pub(super) since: Instant,
 }
 
 impl Entry {
@@ -45,31 +45,34 @@ impl Entry {
 
 impl Queue {
     pub(super) fn new(linger: Duration) -> Queue {
-        Queue { linger, entries: VecDeque::new(), bytes: 0, pushed: 0 }
+        Queue { linger, entries: VecDeque::new(), bytes: 0 }
     }
 
-    /// The number by which it can be withdrawn.
-    pub(super) fn push(
-        &mut self,
-        scan: Arc<Scan>,
-        verb: Option<Verb>,
-        answer: oneshot::Sender<Next>,
-        now: Instant,
-    ) -> u64 {
-        self.pushed += 1;
-        let entry = Entry { scan, verb, answer, since: now, number: self.pushed };
+    pub(super) fn push(&mut self, entry: Entry) {
         self.bytes += entry.bytes();
         self.entries.push_back(entry);
-        self.pushed
     }
 
-    /// Takes a scan back; false when it is in a call already.
-    pub(super) fn withdraw(&mut self, number: u64) -> bool {
-        let Ok(position) = self.entries.binary_search_by_key(&number, |entry| entry.number) else { return false };
-        if let Some(entry) = self.entries.remove(position) {
-            self.bytes -= entry.bytes();
+    /// Answers those whose deadline has come, and forgets those that nobody waits for any more.
+    pub(super) fn give_up_late(&mut self, now: Instant) {
+        for _ in 0..self.entries.len() {
+            if let Some(entry) = self.pop(now) {
+                self.bytes += entry.bytes();
+                self.entries.push_back(entry);
+            }
         }
-        true
+    }
+
+    /// The first, unless it is too late for it.
+    fn pop(&mut self, now: Instant) -> Option<Entry> {
+        let entry = self.entries.pop_front()?;
+        self.bytes -= entry.bytes();
+        if entry.deadline > now {
+            return Some(entry).filter(|entry| !entry.answer.is_closed());
+        }
+        // Nobody may wait for it any more.
+        let _ = entry.answer.send(Next::Late);
+        None
     }
 
     pub(super) fn len(&self) -> usize {
@@ -86,30 +89,30 @@ impl Queue {
         Some(if is_idle || self.is_full() { first.since } else { first.since + self.linger })
     }
 
-    /// The next batch: in their order, within the bounds, no key twice, and none that nobody waits for any more.
-    pub(super) fn take(&mut self) -> Vec<Entry> {
+    /// The next batch: in their order, within the bounds, no key twice, and none that is late or that nobody waits for.
+    pub(super) fn take(&mut self, now: Instant) -> Vec<Entry> {
         let mut batch: Vec<Entry> = Vec::with_capacity(self.entries.len().min(MOST_STATEMENTS));
         let mut bytes = 0;
-        let mut skipped = Vec::new();
-        while batch.len() < MOST_STATEMENTS
-            && let Some(entry) = self.entries.pop_front()
-        {
+        let mut later = Vec::new();
+        while batch.len() < MOST_STATEMENTS && !self.entries.is_empty() {
+            let Some(entry) = self.pop(now) else { continue };
             let size = entry.bytes();
-            if entry.answer.is_closed() {
-                self.bytes -= size;
-            } else if batch.iter().any(|other| other.scan.key == entry.scan.key) {
-                // The store would refuse the whole call.
-                skipped.push(entry);
-            } else if !batch.is_empty() && bytes + size > MOST_BYTES {
-                self.entries.push_front(entry);
+            if !batch.is_empty() && bytes + size > MOST_BYTES {
+                later.push(entry);
                 break;
-            } else {
-                bytes += size;
-                self.bytes -= size;
-                batch.push(entry);
             }
+            if batch.iter().any(|other| other.scan.key == entry.scan.key) {
+                // The store would refuse the whole call.
+                later.push(entry);
+                continue;
+            }
+            bytes += size;
+            batch.push(entry);
         }
-        skipped.into_iter().rev().for_each(|entry| self.entries.push_front(entry));
+        for entry in later.into_iter().rev() {
+            self.bytes += entry.bytes();
+            self.entries.push_front(entry);
+        }
         batch
     }
 }
@@ -126,6 +129,7 @@ mod tests {
     use crate::scan::{DataVersion, Key};
 
     const LINGER: Duration = Duration::from_millis(2);
+    const DEADLINE: Duration = Duration::from_secs(60);
 
     struct Waiting {
         queue: Queue,
@@ -145,21 +149,22 @@ mod tests {
             }
         }
 
-        fn push(&mut self, port: u16, bytes: usize) -> u64 {
+        fn push(&mut self, port: u16, bytes: usize) {
             let scan = Scan {
                 key: Key::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port, "HTTP"),
-                timestamp: 5,
+                timestamp: self.answers.len() as u64,
                 data_version: DataVersion::V2,
                 response: "x".repeat(bytes),
                 response_bytes: None,
             };
             let (answer, answered) = oneshot::channel();
             self.answers.push(answered);
-            self.queue.push(Arc::new(scan), None, answer, self.start)
+            let (deadline, since) = (self.start + DEADLINE, self.start);
+            self.queue.push(Entry { scan: Arc::new(scan), verb: None, answer, deadline, since });
         }
 
         fn take(&mut self) -> Vec<u16> {
-            self.queue.take().iter().map(|entry| entry.scan.key.port().parse().unwrap()).collect()
+            self.queue.take(self.start).iter().map(|entry| entry.scan.key.port().parse().unwrap()).collect()
         }
     }
 
@@ -199,11 +204,23 @@ mod tests {
     #[test]
     fn what_nobody_waits_for_is_not_sent() {
         let mut waiting = Waiting::new();
-        let numbers: Vec<_> = (1..=4).map(|port| waiting.push(port, 10)).collect();
+        waiting.fill(1..=3, 10);
         drop(waiting.answers.remove(1));
-        assert!(waiting.queue.withdraw(numbers[2]));
-        assert_eq!(waiting.take(), [1, 4]);
-        assert!(!waiting.queue.withdraw(numbers[0]), "it was sent");
+        assert_eq!(waiting.take(), [1, 3]);
+    }
+
+    #[test]
+    fn at_its_deadline_a_scan_is_given_back_and_not_sent() {
+        let mut waiting = Waiting::new();
+        waiting.fill([1], 10);
+        waiting.start += Duration::from_secs(1);
+        waiting.fill([2, 3], 10);
+        waiting.queue.give_up_late(waiting.start + DEADLINE - Duration::from_secs(1));
+        assert_eq!(waiting.answers[0].try_recv(), Ok(Next::Late));
+        assert_eq!(waiting.queue.len(), 2);
+        assert!(waiting.queue.take(waiting.start + DEADLINE).is_empty());
+        assert_eq!([1, 2].map(|place| waiting.answers[place].try_recv()), [Ok(Next::Late), Ok(Next::Late)]);
+        assert_eq!(waiting.queue.bytes, 0);
     }
 
     proptest! {
@@ -214,17 +231,17 @@ mod tests {
             scans.iter().for_each(|(port, bytes)| waiting.fill([*port], *bytes));
             let mut sent = Vec::new();
             while waiting.queue.closes_at(true).is_some() {
-                let batch = waiting.queue.take();
+                let batch = waiting.queue.take(waiting.start);
                 let keys: HashSet<_> = batch.iter().map(|entry| &entry.scan.key).collect();
                 prop_assert_eq!(keys.len(), batch.len());
                 prop_assert!((1..=MOST_STATEMENTS).contains(&batch.len()));
                 prop_assert!(batch.len() == 1 || batch.iter().map(Entry::bytes).sum::<usize>() <= MOST_BYTES);
-                sent.extend(batch.iter().map(|entry| (entry.scan.key.clone(), entry.number)));
+                sent.extend(batch.iter().map(|entry| (entry.scan.key.clone(), entry.scan.timestamp)));
             }
             prop_assert_eq!(waiting.queue.bytes, 0);
             prop_assert_eq!(sent.len(), scans.len());
             sent.sort_by_key(|(key, _)| key.as_str().to_owned());
-            prop_assert!(sent.chunk_by(|a, b| a.0 == b.0).all(|of_key| of_key.is_sorted_by_key(|(_, number)| number)));
+            prop_assert!(sent.chunk_by(|a, b| a.0 == b.0).all(|of_key| of_key.is_sorted_by_key(|(_, came)| came)));
         }
     }
 }

@@ -12,6 +12,8 @@ pub(in crate::consumer) enum Next {
     Try(Verb),
     /// The answer does not tell whose fault it is; that to a write of its own will.
     Alone(StoreError),
+    /// Its deadline came before a call took it.
+    Late,
 }
 
 /// Judges a call whose statements had these verbs.
