@@ -80,7 +80,7 @@ simulate: ## A million schedules of faults on a simulated clock; SEED=17 replays
 	cargo test --locked --lib consumer::simulation::random
 
 .PHONY: mutations
-mutations: ## Breaks the consumer in each of tests/mutations; the simulation must notice
+mutations: ## Breaks the code in each of tests/mutations; the tests must notice
 	tests/mutations.sh
 
 # Payloads for `make fuzz`; half a minute takes a million.

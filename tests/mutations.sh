@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tries each mutation in tests/mutations on a copy of what is committed: the simulation must fail on every one.
-# With names as arguments, only these.
+# Tries each mutation in tests/mutations on a copy of what is committed: the simulation must fail on every one, and the
+# contract suite on those in tests/mutations/table. With names as arguments, only these.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 here=$PWD
@@ -9,30 +9,37 @@ copy=$(mktemp --directory)
 trap 'git worktree remove --force "$copy"' EXIT
 git worktree add --quiet --detach "$copy" HEAD
 
-simulate() {
+# The tests that must notice a mutation.
+run_tests() {
+  case $1 in
+    */table/*) set -- --test it contract::dynamodb ;;
+    *) set -- --lib consumer::simulation ;;
+  esac
   (cd "$copy" && CARGO_TARGET_DIR="$here/target" MINI_SCAN_SCHEDULES=${SCHEDULES:-2000} \
-    cargo test --locked --quiet --lib consumer::) >"$copy/simulation.log" 2>&1
+    cargo test --locked --quiet "$@") >"$copy/tests.log" 2>&1
 }
 
-if ! simulate; then
-  cat "$copy/simulation.log"
-  echo "The simulation fails without any mutation." >&2
-  exit 1
-fi
+for without in tests/mutations/none tests/mutations/table/none; do
+  if ! run_tests "$without"; then
+    cat "$copy/tests.log"
+    echo "The tests fail without any mutation." >&2
+    exit 1
+  fi
+done
 survived=0
-for patch in tests/mutations/*.patch; do
+for patch in tests/mutations/*.patch tests/mutations/table/*.patch; do
   name=$(basename "$patch" .patch)
   if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then continue; fi
   git -C "$copy" apply "$here/$patch" || { echo "$patch does not fit the code any more." >&2; exit 1; }
-  if simulate; then
+  if run_tests "$patch"; then
     echo "SURVIVED  $name"
     survived=1
-  elif grep -q '^error' "$copy/simulation.log" && ! grep -q 'test result: FAILED' "$copy/simulation.log"; then
-    cat "$copy/simulation.log"
+  elif grep -q '^error' "$copy/tests.log" && ! grep -q 'test result: FAILED' "$copy/tests.log"; then
+    cat "$copy/tests.log"
     echo "$name does not compile." >&2
     exit 1
   else
-    echo "caught    $name, by $(grep -c '^test .* FAILED$\|^    consumer::' "$copy/simulation.log") tests"
+    echo "caught    $name, by $(grep -c '^    [a-z_:]*$' "$copy/tests.log") tests"
   fi
   git -C "$copy" checkout --quiet .
 done

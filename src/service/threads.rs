@@ -14,7 +14,7 @@ use crate::consumer::port::{Ports, SourceError};
 use crate::consumer::settings::stream_messages;
 use crate::consumer::{self, Keys, Process, batch};
 use crate::dynamo::{self, Scans};
-use crate::pubsub::{self, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
+use crate::pubsub::{self, Connection, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
 
 /// Why a thread ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -87,10 +87,10 @@ fn start_thread(
 /// Runs the workers of one thread: every `threads`th of the process.
 async fn run(number: usize, config: &Config, process: &Process, keys: &Keys<StreamReceipt>) -> Result<(), Failure> {
     let connection = config.places.pubsub();
-    let store = Scans::new(config.places.dynamo().await?, config.table.clone(), config.ttl);
-    let letters = match &config.dead_letter_topic {
-        Some(topic) => Some(TopicDeadLetters::connect(&connection, topic).await?),
-        None => None,
+    let (store, letters) = tokio::select! {
+        biased;
+        () = process.drain.requested() => return Ok(()),
+        connected = connect(config, &connection) => connected?,
     };
     let batches = config.write_mode.batches();
     let consumers = config.consumers.get();
@@ -113,6 +113,15 @@ async fn run(number: usize, config: &Config, process: &Process, keys: &Keys<Stre
         ended = try_join_all(workers) => ended.map(|_| ()).map_err(Failure::from),
         never = batch::send::<Clouds>(batches.as_ref(), process, keys, &store) => match never {},
     }
+}
+
+async fn connect(config: &Config, connection: &Connection) -> Result<(Scans, Option<TopicDeadLetters>), Failure> {
+    let store = Scans::new(config.places.dynamo().await?, config.table.clone(), config.ttl);
+    let letters = match &config.dead_letter_topic {
+        Some(topic) => Some(TopicDeadLetters::connect(connection, topic).await?),
+        None => None,
+    };
+    Ok((store, letters))
 }
 
 fn stream(config: &Config) -> StreamSettings {
