@@ -69,6 +69,7 @@ async fn what_waits_is_acked_only_with_a_write_at_least_as_new() {
         world.acked(4).await;
     };
     Instance::new(&world, uncached()).during(script).await;
+    assert_eq!(world.state().subscription.settled(Settlement::Nack), 0);
 }
 
 #[tokio::test(start_paused = true)]
