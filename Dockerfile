@@ -15,13 +15,16 @@ RUN cargo build --release --locked --no-default-features
 COPY build.rs ./
 COPY src src
 # The new files may be older than the empty program's; cargo goes by their times.
-RUN touch build.rs src/main.rs src/lib.rs && cargo build --release --locked --no-default-features
+ARG REVISION=unknown
+RUN touch build.rs src/main.rs src/lib.rs && \
+    MINI_SCAN_REVISION="${REVISION}" cargo build --release --locked --no-default-features
 
 FROM source AS build-local
 RUN cargo build --release --locked
 COPY build.rs ./
 COPY src src
-RUN touch build.rs src/main.rs src/lib.rs && cargo build --release --locked
+ARG REVISION=unknown
+RUN touch build.rs src/main.rs src/lib.rs && MINI_SCAN_REVISION="${REVISION}" cargo build --release --locked
 
 # Has the C library and the certificates that the program needs, and no shell. Its user 65532 is `nonroot`: by its number
 # an orchestrator can see that it is not root. The program writes no file, so the root file system can be read-only.

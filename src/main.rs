@@ -10,7 +10,7 @@ use clap::Parser;
 use mini_scan::cli::{Cli, Command, ConsumerArgs, SetupArgs};
 use mini_scan::consumer::Process;
 use mini_scan::service::{self, Config, Running, setup};
-use mini_scan::telemetry::{self, Logs};
+use mini_scan::telemetry::{self, Logs, Traces};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A second signal ends the process at once with this: 128 + SIGINT, as a shell reports it.
@@ -69,8 +69,14 @@ impl Signals {
 async fn consumer(args: ConsumerArgs) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let config = args.config().unwrap_or_else(|error| error.exit());
-    let logs = Logs::start(args.log_format, args.log_levels(), Some(config.subscription.clone()));
+    let traces = Traces::start()?;
+    let logs = Logs::start(args.log_format, args.log_levels(), Some(config.subscription.clone()), traces.as_ref());
     let process = config.process();
+    if let Some(traces) = &traces {
+        process.spans.get_or_init(|| traces.spans());
+    }
+    // Until the end, so that a drain can be watched too.
+    let _endpoint = telemetry::listen(args.http_listen, process.clone()).await?;
     let stopped = tokio::select! {
         biased;
         () = signals.next() => true,
@@ -78,6 +84,9 @@ async fn consumer(args: ConsumerArgs) -> anyhow::Result<ExitCode> {
     };
     if !stopped && !consume(&config, &process, &logs, &mut signals).await? {
         return Ok(ExitCode::from(STOPPED_AT_ONCE));
+    }
+    if let Some(traces) = traces {
+        traces.finish().await;
     }
     let counts = process.tally.snapshot();
     eprintln!("Handed back undone: {}", counts.handed_back);

@@ -1,8 +1,17 @@
-//! What a person and a log collector see. Reads the consumer's counters, and decides nothing.
+//! What a person, a log collector and a monitor see. Reads the consumer's counters and conditions, and decides nothing.
 
+mod exporter;
+mod exposition;
+mod http;
 mod json;
 mod logs;
+mod metrics;
+mod page;
 mod progress;
+mod traces;
+mod usage;
 
+pub use http::{CannotListen, Endpoint, Listen, listen};
 pub use logs::{LogFormat, Logs};
 pub use progress::report;
+pub use traces::{NoTraces, Traces};

@@ -12,7 +12,7 @@ use super::names;
 use super::places::{DynamoPlace, PubsubPlace, places};
 use crate::consumer::settings::WriteMode;
 use crate::service::Config;
-use crate::telemetry::{LogFormat, Logs};
+use crate::telemetry::{Listen, LogFormat, Logs};
 
 /// A stream that may hold less than a usual scan would be given one at a time.
 const LEAST_BYTES_A_STREAM: u64 = 1024;
@@ -91,6 +91,11 @@ pub struct ConsumerArgs {
     /// How long writes in hand may take after SIGTERM, as 30s
     #[arg(long, env = "MINI_SCAN_SHUTDOWN_GRACE", default_value = "30s", value_parser = duration, value_name = "TIME")]
     shutdown_grace: Duration,
+
+    /// Where /metrics, /livez and /readyz are served, as 0.0.0.0:9464, or `off`; by default 127.0.0.1:9464, unless another
+    /// instance is there
+    #[arg(long, env = "MINI_SCAN_HTTP_LISTEN", value_name = "ADDRESS")]
+    pub http_listen: Option<Listen>,
 
     /// How log lines look
     #[arg(long, env = "MINI_SCAN_LOG_FORMAT", default_value = "auto", value_enum)]
@@ -257,6 +262,7 @@ mod tests {
             "--max-retry-time 0s",
             "--stream-max-idle 0s",
             "-m 1000001",
+            "--http-listen 9464",
             "--write-mode both",
             "--batch-linger 2s",
         ] {

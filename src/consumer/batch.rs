@@ -17,6 +17,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use super::durations::Operation;
 use super::keys::Keys;
 use super::port::{Ports, Put, Receipt, ReceiptOf, Statement, Store, StoreErrorKind, Verb};
 use super::process::Process;
@@ -115,11 +116,14 @@ impl Batches {
         let statement = |entry: &Entry| Statement { scan: entry.scan.clone(), verb: entry.verb.unwrap_or(forecast) };
         let statements: Vec<_> = batch.iter().map(statement).collect();
         let verbs: Vec<_> = statements.iter().map(|statement| statement.verb).collect();
+        let began = Instant::now();
         let sent = process.refusals.tick();
         let result = match timeout(ATTEMPT_TIMEOUT, store.batch(&statements)).await {
             Ok(result) => result,
             Err(_) => Err(no_answer()),
         };
+        let failure = result.as_ref().err().map(|error| error.kind);
+        process.tally.durations.attempted(Operation::Batch, began.elapsed(), failure);
         let nexts = verdict::judge(result, &verbs);
         note(process, keys, sent, &statements, &nexts);
         for ((entry, verb), next) in batch.into_iter().zip(verbs).zip(nexts) {

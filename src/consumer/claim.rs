@@ -1,20 +1,43 @@
 //! A receipt in hand: counted from the moment the client handed it over until it is settled, once.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::SystemTime;
 
 use rand::Rng;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
+use tracing::Span;
 
-use super::port::{Envelope, Receipt};
-use super::tally::Tally;
+use super::port::{Delivery, Envelope, Receipt};
+use super::process::Process;
+use super::tally::{End, Tally};
 
 /// A delivery that is ours until its receipt is settled.
 #[derive(Debug)]
 pub(super) struct Message<R: Receipt> {
     pub(super) envelope: Envelope,
     pub(super) claim: Claim<R>,
+}
+
+impl<R: Receipt> Message<R> {
+    pub(super) fn take(delivery: Delivery<R>, process: &Process, random: &mut StdRng) -> Message<R> {
+        let Delivery { envelope, receipt } = delivery;
+        let Process { tally, settings, spans, .. } = process;
+        tally.delivered(&envelope);
+        tally.take_in_hand();
+        let received = Instant::now();
+        let age = settings.max_retry_time.mul_f64(random.random_range(0.9..=1.0));
+        let claim = Claim {
+            receipt: Some(receipt),
+            tally: tally.clone(),
+            deadline: received + age,
+            received,
+            published: envelope.publish_time,
+            record_bytes: 0,
+            span: spans.get().map_or_else(Span::none, |open| open(&envelope, &settings.subscription)),
+        };
+        Message { envelope, claim }
+    }
 }
 
 /// A receipt, the census it is counted in, and the time by which it is given back. Dropping it nacks.
@@ -25,42 +48,43 @@ pub(super) struct Claim<R: Receipt> {
     /// When the receipt reaches its age: `--max-retry-time` less up to 10 % at random, so that what arrived together
     /// is not given back together.
     pub(super) deadline: Instant,
-    pub(super) received: Instant,
+    received: Instant,
+    published: SystemTime,
+    /// Of the record that its scan would be, as the store bills it; none until the scan is decoded.
+    pub(super) record_bytes: usize,
+    /// Disabled where the message is not traced.
+    pub(super) span: Span,
 }
 
 impl<R: Receipt> Claim<R> {
-    pub(super) fn new(receipt: R, tally: Arc<Tally>, max_retry_time: Duration, random: &mut StdRng) -> Claim<R> {
-        tally.received.add_one();
-        tally.take_in_hand();
-        let received = Instant::now();
-        let age = max_retry_time.mul_f64(random.random_range(0.9..=1.0));
-        Claim { receipt: Some(receipt), tally, deadline: received + age, received }
+    /// How long it is in hand, in milliseconds.
+    pub(super) fn age_ms(&self) -> u64 {
+        u64::try_from(self.received.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    pub(super) fn ack(mut self) {
-        if let Some(receipt) = self.receipt.take() {
-            receipt.ack();
-            self.tally.let_go();
+    /// Acks or gives back, as the end asks, and counts it.
+    pub(super) fn settle(mut self, end: End) {
+        self.settle_once(end);
+    }
+
+    fn settle_once(&mut self, end: End) {
+        let Some(receipt) = self.receipt.take() else { return };
+        self.tally.ended(end, self.received.elapsed(), self.published, self.record_bytes);
+        if !self.span.is_none() {
+            self.span.record("outcome", end.name());
+            self.span.record("error.type", end.error());
         }
-    }
-
-    /// Gives the message back; what it counts as is the caller's to say.
-    pub(super) fn nack(mut self) {
-        self.settle_with_nack();
-    }
-
-    fn settle_with_nack(&mut self) -> bool {
-        let Some(receipt) = self.receipt.take() else { return false };
-        receipt.nack();
+        if end.is_acked() {
+            receipt.ack()
+        } else {
+            receipt.nack()
+        }
         self.tally.let_go();
-        true
     }
 }
 
 impl<R: Receipt> Drop for Claim<R> {
     fn drop(&mut self) {
-        if self.settle_with_nack() {
-            self.tally.handed_back.add_one();
-        }
+        self.settle_once(End::HandedBack);
     }
 }

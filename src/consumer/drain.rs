@@ -19,6 +19,10 @@ impl Drain {
         self.requested.cancel();
     }
 
+    pub fn is_requested(&self) -> bool {
+        self.requested.is_cancelled()
+    }
+
     /// Resolves once a stop was asked for.
     pub async fn requested(&self) {
         self.requested.cancelled().await;

@@ -15,13 +15,20 @@ const REMEMBERED: usize = 10_000;
 
 #[derive(Debug)]
 pub(super) struct Held {
+    limit: usize,
     places: Arc<Semaphore>,
     seen: Mutex<Seen>,
 }
 
 impl Held {
     pub(super) fn new(places: usize) -> Held {
-        Held { places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))), seen: Mutex::default() }
+        let limit = places.min(Semaphore::MAX_PERMITS);
+        Held { limit, places: Arc::new(Semaphore::new(limit)), seen: Mutex::default() }
+    }
+
+    /// The places that are taken, and how many there are.
+    pub(super) fn used(&self) -> (usize, usize) {
+        (self.limit.saturating_sub(self.places.available_permits()), self.limit)
     }
 
     /// A place among the held, or none when the bound is reached.

@@ -61,7 +61,7 @@ impl Outage {
         if let Some(not_said) = self.unmended_lines.due() {
             let table = &self.table;
             let step = next_step(error.kind, table).unwrap_or_default();
-            warn!(error.type = ?error.kind, not_said, "some writes to {table} fail and are tried again: {error}. {step}");
+            warn!(error.type = error.kind.name(), not_said, "some writes to {table} fail and are tried again: {error}. {step}");
         }
     }
 

@@ -127,7 +127,10 @@ mod tests {
 
     #[test]
     fn a_failed_condition_is_success() {
-        assert_eq!(judge(Ok(Put::Stale(Stored { timestamp: 10, is_same: false }))), Verdict::Settle(Outcome::Stale));
+        assert_eq!(
+            judge(Ok(Put::Stale(Stored { timestamp: 10, is_same: false, bytes: 100 }))),
+            Verdict::Settle(Outcome::Stale)
+        );
     }
 
     #[test]

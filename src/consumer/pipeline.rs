@@ -1,10 +1,13 @@
 //! The way of one message: decode, coalesce, write, settle. One future a message; dropping it nacks.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 
-use futures_util::future::join;
+use futures_util::FutureExt;
+use futures_util::future::{LocalBoxFuture, join_all};
 use rand::rngs::StdRng;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{info, warn};
@@ -16,6 +19,7 @@ use super::keys::{Admission, Job, Keys, Writer};
 use super::outcome::{Outcome, expired_when_published};
 use super::port::{Envelope, Ports, ReceiptOf, Store, StoreError};
 use super::process::Process;
+use super::tally::End;
 use super::write::Write;
 use crate::scan::{self, Key, Reason, Rejection, Scan};
 
@@ -36,7 +40,8 @@ pub(super) const A_NEWER_WRITE: &str = "the write of a scan of its key that is a
 
 /// A payload that was understood.
 enum Decoded {
-    Scan(Scan),
+    /// With the bytes of its record.
+    Scan(Scan, usize),
     Expired,
 }
 
@@ -44,13 +49,16 @@ impl<P: Ports> Pipeline<'_, P> {
     /// Takes one message to its end, or leaves it with the write of its key. The slot is given back as soon as the
     /// message no longer counts as outstanding.
     pub(super) async fn handle(&self, message: Message<ReceiptOf<P>>, slot: OwnedSemaphorePermit) {
-        let Message { envelope, claim } = message;
+        let Message { envelope, mut claim } = message;
         match self.decode(&envelope) {
-            Ok(Decoded::Scan(scan)) => match self.keys.admit(Job { scan: Arc::new(scan), envelope, claim, slot }) {
-                Admission::Write(job, writer) => self.write_key(job, writer).await,
-                Admission::Known(job) => self.known(job),
-                Admission::Parked => {}
-            },
+            Ok(Decoded::Scan(scan, record_bytes)) => {
+                claim.record_bytes = record_bytes;
+                match self.keys.admit(Job { scan: Arc::new(scan), envelope, claim, slot }) {
+                    Admission::Write(job, writer) => self.write_key(job, writer).await,
+                    Admission::Known(job) => job.claim.settle(End::Known),
+                    Admission::Parked => {}
+                }
+            }
             Ok(Decoded::Expired) => self.settle(Outcome::Expired, None, envelope, claim, slot).await,
             Err(rejection) => self.settle(Outcome::Rejected(rejection), None, envelope, claim, slot).await,
         }
@@ -62,7 +70,7 @@ impl<P: Ports> Pipeline<'_, P> {
             let scan = scan::decode(&envelope.payload, envelope.publish_time, settings.max_future_skew)?;
             match settings.ttl {
                 Some(ttl) if expired_when_published(&scan, ttl, envelope.publish_time) => Ok(Decoded::Expired),
-                _ => self.store.check(&scan).map(|()| Decoded::Scan(scan)),
+                _ => self.store.measure(&scan).map(|record_bytes| Decoded::Scan(scan, record_bytes)),
             }
         };
         catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| {
@@ -72,33 +80,37 @@ impl<P: Ports> Pipeline<'_, P> {
 
     /// Writes a key until no scan of it waits.
     async fn write_key(&self, mut job: Job<ReceiptOf<P>>, mut writer: Writer<'_, ReceiptOf<P>>) {
+        // Of the same key, held or with a letter on its way: what waits need not wait for them.
+        let mut lasting = Vec::new();
         loop {
-            let (written, write) = self.write(job, &writer).await;
+            let (written, write) = beside(&mut lasting, self.write(job, &writer)).await;
             let (riders, next) = writer.finish(write.proof());
             self.settle_riders(riders, &write);
             let lasts = write.lasts();
             let end = self.end(written, write);
-            let Some(next) = next else { return end.await };
-            if lasts {
-                // What waited need not wait for a scan that is held.
-                join(end, Box::pin(self.write_key(next, writer))).await;
-                return;
+            match next {
+                None => {
+                    beside(&mut lasting, end).await;
+                    break;
+                }
+                Some(next) if lasts => {
+                    lasting.push(end.boxed_local());
+                    job = next;
+                }
+                Some(next) => {
+                    end.await;
+                    job = next;
+                }
             }
-            end.await;
-            job = next;
         }
+        join_all(lasting).await;
     }
 
     /// Settles the scans that a write carried.
     fn settle_riders(&self, riders: Vec<Claim<ReceiptOf<P>>>, write: &Write) {
-        let tally = &self.process.tally;
         for claim in riders {
             match write {
-                Write::Settled { outcome: Outcome::Stored | Outcome::Stale, .. } => {
-                    tally.superseded.add_one();
-                    tally.stale.add_one();
-                    claim.ack();
-                }
+                Write::Settled { outcome: Outcome::Stored | Outcome::Stale, .. } => claim.settle(End::Superseded),
                 Write::Settled { outcome: Outcome::Deferred(_), .. } => self.give_up_waiting(claim, A_NEWER_WRITE),
                 // Refused for what was in it. Their own payloads are gone: redelivery brings them, each to be judged.
                 _ => drop(claim),
@@ -112,15 +124,9 @@ impl<P: Ports> Pipeline<'_, P> {
                 let Job { scan, envelope, claim, slot } = job;
                 self.settle(outcome, Some(&scan.key), envelope, claim, slot).await;
             }
-            Write::Refused(error) => self.hold_refused(job, error).await,
+            // Rare and large: in a box, so that every other message is not as large.
+            Write::Refused(error) => Box::pin(self.hold_refused(job, error)).await,
         }
-    }
-
-    /// Settles a scan whose record is known to be as new.
-    fn known(&self, job: Job<ReceiptOf<P>>) {
-        self.process.tally.known.add_one();
-        self.process.tally.stale.add_one();
-        job.claim.ack();
     }
 
     /// The one place where a delivery ends: ack, dead letter then ack, or nack. `place` is what the message holds
@@ -133,21 +139,15 @@ impl<P: Ports> Pipeline<'_, P> {
         claim: Claim<ReceiptOf<P>>,
         place: OwnedSemaphorePermit,
     ) {
-        let tally = &self.process.tally;
         match outcome {
-            Outcome::Stored => {
-                tally.stored.add_one();
-                claim.ack();
+            Outcome::Stored => claim.settle(End::Stored),
+            Outcome::Stale => claim.settle(End::Stale),
+            Outcome::Expired => claim.settle(End::Expired),
+            Outcome::Rejected(rejection) => {
+                self.log_rejection(&rejection, key, &envelope, &claim);
+                // Rare and large, as above.
+                Box::pin(self.reject(rejection, envelope, claim, place)).await;
             }
-            Outcome::Stale => {
-                tally.stale.add_one();
-                claim.ack();
-            }
-            Outcome::Expired => {
-                tally.expired.add_one();
-                claim.ack();
-            }
-            Outcome::Rejected(rejection) => self.reject(rejection, envelope, claim, place).await,
             Outcome::Deferred(error) => self.give_up(&error, key, &envelope, claim),
         }
     }
@@ -166,40 +166,57 @@ impl<P: Ports> Pipeline<'_, P> {
                 delivery_attempt = envelope.delivery_attempt,
                 scan_key = key.map(Key::as_str),
                 outcome = "deferred",
-                error.type = ?error.kind,
-                latency_ms = u64::try_from(claim.received.elapsed().as_millis()).unwrap_or(u64::MAX),
+                error.type = error.kind.name(),
+                latency_ms = claim.age_ms(),
                 not_said,
                 "given back unwritten: {error}"
             );
         }
-        self.process.tally.given_up.add_one();
-        claim.nack();
+        claim.settle(End::GivenUp);
     }
 
     /// Gives back a message at its age that has not come to a write of its own.
     pub(super) fn give_up_waiting(&self, claim: Claim<ReceiptOf<P>>, waiting_for: &str) {
         if let Some(not_said) = self.process.give_up_lines.due() {
-            let latency_ms = u64::try_from(claim.received.elapsed().as_millis()).unwrap_or(u64::MAX);
             warn!(
                 outcome = "deferred",
-                latency_ms, not_said, "given back at its age while it waited for {waiting_for}"
+                latency_ms = claim.age_ms(),
+                not_said,
+                "given back at its age while it waited for {waiting_for}"
             );
         }
-        self.process.tally.given_up.add_one();
-        claim.nack();
+        claim.settle(End::GivenUp);
     }
 
-    pub(super) fn log_rejection(&self, rejection: &Rejection, envelope: &Envelope) {
+    fn log_rejection(
+        &self,
+        rejection: &Rejection,
+        key: Option<&Key>,
+        envelope: &Envelope,
+        claim: &Claim<ReceiptOf<P>>,
+    ) {
         self.process.tally.rejections(rejection.reason).add_one();
         if let Some(not_said) = self.process.rejection_lines[rejection.reason as usize].due() {
             info!(
                 message_id = %envelope.message_id,
                 delivery_attempt = envelope.delivery_attempt,
+                scan_key = key.map(Key::as_str),
                 outcome = "rejected",
                 error.type = %rejection.reason,
+                latency_ms = claim.age_ms(),
                 not_said,
                 "rejected: {}", rejection.detail
             );
         }
     }
+}
+
+/// Polls others too until a future is done, and forgets those that end meanwhile.
+async fn beside<T>(others: &mut Vec<LocalBoxFuture<'_, ()>>, future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        others.retain_mut(|other| other.poll_unpin(context).is_pending());
+        future.as_mut().poll(context)
+    })
+    .await
 }

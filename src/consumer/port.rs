@@ -71,8 +71,9 @@ pub struct SourceError(pub String);
 
 /// The table.
 pub trait Store {
-    /// Refuses, before any call, a scan that the store could never hold.
-    fn check(&self, scan: &Scan) -> Result<(), Rejection>;
+    /// The bytes of the record that the scan would be, as the store bills them. Refuses, before any call, a scan that
+    /// the store could never hold.
+    fn measure(&self, scan: &Scan) -> Result<usize, Rejection>;
 
     /// One attempt to make the record hold this scan or a newer one. `Ok` proves that it does.
     fn put(&self, scan: &Scan) -> impl Future<Output = Result<Put, StoreError>>;
@@ -124,6 +125,8 @@ pub struct Stored {
     pub timestamp: u64,
     /// It is the very record that the scan would have made: a duplicate, or an earlier attempt whose answer was lost.
     pub is_same: bool,
+    /// Its size, as the store bills it.
+    pub bytes: usize,
 }
 
 /// Why the store did not answer for a scan.
@@ -163,6 +166,41 @@ pub enum StoreErrorKind {
     ForeignRow,
 }
 
+impl StoreErrorKind {
+    pub const ALL: [StoreErrorKind; 12] = [
+        StoreErrorKind::Unavailable,
+        StoreErrorKind::OpenFiles,
+        StoreErrorKind::Throttled,
+        StoreErrorKind::HotKey,
+        StoreErrorKind::Conflict,
+        StoreErrorKind::Credentials,
+        StoreErrorKind::Clock,
+        StoreErrorKind::Permission,
+        StoreErrorKind::MissingTable,
+        StoreErrorKind::Misconfigured,
+        StoreErrorKind::Refused,
+        StoreErrorKind::ForeignRow,
+    ];
+
+    /// As it is called where it is counted and logged.
+    pub fn name(self) -> &'static str {
+        match self {
+            StoreErrorKind::Unavailable => "Unavailable",
+            StoreErrorKind::OpenFiles => "OpenFiles",
+            StoreErrorKind::Throttled => "Throttled",
+            StoreErrorKind::HotKey => "HotKey",
+            StoreErrorKind::Conflict => "Conflict",
+            StoreErrorKind::Credentials => "Credentials",
+            StoreErrorKind::Clock => "Clock",
+            StoreErrorKind::Permission => "Permission",
+            StoreErrorKind::MissingTable => "MissingTable",
+            StoreErrorKind::Misconfigured => "Misconfigured",
+            StoreErrorKind::Refused => "Refused",
+            StoreErrorKind::ForeignRow => "ForeignRow",
+        }
+    }
+}
+
 /// A rejected message on its way to the dead-letter topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
@@ -184,4 +222,14 @@ pub enum DeadLetterError {
     /// This letter, published alone, breaks a limit of the service.
     #[error("{0}")]
     Invalid(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_failure_is_counted_in_a_place_of_its_own() {
+        assert!(StoreErrorKind::ALL.iter().enumerate().all(|(place, kind)| *kind as usize == place));
+    }
 }

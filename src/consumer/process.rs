@@ -1,6 +1,6 @@
 //! What all workers of the process share.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{info, warn};
@@ -13,8 +13,10 @@ use super::occasional::Occasional;
 use super::outage::Outage;
 use super::outcome::is_outage;
 use super::port::{StoreError, StoreErrorKind};
+use super::pulse::Pulse;
 use super::refusals::Refusals;
 use super::settings::Settings;
+use super::spans::Spans;
 use super::tally::Tally;
 use super::turns::{Change, Turn, Turns};
 use crate::scan::{Key, Reason};
@@ -29,6 +31,9 @@ pub struct Process {
     pub tally: Arc<Tally>,
     pub health: Arc<Health>,
     pub drain: Drain,
+    pub pulse: Pulse,
+    /// What opens the span of each message; none are without it.
+    pub spans: OnceLock<Spans>,
     /// `--max-outstanding`: messages decoded, waiting or being written. Taken after a message has arrived.
     pub(super) slots: Arc<Semaphore>,
     /// Writes in flight; held for an attempt only, never through a backoff.
@@ -39,6 +44,9 @@ pub struct Process {
     pub(super) letter_gate: Gate,
     pub(super) rejection_lines: [Occasional; Reason::ALL.len()],
     pub(super) give_up_lines: Occasional,
+    pub(super) short_letter_lines: Occasional,
+    pub(super) bare_letter_lines: Occasional,
+    pub(super) refused_lines: Occasional,
     throttled_lines: Occasional,
     outage: Outage,
 }
@@ -50,6 +58,8 @@ impl Process {
             tally: Arc::default(),
             health: Arc::default(),
             drain: Drain::default(),
+            pulse: Pulse::default(),
+            spans: OnceLock::new(),
             slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
             turns: Turns::new(settings.max_writes.get()),
             held: Held::new((slots / 10).max(1)),
@@ -58,6 +68,9 @@ impl Process {
             letter_gate: Gate::new(1),
             rejection_lines: Default::default(),
             give_up_lines: Occasional::default(),
+            short_letter_lines: Occasional::default(),
+            bare_letter_lines: Occasional::default(),
+            refused_lines: Occasional::default(),
             throttled_lines: Occasional::default(),
             outage: Outage::new(settings.table.clone(), STORE_FAILURES),
             settings,
@@ -108,6 +121,9 @@ impl Process {
     pub(super) fn count_throttled(&self, error: &StoreError) {
         if matches!(error.kind, StoreErrorKind::Throttled | StoreErrorKind::HotKey) {
             self.tally.throttled.add_one();
+        }
+        if error.kind == StoreErrorKind::HotKey {
+            self.tally.hot_keys.add_one();
         }
     }
 

@@ -10,7 +10,8 @@ use super::claim::Claim;
 use super::letter;
 use super::pipeline::Pipeline;
 use super::port::{DeadLetter, DeadLetterError, DeadLetters, Envelope, Ports, ReceiptOf};
-use crate::scan::{Reason, Rejection};
+use super::tally::End;
+use crate::scan::Rejection;
 
 /// One attempt to publish a letter is given up after this long, and counts as unavailable.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,19 +34,18 @@ impl<P: Ports> Pipeline<'_, P> {
         claim: Claim<ReceiptOf<P>>,
         place: OwnedSemaphorePermit,
     ) {
-        self.log_rejection(&rejection, &envelope);
         let mut is_refused = false;
         if let Some(letters) = self.letters
             && !self.process.letter_gate.is_closed()
         {
             match self.publish(letters, &rejection, &envelope).await {
-                Ok(()) => return self.lettered(rejection.reason, claim),
+                Ok(()) => return claim.settle(End::Lettered(rejection.reason)),
                 Err(unpublished) => is_refused = unpublished == Unpublished::Refused,
             }
         }
         drop(place);
         let Some(_place) = self.process.held.try_place() else {
-            return self.give_back(claim);
+            return claim.settle(End::Unlettered(rejection.reason));
         };
         // A letter that was refused is refused again: only its redelivery tries it anew.
         let letters = self.letters.filter(|_| !is_refused);
@@ -78,12 +78,12 @@ impl<P: Ports> Pipeline<'_, P> {
                 topic = turn => topic,
             };
             match self.publish(topic, &rejection, &envelope).await {
-                Ok(()) => return self.lettered(rejection.reason, claim),
+                Ok(()) => return claim.settle(End::Lettered(rejection.reason)),
                 Err(Unpublished::Refused) => letters = None,
                 Err(Unpublished::Unavailable) => {}
             }
         }
-        self.give_back(claim);
+        claim.settle(End::Unlettered(rejection.reason));
     }
 
     /// Publishes one letter, with less about it where the topic refuses more.
@@ -95,16 +95,22 @@ impl<P: Ports> Pipeline<'_, P> {
     ) -> Result<(), Unpublished> {
         let process = self.process;
         let (full, left_out) = letter::full(rejection, envelope, &process.settings.subscription);
-        if !left_out.is_empty() {
-            warn!(message_id = %envelope.message_id, left_out = left_out.join(", "), "dead letter without all attributes");
+        if !left_out.is_empty()
+            && let Some(not_said) = process.short_letter_lines.due()
+        {
+            let left_out = left_out.join(", ");
+            warn!(message_id = %envelope.message_id, left_out, not_said, "dead letter without all attributes");
         }
         let result = match self.send(letters, full).await {
             Err(DeadLetterError::Invalid(detail)) => {
-                warn!(
-                    message_id = %envelope.message_id,
-                    left_out = letter::left_out_of_bare(envelope).join(", "),
-                    "dead letter refused, published with rejection_reason alone: {detail}"
-                );
+                if let Some(not_said) = process.bare_letter_lines.due() {
+                    warn!(
+                        message_id = %envelope.message_id,
+                        left_out = letter::left_out_of_bare(envelope).join(", "),
+                        not_said,
+                        "dead letter refused, published with rejection_reason alone: {detail}"
+                    );
+                }
                 self.send(letters, letter::bare(rejection, envelope)).await
             }
             result => result,
@@ -129,15 +135,5 @@ impl<P: Ports> Pipeline<'_, P> {
         timeout(PUBLISH_TIMEOUT, letters.publish(letter)).await.unwrap_or_else(|_| {
             Err(DeadLetterError::Unavailable(format!("no answer within {} s", PUBLISH_TIMEOUT.as_secs())))
         })
-    }
-
-    fn lettered(&self, reason: Reason, claim: Claim<ReceiptOf<P>>) {
-        self.process.tally.dead_letters(reason).add_one();
-        claim.ack();
-    }
-
-    fn give_back(&self, claim: Claim<ReceiptOf<P>>) {
-        self.process.tally.unlettered.add_one();
-        claim.nack();
     }
 }

@@ -4,6 +4,7 @@
 mod batches;
 mod bounds;
 mod faults;
+mod health;
 mod instance;
 mod keys;
 mod letters;

@@ -52,9 +52,11 @@ impl Turns {
         Turn { turns: self, permit: Some(permit) }
     }
 
-    #[cfg(test)]
-    fn limit(&self) -> usize {
-        self.limit.lock().unwrap_or_else(PoisonError::into_inner).current()
+    /// The turns that are in use, and how many may be.
+    pub(super) fn used(&self) -> (usize, usize) {
+        let limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner).current();
+        let all = limit + self.excess.load(Ordering::Acquire);
+        (all.saturating_sub(self.permits.available_permits()), limit)
     }
 
     pub(super) fn throttled(&self) -> Change {
@@ -123,7 +125,9 @@ mod tests {
         let mut in_use = taken_now(&turns);
         assert_eq!(in_use.len(), 8);
         assert_eq!(turns.throttled(), Change::Lowered(4));
+        assert_eq!(turns.used(), (8, 4));
         in_use.truncate(4);
+        assert_eq!(turns.used(), (4, 4));
         assert!(taken_now(&turns).is_empty());
         in_use.truncate(3);
         assert_eq!(taken_now(&turns).len(), 1);
@@ -141,7 +145,7 @@ mod tests {
             tokio::time::advance(Duration::from_millis(100)).await;
             changes.push(turns.taken());
         }
-        assert_eq!(turns.limit(), 8);
+        assert_eq!(turns.used(), (8, 8));
         assert!(taken_now(&turns).is_empty());
         drop(in_use);
         assert_eq!(taken_now(&turns).len(), 8);

@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tracing::warn;
 
 use super::batch::Batches;
-use super::claim::{Claim, Message};
+use super::claim::Message;
 use super::keys::Keys;
 use super::pipeline::{A_FREE_SLOT, A_NEWER_WRITE, Pipeline};
 use super::port::{Delivery, Ports, Receipt, ReceiptOf, Source, SourceError};
@@ -42,13 +42,20 @@ pub async fn run<P: Ports>(
     let sweep_every = sweep_interval(process.settings.max_retry_time);
     let mut sweep = interval(sweep_every);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let beat = process.pulse.begin();
     loop {
+        beat.turn();
         if slot.is_terminated() && !backlog.is_empty() {
             slot.set(process.free_slot().fuse());
         }
         tokio::select! {
             biased;
             () = &mut stop => break,
+            // Before all that may never pause.
+            _ = sweep.tick() => {
+                backlog.give_up_old();
+                keys.take_old(sweep_every).into_iter().for_each(|claim| pipeline.give_up_waiting(claim, A_NEWER_WRITE));
+            }
             Some(()) = messages.next() => {}
             slot = &mut slot => {
                 if let Some(message) = backlog.pop() {
@@ -59,12 +66,10 @@ pub async fn run<P: Ports>(
                 Some(delivery) => backlog.push(delivery),
                 None => break,
             },
-            _ = sweep.tick() => {
-                backlog.give_up_old();
-                keys.take_old(sweep_every).into_iter().for_each(|claim| pipeline.give_up_waiting(claim, A_NEWER_WRITE));
-            }
         }
     }
+    // From here on every wait has a bound, and a loop that turns no more is none that is stuck.
+    drop(beat);
     slot.set(Fuse::terminated());
     source.stop();
     drop(backlog);
@@ -87,7 +92,7 @@ pub async fn run<P: Ports>(
 
 async fn hand_back_unread<S: Source>(process: &Process, source: &mut S) {
     while let Ok(Some(delivery)) = source.next().await {
-        process.tally.received.add_one();
+        process.tally.delivered(&delivery.envelope);
         process.tally.handed_back.add_one();
         delivery.receipt.nack();
     }
@@ -120,11 +125,8 @@ impl<'a, P: Ports> Backlog<'a, P> {
     }
 
     fn push(&mut self, delivery: Delivery<ReceiptOf<P>>) {
-        let Delivery { envelope, receipt } = delivery;
-        let Process { tally, settings, .. } = self.pipeline.process;
-        let random = &mut self.pipeline.random.borrow_mut();
-        let claim = Claim::new(receipt, tally.clone(), settings.max_retry_time, random);
-        self.messages.push_back(Message { envelope, claim });
+        let Pipeline { process, random, .. } = self.pipeline;
+        self.messages.push_back(Message::take(delivery, process, &mut random.borrow_mut()));
     }
 
     fn pop(&mut self) -> Option<Message<ReceiptOf<P>>> {

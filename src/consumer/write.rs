@@ -6,14 +6,18 @@ use std::time::Duration;
 
 use rand::Rng;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::{Instrument, warn};
 
 use super::batch::{Batches, Next};
+use super::claim::Claim;
+use super::durations::Operation;
 use super::keys::{Job, Proof, Writer};
 use super::outcome::{Outcome, Policy, Verdict, judge, policy};
 use super::pipeline::Pipeline;
 use super::port::{Ports, Put, ReceiptOf, Store, StoreError, StoreErrorKind, Stored, Verb};
 use super::refusals::RETRY_INTERVAL;
 use super::settings::ATTEMPT_TIMEOUT;
+use super::spans;
 use super::turns::Turn;
 use crate::scan::{Reason, Rejection, Scan};
 
@@ -22,6 +26,9 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 /// A hot key's partition recovers within a second or two, and nobody else waits for it.
 const LONGEST_HOT_KEY_BACKOFF: Duration = Duration::from_secs(2);
 
+/// How long a throttled write keeps its turn. Less than a step of the write limit, or each step would begin without
+/// throttling and end with it, and the limit would only grow.
+const THROTTLED_PAUSE: Duration = Duration::from_millis(50);
 /// The table's own limit of writes in flight paces what it throttles, so nobody waits long beside it.
 const LONGEST_THROTTLED_BACKOFF: Duration = Duration::from_secs(1);
 
@@ -106,14 +113,14 @@ impl<P: Ports> Pipeline<'_, P> {
                 job = writer.newest(job);
             }
             if attempts > 1 {
-                process.tally.retries.add_one();
+                process.tally.retries(error.kind).add_one();
             }
             let generation = self.keys.generation();
             let result = match place {
-                Place::Alone(turn) => Some(self.attempt(&job.scan, turn).await),
+                Place::Alone(turn) => Some(self.attempt(&job.scan, &job.claim, turn).await),
                 Place::In(batches) => {
                     let verb = writer.has_record().then_some(Verb::Update);
-                    self.attempt_in(batches, &job.scan, verb, job.claim.deadline).await
+                    self.attempt_in(batches, &job.scan, verb, &job.claim).await
                 }
             };
             let Some(mut result) = result else {
@@ -149,29 +156,53 @@ impl<P: Ports> Pipeline<'_, P> {
         batches: &Batches,
         scan: &Arc<Scan>,
         mut verb: Option<Verb>,
-        deadline: Instant,
+        claim: &Claim<ReceiptOf<P>>,
     ) -> Option<Result<Put, StoreError>> {
+        let traffic = &self.process.tally.traffic;
         // The one and the other; a record that comes and goes in between is for the write that knows both cases.
         for _ in 0..2 {
-            match batches.write(scan, verb, deadline).await {
-                Next::Answered(result) => return Some(result),
-                Next::Try(other) => verb = Some(other),
-                Next::Alone(_) => break,
+            let span = spans::attempt(&claim.span, Operation::Batch, &self.process.settings.table);
+            let next = batches.write(scan, verb, claim.deadline).instrument(span.clone()).await;
+            if let Next::Answered(Err(error)) = &next {
+                spans::failed(&span, error.kind);
+            }
+            match next {
+                Next::Answered(result) => {
+                    traffic.sent(claim.record_bytes, result.as_ref().ok());
+                    return Some(result);
+                }
+                Next::Try(other) => {
+                    traffic.sent_in_vain(claim.record_bytes);
+                    verb = Some(other);
+                }
+                Next::Alone(_) => {
+                    traffic.sent(claim.record_bytes, None);
+                    break;
+                }
                 Next::Late => return None,
             }
         }
-        let turn = timeout_at(deadline, self.process.turn()).await.ok()?;
-        Some(self.attempt(scan, turn).await)
+        let turn = timeout_at(claim.deadline, self.process.turn()).await.ok()?;
+        Some(self.attempt(scan, claim, turn).await)
     }
 
-    /// One attempt by itself.
-    async fn attempt(&self, scan: &Scan, _turn: Turn<'_>) -> Result<Put, StoreError> {
+    /// One attempt by itself, with its turn held to the end.
+    async fn attempt(&self, scan: &Scan, claim: &Claim<ReceiptOf<P>>, _turn: Turn<'_>) -> Result<Put, StoreError> {
         let process = self.process;
+        let span = spans::attempt(&claim.span, Operation::Put, &process.settings.table);
+        let began = Instant::now();
         let sent = process.refusals.tick();
-        let result = match timeout(ATTEMPT_TIMEOUT, self.store.put(scan)).await {
+        let result = match timeout(ATTEMPT_TIMEOUT, self.store.put(scan).instrument(span.clone())).await {
             Ok(result) => result,
             Err(_) => Err(no_answer()),
         };
+        let failure = result.as_ref().err().map(|error| error.kind);
+        if let Some(kind) = failure {
+            spans::failed(&span, kind);
+        }
+        drop(span);
+        process.tally.durations.attempted(Operation::Put, began.elapsed(), failure);
+        process.tally.traffic.sent(claim.record_bytes, result.as_ref().ok());
         match &result {
             Ok(put) => {
                 process.store_took();
@@ -185,6 +216,10 @@ impl<P: Ports> Pipeline<'_, P> {
                     self.keys.forget();
                 }
                 process.store_failed(error);
+                // A table may refuse faster than it writes: with its turn free at once, the next would be refused as soon.
+                if error.kind == StoreErrorKind::Throttled {
+                    sleep(THROTTLED_PAUSE).await;
+                }
             }
         }
         result
@@ -196,6 +231,12 @@ impl<P: Ports> Pipeline<'_, P> {
         let process = self.process;
         let Job { scan, envelope, claim, slot } = job;
         drop(slot);
+        if let Some(not_said) = process.refused_lines.due() {
+            let table = &process.settings.table;
+            warn!(message_id = %envelope.message_id, scan_key = scan.key.as_str(), not_said,
+                "table {table} refuses a write, which is held and tried again: {refused}. If it refuses every one, compare \
+                 its key schema and indexes with what `mini-scan setup table` makes");
+        }
         let strikes = process.refusals.first();
         let mut error = refused;
         let place = match process.held.try_place() {
@@ -218,6 +259,7 @@ impl<P: Ports> Pipeline<'_, P> {
             }
         };
         let mut held = process.refusals.hold(strikes);
+        let mut failed = error.kind;
         loop {
             let next_turn = async {
                 sleep(RETRY_INTERVAL).await;
@@ -232,14 +274,15 @@ impl<P: Ports> Pipeline<'_, P> {
                     Err(_) => return self.give_up(&error, Some(&scan.key), &envelope, claim),
                 },
             };
-            match judge(self.attempt(&scan, turn).await) {
+            process.tally.retries(failed).add_one();
+            match judge(self.attempt(&scan, &claim, turn).await) {
                 Verdict::Settle(outcome) => {
                     drop(held);
                     return self.settle(outcome, Some(&scan.key), envelope, claim, place).await;
                 }
-                Verdict::Retry(_) => {}
+                Verdict::Retry(again) => failed = again.kind,
                 Verdict::Refused(again) => {
-                    error = again;
+                    (failed, error) = (again.kind, again);
                     if held.refused_again(&scan.key) {
                         let rejection = Rejection { reason: Reason::RefusedByStore, detail: error.detail };
                         drop(held);

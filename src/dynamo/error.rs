@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::operation::batch_execute_statement::BatchExecuteStatementE
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ThrottlingReason;
 
-use super::item::{Item, TIMESTAMP};
+use super::item::{Item, TIMESTAMP, stored_size};
 use crate::consumer::cause;
 use crate::consumer::port::{Put, StoreError, StoreErrorKind, Stored};
 
@@ -242,7 +242,7 @@ pub(super) fn stale(
     match number {
         Some(number) => match whole_seconds(number) {
             Some(newest) if newest >= timestamp => {
-                Ok(Put::Stale(Stored { timestamp: newest, is_same: is_same(stored) }))
+                Ok(Put::Stale(Stored { timestamp: newest, is_same: is_same(stored), bytes: stored_size(stored) }))
             }
             _ => Err(StoreError {
                 kind: StoreErrorKind::Unavailable,
@@ -291,7 +291,8 @@ mod tests {
         let huge = "99999999999999999999999999999999999999";
         for (stored, timestamp) in [("10", 10), ("11", 11), ("10.5", 10), ("1e3", 1000), (huge, u64::MAX)] {
             let answer = stale(Some(&number(stored)), 10, |_| false);
-            assert_eq!(answer, Ok(Put::Stale(Stored { timestamp, is_same: false })), "{stored}");
+            let bytes = stored_size(&number(stored));
+            assert_eq!(answer, Ok(Put::Stale(Stored { timestamp, is_same: false, bytes })), "{stored}");
         }
     }
 

@@ -52,11 +52,11 @@ pub(super) fn values(scan: &Scan, ttl: Option<Duration>) -> impl Iterator<Item =
     record.into_iter().chain(bytes).chain(expiry)
 }
 
-/// Refuses a scan whose item DynamoDB would refuse for its size.
-pub(super) fn check_size(scan: &Scan, ttl: Option<Duration>) -> Result<(), Rejection> {
+/// The size of the scan's item. Refuses a scan whose item DynamoDB would refuse for its size.
+pub(super) fn measure(scan: &Scan, ttl: Option<Duration>) -> Result<usize, Rejection> {
     let size = size(scan, ttl);
     if size <= MAX_ITEM_BYTES {
-        return Ok(());
+        return Ok(size);
     }
     let detail = format!("the item would be {size} bytes, and DynamoDB takes at most {MAX_ITEM_BYTES}");
     Err(Rejection::new(Reason::ItemTooLarge, detail))
@@ -83,6 +83,17 @@ fn size(scan: &Scan, ttl: Option<Duration>) -> usize {
         + number_size(*data_version as u64)
         + response_bytes.as_ref().map_or(0, |bytes| RESPONSE_BYTES.len() + bytes.len())
         + ttl.map_or(0, |ttl| EXPIRES_AT.len() + number_size(expires_at(scan, ttl)))
+}
+
+/// The same of an item as DynamoDB returned it. Of types that are not ours only the names count.
+pub(super) fn stored_size(item: &Item) -> usize {
+    let value = |value: &AttributeValue| match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::N(number) => number.parse().map_or(number.len(), number_size),
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        _ => 0,
+    };
+    item.iter().map(|(name, attribute)| name.len() + value(attribute)).sum()
 }
 
 /// One byte, and one for every two significant digits.
@@ -133,10 +144,18 @@ mod tests {
     }
 
     #[test]
+    fn a_stored_item_has_the_size_that_it_was_sent_with() {
+        let mut scan = scan("\u{fffd}".into());
+        scan.response_bytes = Some(vec![0xff]);
+        let ttl = Some(Duration::from_secs(5));
+        assert_eq!(stored_size(&item(&scan, ttl)), size(&scan, ttl));
+    }
+
+    #[test]
     fn an_item_of_400_kb_is_the_largest() {
         let rest = size(&scan(String::new()), None);
-        assert!(check_size(&scan("x".repeat(MAX_ITEM_BYTES - rest)), None).is_ok());
-        let rejection = check_size(&scan("x".repeat(MAX_ITEM_BYTES - rest + 1)), None).unwrap_err();
+        assert!(measure(&scan("x".repeat(MAX_ITEM_BYTES - rest)), None).is_ok());
+        let rejection = measure(&scan("x".repeat(MAX_ITEM_BYTES - rest + 1)), None).unwrap_err();
         assert_eq!(rejection.reason, Reason::ItemTooLarge);
     }
 }

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailur
 
 use super::batch::{Texts, answers};
 use super::error::{failed, judge, not_from_dynamodb};
-use super::item::{TIMESTAMP, check_size, item};
+use super::item::{TIMESTAMP, item, measure};
 use crate::consumer::port::{Answer, Put, Statement, Store, StoreError};
 use crate::scan::{Rejection, Scan};
 
@@ -31,8 +31,8 @@ impl Scans {
 }
 
 impl Store for Scans {
-    fn check(&self, scan: &Scan) -> Result<(), Rejection> {
-        check_size(scan, self.ttl)
+    fn measure(&self, scan: &Scan) -> Result<usize, Rejection> {
+        measure(scan, self.ttl)
     }
 
     async fn put(&self, scan: &Scan) -> Result<Put, StoreError> {
@@ -45,7 +45,8 @@ impl Store for Scans {
             .expression_attribute_names("#ts", TIMESTAMP)
             .expression_attribute_values(":ts", AttributeValue::N(scan.timestamp.to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match request.send().await {
+        // The SDK's future is 6 KB: in a box, a message that waits for its turn does not carry it.
+        match Box::pin(request.send()).await {
             Ok(answer) if answer.request_id().is_some() => Ok(Put::Stored),
             Ok(_) => Err(not_from_dynamodb()),
             Err(error) => judge(error, scan.timestamp, |stored| *stored == item(scan, self.ttl)),

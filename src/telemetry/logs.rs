@@ -4,12 +4,15 @@ use std::io::{self, IsTerminal, Write};
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::Traces;
 use super::json::Json;
+use crate::consumer::spans::TARGET;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -31,8 +34,8 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Sends every event of the process to stderr. Only the first call of a process counts.
-    pub fn start(format: LogFormat, levels: Targets, subscription: Option<String>) -> Logs {
+    /// Sends every event of the process to stderr, and its spans into traces. Only the first call of a process counts.
+    pub fn start(format: LogFormat, levels: Targets, subscription: Option<String>, traces: Option<&Traces>) -> Logs {
         let is_terminal = io::stderr().is_terminal();
         let json = match format {
             LogFormat::Auto => !is_terminal,
@@ -42,14 +45,15 @@ impl Logs {
         let live = is_terminal && !json;
         let target = if live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let logs = Logs { terminal: MultiProgress::with_draw_target(target), live };
-        let layer = tracing_subscriber::fmt::layer().with_writer(logs.clone()).with_ansi(is_terminal);
-        let registry = tracing_subscriber::registry().with(levels);
+        let lines = tracing_subscriber::fmt::layer().with_writer(logs.clone()).with_ansi(is_terminal);
+        let lines =
+            if json { lines.event_format(Json { subscription }).boxed() } else { lines.with_target(false).boxed() };
+        // Where nothing is traced there is no layer for spans, and they cost nothing.
+        let mut layers = vec![lines.with_filter(levels.with_target(TARGET, LevelFilter::OFF)).boxed()];
+        let of_ours = || Targets::new().with_target(TARGET, LevelFilter::INFO);
+        layers.extend(traces.map(|traces| traces.layer().with_filter(of_ours()).boxed()));
         // A second subscriber of the same process is refused; the first goes on.
-        let _ = if json {
-            registry.with(layer.event_format(Json { subscription })).try_init()
-        } else {
-            registry.with(layer.with_target(false)).try_init()
-        };
+        let _ = tracing_subscriber::registry().with(layers).try_init();
         std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
         logs
     }

@@ -22,7 +22,11 @@ const ROOMS: &[Room] = &[
     Room { name: "consumer", rooms: &["scan"], crates: &["tokio"] },
     Room { name: "pubsub", rooms: &["scan", "consumer"], crates: &["tokio", "google_cloud_"] },
     Room { name: "dynamo", rooms: &["scan", "consumer"], crates: &["tokio", "aws_"] },
-    Room { name: "telemetry", rooms: &["scan", "consumer"], crates: &["tokio"] },
+    Room {
+        name: "telemetry",
+        rooms: &["scan", "consumer"],
+        crates: &["tokio", "hyper", "opentelemetry", "tracing_opentelemetry"],
+    },
     Room { name: "service", rooms: &["scan", "consumer", "pubsub", "dynamo"], crates: &["tokio"] },
     Room { name: "cli", rooms: &["scan", "consumer", "service", "telemetry", "local"], crates: &[] },
     Room { name: "local", rooms: ALL, crates: GUARDED },
@@ -38,11 +42,13 @@ const GUARDED: &[&str] = &[
     "google_cloud_",
     "googleapis_",
     "hyper",
+    "opentelemetry",
     "prost",
     "reqwest",
     "rusqlite",
     "tokio",
     "tonic",
+    "tracing_opentelemetry",
 ];
 
 #[test]

@@ -16,3 +16,4 @@ mod settings;
 mod setup;
 mod streams;
 mod support;
+mod telemetry;

@@ -89,7 +89,7 @@ mod tests {
     use crate::consumer::port::Stored;
 
     const STORED: Answer = Answer::Put(Put::Stored);
-    const STALE: Answer = Answer::Put(Put::Stale(Stored { timestamp: 9, is_same: false }));
+    const STALE: Answer = Answer::Put(Put::Stale(Stored { timestamp: 9, is_same: false, bytes: 100 }));
 
     fn error(kind: StoreErrorKind) -> StoreError {
         StoreError { kind, detail: "why".to_owned() }

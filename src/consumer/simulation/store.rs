@@ -79,7 +79,7 @@ impl Table {
         let port = port_of(scan);
         if let Some(row) = self.rows.get(&port).filter(|row| row.timestamp >= scan.timestamp) {
             let is_same = row.timestamp == scan.timestamp && row.response == scan.response;
-            return Put::Stale(Stored { timestamp: row.timestamp, is_same });
+            return Put::Stale(Stored { timestamp: row.timestamp, is_same, bytes: row.response.len() });
         }
         self.rows.insert(port, Row { timestamp: scan.timestamp, response: scan.response.clone() });
         Put::Stored
@@ -152,12 +152,12 @@ impl SimStore {
 }
 
 impl Store for SimStore {
-    fn check(&self, scan: &Scan) -> Result<(), Rejection> {
+    fn measure(&self, scan: &Scan) -> Result<usize, Rejection> {
         if scan.key.port() == PANICKING_PORT.to_string() {
             // A panic without the hook, whose backtrace would be most of a simulation's time.
             std::panic::resume_unwind(Box::new("this port is told to panic"));
         }
-        Ok(())
+        Ok(scan.response.len())
     }
 
     async fn put(&self, scan: &Scan) -> Result<Put, StoreError> {

@@ -90,3 +90,24 @@ async fn a_hot_key_does_not_slow_the_others() {
     let (alone, beside) = (beside_a_hot_key(false).await, beside_a_hot_key(true).await);
     assert!(beside <= alone.mul_f64(1.1), "{beside:?} beside a hot key, {alone:?} without");
 }
+
+/// A table that takes a write every 100 ms, and says no at once.
+#[tokio::test(start_paused = true)]
+async fn a_table_that_refuses_faster_than_it_writes_is_not_flooded() {
+    let world = World::new();
+    let mut next = Duration::ZERO;
+    world.slow_store(move |attempt| match attempt.at < next {
+        true => (Duration::from_micros(100), Answer::Throttled),
+        false => {
+            next = attempt.at + Duration::from_millis(100);
+            (Duration::from_millis(1), Answer::Truly)
+        }
+    });
+    let start = Instant::now();
+    world.publish((1000..2000).map(|port| scan(port, 5)));
+    Instance::new(&world, bounds()).during(world.acked(300)).await;
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    let state = world.state();
+    let calls = state.table.calls.len();
+    assert!(calls < 5 * 300, "{calls} calls for 300 writes");
+}

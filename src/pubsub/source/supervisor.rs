@@ -175,7 +175,9 @@ impl Supervisor {
             Err(problem) => return End::Failed(problem),
         };
         let (token, holding) = (stream.shutdown_token(), Arc::<Holding>::default());
+        self.tally.streams.opened(self.worker);
         let end = self.read(&mut stream, &holding).await;
+        self.tally.streams.ended(self.worker);
         // The token's way, never a plain drop: receipts of the ended stream stay leased and still settle.
         closing.spawn(shut_down(token, holding.clone(), self.tally.clone()));
         self.replaced.push(holding);

@@ -162,7 +162,7 @@ pub(super) async fn bring_about(fault: &Fault, row: &Row) -> Vec<Seen> {
         Fault::Hang(conduct) => vec![program_before(conduct.clone()).await],
         Fault::TooLarge => {
             let large = Scan { response: "x".repeat(400 << 10), ..scan() };
-            let rejection = at("http://127.0.0.1:9").check(&large).expect_err("it is too large");
+            let rejection = at("http://127.0.0.1:9").measure(&large).expect_err("it is too large");
             vec![Seen::new("400 KB", rejection.reason.to_string(), rejection.detail)]
         }
     }
@@ -254,7 +254,8 @@ async fn stored_already() -> Seen {
     let scans = Scans::new(dynamo.client.clone(), dynamo.table().await, None);
     assert_eq!(scans.put(&scan()).await, Ok(Put::Stored));
     let again = scans.put(&scan()).await;
-    assert_eq!(again, Ok(Put::Stale(Stored { timestamp: 7, is_same: true })));
+    let bytes = scans.measure(&scan()).expect("it is small");
+    assert_eq!(again, Ok(Put::Stale(Stored { timestamp: 7, is_same: true, bytes })));
     seen(again, "the same scan twice")
 }
 

@@ -63,11 +63,12 @@ pub(crate) enum Signal {
     Continue,
 }
 
-/// `mini-scan` with `arguments`.
+/// `mini-scan` with `arguments`. A consumer is not watched unless told where: tests run beside each other.
 pub(crate) fn mini_scan<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Launch {
     let home = tempfile::tempdir().expect("a temporary directory");
     let mut command = Command::new(env!("CARGO_BIN_EXE_mini-scan"));
     command.args(arguments).env_clear().env("HOME", home.path()).current_dir(home.path());
+    command.env("MINI_SCAN_HTTP_LISTEN", "off");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     Launch { command, home }
 }
@@ -80,6 +81,11 @@ impl Launch {
 
     pub(crate) fn env(mut self, name: &str, value: &str) -> Launch {
         self.command.env(name, value);
+        self
+    }
+
+    pub(crate) fn without_env(mut self, name: &str) -> Launch {
+        self.command.env_remove(name);
         self
     }
 

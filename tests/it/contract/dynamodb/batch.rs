@@ -39,10 +39,6 @@ fn insert(scan: Scan) -> Statement {
 
 const STORED: Answer = Answer::Put(Put::Stored);
 
-fn stale(timestamp: u64, is_same: bool) -> Answer {
-    Answer::Put(Put::Stale(Stored { timestamp, is_same }))
-}
-
 struct Table {
     dynamo: Dynamo,
     name: String,
@@ -57,6 +53,12 @@ impl Table {
 
     fn store(&self, ttl: Option<Duration>) -> Scans {
         Scans::new(self.dynamo.client.clone(), self.name.clone(), ttl)
+    }
+
+    /// The answer that this scan is what the table holds.
+    fn stale(&self, stored: &Scan, ttl: Option<Duration>, is_same: bool) -> Answer {
+        let bytes = self.store(ttl).measure(stored).expect("it was stored");
+        Answer::Put(Put::Stale(Stored { timestamp: stored.timestamp, is_same, bytes }))
     }
 
     async fn batch(&self, statements: &[Statement]) -> Vec<Answer> {
@@ -77,7 +79,8 @@ async fn an_update_replaces_an_older_record_and_tells_a_newer_from_a_missing_one
 
     let answers = table.batch(&[1, 2, 3, 4].map(|port| update(scan(port, 5, "ours")))).await;
 
-    assert_eq!(answers, [STORED, stale(5, false), stale(6, false), Answer::OtherVerb]);
+    let stale = |port, timestamp| table.stale(&scan(port, timestamp, "before"), None, false);
+    assert_eq!(answers, [STORED, stale(2, 5), stale(3, 6), Answer::OtherVerb]);
     let rows = table.rows().await;
     assert_eq!(rows.len(), 3);
     assert_eq!(
@@ -108,7 +111,7 @@ async fn a_lost_answer_is_known_by_the_record_that_it_left() {
             store.put(&Scan { timestamp: 1, ..scan.clone() }).await.expect("it is stored");
             let first = store.batch(&[update(scan.clone())]).await.expect("the call is answered");
             let again = store.batch(&[update(scan.clone())]).await.expect("the call is answered");
-            assert_eq!([first, again].concat(), [STORED, stale(scan.timestamp, true)], "{scan:?} {ttl:?}");
+            assert_eq!([first, again].concat(), [STORED, table.stale(&scan, ttl, true)], "{scan:?} {ttl:?}");
         }
     }
 }

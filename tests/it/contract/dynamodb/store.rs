@@ -29,17 +29,24 @@ fn bytes(bytes: &[u8]) -> Scan {
     Scan { data_version: DataVersion::V1, response_bytes: Some(bytes.to_owned()), ..scan }
 }
 
-/// Stores `first` and gives what becomes of `second`.
+/// Stores `first` and gives what becomes of `second`, but for the size of the record that was there, which must be that
+/// of `first`.
 async fn after(first: &Scan, ttl: Option<Duration>, second: &Scan, second_ttl: Option<Duration>) -> Put {
     let dynamo = Dynamo::connect();
     let table = dynamo.table().await;
     let store = |ttl| Scans::new(dynamo.client.clone(), table.clone(), ttl);
     assert_eq!(store(ttl).put(first).await, Ok(Put::Stored));
-    store(second_ttl).put(second).await.expect("the table answers")
+    match store(second_ttl).put(second).await.expect("the table answers") {
+        Put::Stored => Put::Stored,
+        Put::Stale(stored) => {
+            assert_eq!(Ok(stored.bytes), store(ttl).measure(first), "{first:?}");
+            Put::Stale(Stored { bytes: 0, ..stored })
+        }
+    }
 }
 
 fn stale(timestamp: u64, is_same: bool) -> Put {
-    Put::Stale(Stored { timestamp, is_same })
+    Put::Stale(Stored { timestamp, is_same, bytes: 0 })
 }
 
 #[tokio::test]

@@ -1,0 +1,46 @@
+//! Says once when the collector of traces does not take them, and once when it does again: the SDK says neither.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+use tracing::{info, warn};
+
+#[derive(Debug)]
+pub(super) struct Outspoken<E> {
+    exporter: E,
+    is_failing: AtomicBool,
+}
+
+impl<E: SpanExporter> Outspoken<E> {
+    pub(super) fn new(exporter: E) -> Outspoken<E> {
+        Outspoken { exporter, is_failing: AtomicBool::new(false) }
+    }
+}
+
+impl<E: SpanExporter> SpanExporter for Outspoken<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let result = self.exporter.export(batch).await;
+        let was_failing = self.is_failing.swap(result.is_err(), Ordering::Relaxed);
+        match &result {
+            Err(error) if !was_failing => warn!("traces are lost, the collector does not take them: {error}"),
+            Ok(()) if was_failing => info!("the collector takes traces again"),
+            _ => {}
+        }
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}

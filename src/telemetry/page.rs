@@ -1,0 +1,248 @@
+//! What `GET /metrics` gives: the consumer's counters under the names of [`super::metrics`], at the moment of asking.
+
+use std::time::SystemTime;
+
+use super::exposition::Exposition;
+use super::metrics::{self, Metric, Of};
+use super::usage::Usage;
+use crate::consumer::port::StoreErrorKind;
+use crate::consumer::tally::{Tally, Traffic};
+use crate::consumer::{Load, Operation, Process, Restart};
+use crate::scan::Reason;
+
+/// Of which source this is, where the build was told.
+const REVISION: &str = match option_env!("MINI_SCAN_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+
+/// The values of every metric, for Prometheus. `started` is when the process did.
+pub(super) fn page(process: &Process, started: SystemTime) -> String {
+    let mut page = Page { text: Exposition::default(), process };
+    page.messages();
+    page.bounds(process.load());
+    page.store(&process.tally.traffic);
+    page.streams();
+    page.instance(started);
+    page.text.finish()
+}
+
+struct Page<'a> {
+    text: Exposition,
+    process: &'a Process,
+}
+
+impl Page<'_> {
+    fn messages(&mut self) {
+        let tally: &Tally = &self.process.tally;
+        let counts = tally.snapshot();
+        let outcomes = [
+            ("stored", counts.stored),
+            ("stale", counts.stale),
+            ("expired", counts.expired),
+            ("rejected", counts.dead_lettered),
+            ("unlettered", counts.unlettered),
+            ("given_up", counts.given_up),
+            ("handed_back", counts.handed_back),
+        ];
+        self.count(&metrics::CONSUMED, counts.received);
+        self.counts(&metrics::OUTCOMES, outcomes);
+        self.count(&metrics::REDELIVERIES, tally.redelivered.get());
+        self.counts(&metrics::REJECTIONS, Reason::ALL.map(|reason| (reason.as_str(), tally.rejections(reason).get())));
+        let letters = Reason::ALL.map(|reason| (reason.as_str(), tally.dead_letters(reason).get()));
+        self.counts(&metrics::DEAD_LETTERS, letters);
+        self.gauge(&metrics::IN_HAND, counts.in_hand);
+
+        let labels = self.labels(&metrics::PROCESSED);
+        self.text.begin(&metrics::PROCESSED);
+        for (error, took) in tally.durations.messages().filter(|(error, took)| error.is_none() || took.count() > 0) {
+            self.text.histogram(&metrics::PROCESSED, &with_error(&labels, error), took);
+        }
+        let labels = self.labels(&metrics::PUBLISH_TO_DURABLE);
+        self.text.begin(&metrics::PUBLISH_TO_DURABLE);
+        self.text.histogram(&metrics::PUBLISH_TO_DURABLE, &labels, &tally.durations.publish_to_durable);
+    }
+
+    fn bounds(&mut self, load: Load) {
+        self.gauge(&metrics::OUTSTANDING, load.outstanding);
+        self.gauge(&metrics::OUTSTANDING_LIMIT, load.outstanding_limit);
+        self.gauge(&metrics::HELD, load.held);
+        self.gauge(&metrics::HELD_LIMIT, load.held_limit);
+        self.gauge(&metrics::WRITES, load.writes);
+        self.gauge(&metrics::WRITE_LIMIT, load.writes_limit);
+        self.gauge(&metrics::WRITE_LIMIT_MAX, load.writes_limit_max);
+        self.gauge(&metrics::GATE_CLOSED, usize::from(load.gate_closed));
+    }
+
+    fn store(&mut self, traffic: &Traffic) {
+        let tally: &Tally = &self.process.tally;
+        self.text.begin(&metrics::ATTEMPTS);
+        for operation in Operation::ALL {
+            self.calls(operation);
+        }
+        let retries = StoreErrorKind::ALL.map(|kind| (kind.name(), tally.retries(kind).get()));
+        self.counts(&metrics::RETRIES, retries);
+        // In this order: each is counted in both, in the first one first.
+        let of_keys = tally.hot_keys.get();
+        let of_tables = tally.throttled.get().saturating_sub(of_keys);
+        self.counts(&metrics::THROTTLES, [("table", of_tables), ("key", of_keys)]);
+        let spent = [
+            ("stored", &traffic.stored_units),
+            ("stale", &traffic.stale_units),
+            ("other_verb", &traffic.other_verb_units),
+        ];
+        let saved = [("coalescing", &traffic.superseded_units), ("cache", &traffic.known_units)];
+        let bytes = [("sent", &traffic.sent_bytes), ("received", &traffic.received_bytes)];
+        self.counts(&metrics::WRITE_UNITS, spent.map(|(outcome, units)| (outcome, units.get())));
+        self.counts(&metrics::WRITE_UNITS_SAVED, saved.map(|(by, units)| (by, units.get())));
+        self.counts(&metrics::STORE_BYTES, bytes.map(|(direction, bytes)| (direction, bytes.get())));
+    }
+
+    fn calls(&mut self, operation: Operation) {
+        let mut labels = self.labels(&metrics::ATTEMPTS);
+        labels.push(("db_operation_name", operation.name()));
+        let calls = self.process.tally.durations.calls(operation);
+        // What is made anyway stands there from the start, so that its rate can be seen from the first one on.
+        let is_usual = |kind: Option<StoreErrorKind>| operation == Operation::Put && kind.is_none();
+        for (kind, took) in calls.filter(|(kind, took)| is_usual(*kind) || took.count() > 0) {
+            let error = kind.map(StoreErrorKind::name);
+            self.text.histogram(&metrics::ATTEMPTS, &with_error(&labels, error), took);
+        }
+    }
+
+    fn streams(&mut self) {
+        let tally: &Tally = &self.process.tally;
+        let ages = tally.streams.ages();
+        self.gauge(&metrics::STREAMS, ages.len());
+        self.text.begin(&metrics::STREAM_AGE);
+        if let Some(youngest) = ages.iter().min() {
+            self.text.sample(&metrics::STREAM_AGE, &[], youngest.as_secs_f64());
+        }
+        let restarts = Restart::ALL.map(|cause| (cause.name(), tally.stream_restarts(cause).get()));
+        self.counts(&metrics::STREAM_RESTARTS, restarts);
+    }
+
+    fn instance(&mut self, started: SystemTime) {
+        self.gauge(&metrics::READY, usize::from(self.process.unready().is_empty()));
+        self.text.begin(&metrics::BUILD_INFO);
+        let build = [("version", env!("CARGO_PKG_VERSION")), ("revision", REVISION)];
+        self.text.sample(&metrics::BUILD_INFO, &build, 1);
+        let started = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let Usage { cpu_seconds, resident_bytes, open_files, max_files } = Usage::now();
+        let values = [
+            (&metrics::STARTED, Some(started)),
+            (&metrics::CPU, cpu_seconds),
+            (&metrics::RESIDENT, resident_bytes),
+            (&metrics::OPEN_FILES, open_files),
+            (&metrics::MAX_FILES, max_files),
+        ];
+        for (metric, value) in values {
+            self.text.begin(metric);
+            if let Some(value) = value {
+                self.text.sample(metric, &[], value);
+            }
+        }
+    }
+
+    fn count(&mut self, metric: &Metric, value: u64) {
+        let labels = self.labels(metric);
+        self.text.begin(metric);
+        self.text.sample(metric, &labels, value);
+    }
+
+    /// One sample for each value of the metric's own label.
+    fn counts<'v>(&mut self, metric: &Metric, values: impl IntoIterator<Item = (&'v str, u64)>) {
+        let labels = self.labels(metric);
+        self.text.begin(metric);
+        for (value, count) in values {
+            let own = metric.labels.iter().map(|label| (*label, value));
+            let labels: Vec<_> = labels.iter().copied().chain(own).collect();
+            self.text.sample(metric, &labels, count);
+        }
+    }
+
+    fn gauge(&mut self, metric: &Metric, value: usize) {
+        self.count(metric, value as u64);
+    }
+}
+
+impl<'a> Page<'a> {
+    /// The labels that are the same in all samples of a metric.
+    fn labels(&self, metric: &Metric) -> Vec<(&'static str, &'a str)> {
+        let settings = &self.process.settings;
+        match metric.of {
+            Of::Process => Vec::new(),
+            Of::Subscription => {
+                let id = settings.subscription.rsplit('/').next().unwrap_or_default();
+                vec![("messaging_system", "gcp_pubsub"), ("messaging_destination_name", id)]
+            }
+            Of::Table => vec![("db_system_name", "aws.dynamodb"), ("db_collection_name", &settings.table)],
+        }
+    }
+}
+
+fn with_error<'a>(labels: &[(&'static str, &'a str)], error: Option<&'a str>) -> Vec<(&'static str, &'a str)> {
+    labels.iter().copied().chain(error.map(|error| ("error_type", error))).collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::num::NonZeroUsize;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::consumer::settings::{Settings, WriteMode};
+
+    pub(crate) fn process() -> Process {
+        let (one, second) = (NonZeroUsize::MIN, Duration::from_secs(1));
+        Process::new(Settings {
+            consumers: one,
+            threads: one,
+            max_outstanding: NonZeroUsize::new(100).unwrap(),
+            max_outstanding_bytes: 1 << 20,
+            max_writes: NonZeroUsize::new(64).unwrap(),
+            max_future_skew: second,
+            ttl: None,
+            max_retry_time: second,
+            write_mode: WriteMode::Put,
+            cache_entries: 0,
+            cache_max_age: second,
+            shutdown_grace: second,
+            subscription: "projects/p/subscriptions/scan-sub".to_owned(),
+            table: "scan-results".to_owned(),
+        })
+    }
+
+    /// The names on the page, in its order.
+    pub(crate) fn rendered_names() -> Vec<String> {
+        let page = page(&process(), SystemTime::UNIX_EPOCH);
+        let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        types.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_process_that_has_done_nothing_shows_what_it_may_do() {
+        let process = process();
+        process.tally.throttled.add(3);
+        process.tally.hot_keys.add(1);
+        process.tally.streams.opened(0);
+        let page = page(&process, SystemTime::UNIX_EPOCH + Duration::from_millis(1500));
+        for line in [
+            "mini_scan_outcomes_total{messaging_system=\"gcp_pubsub\",messaging_destination_name=\"scan-sub\",outcome=\"stored\"} 0",
+            "db_client_operation_duration_seconds_count{db_system_name=\"aws.dynamodb\",db_collection_name=\"scan-results\",db_operation_name=\"PutItem\"} 0",
+            "mini_scan_rejections_total{reason=\"item_too_large\"} 0",
+            "mini_scan_stream_restarts_total{cause=\"silent\"} 0",
+            "mini_scan_throttles_total{reason=\"table\"} 2",
+            "mini_scan_throttles_total{reason=\"key\"} 1",
+            "mini_scan_retries_total{error_type=\"Unavailable\"} 0",
+            "mini_scan_outstanding_limit 100",
+            "mini_scan_held_limit 10",
+            "mini_scan_write_limit 64",
+            "mini_scan_streams 1",
+            "mini_scan_ready 0",
+            "process_start_time_seconds 1.5",
+        ] {
+            assert!(page.lines().any(|other| other == line), "{line} is not in\n{page}");
+        }
+    }
+}

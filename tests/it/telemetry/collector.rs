@@ -1,0 +1,78 @@
+//! A stand-in for a collector of traces: takes OTLP over gRPC and keeps the spans.
+
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+
+use crate::support::within_patience;
+
+pub(super) struct Collector {
+    pub(super) url: String,
+    spans: mpsc::UnboundedReceiver<(String, Span)>,
+    _server: JoinSet<()>,
+}
+
+impl Collector {
+    pub(super) async fn start() -> Collector {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("a bound listener"));
+        let (sender, spans) = mpsc::unbounded_channel();
+        let router = Routes::new(TraceServiceServer::new(Service { sender })).into_axum_router();
+        let mut server = JoinSet::new();
+        server.spawn(async move { axum::serve(listener, router).await.expect("it serves") });
+        Collector { url, spans, _server: server }
+    }
+
+    /// The next span, with the name of the service that sent it.
+    pub(super) async fn next(&mut self) -> (String, Span) {
+        within_patience("a span", self.spans.recv()).await.expect("the server runs")
+    }
+
+    /// Whether no span is there that was not taken.
+    pub(super) fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+}
+
+struct Service {
+    sender: mpsc::UnboundedSender<(String, Span)>,
+}
+
+#[tonic::async_trait]
+impl TraceService for Service {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        for of_service in request.into_inner().resource_spans {
+            let attributes = of_service.resource.map(|resource| resource.attributes).unwrap_or_default();
+            let service = attributes.into_iter().find(|attribute| attribute.key == "service.name");
+            let service = service.and_then(|name| name.value).and_then(|value| value.value).and_then(text);
+            for span in of_service.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+                // The test may have seen enough.
+                let _ = self.sender.send((service.clone().unwrap_or_default(), span));
+            }
+        }
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::StringValue(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// The attribute of this name as text; empty where there is none.
+pub(super) fn attribute(span: &Span, name: &str) -> String {
+    let attribute = span.attributes.iter().find(|attribute| attribute.key == name);
+    let value = attribute.and_then(|attribute| attribute.value.clone()).and_then(|value| value.value);
+    value.and_then(text).unwrap_or_default()
+}
