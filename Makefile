@@ -94,6 +94,22 @@ fuzz: ## Decode CASES faulty payloads beside the rules; keeps what was new in te
 test-contract: ## The contract suite against Google's emulator and DynamoDB Local, where they can be had
 	tests/contract.sh
 
+# --- speed ---
+
+.PHONY: bench
+bench: ## The release consumer beside its floors; SCENARIOS="new copies" for some, PROGRAM=… for another build
+	cargo bench --locked --bench pipeline -- $(if $(PROGRAM),--program $(PROGRAM)) $(SCENARIOS)
+
+.PHONY: bench-compare
+bench-compare: ## The last run of bench beside the one before; BEFORE=… and AFTER=… name other JSON files
+	cargo bench --locked --bench pipeline -- compare $(BEFORE) $(AFTER)
+
+# Line tables for our package alone, so that the dependencies are not built again.
+.PHONY: profile
+profile: ## Instructions a message, by source file, crate and function (needs valgrind)
+	cargo bench --locked --bench pipeline --config 'profile.release.package.mini-scan.debug="line-tables-only"' \
+		-- $(if $(PROGRAM),--program $(PROGRAM)) profile
+
 .PHONY: check
 check: check-format check-dependencies check-production check-lints check-docs test check-decode ## All that CI asks for, cheapest first
 

@@ -5,6 +5,7 @@ mod client;
 mod credentials;
 mod error;
 mod item;
+mod lean;
 mod scans;
 mod table;
 

@@ -10,8 +10,8 @@ use crate::scan::Key;
 
 /// A bounded map. Keys are held and compared in full: a wrong answer would lose a scan.
 ///
-/// Two generations of half the bound each: an entry lives in the young one, moves there when it is used, and is
-/// forgotten with the old one.
+/// Two generations of half the bound each: an entry begins in the young one, comes back to it when it is learned again,
+/// and is forgotten with the old one.
 #[derive(Debug)]
 pub(super) struct HighWater {
     generation: usize,

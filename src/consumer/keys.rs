@@ -1,7 +1,7 @@
 //! The keys of the process: who writes each, what waits behind it, and what is known to be durable. Shards by key hash,
 //! each behind a mutex that is never held over an await.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,7 +22,8 @@ const SHARDS: usize = 16;
 /// One for the whole process: duplicates of a scan arrive on different streams.
 pub struct Keys<R: Receipt> {
     shards: [Mutex<Shard<R>>; SHARDS],
-    hasher: RandomState,
+    /// With fixed keys, so that a seed of the simulation replays which entries are forgotten.
+    hasher: BuildHasherDefault<DefaultHasher>,
     /// How often everything was forgotten.
     generation: AtomicU64,
     swept: Mutex<Instant>,
@@ -91,7 +92,7 @@ impl<R: Receipt> Keys<R> {
         };
         Keys {
             shards: std::array::from_fn(|_| Mutex::new(shard())),
-            hasher: RandomState::new(),
+            hasher: BuildHasherDefault::default(),
             generation: AtomicU64::new(0),
             swept: Mutex::new(start),
         }

@@ -1,10 +1,13 @@
 //! The way of one message: decode, coalesce, write, settle. One future a message; dropping it nacks.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 
-use futures_util::future::join;
+use futures_util::FutureExt;
+use futures_util::future::{LocalBoxFuture, join_all};
 use rand::rngs::StdRng;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{info, warn};
@@ -77,21 +80,30 @@ impl<P: Ports> Pipeline<'_, P> {
 
     /// Writes a key until no scan of it waits.
     async fn write_key(&self, mut job: Job<ReceiptOf<P>>, mut writer: Writer<'_, ReceiptOf<P>>) {
+        // Of the same key, held or with a letter on its way: what waits need not wait for them.
+        let mut lasting = Vec::new();
         loop {
-            let (written, write) = self.write(job, &writer).await;
+            let (written, write) = beside(&mut lasting, self.write(job, &writer)).await;
             let (riders, next) = writer.finish(write.proof());
             self.settle_riders(riders, &write);
             let lasts = write.lasts();
             let end = self.end(written, write);
-            let Some(next) = next else { return end.await };
-            if lasts {
-                // What waited need not wait for a scan that is held.
-                join(end, Box::pin(self.write_key(next, writer))).await;
-                return;
+            match next {
+                None => {
+                    beside(&mut lasting, end).await;
+                    break;
+                }
+                Some(next) if lasts => {
+                    lasting.push(end.boxed_local());
+                    job = next;
+                }
+                Some(next) => {
+                    end.await;
+                    job = next;
+                }
             }
-            end.await;
-            job = next;
         }
+        join_all(lasting).await;
     }
 
     /// Settles the scans that a write carried.
@@ -112,7 +124,8 @@ impl<P: Ports> Pipeline<'_, P> {
                 let Job { scan, envelope, claim, slot } = job;
                 self.settle(outcome, Some(&scan.key), envelope, claim, slot).await;
             }
-            Write::Refused(error) => self.hold_refused(job, error).await,
+            // Rare and large: in a box, so that every other message is not as large.
+            Write::Refused(error) => Box::pin(self.hold_refused(job, error)).await,
         }
     }
 
@@ -132,7 +145,8 @@ impl<P: Ports> Pipeline<'_, P> {
             Outcome::Expired => claim.settle(End::Expired),
             Outcome::Rejected(rejection) => {
                 self.log_rejection(&rejection, key, &envelope, &claim);
-                self.reject(rejection, envelope, claim, place).await;
+                // Rare and large, as above.
+                Box::pin(self.reject(rejection, envelope, claim, place)).await;
             }
             Outcome::Deferred(error) => self.give_up(&error, key, &envelope, claim),
         }
@@ -195,4 +209,14 @@ impl<P: Ports> Pipeline<'_, P> {
             );
         }
     }
+}
+
+/// Polls others too until a future is done, and forgets those that end meanwhile.
+async fn beside<T>(others: &mut Vec<LocalBoxFuture<'_, ()>>, future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        others.retain_mut(|other| other.poll_unpin(context).is_pending());
+        future.as_mut().poll(context)
+    })
+    .await
 }

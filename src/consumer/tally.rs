@@ -139,7 +139,7 @@ pub struct Tally {
     pub given_up: Count,
     /// Rejected without a dead letter, nacked.
     pub unlettered: Count,
-    /// Given back undone at drain, nacked.
+    /// Given back undone, at drain or with a write that was refused and had carried it: nacked.
     pub handed_back: Count,
     /// Attempts that were answered with throttling.
     pub throttled: Count,

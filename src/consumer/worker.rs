@@ -51,6 +51,11 @@ pub async fn run<P: Ports>(
         tokio::select! {
             biased;
             () = &mut stop => break,
+            // Before all that may never pause.
+            _ = sweep.tick() => {
+                backlog.give_up_old();
+                keys.take_old(sweep_every).into_iter().for_each(|claim| pipeline.give_up_waiting(claim, A_NEWER_WRITE));
+            }
             Some(()) = messages.next() => {}
             slot = &mut slot => {
                 if let Some(message) = backlog.pop() {
@@ -61,10 +66,6 @@ pub async fn run<P: Ports>(
                 Some(delivery) => backlog.push(delivery),
                 None => break,
             },
-            _ = sweep.tick() => {
-                backlog.give_up_old();
-                keys.take_old(sweep_every).into_iter().for_each(|claim| pipeline.give_up_waiting(claim, A_NEWER_WRITE));
-            }
         }
     }
     // From here on every wait has a bound, and a loop that turns no more is none that is stuck.

@@ -15,6 +15,7 @@ use aws_sdk_dynamodb::{Client, Config};
 
 use super::credentials::Lasting;
 use super::error::{by_code, lacks_credentials};
+use super::lean::Lean;
 use crate::consumer::cause;
 use crate::consumer::port::StoreErrorKind;
 
@@ -62,7 +63,7 @@ pub async fn connect(endpoint: Option<&str>) -> Result<Client, Problem> {
     if config.region().is_none_or(|region| region.as_ref().is_empty()) {
         return Err(Problem::NoRegion);
     }
-    Ok(Client::from_conf(Config::from(&config)))
+    Ok(Client::from_conf(Config::from(&config).to_builder().interceptor(Lean).build()))
 }
 
 fn lasting(config: SdkConfig) -> SdkConfig {

@@ -2,12 +2,18 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::time::Duration;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_dynamodb::config::Credentials;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 type Asking = Pin<Box<dyn Future<Output = provider::Result> + Send>>;
+
+/// A provider that has not answered for so long is begun anew: it may hang for ever.
+const BEGUN_ANEW_AFTER: Duration = Duration::from_secs(60);
 
 /// A provider whose answer outlives a cancelled request.
 ///
@@ -28,7 +34,10 @@ impl Lasting {
         let mut asking = self.asking.lock().await;
         let begin = || -> Asking {
             let provider = self.provider.clone();
-            Box::pin(async move { provider.provide_credentials().await })
+            let late = || Err(CredentialsError::provider_timed_out(BEGUN_ANEW_AFTER));
+            Box::pin(async move {
+                timeout(BEGUN_ANEW_AFTER, provider.provide_credentials()).await.unwrap_or_else(|_| late())
+            })
         };
         let answer = asking.get_or_insert_with(begin).await;
         *asking = None;

@@ -45,7 +45,8 @@ impl Store for Scans {
             .expression_attribute_names("#ts", TIMESTAMP)
             .expression_attribute_values(":ts", AttributeValue::N(scan.timestamp.to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match request.send().await {
+        // The SDK's future is 6 KB: in a box, a message that waits for its turn does not carry it.
+        match Box::pin(request.send()).await {
             Ok(answer) if answer.request_id().is_some() => Ok(Put::Stored),
             Ok(_) => Err(not_from_dynamodb()),
             Err(error) => judge(error, scan.timestamp, |stored| *stored == item(scan, self.ttl)),

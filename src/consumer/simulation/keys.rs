@@ -310,3 +310,19 @@ async fn a_write_given_up_without_an_answer_is_not_known() {
     let state = world.state();
     assert!(state.subscription.settled(Settlement::Nack) > 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn ever_newer_scans_of_a_key_that_is_always_refused_are_each_judged_and_none_is_lost() {
+    let world = World::new();
+    world.slow_store(|attempt| (LATENCY, if attempt.port == 1 { Answer::ForeignRow } else { Answer::Truly }));
+    let instance = Instance::new(&world, settings());
+    let script = async {
+        for second in 0..2000 {
+            world.publish([scan(1, second)]);
+            sleep(LATENCY / 2).await;
+        }
+        world.acked(2000).await;
+    };
+    instance.during(script).await;
+    assert!(world.state().topic.reasons().iter().all(|reason| *reason == "refused_by_store"));
+}

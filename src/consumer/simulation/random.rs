@@ -37,7 +37,7 @@ fn whatever_goes_wrong_nothing_is_lost_and_the_newest_wins() {
         while let Some(seed) = { seeds.lock().unwrap().next() } {
             let _seed = SeedOfFailure(seed);
             let paused = runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-            paused.block_on(Schedule::new(seed).run());
+            paused.block_on(async { Schedule::new(seed).run().await });
         }
     };
     thread::scope(|scope| {

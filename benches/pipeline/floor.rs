@@ -1,0 +1,215 @@
+//! The floors, each in a process of its own that runs nothing else: this same binary with `floor` as its first argument.
+//! As many threads as the consumer has, each a current-thread runtime with its own clients.
+
+use std::num::NonZeroUsize;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, bail};
+use aws_config::BehaviorVersion;
+use aws_sdk_dynamodb::config::{Credentials, Region};
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::future::{join_all, try_join_all};
+use futures_util::{StreamExt, stream};
+use google_cloud_auth::credentials::anonymous;
+use google_cloud_pubsub::client::Subscriber;
+use mini_scan::consumer::port::{Answer, Ports, Put, Statement, Store, StoreError};
+use mini_scan::consumer::settings::{Settings, WriteMode, stream_messages};
+use mini_scan::consumer::{Keys, Process};
+use mini_scan::pubsub::{Connection, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
+use mini_scan::scan::{Rejection, Scan, decode};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::child::usage;
+use crate::load::{address, response};
+use crate::stage::{SUBSCRIPTION, TABLE};
+
+/// Writes of the bare loop that are in flight on a thread at a time: as many as the consumer has.
+const IN_FLIGHT: usize = 64;
+const STREAMS: usize = 10;
+const OUTSTANDING: usize = 1_000;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What the bare loop says of itself when it is done.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Written {
+    pub(crate) seconds: f64,
+    pub(crate) cpu_seconds: f64,
+    pub(crate) system_seconds: f64,
+    pub(crate) peak_mb: f64,
+}
+
+/// Runs the floor that the arguments name.
+pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["writes", endpoint, count] => writes(endpoint, count.parse()?),
+        ["worker", host] => worker(host),
+        ["reader", host] => on_threads(|_| reader(host.to_owned())),
+        _ => bail!("no such floor: {arguments:?}"),
+    }
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(STREAMS)
+}
+
+fn on_threads<W>(work: impl Fn(usize) -> W + Sync) -> anyhow::Result<()>
+where
+    W: Future<Output = anyhow::Result<()>>,
+{
+    let run = |number| -> anyhow::Result<()> {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work(number))
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads()).map(|number| scope.spawn(move || run(number))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| bail!("a floor panicked")))
+    })
+}
+
+/// The SDK with its defaults, and nothing but conditional writes.
+fn writes(endpoint: &str, count: usize) -> anyhow::Result<()> {
+    let each = count / threads();
+    let before = usage("self")?;
+    let start = Instant::now();
+    on_threads(|number| write(endpoint, number * each..(number + 1) * each))?;
+    let seconds = start.elapsed().as_secs_f64();
+    let after = usage("self")?;
+    let cpu_seconds = after.cpu_seconds - before.cpu_seconds;
+    let system_seconds = after.system_seconds - before.system_seconds;
+    println!("{}", serde_json::to_string(&Written { seconds, cpu_seconds, system_seconds, peak_mb: after.peak_mb })?);
+    Ok(())
+}
+
+async fn write(endpoint: &str, keys: std::ops::Range<usize>) -> anyhow::Result<()> {
+    let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .endpoint_url(endpoint)
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "local"))
+        .load()
+        .await;
+    let client = aws_sdk_dynamodb::Client::new(&config);
+    let mut writes = stream::iter(keys).map(|key| put(&client, key)).buffer_unordered(IN_FLIGHT);
+    while let Some(result) = writes.next().await {
+        result?;
+    }
+    Ok(())
+}
+
+async fn put(client: &aws_sdk_dynamodb::Client, key: usize) -> anyhow::Result<()> {
+    let text = |text: String| AttributeValue::S(text);
+    let number = |number: usize| AttributeValue::N(number.to_string());
+    let (ip, port) = (address(key).to_string(), key % 65_535);
+    client
+        .put_item()
+        .table_name(TABLE)
+        .item("pk", text(format!("{ip}#{port}#HTTP")))
+        .item("ip", text(ip))
+        .item("port", number(port))
+        .item("service", text("HTTP".to_owned()))
+        .item("timestamp", number(1_740_298_125))
+        .item("response", text(response(key, 64)))
+        .item("data_version", number(2))
+        .condition_expression("attribute_not_exists(pk) OR #ts < :ts")
+        .expression_attribute_names("#ts", "timestamp")
+        .expression_attribute_values(":ts", number(1_740_298_125))
+        .send()
+        .await?;
+    Ok(())
+}
+
+/// Every message is decoded and acknowledged, until the process is killed.
+async fn reader(host: String) -> anyhow::Result<()> {
+    let streams = (0..STREAMS / threads()).map(|_| async {
+        let credentials = anonymous::Builder::new().build();
+        let subscriber = Subscriber::builder().with_endpoint(format!("http://{host}")).with_credentials(credentials);
+        let limit = i64::try_from(stream_limit())?;
+        let mut messages =
+            subscriber.build().await?.subscribe(SUBSCRIPTION).set_max_outstanding_messages(limit).build();
+        while let Some(next) = messages.next().await {
+            let (message, handler) = next?;
+            let scan = decode(&message.data, SystemTime::UNIX_EPOCH + 10_000 * DAY, 365_000 * DAY);
+            std::hint::black_box(&scan);
+            handler.ack();
+        }
+        anyhow::Ok(())
+    });
+    try_join_all(streams).await.map(drop)
+}
+
+fn stream_limit() -> usize {
+    let n = |value| NonZeroUsize::new(value).unwrap_or(NonZeroUsize::MIN);
+    stream_messages(n(OUTSTANDING), n(STREAMS))
+}
+
+/// A store that holds whatever it is asked to hold.
+struct AtOnce;
+
+impl Store for AtOnce {
+    fn measure(&self, scan: &Scan) -> Result<usize, Rejection> {
+        Ok(scan.response.len())
+    }
+
+    async fn put(&self, _: &Scan) -> Result<Put, StoreError> {
+        Ok(Put::Stored)
+    }
+
+    async fn batch(&self, statements: &[Statement]) -> Result<Vec<Answer>, StoreError> {
+        Ok(statements.iter().map(|_| Answer::Put(Put::Stored)).collect())
+    }
+}
+
+struct WorkerPorts;
+
+impl Ports for WorkerPorts {
+    type Source = StreamSource;
+    type Store = AtOnce;
+    type DeadLetters = TopicDeadLetters;
+}
+
+/// The library's worker, until the process is killed.
+fn worker(host: &str) -> anyhow::Result<()> {
+    let n = |value| NonZeroUsize::new(value).context("a bound is not 0");
+    let process = Process::new(Settings {
+        consumers: n(STREAMS)?,
+        threads: n(threads())?,
+        max_outstanding: n(OUTSTANDING)?,
+        max_outstanding_bytes: 256 << 20,
+        max_writes: n(IN_FLIGHT * threads())?,
+        max_future_skew: DAY,
+        ttl: None,
+        max_retry_time: Duration::from_secs(1800),
+        cache_entries: 100_000,
+        cache_max_age: Duration::from_secs(600),
+        shutdown_grace: Duration::ZERO,
+        subscription: SUBSCRIPTION.to_owned(),
+        table: TABLE.to_owned(),
+        write_mode: WriteMode::Put,
+    });
+    let keys: Keys<StreamReceipt> = Keys::new(&process.settings);
+    on_threads(|number| {
+        let (process, keys) = (&process, &keys);
+        async move {
+            let workers = (number..STREAMS).step_by(threads()).map(|worker| async move {
+                let (health, tally) = (process.health.clone(), process.tally.clone());
+                let source = StreamSource::open(Connection::new(Some(host)), stream()?, health, tally, worker);
+                let random = StdRng::from_os_rng();
+                Ok(mini_scan::consumer::run::<WorkerPorts>(process, keys, source, &AtOnce, None, None, random).await?)
+            });
+            join_all(workers).await.into_iter().collect()
+        }
+    })
+}
+
+fn stream() -> anyhow::Result<StreamSettings> {
+    Ok(StreamSettings {
+        subscription: SUBSCRIPTION.to_owned(),
+        max_messages: i64::try_from(stream_limit())?,
+        max_bytes: i64::try_from((256 << 20) / STREAMS)?,
+        max_lease_extension: Duration::from_secs(20),
+        max_retry_time: Duration::from_secs(1800),
+        max_idle: Duration::from_secs(60),
+    })
+}

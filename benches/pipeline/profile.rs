@@ -1,0 +1,91 @@
+//! The instructions of a message, by source file, crate and function: the consumer under callgrind, one thread, new
+//! scans, null table. Two runs of different length, so that start and stop drop out.
+//!
+//! The simulated processor may lack instructions that the real one has (SHA among them), so signing weighs more here.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+
+use crate::callgrind::Counts;
+use crate::load::Load;
+use crate::scenario::Table;
+use crate::stage::{Pubsub, Store, reach};
+
+const MESSAGES: [usize; 2] = [2_000, 6_000];
+const WITHIN: Duration = Duration::from_secs(300);
+/// What keeps the order of the scans of a key, and the pace of writes.
+const ORDER: [&str; 6] = ["coalesce", "high_water", "keys", "gate", "limit", "turns"];
+const ROWS: usize = 20;
+
+/// `consumer` is the file of the consumer, with line tables.
+pub(crate) async fn run(consumer: &Path) -> anyhow::Result<()> {
+    let [few, many] = MESSAGES;
+    let short = count(consumer, few).await?;
+    let counts = count(consumer, many).await?.minus(&short);
+    report(&counts, (many - few) as f64);
+    Ok(())
+}
+
+async fn count(consumer: &Path, messages: usize) -> anyhow::Result<Counts> {
+    let (pubsub, store) = (Pubsub::start().await?, Store::start(Table::Null(Default::default())).await?);
+    pubsub.publish(Load::New.messages(messages, 0)).await?;
+    let directory = crate::directory();
+    std::fs::create_dir_all(&directory)?;
+    let file = directory.join(format!("callgrind.{messages}"));
+    let mut child = start(consumer, &file, &pubsub, &store)?;
+    pubsub.until(WITHIN, |counts| counts.acknowledged >= messages as u64).await?;
+    let stopped = Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
+    ensure!(stopped.success() && child.wait()?.success(), "the consumer did not stop as it should");
+    Counts::read(&std::fs::read_to_string(&file).with_context(|| format!("no {}", file.display()))?)
+}
+
+fn start(consumer: &Path, file: &Path, pubsub: &Pubsub, store: &Store) -> anyhow::Result<Child> {
+    let mut command = Command::new("valgrind");
+    command
+        .args(["--tool=callgrind", "--compress-strings=no", "--compress-pos=no"])
+        .arg(format!("--callgrind-out-file={}", file.display()))
+        .arg(consumer)
+        .args(["consumer", "--project", "bench", "--threads", "1"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    reach(&mut command, pubsub, store);
+    command.spawn().context("cannot start valgrind")
+}
+
+fn report(counts: &Counts, messages: f64) {
+    let total = counts.total() as f64;
+    println!("{:.0} instructions a message (null table, one thread, new scans)\n", total / messages);
+    let share = |cost: i64| 100.0 * cost as f64 / total;
+    let print = |title: &str, rows: Vec<(&str, i64)>| {
+        println!("{title}\n");
+        for (name, cost) in rows.into_iter().take(ROWS) {
+            let name: String = name.chars().take(150).collect();
+            println!("  {:>6.2} %  {:>8.0}  {name}", share(cost), cost as f64 / messages);
+        }
+        println!();
+    };
+    let of = |name: &str| counts.of_files(|file| file.ends_with(&format!("src/consumer/{name}.rs")));
+    print("Order and pace, with all that they call", ORDER.iter().map(|name| (*name, of(name))).collect());
+    let is_order = |file: &str| ORDER.iter().any(|name| file.ends_with(&format!("src/consumer/{name}.rs")));
+    let hashing = |file: &str| ["hashbrown", "/hash/", "/hash_map", "/map.rs"].iter().any(|part| file.contains(part));
+    let together = counts.of_files(is_order);
+    let at_most = together + counts.beside(is_order, hashing);
+    println!("  together {:.2} %, and {:.2} % with all hashing beside them\n", share(together), share(at_most));
+    print("By source file, inlined lines for the file they stand in", counts.own(|_, file| file));
+    print("By crate of the function", counts.own(|function, _| crate_of(function)));
+    print("By function", counts.own(|function, _| function));
+    print("By function, with all that it calls", counts.with_calls());
+}
+
+/// The first name of a path: `hyper` of `<hyper::Body as Trait>::poll`.
+fn crate_of(function: &str) -> &str {
+    let path = function.trim_start_matches(['<', '&', '*', '(', '[']).trim_start_matches("dyn ");
+    let end = path.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(path.len());
+    match path[end..].starts_with("::") {
+        true => &path[..end],
+        false => "C and others",
+    }
+}
