@@ -1,5 +1,5 @@
-//! Whether the workers' loops still turn. A failed attempt and a timer are turns, so no outage stops them; only code
-//! that never comes back does.
+//! Whether the workers' loops still turn. Each looks at its timer at every turn, and a failed attempt is a turn, so no
+//! outage stops them; only code that never comes back does.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A loop turns once a second at least, so one that did not for so long never will.
+/// A loop's timer is due once a second at least, so one that did not for so long never will.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]

@@ -44,7 +44,6 @@ pub async fn run<P: Ports>(
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let beat = process.pulse.begin();
     loop {
-        beat.turn();
         if slot.is_terminated() && !backlog.is_empty() {
             slot.set(process.free_slot().fuse());
         }
@@ -53,6 +52,7 @@ pub async fn run<P: Ports>(
             () = &mut stop => break,
             // Before all that may never pause.
             _ = sweep.tick() => {
+                beat.turn();
                 backlog.give_up_old();
                 keys.take_old(sweep_every).into_iter().for_each(|claim| pipeline.give_up_waiting(claim, A_NEWER_WRITE));
             }
