@@ -7,37 +7,9 @@ use super::port::StoreErrorKind;
 use super::tally::End;
 use crate::scan::Reason;
 
-/// Of one attempt to write. <https://opentelemetry.io/docs/specs/semconv/database/database-metrics/>
-const ATTEMPTS: [Duration; 9] = [
+const BOUNDS: [Duration; 15] = [
     Duration::from_millis(1),
     Duration::from_millis(5),
-    Duration::from_millis(10),
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(5),
-    Duration::from_secs(10),
-];
-
-/// Of a message in hand: the same, and on to the usual `--max-retry-time`.
-const MESSAGES: [Duration; 12] = [
-    Duration::from_millis(1),
-    Duration::from_millis(5),
-    Duration::from_millis(10),
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(5),
-    Duration::from_secs(10),
-    Duration::from_secs(60),
-    Duration::from_secs(300),
-    Duration::from_secs(1800),
-];
-
-/// From publishing on: up to a day of backlog.
-const SINCE_PUBLISHED: [Duration; 13] = [
     Duration::from_millis(10),
     Duration::from_millis(50),
     Duration::from_millis(100),
@@ -52,6 +24,16 @@ const SINCE_PUBLISHED: [Duration; 13] = [
     Duration::from_secs(6 * 3600),
     Duration::from_secs(86_400),
 ];
+
+/// Of one attempt to write: 1 ms to 10 s.
+/// <https://opentelemetry.io/docs/specs/semconv/database/database-metrics/>
+const ATTEMPTS: &[Duration] = BOUNDS.split_at(9).0;
+
+/// Of a message in hand: 1 ms to the usual `--max-retry-time`.
+const MESSAGES: &[Duration] = BOUNDS.split_at(12).0;
+
+/// From publishing on: 10 ms to a day of backlog.
+const SINCE_PUBLISHED: &[Duration] = BOUNDS.split_at(2).1;
 
 /// What is asked of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +63,7 @@ struct Calls {
 
 impl Default for Calls {
     fn default() -> Calls {
-        let attempts = || Histogram::new(&ATTEMPTS);
+        let attempts = || Histogram::new(ATTEMPTS);
         Calls { answered: attempts(), failed: std::array::from_fn(|_| attempts()) }
     }
 }
@@ -100,9 +82,9 @@ pub struct Durations {
 
 impl Default for Durations {
     fn default() -> Durations {
-        let messages = || Histogram::new(&MESSAGES);
+        let messages = || Histogram::new(MESSAGES);
         Durations {
-            publish_to_durable: Histogram::new(&SINCE_PUBLISHED),
+            publish_to_durable: Histogram::new(SINCE_PUBLISHED),
             processed: messages(),
             rejected: std::array::from_fn(|_| messages()),
             given_up: messages(),

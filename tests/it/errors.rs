@@ -15,21 +15,6 @@ use self::injections::{INJECTIONS, bring_about};
 use self::page::{Row, Section, rows};
 use crate::support::within_patience;
 
-const KINDS: [StoreErrorKind; 12] = [
-    StoreErrorKind::Unavailable,
-    StoreErrorKind::OpenFiles,
-    StoreErrorKind::Throttled,
-    StoreErrorKind::HotKey,
-    StoreErrorKind::Conflict,
-    StoreErrorKind::Credentials,
-    StoreErrorKind::Clock,
-    StoreErrorKind::Permission,
-    StoreErrorKind::MissingTable,
-    StoreErrorKind::Misconfigured,
-    StoreErrorKind::Refused,
-    StoreErrorKind::ForeignRow,
-];
-
 #[test]
 fn every_row_of_the_page_is_injected_and_every_injection_is_a_row() {
     let classes: Vec<_> = rows().iter().map(|row| row.class).collect();
@@ -41,7 +26,7 @@ fn every_row_of_the_page_is_injected_and_every_injection_is_a_row() {
 
 #[test]
 fn every_kind_stands_on_the_page_under_its_policy() {
-    for kind in KINDS {
+    for kind in StoreErrorKind::ALL {
         let name = format!("{kind:?}");
         let sections: Vec<_> = rows().iter().filter(|row| row.error_type == name).map(|row| row.section).collect();
         assert!(!sections.is_empty(), "{name} has no row");
