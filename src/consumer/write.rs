@@ -68,6 +68,15 @@ pub(super) fn no_answer() -> StoreError {
     StoreError { kind: StoreErrorKind::Unavailable, detail }
 }
 
+/// The end of a write at its age, after the last error that it met.
+fn given_up(failed: Option<StoreError>) -> Write {
+    let error = failed.unwrap_or_else(|| {
+        let detail = "no turn to write came".to_owned();
+        StoreError { kind: StoreErrorKind::Unavailable, detail }
+    });
+    Write::Settled { outcome: Outcome::Deferred(error), proof: None }
+}
+
 /// The most that is waited before the attempt after `attempts`: doubled each time.
 fn longest_backoff(kind: StoreErrorKind, attempts: u32) -> Duration {
     let cap = match policy(kind) {
@@ -87,7 +96,7 @@ impl<P: Ports> Pipeline<'_, P> {
         writer: &Writer<'_, ReceiptOf<P>>,
     ) -> (Job<ReceiptOf<P>>, Write) {
         let process = self.process;
-        let mut error = StoreError { kind: StoreErrorKind::Unavailable, detail: "no turn to write came".to_owned() };
+        let mut failed: Option<StoreError> = None;
         let mut backoff = Duration::ZERO;
         let mut attempts = 0;
         // The timestamp of a scan that may have been written by an attempt without an answer.
@@ -106,13 +115,13 @@ impl<P: Ports> Pipeline<'_, P> {
             };
             let place = match timeout_at(job.claim.deadline, next_turn).await {
                 Ok(place) if Instant::now() < job.claim.deadline => place,
-                _ => return (job, Write::Settled { outcome: Outcome::Deferred(error), proof: None }),
+                _ => return (job, given_up(failed)),
             };
             // What goes into a batch at once was the newest just now.
             if attempts > 1 || matches!(place, Place::Alone(_)) {
                 job = writer.newest(job);
             }
-            if attempts > 1 {
+            if let Some(error) = &failed {
                 process.tally.retries(error.kind).add_one();
             }
             let generation = self.keys.generation();
@@ -123,9 +132,7 @@ impl<P: Ports> Pipeline<'_, P> {
                     self.attempt_in(batches, &job.scan, verb, &job.claim).await
                 }
             };
-            let Some(mut result) = result else {
-                return (job, Write::Settled { outcome: Outcome::Deferred(error), proof: None });
-            };
+            let Some(mut result) = result else { return (job, given_up(failed)) };
             if matches!(result, Ok(Put::Stale(Stored { is_same: true, .. })) if unanswered == Some(job.scan.timestamp))
             {
                 result = Ok(Put::Stored);
@@ -135,7 +142,7 @@ impl<P: Ports> Pipeline<'_, P> {
                 Ok(Put::Stale(stored)) => Some(stored.timestamp),
                 Err(_) => None,
             };
-            error = match judge(result) {
+            let error = match judge(result) {
                 Verdict::Settle(outcome) => {
                     let proof = timestamp.map(|timestamp| Proof { timestamp, generation });
                     return (job, Write::Settled { outcome, proof });
@@ -147,6 +154,7 @@ impl<P: Ports> Pipeline<'_, P> {
                 unanswered = Some(job.scan.timestamp);
             }
             backoff = self.random.borrow_mut().random_range(Duration::ZERO..=longest_backoff(error.kind, attempts));
+            failed = Some(error);
         }
     }
 
