@@ -65,6 +65,7 @@ fn the_bounds_of_the_manifests_and_flags_are_the_pages() {
     let file = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
     let scaler = file("infra/kubernetes/overlays/gke/scaledobject.yaml");
     assert!(scaler.contains(&format!("maxReplicaCount: {}\n", inputs.replicas)), "maxReplicaCount is another");
+    assert!(scaler.contains(&format!("threshold: \"{}\"\n", inputs.threshold)), "threshold is another");
     let readme = file("README.md");
     let default = |flag: &str, value: String| {
         let row = readme.lines().find(|line| line.starts_with(&format!("| `{flag}`")));

@@ -161,6 +161,17 @@ impl Inputs {
         (needed / MEMORY_STEP).ceil() * MEMORY_STEP
     }
 
+    /// Seconds from a message's delivery until Pub/Sub counts it as backlog no more.
+    pub(super) fn until_acknowledged(&self) -> f64 {
+        self.latency + self.flush
+    }
+
+    /// Backlog of one consumer that is in hand and no reason for another: what the autoscaler's threshold must exceed.
+    pub(super) fn backlog_in_hand(&self, load: &Load) -> f64 {
+        let messages = load.messages / self.consumers(load) * self.until_acknowledged() * self.headroom;
+        (messages / 1000.0).ceil() * 1000.0
+    }
+
     /// Ports that a node of Cloud NAT needs for one consumer: a power of two that its connections fit in.
     pub(super) fn ports(&self, load: &Load) -> f64 {
         let connections = writes_in_flight(self.max_outstanding(load), load.cores) + load.cores;

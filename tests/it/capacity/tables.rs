@@ -141,6 +141,10 @@ fn first(inputs: &Inputs) -> String {
         ("one node's NAT ports", [Mode::Put, Mode::Batch].map(|m| inputs.nat_ports / inputs.latency * calls(m))),
         ("a new table that was not pre-warmed", [inputs.new_table_units / units; 2]),
         ("one consumer's `--max-outstanding`", [Mode::Put, Mode::Batch].map(|m| inputs.default_rate(m))),
+        (
+            "the autoscaler's `threshold`, by what one consumer has in hand",
+            [inputs.threshold / inputs.until_acknowledged(); 2],
+        ),
         ("one consumer's two cores, with headroom", [Mode::Put, Mode::Batch].map(cpu)),
         ("the table's quota", [inputs.table_units / units; 2]),
         ("as many consumers as `maxReplicaCount`", [Mode::Put, Mode::Batch].map(|m| consumer(m) * inputs.replicas)),
@@ -159,7 +163,7 @@ fn quotas(inputs: &Inputs) -> String {
         let load = |mode| Load { messages, mode, copies: Copies::Miss, cores };
         need(inputs, &load(Mode::Put)).max(need(inputs, &load(Mode::Batch)))
     };
-    let lines: [(&str, f64, Need); 7] = [
+    let lines: [(&str, f64, Need); 8] = [
         ("AWS: table-level write throughput, write units", inputs.table_units, |i, load| i.warm_throughput(load)),
         ("Google: Pub/Sub throughput of the region, in and out, MB a second", inputs.region_bytes / 1e6, |i, load| {
             (i.headroom * load.messages * i.delivered() / 1e6).ceil()
@@ -168,6 +172,7 @@ fn quotas(inputs: &Inputs) -> String {
         ("Cloud NAT: ports of a node", inputs.nat_ports, |i, load| i.ports(load)),
         ("Cloud NAT: addresses", 1.0, |i, load| i.addresses(load)),
         ("`maxReplicaCount`", inputs.replicas, |i, load| i.consumers(load)),
+        ("`threshold` of the autoscaler", inputs.threshold, Inputs::backlog_in_hand),
         ("warm throughput and `max_write_units`", inputs.new_table_units, |i, load| i.warm_throughput(load)),
     ];
     let columns: Vec<_> = SIZES.iter().map(|(messages, _)| format!("{} a second", whole(*messages))).collect();
