@@ -4,6 +4,7 @@ pub mod batch;
 mod cause;
 mod claim;
 mod coalesce;
+mod concurrency;
 mod drain;
 mod durations;
 mod gate;

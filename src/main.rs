@@ -13,6 +13,10 @@ use mini_scan::service::{self, Config, Running, setup};
 use mini_scan::telemetry::{self, Logs, Traces};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// Most of the work is the SDK's, which allocates some three hundred times a write.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A second signal ends the process at once with this: 128 + SIGINT, as a shell reports it.
 const STOPPED_AT_ONCE: u8 = 130;
 

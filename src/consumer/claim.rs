@@ -12,7 +12,7 @@ use super::port::{Delivery, Envelope, Receipt};
 use super::process::Process;
 use super::tally::{End, Tally};
 
-/// A delivery that is ours until its receipt is settled.
+/// A delivery that is ours until its receipt is settled. Kept in a box from here on: it is moved often, and large.
 #[derive(Debug)]
 pub(super) struct Message<R: Receipt> {
     pub(super) envelope: Envelope,
@@ -20,7 +20,7 @@ pub(super) struct Message<R: Receipt> {
 }
 
 impl<R: Receipt> Message<R> {
-    pub(super) fn take(delivery: Delivery<R>, process: &Process, random: &mut StdRng) -> Message<R> {
+    pub(super) fn take(delivery: Delivery<R>, process: &Process, random: &mut StdRng) -> Box<Message<R>> {
         let Delivery { envelope, receipt } = delivery;
         let Process { tally, settings, spans, .. } = process;
         tally.delivered(&envelope);
@@ -36,7 +36,7 @@ impl<R: Receipt> Message<R> {
             record_bytes: 0,
             span: spans.get().map_or_else(Span::none, |open| open(&envelope, &settings.subscription)),
         };
-        Message { envelope, claim }
+        Box::new(Message { envelope, claim })
     }
 }
 

@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::claim::Claim;
+use super::claim::{Claim, Message};
 use super::coalesce::{self, Coalescer, Work};
 use super::high_water::HighWater;
-use super::port::{Envelope, Receipt};
+use super::port::Receipt;
 use super::settings::Settings;
 use crate::scan::{Key, Scan};
 
@@ -38,8 +38,7 @@ struct Shard<R: Receipt> {
 pub(super) struct Job<R: Receipt> {
     /// Shared with the call that carries it.
     pub(super) scan: Arc<Scan>,
-    pub(super) envelope: Envelope,
-    pub(super) claim: Claim<R>,
+    pub(super) message: Box<Message<R>>,
     pub(super) slot: OwnedSemaphorePermit,
 }
 
@@ -55,11 +54,11 @@ impl<R: Receipt> Work for Job<R> {
     }
 
     fn receipt(&self) -> &Claim<R> {
-        &self.claim
+        &self.message.claim
     }
 
     fn into_receipt(self) -> Claim<R> {
-        self.claim
+        self.message.claim
     }
 }
 

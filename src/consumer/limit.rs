@@ -31,6 +31,12 @@ impl Limit {
         self.current
     }
 
+    /// What it is while nothing is throttled, from now on; nothing is at this moment.
+    pub(super) fn set_most(&mut self, most: usize) {
+        self.most = most;
+        self.current = most;
+    }
+
     /// Whether throttling was seen and the limit is not yet what it was.
     pub(super) fn is_lowered(&self) -> bool {
         self.episode.is_some()

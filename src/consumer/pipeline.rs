@@ -48,19 +48,18 @@ enum Decoded {
 impl<P: Ports> Pipeline<'_, P> {
     /// Takes one message to its end, or leaves it with the write of its key. The slot is given back as soon as the
     /// message no longer counts as outstanding.
-    pub(super) async fn handle(&self, message: Message<ReceiptOf<P>>, slot: OwnedSemaphorePermit) {
-        let Message { envelope, mut claim } = message;
-        match self.decode(&envelope) {
+    pub(super) async fn handle(&self, mut message: Box<Message<ReceiptOf<P>>>, slot: OwnedSemaphorePermit) {
+        match self.decode(&message.envelope) {
             Ok(Decoded::Scan(scan, record_bytes)) => {
-                claim.record_bytes = record_bytes;
-                match self.keys.admit(Job { scan: Arc::new(scan), envelope, claim, slot }) {
+                message.claim.record_bytes = record_bytes;
+                match self.keys.admit(Job { scan: Arc::new(scan), message, slot }) {
                     Admission::Write(job, writer) => self.write_key(job, writer).await,
-                    Admission::Known(job) => job.claim.settle(End::Known),
+                    Admission::Known(job) => job.message.claim.settle(End::Known),
                     Admission::Parked => {}
                 }
             }
-            Ok(Decoded::Expired) => self.settle(Outcome::Expired, None, envelope, claim, slot).await,
-            Err(rejection) => self.settle(Outcome::Rejected(rejection), None, envelope, claim, slot).await,
+            Ok(Decoded::Expired) => self.settle(Outcome::Expired, None, message, slot).await,
+            Err(rejection) => self.settle(Outcome::Rejected(rejection), None, message, slot).await,
         }
     }
 
@@ -121,8 +120,8 @@ impl<P: Ports> Pipeline<'_, P> {
     async fn end(&self, job: Job<ReceiptOf<P>>, write: Write) {
         match write {
             Write::Settled { outcome, .. } => {
-                let Job { scan, envelope, claim, slot } = job;
-                self.settle(outcome, Some(&scan.key), envelope, claim, slot).await;
+                let Job { scan, message, slot } = job;
+                self.settle(outcome, Some(&scan.key), message, slot).await;
             }
             // Rare and large: in a box, so that every other message is not as large.
             Write::Refused(error) => Box::pin(self.hold_refused(job, error)).await,
@@ -135,31 +134,25 @@ impl<P: Ports> Pipeline<'_, P> {
         &self,
         outcome: Outcome,
         key: Option<&Key>,
-        envelope: Envelope,
-        claim: Claim<ReceiptOf<P>>,
+        message: Box<Message<ReceiptOf<P>>>,
         place: OwnedSemaphorePermit,
     ) {
         match outcome {
-            Outcome::Stored => claim.settle(End::Stored),
-            Outcome::Stale => claim.settle(End::Stale),
-            Outcome::Expired => claim.settle(End::Expired),
+            Outcome::Stored => message.claim.settle(End::Stored),
+            Outcome::Stale => message.claim.settle(End::Stale),
+            Outcome::Expired => message.claim.settle(End::Expired),
             Outcome::Rejected(rejection) => {
-                self.log_rejection(&rejection, key, &envelope, &claim);
+                self.log_rejection(&rejection, key, &message);
                 // Rare and large, as above.
-                Box::pin(self.reject(rejection, envelope, claim, place)).await;
+                Box::pin(self.reject(rejection, message, place)).await;
             }
-            Outcome::Deferred(error) => self.give_up(&error, key, &envelope, claim),
+            Outcome::Deferred(error) => self.give_up(&error, key, *message),
         }
     }
 
     /// Gives back a message whose write did not come to an end: at its age, or to make room among the held.
-    pub(super) fn give_up(
-        &self,
-        error: &StoreError,
-        key: Option<&Key>,
-        envelope: &Envelope,
-        claim: Claim<ReceiptOf<P>>,
-    ) {
+    pub(super) fn give_up(&self, error: &StoreError, key: Option<&Key>, message: Message<ReceiptOf<P>>) {
+        let Message { envelope, claim } = message;
         if let Some(not_said) = self.process.give_up_lines.due() {
             warn!(
                 message_id = %envelope.message_id,
@@ -188,13 +181,8 @@ impl<P: Ports> Pipeline<'_, P> {
         claim.settle(End::GivenUp);
     }
 
-    fn log_rejection(
-        &self,
-        rejection: &Rejection,
-        key: Option<&Key>,
-        envelope: &Envelope,
-        claim: &Claim<ReceiptOf<P>>,
-    ) {
+    fn log_rejection(&self, rejection: &Rejection, key: Option<&Key>, message: &Message<ReceiptOf<P>>) {
+        let Message { envelope, claim } = message;
         self.process.tally.rejections(rejection.reason).add_one();
         if let Some(not_said) = self.process.rejection_lines[rejection.reason as usize].due() {
             info!(

@@ -24,6 +24,9 @@ use crate::scan::{Key, Reason};
 /// Eight failures in a row, with no answer between them, are an outage of the store.
 const STORE_FAILURES: u32 = 8;
 
+/// A store that answers within a few milliseconds keeps a core busy with as many.
+const FIRST_WRITES_A_THREAD: usize = 32;
+
 /// One for the whole process: bounds, counters, and what is known of the store and the dead-letter topic.
 #[derive(Debug)]
 pub struct Process {
@@ -36,7 +39,7 @@ pub struct Process {
     pub spans: OnceLock<Spans>,
     /// `--max-outstanding`: messages decoded, waiting or being written. Taken after a message has arrived.
     pub(super) slots: Arc<Semaphore>,
-    /// Writes in flight; held for an attempt only, never through a backoff.
+    /// Writes in flight, at most `max_writes`; held for an attempt only, never through a backoff.
     pub(super) turns: Turns,
     pub(super) held: Held,
     pub(super) refusals: Refusals,
@@ -61,7 +64,7 @@ impl Process {
             pulse: Pulse::default(),
             spans: OnceLock::new(),
             slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
-            turns: Turns::new(settings.max_writes.get()),
+            turns: Turns::new(FIRST_WRITES_A_THREAD * settings.threads.get(), settings.max_writes.get()),
             held: Held::new((slots / 10).max(1)),
             refusals: Refusals::default(),
             store_gate: Gate::new(STORE_FAILURES),

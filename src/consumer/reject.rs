@@ -6,7 +6,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
-use super::claim::Claim;
+use super::claim::Message;
 use super::letter;
 use super::pipeline::Pipeline;
 use super::port::{DeadLetter, DeadLetterError, DeadLetters, Envelope, Ports, ReceiptOf};
@@ -30,26 +30,25 @@ impl<P: Ports> Pipeline<'_, P> {
     pub(super) async fn reject(
         &self,
         rejection: Rejection,
-        envelope: Envelope,
-        claim: Claim<ReceiptOf<P>>,
+        message: Box<Message<ReceiptOf<P>>>,
         place: OwnedSemaphorePermit,
     ) {
         let mut is_refused = false;
         if let Some(letters) = self.letters
             && !self.process.letter_gate.is_closed()
         {
-            match self.publish(letters, &rejection, &envelope).await {
-                Ok(()) => return claim.settle(End::Lettered(rejection.reason)),
+            match self.publish(letters, &rejection, &message.envelope).await {
+                Ok(()) => return message.claim.settle(End::Lettered(rejection.reason)),
                 Err(unpublished) => is_refused = unpublished == Unpublished::Refused,
             }
         }
         drop(place);
         let Some(_place) = self.process.held.try_place() else {
-            return claim.settle(End::Unlettered(rejection.reason));
+            return message.claim.settle(End::Unlettered(rejection.reason));
         };
         // A letter that was refused is refused again: only its redelivery tries it anew.
         let letters = self.letters.filter(|_| !is_refused);
-        self.hold_rejected(letters, rejection, envelope, claim).await;
+        self.hold_rejected(letters, rejection, message).await;
     }
 
     /// Holds a rejected message until its letter is published or its delay is over.
@@ -57,10 +56,10 @@ impl<P: Ports> Pipeline<'_, P> {
         &self,
         mut letters: Option<&P::DeadLetters>,
         rejection: Rejection,
-        envelope: Envelope,
-        claim: Claim<ReceiptOf<P>>,
+        message: Box<Message<ReceiptOf<P>>>,
     ) {
-        let until = claim.deadline.min(Instant::now() + self.process.held.delay(&envelope));
+        let Message { envelope, claim } = &*message;
+        let until = claim.deadline.min(Instant::now() + self.process.held.delay(envelope));
         loop {
             let turn = async {
                 match letters {
@@ -77,13 +76,13 @@ impl<P: Ports> Pipeline<'_, P> {
                 () = sleep_until(until) => break,
                 topic = turn => topic,
             };
-            match self.publish(topic, &rejection, &envelope).await {
-                Ok(()) => return claim.settle(End::Lettered(rejection.reason)),
+            match self.publish(topic, &rejection, &message.envelope).await {
+                Ok(()) => return message.claim.settle(End::Lettered(rejection.reason)),
                 Err(Unpublished::Refused) => letters = None,
                 Err(Unpublished::Unavailable) => {}
             }
         }
-        claim.settle(End::Unlettered(rejection.reason));
+        message.claim.settle(End::Unlettered(rejection.reason));
     }
 
     /// Publishes one letter, with less about it where the topic refuses more.

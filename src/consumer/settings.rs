@@ -58,15 +58,13 @@ pub fn stream_messages(max_outstanding: NonZeroUsize, consumers: NonZeroUsize) -
     1000 + max_outstanding.get().div_ceil(consumers.get())
 }
 
-/// A thread's core is busy with fewer writes in flight than this where the store answers within milliseconds.
-const USUAL_WRITES_A_THREAD: usize = 64;
+/// As many keep a core busy where the store takes 40 ms.
 const MOST_WRITES_A_THREAD: usize = 1024;
 /// Open files that are not the streams' (two each) nor the writes' (one each).
 const OTHER_FILES: usize = 128;
 
-/// The writes that may be in flight over all workers: an eighth of `max_outstanding`, at least the usual of the threads
-/// and at most what the threads and the open files bear. Each is one HTTP/1.1 connection of some 50 KB, and more of
-/// them than the store needs only wait in its queue; a slow store is reached by raising `max_outstanding`.
+/// The most writes that may be in flight over all workers: all that is outstanding, and what the threads and the open
+/// files bear. Each is one HTTP/1.1 connection of some 50 KB, so that only as many are used as raise the rate.
 pub fn write_limit(
     max_outstanding: NonZeroUsize,
     consumers: NonZeroUsize,
@@ -74,11 +72,7 @@ pub fn write_limit(
     open_files: u64,
 ) -> NonZeroUsize {
     let files = usize::try_from(open_files).unwrap_or(usize::MAX).saturating_sub(OTHER_FILES + 2 * consumers.get());
-    let limit = (max_outstanding.get() / 8)
-        .max(USUAL_WRITES_A_THREAD * threads.get())
-        .min(MOST_WRITES_A_THREAD * threads.get())
-        .min(max_outstanding.get())
-        .min(files);
+    let limit = max_outstanding.get().min(MOST_WRITES_A_THREAD * threads.get()).min(files);
     NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN)
 }
 
@@ -94,8 +88,8 @@ mod tests {
     fn writes_in_flight_stay_below_every_bound() {
         let plenty = 1 << 20;
         assert_eq!(write_limit(n(10), n(10), n(2), plenty), n(10));
-        assert_eq!(write_limit(n(1000), n(10), n(2), plenty), n(128));
-        assert_eq!(write_limit(n(8000), n(10), n(2), plenty), n(1000));
+        assert_eq!(write_limit(n(1000), n(10), n(2), plenty), n(1000));
+        assert_eq!(write_limit(n(8000), n(10), n(2), plenty), n(2048));
         assert_eq!(write_limit(n(100_000), n(10), n(2), plenty), n(2048));
         assert_eq!(write_limit(n(100_000), n(10), n(2), 1024), n(1024 - 128 - 20));
         assert_eq!(write_limit(n(1000), n(500), n(2), 1024), n(1));

@@ -1,21 +1,33 @@
-//! The turns to write: permits of a semaphore that follow a moving [`Limit`].
+//! The turns to write: permits of a semaphore that follow a moving [`Limit`], below what [`Concurrency`] finds to pay.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
+use super::concurrency::Concurrency;
 use super::limit::Limit;
+
+/// So many answers are looked at together.
+const LOOK_EVERY: u64 = 16;
 
 #[derive(Debug)]
 pub(super) struct Turns {
     permits: Semaphore,
     /// Turns that are in use and above the limit: they are not given on.
     excess: AtomicUsize,
-    limit: Mutex<Limit>,
+    limits: Mutex<Limits>,
+    /// Writes that the store took, or held newer ones for.
+    taken: AtomicU64,
     /// A copy of [`Limit::is_lowered`], so that an answer costs one load where nothing is throttled.
     is_lowered: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Limits {
+    throttling: Limit,
+    concurrency: Concurrency,
 }
 
 /// The right to have one write in flight.
@@ -36,12 +48,15 @@ pub(super) enum Change {
 }
 
 impl Turns {
-    pub(super) fn new(most: usize) -> Turns {
-        let most = most.min(Semaphore::MAX_PERMITS);
+    /// At first so many, and never more than `most`.
+    pub(super) fn new(first: usize, most: usize) -> Turns {
+        let concurrency = Concurrency::new(first, most.min(Semaphore::MAX_PERMITS));
+        let throttling = Limit::new(concurrency.current());
         Turns {
-            permits: Semaphore::new(most),
+            permits: Semaphore::new(concurrency.current()),
             excess: AtomicUsize::new(0),
-            limit: Mutex::new(Limit::new(most)),
+            limits: Mutex::new(Limits { throttling, concurrency }),
+            taken: AtomicU64::new(0),
             is_lowered: AtomicBool::new(false),
         }
     }
@@ -54,27 +69,43 @@ impl Turns {
 
     /// The turns that are in use, and how many may be.
     pub(super) fn used(&self) -> (usize, usize) {
-        let limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner).current();
+        let limit = self.limits.lock().unwrap_or_else(PoisonError::into_inner).throttling.current();
         let all = limit + self.excess.load(Ordering::Acquire);
         (all.saturating_sub(self.permits.available_permits()), limit)
     }
 
     pub(super) fn throttled(&self) -> Change {
-        self.move_limit(|limit, now| limit.throttled(now))
+        self.move_limit(|Limits { throttling, concurrency }, now| {
+            if !throttling.is_lowered() {
+                concurrency.give_up_trial(now);
+                throttling.set_most(concurrency.current());
+            }
+            throttling.throttled(now);
+        })
     }
 
     pub(super) fn taken(&self) -> Change {
-        if !self.is_lowered.load(Ordering::Acquire) {
-            return Change::None;
+        let taken = self.taken.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.is_lowered.load(Ordering::Acquire) {
+            self.move_limit(|limits, now| limits.throttling.taken(now))
+        } else if taken.is_multiple_of(LOOK_EVERY) {
+            let is_used_up = self.permits.available_permits() == 0;
+            self.move_limit(|Limits { throttling, concurrency }, now| {
+                if !throttling.is_lowered() {
+                    concurrency.answered(taken, is_used_up, now);
+                    throttling.set_most(concurrency.current());
+                }
+            })
+        } else {
+            Change::None
         }
-        self.move_limit(|limit, now| limit.taken(now))
     }
 
-    fn move_limit(&self, to: impl FnOnce(&mut Limit, Instant)) -> Change {
-        let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
-        let (before, was_lowered) = (limit.current(), limit.is_lowered());
-        to(&mut limit, Instant::now());
-        let after = limit.current();
+    fn move_limit(&self, to: impl FnOnce(&mut Limits, Instant)) -> Change {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let (before, was_lowered) = (limits.throttling.current(), limits.throttling.is_lowered());
+        to(&mut limits, Instant::now());
+        let (after, is_lowered) = (limits.throttling.current(), limits.throttling.is_lowered());
         if after < before {
             let idle = self.permits.forget_permits(before - after);
             self.excess.fetch_add(before - after - idle, Ordering::AcqRel);
@@ -82,8 +113,8 @@ impl Turns {
             let kept = (before..after).filter(|_| self.keep_one()).count();
             self.permits.add_permits(after - before - kept);
         }
-        self.is_lowered.store(limit.is_lowered(), Ordering::Release);
-        match (was_lowered, limit.is_lowered()) {
+        self.is_lowered.store(is_lowered, Ordering::Release);
+        match (was_lowered, is_lowered) {
             (false, true) => Change::Lowered(after),
             (true, false) => Change::Restored,
             _ => Change::None,
@@ -121,7 +152,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn turns_in_use_above_the_limit_are_not_given_on() {
-        let turns = Turns::new(8);
+        let turns = Turns::new(8, 8);
         let mut in_use = taken_now(&turns);
         assert_eq!(in_use.len(), 8);
         assert_eq!(turns.throttled(), Change::Lowered(4));
@@ -135,7 +166,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_limit_that_came_back_gives_every_turn_again() {
-        let turns = Turns::new(8);
+        let turns = Turns::new(8, 8);
         let in_use = taken_now(&turns);
         turns.throttled();
         tokio::time::advance(Duration::from_millis(100)).await;

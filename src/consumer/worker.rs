@@ -107,7 +107,7 @@ struct Backlog<'a, P: Ports> {
     pipeline: &'a Pipeline<'a, P>,
     /// Twice the stream's limit, for a server that does not keep to it.
     room: usize,
-    messages: VecDeque<Message<ReceiptOf<P>>>,
+    messages: VecDeque<Box<Message<ReceiptOf<P>>>>,
 }
 
 impl<'a, P: Ports> Backlog<'a, P> {
@@ -129,7 +129,7 @@ impl<'a, P: Ports> Backlog<'a, P> {
         self.messages.push_back(Message::take(delivery, process, &mut random.borrow_mut()));
     }
 
-    fn pop(&mut self) -> Option<Message<ReceiptOf<P>>> {
+    fn pop(&mut self) -> Option<Box<Message<ReceiptOf<P>>>> {
         self.messages.pop_front()
     }
 

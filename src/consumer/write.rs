@@ -113,8 +113,8 @@ impl<P: Ports> Pipeline<'_, P> {
                     None => Place::Alone(process.turn().await),
                 }
             };
-            let place = match timeout_at(job.claim.deadline, next_turn).await {
-                Ok(place) if Instant::now() < job.claim.deadline => place,
+            let place = match timeout_at(job.message.claim.deadline, next_turn).await {
+                Ok(place) if Instant::now() < job.message.claim.deadline => place,
                 _ => return (job, given_up(failed)),
             };
             // What goes into a batch at once was the newest just now.
@@ -126,10 +126,10 @@ impl<P: Ports> Pipeline<'_, P> {
             }
             let generation = self.keys.generation();
             let result = match place {
-                Place::Alone(turn) => Some(self.attempt(&job.scan, &job.claim, turn).await),
+                Place::Alone(turn) => Some(self.attempt(&job.scan, &job.message.claim, turn).await),
                 Place::In(batches) => {
                     let verb = writer.has_record().then_some(Verb::Update);
-                    self.attempt_in(batches, &job.scan, verb, &job.claim).await
+                    self.attempt_in(batches, &job.scan, verb, &job.message.claim).await
                 }
             };
             let Some(mut result) = result else { return (job, given_up(failed)) };
@@ -237,11 +237,11 @@ impl<P: Ports> Pipeline<'_, P> {
     /// has reached its age, or must make room.
     pub(super) async fn hold_refused(&self, job: Job<ReceiptOf<P>>, refused: StoreError) {
         let process = self.process;
-        let Job { scan, envelope, claim, slot } = job;
+        let Job { scan, message, slot } = job;
         drop(slot);
         if let Some(not_said) = process.refused_lines.due() {
             let table = &process.settings.table;
-            warn!(message_id = %envelope.message_id, scan_key = scan.key.as_str(), not_said,
+            warn!(message_id = %message.envelope.message_id, scan_key = scan.key.as_str(), not_said,
                 "table {table} refuses a write, which is held and tried again: {refused}. If it refuses every one, compare \
                  its key schema and indexes with what `mini-scan setup table` makes");
         }
@@ -254,14 +254,14 @@ impl<P: Ports> Pipeline<'_, P> {
                     process.refusals_changed(&self.every_write_is_refused(&error));
                 }
                 if !process.refusals.make_room() {
-                    return self.give_up(&error, Some(&scan.key), &envelope, claim);
+                    return self.give_up(&error, Some(&scan.key), *message);
                 }
                 tokio::select! {
                     biased;
-                    () = process.drain.requested() => return drop(claim),
-                    place = timeout_at(claim.deadline, process.held.place()) => match place {
+                    () = process.drain.requested() => return drop(message),
+                    place = timeout_at(message.claim.deadline, process.held.place()) => match place {
                         Ok(place) => place,
-                        Err(_) => return self.give_up(&error, Some(&scan.key), &envelope, claim),
+                        Err(_) => return self.give_up(&error, Some(&scan.key), *message),
                     },
                 }
             }
@@ -275,18 +275,18 @@ impl<P: Ports> Pipeline<'_, P> {
             };
             let turn = tokio::select! {
                 biased;
-                () = process.drain.requested() => return drop(claim),
-                () = held.evicted() => return self.give_up(&error, Some(&scan.key), &envelope, claim),
-                turn = timeout_at(claim.deadline, next_turn) => match turn {
+                () = process.drain.requested() => return drop(message),
+                () = held.evicted() => return self.give_up(&error, Some(&scan.key), *message),
+                turn = timeout_at(message.claim.deadline, next_turn) => match turn {
                     Ok(turn) => turn,
-                    Err(_) => return self.give_up(&error, Some(&scan.key), &envelope, claim),
+                    Err(_) => return self.give_up(&error, Some(&scan.key), *message),
                 },
             };
             process.tally.retries(failed).add_one();
-            match judge(self.attempt(&scan, &claim, turn).await) {
+            match judge(self.attempt(&scan, &message.claim, turn).await) {
                 Verdict::Settle(outcome) => {
                     drop(held);
-                    return self.settle(outcome, Some(&scan.key), envelope, claim, place).await;
+                    return self.settle(outcome, Some(&scan.key), message, place).await;
                 }
                 Verdict::Retry(again) => failed = again.kind,
                 Verdict::Refused(again) => {
@@ -294,9 +294,7 @@ impl<P: Ports> Pipeline<'_, P> {
                     if held.refused_again(&scan.key) {
                         let rejection = Rejection { reason: Reason::RefusedByStore, detail: error.detail };
                         drop(held);
-                        return self
-                            .settle(Outcome::Rejected(rejection), Some(&scan.key), envelope, claim, place)
-                            .await;
+                        return self.settle(Outcome::Rejected(rejection), Some(&scan.key), message, place).await;
                     }
                 }
             }

@@ -1,0 +1,260 @@
+//! How many writes in flight pay, as the rate of the store's answers teaches it. Pure: the time is an argument.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A rate is that of so long at least, and of as many answers as writes may be in flight.
+const WINDOW: Duration = Duration::from_millis(100);
+/// Twice as many must bring this much more: else they wait in the store's queue, or for a core of this machine.
+const LEAST_GAIN: f64 = 1.2;
+/// Half as many may bring this much less. Closer to one than the gain, so that chance alone moves nothing up.
+const MOST_LOSS: f64 = 0.95;
+/// A rate that grows faster from window to window grows by itself, as after the start: nothing can be learned from it.
+const STEADY: f64 = 1.05;
+/// Between a trial that failed and the next.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Doubled while that raises the rate, halved while it does not lower it. A fast store is kept busy by a few writes on
+/// few connections; a slow or distant one by many.
+#[derive(Debug)]
+pub(super) struct Concurrency {
+    least: usize,
+    most: usize,
+    current: usize,
+    window: Option<Window>,
+    /// That of the window before.
+    rate: Option<f64>,
+    trial: Option<Trial>,
+    next: Direction,
+    not_before: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    began: Instant,
+    /// Answers before it.
+    answers: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Trial {
+    direction: Direction,
+    /// What it is compared with.
+    before: usize,
+    rate: f64,
+    /// The first window has writes of before it.
+    is_first_window: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Up,
+    Down,
+}
+
+impl Concurrency {
+    pub(super) fn new(least: usize, most: usize) -> Concurrency {
+        let current = least.min(most);
+        Concurrency {
+            least: current,
+            most,
+            current,
+            window: None,
+            rate: None,
+            trial: None,
+            next: Direction::Up,
+            not_before: None,
+        }
+    }
+
+    pub(super) fn current(&self) -> usize {
+        self.current
+    }
+
+    /// Notes how many answers there were so far. `is_used_up`: all that may be in flight is; with less, more would
+    /// change nothing.
+    pub(super) fn answered(&mut self, answers: u64, is_used_up: bool, now: Instant) {
+        if !is_used_up {
+            self.give_up_trial(now);
+            return;
+        }
+        let Some(Window { began, answers: before }) = self.window else {
+            self.window = Some(Window { began: now, answers });
+            return;
+        };
+        let (lasted, counted) = (now.duration_since(began), answers.saturating_sub(before));
+        if lasted < WINDOW || counted < self.current as u64 {
+            return;
+        }
+        self.window = Some(Window { began: now, answers });
+        let rate = counted as f64 / lasted.as_secs_f64();
+        match self.trial.take() {
+            Some(trial) if trial.is_first_window => self.trial = Some(Trial { is_first_window: false, ..trial }),
+            Some(trial) => self.judge(trial, rate, now),
+            None if self.is_steady(rate) && self.not_before.is_none_or(|time| time <= now) => {
+                self.begin_trial(rate, now);
+            }
+            None => {}
+        }
+        self.rate = Some(rate);
+    }
+
+    /// Goes back to what was before a trial that cannot be judged: the table throttles, or has too little to do.
+    pub(super) fn give_up_trial(&mut self, now: Instant) {
+        self.window = None;
+        self.rate = None;
+        if let Some(trial) = self.trial.take() {
+            self.current = trial.before;
+            self.not_before = Some(now + PAUSE);
+        }
+    }
+
+    fn is_steady(&self, rate: f64) -> bool {
+        self.rate.is_some_and(|before| rate <= STEADY * before)
+    }
+
+    fn begin_trial(&mut self, rate: f64, now: Instant) {
+        let direction = self.next;
+        let to = match direction {
+            Direction::Up => (self.current * 2).min(self.most),
+            Direction::Down => (self.current / 2).max(self.least),
+        };
+        if to == self.current {
+            self.turn_round(now);
+        } else {
+            self.trial = Some(Trial { direction, before: self.current, rate, is_first_window: true });
+            self.current = to;
+        }
+    }
+
+    fn judge(&mut self, trial: Trial, rate: f64, now: Instant) {
+        let share = match trial.direction {
+            Direction::Up => LEAST_GAIN,
+            Direction::Down => MOST_LOSS,
+        };
+        if rate >= share * trial.rate {
+            self.begin_trial(rate, now);
+        } else {
+            self.current = trial.before;
+            self.turn_round(now);
+        }
+    }
+
+    fn turn_round(&mut self, now: Instant) {
+        self.next = match self.next {
+            Direction::Up => Direction::Down,
+            Direction::Down => Direction::Up,
+        };
+        self.not_before = Some(now + PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A store that answers each write after its latency, as long as it has no more to do than its rate.
+    struct Store {
+        latency: Duration,
+        most_a_second: f64,
+    }
+
+    impl Store {
+        fn rate(&self, in_flight: usize) -> f64 {
+            (in_flight as f64 / self.latency.as_secs_f64()).min(self.most_a_second)
+        }
+    }
+
+    struct Run {
+        concurrency: Concurrency,
+        now: Instant,
+        answers: f64,
+    }
+
+    impl Run {
+        fn begin() -> Run {
+            Run { concurrency: Concurrency::new(64, 2048), now: Instant::now(), answers: 0.0 }
+        }
+
+        /// Writes for so long; returns what might be in flight after each millisecond.
+        fn on(&mut self, store: &Store, lasts: Duration) -> Vec<usize> {
+            let step = Duration::from_millis(1);
+            let end = self.now + lasts;
+            let mut seen = Vec::new();
+            while self.now < end {
+                self.now += step;
+                self.answers += store.rate(self.concurrency.current()) * step.as_secs_f64();
+                self.concurrency.answered(self.answers as u64, true, self.now);
+                seen.push(self.concurrency.current());
+            }
+            seen
+        }
+    }
+
+    fn slow(milliseconds: u64, most_a_second: f64) -> Store {
+        Store { latency: Duration::from_millis(milliseconds), most_a_second }
+    }
+
+    #[test]
+    fn a_slow_store_is_filled_within_two_seconds() {
+        let seen = Run::begin().on(&slow(50, 1e6), Duration::from_secs(2));
+        assert_eq!(seen.last(), Some(&2048));
+    }
+
+    #[test]
+    fn a_fast_store_gets_no_more_than_keep_it_busy() {
+        let seen = Run::begin().on(&slow(1, 20_000.0), Duration::from_secs(60));
+        let above = seen.iter().filter(|in_flight| **in_flight > 64).count();
+        assert_eq!(seen.last(), Some(&64));
+        assert!(above * 50 < seen.len(), "{above} of {} milliseconds", seen.len());
+    }
+
+    #[test]
+    fn what_a_slow_minute_needed_is_given_back_when_the_store_is_fast_again() {
+        let mut run = Run::begin();
+        run.on(&slow(100, 15_000.0), Duration::from_secs(60));
+        assert!(run.concurrency.current() >= 1024);
+        run.on(&slow(2, 15_000.0), Duration::from_secs(60));
+        assert_eq!(run.concurrency.current(), 64);
+    }
+
+    #[test]
+    fn a_rate_that_still_grows_by_itself_begins_no_trial() {
+        let mut run = Run::begin();
+        for number in 1..=10 {
+            let seen = run.on(&slow(1, 1000.0 * 1.2f64.powi(number)), WINDOW);
+            assert_eq!(seen.last(), Some(&64));
+        }
+    }
+
+    #[test]
+    fn a_trial_that_meets_throttling_or_has_too_little_to_do_is_undone() {
+        let mut run = Run::begin();
+        run.on(&slow(50, 1e6), Duration::from_millis(210));
+        assert_eq!(run.concurrency.current(), 128);
+        run.concurrency.answered(run.answers as u64, false, run.now);
+        assert_eq!(run.concurrency.current(), 64);
+        let seen = run.on(&slow(50, 1e6), PAUSE - Duration::from_millis(1));
+        assert!(seen.iter().all(|in_flight| *in_flight == 64));
+    }
+
+    proptest! {
+        #[test]
+        fn it_stays_within_its_bounds(
+            (least, most) in (1usize..100).prop_flat_map(|least| (Just(least), 1usize..2000)),
+            looks in proptest::collection::vec((0u64..3000, any::<bool>(), 0u64..200), 0..300),
+        ) {
+            let mut concurrency = Concurrency::new(least, most);
+            let (mut now, mut answers) = (Instant::now(), 0);
+            for (more, is_used_up, pause) in looks {
+                now += Duration::from_millis(pause);
+                answers += more;
+                concurrency.answered(answers, is_used_up, now);
+                prop_assert!((least.min(most)..=most).contains(&concurrency.current()));
+            }
+        }
+    }
+}
