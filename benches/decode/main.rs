@@ -88,13 +88,17 @@ fn report(compiler: Option<&str>) -> anyhow::Result<ExitCode> {
 /// Leaves the most that any ordinary scan costs to the page of `make bench`.
 fn keep() -> anyhow::Result<ExitCode> {
     let counts = callgrind::count("counted")?;
-    let ratio = |pair: &[Count]| pair[0].instructions as f64 / pair[1].instructions as f64;
-    let scans = || counts[..2 * SCANS.len()].chunks_exact(2);
-    let most = scans().map(ratio).fold(0.0, f64::max);
-    let allocations = scans().map(|pair| pair[0].allocations / REPEATS).max();
+    let scans = || SCANS.iter().zip(counts.chunks_exact(2));
+    let ratio = |version: &str| {
+        let pairs = scans().filter(|(scan, _)| scan.name.starts_with(version));
+        pairs.map(|(_, pair)| pair[0].instructions as f64 / pair[1].instructions as f64).fold(0.0, f64::max)
+    };
+    let allocations = scans().map(|(_, pair)| pair[0].allocations / REPEATS).max().unwrap_or_default();
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench");
     std::fs::create_dir_all(directory)?;
-    let figures = format!(r#"{{"decode_ratio":{most},"decode_allocations":{}}}"#, allocations.unwrap_or_default());
+    let (base64, text) = (ratio("version 1"), ratio("version 2"));
+    let figures =
+        format!(r#"{{"decode_text_ratio":{text},"decode_base64_ratio":{base64},"decode_allocations":{allocations}}}"#);
     std::fs::write(format!("{directory}/decode.json"), figures)?;
     Ok(ExitCode::SUCCESS)
 }

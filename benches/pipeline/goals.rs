@@ -47,7 +47,8 @@ const GOALS: &[Goal] = &[
     digits(most("writes a message, ten timestamps in order, 20 ms", "in-order", Figure::WritesAMessage, 0.21, ""), 3),
     digits(most("writes a message, a million stale of 10,000 keys", "backlog", Figure::WritesAMessage, 0.011, ""), 3),
     least("rate, a million stale of 10,000 keys", "backlog", 0.8, " of the worker's"),
-    most("instructions of decoding", DECODE, Figure::DecodeRatio, 1.5, " × serde_json alone"),
+    most("instructions of decoding, text", DECODE, Figure::DecodeTextRatio, 1.5, " × serde_json alone"),
+    most("instructions of decoding, base64", DECODE, Figure::DecodeBase64Ratio, 1.5, " × serde_json alone"),
     digits(most("allocations of decoding", DECODE, Figure::DecodeAllocations, 4.0, ""), 0),
     digits(most("peak memory, 1,000 outstanding", "hold-1000", Figure::PeakMb, 40.0, " MB"), 0),
     digits(most("peak memory, 100,000 outstanding", "hold-100000", Figure::PeakMb, 150.0, " MB"), 0),
@@ -60,6 +61,10 @@ pub(crate) fn table(results: &Results) -> String {
     let mut text = String::from("| Goal | | Measured | |\n|---|--:|--:|---|\n");
     for goal in GOALS {
         let found = results.of(goal.row, goal.figure);
+        // A run of some rows says nothing of the others; decoding is counted apart, and only where valgrind is.
+        if found.is_none() && goal.row != DECODE {
+            continue;
+        }
         let measured = found.map_or("not measured".to_owned(), |spread| cell(spread, goal.digits));
         let verdict = found.map(|spread| goal.verdict(spread)).unwrap_or_default();
         let (sign, bound) = match goal.bound {

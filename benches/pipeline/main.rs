@@ -85,10 +85,11 @@ async fn bench(consumer: &Path, names: &[String], rounds: usize) -> anyhow::Resu
     println!("\nMedians of {rounds} interleaved rounds (lowest–highest), in {:.0} s.", start.elapsed().as_secs_f64());
     keep(&results)?;
     let is_shipped = consumer.parent().is_some_and(|folder| folder.ends_with(SHIPPED));
-    match names.is_empty() && rounds >= ROUNDS && is_shipped {
-        true => page::write(&results),
-        false => Ok(println!("The pages stay: they are of whole runs of the program of profile {SHIPPED}.")),
+    if names.is_empty() && rounds >= ROUNDS && is_shipped {
+        return page::write(&results);
     }
+    println!("The pages stay: they are of whole runs of the program of profile {SHIPPED}.");
+    Ok(())
 }
 
 /// What `cargo bench --bench decode -- keep` counted, if it did.

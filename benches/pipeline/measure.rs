@@ -53,8 +53,10 @@ pub(crate) enum Figure {
     /// Of one core.
     IdlePercent,
     FileMb,
-    /// Instructions of decoding, beside serde_json alone.
-    DecodeRatio,
+    /// Instructions of decoding a text, beside serde_json alone.
+    DecodeTextRatio,
+    /// The same of base64, which serde_json leaves as it is.
+    DecodeBase64Ratio,
     DecodeAllocations,
 }
 

@@ -17,11 +17,16 @@ const PARTS: [Part; 4] = [
     ("What a million messages cost", "<!-- make bench: costs -->\n", costs::table),
     ("Memory", "<!-- make bench: memory -->\n", table::memory),
 ];
+/// Of a table: the names of the columns, and the line below them.
+const HEAD_LINES: usize = 2;
 const END: &str = "<!-- end -->\n";
 
 pub(crate) fn print(results: &Results) {
     for (title, _, make) in PARTS {
-        println!("\n{title}\n\n{}", make(results));
+        let table = make(results);
+        if table.lines().count() > HEAD_LINES {
+            println!("\n{title}\n\n{table}");
+        }
     }
 }
 

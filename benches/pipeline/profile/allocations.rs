@@ -12,10 +12,10 @@ use serde::Deserialize;
 const STAGES: [(&str, &[&str]); 6] = [
     ("decode", &["mini_scan::scan::"]),
     ("item and statement", &["mini_scan::dynamo::item", "mini_scan::dynamo::batch"]),
-    ("settle: lease and ack", &["google_cloud_pubsub::subscriber::handler", "google_cloud_pubsub::subscriber::lease"]),
+    ("settle: lease and ack", &["google_cloud_pubsub::subscriber::lease"]),
     ("Pub/Sub client: stream", &["google_cloud_", "tonic::", "h2::", "prost::", "mini_scan::pubsub"]),
-    ("the SDK's send", &["aws_", "hyper::proto::h1", "hyper_util::client::legacy", "mini_scan::dynamo"]),
-    ("consumer: order, pace, futures", &["mini_scan::consumer", "mini_scan::service"]),
+    ("the SDK's send", &["aws_", "hyper::proto::h1", "hyper_util::client", "mini_scan::dynamo"]),
+    ("consumer: order, pace, futures", &["mini_scan::consumer", "mini_scan::service", "futures_unordered"]),
 ];
 const ELSEWHERE: &str = "elsewhere";
 
