@@ -48,6 +48,7 @@ fn main() -> anyhow::Result<()> {
         None => env!("CARGO_BIN_EXE_mini-scan").into(),
     };
     let rounds = option(&mut arguments, "--rounds")?.map_or(Ok(ROUNDS), |rounds| rounds.parse())?;
+    ensure!(rounds > 0, "--rounds is at least 1");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match arguments.first().map(String::as_str) {
         Some("compare") => compare(&arguments[1..]),
