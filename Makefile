@@ -116,9 +116,9 @@ bench-compare: ## The last run of bench beside the one before; BEFORE=… and AF
 
 # Line tables for our package alone, so that the dependencies are not built again.
 .PHONY: profile
-profile: ## Instructions a message, by source file, crate and function, and allocations by stage (needs valgrind)
+profile: ## Instructions a message by function, and allocations by stage (needs valgrind); WRITE_MODE=batch for batches
 	cargo bench --locked --bench pipeline --config 'profile.release.package.mini-scan.debug="line-tables-only"' \
-		-- $(if $(PROGRAM),--program $(PROGRAM)) profile
+		-- $(if $(PROGRAM),--program $(PROGRAM)) profile $(if $(WRITE_MODE),--write-mode $(WRITE_MODE))
 
 .PHONY: check-instructions
 check-instructions: ## Instructions of a whole message stay within their bound (needs valgrind and a release build)

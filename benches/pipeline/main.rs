@@ -29,6 +29,7 @@ use anyhow::{Context, bail, ensure};
 use tokio::time::Instant;
 
 use measure::{Sample, measure};
+use profile::Consumer;
 use results::Results;
 use scenario::{ALL, BARE, Scenario, named};
 
@@ -52,7 +53,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match arguments.first().map(String::as_str) {
         Some("compare") => compare(&arguments[1..]),
-        Some("profile") => runtime.block_on(profile::run(&consumer)),
+        Some("profile") => runtime.block_on(profile::run(Consumer { file: &consumer, flags: &arguments[1..] })),
         Some("check") => runtime.block_on(profile::check(&consumer, arguments.get(1).map_or("", String::as_str))),
         _ => runtime.block_on(bench(&consumer, &arguments, rounds)),
     }

@@ -29,8 +29,8 @@ const INSTRUCTIONS: f64 = 445_000.0;
 const TOLERANCE: f64 = 1.05;
 const COMPILER: &str = "rustc 1.95.0 (59807616e 2026-04-14)";
 
-/// `consumer` is the file of the consumer, with line tables.
-pub(crate) async fn run(consumer: &Path) -> anyhow::Result<()> {
+/// `consumer` is the file of the consumer, with line tables, and its flags beside the usual ones.
+pub(crate) async fn run(consumer: Consumer<'_>) -> anyhow::Result<()> {
     let [few, many] = MESSAGES;
     let messages = (many - few) as f64;
     report(&counts(consumer).await?, messages);
@@ -46,9 +46,9 @@ pub(crate) async fn run(consumer: &Path) -> anyhow::Result<()> {
 }
 
 /// Fails when a message takes a twentieth more than it did; judged for the compiler alone that the bound was counted with.
-pub(crate) async fn check(consumer: &Path, compiler: &str) -> anyhow::Result<()> {
+pub(crate) async fn check(file: &Path, compiler: &str) -> anyhow::Result<()> {
     let [few, many] = MESSAGES;
-    let instructions = counts(consumer).await?.total() as f64 / (many - few) as f64;
+    let instructions = counts(Consumer { file, flags: &[] }).await?.total() as f64 / (many - few) as f64;
     println!("{instructions:.0} instructions a message; the bound is {TOLERANCE} × {INSTRUCTIONS:.0}");
     if compiler != COMPILER {
         println!("NOT JUDGED, because the bound is of {COMPILER}, and this is {compiler}");
@@ -59,10 +59,17 @@ pub(crate) async fn check(consumer: &Path, compiler: &str) -> anyhow::Result<()>
 }
 
 /// What more messages take.
-async fn counts(consumer: &Path) -> anyhow::Result<Counts> {
+async fn counts(consumer: Consumer<'_>) -> anyhow::Result<Counts> {
     let [few, many] = MESSAGES;
     let short = Counts::read(&under(Tool::Callgrind, consumer, few).await?)?;
     Ok(Counts::read(&under(Tool::Callgrind, consumer, many).await?)?.minus(&short))
+}
+
+/// What is looked into.
+#[derive(Clone, Copy)]
+pub(crate) struct Consumer<'a> {
+    pub(crate) file: &'a Path,
+    pub(crate) flags: &'a [String],
 }
 
 #[derive(Clone, Copy)]
@@ -72,7 +79,7 @@ enum Tool {
 }
 
 /// What the tool writes of the consumer of so many messages.
-async fn under(tool: Tool, consumer: &Path, messages: usize) -> anyhow::Result<String> {
+async fn under(tool: Tool, consumer: Consumer<'_>, messages: usize) -> anyhow::Result<String> {
     let (pubsub, store) = (Pubsub::start().await?, Store::start(Table::Null(Default::default()), &[]).await?);
     pubsub.publish(Load::New.messages(messages, 0)).await?;
     let directory = crate::directory();
@@ -85,7 +92,7 @@ async fn under(tool: Tool, consumer: &Path, messages: usize) -> anyhow::Result<S
     std::fs::read_to_string(&file).with_context(|| format!("no {}", file.display()))
 }
 
-fn start(tool: Tool, consumer: &Path, file: &Path, pubsub: &Pubsub, store: &Store) -> anyhow::Result<Child> {
+fn start(tool: Tool, consumer: Consumer<'_>, file: &Path, pubsub: &Pubsub, store: &Store) -> anyhow::Result<Child> {
     let mut command = Command::new("valgrind");
     command.arg(format!("--tool={}", tool.name())).arg(format!("--{}-out-file={}", tool.name(), file.display()));
     match tool {
@@ -94,8 +101,9 @@ fn start(tool: Tool, consumer: &Path, file: &Path, pubsub: &Pubsub, store: &Stor
         Tool::Dhat => command.arg("--num-callers=200"),
     };
     command
-        .arg(consumer)
+        .arg(consumer.file)
         .args(["consumer", "--project", "bench", "--threads", "1"])
+        .args(consumer.flags)
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     reach(&mut command, pubsub, store);

@@ -103,12 +103,12 @@ const fn loops(name: &'static str, what: &'static str, calls: Calls, count: usiz
 
 /// In the order of the table.
 pub(crate) const ALL: &[Scenario] = &[
-    loops(BARE, "bare PutItem loop of the SDK", Calls::Put, 20_000, NULL),
-    loops("bare-batch", "bare batch loop of the SDK, 25 updates a call", Calls::Batch, 100_000, KNOWS_ALL),
+    loops(BARE, "bare PutItem loop of the SDK", Calls::Put, 40_000, NULL),
+    loops("bare-batch", "bare batch loop of the SDK, 25 updates a call", Calls::Batch, 200_000, KNOWS_ALL),
     floor("reader", "Pub/Sub client and decode alone", Program::Reader, Load::New, 100_000),
     floor("worker", "worker on a store that answers at once", Program::Worker, Load::New, 100_000),
-    consumer("new", "new scans", PUT, Load::New, 20_000, NULL),
-    row("known", "newer scans of known keys", Measure::Known { count: 20_000 }),
+    consumer("new", "new scans", PUT, Load::New, 40_000, NULL),
+    row("known", "newer scans of known keys", Measure::Known { count: 40_000 }),
     consumer("half-stale", "half of them stale", PUT, Load::HalfStale, 20_000, KNOWS_ALL),
     floor("worker-copies", "worker, ten copies of each scan", Program::Worker, Load::Copies(10), 100_000),
     consumer("copies", "ten copies of each scan, shuffled", PUT, Load::Copies(10), 100_000, NULL)
@@ -140,7 +140,7 @@ pub(crate) const ALL: &[Scenario] = &[
         "10 writes never answered",
         PUT,
         Load::Held(10),
-        20_000,
+        40_000,
         Table::Null(Answers { held: true, ..PLAIN }),
     )
     .beside("new"),
@@ -150,8 +150,8 @@ pub(crate) const ALL: &[Scenario] = &[
         .beside("new"),
     consumer("streams-1", "1 stream", &["-c", "1"], Load::New, 20_000, NULL),
     consumer("streams-50", "50 streams", &["-c", "50"], Load::New, 20_000, NULL),
-    consumer("batch-new", "batches: new scans", BATCH, Load::New, 100_000, REMEMBERS),
-    consumer("batch-known", "batches: newer scans of known keys", BATCH, Load::New, 100_000, KNOWS_ALL),
+    consumer("batch-new", "batches: new scans", BATCH, Load::New, 200_000, REMEMBERS),
+    consumer("batch-known", "batches: newer scans of known keys", BATCH, Load::New, 200_000, KNOWS_ALL),
     consumer("batch-tenth", "batches: a tenth of the keys missing", BATCH, Load::Mixed(10), 50_000, REMEMBERS),
     consumer("batch-half", "batches: half of the keys missing", BATCH, Load::Mixed(50), 50_000, REMEMBERS),
     consumer("batch-copies", "batches: ten copies of each scan, shuffled", BATCH, Load::Copies(10), 100_000, REMEMBERS),
