@@ -227,8 +227,17 @@ fn content_length(head: &[u8]) -> io::Result<usize> {
     length.ok_or_else(|| io::Error::other("a request without content-length"))
 }
 
+/// By its first byte, which is faster than by windows: what this takes, it takes from the consumer's cores.
 fn position(text: &[u8], sought: &[u8]) -> Option<usize> {
-    text.windows(sought.len()).position(|window| window == sought)
+    let (first, rest) = sought.split_first()?;
+    let mut from = 0;
+    loop {
+        let at = from + text.get(from..)?.iter().position(|byte| byte == first)?;
+        from = at + 1;
+        if text[from..].starts_with(rest) {
+            return Some(at);
+        }
+    }
 }
 
 impl Served {
