@@ -61,8 +61,9 @@ test-integration: ## Only the integration tests: the program as it is used
 	cargo test --locked --test it
 
 .PHONY: check-slow
-check-slow: ## Tests that last minutes each, such as long outages
+check-slow: check-instructions ## Tests that last minutes each, such as long outages, and what only a release build shows
 	cargo test --locked --test it -- --ignored --test-threads 1 outage:: streams::
+	cargo test --locked --lib -- --ignored --exact consumer::high_water::tests::an_entry_takes_some_120_bytes
 
 # Every other consumer writes in batches; WRITE_MODE=put or WRITE_MODE=batch holds for all of them.
 .PHONY: chaos
@@ -96,9 +97,18 @@ test-contract: ## The contract suite against Google's emulator and DynamoDB Loca
 
 # --- speed ---
 
+.PHONY: dist
+dist: ## Build what is shipped: linked as a whole, stripped, without the embedded servers (11 minutes on two cores)
+	cargo build --locked --profile dist --no-default-features
+
+# What is measured is what is shipped, and the floors beside it are of profile release. A run of all of it, and of nothing
+# else, renews docs/performance.md.
 .PHONY: bench
-bench: ## The release consumer beside its floors; SCENARIOS="new copies" for some, PROGRAM=… for another build
-	cargo bench --locked --bench pipeline -- $(if $(PROGRAM),--program $(PROGRAM)) $(SCENARIOS)
+bench: $(if $(PROGRAM),,dist) ## What is shipped beside its floors; SCENARIOS="new copies" for some, ROUNDS=1, PROGRAM=… for another build
+	@if command -v valgrind >/dev/null; then cargo bench --locked --bench decode -- keep; else \
+		rm -f target/bench/decode.json; echo "NOT COUNTED: the instructions of decoding, because valgrind is not there"; fi
+	cargo bench --locked --bench pipeline -- --program $(or $(PROGRAM),target/dist/mini-scan) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(SCENARIOS)
 
 .PHONY: bench-compare
 bench-compare: ## The last run of bench beside the one before; BEFORE=… and AFTER=… name other JSON files
@@ -106,9 +116,16 @@ bench-compare: ## The last run of bench beside the one before; BEFORE=… and AF
 
 # Line tables for our package alone, so that the dependencies are not built again.
 .PHONY: profile
-profile: ## Instructions a message, by source file, crate and function (needs valgrind)
+profile: ## Instructions a message by function, and allocations by stage (needs valgrind); WRITE_MODE=batch for batches
 	cargo bench --locked --bench pipeline --config 'profile.release.package.mini-scan.debug="line-tables-only"' \
-		-- $(if $(PROGRAM),--program $(PROGRAM)) profile
+		-- $(if $(PROGRAM),--program $(PROGRAM)) profile $(if $(WRITE_MODE),--write-mode $(WRITE_MODE))
+
+.PHONY: check-instructions
+check-instructions: ## Instructions of a whole message stay within their bound (needs valgrind and a release build)
+	@if ! command -v valgrind >/dev/null; then \
+		echo "NOT RUN: make check-instructions, because valgrind is not there"; exit; \
+	fi; \
+	cargo bench --locked --bench pipeline -- check "$$(rustc --version)"
 
 .PHONY: check
 check: check-format check-dependencies check-production check-lints check-docs test check-decode ## All that CI asks for, cheapest first

@@ -39,8 +39,8 @@ pub(crate) fn count(argument: &str) -> anyhow::Result<Vec<Count>> {
     parse(&std::fs::read_to_string(&counts)?)
 }
 
-// <https://valgrind.org/docs/manual/cl-format.html>: `cfn=` names a called function, by a number alone after the first
-// time, and the `calls=` after it says how often.
+// <https://valgrind.org/docs/manual/cl-format.html>: `fn=` names a function and `cfn=` one that it calls, by a number alone
+// after the first time in either, and the `calls=` after the latter says how often.
 fn parse(dumps: &str) -> anyhow::Result<Vec<Count>> {
     let mut counts = Vec::new();
     let mut count = Count::default();
@@ -51,12 +51,14 @@ fn parse(dumps: &str) -> anyhow::Result<Vec<Count>> {
         let (name, value) = line.split_once(['=', ':']).unwrap_or_default();
         match name {
             "desc" if value.contains("--dump-after") => wanted = true,
-            "cfn" => {
-                let (number, name) = value.split_once(' ').unwrap_or((value, ""));
-                if ["malloc", "calloc", "realloc"].contains(&name) {
+            "fn" | "cfn" => {
+                let (number, function) = value.split_once(' ').unwrap_or((value, ""));
+                if ["malloc", "calloc", "realloc"].contains(&function) {
                     allocators.insert(number);
                 }
-                called = number;
+                if name == "cfn" {
+                    called = number;
+                }
             }
             "calls" if allocators.contains(called) => {
                 count.allocations += value.split(' ').next().unwrap_or_default().parse::<u64>()?;

@@ -1,15 +1,13 @@
 //! The floors, each in a process of its own that runs nothing else: this same binary with `floor` as its first argument.
 //! As many threads as the consumer has, each a current-thread runtime with its own clients.
 
+mod writes;
+
 use std::num::NonZeroUsize;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
-use aws_config::BehaviorVersion;
-use aws_sdk_dynamodb::config::{Credentials, Region};
-use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::{join_all, try_join_all};
-use futures_util::{StreamExt, stream};
 use google_cloud_auth::credentials::anonymous;
 use google_cloud_pubsub::client::Subscriber;
 use mini_scan::consumer::port::{Answer, Ports, Put, Statement, Store, StoreError};
@@ -19,33 +17,23 @@ use mini_scan::pubsub::{Connection, StreamReceipt, StreamSettings, StreamSource,
 use mini_scan::scan::{Rejection, Scan, decode};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
-use crate::child::usage;
-use crate::load::{address, response};
+use self::writes::Each;
+pub(crate) use self::writes::Written;
 use crate::stage::{SUBSCRIPTION, TABLE};
 
-/// Writes of the bare loop that are in flight on a thread at a time: as many as the consumer has.
+/// Writes of a bare loop that are in flight on a thread at a time: as many as the consumer has.
 const IN_FLIGHT: usize = 64;
 const STREAMS: usize = 10;
 const OUTSTANDING: usize = 1_000;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What the bare loop says of itself when it is done.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Written {
-    pub(crate) seconds: f64,
-    pub(crate) cpu_seconds: f64,
-    pub(crate) system_seconds: f64,
-    pub(crate) peak_mb: f64,
-}
-
 /// Runs the floor that the arguments name.
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["writes", endpoint, count] => writes(endpoint, count.parse()?),
+        ["writes", endpoint, count] => writes::run(endpoint, count.parse()?, Each::Put),
+        ["batches", endpoint, count] => writes::run(endpoint, count.parse()?, Each::Batch),
         ["worker", host] => worker(host),
         ["reader", host] => on_threads(|_| reader(host.to_owned())),
         _ => bail!("no such floor: {arguments:?}"),
@@ -67,57 +55,6 @@ where
         let threads: Vec<_> = (0..threads()).map(|number| scope.spawn(move || run(number))).collect();
         threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| bail!("a floor panicked")))
     })
-}
-
-/// The SDK with its defaults, and nothing but conditional writes.
-fn writes(endpoint: &str, count: usize) -> anyhow::Result<()> {
-    let each = count / threads();
-    let before = usage("self")?;
-    let start = Instant::now();
-    on_threads(|number| write(endpoint, number * each..(number + 1) * each))?;
-    let seconds = start.elapsed().as_secs_f64();
-    let after = usage("self")?;
-    let cpu_seconds = after.cpu_seconds - before.cpu_seconds;
-    let system_seconds = after.system_seconds - before.system_seconds;
-    println!("{}", serde_json::to_string(&Written { seconds, cpu_seconds, system_seconds, peak_mb: after.peak_mb })?);
-    Ok(())
-}
-
-async fn write(endpoint: &str, keys: std::ops::Range<usize>) -> anyhow::Result<()> {
-    let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .endpoint_url(endpoint)
-        .region(Region::from_static("us-east-1"))
-        .credentials_provider(Credentials::new("local", "local", None, None, "local"))
-        .load()
-        .await;
-    let client = aws_sdk_dynamodb::Client::new(&config);
-    let mut writes = stream::iter(keys).map(|key| put(&client, key)).buffer_unordered(IN_FLIGHT);
-    while let Some(result) = writes.next().await {
-        result?;
-    }
-    Ok(())
-}
-
-async fn put(client: &aws_sdk_dynamodb::Client, key: usize) -> anyhow::Result<()> {
-    let text = |text: String| AttributeValue::S(text);
-    let number = |number: usize| AttributeValue::N(number.to_string());
-    let (ip, port) = (address(key).to_string(), key % 65_535);
-    client
-        .put_item()
-        .table_name(TABLE)
-        .item("pk", text(format!("{ip}#{port}#HTTP")))
-        .item("ip", text(ip))
-        .item("port", number(port))
-        .item("service", text("HTTP".to_owned()))
-        .item("timestamp", number(1_740_298_125))
-        .item("response", text(response(key, 64)))
-        .item("data_version", number(2))
-        .condition_expression("attribute_not_exists(pk) OR #ts < :ts")
-        .expression_attribute_names("#ts", "timestamp")
-        .expression_attribute_values(":ts", number(1_740_298_125))
-        .send()
-        .await?;
-    Ok(())
 }
 
 /// Every message is decoded and acknowledged, until the process is killed.

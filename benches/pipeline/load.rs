@@ -10,18 +10,21 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 
-use crate::null_dynamo::HELD_SERVICE;
+use crate::null_dynamo::{HELD_SERVICE, HELD_TIMESTAMP};
 
-/// What a table that holds a scan of every key holds: newer ones are written over it.
-pub(crate) const HELD_TIMESTAMP: u64 = 1_740_000_000;
+/// Newer than what a table holds from the start, and older.
 const NEWER: u64 = HELD_TIMESTAMP + 1_000;
 const OLDER: u64 = HELD_TIMESTAMP - 1_000;
+/// The bytes of most responses: their scans are of about 200.
+pub(crate) const USUAL_RESPONSE: usize = 64;
 
 /// What is published, for so many messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Load {
     /// Each of a key of its own.
     New,
+    /// Each of a key of its own, of which the table knows all but so many in a hundred, mixed.
+    Mixed(usize),
     /// Every second one older than what the table holds.
     HalfStale,
     /// So many copies of each scan, shuffled.
@@ -44,21 +47,25 @@ impl Load {
     /// The messages; `newer` is added to each timestamp.
     pub(crate) fn messages(self, count: usize, newer: u64) -> Vec<Bytes> {
         let at = NEWER + newer;
-        let new = |n| scan(n, "HTTP", at, 64);
+        let new = |n| scan(n, "HTTP", at, USUAL_RESPONSE);
         let mut messages: Vec<Bytes> = match self {
-            Load::New => (0..count).map(new).collect(),
-            Load::HalfStale => (0..count).map(|n| scan(n, "HTTP", if n % 2 == 0 { at } else { OLDER }, 64)).collect(),
+            Load::New | Load::Mixed(_) => (0..count).map(new).collect(),
+            Load::HalfStale => {
+                (0..count).map(|n| scan(n, "HTTP", if n % 2 == 0 { at } else { OLDER }, USUAL_RESPONSE)).collect()
+            }
             Load::Copies(copies) => (0..count).map(|n| new(n / copies)).collect(),
             Load::TimestampsShuffled(each) | Load::TimestampsInOrder(each) => {
-                (0..count).map(|n| scan(n / each, "HTTP", at + (n % each) as u64, 64)).collect()
+                (0..count).map(|n| scan(n / each, "HTTP", at + (n % each) as u64, USUAL_RESPONSE)).collect()
             }
             Load::Large(bytes) => (0..count).map(|n| scan(n, "HTTP", at, bytes)).collect(),
             Load::Poison => poison(count, at),
             Load::Held(held) => {
-                let held = (0..held).map(|n| scan(count + n, HELD_SERVICE, at, 64));
+                let held = (0..held).map(|n| scan(count + n, HELD_SERVICE, at, USUAL_RESPONSE));
                 held.chain((0..count).map(new)).collect()
             }
-            Load::Backlog(keys) => (0..count).map(|n| scan(n % keys, "HTTP", OLDER + (n / keys) as u64, 64)).collect(),
+            Load::Backlog(keys) => {
+                (0..count).map(|n| scan(n % keys, "HTTP", OLDER + (n / keys) as u64, USUAL_RESPONSE)).collect()
+            }
         };
         if matches!(self, Load::Copies(_) | Load::TimestampsShuffled(_)) {
             messages.shuffle(&mut SmallRng::seed_from_u64(1));
@@ -72,7 +79,24 @@ impl Load {
             Load::Copies(each) | Load::TimestampsShuffled(each) | Load::TimestampsInOrder(each) => count / each,
             Load::Backlog(keys) => keys,
             Load::Poison => count - count / 10,
-            Load::New | Load::HalfStale | Load::Large(_) | Load::Held(_) => count,
+            Load::New | Load::Mixed(_) | Load::HalfStale | Load::Large(_) | Load::Held(_) => count,
+        }
+    }
+
+    /// The keys, of so many messages, that the table knows from the start.
+    pub(crate) fn known_keys(self, count: usize) -> Vec<String> {
+        let Load::Mixed(missing) = self else { return Vec::new() };
+        let mut keys: Vec<usize> = (0..count).collect();
+        keys.shuffle(&mut SmallRng::seed_from_u64(2));
+        keys.truncate(count - count * missing / 100);
+        keys.into_iter().map(|key| format!("{}#{}#HTTP", address(key), key % 65_535)).collect()
+    }
+
+    /// The bytes of a response.
+    pub(crate) fn response_bytes(self) -> usize {
+        match self {
+            Load::Large(bytes) => bytes,
+            _ => USUAL_RESPONSE,
         }
     }
 
@@ -98,7 +122,7 @@ pub(crate) fn response(key: usize, bytes: usize) -> String {
     response
 }
 
-/// About 200 bytes with a response of 64; both formats in turn.
+/// About 200 bytes with a usual response; both formats in turn.
 fn scan(key: usize, service: &str, timestamp: u64, bytes: usize) -> Bytes {
     let (ip, port, response) = (address(key), key % 65_535, response(key, bytes));
     let start = format!(r#"{{"ip":"{ip}","port":{port},"service":"{service}","timestamp":{timestamp}"#);
@@ -114,6 +138,7 @@ fn scan(key: usize, service: &str, timestamp: u64, bytes: usize) -> Bytes {
 
 fn poison(count: usize, at: u64) -> Vec<Bytes> {
     let mut broken = Generator::new(1, Shares { broken: 1.0, ..Shares::default() }, ALL_KEYS);
-    let mut next = |n: usize| if n % 10 == 9 { broken.next_at(at).payload } else { scan(n, "HTTP", at, 64) };
+    let mut next =
+        |n: usize| if n % 10 == 9 { broken.next_at(at).payload } else { scan(n, "HTTP", at, USUAL_RESPONSE) };
     (0..count).map(&mut next).collect()
 }

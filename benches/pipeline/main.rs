@@ -1,15 +1,19 @@
 //! The whole consumer beside its floors, in one run: `make bench`. Prints medians with their spread as ratios, because
 //! absolute times drift from machine to machine and from hour to hour.
 //!
-//! `make bench SCENARIOS="new copies"` measures some, `make bench PROGRAM=…` another build of the consumer, `make
-//! bench-compare` compares the last run with the one before, `make profile` counts instructions.
+//! `make bench SCENARIOS="new copies"` measures some, `make bench ROUNDS=1` less often, `make bench PROGRAM=…` another
+//! build of the consumer, `make bench-compare` compares the last run with the one before, `make profile` counts
+//! instructions and allocations.
 
 mod callgrind;
 mod child;
+mod costs;
 mod floor;
+mod goals;
 mod load;
 mod measure;
 mod null_dynamo;
+mod page;
 mod picture;
 mod profile;
 mod results;
@@ -22,14 +26,16 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use tokio::time::Instant;
 
 use measure::{Sample, measure};
+use profile::Consumer;
 use results::Results;
-use scenario::{ALL, BARE, Scenario};
+use scenario::{ALL, BARE, Scenario, named};
 
 const ROUNDS: usize = 5;
-/// What stands between these in docs/performance.md is the table of the last whole run.
-const MARKS: [&str; 2] = ["<!-- make bench -->\n", "<!-- end -->\n"];
+/// The profile, and so the folder, of what is shipped.
+const SHIPPED: &str = "dist";
 
 fn main() -> anyhow::Result<()> {
     // Cargo says `--bench` to whatever it benches.
@@ -37,56 +43,76 @@ fn main() -> anyhow::Result<()> {
     if arguments.first().is_some_and(|first| first == "floor") {
         return floor::run(&arguments[1..]);
     }
-    let consumer = program(&mut arguments)?;
+    let consumer = match option(&mut arguments, "--program")? {
+        Some(named) => std::fs::canonicalize(&named).with_context(|| format!("no program {named}"))?,
+        // That was built beside this.
+        None => env!("CARGO_BIN_EXE_mini-scan").into(),
+    };
+    let rounds = option(&mut arguments, "--rounds")?.map_or(Ok(ROUNDS), |rounds| rounds.parse())?;
+    ensure!(rounds > 0, "--rounds is at least 1");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match arguments.first().map(String::as_str) {
         Some("compare") => compare(&arguments[1..]),
-        Some("profile") => runtime.block_on(profile::run(&consumer)),
-        _ => runtime.block_on(bench(&consumer, &arguments)),
+        Some("profile") => runtime.block_on(profile::run(Consumer { file: &consumer, flags: &arguments[1..] })),
+        Some("check") => runtime.block_on(profile::check(&consumer, arguments.get(1).map_or("", String::as_str))),
+        _ => runtime.block_on(bench(&consumer, &arguments, rounds)),
     }
 }
 
-/// The consumer that was built beside this, or another build of it.
-fn program(arguments: &mut Vec<String>) -> anyhow::Result<PathBuf> {
-    let Some(flag) = arguments.iter().position(|argument| argument == "--program") else {
-        return Ok(env!("CARGO_BIN_EXE_mini-scan").into());
-    };
-    ensure!(arguments.len() > flag + 1, "--program needs the file of a consumer");
-    let named = arguments.drain(flag..flag + 2).nth(1).unwrap_or_default();
-    std::fs::canonicalize(&named).with_context(|| format!("no program {named}"))
+/// Takes an option and its value from the arguments.
+fn option(arguments: &mut Vec<String>, name: &str) -> anyhow::Result<Option<String>> {
+    let Some(at) = arguments.iter().position(|argument| argument == name) else { return Ok(None) };
+    ensure!(arguments.len() > at + 1, "{name} needs a value");
+    Ok(arguments.drain(at..at + 2).nth(1))
 }
 
-async fn bench(consumer: &Path, names: &[String]) -> anyhow::Result<()> {
-    let chosen = chosen(names)?;
-    let mut rounds = Vec::new();
-    for number in 1..=ROUNDS {
+async fn bench(consumer: &Path, names: &[String], rounds: usize) -> anyhow::Result<()> {
+    let (chosen, start) = (chosen(names)?, Instant::now());
+    let mut samples = Vec::new();
+    for number in 1..=rounds {
         let mut round = BTreeMap::new();
-        for scenario in &chosen {
+        for scenario in chosen.iter().filter(|scenario| number <= scenario.rounds) {
             let sample =
                 measure(scenario, consumer).await.with_context(|| format!("cannot measure `{}`", scenario.name))?;
             say(number, scenario, &sample);
             round.insert(scenario.name, sample);
         }
-        rounds.push(round);
+        samples.push(round);
     }
-    let results = Results::of(&rounds);
-    let table = table::table(&results);
-    println!("\n{table}\nMedians of {ROUNDS} interleaved rounds (lowest–highest).");
+    let mut results = Results::of_rounds(&samples);
+    if let Some(decoding) = decoding()? {
+        results.add(goals::DECODE, decoding);
+    }
+    page::print(&results);
+    println!("\nMedians of {rounds} interleaved rounds (lowest–highest), in {:.0} s.", start.elapsed().as_secs_f64());
     keep(&results)?;
-    if names.is_empty() { show(&results, &table) } else { Ok(()) }
+    let is_shipped = consumer.parent().is_some_and(|folder| folder.ends_with(SHIPPED));
+    if names.is_empty() && rounds >= ROUNDS && is_shipped {
+        return page::write(&results);
+    }
+    println!("The pages stay: they are of whole runs of the program of profile {SHIPPED}.");
+    Ok(())
 }
 
-/// The scenarios of these names with their floor, or all that are not on demand.
+/// What `cargo bench --bench decode -- keep` counted, if it did.
+fn decoding() -> anyhow::Result<Option<Sample>> {
+    match std::fs::read(directory().join("decode.json")) {
+        Ok(text) => Ok(Some(serde_json::from_slice(&text).context("target/bench/decode.json holds no figures")?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The scenarios of these names with the rows that they are ratios to, or all.
 fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Scenario>> {
-    if let Some(unknown) = names.iter().find(|name| !ALL.iter().any(|scenario| scenario.name == **name)) {
+    if let Some(unknown) = names.iter().find(|name| named(name).is_none()) {
         let known: Vec<&str> = ALL.iter().map(|scenario| scenario.name).collect();
         bail!("no scenario is named `{unknown}`; there are: {}", known.join(", "));
     }
-    let is_named = |name: &str| names.iter().any(|named| named == name);
-    let is_floor_of_named = |name: &str| ALL.iter().any(|other| is_named(other.name) && other.floor() == name);
-    let is_chosen = |scenario: &&Scenario| match names.is_empty() {
-        true => !scenario.on_demand,
-        false => is_named(scenario.name) || is_floor_of_named(scenario.name) || scenario.name == BARE,
+    let scenarios: Vec<&Scenario> = names.iter().filter_map(|name| named(name)).collect();
+    let is_chosen = |row: &&Scenario| {
+        let is_needed = |by: &&Scenario| by.name == row.name || by.floor() == row.name || by.beside == Some(row.name);
+        names.is_empty() || row.name == BARE || scenarios.iter().any(is_needed)
     };
     Ok(ALL.iter().filter(is_chosen).collect())
 }
@@ -110,18 +136,6 @@ fn keep(results: &Results) -> anyhow::Result<()> {
         std::fs::rename(&latest, directory.join("previous.json"))?;
     }
     results.write(&latest)
-}
-
-/// Puts the table and the picture of a whole run into the documents.
-fn show(results: &Results, table: &str) -> anyhow::Result<()> {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
-    std::fs::write(docs.join("performance.svg"), picture::picture(results))?;
-    let page = docs.join("performance.md");
-    let text = std::fs::read_to_string(&page)?;
-    let [start, end] = MARKS;
-    let (before, rest) = text.split_once(start).context("docs/performance.md has no place for the table")?;
-    let (_, after) = rest.split_once(end).context("docs/performance.md has no end of the table")?;
-    Ok(std::fs::write(page, format!("{before}{start}\n{table}\n{end}{after}"))?)
 }
 
 fn compare(files: &[String]) -> anyhow::Result<()> {

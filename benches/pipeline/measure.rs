@@ -1,5 +1,7 @@
 //! One measurement of one scenario.
 
+mod memory;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +12,8 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::child::Measured;
 use crate::floor::Written;
 use crate::load::Load;
-use crate::scenario::{Measure, Program, Scenario, Table};
+use crate::null_dynamo::Asked;
+use crate::scenario::{Calls, Measure, Program, Scenario, Table};
 use crate::stage::{Pubsub, Store, command, floor};
 
 /// What was found, by the name of the figure.
@@ -28,14 +31,33 @@ pub(crate) enum Figure {
     /// Of these, in the kernel.
     SystemMicroseconds,
     MessagesASecond,
+    /// Messages a second beside those of another row.
+    RateBeside,
     WritesAMessage,
     WritesAKey,
+    UnitsAMessage,
+    /// Bytes to the table, a message.
+    BytesTo,
+    /// Bytes from the table, a message.
+    BytesFrom,
+    /// Resident with as many messages as the consumer may hold.
+    HeldMb,
     PeakMb,
-    /// Resident a moment after the last message.
+    /// Resident after the last message, when it has stopped to fall.
     AfterMb,
+    /// Bytes of memory of a message that is outstanding.
+    OutstandingBytes,
+    /// Bytes of memory of a message that is read ahead.
+    ReadAheadBytes,
     StartMilliseconds,
     /// Of one core.
     IdlePercent,
+    FileMb,
+    /// Instructions of decoding a text, beside serde_json alone.
+    DecodeTextRatio,
+    /// The same of base64, which serde_json leaves as it is.
+    DecodeBase64Ratio,
+    DecodeAllocations,
 }
 
 /// Far more than any measurement takes.
@@ -43,8 +65,6 @@ const WITHIN: Duration = Duration::from_secs(180);
 /// How much of the messages is settled when the rate begins and ends to count: start and last flush are left out.
 const RATE_FROM: f64 = 0.2;
 const RATE_TO: f64 = 0.9;
-/// How long after the last message the memory that is held is looked at.
-const SETTLED: Duration = Duration::from_millis(300);
 /// Connections are made and first timers have run.
 const STARTED: Duration = Duration::from_secs(2);
 const EVERY: Duration = Duration::from_millis(2);
@@ -52,32 +72,52 @@ const EVERY: Duration = Duration::from_millis(2);
 /// `consumer` is the file of the consumer.
 pub(crate) async fn measure(scenario: &Scenario, consumer: &Path) -> anyhow::Result<Sample> {
     match scenario.measure {
-        Measure::Writes { count, table } => writes(count, table).await,
+        Measure::Writes { calls, count, table } => writes(calls, count, table).await,
         Measure::Drain { program, load, count, table } => drain(program, consumer, load, count, table).await,
         Measure::Known { count } => known(consumer, count).await,
+        Measure::Hold { outstanding } => memory::hold(consumer, outstanding).await,
         Measure::Start => start(consumer).await,
         Measure::Idle { lasts } => idle(consumer, lasts).await,
+        Measure::Size => Ok(Sample::from([(Figure::FileMb, std::fs::metadata(consumer)?.len() as f64 / 1e6)])),
     }
 }
 
-async fn writes(count: usize, table: Table) -> anyhow::Result<Sample> {
-    let store = Store::start(table).await?;
-    let mut command = floor(&["writes", &store.endpoint(), &count.to_string()])?;
+async fn writes(calls: Calls, count: usize, table: Table) -> anyhow::Result<Sample> {
+    let store = Store::start(table, &[]).await?;
+    let name = match calls {
+        Calls::Put => "writes",
+        Calls::Batch => "batches",
+    };
+    let mut command = floor(&[name, &store.endpoint(), &count.to_string()])?;
     // This thread may wait: the store has one of its own.
     let output = command.output().context("cannot start the bare loop")?;
     ensure!(output.status.success(), "the bare loop failed: {}", String::from_utf8_lossy(&output.stderr));
     let written: Written = serde_json::from_slice(&output.stdout)?;
-    let count = count as f64;
-    Ok(Sample::from([
-        (Figure::CpuMicroseconds, written.cpu_seconds * 1e6 / count),
-        (Figure::SystemMicroseconds, written.system_seconds * 1e6 / count),
-        (Figure::MessagesASecond, count / written.seconds),
+    let messages = count as f64;
+    let mut sample = Sample::from([
+        (Figure::CpuMicroseconds, written.cpu_seconds * 1e6 / messages),
+        (Figure::SystemMicroseconds, written.system_seconds * 1e6 / messages),
+        (Figure::MessagesASecond, messages / written.seconds),
         (Figure::PeakMb, written.peak_mb),
-    ]))
+    ]);
+    if let Some(null) = store.null() {
+        sample.extend(traffic(null.asked(), Asked::default(), count));
+    }
+    Ok(sample)
+}
+
+/// What was asked of the table between two moments, a message.
+fn traffic(after: Asked, before: Asked, count: usize) -> [(Figure, f64); 3] {
+    let each = |after: u64, before: u64| (after - before) as f64 / count as f64;
+    [
+        (Figure::UnitsAMessage, each(after.units, before.units)),
+        (Figure::BytesTo, each(after.received, before.received)),
+        (Figure::BytesFrom, each(after.sent, before.sent)),
+    ]
 }
 
 async fn drain(program: Program, consumer: &Path, load: Load, count: usize, table: Table) -> anyhow::Result<Sample> {
-    let (pubsub, store) = (Pubsub::start().await?, Store::start(table).await?);
+    let (pubsub, store) = (Pubsub::start().await?, Store::start(table, &load.known_keys(count)).await?);
     pubsub.publish(load.messages(count, 0)).await?;
     let mut child = Measured::start(&mut command(program, consumer, &pubsub, &store)?)?;
     pubsub.until(WITHIN, |counts| counts.delivered > 0).await?;
@@ -86,7 +126,7 @@ async fn drain(program: Program, consumer: &Path, load: Load, count: usize, tabl
 }
 
 async fn known(consumer: &Path, count: usize) -> anyhow::Result<Sample> {
-    let (pubsub, store) = (Pubsub::start().await?, Store::start(Table::Null(Default::default())).await?);
+    let (pubsub, store) = (Pubsub::start().await?, Store::start(Table::Null(Default::default()), &[]).await?);
     let mut child = Measured::start(&mut command(Program::Consumer(&[]), consumer, &pubsub, &store)?)?;
     pubsub.publish(Load::New.messages(count, 0)).await?;
     pubsub.until(WITHIN, |counts| counts.backlog() == 0).await?;
@@ -109,26 +149,25 @@ struct Run<'a> {
 impl Run<'_> {
     /// What `child` takes for them from now on.
     async fn to_its_end(&self, child: &mut Measured) -> anyhow::Result<Sample> {
-        let puts = || self.store.null().map(|null| null.puts());
-        let puts_before = puts();
+        let asked = || self.store.null().map(|null| null.asked());
+        let asked_before = asked();
         let before = child.usage()?;
         let rate = self.settle().await.with_context(|| format!("{:?}", self.pubsub.counts()))?;
         let after = child.usage()?;
-        sleep(SETTLED).await;
         let count = self.count as f64;
         let mut sample = Sample::from([
             (Figure::CpuMicroseconds, (after.cpu_seconds - before.cpu_seconds) * 1e6 / count),
             (Figure::SystemMicroseconds, (after.system_seconds - before.system_seconds) * 1e6 / count),
             (Figure::MessagesASecond, rate),
             (Figure::PeakMb, after.peak_mb),
-            (Figure::AfterMb, child.usage()?.resident_mb),
         ]);
-        if let (Some(before), Some(after)) = (puts_before, puts())
-            && after > before
+        if let (Some(before), Some(after)) = (asked_before, asked())
+            && after.writes > before.writes
         {
-            let puts = (after - before) as f64;
-            sample.insert(Figure::WritesAMessage, puts / count);
-            sample.insert(Figure::WritesAKey, puts / self.keys as f64);
+            let writes = (after.writes - before.writes) as f64;
+            sample.insert(Figure::WritesAMessage, writes / count);
+            sample.insert(Figure::WritesAKey, writes / self.keys as f64);
+            sample.extend(traffic(after, before, self.count));
         }
         Ok(sample)
     }
@@ -162,17 +201,17 @@ impl Run<'_> {
 }
 
 async fn start(consumer: &Path) -> anyhow::Result<Sample> {
-    let (pubsub, store) = (Pubsub::start().await?, Store::start(Table::Null(Default::default())).await?);
+    let (pubsub, store) = (Pubsub::start().await?, Store::start(Table::Null(Default::default()), &[]).await?);
     pubsub.publish(Load::New.messages(1_000, 0)).await?;
     let from = Instant::now();
     let _child = Measured::start(&mut command(Program::Consumer(&[]), consumer, &pubsub, &store)?)?;
     pubsub.until(WITHIN, |counts| counts.acknowledged > 0).await?;
-    let first = store.null().and_then(|null| null.first_put()).context("acknowledged without a write")?;
+    let first = store.null().and_then(|null| null.first_write()).context("acknowledged without a write")?;
     Ok(Sample::from([(Figure::StartMilliseconds, first.duration_since(from).as_secs_f64() * 1e3)]))
 }
 
 async fn idle(consumer: &Path, lasts: Duration) -> anyhow::Result<Sample> {
-    let (pubsub, store) = (Pubsub::start().await?, Store::start(Table::Null(Default::default())).await?);
+    let (pubsub, store) = (Pubsub::start().await?, Store::start(Table::Null(Default::default()), &[]).await?);
     let mut child = Measured::start(&mut command(Program::Consumer(&[]), consumer, &pubsub, &store)?)?;
     pubsub.until(WITHIN, |counts| counts.streams == 10).await?;
     sleep(STARTED).await;

@@ -7,7 +7,7 @@ use crate::results::{Results, Spread};
 use crate::scenario::{ALL, BARE, Measure, Program, Scenario};
 
 const WIDTH: f64 = 860.0;
-const LABELS: f64 = 330.0;
+const LABELS: f64 = 350.0;
 const ROW: f64 = 24.0;
 const TOP: f64 = 58.0;
 /// A longer bar is cut, and its number says how long it is: the scans of 100 KB would make every other one a stub.
@@ -18,7 +18,7 @@ const OURS: &str = "#2f6fde";
 pub(crate) fn picture(results: &Results) -> String {
     let rows: Vec<(&Scenario, Spread)> = ALL
         .iter()
-        .filter_map(|scenario| Some((scenario, results.of_scenario(scenario, Figure::CpuRatio)?)))
+        .filter_map(|scenario| Some((scenario, results.of(scenario.name, Figure::CpuRatio)?)))
         .filter(|(scenario, _)| scenario.floor() == BARE)
         .collect();
     let scale = (WIDTH - LABELS - 70.0) / LONGEST;
@@ -59,6 +59,6 @@ fn is_floor(scenario: &Scenario) -> bool {
     match scenario.measure {
         Measure::Drain { program, .. } => !matches!(program, Program::Consumer(_)),
         Measure::Writes { .. } => true,
-        Measure::Known { .. } | Measure::Start | Measure::Idle { .. } => false,
+        Measure::Known { .. } | Measure::Hold { .. } | Measure::Start | Measure::Idle { .. } | Measure::Size => false,
     }
 }

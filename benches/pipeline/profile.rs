@@ -1,7 +1,10 @@
 //! The instructions of a message, by source file, crate and function: the consumer under callgrind, one thread, new
-//! scans, null table. Two runs of different length, so that start and stop drop out.
+//! scans, null table; and its allocations by stage, under DHAT. Two runs of different length, so that start and stop
+//! drop out.
 //!
 //! The simulated processor may lack instructions that the real one has (SHA among them), so signing weighs more here.
+
+mod allocations;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -20,39 +23,100 @@ const WITHIN: Duration = Duration::from_secs(300);
 const ORDER: [&str; 6] = ["coalesce", "high_water", "keys", "gate", "limit", "turns"];
 const ROWS: usize = 20;
 
-/// `consumer` is the file of the consumer, with line tables.
-pub(crate) async fn run(consumer: &Path) -> anyhow::Result<()> {
+/// What [`check`] bounds: a twentieth more is too much. When the compiler is renewed, or a message became cheaper, put in
+/// what `make check-instructions` prints.
+const INSTRUCTIONS: f64 = 445_000.0;
+const TOLERANCE: f64 = 1.05;
+const COMPILER: &str = "rustc 1.95.0 (59807616e 2026-04-14)";
+
+/// `consumer` is the file of the consumer, with line tables, and its flags beside the usual ones.
+pub(crate) async fn run(consumer: Consumer<'_>) -> anyhow::Result<()> {
     let [few, many] = MESSAGES;
-    let short = count(consumer, few).await?;
-    let counts = count(consumer, many).await?.minus(&short);
-    report(&counts, (many - few) as f64);
+    let messages = (many - few) as f64;
+    report(&counts(consumer).await?, messages);
+    let before = allocations::read(&under(Tool::Dhat, consumer, few).await?)?;
+    let after = allocations::read(&under(Tool::Dhat, consumer, many).await?)?;
+    println!("Allocations a message, and their bytes, by stage\n");
+    for stage in allocations::stages() {
+        let [before, after] = [&before, &after].map(|all| all.get(stage).copied().unwrap_or_default());
+        let (blocks, bytes) = ((after.blocks - before.blocks) as f64, (after.bytes - before.bytes) as f64);
+        println!("  {:>6.1}  {:>8.0}  {stage}", blocks / messages, bytes / messages);
+    }
     Ok(())
 }
 
-async fn count(consumer: &Path, messages: usize) -> anyhow::Result<Counts> {
-    let (pubsub, store) = (Pubsub::start().await?, Store::start(Table::Null(Default::default())).await?);
+/// Fails when a message takes a twentieth more than it did; judged for the compiler alone that the bound was counted with.
+pub(crate) async fn check(file: &Path, compiler: &str) -> anyhow::Result<()> {
+    let [few, many] = MESSAGES;
+    let instructions = counts(Consumer { file, flags: &[] }).await?.total() as f64 / (many - few) as f64;
+    println!("{instructions:.0} instructions a message; the bound is {TOLERANCE} × {INSTRUCTIONS:.0}");
+    if compiler != COMPILER {
+        println!("NOT JUDGED, because the bound is of {COMPILER}, and this is {compiler}");
+        return Ok(());
+    }
+    ensure!(instructions <= TOLERANCE * INSTRUCTIONS, "TOO MUCH: a message takes more instructions than it did");
+    Ok(())
+}
+
+/// What more messages take.
+async fn counts(consumer: Consumer<'_>) -> anyhow::Result<Counts> {
+    let [few, many] = MESSAGES;
+    let short = Counts::read(&under(Tool::Callgrind, consumer, few).await?)?;
+    Ok(Counts::read(&under(Tool::Callgrind, consumer, many).await?)?.minus(&short))
+}
+
+/// What is looked into.
+#[derive(Clone, Copy)]
+pub(crate) struct Consumer<'a> {
+    pub(crate) file: &'a Path,
+    pub(crate) flags: &'a [String],
+}
+
+#[derive(Clone, Copy)]
+enum Tool {
+    Callgrind,
+    Dhat,
+}
+
+/// What the tool writes of the consumer of so many messages.
+async fn under(tool: Tool, consumer: Consumer<'_>, messages: usize) -> anyhow::Result<String> {
+    let (pubsub, store) = (Pubsub::start().await?, Store::start(Table::Null(Default::default()), &[]).await?);
     pubsub.publish(Load::New.messages(messages, 0)).await?;
     let directory = crate::directory();
     std::fs::create_dir_all(&directory)?;
-    let file = directory.join(format!("callgrind.{messages}"));
-    let mut child = start(consumer, &file, &pubsub, &store)?;
+    let file = directory.join(format!("{}.{messages}", tool.name()));
+    let mut child = start(tool, consumer, &file, &pubsub, &store)?;
     pubsub.until(WITHIN, |counts| counts.acknowledged >= messages as u64).await?;
     let stopped = Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
     ensure!(stopped.success() && child.wait()?.success(), "the consumer did not stop as it should");
-    Counts::read(&std::fs::read_to_string(&file).with_context(|| format!("no {}", file.display()))?)
+    std::fs::read_to_string(&file).with_context(|| format!("no {}", file.display()))
 }
 
-fn start(consumer: &Path, file: &Path, pubsub: &Pubsub, store: &Store) -> anyhow::Result<Child> {
+fn start(tool: Tool, consumer: Consumer<'_>, file: &Path, pubsub: &Pubsub, store: &Store) -> anyhow::Result<Child> {
     let mut command = Command::new("valgrind");
+    command.arg(format!("--tool={}", tool.name())).arg(format!("--{}-out-file={}", tool.name(), file.display()));
+    match tool {
+        Tool::Callgrind => command.args(["--compress-strings=no", "--compress-pos=no"]),
+        // The SDK's calls are nested deeper than is looked by itself.
+        Tool::Dhat => command.arg("--num-callers=200"),
+    };
     command
-        .args(["--tool=callgrind", "--compress-strings=no", "--compress-pos=no"])
-        .arg(format!("--callgrind-out-file={}", file.display()))
-        .arg(consumer)
+        .arg(consumer.file)
         .args(["consumer", "--project", "bench", "--threads", "1"])
+        .args(consumer.flags)
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     reach(&mut command, pubsub, store);
     command.spawn().context("cannot start valgrind")
+}
+
+impl Tool {
+    fn name(self) -> &'static str {
+        match self {
+            Tool::Callgrind => "callgrind",
+            Tool::Dhat => "dhat",
+        }
+    }
 }
 
 fn report(counts: &Counts, messages: f64) {

@@ -27,13 +27,14 @@ impl Spread {
     fn of(mut values: Vec<f64>) -> Option<Spread> {
         values.sort_by(f64::total_cmp);
         let (low, high) = (*values.first()?, *values.last()?);
-        Some(Spread { low, median: values[values.len() / 2], high })
+        let median = f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2]);
+        Some(Spread { low, median, high })
     }
 }
 
 impl Results {
     /// Each ratio is taken within its round, before the median.
-    pub(crate) fn of(rounds: &[BTreeMap<&'static str, Sample>]) -> Results {
+    pub(crate) fn of_rounds(rounds: &[BTreeMap<&'static str, Sample>]) -> Results {
         let with_ratios: Vec<BTreeMap<&str, Sample>> = rounds.iter().map(ratios).collect();
         let figures = |scenario: &Scenario| {
             let samples: Vec<&Sample> = with_ratios.iter().filter_map(|round| round.get(scenario.name)).collect();
@@ -47,8 +48,16 @@ impl Results {
         Results { rounds: rounds.len(), scenarios }
     }
 
-    pub(crate) fn of_scenario(&self, scenario: &Scenario, figure: Figure) -> Option<Spread> {
-        self.scenarios.get(scenario.name)?.get(&figure).copied()
+    /// A figure of a scenario by its name.
+    pub(crate) fn of(&self, name: &str, figure: Figure) -> Option<Spread> {
+        self.scenarios.get(name)?.get(&figure).copied()
+    }
+
+    /// The same in all rounds of a row that is measured elsewhere.
+    pub(crate) fn add(&mut self, name: &str, sample: Sample) {
+        let spread = |value| Spread { low: value, median: value, high: value };
+        let figures = sample.into_iter().map(|(figure, value)| (figure, spread(value))).collect();
+        self.scenarios.insert(name.to_owned(), figures);
     }
 
     pub(crate) fn read(path: &Path) -> anyhow::Result<Results> {
@@ -62,16 +71,19 @@ impl Results {
     }
 }
 
-/// One round with the ratios to its own floors.
+/// One round with the ratios to its own floors and other rows.
 fn ratios<'a>(round: &BTreeMap<&'a str, Sample>) -> BTreeMap<&'a str, Sample> {
     let mut all = round.clone();
     for scenario in ALL {
-        let (Some(sample), Some(floor)) = (all.get_mut(scenario.name), round.get(scenario.floor())) else { continue };
-        for (figure, ratio) in
-            [(Figure::CpuMicroseconds, Figure::CpuRatio), (Figure::MessagesASecond, Figure::RateRatio)]
-        {
-            if let (Some(value), Some(floor)) = (sample.get(&figure).copied(), floor.get(&figure)) {
-                sample.insert(ratio, value / floor);
+        let Some(sample) = all.get_mut(scenario.name) else { continue };
+        for (ratio, figure, other) in [
+            (Figure::CpuRatio, Figure::CpuMicroseconds, Some(scenario.floor())),
+            (Figure::RateRatio, Figure::MessagesASecond, Some(scenario.floor())),
+            (Figure::RateBeside, Figure::MessagesASecond, scenario.beside),
+        ] {
+            let other = other.and_then(|other| round.get(other)?.get(&figure).copied());
+            if let (Some(value), Some(other)) = (sample.get(&figure).copied(), other) {
+                sample.insert(ratio, value / other);
             }
         }
     }

@@ -81,9 +81,10 @@ pub(crate) enum Store {
 }
 
 impl Store {
-    pub(crate) async fn start(table: Table) -> anyhow::Result<Store> {
+    /// `known` are the keys of the records that a null table begins with.
+    pub(crate) async fn start(table: Table, known: &[String]) -> anyhow::Result<Store> {
         match table {
-            Table::Null(answers) => Ok(Store::Null(NullDynamo::start(answers)?)),
+            Table::Null(answers) => Ok(Store::Null(NullDynamo::start(answers, known)?)),
             Table::Engine => {
                 let running = servers::start_dynamo(LOOPBACK, FREE_PORT, Storage::Memory.open()?).await?;
                 let endpoint = format!("http://{}", running.address());
@@ -101,7 +102,7 @@ impl Store {
         }
     }
 
-    /// PutItems so far; of the null table alone.
+    /// What counts what it was asked: the null table alone.
     pub(crate) fn null(&self) -> Option<&NullDynamo> {
         match self {
             Store::Null(null) => Some(null),

@@ -1,6 +1,7 @@
 //! The corpus, case by case.
 
 mod consumed;
+mod modes;
 
 use std::fmt::{self, Write};
 use std::time::{Duration, SystemTime};

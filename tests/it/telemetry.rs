@@ -1,5 +1,6 @@
 //! What can be seen of a running consumer: `/metrics`, `/livez` and `/readyz`.
 
+mod capacity;
 mod collector;
 mod exposition;
 
