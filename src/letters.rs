@@ -11,7 +11,7 @@ mod text;
 
 use std::time::Duration;
 
-use crate::pubsub::{Admin, Connection, LetterStream, Problem};
+use crate::pubsub::{Admin, Connection, Leased, LetterStream, Problem};
 use crate::service::{Places, Wrong, pubsub_advice, within};
 
 pub use letter::{EXHAUSTED, UNKNOWN};
@@ -44,8 +44,8 @@ struct Opened {
 }
 
 impl Subscription {
-    /// Looks at the subscription and starts to read it, with at most `most` letters leased at a time.
-    async fn open(&self, most: usize) -> Result<Opened, Wrong> {
+    /// Looks at the subscription and starts to read it.
+    async fn open(&self, most: Leased) -> Result<Opened, Wrong> {
         let connection = self.places.pubsub();
         let look = async { Admin::connect(&connection).await?.subscription(&self.name).await };
         let (topic, least_delay) = match within(look, Problem::Unreachable).await {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::letter::Letter;
 use super::{Opened, Subscription, table};
-use crate::pubsub::LetterReceipt;
+use crate::pubsub::{Leased, LetterReceipt};
 use crate::service::Wrong;
 
 /// How long letters are kept from others.
@@ -45,10 +45,12 @@ pub async fn list(
 ) -> Result<bool, Wrong> {
     let mut stop = pin!(stop);
     let until = Instant::now() + MOST_TIME;
+    // Payloads are not kept, so that only the number of letters is bounded.
+    let most = Leased { letters: task.limit.get(), bytes: usize::MAX };
     let mut opened = tokio::select! {
         biased;
         () = &mut stop => return Err(Wrong("stopped before any letter was read".to_owned())),
-        opened = task.from.open(task.limit.get()) => opened?,
+        opened = task.from.open(most) => opened?,
     };
     let (mut letters, mut leased) = (Vec::new(), Vec::new());
     let end = take(task, &mut opened, until, stop, &mut letters, &mut leased).await;

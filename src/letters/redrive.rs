@@ -1,7 +1,7 @@
 //! `mini-scan dead-letters redrive`: publishes originals again, and acks a letter only when its original is there. What
 //! is not redriven stays leased to the end of the run, so that it does not come round again, and is then given back.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::pin::{Pin, pin};
@@ -19,17 +19,19 @@ use super::report::{Left, Report};
 use super::sources::Sources;
 use super::{Opened, Subscription};
 use crate::consumer::port::Delivery;
-use crate::pubsub::{LetterReceipt, LetterStream, Problem, Publishers};
+use crate::pubsub::{Leased, LetterReceipt, LetterStream, Problem, Publishers};
 use crate::service::Wrong;
 
 /// The most that one run redrives, and unless told otherwise a tenth of it: it remembers the id of each.
 pub const MOST_LIMIT: usize = 1_000_000;
 const USUAL_LIMIT: usize = MOST_LIMIT / 10;
-/// Letters that are kept from others to the end of the run; some 600 bytes each.
-const MOST_HELD: usize = 10_000;
-/// What is published and not confirmed: enough to fill the client's batches, little enough to fit in memory.
-const IN_FLIGHT: usize = 1_000;
-const IN_FLIGHT_BYTES: usize = 32 << 20;
+/// Letters that are kept from others to the end of the run. Their payloads are not kept, but the server counts them.
+const MOST_HELD: Leased = Leased { letters: 10_000, bytes: 256 << 20 };
+/// What is published and not confirmed: enough to fill the client's batches, little enough for the time that it has.
+const IN_FLIGHT: Leased = Leased { letters: 1_000, bytes: 32 << 20 };
+/// All that is leased at a time, so that what waits for its turn is bounded too.
+const MOST_LEASED: Leased =
+    Leased { letters: MOST_HELD.letters + IN_FLIGHT.letters, bytes: MOST_HELD.bytes + IN_FLIGHT.bytes };
 /// A redrive beyond this must be forced: what was rejected so often will be rejected again.
 pub(super) const MOST_REDRIVES: u32 = 3;
 /// One attempt to publish is given up after this long.
@@ -65,7 +67,7 @@ pub async fn redrive(task: &Redrive, stop: impl Future<Output = ()>, out: &mut i
     let Opened { connection, mut stream, topic, quiet, .. } = tokio::select! {
         biased;
         () = &mut stop => return Err(Wrong("stopped before any letter was read".to_owned())),
-        opened = task.from.open(MOST_HELD + IN_FLIGHT) => opened?,
+        opened = task.from.open(MOST_LEASED) => opened?,
     };
     let sources = match Sources::new(&task.from.places, &connection, task.topic.as_deref(), topic) {
         Ok(sources) => sources,
@@ -81,6 +83,7 @@ pub async fn redrive(task: &Redrive, stop: impl Future<Output = ()>, out: &mut i
         taken: 0,
         bytes: 0,
         held: Vec::new(),
+        held_bytes: 0,
         published: HashSet::new(),
         report: Report::default(),
         bar: progress(task.limit),
@@ -104,6 +107,7 @@ struct Run<'a> {
     /// Of the payloads that are on their way.
     bytes: usize,
     held: Vec<LetterReceipt>,
+    held_bytes: usize,
     /// What was published, by topic and message id.
     published: HashSet<(Arc<str>, String)>,
     report: Report,
@@ -125,21 +129,24 @@ impl Run<'_> {
         quiet: Duration,
         mut stop: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<End, Wrong> {
-        let mut in_flight = FuturesUnordered::new();
+        let (mut in_flight, mut waiting) = (FuturesUnordered::new(), VecDeque::new());
         let mut last = Instant::now();
         let mut end = loop {
             if let Some(end) = self.is_full() {
                 break Ok(end);
             }
-            let has_room = in_flight.len() < IN_FLIGHT && self.bytes < IN_FLIGHT_BYTES;
+            let has_room = in_flight.len() < IN_FLIGHT.letters && self.bytes < IN_FLIGHT.bytes;
             let step = tokio::select! {
                 biased;
                 () = &mut stop => break Ok(End::Stopped),
                 Some(sent) = in_flight.next() => self.note(sent),
-                delivery = stream.next(), if has_room => match delivery {
-                    Ok(delivery) => self.take(delivery).await.map(|sending| in_flight.extend(sending)),
-                    Err(problem) => Err(self.task.from.wrong(&problem)),
-                },
+                Some(delivery) = async { waiting.pop_front() }, if has_room => {
+                    self.take(delivery).await.map(|sending| in_flight.extend(sending))
+                }
+                // At all times, for the client extends no lease of what it has not read.
+                delivery = stream.next() => {
+                    delivery.map(|delivery| waiting.push_back(delivery)).map_err(|problem| self.task.from.wrong(&problem))
+                }
                 () = sleep_until(last + quiet), if in_flight.is_empty() => break Ok(End::Quiet(quiet)),
             };
             if let Err(wrong) = step {
@@ -156,11 +163,11 @@ impl Run<'_> {
     }
 
     fn is_full(&self) -> Option<End> {
-        match (self.taken >= self.limit, self.held.len() >= MOST_HELD) {
-            (true, _) => Some(End::Limit(self.limit)),
-            (_, true) => Some(End::Held(MOST_HELD)),
-            _ => None,
+        if self.taken >= self.limit {
+            return Some(End::Limit(self.limit));
         }
+        let is_holding_most = self.held.len() >= MOST_HELD.letters || self.held_bytes >= MOST_HELD.bytes;
+        is_holding_most.then_some(End::Held(self.held.len()))
     }
 
     /// Begins to redrive a letter, or holds it.
@@ -173,14 +180,14 @@ impl Run<'_> {
             Ok(topic) => topic,
             Err(left) => {
                 self.report.left(left);
-                self.held.push(receipt);
+                self.hold(receipt, letter.bytes);
                 return Ok(None);
             }
         };
         self.taken += 1;
         if self.task.dry_run {
             self.report.redriven(letter.reason, topic);
-            self.held.push(receipt);
+            self.hold(receipt, letter.bytes);
             return Ok(None);
         }
         let publishers = self.sources.publishers(&topic).await?;
@@ -193,14 +200,16 @@ impl Run<'_> {
         }))
     }
 
+    fn hold(&mut self, receipt: LetterReceipt, bytes: usize) {
+        self.held.push(receipt);
+        self.held_bytes += bytes;
+    }
+
     /// Where a letter goes to, or why it does not.
     async fn judge(&mut self, letter: &Letter) -> Result<Result<Arc<str>, Left>, Wrong> {
         let Redrive { reasons, force, .. } = self.task;
         if !reasons.is_empty() && !reasons.contains(&letter.reason) {
             return Ok(Err(Left::OtherReason(letter.reason.clone())));
-        }
-        if letter.redrive_count >= MOST_REDRIVES && !force {
-            return Ok(Err(Left::TooOften));
         }
         let topic = match self.sources.topic(letter.source_subscription.as_deref()).await? {
             Ok(topic) => topic,
@@ -210,6 +219,9 @@ impl Run<'_> {
         // Redriven without end otherwise, while consumers reject it.
         if original.is_some_and(|original| self.published.contains(&original)) {
             return Ok(Err(Left::RejectedAgain));
+        }
+        if letter.redrive_count >= MOST_REDRIVES && !force {
+            return Ok(Err(Left::TooOften));
         }
         Ok(Ok(topic))
     }
@@ -225,7 +237,7 @@ impl Run<'_> {
                 Ok(())
             }
             Err((problem, receipt)) => {
-                self.held.push(receipt);
+                self.hold(receipt, bytes);
                 match problem {
                     Problem::Invalid(detail) => {
                         self.report.left(Left::Refused(detail));

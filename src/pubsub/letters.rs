@@ -14,11 +14,18 @@ use super::{Connection, Problem};
 use crate::consumer::port::{Delivery, Envelope};
 
 /// How soon the letters of a program that was killed come back.
-const LEASE_EXTENSION: Duration = Duration::from_secs(20);
+const LEASE_EXTENSION: Duration = Duration::from_secs(10);
 /// The client drops a lease in silence at its maximum, so that lies above any run.
 const MAX_LEASE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How long the last acks and nacks may take.
 const FLUSH: Duration = Duration::from_secs(5);
+
+/// How much is leased at a time, at most; the server may give one letter above the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leased {
+    pub letters: usize,
+    pub bytes: usize,
+}
 
 /// One stream, which is not replaced when it ends: whoever reads by hand starts again.
 #[derive(Debug)]
@@ -44,16 +51,15 @@ impl LetterReceipt {
 }
 
 impl LetterStream {
-    /// Starts to read the subscription of this full name on the runtime that calls this; at most `most` letters are
-    /// leased at a time. The first answer shows whether the subscription may be read.
-    pub async fn open(connection: &Connection, subscription: &str, most: usize) -> Result<LetterStream, Problem> {
+    /// Starts to read the subscription of this full name on the runtime that calls this. The first answer shows whether
+    /// it may be read.
+    pub async fn open(connection: &Connection, subscription: &str, most: Leased) -> Result<LetterStream, Problem> {
         let subscribe = connection
             .subscriber()
             .await?
             .subscribe(subscription)
-            .set_max_outstanding_messages(i64::try_from(most).unwrap_or(i64::MAX))
-            // Who takes a letter keeps its payload no longer than it needs it, so only their number is bounded here.
-            .set_max_outstanding_bytes(0_i64)
+            .set_max_outstanding_messages(i64::try_from(most.letters).unwrap_or(i64::MAX))
+            .set_max_outstanding_bytes(i64::try_from(most.bytes).unwrap_or(i64::MAX))
             .set_max_lease_extension(LEASE_EXTENSION)
             .set_max_lease(MAX_LEASE)
             // What the client has read and nobody has taken is nacked with the rest.
@@ -66,7 +72,9 @@ impl LetterStream {
         Ok(LetterStream { deliveries, token, reader })
     }
 
-    /// The next letter; waits for ever where there is none. Cancel safe. An error, or the end, is the last that comes.
+    /// The next letter; waits for ever where there is none. Cancel safe. An error is the last that comes.
+    ///
+    /// To be called at all times: the client extends no lease of what it has not read.
     pub async fn next(&mut self) -> Result<Delivery<LetterReceipt>, Problem> {
         let closed = || Err(Problem::Unreachable("the stream was closed".to_owned()));
         self.deliveries.recv().await.unwrap_or_else(closed)
