@@ -97,6 +97,33 @@ async fn a_redrive_that_is_stopped_half_way_finishes_what_is_on_its_way_and_give
 }
 
 #[tokio::test]
+async fn letters_whose_originals_find_no_topic_are_not_acked() {
+    let pipeline = Pipeline::new().await;
+    let wire = Wire::before(&pipeline.pubsub.address);
+    let address = wire.address.to_string();
+    let launch = patient(&pipeline, "redrive").arguments(["--wait", "10m", "--topic", &pipeline.topic]);
+    let run = launch.env("PUBSUB_EMULATOR_HOST", &address).start();
+    let reading = async {
+        while pipeline.pubsub.counts(&pipeline.dead_letter_subscription).streams == 0 {
+            tokio::time::sleep(LOOKING).await;
+        }
+    };
+    within_patience("an open stream", reading).await;
+
+    // Acks still pass, over the connection that is open; publishing needs another.
+    wire.refuse().await;
+    write(&pipeline, ["a", "b", "c"].map(|payload| letter(&pipeline, "invalid_ip", payload))).await;
+
+    let exit = run.exit().await;
+    assert_eq!(exit.code, Some(1), "{exit:#?}");
+    let said = exit.said.stderr.join("\n");
+    let parts = ["cannot publish to topic", &pipeline.topic, "--topic", "PUBSUB_EMULATOR_HOST"];
+    assert!(parts.iter().all(|part| said.contains(part)), "{exit:#?}");
+    let counted = pipeline.pubsub.counts(&pipeline.dead_letter_subscription);
+    assert_eq!((counted.acknowledged, counted.backlog(), counted.outstanding), (0, 3, 0));
+}
+
+#[tokio::test]
 async fn letters_that_were_held_come_to_another_at_once_after_an_interrupt() {
     for task in ["list", "redrive"] {
         let pipeline = Pipeline::new().await;
