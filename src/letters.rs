@@ -11,7 +11,7 @@ mod text;
 
 use std::time::Duration;
 
-use crate::pubsub::{Admin, Connection, Leased, LetterStream, Problem};
+use crate::pubsub::{Admin, Connection, LEASE_EXTENSION, Leased, LetterStream, Problem};
 use crate::service::{Places, Wrong, pubsub_advice, within};
 
 pub use letter::{EXHAUSTED, UNKNOWN};
@@ -20,6 +20,9 @@ pub use redrive::{MOST_LIMIT, Redrive, redrive};
 
 /// How long nothing may come before it is taken that nothing more will.
 const QUIET: Duration = Duration::from_secs(5);
+/// How long the first letter may take: one that was given back a moment ago, or whose reader was killed, comes again when
+/// its lease ends, if not sooner.
+const FIRST: Duration = QUIET.saturating_add(LEASE_EXTENSION);
 
 /// The dead-letter subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +30,8 @@ pub struct Subscription {
     pub places: Places,
     /// Full name.
     pub name: String,
-    /// How long nothing may come; by default a few seconds more than the subscription delays its redeliveries.
+    /// How long nothing may come; by default a few seconds, longer for the first letter, and after that what the
+    /// subscription itself delays.
     pub wait: Option<Duration>,
 }
 
@@ -40,7 +44,14 @@ struct Opened {
     topic: Option<String>,
     /// How long it keeps back what was nacked, where that is known.
     least_delay: Option<Duration>,
-    quiet: Duration,
+    patience: Patience,
+}
+
+/// How long nothing may come.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    first: Duration,
+    next: Duration,
 }
 
 impl Subscription {
@@ -55,8 +66,9 @@ impl Subscription {
             Err(problem) => return Err(self.wrong(&problem)),
         };
         let stream = LetterStream::open(&connection, &self.name, most).await.map_err(|problem| self.wrong(&problem))?;
-        let quiet = self.wait.unwrap_or(QUIET + least_delay.unwrap_or_default());
-        Ok(Opened { connection, stream, topic, least_delay, quiet })
+        let delayed = |usual| self.wait.unwrap_or(usual + least_delay.unwrap_or_default());
+        let patience = Patience { first: delayed(FIRST), next: delayed(QUIET) };
+        Ok(Opened { connection, stream, topic, least_delay, patience })
     }
 
     fn wrong(&self, problem: &Problem) -> Wrong {

@@ -12,7 +12,7 @@ mod source;
 pub use admin::{Admin, Found, SubscriptionSettings};
 pub use connection::Connection;
 pub use dead_letters::TopicDeadLetters;
-pub use letters::{Leased, LetterReceipt, LetterStream};
+pub use letters::{LEASE_EXTENSION, Leased, LetterReceipt, LetterStream};
 pub use problem::Problem;
 pub use publishers::Publishers;
 pub use source::{StreamReceipt, StreamSettings, StreamSource};

@@ -52,8 +52,8 @@ struct SubscriptionArgs {
     )]
     subscription: String,
 
-    /// How long no letter may come before it is taken that there is none left, as 5s, which is the default, after what
-    /// the subscription's retry policy keeps back
+    /// How long no letter may come before it is taken that there is none left; by default 5s, 15s for the first one, and
+    /// longer where the subscription has a retry policy
     #[arg(long, value_parser = wait, value_name = "TIME")]
     wait: Option<Duration>,
 

@@ -78,16 +78,16 @@ async fn take(
     leased: &mut Vec<LetterReceipt>,
 ) -> Result<End, Wrong> {
     let mut seen = HashSet::new();
-    let mut last = Instant::now();
+    let (mut last, mut quiet) = (Instant::now(), opened.patience.first);
     while letters.len() < task.limit.get() {
         let delivery = tokio::select! {
             biased;
             () = &mut stop => return Ok(End::Stopped),
             delivery = opened.stream.next() => delivery.map_err(|problem| task.from.wrong(&problem))?,
             () = sleep_until(until) => return Ok(End::Time),
-            () = sleep_until(last + opened.quiet) => return Ok(End::Quiet(opened.quiet)),
+            () = sleep_until(last + quiet) => return Ok(End::Quiet(quiet)),
         };
-        last = Instant::now();
+        (last, quiet) = (Instant::now(), opened.patience.next);
         let letter = Letter::read(&delivery.envelope);
         leased.push(delivery.receipt);
         if seen.insert(letter.message_id.clone()) {

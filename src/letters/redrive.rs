@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::letter::{Letter, redriven};
 use super::report::{Left, Report};
 use super::sources::Sources;
-use super::{Opened, Subscription};
+use super::{Opened, Patience, Subscription};
 use crate::consumer::port::Delivery;
 use crate::pubsub::{Leased, LetterReceipt, LetterStream, Problem, Publishers};
 use crate::service::Wrong;
@@ -64,7 +64,7 @@ pub(super) enum End {
 /// could not be redriven for something that a person must mend.
 pub async fn redrive(task: &Redrive, stop: impl Future<Output = ()>, out: &mut impl Write) -> Result<bool, Wrong> {
     let mut stop = pin!(stop);
-    let Opened { connection, mut stream, topic, quiet, .. } = tokio::select! {
+    let Opened { connection, mut stream, topic, patience, .. } = tokio::select! {
         biased;
         () = &mut stop => return Err(Wrong("stopped before any letter was read".to_owned())),
         opened = task.from.open(MOST_LEASED) => opened?,
@@ -88,7 +88,7 @@ pub async fn redrive(task: &Redrive, stop: impl Future<Output = ()>, out: &mut i
         report: Report::default(),
         bar: progress(task.limit),
     };
-    let end = run.run(&mut stream, quiet, stop).await;
+    let end = run.run(&mut stream, patience, stop).await;
     run.bar.finish_and_clear();
     drop(run.held);
     let flushed = stream.close().await;
@@ -126,11 +126,11 @@ impl Run<'_> {
     async fn run(
         &mut self,
         stream: &mut LetterStream,
-        quiet: Duration,
+        patience: Patience,
         mut stop: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<End, Wrong> {
         let (mut in_flight, mut waiting) = (FuturesUnordered::new(), VecDeque::new());
-        let mut last = Instant::now();
+        let (mut last, mut quiet) = (Instant::now(), patience.first);
         let mut end = loop {
             if let Some(end) = self.is_full() {
                 break Ok(end);
@@ -152,7 +152,7 @@ impl Run<'_> {
             if let Err(wrong) = step {
                 break Err(wrong);
             }
-            last = Instant::now();
+            (last, quiet) = (Instant::now(), patience.next);
         };
         // What is on its way may be there already: only its confirmation saves a second copy.
         while let Some(sent) = in_flight.next().await {

@@ -13,8 +13,9 @@ use super::source::publish_time;
 use super::{Connection, Problem};
 use crate::consumer::port::{Delivery, Envelope};
 
-/// How soon the letters of a program that was killed come back.
-const LEASE_EXTENSION: Duration = Duration::from_secs(10);
+/// How soon the letters of a program that was killed come back: the soonest that Pub/Sub has. And those that were given
+/// back, where the server hands them to the closing stream once more, as Google's emulator does.
+pub const LEASE_EXTENSION: Duration = Duration::from_secs(10);
 /// The client drops a lease in silence at its maximum, so that lies above any run.
 const MAX_LEASE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How long the last acks and nacks may take.
