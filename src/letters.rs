@@ -20,9 +20,9 @@ pub use redrive::{MOST_LIMIT, Redrive, redrive};
 
 /// How long nothing may come before it is taken that nothing more will.
 const QUIET: Duration = Duration::from_secs(5);
-/// How long the first letter may take: one that was given back a moment ago, or whose reader was killed, comes again when
-/// its lease ends, if not sooner.
-const FIRST: Duration = QUIET.saturating_add(LEASE_EXTENSION);
+/// The same where a letter may be missed that another run had a moment ago: what was given back at its end, or not at all,
+/// comes again when the lease ends, if not sooner.
+const SURE: Duration = QUIET.saturating_add(LEASE_EXTENSION);
 
 /// The dead-letter subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +30,7 @@ pub struct Subscription {
     pub places: Places,
     /// Full name.
     pub name: String,
-    /// How long nothing may come; by default a few seconds, longer for the first letter, and after that what the
-    /// subscription itself delays.
+    /// How long nothing may come; by default some seconds, and what the subscription itself delays.
     pub wait: Option<Duration>,
 }
 
@@ -44,14 +43,6 @@ struct Opened {
     topic: Option<String>,
     /// How long it keeps back what was nacked, where that is known.
     least_delay: Option<Duration>,
-    patience: Patience,
-}
-
-/// How long nothing may come.
-#[derive(Debug, Clone, Copy)]
-struct Patience {
-    first: Duration,
-    next: Duration,
 }
 
 impl Subscription {
@@ -66,9 +57,12 @@ impl Subscription {
             Err(problem) => return Err(self.wrong(&problem)),
         };
         let stream = LetterStream::open(&connection, &self.name, most).await.map_err(|problem| self.wrong(&problem))?;
-        let delayed = |usual| self.wait.unwrap_or(usual + least_delay.unwrap_or_default());
-        let patience = Patience { first: delayed(FIRST), next: delayed(QUIET) };
-        Ok(Opened { connection, stream, topic, least_delay, patience })
+        Ok(Opened { connection, stream, topic, least_delay })
+    }
+
+    /// How long nothing may come, where that is `usual`: longer by what the subscription keeps back.
+    fn patience(&self, usual: Duration, least_delay: Option<Duration>) -> Duration {
+        self.wait.unwrap_or(usual + least_delay.unwrap_or_default())
     }
 
     fn wrong(&self, problem: &Problem) -> Wrong {

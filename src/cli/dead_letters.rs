@@ -52,8 +52,8 @@ struct SubscriptionArgs {
     )]
     subscription: String,
 
-    /// How long no letter may come before it is taken that there is none left; by default 5s, 15s for the first one, and
-    /// longer where the subscription has a retry policy
+    /// How long no letter may come before it is taken that there is none left; by default 15s, 5s after the first that is
+    /// listed, and longer where the subscription has a retry policy
     #[arg(long, value_parser = wait, value_name = "TIME")]
     wait: Option<Duration>,
 

@@ -11,7 +11,7 @@ use indicatif::HumanCount;
 use tokio::time::{Instant, sleep_until};
 
 use super::letter::Letter;
-use super::{Opened, Subscription, table};
+use super::{Opened, QUIET, SURE, Subscription, table};
 use crate::pubsub::{Leased, LetterReceipt};
 use crate::service::Wrong;
 
@@ -78,7 +78,8 @@ async fn take(
     leased: &mut Vec<LetterReceipt>,
 ) -> Result<End, Wrong> {
     let mut seen = HashSet::new();
-    let (mut last, mut quiet) = (Instant::now(), opened.patience.first);
+    let patience = |usual| task.from.patience(usual, opened.least_delay);
+    let (mut last, mut quiet) = (Instant::now(), patience(SURE));
     while letters.len() < task.limit.get() {
         let delivery = tokio::select! {
             biased;
@@ -87,7 +88,7 @@ async fn take(
             () = sleep_until(until) => return Ok(End::Time),
             () = sleep_until(last + quiet) => return Ok(End::Quiet(quiet)),
         };
-        (last, quiet) = (Instant::now(), opened.patience.next);
+        (last, quiet) = (Instant::now(), patience(QUIET));
         let letter = Letter::read(&delivery.envelope);
         leased.push(delivery.receipt);
         if seen.insert(letter.message_id.clone()) {

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::letter::{Letter, redriven};
 use super::report::{Left, Report};
 use super::sources::Sources;
-use super::{Opened, Patience, Subscription};
+use super::{Opened, SURE, Subscription};
 use crate::consumer::port::Delivery;
 use crate::pubsub::{Leased, LetterReceipt, LetterStream, Problem, Publishers};
 use crate::service::Wrong;
@@ -64,7 +64,7 @@ pub(super) enum End {
 /// could not be redriven for something that a person must mend.
 pub async fn redrive(task: &Redrive, stop: impl Future<Output = ()>, out: &mut impl Write) -> Result<bool, Wrong> {
     let mut stop = pin!(stop);
-    let Opened { connection, mut stream, topic, patience, .. } = tokio::select! {
+    let Opened { connection, mut stream, topic, least_delay } = tokio::select! {
         biased;
         () = &mut stop => return Err(Wrong("stopped before any letter was read".to_owned())),
         opened = task.from.open(MOST_LEASED) => opened?,
@@ -88,7 +88,7 @@ pub async fn redrive(task: &Redrive, stop: impl Future<Output = ()>, out: &mut i
         report: Report::default(),
         bar: progress(task.limit),
     };
-    let end = run.run(&mut stream, patience, stop).await;
+    let end = run.run(&mut stream, task.from.patience(SURE, least_delay), stop).await;
     run.bar.finish_and_clear();
     drop(run.held);
     let flushed = stream.close().await;
@@ -126,11 +126,11 @@ impl Run<'_> {
     async fn run(
         &mut self,
         stream: &mut LetterStream,
-        patience: Patience,
+        quiet: Duration,
         mut stop: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<End, Wrong> {
         let (mut in_flight, mut waiting) = (FuturesUnordered::new(), VecDeque::new());
-        let (mut last, mut quiet) = (Instant::now(), patience.first);
+        let mut last = Instant::now();
         let mut end = loop {
             if let Some(end) = self.is_full() {
                 break Ok(end);
@@ -140,19 +140,19 @@ impl Run<'_> {
                 biased;
                 () = &mut stop => break Ok(End::Stopped),
                 Some(sent) = in_flight.next() => self.note(sent),
-                Some(delivery) = async { waiting.pop_front() }, if has_room => {
-                    self.take(delivery).await.map(|sending| in_flight.extend(sending))
-                }
                 // At all times, for the client extends no lease of what it has not read.
                 delivery = stream.next() => {
                     delivery.map(|delivery| waiting.push_back(delivery)).map_err(|problem| self.task.from.wrong(&problem))
+                }
+                Some(delivery) = async { waiting.pop_front() }, if has_room => {
+                    self.take(delivery).await.map(|sending| in_flight.extend(sending))
                 }
                 () = sleep_until(last + quiet), if in_flight.is_empty() => break Ok(End::Quiet(quiet)),
             };
             if let Err(wrong) = step {
                 break Err(wrong);
             }
-            (last, quiet) = (Instant::now(), patience.next);
+            last = Instant::now();
         };
         // What is on its way may be there already: only its confirmation saves a second copy.
         while let Some(sent) = in_flight.next().await {

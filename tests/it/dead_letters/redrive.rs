@@ -64,7 +64,7 @@ async fn a_letter_that_is_rejected_again_is_left_and_after_three_redrives_must_b
     pipeline.pubsub.try_publish(&pipeline.topic, [twice]).await.remove(0).expect("it is accepted");
     pipeline.drained().await;
 
-    let exit = patient(&pipeline, "redrive").run().await;
+    let exit = patient(&pipeline, "redrive").arguments(["--wait", "5s"]).run().await;
 
     assert_eq!(counts(&exit), "Redriven: 1, left: 1", "{exit:#?}");
     assert!(succeeded(&exit).contains("1 left: rejected again meanwhile"), "{exit:#?}");
@@ -72,7 +72,7 @@ async fn a_letter_that_is_rejected_again_is_left_and_after_three_redrives_must_b
 
     assert_eq!(counts(&exit), "Redriven: 0, left: 1", "{exit:#?}");
     assert!(succeeded(&exit).contains("redriven 3 times already; --force"), "{exit:#?}");
-    let exit = patient(&pipeline, "redrive").arguments(["--force"]).run().await;
+    let exit = patient(&pipeline, "redrive").arguments(["--wait", "5s", "--force"]).run().await;
     assert_eq!(counts(&exit), "Redriven: 1, left: 1", "{exit:#?}");
     assert_eq!(attributes(&pipeline.dead_letters(1).await[0])["redrive_count"], "4");
 }
@@ -105,6 +105,18 @@ async fn no_more_than_the_limit_are_redriven() {
     assert_eq!(counts(&exit), "Redriven: 4, left: 0", "{exit:#?}");
     assert!(succeeded(&exit).contains("There may be more: the limit of 4"), "{exit:#?}");
     assert_eq!((pipeline.counts().published, waiting(&pipeline)), (4, 6));
+}
+
+#[tokio::test]
+async fn a_run_ends_when_it_holds_back_as_many_as_it_may() {
+    let pipeline = Pipeline::new().await;
+    write(&pipeline, (0..10_100).map(|n| letter(&pipeline, "invalid_ip", &format!("{n}")))).await;
+
+    let exit = dead_letters(&pipeline, "redrive").arguments(["--reason", "invalid_port"]).run().await;
+
+    assert_eq!(counts(&exit), "Redriven: 0, left: 10,000", "{exit:#?}");
+    assert!(succeeded(&exit).contains("There may be more: 10,000 letters are the most"), "{exit:#?}");
+    assert_eq!((pipeline.counts().published, waiting(&pipeline)), (0, 10_100));
 }
 
 #[tokio::test]
