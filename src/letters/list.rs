@@ -7,6 +7,7 @@ use std::num::NonZeroUsize;
 use std::pin::{Pin, pin};
 use std::time::{Duration, SystemTime};
 
+use humantime::format_duration;
 use indicatif::HumanCount;
 use tokio::time::{Instant, sleep_until};
 
@@ -99,26 +100,22 @@ async fn take(
 }
 
 fn notice(count: usize, end: End, task: &List, least_delay: Option<Duration>, given_back: bool) -> String {
-    let count = match count {
-        1 => "1 dead letter".to_owned(),
-        count => format!("{} dead letters", HumanCount(count as u64)),
-    };
+    let letters = if count == 1 { "dead letter" } else { "dead letters" };
+    let letters = format!("{} {letters}", HumanCount(count as u64));
     let mut notice = match end {
-        End::Quiet(quiet) => format!("{count} on {}; no more for {}.", task.from.name, seconds(quiet)),
-        End::Limit => format!("{count}, and there may be more: --limit {} is reached.", task.limit),
-        End::Time => format!("{count}, and there may be more: {} are over.", seconds(MOST_TIME)),
-        End::Stopped => format!("{count}, and there may be more: stopped before the end."),
+        End::Quiet(quiet) => format!("{letters} on {}; no more for {}.", task.from.name, format_duration(quiet)),
+        End::Limit => format!("{letters}, and there may be more: --limit {} is reached.", task.limit),
+        End::Time => format!("{letters}, and there may be more: {} are over.", format_duration(MOST_TIME)),
+        End::Stopped => format!("{letters}, and there may be more: stopped before the end."),
     };
     if !given_back {
-        notice += " Not all were given back in time; they come again by themselves within a minute.";
-    } else if let Some(delay) = least_delay.filter(|_| count != "0 dead letters") {
-        notice += &format!(" The subscription gives them again after {} at the soonest.", seconds(delay));
+        notice += " Not all could be given back in time; they come again by themselves within a minute.";
+    } else if count > 0
+        && let Some(delay) = least_delay
+    {
+        notice += &format!(" The subscription gives them again after {} at the soonest.", format_duration(delay));
     }
     notice
-}
-
-pub(super) fn seconds(duration: Duration) -> humantime::FormattedDuration {
-    humantime::format_duration(duration)
 }
 
 #[expect(clippy::disallowed_methods, reason = "an age that a person reads; nothing is decided by it")]

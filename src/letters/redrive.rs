@@ -36,6 +36,8 @@ const MOST_LEASED: Leased =
 pub(super) const MOST_REDRIVES: u32 = 3;
 /// One attempt to publish is given up after this long.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
+/// Only a subscription that confirms acks takes any time for one.
+const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What to redrive, and where to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -263,7 +265,8 @@ async fn publish(
     let late = |_| Err(Problem::Unreachable(format!("no answer within {} s", PUBLISH_TIMEOUT.as_secs())));
     match timeout(PUBLISH_TIMEOUT, publishers.publish(payload, attributes)).await.unwrap_or_else(late) {
         Ok(id) => {
-            receipt.ack().await;
+            // An ack that is lost brings the letter again, and its original once more, which is then stale.
+            let _ = timeout(ACK_TIMEOUT, receipt.ack()).await;
             Ok(id)
         }
         Err(problem) => Err((problem, receipt)),

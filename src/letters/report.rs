@@ -5,13 +5,14 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use humantime::format_duration;
 use indicatif::HumanCount;
 
-use super::list::seconds;
 use super::redrive::{End, MOST_REDRIVES};
 use super::text::harmless;
 
 const LONGEST: usize = 64;
+const LONGEST_DETAIL: usize = 200;
 
 /// Letters by what became of them.
 #[derive(Debug, Default)]
@@ -41,7 +42,7 @@ impl fmt::Display for Left {
             Left::TooOften => write!(f, "redriven {MOST_REDRIVES} times already; --force redrives them all the same"),
             Left::RejectedAgain => write!(f, "rejected again meanwhile: the consumers do not accept them yet"),
             Left::NoTopic(why) => write!(f, "{why}; name their topic with --topic"),
-            Left::Refused(detail) => write!(f, "refused by the topic: {detail}"),
+            Left::Refused(detail) => write!(f, "refused by the topic: {}", harmless(detail, LONGEST_DETAIL)),
             Left::Failed => write!(f, "not published"),
         }
     }
@@ -63,13 +64,15 @@ impl Report {
 
     /// The closing line, and a line for each kind of letters.
     pub(super) fn write(&self, end: End, dry_run: bool, flushed: bool, out: &mut impl Write) -> io::Result<()> {
-        let (what, verb) = if dry_run { ("Dry run", "would be redriven") } else { ("Redrive", "redriven") };
+        let (what, total, each) = match dry_run {
+            true => ("Dry run", "Would be redriven", "would be redriven"),
+            false => ("Redrive", "Redriven", "redriven"),
+        };
         let how = if matches!(end, End::Stopped | End::Failed) { "stopped before the end" } else { "finished" };
-        let total = |counts: &mut dyn Iterator<Item = &u64>| HumanCount(counts.sum());
-        let (redriven, left) = (total(&mut self.redriven.values()), total(&mut self.left.values()));
-        writeln!(out, "{what} {how}. {}: {redriven}, left: {left}", capitalized(verb))?;
+        let (redriven, left) = (HumanCount(self.redriven.values().sum()), HumanCount(self.left.values().sum()));
+        writeln!(out, "{what} {how}. {total}: {redriven}, left: {left}")?;
         for ((reason, topic), count) in &self.redriven {
-            writeln!(out, "  {} {verb}: {} to {topic}", HumanCount(*count), harmless(reason, LONGEST))?;
+            writeln!(out, "  {} {each}: {} to {topic}", HumanCount(*count), harmless(reason, LONGEST))?;
         }
         for (why, count) in &self.left {
             writeln!(out, "  {} left: {why}", HumanCount(*count))?;
@@ -84,7 +87,7 @@ impl Report {
                  reasons first.",
                 HumanCount(held as u64)
             )?,
-            End::Quiet(quiet) => writeln!(out, "No more came for {}.", seconds(quiet))?,
+            End::Quiet(quiet) => writeln!(out, "No more came for {}.", format_duration(quiet))?,
             End::Stopped | End::Failed => writeln!(out, "What was not redriven was given back.")?,
         }
         if !flushed {
@@ -92,9 +95,4 @@ impl Report {
         }
         out.flush()
     }
-}
-
-fn capitalized(text: &str) -> String {
-    let (first, rest) = text.split_at(1);
-    first.to_uppercase() + rest
 }
