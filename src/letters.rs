@@ -24,6 +24,9 @@ const QUIET: Duration = Duration::from_secs(5);
 /// comes again when the lease ends, if not sooner.
 const SURE: Duration = QUIET.saturating_add(LEASE_EXTENSION);
 
+/// What is said where no letter came.
+const UNSEEN: &str = " Those that another reader has, or gave back a moment ago, cannot be seen.";
+
 /// The dead-letter subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {

@@ -12,12 +12,14 @@ use indicatif::HumanCount;
 use tokio::time::{Instant, sleep_until};
 
 use super::letter::Letter;
-use super::{Opened, QUIET, SURE, Subscription, table};
+use super::{Opened, QUIET, SURE, Subscription, UNSEEN, table};
 use crate::pubsub::{Leased, LetterReceipt};
 use crate::service::Wrong;
 
 /// How long letters are kept from others.
 const MOST_TIME: Duration = Duration::from_secs(30);
+/// No message is larger. <https://cloud.google.com/pubsub/quotas#resource_limits>
+const LARGEST: usize = 10_000_000;
 
 /// What to list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +48,8 @@ pub async fn list(
 ) -> Result<bool, Wrong> {
     let mut stop = pin!(stop);
     let until = Instant::now() + MOST_TIME;
-    // Payloads are not kept, so that only the number of letters is bounded.
-    let most = Leased { letters: task.limit.get(), bytes: usize::MAX };
+    // Payloads are not kept, so that only the number of letters is to be bounded.
+    let most = Leased { letters: task.limit.get(), bytes: task.limit.get() * LARGEST };
     let mut opened = tokio::select! {
         biased;
         () = &mut stop => return Err(Wrong("stopped before any letter was read".to_owned())),
@@ -108,6 +110,9 @@ fn notice(count: usize, end: End, task: &List, least_delay: Option<Duration>, gi
         End::Time => format!("{letters}, and there may be more: {} are over.", format_duration(MOST_TIME)),
         End::Stopped => format!("{letters}, and there may be more: stopped before the end."),
     };
+    if count == 0 {
+        notice += UNSEEN;
+    }
     if !given_back {
         notice += " Not all could be given back in time; they come again by themselves within a minute.";
     } else if count > 0

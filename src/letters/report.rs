@@ -8,6 +8,7 @@ use std::sync::Arc;
 use humantime::format_duration;
 use indicatif::HumanCount;
 
+use super::UNSEEN;
 use super::redrive::{End, MOST_REDRIVES};
 use super::text::harmless;
 
@@ -87,7 +88,10 @@ impl Report {
                  reasons first.",
                 HumanCount(held as u64)
             )?,
-            End::Quiet(quiet) => writeln!(out, "No more came for {}.", format_duration(quiet))?,
+            End::Quiet(quiet) => {
+                let unseen = if self.redriven.is_empty() && self.left.is_empty() { UNSEEN } else { "" };
+                writeln!(out, "No more came for {}.{unseen}", format_duration(quiet))?
+            }
             End::Stopped | End::Failed => writeln!(out, "What was not redriven was given back.")?,
         }
         if !flushed {
