@@ -1,6 +1,7 @@
 //! The flags: one struct a subcommand, each flag also by environment variable, and the checks that relate them.
 
 mod consumer;
+mod dead_letters;
 #[cfg(feature = "local")]
 mod demo;
 #[cfg(feature = "local")]
@@ -12,6 +13,7 @@ mod scanner;
 mod setup;
 
 pub use consumer::ConsumerArgs;
+pub use dead_letters::{DeadLettersArgs, LettersTask};
 #[cfg(feature = "local")]
 pub use demo::DemoArgs;
 #[cfg(feature = "local")]
@@ -32,6 +34,7 @@ pub struct Cli {
 pub enum Command {
     Consumer(ConsumerArgs),
     Setup(SetupArgs),
+    DeadLetters(DeadLettersArgs),
     #[cfg(feature = "local")]
     Scanner(ScannerArgs),
     #[cfg(feature = "local")]

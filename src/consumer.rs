@@ -13,7 +13,7 @@ mod held;
 mod high_water;
 mod histogram;
 mod keys;
-mod letter;
+pub mod letter;
 mod limit;
 mod load;
 mod occasional;

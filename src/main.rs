@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
-use mini_scan::cli::{Cli, Command, ConsumerArgs, SetupArgs};
+use mini_scan::cli::{Cli, Command, ConsumerArgs, DeadLettersArgs, LettersTask, SetupArgs};
 use mini_scan::consumer::Process;
+use mini_scan::letters;
 use mini_scan::service::{self, Config, Running, setup};
 use mini_scan::telemetry::{self, Logs, Traces};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 
 /// Most of the work is the SDK's, which allocates some three hundred times a write.
 #[global_allocator]
@@ -41,6 +43,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Consumer(args) => consumer(args).await,
         Command::Setup(args) => set_up(&args).await,
+        Command::DeadLetters(args) => dead_letters(&args).await,
         #[cfg(feature = "local")]
         Command::Scanner(args) => local::scanner(&args).await,
         #[cfg(feature = "local")]
@@ -135,6 +138,36 @@ async fn set_up(args: &SetupArgs) -> anyhow::Result<ExitCode> {
         setup::table(&task.places, table, &mut out).await?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Lists or redrives until the end or a signal. What is not settled by then is given back first.
+async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen()?;
+    let task = args.task().unwrap_or_else(|error| error.exit());
+    let stop = Notify::new();
+    let mut work = pin!(async {
+        match &task {
+            LettersTask::List(list) => letters::list(list, stop.notified(), &mut io::stdout(), &mut io::stderr()).await,
+            LettersTask::Redrive(redrive) => letters::redrive(redrive, stop.notified(), &mut io::stdout()).await,
+        }
+    });
+    let done = tokio::select! {
+        biased;
+        () = signals.next() => None,
+        done = &mut work => Some(done),
+    };
+    let done = match done {
+        Some(done) => done,
+        None => {
+            stop.notify_one();
+            tokio::select! {
+                biased;
+                () = signals.next() => return Ok(ExitCode::from(STOPPED_AT_ONCE)),
+                done = work => done,
+            }
+        }
+    };
+    Ok(if done? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 #[cfg(feature = "local")]

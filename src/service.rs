@@ -14,6 +14,7 @@ use crate::consumer::Process;
 use crate::consumer::settings::{Settings, WriteMode, write_limit};
 
 pub use checks::{Wrong, check};
+pub(crate) use checks::{pubsub_advice, within};
 pub use places::Places;
 pub use threads::{Failure, Running};
 

@@ -66,13 +66,14 @@ class Module:
         def get(*path):
             return self.get("google_pubsub_subscription", resource, *path)
 
+        is_spaced = "retry_policy" in self.resources["google_pubsub_subscription", resource]
         return {
             "name": get("name"),
             "ack deadline": get("ack_deadline_seconds"),
             "retention": get("message_retention_duration"),
             "expiry": get("expiration_policy", "ttl") or "never",
-            "least delay": get("retry_policy", "minimum_backoff"),
-            "greatest delay": get("retry_policy", "maximum_backoff"),
+            "least delay": is_spaced and get("retry_policy", "minimum_backoff"),
+            "greatest delay": is_spaced and get("retry_policy", "maximum_backoff"),
             "ordered": get("enable_message_ordering"),
             "exactly once": get("enable_exactly_once_delivery"),
         }
@@ -81,13 +82,14 @@ class Module:
 def made_subscription(server, name):
     """A subscription as the server has it, in the same words."""
     there = call(f"http://{server}/v1/{PROJECT}/subscriptions/{name}")
+    spacing = there.get("retryPolicy")
     return {
         "name": there["name"].rsplit("/", 1)[1],
         "ack deadline": there["ackDeadlineSeconds"],
         "retention": there["messageRetentionDuration"],
         "expiry": there["expirationPolicy"].get("ttl", "never"),
-        "least delay": there["retryPolicy"]["minimumBackoff"],
-        "greatest delay": there["retryPolicy"]["maximumBackoff"],
+        "least delay": spacing is not None and spacing["minimumBackoff"],
+        "greatest delay": spacing is not None and spacing["maximumBackoff"],
         "ordered": there.get("enableMessageOrdering", False),
         "exactly once": there.get("enableExactlyOnceDelivery", False),
     }

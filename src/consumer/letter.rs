@@ -13,11 +13,16 @@ const MAX_MESSAGE_BYTES: usize = 10_000_000;
 const ATTRIBUTE_OVERHEAD: usize = 16;
 const PAYLOAD_OVERHEAD: usize = 64;
 
-const REASON: &str = "rejection_reason";
+pub const REASON: &str = "rejection_reason";
+pub const DETAIL: &str = "rejection_detail";
+pub const DELIVERY_ATTEMPT: &str = "delivery_attempt";
+pub const SOURCE_PUBLISH_TIME: &str = "source_publish_time";
+pub const SOURCE_MESSAGE_ID: &str = "source_message_id";
+pub const SOURCE_SUBSCRIPTION: &str = "source_subscription";
 
 /// Our attributes in the order in which they go when not all fit: the first goes first, the reason last.
-const OURS: [&str; 6] =
-    ["rejection_detail", "delivery_attempt", "source_publish_time", "source_message_id", "source_subscription", REASON];
+pub const OURS: [&str; 6] =
+    [DETAIL, DELIVERY_ATTEMPT, SOURCE_PUBLISH_TIME, SOURCE_MESSAGE_ID, SOURCE_SUBSCRIPTION, REASON];
 
 /// The letter with all that fits, and the names of the attributes that did not.
 ///
@@ -27,11 +32,11 @@ pub(super) fn full(rejection: &Rejection, envelope: &Envelope, subscription: &st
         .into_iter()
         .filter_map(|name| {
             let value = match name {
-                "rejection_detail" => Some(cut(&rejection.detail).to_owned()),
-                "delivery_attempt" => envelope.delivery_attempt.map(|attempt| attempt.to_string()),
-                "source_publish_time" => Some(humantime::format_rfc3339(envelope.publish_time).to_string()),
-                "source_message_id" => Some(envelope.message_id.clone()),
-                "source_subscription" => Some(subscription.to_owned()),
+                DETAIL => Some(cut(&rejection.detail).to_owned()),
+                DELIVERY_ATTEMPT => envelope.delivery_attempt.map(|attempt| attempt.to_string()),
+                SOURCE_PUBLISH_TIME => Some(humantime::format_rfc3339(envelope.publish_time).to_string()),
+                SOURCE_MESSAGE_ID => Some(envelope.message_id.clone()),
+                SOURCE_SUBSCRIPTION => Some(subscription.to_owned()),
                 _ => Some(rejection.reason.to_string()),
             };
             Some((name, value?))

@@ -18,12 +18,20 @@ pub struct SubscriptionSettings {
     pub retry: Option<(Duration, Duration)>,
 }
 
-/// What the consumer asks of a subscription that is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is asked of a subscription that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// Whether redeliveries are spaced.
-    pub retry_policy: bool,
+    /// Full name of its topic; absent when that was deleted.
+    pub topic: Option<String>,
+    /// The least delay before a redelivery, where redeliveries are spaced.
+    pub least_delay: Option<Duration>,
 }
+
+/// What a subscription names as its topic once that was deleted.
+/// <https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.subscriptions>
+const DELETED_TOPIC: &str = "_deleted-topic_";
+/// <https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.subscriptions#retrypolicy>
+const DEFAULT_LEAST_DELAY: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub struct Admin {
@@ -46,7 +54,11 @@ impl Admin {
     pub async fn subscription(&self, name: &str) -> Result<Found, Problem> {
         let result = self.subscriptions.get_subscription().set_subscription(name).send().await;
         let subscription = result.map_err(|error| Problem::from(&error))?;
-        Ok(Found { retry_policy: subscription.retry_policy.is_some() })
+        let least_delay = subscription.retry_policy.map(|policy| {
+            let seconds = policy.minimum_backoff.map(|least| u64::try_from(least.seconds()).unwrap_or(0));
+            seconds.map_or(DEFAULT_LEAST_DELAY, Duration::from_secs)
+        });
+        Ok(Found { topic: Some(subscription.topic).filter(|topic| topic != DELETED_TOPIC), least_delay })
     }
 
     /// Creates a topic by its full name; false when it was there.

@@ -1,17 +1,10 @@
-//! The dead-letter topic: letters go out in batches, and alone where a batch is refused. A connection over which a letter
-//! found no answer is given up.
+//! The dead-letter topic as the consumer's port. A connection over which a letter found no answer is given up.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use google_cloud_gax::error::rpc::Code;
-use google_cloud_pubsub::client::Publisher;
-use google_cloud_pubsub::error::PublishError;
-use google_cloud_pubsub::model::Message;
-
+use super::publishers::Publishers;
 use super::{Connection, Problem};
 use crate::consumer::port::{DeadLetter, DeadLetterError, DeadLetters};
-
-const BATCH: u32 = 100;
 
 #[derive(Debug)]
 pub struct TopicDeadLetters {
@@ -19,12 +12,6 @@ pub struct TopicDeadLetters {
     topic: String,
     /// Absent after a letter that was not answered: the client never gives up a dead connection by itself.
     publishers: Mutex<Option<Arc<Publishers>>>,
-}
-
-#[derive(Debug)]
-struct Publishers {
-    batched: Publisher,
-    single: Publisher,
 }
 
 /// Publishers in use; given up if they are dropped before they have proven themselves.
@@ -59,10 +46,7 @@ impl TopicDeadLetters {
         let publishers = match there {
             Some(publishers) => publishers,
             None => {
-                let publishers = Arc::new(Publishers {
-                    batched: self.connection.publisher(&self.topic, BATCH).await?,
-                    single: self.connection.publisher(&self.topic, 1).await?,
-                });
+                let publishers = Arc::new(Publishers::connect(&self.connection, &self.topic).await?);
                 current().insert(publishers).clone()
             }
         };
@@ -88,18 +72,7 @@ impl TopicDeadLetters {
 impl DeadLetters for TopicDeadLetters {
     async fn publish(&self, letter: DeadLetter) -> Result<(), DeadLetterError> {
         let mut publishers = self.publishers().await.map_err(|problem| self.unavailable(&problem))?;
-        let Publishers { batched, single } = &*publishers.publishers;
-        let message = Message::new().set_data(letter.payload).set_attributes(letter.attributes);
-        // Whose letter broke the batch is not said, so each goes once more alone.
-        let result = match batched.publish(message.clone()).await {
-            Err(error) if invalid(&error).is_some() => single.publish(message).await,
-            result => result,
-        };
-        let problem = match &result {
-            Ok(_) => None,
-            Err(PublishError::Rpc(error)) => Some(Problem::from(error.as_ref())),
-            Err(error) => Some(Problem::Other(error.to_string())),
-        };
+        let problem = publishers.publishers.publish(letter.payload, letter.attributes).await.err();
         publishers.proven = !matches!(problem, Some(Problem::Unreachable(_) | Problem::Other(_)));
         match problem {
             None => Ok(()),
@@ -107,10 +80,4 @@ impl DeadLetters for TopicDeadLetters {
             Some(problem) => Err(self.unavailable(&problem)),
         }
     }
-}
-
-fn invalid(error: &PublishError) -> Option<String> {
-    let PublishError::Rpc(error) = error else { return None };
-    let status = error.status().filter(|status| status.code == Code::InvalidArgument)?;
-    Some(status.message.clone())
 }

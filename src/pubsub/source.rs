@@ -126,7 +126,7 @@ fn delivery(message: Message, handler: Handler, holding: &Arc<Holding>) -> Deliv
     Delivery { envelope, receipt: StreamReceipt { handler, _share: share } }
 }
 
-fn publish_time(message: &Message) -> SystemTime {
+pub(super) fn publish_time(message: &Message) -> SystemTime {
     message.publish_time.map_or(SystemTime::UNIX_EPOCH, |time| {
         let seconds = Duration::from_secs(u64::try_from(time.seconds()).unwrap_or(0));
         SystemTime::UNIX_EPOCH + seconds + Duration::from_nanos(u64::try_from(time.nanos()).unwrap_or(0))

@@ -34,7 +34,7 @@ async fn check_subscription(config: &Config) -> Result<(), Wrong> {
         async { pubsub::Admin::connect(&config.places.pubsub()).await?.subscription(&config.subscription).await };
     let found = within(look, pubsub::Problem::Unreachable).await;
     let spaced = match found {
-        Ok(found) => Some(found.retry_policy),
+        Ok(found) => Some(found.least_delay.is_some()),
         // `roles/pubsub.subscriber` may not look; the stream's first answer shows whether it may read.
         Err(pubsub::Problem::Refused(_)) => None,
         Err(problem) => return Err(pubsub_wrong(config, Thing::Subscription(config), problem)),
@@ -86,7 +86,7 @@ async fn check_table(config: &Config) -> Result<(), Wrong> {
 }
 
 /// Bounds one check.
-pub(super) async fn within<T, E>(look: impl Future<Output = Result<T, E>>, late: impl Fn(String) -> E) -> Result<T, E> {
+pub(crate) async fn within<T, E>(look: impl Future<Output = Result<T, E>>, late: impl Fn(String) -> E) -> Result<T, E> {
     let no_answer = || Err(late(format!("no answer within {} s", ANSWER_WITHIN.as_secs())));
     timeout(ANSWER_WITHIN, look).await.unwrap_or_else(|_| no_answer())
 }
@@ -124,7 +124,7 @@ fn pubsub_wrong(config: &Config, thing: Thing<'_>, problem: pubsub::Problem) -> 
 }
 
 /// What to do about a problem with Pub/Sub that is not about one thing in it.
-pub(super) fn pubsub_advice(places: &Places, problem: &pubsub::Problem) -> String {
+pub(crate) fn pubsub_advice(places: &Places, problem: &pubsub::Problem) -> String {
     match (problem, &places.pubsub) {
         (pubsub::Problem::NoCredentials(_), _) => {
             "Run `gcloud auth application-default login`; for a local server set PUBSUB_EMULATOR_HOST.".to_owned()

@@ -11,7 +11,7 @@ pub struct Places {
 }
 
 impl Places {
-    pub(super) fn pubsub(&self) -> pubsub::Connection {
+    pub(crate) fn pubsub(&self) -> pubsub::Connection {
         pubsub::Connection::new(self.pubsub.as_deref())
     }
 

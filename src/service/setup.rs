@@ -29,7 +29,8 @@ pub async fn pubsub(places: &Places, names: &Pubsub, out: &mut impl Write) -> Re
     let admin =
         admin.map_err(|problem| wrong(places, &format!("topic {} (--topic, --project)", names.topic), problem))?;
     let settings = SubscriptionSettings { ack_deadline: ACK_DEADLINE, retention: RETENTION, retry: Some(RETRY) };
-    let letters = SubscriptionSettings { retention: DEAD_LETTER_RETENTION, ..settings.clone() };
+    // Without a retry policy: whoever looks at letters by hand and gives them back finds them again at once.
+    let letters = SubscriptionSettings { retention: DEAD_LETTER_RETENTION, retry: None, ..settings.clone() };
     topic(places, &admin, "topic", &names.topic, "--topic", out).await?;
     subscription(places, &admin, &names.subscription, &names.topic, "--subscription", &settings, out).await?;
     let flag = "--dead-letter-topic";

@@ -15,7 +15,7 @@ struct Room {
     crates: &'static [&'static str],
 }
 
-const ALL: &[&str] = &["cli", "consumer", "dynamo", "local", "pubsub", "scan", "service", "telemetry"];
+const ALL: &[&str] = &["cli", "consumer", "dynamo", "letters", "local", "pubsub", "scan", "service", "telemetry"];
 
 const ROOMS: &[Room] = &[
     Room { name: "scan", rooms: &[], crates: &[] },
@@ -28,7 +28,8 @@ const ROOMS: &[Room] = &[
         crates: &["tokio", "hyper", "opentelemetry", "tracing_opentelemetry"],
     },
     Room { name: "service", rooms: &["scan", "consumer", "pubsub", "dynamo"], crates: &["tokio"] },
-    Room { name: "cli", rooms: &["scan", "consumer", "service", "telemetry", "local"], crates: &[] },
+    Room { name: "letters", rooms: &["consumer", "pubsub", "service"], crates: &["tokio"] },
+    Room { name: "cli", rooms: &["scan", "consumer", "service", "letters", "telemetry", "local"], crates: &[] },
     Room { name: "local", rooms: ALL, crates: GUARDED },
     Room { name: "main", rooms: ALL, crates: &["tokio"] },
     Room { name: "lib", rooms: &[], crates: &[] },

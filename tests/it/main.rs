@@ -5,6 +5,7 @@ mod chaos;
 mod consumer;
 mod contract;
 mod corpus;
+mod dead_letters;
 mod drain;
 mod errors;
 mod fuzz;

@@ -77,19 +77,20 @@ async fn two_at_once_create_everything_once() {
 }
 
 #[tokio::test]
-async fn subscriptions_never_expire_and_space_their_redeliveries() {
+async fn subscriptions_never_expire_and_only_that_of_scans_spaces_its_redeliveries() {
     let plan = Plan::new().await;
     said(plan.setup()).await;
-    for (subscription, topic, days) in
-        [(&plan.subscription, &plan.topic, 7), (&plan.dead_letter_topic, &plan.dead_letter_topic, 31)]
+    let spaced = Some((Some(10), Some(600)));
+    for (subscription, topic, days, retry) in
+        [(&plan.subscription, &plan.topic, 7, spaced), (&plan.dead_letter_topic, &plan.dead_letter_topic, 31, None)]
     {
         let name = plan.pubsub.subscription_name(subscription);
         let found = plan.pubsub.subscriptions.get_subscription().set_subscription(name).send().await;
         let found = found.expect("the subscription is there");
-        let retry = found.retry_policy.expect("a retry policy");
         let seconds = |duration: Option<google_cloud_wkt::Duration>| duration.map(|duration| duration.seconds());
         assert_eq!(found.topic, plan.pubsub.topic_name(topic));
-        assert_eq!((seconds(retry.minimum_backoff), seconds(retry.maximum_backoff)), (Some(10), Some(600)));
+        let policy = found.retry_policy;
+        assert_eq!(policy.map(|policy| (seconds(policy.minimum_backoff), seconds(policy.maximum_backoff))), retry);
         assert_eq!(seconds(found.expiration_policy.expect("an expiration policy").ttl), None);
         if days > 7 && plan.pubsub.excuses(PubsubServer::GoogleEmulator, "a retention of 31 days (it takes 7 at most)")
         {

@@ -38,6 +38,10 @@ run "the_subscription_is_what_setup_makes" {
     error_message = "Redeliveries must be spaced by 10 to 600 s."
   }
   assert {
+    condition     = length(google_pubsub_subscription.dead_letters.retry_policy) == 0
+    error_message = "Dead letters that were looked at must come back at once."
+  }
+  assert {
     condition     = one(google_pubsub_subscription.scans.dead_letter_policy).max_delivery_attempts == 100
     error_message = "An outage must not move good scans aside."
   }
