@@ -274,6 +274,7 @@ async fn the_message_that_its_publisher_traced_is_one_trace_with_its_write_insid
 
     assert_eq!(consumer.exit().await.code, Some(0));
     let ((service, write), (_, process)) = (collector.next().await, collector.next().await);
+    let service = &service["service.name"];
     assert!(collector.is_empty());
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     assert_eq!(
@@ -292,6 +293,63 @@ async fn the_message_that_its_publisher_traced_is_one_trace_with_its_write_insid
     assert_eq!(attribute(&write, "db.collection.name"), pipeline.table);
     let everything = format!("{process:?} {write:?}");
     assert!(!everything.contains("secret") && !everything.contains(&ip(0)), "{everything}");
+}
+
+#[tokio::test]
+async fn the_standard_variables_choose_what_is_traced_and_as_whose() {
+    let pipeline = Pipeline::new().await;
+    let mut collector = Collector::start().await;
+    let launch = pipeline.consumer().env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url);
+    let launch = launch.env("OTEL_TRACES_SAMPLER", "traceidratio").env("OTEL_TRACES_SAMPLER_ARG", "1.0");
+    let launch = launch.env("OTEL_SERVICE_NAME", "scans-of-europe").env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+    let consumer = launch.env("OTEL_RESOURCE_ATTRIBUTES", "service.name=hidden,deployment.environment=test").start();
+    // Nobody traced this one.
+    pipeline.publish(good(0..1)).await;
+    pipeline.rows(1).await;
+    pipeline.drained().await;
+
+    consumer.signal(Signal::Terminate).await;
+
+    assert_eq!(consumer.exit().await.code, Some(0));
+    let ((resource, write), (_, process)) = (collector.next().await, collector.next().await);
+    assert_eq!(write.parent_span_id, process.span_id);
+    assert_eq!(
+        ["service.name", "deployment.environment"].map(|name| resource[name].as_str()),
+        ["scans-of-europe", "test"]
+    );
+}
+
+#[tokio::test]
+async fn traces_that_are_turned_off_or_sampled_away_are_not_sent() {
+    for (name, value) in [
+        ("OTEL_SDK_DISABLED", "true"),
+        ("OTEL_TRACES_EXPORTER", "none"),
+        ("OTEL_TRACES_SAMPLER", "always_off"),
+        ("OTEL_TRACES_SAMPLER", ""),
+    ] {
+        let pipeline = Pipeline::new().await;
+        let collector = Collector::start().await;
+        let launch = pipeline.consumer().env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url);
+        let consumer = launch.env(name, value).start();
+        pipeline.publish(good(0..1)).await;
+        pipeline.rows(1).await;
+        pipeline.drained().await;
+        consumer.signal(Signal::Terminate).await;
+        assert_eq!(consumer.exit().await.code, Some(0), "{name}={value}");
+        assert!(collector.is_empty(), "{name}={value}");
+    }
+}
+
+#[tokio::test]
+async fn a_way_to_the_collector_that_is_not_there_is_said_before_anything_is_read() {
+    let pipeline = Pipeline::new().await;
+    let launch = pipeline.consumer().env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
+
+    let exit = launch.env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf").run().await;
+
+    assert_eq!(exit.code, Some(1), "{exit:#?}");
+    let last = exit.said.stderr.last().map(String::as_str).unwrap_or_default();
+    assert!(["OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "grpc"].iter().all(|text| last.contains(text)), "{last}");
 }
 
 #[tokio::test]
