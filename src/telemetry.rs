@@ -15,5 +15,5 @@ mod usage;
 pub use http::{CannotListen, Endpoint, Listen, listen};
 pub use logs::{LogFormat, Logs};
 pub use otel::Unsupported;
-pub use progress::report;
+pub use progress::{report, sum_up};
 pub use traces::{NoTraces, Traces};

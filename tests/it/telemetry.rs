@@ -135,6 +135,30 @@ async fn what_was_consumed_is_what_the_metrics_say() {
 }
 
 #[tokio::test]
+async fn the_last_summary_has_every_count() {
+    let pipeline = Pipeline::new().await;
+    let consumer = pipeline.consumer().start();
+    pipeline.publish(good(0..2)).await;
+    pipeline.rows(2).await;
+    // Known by now.
+    pipeline.publish([scan(&ip(0), 6, "late"), "poison".to_owned()]).await;
+    pipeline.dead_letters(1).await;
+    pipeline.drained().await;
+
+    consumer.signal(Signal::Terminate).await;
+
+    let exit = consumer.exit().await;
+    let line = exit.said.stderr.iter().find(|line| line.contains("final summary")).expect("a last summary");
+    let summary: BTreeMap<String, Value> = serde_json::from_str(line).expect("JSON");
+    let counts: BTreeMap<_, _> =
+        summary.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_u64()?))).collect();
+    let some = [("received", 4), ("stored", 2), ("stale", 1), ("known", 1), ("rejected", 1), ("dead_lettered", 1)];
+    let none = ["redelivered", "superseded", "expired", "unlettered", "given_up", "handed_back", "retries"];
+    let none = none.into_iter().chain(["throttled", "stream_restarts", "unflushed", "in_hand"]).map(|name| (name, 0));
+    assert_eq!(counts, some.into_iter().chain(none).collect());
+}
+
+#[tokio::test]
 async fn the_writes_that_duplicates_did_not_need_are_counted() {
     let pipeline = Pipeline::new().await;
     let watched = Watched::start(pipeline.consumer()).await;
