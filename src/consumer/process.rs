@@ -1,5 +1,6 @@
 //! What all workers of the process share.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -47,7 +48,10 @@ pub struct Process {
     pub(super) short_letter_lines: Occasional,
     pub(super) bare_letter_lines: Occasional,
     pub(super) refused_lines: Occasional,
+    pub(super) unflushed_lines: Occasional,
     throttled_lines: Occasional,
+    /// Whether the throttling of now was said, so that its end is to be said as well.
+    throttling_said: AtomicBool,
     outage: Outage,
 }
 
@@ -71,7 +75,9 @@ impl Process {
             short_letter_lines: Occasional::default(),
             bare_letter_lines: Occasional::default(),
             refused_lines: Occasional::default(),
+            unflushed_lines: Occasional::default(),
             throttled_lines: Occasional::default(),
+            throttling_said: AtomicBool::new(false),
             outage: Outage::new(settings.table.clone(), STORE_FAILURES),
             settings,
         }
@@ -106,7 +112,7 @@ impl Process {
     /// The store took a write, or holds a newer one.
     pub(super) fn store_took(&self) {
         self.store_answered();
-        if self.turns.taken() == Change::Restored {
+        if self.turns.taken() == Change::Restored && self.throttling_said.swap(false, Ordering::Relaxed) {
             info!("table {} takes writes at full rate again", self.settings.table);
         }
     }
@@ -151,6 +157,7 @@ impl Process {
             && let Some(not_said) = self.throttled_lines.due()
         {
             let Settings { table, max_writes, .. } = &self.settings;
+            self.throttling_said.store(true, Ordering::Relaxed);
             warn!(
                 error.type = error.kind.name(),
                 not_said,
