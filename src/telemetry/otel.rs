@@ -7,6 +7,14 @@
 const COLLECTORS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 /// The first one that is set holds.
 const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
+/// What the exporter would not heed, first for traces alone and then for all; and what to do.
+const UNHEEDED: [(&str, &str, &str); 3] = [
+    ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE", TRUSTED),
+    ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", NO_CLIENT),
+    ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY", NO_CLIENT),
+];
+const TRUSTED: &str = "the system's certificates are trusted, or those in the file that SSL_CERT_FILE names";
+const NO_CLIENT: &str = "no client's certificate is shown: let a local collector do that, and unset it";
 const DISABLED: &str = "OTEL_SDK_DISABLED";
 const EXPORTER: &str = "OTEL_TRACES_EXPORTER";
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
@@ -51,6 +59,11 @@ pub(super) fn wanted(variable: impl Fn(&str) -> Option<String>) -> Result<Option
         let instead = "traces go by grpc alone: set it to grpc, and the endpoint to the collector's port for that, \
                        usually 4317; or OTEL_TRACES_EXPORTER=none for no traces";
         only(name, Some(protocol), &["grpc"], instead)?;
+    }
+    for (of_traces, of_all, instead) in UNHEEDED {
+        for name in [of_traces, of_all] {
+            only(name, variable(name), &[], instead)?;
+        }
     }
     let Some(sampler) = variable(SAMPLER) else { return Ok(Some(Sampling::AsPublished)) };
     let has_ratio = sampler.ends_with("traceidratio");
@@ -115,6 +128,16 @@ mod tests {
         assert!(with_collector(&[(of_all, "http/protobuf"), (of_traces, "grpc")]).is_ok());
         let refused = with_collector(&[(of_all, "grpc"), (of_traces, "http/json")]).unwrap_err().to_string();
         assert!(["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/json", "4317"].iter().all(|text| refused.contains(text)));
+    }
+
+    #[test]
+    fn what_the_exporter_would_not_heed_is_refused_with_what_to_do() {
+        for (of_traces, of_all, instead) in UNHEEDED {
+            for name in [of_traces, of_all] {
+                let refused = with_collector(&[(name, "x")]).unwrap_err().to_string();
+                assert!(refused.starts_with(&format!("{name}=x ")) && refused.ends_with(instead), "{refused}");
+            }
+        }
     }
 
     #[test]
