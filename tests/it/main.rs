@@ -1,5 +1,6 @@
 //! The one integration binary: the program as it is used.
 
+mod capacity;
 mod chaos;
 mod consumer;
 mod contract;

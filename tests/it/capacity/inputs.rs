@@ -1,0 +1,171 @@
+//! The inputs of `docs/capacity.md`: every row of its tables that begin with "Input" and "Value". Must not know what is
+//! computed from them.
+
+use std::collections::BTreeMap;
+
+/// Name, value and third cell (why, where from, or which source) of each row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    pub(super) value: f64,
+    pub(super) from: &'static str,
+}
+
+/// Every input row of the page, in its order. A value is a number, perhaps with `$` before it and a unit behind.
+pub(super) fn rows(page: &'static str) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut of_inputs = false;
+    for line in page.lines() {
+        let Some(line) = line.strip_prefix("| ").and_then(|line| line.strip_suffix(" |")) else {
+            of_inputs &= line.starts_with('|');
+            continue;
+        };
+        let cells: Vec<_> = line.split(" | ").map(str::trim).collect();
+        if let ["Input", "Value", ..] = cells[..] {
+            of_inputs = true;
+        } else if of_inputs {
+            let [name, value, from, ..] = cells[..] else { panic!("fewer than three cells: {line}") };
+            rows.push(Row { name, value: number(value), from });
+        }
+    }
+    rows
+}
+
+fn number(cell: &str) -> f64 {
+    let digits: String = cell.split(' ').next().unwrap_or_default().chars().filter(|c| !"$,".contains(*c)).collect();
+    digits.parse().unwrap_or_else(|_| panic!("no number: {cell}"))
+}
+
+/// The inputs by what the formulas call them.
+#[derive(Debug, Clone)]
+pub(super) struct Inputs {
+    // What you bring.
+    pub(super) response: f64,
+    pub(super) copies: f64,
+    pub(super) missing: f64,
+    pub(super) latency: f64,
+    pub(super) headroom: f64,
+    pub(super) hours: f64,
+    pub(super) credentials: f64,
+    // Measured.
+    pub(super) put_micros: f64,
+    pub(super) large_micros: f64,
+    pub(super) copy_micros: f64,
+    pub(super) batch_share: f64,
+    pub(super) memory_at_1000: f64,
+    pub(super) memory_at_10000: f64,
+    pub(super) writes_a_call: f64,
+    pub(super) message_frame: f64,
+    pub(super) record_frame: f64,
+    pub(super) put_frame: f64,
+    pub(super) call_frame: f64,
+    pub(super) statement_frame: f64,
+    pub(super) answer: f64,
+    pub(super) stale_answer: f64,
+    pub(super) statement_answer: f64,
+    // Settings and limits.
+    pub(super) outstanding_default: f64,
+    pub(super) streams: f64,
+    pub(super) outstanding_bytes: f64,
+    pub(super) call_bytes: f64,
+    pub(super) replicas: f64,
+    pub(super) threshold: f64,
+    pub(super) flush: f64,
+    pub(super) unit: f64,
+    pub(super) partition_units: f64,
+    pub(super) new_table_units: f64,
+    pub(super) table_units: f64,
+    pub(super) stream_bytes: f64,
+    pub(super) region_bytes: f64,
+    pub(super) nat_ports: f64,
+    pub(super) address_ports: f64,
+    pub(super) message_overhead: f64,
+    // Prices.
+    pub(super) units_price: f64,
+    pub(super) provisioned_price: f64,
+    pub(super) provisioned_use: f64,
+    pub(super) keep_price: f64,
+    pub(super) record_overhead: f64,
+    pub(super) pubsub_price: f64,
+    pub(super) nat_price: f64,
+    pub(super) core_price: f64,
+    pub(super) memory_price: f64,
+    /// GiB up to which, from the tier before on, and dollars a GiB.
+    pub(super) google_tiers: Vec<(f64, f64)>,
+    pub(super) aws_tiers: Vec<(f64, f64)>,
+}
+
+const TIB: f64 = 1024.0;
+
+impl Inputs {
+    /// Panics where the page lacks one, or has one that is not used, or one twice.
+    pub(super) fn read(page: &'static str) -> Inputs {
+        let mut left = BTreeMap::new();
+        for row in rows(page) {
+            assert!(left.insert(row.name, row.value).is_none(), "twice: {}", row.name);
+        }
+        let mut take = |name: &str| left.remove(name).unwrap_or_else(|| panic!("the page has no input {name:?}"));
+        let inputs = Inputs {
+            response: take("response of a scan"),
+            copies: take("share of copies"),
+            missing: take("share of scans whose key has no record"),
+            latency: take("latency of a write") / 1e3,
+            headroom: take("headroom"),
+            hours: take("hours of a month"),
+            credentials: take("credentials in a request"),
+            put_micros: take("CPU of a write, put"),
+            large_micros: take("CPU of a write of 100 KB, put"),
+            copy_micros: take("CPU of a copy"),
+            batch_share: take("CPU of a write in a batch, of one by put"),
+            memory_at_1000: take("memory at 1,000 outstanding"),
+            memory_at_10000: take("memory at 10,000 outstanding"),
+            writes_a_call: take("writes in a call, batch"),
+            message_frame: take("message without its response"),
+            record_frame: take("record without its response"),
+            put_frame: take("PutItem without its record"),
+            call_frame: take("batch call without its statements"),
+            statement_frame: take("statement without its record"),
+            answer: take("answer"),
+            stale_answer: take("answer to a stale write, without the record"),
+            statement_answer: take("answer to a statement"),
+            outstanding_default: take("`--max-outstanding`, default"),
+            streams: take("`--consumers`, default"),
+            outstanding_bytes: take("`--max-outstanding-bytes`, default") * 1024.0 * 1024.0,
+            call_bytes: take("records in a call, batch") * 1024.0 * 1024.0,
+            replicas: take("`maxReplicaCount`"),
+            threshold: take("`threshold` of the backlog, a consumer"),
+            flush: take("acknowledgements go out every") / 1e3,
+            unit: take("write unit"),
+            partition_units: take("write units of a partition"),
+            new_table_units: take("write units of a new table"),
+            table_units: take("write units of a table, quota"),
+            stream_bytes: take("bytes of a stream") * 1e6,
+            region_bytes: take("bytes of a region, quota") * 1e6,
+            nat_ports: take("NAT ports of a node, default"),
+            address_ports: take("NAT ports of an address"),
+            message_overhead: take("message beside its payload"),
+            units_price: take("a million write units, on demand") / 1e6,
+            provisioned_price: take("a provisioned write unit, an hour"),
+            provisioned_use: take("use of provisioned write units"),
+            keep_price: take("a GB of table, a month") + take("a GB of its backup, a month"),
+            record_overhead: take("record beside what it holds"),
+            pubsub_price: take("a TiB through Pub/Sub, in or out"),
+            nat_price: take("a GiB through Cloud NAT"),
+            core_price: take("a core, an hour"),
+            memory_price: take("a GiB of memory, an hour"),
+            google_tiers: vec![
+                (TIB, take("a GiB from Google, the first TiB")),
+                (10.0 * TIB, take("a GiB from Google, up to 10 TiB")),
+                (f64::INFINITY, take("a GiB from Google, above")),
+            ],
+            aws_tiers: vec![
+                (10.0 * TIB, take("a GB from AWS, the first 10 TB")),
+                (50.0 * TIB, take("a GB from AWS, up to 50 TB")),
+                (150.0 * TIB, take("a GB from AWS, up to 150 TB")),
+                (f64::INFINITY, take("a GB from AWS, above")),
+            ],
+        };
+        assert!(left.is_empty(), "inputs that nothing is computed from: {left:?}");
+        inputs
+    }
+}
