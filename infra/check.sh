@@ -126,15 +126,27 @@ find_promtool() {
   fi
 }
 
+download_prometheus() { (cd "$work/prometheus" && apt-get download prometheus >/dev/null 2>&1); }
+
+# A new machine may not have the lists of packages yet.
 unpack_promtool() {
   have apt-get && have dpkg || return 1
   mkdir -p "$work/prometheus"
-  (cd "$work/prometheus" && apt-get download prometheus >/dev/null 2>&1) || return 1
+  download_prometheus || { [ "$(id -u)" -eq 0 ] && apt-get update >/dev/null 2>&1 && download_prometheus; } || return 1
   mkdir -p .tools && dpkg -x "$work"/prometheus/*.deb .tools/prometheus
+}
+
+# Whatever promtool says of the page is a complaint, also where it exits with success.
+no_complaint() {
+  local exit=0
+  "$promtool" check metrics <"$work/metrics" >"$work/complaints" 2>&1 || exit=$?
+  cat "$work/complaints"
+  [ "$exit" -eq 0 ] && [ ! -s "$work/complaints" ]
 }
 
 alerts() {
   quietly "names in alerts, dashboard, autoscaler, runbook and settings" "$checkers/python" infra/tests/names.py
+  quietly "the same names, as a running consumer has them" "$checkers/python" infra/tests/live.py "$work/metrics"
   if ! find_promtool; then
     skip "promtool: neither it nor Debian's package prometheus can be had"
     return
@@ -143,6 +155,7 @@ alerts() {
   "$checkers/python" infra/tests/names.py rules "$work/queries.yml"
   quietly "alerts, promtool" "$promtool" check rules infra/prometheus/alerts.yml
   quietly "alerts, their tests" "$promtool" test rules infra/prometheus/alerts_test.yml
+  quietly "/metrics of that consumer, promtool" no_complaint
   quietly "scraping, promtool" "$promtool" check config infra/prometheus/prometheus.yml
   quietly "dashboard and autoscaler, the syntax of their queries" "$promtool" check rules "$work/queries.yml"
 }

@@ -96,6 +96,7 @@ async fn consumer(args: ConsumerArgs) -> anyhow::Result<ExitCode> {
         traces.finish().await;
     }
     let counts = process.tally.snapshot();
+    telemetry::sum_up(&counts);
     eprintln!("Handed back undone: {}", counts.handed_back);
     println!("Consumer stopped. Final stats - Processed: {}, Failed: {}", counts.processed(), counts.failed());
     Ok(ExitCode::SUCCESS)

@@ -6,6 +6,7 @@ mod http;
 mod json;
 mod logs;
 mod metrics;
+mod otel;
 mod page;
 mod progress;
 mod traces;
@@ -13,5 +14,6 @@ mod usage;
 
 pub use http::{CannotListen, Endpoint, Listen, listen};
 pub use logs::{LogFormat, Logs};
-pub use progress::report;
+pub use otel::Unsupported;
+pub use progress::{report, sum_up};
 pub use traces::{NoTraces, Traces};

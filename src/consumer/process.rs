@@ -1,5 +1,6 @@
 //! What all workers of the process share.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -7,7 +8,7 @@ use tracing::{info, warn};
 
 use super::drain::Drain;
 use super::gate::Gate;
-use super::health::{Condition, Health};
+use super::health::{Condition, Fault, Health};
 use super::held::Held;
 use super::occasional::Occasional;
 use super::outage::Outage;
@@ -50,7 +51,10 @@ pub struct Process {
     pub(super) short_letter_lines: Occasional,
     pub(super) bare_letter_lines: Occasional,
     pub(super) refused_lines: Occasional,
+    pub(super) unflushed_lines: Occasional,
     throttled_lines: Occasional,
+    /// Whether the throttling of now was said, so that its end is to be said as well.
+    throttling_said: AtomicBool,
     outage: Outage,
 }
 
@@ -74,7 +78,9 @@ impl Process {
             short_letter_lines: Occasional::default(),
             bare_letter_lines: Occasional::default(),
             refused_lines: Occasional::default(),
+            unflushed_lines: Occasional::default(),
             throttled_lines: Occasional::default(),
+            throttling_said: AtomicBool::new(false),
             outage: Outage::new(settings.table.clone(), STORE_FAILURES),
             settings,
         }
@@ -102,14 +108,14 @@ impl Process {
     /// A write that was sent at this tick is stored.
     pub(super) fn stored(&self, sent: u64, key: &Key) {
         if self.refusals.stored(sent, key) {
-            self.refusals_changed("");
+            self.refusals_changed(None);
         }
     }
 
     /// The store took a write, or holds a newer one.
     pub(super) fn store_took(&self) {
         self.store_answered();
-        if self.turns.taken() == Change::Restored {
+        if self.turns.taken() == Change::Restored && self.throttling_said.swap(false, Ordering::Relaxed) {
             info!("table {} takes writes at full rate again", self.settings.table);
         }
     }
@@ -117,7 +123,7 @@ impl Process {
     /// The store answered, whatever it said.
     pub(super) fn store_answered(&self) {
         if self.store_gate.answered() {
-            self.health.follow(Condition::Store, "", || self.store_gate.is_closed());
+            self.health.follow(Condition::Store, None, || self.store_gate.is_closed());
         }
     }
 
@@ -138,10 +144,11 @@ impl Process {
         if !is_outage(error.kind) {
             self.store_answered();
         } else if self.store_gate.failed() {
-            self.health.follow(Condition::Store, &self.outage.begins(error), || self.store_gate.is_closed());
+            let fault = Fault { error: error.kind.name(), detail: self.outage.begins(error) };
+            self.health.follow(Condition::Store, Some(fault), || self.store_gate.is_closed());
         } else if self.store_gate.is_closed() {
             if let Some(detail) = self.outage.goes_on(error) {
-                self.health.change(Condition::Store, &detail);
+                self.health.change(Condition::Store, Fault { error: error.kind.name(), detail });
             }
         } else {
             self.outage.single(error);
@@ -153,18 +160,24 @@ impl Process {
             && let Some(not_said) = self.throttled_lines.due()
         {
             let Settings { table, max_writes, .. } = &self.settings;
-            warn!(not_said, "table {table} is throttled; {limit} of {max_writes} writes in flight for now: {error}");
+            self.throttling_said.store(true, Ordering::Relaxed);
+            warn!(
+                error.type = error.kind.name(),
+                not_said,
+                "table {table} is throttled; {limit} of {max_writes} writes in flight for now: {error}"
+            );
         }
     }
 
     pub(super) fn topic_answered(&self) {
         self.letter_gate.answered();
-        self.health.follow(Condition::DeadLetters, "", || self.letter_gate.is_closed());
+        self.health.follow(Condition::DeadLetters, None, || self.letter_gate.is_closed());
     }
 
     pub(super) fn topic_failed(&self, detail: &str) {
         self.letter_gate.failed();
-        self.health.follow(Condition::DeadLetters, detail, || self.letter_gate.is_closed());
+        let fault = Fault { error: StoreErrorKind::Unavailable.name(), detail: detail.to_owned() };
+        self.health.follow(Condition::DeadLetters, Some(fault), || self.letter_gate.is_closed());
     }
 
     /// The topic is there, and refuses a letter even with its reason as the only attribute.
@@ -172,11 +185,12 @@ impl Process {
         self.letter_gate.answered();
         let detail =
             format!("a letter is refused even with its reason alone, its message is held and comes again: {detail}");
-        self.health.raise(Condition::DeadLetters, &detail);
+        self.health.raise(Condition::DeadLetters, StoreErrorKind::Refused.name(), &detail);
     }
 
     /// Every write is refused from now on, or no longer.
-    pub(super) fn refusals_changed(&self, detail: &str) {
-        self.health.follow(Condition::Refusals, detail, || self.refusals.is_paced());
+    pub(super) fn refusals_changed(&self, detail: Option<String>) {
+        let fault = detail.map(|detail| Fault { error: StoreErrorKind::Refused.name(), detail });
+        self.health.follow(Condition::Refusals, fault, || self.refusals.is_paced());
     }
 }

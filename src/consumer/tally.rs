@@ -164,6 +164,7 @@ pub struct Tally {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Snapshot {
     pub received: u64,
+    pub redelivered: u64,
     pub stored: u64,
     pub stale: u64,
     pub superseded: u64,
@@ -176,6 +177,9 @@ pub struct Snapshot {
     pub handed_back: u64,
     pub retries: u64,
     pub throttled: u64,
+    /// Replaced for a fault, not as a routine.
+    pub stream_restarts: u64,
+    pub unflushed: u64,
     pub in_hand: usize,
 }
 
@@ -204,8 +208,10 @@ impl Drop for Reading<'_> {
 
 impl Tally {
     pub fn snapshot(&self) -> Snapshot {
+        let faults = Restart::ALL.iter().filter(|cause| cause.is_fault());
         Snapshot {
             received: self.received.get(),
+            redelivered: self.redelivered.get(),
             stored: self.stored.get(),
             stale: self.stale.get(),
             superseded: self.superseded.get(),
@@ -218,6 +224,8 @@ impl Tally {
             handed_back: self.handed_back.get(),
             retries: self.retries.iter().map(Count::get).sum(),
             throttled: self.throttled.get(),
+            stream_restarts: faults.map(|cause| self.stream_restarts(*cause).get()).sum(),
+            unflushed: self.unflushed.get(),
             in_hand: self.in_hand.load(Ordering::Relaxed),
         }
     }

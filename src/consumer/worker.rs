@@ -83,9 +83,14 @@ pub async fn run<P: Ports>(
     drop(reading);
     // A stream's lease task lives on this thread's runtime, and any thread may settle its receipts.
     process.tally.nothing_in_hand().await;
-    if timeout(FLUSH_TIMEOUT, source.flushed()).await.is_err() {
+    if timeout(FLUSH_TIMEOUT, source.flushed()).await.is_err()
+        && let Some(not_said) = process.unflushed_lines.due()
+    {
         let waited = FLUSH_TIMEOUT.as_secs();
-        warn!("the last acknowledgements were not confirmed within {waited} s; what they settle may come again");
+        warn!(
+            not_said,
+            "the last acknowledgements were not confirmed within {waited} s; what they settle may come again"
+        );
     }
     Ok(())
 }

@@ -241,9 +241,16 @@ impl<P: Ports> Pipeline<'_, P> {
         drop(slot);
         if let Some(not_said) = process.refused_lines.due() {
             let table = &process.settings.table;
-            warn!(message_id = %message.envelope.message_id, scan_key = scan.key.as_str(), not_said,
+            warn!(
+                message_id = %message.envelope.message_id,
+                delivery_attempt = message.envelope.delivery_attempt,
+                scan_key = scan.key.as_str(),
+                error.type = refused.kind.name(),
+                latency_ms = message.claim.age_ms(),
+                not_said,
                 "table {table} refuses a write, which is held and tried again: {refused}. If it refuses every one, compare \
-                 its key schema and indexes with what `mini-scan setup table` makes");
+                 its key schema and indexes with what `mini-scan setup table` makes"
+            );
         }
         let strikes = process.refusals.first();
         let mut error = refused;
@@ -251,7 +258,7 @@ impl<P: Ports> Pipeline<'_, P> {
             Some(place) => place,
             None => {
                 if process.refusals.at_bound() {
-                    process.refusals_changed(&self.every_write_is_refused(&error));
+                    process.refusals_changed(Some(self.every_write_is_refused(&error)));
                 }
                 if !process.refusals.make_room() {
                     return self.give_up(&error, Some(&scan.key), *message);

@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn who_is_not_ready_says_every_reason() {
         let watched = watched();
-        watched.process.health.raise(Condition::Store, "it is \"away\"");
+        watched.process.health.raise(Condition::Store, "Unavailable", "it is \"away\"");
         let answer = watched.answer(&Method::GET, "/readyz");
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         let body: serde_json::Value = serde_json::from_str(answer.body()).unwrap();

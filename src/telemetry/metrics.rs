@@ -119,6 +119,11 @@ pub(super) const STREAMS: Metric = gauge("mini_scan_streams", "Streams that are 
 pub(super) const STREAM_AGE: Metric = gauge("mini_scan_stream_age_seconds", "The age of the youngest of them.");
 pub(super) const STREAM_RESTARTS: Metric =
     counter("mini_scan_stream_restarts_total", &["cause"], "Streams that were replaced.");
+pub(super) const UNFLUSHED: Metric = counter(
+    "mini_scan_streams_unflushed_total",
+    &[],
+    "Replaced streams whose last acknowledgements could not be delivered.",
+);
 
 // The instance.
 pub(super) const READY: Metric = gauge("mini_scan_ready", "1 while /readyz says yes.");
@@ -135,7 +140,7 @@ mod tests {
     use super::super::page::tests::rendered_names;
     use super::*;
 
-    const ALL: [Metric; 32] = [
+    const ALL: [Metric; 33] = [
         CONSUMED,
         PROCESSED,
         ATTEMPTS,
@@ -161,6 +166,7 @@ mod tests {
         STREAMS,
         STREAM_AGE,
         STREAM_RESTARTS,
+        UNFLUSHED,
         READY,
         BUILD_INFO,
         CPU,

@@ -120,6 +120,7 @@ impl Page<'_> {
         }
         let restarts = Restart::ALL.map(|cause| (cause.name(), tally.stream_restarts(cause).get()));
         self.counts(&metrics::STREAM_RESTARTS, restarts);
+        self.count(&metrics::UNFLUSHED, tally.unflushed.get());
     }
 
     fn instance(&mut self, started: SystemTime) {

@@ -18,7 +18,13 @@ const SUMMARY_EVERY: Duration = Duration::from_secs(10);
 
 /// Reports until it is dropped.
 pub async fn report(process: &Process, logs: &Logs) {
-    if logs.live { status_line(process, logs).await } else { summaries(process).await }
+    let shown = async { if logs.live { status_line(process, logs).await } else { summaries(process).await } };
+    tokio::join!(shown, process.health.say_late());
+}
+
+/// Says every count once more, at the end.
+pub fn sum_up(counts: &Snapshot) {
+    summary("final summary", counts, None);
 }
 
 async fn status_line(process: &Process, logs: &Logs) {
@@ -67,22 +73,33 @@ async fn summaries(process: &Process) {
     loop {
         tick.tick().await;
         let now = process.tally.snapshot();
-        info!(
-            rate_per_s = rate(&before, &now, last.elapsed()),
-            received = now.received,
-            stored = now.stored,
-            stale = now.stale,
-            expired = now.expired,
-            rejected = now.rejected,
-            dead_lettered = now.dead_lettered,
-            given_up = now.given_up,
-            retries = now.retries,
-            throttled = now.throttled,
-            in_hand = now.in_hand,
-            "summary"
-        );
+        summary("summary", &now, Some(rate(&before, &now, last.elapsed())));
         (before, last) = (now, Instant::now());
     }
+}
+
+fn summary(which: &str, counts: &Snapshot, rate_per_s: Option<u64>) {
+    info!(
+        rate_per_s,
+        received = counts.received,
+        redelivered = counts.redelivered,
+        stored = counts.stored,
+        stale = counts.stale,
+        superseded = counts.superseded,
+        known = counts.known,
+        expired = counts.expired,
+        rejected = counts.rejected,
+        dead_lettered = counts.dead_lettered,
+        unlettered = counts.unlettered,
+        given_up = counts.given_up,
+        handed_back = counts.handed_back,
+        retries = counts.retries,
+        throttled = counts.throttled,
+        stream_restarts = counts.stream_restarts,
+        unflushed = counts.unflushed,
+        in_hand = counts.in_hand,
+        "{which}"
+    );
 }
 
 /// Messages settled a second.

@@ -15,39 +15,39 @@ use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::exporter::Outspoken;
+use super::otel::{self, Sampling, Unsupported};
 use crate::consumer::port::Envelope;
 use crate::consumer::spans::{Spans, message};
 
-/// Any of them turns traces on; the exporter reads these and their kin for headers, timeouts and the like.
-/// <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>
-const COLLECTORS: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
-const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 /// At the end, how long the last traces may take to the collector.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot send traces to the collector that {} or {} names", COLLECTORS[0], COLLECTORS[1])]
-pub struct NoTraces(#[from] ExporterBuildError);
+pub enum NoTraces {
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+    #[error("cannot send traces to the collector that OTEL_EXPORTER_OTLP_ENDPOINT or its kin names")]
+    NoWay(#[from] ExporterBuildError),
+}
 
 /// The way to the collector.
 #[derive(Debug)]
 pub struct Traces {
     provider: SdkTracerProvider,
+    sampling: Sampling,
 }
 
 impl Traces {
     /// None unless a collector is named. Its connection lives on the runtime that calls this.
     pub fn start() -> Result<Option<Traces>, NoTraces> {
-        if !COLLECTORS.iter().any(|name| is_set(name)) {
-            return Ok(None);
-        }
+        let Some(sampling) = otel::wanted(variable)? else { return Ok(None) };
         let exporter = SpanExporter::builder().with_tonic().build()?;
         let mut builder =
             SdkTracerProvider::builder().with_batch_exporter(Outspoken::new(exporter)).with_resource(resource());
-        if !is_set(SAMPLER) {
+        if sampling == Sampling::AsPublished {
             builder = builder.with_sampler(as_published());
         }
-        Ok(Some(Traces { provider: builder.build() }))
+        Ok(Some(Traces { provider: builder.build(), sampling }))
     }
 
     /// What makes traces of the spans of this process.
@@ -62,7 +62,10 @@ impl Traces {
     /// What opens the span of each message. Where only the publisher's choice counts, a message that it did not choose
     /// has none.
     pub fn spans(&self) -> Spans {
-        if is_set(SAMPLER) { any } else { chosen_by_publisher }
+        match self.sampling {
+            Sampling::AsPublished => chosen_by_publisher,
+            Sampling::AsSaid => any,
+        }
     }
 
     /// Sends what is left, within a bound.
@@ -81,18 +84,23 @@ fn as_published() -> Sampler {
 }
 
 fn resource() -> Resource {
+    // It goes before `service.name` in OTEL_RESOURCE_ATTRIBUTES; the SDK has it the other way round.
+    if let Some(name) = variable("OTEL_SERVICE_NAME") {
+        return Resource::builder().with_service_name(name).build();
+    }
     let resource = Resource::builder().build();
     let name = resource.get(&opentelemetry::Key::from_static_str("service.name"));
-    // What the SDK says where `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say nothing.
+    // What the SDK says where nothing else does.
     if name.is_some_and(|name| !name.as_str().starts_with("unknown_service")) {
         return resource;
     }
     Resource::builder().with_service_name("mini-scan").build()
 }
 
-/// OpenTelemetry's variables are the same for every program and no flags of ours; its SDK reads them by itself.
-fn is_set(name: &str) -> bool {
-    std::env::var_os(name).is_some_and(|value| !value.is_empty())
+/// OpenTelemetry's variables are the same for every program and no flags of ours. One that is empty is not set.
+#[expect(clippy::disallowed_methods, reason = "its SDK reads the others from there too")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 fn chosen_by_publisher(envelope: &Envelope, subscription: &str) -> Span {

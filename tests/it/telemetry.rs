@@ -1,16 +1,17 @@
-//! What can be seen of a running consumer: `/metrics`, `/livez` and `/readyz`.
+//! What can be seen of a running consumer: `/metrics`, `/livez` and `/readyz`, and its traces.
 
 mod capacity;
 mod collector;
 mod exposition;
+mod traces;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 
-use collector::{Collector, attribute};
 use exposition::{Exposition, parse};
-use google_cloud_pubsub::model::Message;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 use crate::support::pipeline::{Pipeline, good, ip, scan};
 use crate::support::program::{Launch, Program, Signal};
@@ -136,6 +137,30 @@ async fn what_was_consumed_is_what_the_metrics_say() {
 }
 
 #[tokio::test]
+async fn the_last_summary_has_every_count() {
+    let pipeline = Pipeline::new().await;
+    let consumer = pipeline.consumer().start();
+    pipeline.publish(good(0..2)).await;
+    pipeline.rows(2).await;
+    // Known by now.
+    pipeline.publish([scan(&ip(0), 6, "late"), "poison".to_owned()]).await;
+    pipeline.dead_letters(1).await;
+    pipeline.drained().await;
+
+    consumer.signal(Signal::Terminate).await;
+
+    let exit = consumer.exit().await;
+    let line = exit.said.stderr.iter().find(|line| line.contains("final summary")).expect("a last summary");
+    let summary: BTreeMap<String, Value> = serde_json::from_str(line).expect("JSON");
+    let counts: BTreeMap<_, _> =
+        summary.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_u64()?))).collect();
+    let some = [("received", 4), ("stored", 2), ("stale", 1), ("known", 1), ("rejected", 1), ("dead_lettered", 1)];
+    let none = ["redelivered", "superseded", "expired", "unlettered", "given_up", "handed_back", "retries"];
+    let none = none.into_iter().chain(["throttled", "stream_restarts", "unflushed", "in_hand"]).map(|name| (name, 0));
+    assert_eq!(counts, some.into_iter().chain(none).collect());
+}
+
+#[tokio::test]
 async fn the_writes_that_duplicates_did_not_need_are_counted() {
     let pipeline = Pipeline::new().await;
     let watched = Watched::start(pipeline.consumer()).await;
@@ -224,6 +249,34 @@ async fn from_the_start_checks_to_the_end_of_a_drain_it_is_alive_and_says_what_i
 }
 
 #[tokio::test]
+async fn neither_who_asks_all_the_time_nor_who_connects_and_asks_nothing_stops_the_workers() {
+    let pipeline = Pipeline::new().await;
+    let watched = Watched::start(pipeline.consumer()).await;
+    let silent = join_all((0..20).map(|_| TcpStream::connect(&watched.address))).await;
+    assert!(silent.iter().all(Result::is_ok), "{silent:?}");
+    let mut asked = 0;
+    let asking = async {
+        loop {
+            watched.metrics().await;
+            asked += 1;
+        }
+    };
+    let consumed = async {
+        pipeline.publish(good(0..1_000)).await;
+        pipeline.rows(1_000).await;
+        pipeline.drained().await;
+    };
+
+    tokio::select! {
+        () = asking => {}
+        () = consumed => {}
+    }
+
+    assert!(asked > 10, "asked {asked} times only");
+    assert_eq!(watched.get("/livez").await.0, 200);
+}
+
+#[tokio::test]
 async fn where_the_usual_port_is_taken_one_warning_is_said_and_it_runs() {
     let pipeline = Pipeline::new().await;
     // Whoever has it, it is taken.
@@ -252,87 +305,6 @@ async fn a_chosen_port_that_is_taken_ends_it() {
     assert_eq!(exit.code, Some(1), "{exit:#?}");
     let last = exit.said.stderr.last().map(String::as_str).unwrap_or_default();
     assert!(["--http-listen", &address, "in use"].iter().all(|text| last.contains(text)), "{last}");
-}
-
-#[tokio::test]
-async fn the_message_that_its_publisher_traced_is_one_trace_with_its_write_inside() {
-    let pipeline = Pipeline::new().await;
-    let mut collector = Collector::start().await;
-    let consumer = pipeline.consumer().env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url).start();
-    let (trace, publisher) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
-    let message = |n: usize, sampled: &str| {
-        let traceparent = format!("00-{trace}-{publisher}-{sampled}");
-        let attributes = [("googclient_traceparent", traceparent)];
-        Message::new().set_data(scan(&ip(n), 7, "secret")).set_attributes(attributes)
-    };
-    let plain = Message::new().set_data(scan(&ip(2), 7, "secret"));
-    let sent = pipeline.pubsub.try_publish(&pipeline.topic, [message(0, "01"), message(1, "00"), plain]).await;
-    let id = sent.into_iter().next().and_then(Result::ok).expect("it is accepted");
-    pipeline.rows(3).await;
-    pipeline.drained().await;
-
-    consumer.signal(Signal::Terminate).await;
-
-    assert_eq!(consumer.exit().await.code, Some(0));
-    let ((service, write), (_, process)) = (collector.next().await, collector.next().await);
-    assert!(collector.is_empty());
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    assert_eq!(
-        (service.as_str(), hex(&process.trace_id), hex(&process.parent_span_id)),
-        ("mini-scan", trace.to_owned(), publisher.to_owned())
-    );
-    assert_eq!((hex(&write.trace_id), hex(&write.parent_span_id)), (trace.to_owned(), hex(&process.span_id)));
-    assert_eq!(
-        (process.name.as_str(), write.name.as_str()),
-        (format!("process {}", pipeline.subscription.rsplit('/').next().expect("a name")).as_str(), "PutItem")
-    );
-    assert_eq!(
-        (attribute(&process, "messaging.message.id"), attribute(&process, "outcome")),
-        (id, "stored".to_owned())
-    );
-    assert_eq!(attribute(&write, "db.collection.name"), pipeline.table);
-    let everything = format!("{process:?} {write:?}");
-    assert!(!everything.contains("secret") && !everything.contains(&ip(0)), "{everything}");
-}
-
-#[tokio::test]
-async fn a_collector_that_does_not_answer_costs_only_traces() {
-    let pipeline = Pipeline::new().await;
-    let away = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let url = format!("http://{}", away.local_addr().expect("a bound listener"));
-    let launch = pipeline.consumer().env("OTEL_EXPORTER_OTLP_ENDPOINT", &url);
-    let consumer = launch.env("OTEL_TRACES_SAMPLER", "always_on").start();
-    pipeline.publish(good(0..100)).await;
-    pipeline.rows(100).await;
-    pipeline.drained().await;
-
-    consumer.signal(Signal::Terminate).await;
-
-    let exit = consumer.exit().await;
-    assert_eq!(exit.code, Some(0), "{exit:#?}");
-    let closing = exit.said.stdout.last().map(String::as_str);
-    assert_eq!(closing, Some("Consumer stopped. Final stats - Processed: 100, Failed: 0"), "{exit:#?}");
-    assert!(exit.said.stderr.iter().any(|line| line.contains("the last traces were not sent")), "{exit:#?}");
-}
-
-#[tokio::test]
-async fn a_collector_that_refuses_is_said_once() {
-    let pipeline = Pipeline::new().await;
-    let refusing = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("a bound listener");
-    let launch = pipeline.consumer().env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("http://{refusing}"));
-    let launch = launch.env("OTEL_TRACES_SAMPLER", "always_on").env("OTEL_BSP_SCHEDULE_DELAY", "20");
-    let mut consumer = launch.start();
-    pipeline.publish(good(0..1)).await;
-
-    let line = consumer.line("the collector does not take them").await;
-
-    assert!(line.contains("WARNING"), "{line}");
-    pipeline.publish(good(1..2)).await;
-    pipeline.rows(2).await;
-    pipeline.drained().await;
-    consumer.signal(Signal::Terminate).await;
-    let exit = consumer.exit().await;
-    assert_eq!(exit.said.stderr.iter().filter(|line| line.contains("does not take them")).count(), 1, "{exit:#?}");
 }
 
 #[tokio::test]

@@ -2,35 +2,44 @@
 # scan is one each, and have no alarm.
 
 locals {
-  alarms = {
-    write-throttled = {
-      runbook    = "write-throttled"
-      text       = "DynamoDB refuses writes of ${var.table_name} for their rate."
-      metric     = "WriteThrottleEvents"
-      statistic  = "Sum"
-      threshold  = 0
-      periods    = 15
-      dimensions = { TableName = var.table_name }
-    }
-    store-errors = {
-      runbook    = "store-errors"
-      text       = "DynamoDB fails at writes of ${var.table_name} through no fault of theirs."
-      metric     = "SystemErrors"
-      statistic  = "Sum"
-      threshold  = 10
-      periods    = 5
-      dimensions = { TableName = var.table_name, Operation = "PutItem" }
-    }
-    store-slow = {
-      runbook    = "store-slow"
-      text       = "A write of ${var.table_name} takes DynamoDB more than 100 ms on average."
-      metric     = "SuccessfulRequestLatency"
-      statistic  = "Average"
-      threshold  = 100
-      periods    = 10
-      dimensions = { TableName = var.table_name, Operation = "PutItem" }
-    }
-  }
+  # DynamoDB counts errors and latency by operation only, never for a table as a whole.
+  operations = merge({ "" = "PutItem" }, var.batch_writes ? { "-of-batches" = "BatchExecuteStatement" } : {})
+
+  alarms = merge(
+    {
+      write-throttled = {
+        runbook    = "write-throttled"
+        text       = "DynamoDB refuses writes of ${var.table_name} for their rate."
+        metric     = "WriteThrottleEvents"
+        statistic  = "Sum"
+        threshold  = 0
+        periods    = 15
+        dimensions = { TableName = var.table_name }
+      }
+    },
+    {
+      for suffix, operation in local.operations : "store-errors${suffix}" => {
+        runbook    = "store-errors"
+        text       = "DynamoDB fails at ${operation} of ${var.table_name} through no fault of the request."
+        metric     = "SystemErrors"
+        statistic  = "Sum"
+        threshold  = 10
+        periods    = 5
+        dimensions = { TableName = var.table_name, Operation = operation }
+      }
+    },
+    {
+      for suffix, operation in local.operations : "store-slow${suffix}" => {
+        runbook    = "store-slow"
+        text       = "${operation} of ${var.table_name} takes DynamoDB more than 100 ms on average."
+        metric     = "SuccessfulRequestLatency"
+        statistic  = "Average"
+        threshold  = 100
+        periods    = 10
+        dimensions = { TableName = var.table_name, Operation = operation }
+      }
+    },
+  )
 }
 
 resource "aws_cloudwatch_metric_alarm" "table" {

@@ -287,7 +287,7 @@ impl Supervisor {
 
     fn raise(&mut self, problem: &Problem) {
         self.unwell = Some(Instant::now());
-        self.health.raise(Condition::Stream(self.worker), &self.describe(problem));
+        self.health.raise(Condition::Stream(self.worker), restart(problem).name(), &self.describe(problem));
     }
 
     fn well(&mut self) {

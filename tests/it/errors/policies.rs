@@ -71,7 +71,8 @@ async fn expired_credentials_make_the_instance_unready_until_they_are_renewed() 
     let mut consumer = through(&pipeline, &proxy).env("AWS_CONFIG_FILE", &config.display().to_string()).start();
 
     let said = line(&mut consumer, "not ready").await;
-    assert!(said.contains("ExpiredTokenException") && said.contains("aws sso login"), "{said}");
+    let texts = ["ExpiredTokenException", "aws sso login", r#""error.type":"Credentials""#];
+    assert!(texts.iter().all(|text| said.contains(text)), "{said}");
     write_credentials(&credentials, "SECOND");
     line(&mut consumer, "well again").await;
     all_are_stored(&pipeline, consumer, 20).await;
@@ -108,7 +109,8 @@ async fn an_outage_that_becomes_another_is_said_again() {
     let mut consumer = through(&pipeline, &proxy).start();
 
     assert!(line(&mut consumer, "not ready").await.contains("HTTP 503"));
-    assert!(line(&mut consumer, "still not ready").await.contains("Grant dynamodb:PutItem"));
+    let said = line(&mut consumer, "still not ready").await;
+    assert!(said.contains("Grant dynamodb:PutItem") && said.contains(r#""error.type":"Permission""#), "{said}");
     proxy.pass();
 
     line(&mut consumer, "well again").await;

@@ -1,7 +1,10 @@
 //! A stand-in for a collector of traces: takes OTLP over gRPC and keeps the spans.
 
+use std::collections::BTreeMap;
+
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio::net::TcpListener;
@@ -12,9 +15,12 @@ use tonic::{Request, Response, Status};
 
 use crate::support::within_patience;
 
+/// What is said of the service that sent a span.
+pub(super) type Resource = BTreeMap<String, String>;
+
 pub(super) struct Collector {
     pub(super) url: String,
-    spans: mpsc::UnboundedReceiver<(String, Span)>,
+    spans: mpsc::UnboundedReceiver<(Resource, Span)>,
     _server: JoinSet<()>,
 }
 
@@ -29,8 +35,8 @@ impl Collector {
         Collector { url, spans, _server: server }
     }
 
-    /// The next span, with the name of the service that sent it.
-    pub(super) async fn next(&mut self) -> (String, Span) {
+    /// The next span, with what is said of the service that sent it.
+    pub(super) async fn next(&mut self) -> (Resource, Span) {
         within_patience("a span", self.spans.recv()).await.expect("the server runs")
     }
 
@@ -41,7 +47,7 @@ impl Collector {
 }
 
 struct Service {
-    sender: mpsc::UnboundedSender<(String, Span)>,
+    sender: mpsc::UnboundedSender<(Resource, Span)>,
 }
 
 #[tonic::async_trait]
@@ -52,11 +58,11 @@ impl TraceService for Service {
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         for of_service in request.into_inner().resource_spans {
             let attributes = of_service.resource.map(|resource| resource.attributes).unwrap_or_default();
-            let service = attributes.into_iter().find(|attribute| attribute.key == "service.name");
-            let service = service.and_then(|name| name.value).and_then(|value| value.value).and_then(text);
+            let named = |attribute: KeyValue| Some((attribute.key, attribute.value?.value.and_then(text)?));
+            let resource: Resource = attributes.into_iter().filter_map(named).collect();
             for span in of_service.scope_spans.into_iter().flat_map(|scope| scope.spans) {
                 // The test may have seen enough.
-                let _ = self.sender.send((service.clone().unwrap_or_default(), span));
+                let _ = self.sender.send((resource.clone(), span));
             }
         }
         Ok(Response::new(ExportTraceServiceResponse::default()))

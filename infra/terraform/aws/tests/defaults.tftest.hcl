@@ -77,6 +77,21 @@ run "the_consumer_may_write_scans_and_nothing_else" {
   }
 }
 
+run "every_alarm_says_where_its_section_is_and_a_gap_is_no_trouble" {
+  command = plan
+
+  assert {
+    condition     = output.alarm_names == tolist(["scan-results-store-errors", "scan-results-store-slow", "scan-results-write-throttled"])
+    error_message = "Alarms on throttling, errors and latency, and on no failed condition."
+  }
+  assert {
+    condition = alltrue([
+      for alarm in aws_cloudwatch_metric_alarm.table : strcontains(alarm.alarm_description, "docs/runbook.md#") && alarm.treat_missing_data == "notBreaching"
+    ])
+    error_message = "Each alarm names its section of the runbook, and DynamoDB reports nothing where nothing happened."
+  }
+}
+
 run "only_this_service_account_of_this_cluster_takes_the_role" {
   command = plan
 
@@ -152,6 +167,13 @@ run "limits_and_batches_are_as_asked_for" {
       for action in ["PartiQLUpdate", "PartiQLInsert"] : strcontains(data.aws_iam_policy_document.role["consumer"].json, action)
     ])
     error_message = "Batches need PartiQL."
+  }
+  assert {
+    condition = output.alarm_names == tolist([
+      "scan-results-near-write-limit", "scan-results-store-errors", "scan-results-store-errors-of-batches",
+      "scan-results-store-slow", "scan-results-store-slow-of-batches", "scan-results-write-throttled",
+    ])
+    error_message = "Batches need alarms of their own: DynamoDB counts by operation."
   }
   assert {
     condition     = strcontains(data.aws_iam_policy_document.role["consumer"].json, "kms:ViaService")
