@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -82,14 +82,14 @@ impl<P: Ports> Pipeline<'_, P> {
         // Of the same key, held or with a letter on its way: what waits need not wait for them.
         let mut lasting = Vec::new();
         loop {
-            let (written, write) = beside(&mut lasting, self.write(job, &writer)).await;
+            let (written, write) = beside(&mut lasting, pin!(self.write(job, &writer))).await;
             let (riders, next) = writer.finish(write.proof());
             self.settle_riders(riders, &write);
             let lasts = write.lasts();
             let end = self.end(written, write);
             match next {
                 None => {
-                    beside(&mut lasting, end).await;
+                    beside(&mut lasting, pin!(end)).await;
                     break;
                 }
                 Some(next) if lasts => {
@@ -199,9 +199,9 @@ impl<P: Ports> Pipeline<'_, P> {
     }
 }
 
-/// Polls others too until a future is done, and forgets those that end meanwhile.
-async fn beside<T>(others: &mut Vec<LocalBoxFuture<'_, ()>>, future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
+/// Polls others too until a future is done, and forgets those that end meanwhile. The future is pinned where it stands:
+/// taken by value it would be in its caller twice.
+async fn beside<T>(others: &mut Vec<LocalBoxFuture<'_, ()>>, mut future: Pin<&mut impl Future<Output = T>>) -> T {
     poll_fn(|context| {
         others.retain_mut(|other| other.poll_unpin(context).is_pending());
         future.as_mut().poll(context)

@@ -36,22 +36,24 @@ impl Store for Scans {
     }
 
     async fn put(&self, scan: &Scan) -> Result<Put, StoreError> {
-        let request = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(item(scan, self.ttl)))
-            .condition_expression(NEWER)
-            .expression_attribute_names("#ts", TIMESTAMP)
-            .expression_attribute_values(":ts", AttributeValue::N(scan.timestamp.to_string()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let request = || {
+            self.client
+                .put_item()
+                .table_name(&self.table)
+                .set_item(Some(item(scan, self.ttl)))
+                .condition_expression(NEWER)
+                .expression_attribute_names("#ts", TIMESTAMP)
+                .expression_attribute_values(":ts", AttributeValue::N(scan.timestamp.to_string()))
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+        };
         // The SDK's future is 6 KB: in a box, a message that waits for its turn does not carry it.
-        match Box::pin(request.send()).await {
+        match Box::pin(request().send()).await {
             Ok(answer) if answer.request_id().is_some() => Ok(Put::Stored),
             Ok(_) => Err(not_from_dynamodb()),
             Err(error) => judge(error, scan.timestamp, |stored| *stored == item(scan, self.ttl)),
         }
     }
+
     async fn batch(&self, statements: &[Statement]) -> Result<Vec<Answer>, StoreError> {
         let requests = statements.iter().map(|statement| self.texts.request(statement, self.ttl)).collect();
         match self.client.batch_execute_statement().set_statements(Some(requests)).send().await {

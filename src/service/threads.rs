@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::thread;
 
+use futures_util::TryStreamExt;
 use futures_util::future::try_join_all;
+use futures_util::stream::FuturesUnordered;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::runtime;
@@ -94,7 +96,7 @@ async fn run(number: usize, config: &Config, process: &Process, keys: &Keys<Stre
     };
     let batches = config.write_mode.batches();
     let consumers = config.consumers.get();
-    let workers = (number..consumers).step_by(config.threads.get()).map(|worker| {
+    let worker = |worker| {
         let (health, tally) = (process.health.clone(), process.tally.clone());
         let source = StreamSource::open(connection.clone(), stream(config), health, tally, worker);
         consumer::run::<Clouds>(
@@ -106,11 +108,13 @@ async fn run(number: usize, config: &Config, process: &Process, keys: &Keys<Stre
             letters.as_ref(),
             StdRng::from_os_rng(),
         )
-    });
+    };
+    // Each is polled only when it is woken itself.
+    let workers: FuturesUnordered<_> = (number..consumers).step_by(config.threads.get()).map(worker).collect();
     tokio::select! {
         // First, so that a batch has in it all that they have read by then.
         biased;
-        ended = try_join_all(workers) => ended.map(|_| ()).map_err(Failure::from),
+        ended = workers.try_collect::<()>() => ended.map_err(Failure::from),
         never = batch::send::<Clouds>(batches.as_ref(), process, keys, &store) => match never {},
     }
 }
