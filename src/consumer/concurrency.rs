@@ -43,8 +43,8 @@ struct Trial {
     /// What it is compared with.
     before: usize,
     rate: f64,
-    /// The first window has writes of before it.
-    is_first_window: bool,
+    /// Windows since it began. The first has writes of before it; two more decide, so that chance rarely does.
+    windows: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,10 +90,11 @@ impl Concurrency {
         self.window = Some(Window { began: now, answers });
         let rate = counted as f64 / lasted.as_secs_f64();
         match self.trial.take() {
-            Some(trial) if trial.is_first_window => self.trial = Some(Trial { is_first_window: false, ..trial }),
             Some(trial) => self.judge(trial, rate, now),
-            None if self.is_steady(rate) && self.not_before.is_none_or(|time| time <= now) => {
-                self.begin_trial(rate, now);
+            None if self.not_before.is_none_or(|time| time <= now) => {
+                if let Some(before) = self.rate.filter(|before| rate <= STEADY * before) {
+                    self.begin_trial(rate.max(before), now);
+                }
             }
             None => {}
         }
@@ -110,10 +111,6 @@ impl Concurrency {
         }
     }
 
-    fn is_steady(&self, rate: f64) -> bool {
-        self.rate.is_some_and(|before| rate <= STEADY * before)
-    }
-
     fn begin_trial(&mut self, rate: f64, now: Instant) {
         let direction = self.next;
         let to = match direction {
@@ -123,21 +120,24 @@ impl Concurrency {
         if to == self.current {
             self.turn_round(now);
         } else {
-            self.trial = Some(Trial { direction, before: self.current, rate, is_first_window: true });
+            self.trial = Some(Trial { direction, before: self.current, rate, windows: 0 });
             self.current = to;
         }
     }
 
-    fn judge(&mut self, trial: Trial, rate: f64, now: Instant) {
+    fn judge(&mut self, mut trial: Trial, rate: f64, now: Instant) {
+        trial.windows += 1;
         let share = match trial.direction {
             Direction::Up => LEAST_GAIN,
             Direction::Down => MOST_LOSS,
         };
-        if rate >= share * trial.rate {
-            self.begin_trial(rate, now);
-        } else {
+        if trial.windows > 1 && rate < share * trial.rate {
             self.current = trial.before;
             self.turn_round(now);
+        } else if trial.windows > 2 {
+            self.begin_trial(rate, now);
+        } else {
+            self.trial = Some(trial);
         }
     }
 
