@@ -20,7 +20,7 @@ use crate::stage::{Pubsub, Store, reach};
 const MESSAGES: [usize; 2] = [2_000, 6_000];
 const WITHIN: Duration = Duration::from_secs(300);
 /// What keeps the order of the scans of a key, and the pace of writes.
-const ORDER: [&str; 6] = ["coalesce", "high_water", "keys", "gate", "limit", "turns"];
+const ORDER: [&str; 7] = ["coalesce", "high_water", "keys", "gate", "limit", "concurrency", "turns"];
 const ROWS: usize = 20;
 
 /// What [`check`] bounds: a twentieth more is too much. When the compiler is renewed, or a message became cheaper, put in

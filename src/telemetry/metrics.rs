@@ -92,10 +92,11 @@ pub(super) const HELD: Metric =
     gauge("mini_scan_held", "Rejected messages without a letter, and refused writes, that wait beside those.");
 pub(super) const HELD_LIMIT: Metric = gauge("mini_scan_held_limit", "How many may be held.");
 pub(super) const WRITES: Metric = gauge("mini_scan_writes_in_flight", "Attempts to write that are unanswered.");
-pub(super) const WRITE_LIMIT: Metric =
-    gauge("mini_scan_write_limit", "How many writes may be in flight; throttling lowers it.");
-pub(super) const WRITE_LIMIT_MAX: Metric =
-    gauge("mini_scan_write_limit_max", "How many writes may be in flight when nothing is throttled.");
+pub(super) const WRITE_LIMIT: Metric = gauge(
+    "mini_scan_write_limit",
+    "How many writes may be in flight now: as many as pay, fewer while the table throttles.",
+);
+pub(super) const WRITE_LIMIT_MAX: Metric = gauge("mini_scan_write_limit_max", "How many writes may ever be in flight.");
 
 // The store.
 pub(super) const GATE_CLOSED: Metric =

@@ -189,7 +189,9 @@ async fn beside_a_hot_key(scans_of_the_hot_key: usize) -> (Arc<Others>, Duration
         }
     });
     let front = front.await;
-    let mut consumer = pipeline.consumer().env("AWS_ENDPOINT_URL_DYNAMODB", &front.url()).start();
+    // As many writes are in flight from the first, so that none has to find out how many pay.
+    let launch = pipeline.consumer().arguments(["--threads", "2", "--max-outstanding", "64"]);
+    let mut consumer = launch.env("AWS_ENDPOINT_URL_DYNAMODB", &front.url()).start();
     consumer.line("consuming").await;
     pipeline.publish((1..=scans_of_the_hot_key).map(|n| scan(&ip(0), n as u64, "hot"))).await;
     let took = timed(async {
