@@ -5,9 +5,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A rate is that of so long at least, and of as many answers as writes may be in flight.
-const WINDOW: Duration = Duration::from_millis(100);
+const WINDOW: Duration = Duration::from_millis(50);
 /// Twice as many must bring this much more: else they wait in the store's queue, or for a core of this machine.
 const LEAST_GAIN: f64 = 1.2;
+/// So much more is no chance, and needs no second look.
+const CLEAR_GAIN: f64 = 1.6;
 /// Half as many may bring this much less. Closer to one than the gain, so that chance alone moves nothing up.
 const MOST_LOSS: f64 = 0.95;
 /// A rate that grows faster from window to window grows by itself, as after the start: nothing can be learned from it.
@@ -43,7 +45,7 @@ struct Trial {
     /// What it is compared with.
     before: usize,
     rate: f64,
-    /// Windows since it began. The first has writes of before it; two more decide, so that chance rarely does.
+    /// Windows since it began. The first has writes of before it; the others decide, several so that chance rarely does.
     windows: u32,
 }
 
@@ -131,13 +133,15 @@ impl Concurrency {
             Direction::Up => LEAST_GAIN,
             Direction::Down => MOST_LOSS,
         };
-        if trial.windows > 1 && rate < share * trial.rate {
-            self.current = trial.before;
-            self.turn_round(now);
-        } else if trial.windows > 2 {
-            self.begin_trial(rate, now);
-        } else {
-            self.trial = Some(trial);
+        let is_clear = trial.direction == Direction::Up && rate >= CLEAR_GAIN * trial.rate;
+        match trial.windows {
+            1 => self.trial = Some(trial),
+            _ if rate < share * trial.rate => {
+                self.current = trial.before;
+                self.turn_round(now);
+            }
+            2 | 3 if !is_clear => self.trial = Some(trial),
+            _ => self.begin_trial(rate, now),
         }
     }
 
@@ -199,8 +203,8 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_store_is_filled_within_two_seconds() {
-        let seen = Run::begin().on(&slow(50, 1e6), Duration::from_secs(2));
+    fn a_slow_store_is_filled_within_a_second() {
+        let seen = Run::begin().on(&slow(50, 1e6), Duration::from_secs(1));
         assert_eq!(seen.last(), Some(&2048));
     }
 
@@ -233,7 +237,7 @@ mod tests {
     #[test]
     fn a_trial_that_meets_throttling_or_has_too_little_to_do_is_undone() {
         let mut run = Run::begin();
-        run.on(&slow(50, 1e6), Duration::from_millis(210));
+        run.on(&slow(50, 1e6), Duration::from_millis(110));
         assert_eq!(run.concurrency.current(), 128);
         run.concurrency.answered(run.answers as u64, false, run.now);
         assert_eq!(run.concurrency.current(), 64);

@@ -12,8 +12,6 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::{Client, Config};
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
 use super::credentials::Lasting;
 use super::error::{by_code, lacks_credentials};
@@ -41,21 +39,12 @@ pub enum Problem {
     Other(String),
 }
 
-/// Connections that a client keeps while nobody uses them; more only take memory once a burst is over. Each is some
-/// 35 KB, and opening one costs a TLS handshake.
-const IDLE_CONNECTIONS: usize = 32;
-
 /// A client with connections of its own, on the runtime that calls this. Retries are ours, so the SDK's are off.
 ///
 /// For an `endpoint` on the loopback interface the region has a default, and credentials come from the environment,
 /// then the profile, then dummy ones; an instance's metadata service is never asked.
 pub async fn connect(endpoint: Option<&str>) -> Result<Client, Problem> {
-    let connections = aws_smithy_http_client::Builder::new()
-        .pool_max_idle_per_host(IDLE_CONNECTIONS)
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .build_https();
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(connections)
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     if let Some(endpoint) = endpoint {
