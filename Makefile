@@ -114,10 +114,12 @@ bench: $(if $(PROGRAM),,dist) ## What is shipped beside its floors; SCENARIOS="n
 bench-compare: ## The last run of bench beside the one before; BEFORE=… and AFTER=… name other JSON files
 	cargo bench --locked --bench pipeline -- compare $(BEFORE) $(AFTER)
 
-# Line tables for our package alone, so that the dependencies are not built again.
+# Line tables for our package alone, so that the dependencies are not built again; and the system's allocator, whose
+# calls DHAT counts.
 .PHONY: profile
 profile: ## Instructions a message by function, and allocations by stage (needs valgrind); WRITE_MODE=batch for batches
-	cargo bench --locked --bench pipeline --config 'profile.release.package.mini-scan.debug="line-tables-only"' \
+	cargo bench --locked --bench pipeline --features system-allocator \
+		--config 'profile.release.package.mini-scan.debug="line-tables-only"' \
 		-- $(if $(PROGRAM),--program $(PROGRAM)) profile $(if $(WRITE_MODE),--write-mode $(WRITE_MODE))
 
 .PHONY: check-instructions

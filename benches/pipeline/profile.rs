@@ -19,8 +19,33 @@ use crate::stage::{Pubsub, Store, reach};
 
 const MESSAGES: [usize; 2] = [2_000, 6_000];
 const WITHIN: Duration = Duration::from_secs(300);
-/// What keeps the order of the scans of a key, and the pace of writes.
-const ORDER: [&str; 7] = ["coalesce", "high_water", "keys", "gate", "limit", "concurrency", "turns"];
+/// What is added up, by parts of the names of its source files.
+const GROUPS: [(&str, &[&str]); 2] = [
+    (
+        "Order and pace",
+        &[
+            "consumer/coalesce.rs",
+            "consumer/high_water.rs",
+            "consumer/keys.rs",
+            "consumer/gate.rs",
+            "consumer/limit.rs",
+            "consumer/concurrency.rs",
+            "consumer/turns.rs",
+        ],
+    ),
+    (
+        "Telemetry",
+        &[
+            "consumer/tally.rs",
+            "consumer/durations.rs",
+            "consumer/histogram.rs",
+            "consumer/spans.rs",
+            "consumer/pulse.rs",
+            "consumer/streams.rs",
+            "src/telemetry/",
+        ],
+    ),
+];
 const ROWS: usize = 20;
 
 /// What [`check`] bounds: a twentieth more is too much. When the compiler is renewed, or a message became cheaper, put in
@@ -131,13 +156,15 @@ fn report(counts: &Counts, messages: f64) {
         }
         println!();
     };
-    let of = |name: &str| counts.of_files(|file| file.ends_with(&format!("src/consumer/{name}.rs")));
-    print("Order and pace, with all that they call", ORDER.iter().map(|name| (*name, of(name))).collect());
-    let is_order = |file: &str| ORDER.iter().any(|name| file.ends_with(&format!("src/consumer/{name}.rs")));
     let hashing = |file: &str| ["hashbrown", "/hash/", "/hash_map", "/map.rs"].iter().any(|part| file.contains(part));
-    let together = counts.of_files(is_order);
-    let at_most = together + counts.beside(is_order, hashing);
-    println!("  together {:.2} %, and {:.2} % with all hashing beside them\n", share(together), share(at_most));
+    for (group, files) in GROUPS {
+        let of = |name: &str| counts.of_files(|file| file.contains(name));
+        print(&format!("{group}, with all that it calls"), files.iter().map(|name| (*name, of(name))).collect());
+        let is_one = |file: &str| files.iter().any(|name| file.contains(name));
+        let together = counts.of_files(is_one);
+        let at_most = together + counts.beside(is_one, hashing);
+        println!("  together {:.2} %, and {:.2} % with all hashing beside them\n", share(together), share(at_most));
+    }
     print("By source file, inlined lines for the file they stand in", counts.own(|_, file| file));
     print("By crate of the function", counts.own(|function, _| crate_of(function)));
     print("By function", counts.own(|function, _| function));
