@@ -141,8 +141,16 @@ pubsub="Google's emulator" dynamodb="DynamoDB Local" why=""
 emulator || pubsub="the embedded server, which stood in for Google's emulator: $why"
 dynamodb_local || dynamodb="the embedded server, which stood in for DynamoDB Local: $why"
 
-within 600 cargo test --test it -- contract:: consumer:: corpus:: setup:: telemetry::capacity:: --nocapture 2>&1 | tee "$work/tests.log"
-status=${PIPESTATUS[0]}
+run() {
+    within 600 cargo test --test it -- "$@" --nocapture 2>&1 | tee -a "$work/tests.log"
+    return "${PIPESTATUS[0]}"
+}
+
+status=0
+run contract:: consumer:: corpus:: setup:: --skip corpus::modes:: || status=$?
+# These look at the table alone, and wait for a subscription to be empty while it is read: Google's emulator cannot tell.
+unset MINI_SCAN_CONTRACT_PUBSUB
+run corpus::modes:: telemetry::capacity:: || status=$?
 
 say "left out, because the server is known to differ there from what Google or AWS document:"
 sed -n 's/^.*::\([a-z0-9_]*\): SKIPPED against /  /p' "$work/tests.log" | sort -u
