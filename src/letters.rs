@@ -11,7 +11,7 @@ mod text;
 
 use std::time::Duration;
 
-use crate::pubsub::{Admin, Connection, LEASE_EXTENSION, Leased, LetterStream, Problem};
+use crate::pubsub::{Admin, Connection, LEASE_EXTENSION, Leased, LetterStream, Problem, grant_subscriber};
 use crate::service::{Places, Wrong, pubsub_advice, within};
 
 pub use letter::{EXHAUSTED, UNKNOWN};
@@ -76,10 +76,9 @@ impl Subscription {
                 "{thing} does not exist.\nCreate it with its topic, whose id it bears: \
                  mini-scan setup pubsub --dead-letter-topic TOPIC"
             ),
-            Problem::Refused(detail) => format!(
-                "reading {thing} is refused: {detail}\nGrant it: gcloud pubsub subscriptions add-iam-policy-binding \
-                 {name} --role=roles/pubsub.subscriber --member=IDENTITY"
-            ),
+            Problem::Refused(detail) => {
+                format!("reading {thing} is refused: {detail}\nGrant it: {}", grant_subscriber(name))
+            }
             problem => format!("{thing} cannot be read: {problem}\n{}", pubsub_advice(&self.places, problem)),
         })
     }

@@ -4,6 +4,7 @@
 mod admin;
 mod connection;
 mod dead_letters;
+mod envelope;
 mod letters;
 mod problem;
 mod publishers;
@@ -13,6 +14,6 @@ pub use admin::{Admin, Found, SubscriptionSettings};
 pub use connection::Connection;
 pub use dead_letters::TopicDeadLetters;
 pub use letters::{LEASE_EXTENSION, Leased, LetterReceipt, LetterStream};
-pub use problem::Problem;
+pub use problem::{Problem, grant_publisher, grant_subscriber};
 pub use publishers::Publishers;
 pub use source::{StreamReceipt, StreamSettings, StreamSource};

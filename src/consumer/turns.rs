@@ -30,6 +30,16 @@ struct Limits {
     concurrency: Concurrency,
 }
 
+impl Limits {
+    /// What pays is the limit, while nothing is throttled.
+    fn follow(&mut self, learn: impl FnOnce(&mut Concurrency)) {
+        if !self.throttling.is_lowered() {
+            learn(&mut self.concurrency);
+            self.throttling.set_most(self.concurrency.current());
+        }
+    }
+}
+
 /// The right to have one write in flight.
 #[derive(Debug)]
 pub(super) struct Turn<'a> {
@@ -75,12 +85,9 @@ impl Turns {
     }
 
     pub(super) fn throttled(&self) -> Change {
-        self.move_limit(|Limits { throttling, concurrency }, now| {
-            if !throttling.is_lowered() {
-                concurrency.give_up_trial(now);
-                throttling.set_most(concurrency.current());
-            }
-            throttling.throttled(now);
+        self.move_limit(|limits, now| {
+            limits.follow(|concurrency| concurrency.give_up_trial(now));
+            limits.throttling.throttled(now);
         })
     }
 
@@ -90,12 +97,7 @@ impl Turns {
             self.move_limit(|limits, now| limits.throttling.taken(now))
         } else if taken.is_multiple_of(LOOK_EVERY) {
             let is_used_up = self.permits.available_permits() == 0;
-            self.move_limit(|Limits { throttling, concurrency }, now| {
-                if !throttling.is_lowered() {
-                    concurrency.answered(taken, is_used_up, now);
-                    throttling.set_most(concurrency.current());
-                }
-            })
+            self.move_limit(|limits, now| limits.follow(|concurrency| concurrency.answered(taken, is_used_up, now)))
         } else {
             Change::None
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::letter::is_subscription;
 use super::text::harmless;
-use crate::pubsub::{Admin, Connection, Problem, Publishers};
+use crate::pubsub::{Admin, Connection, Problem, Publishers, grant_publisher};
 use crate::service::{Places, Wrong, pubsub_advice, within};
 
 const LONGEST: usize = 200;
@@ -121,10 +121,9 @@ impl Sources {
                     "{thing} does not exist.\nCreate it: mini-scan setup pubsub --topic {topic}, or choose with --topic"
                 )
             }
-            Problem::Refused(detail) => format!(
-                "publishing to {thing} is refused: {detail}\nGrant it: gcloud pubsub topics add-iam-policy-binding \
-                 {topic} --role=roles/pubsub.publisher --member=IDENTITY"
-            ),
+            Problem::Refused(detail) => {
+                format!("publishing to {thing} is refused: {detail}\nGrant it: {}", grant_publisher(topic))
+            }
             problem => format!("cannot publish to {thing}: {problem}\n{}", pubsub_advice(&self.places, problem)),
         })
     }

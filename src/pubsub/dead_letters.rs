@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::publishers::Publishers;
-use super::{Connection, Problem};
+use super::{Connection, Problem, grant_publisher};
 use crate::consumer::port::{DeadLetter, DeadLetterError, DeadLetters};
 
 #[derive(Debug)]
@@ -61,8 +61,8 @@ impl TopicDeadLetters {
                  create it: mini-scan setup pubsub --topic TOPIC --dead-letter-topic {topic}"
             ),
             Problem::Refused(detail) => format!(
-                "publishing to {topic} (--dead-letter-topic) is refused: {detail}. Grant it: gcloud pubsub topics \
-                 add-iam-policy-binding {topic} --role=roles/pubsub.publisher --member=IDENTITY"
+                "publishing to {topic} (--dead-letter-topic) is refused: {detail}. Grant it: {}",
+                grant_publisher(topic)
             ),
             problem => format!("cannot publish to {topic}: {problem}"),
         })

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use google_cloud_pubsub::model::Message;
 use google_cloud_pubsub::subscriber::handler::Handler;
 use google_cloud_pubsub::subscriber::{MessageStream, ShutdownBehavior, ShutdownToken};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::source::publish_time;
+use super::envelope::envelope;
 use super::{Connection, Problem};
-use crate::consumer::port::{Delivery, Envelope};
+use crate::consumer::port::Delivery;
 
 /// How soon the letters of a program that was killed come back: the soonest that Pub/Sub has. And those that were given
 /// back, where the server hands them to the closing stream once more, as Google's emulator does.
@@ -93,20 +92,12 @@ impl LetterStream {
 /// In a task of its own, because `next` must not be dropped while it opens the stream.
 async fn read(mut stream: MessageStream, sender: mpsc::Sender<Result<Delivery<LetterReceipt>, Problem>>) {
     while let Some(result) = stream.next().await {
-        let result = result.map(|(message, handler)| delivery(message, handler));
+        let result = result.map(|(message, handler)| {
+            let envelope = envelope(message, &handler);
+            Delivery { envelope, receipt: LetterReceipt(handler) }
+        });
         if sender.send(result.map_err(|error| Problem::from(&error))).await.is_err() {
             break;
         }
     }
-}
-
-fn delivery(message: Message, handler: Handler) -> Delivery<LetterReceipt> {
-    let envelope = Envelope {
-        publish_time: publish_time(&message),
-        payload: message.data,
-        attributes: message.attributes,
-        message_id: message.message_id,
-        delivery_attempt: handler.delivery_attempt().and_then(|attempt| u32::try_from(attempt).ok()),
-    };
-    Delivery { envelope, receipt: LetterReceipt(handler) }
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with Pub/Sub, as a user would name it.
+//! What can be wrong with Pub/Sub, as a user would name it, and what mends a refusal.
 
 use google_cloud_gax::error::rpc::Code;
 use google_cloud_pubsub::Error;
@@ -48,4 +48,17 @@ impl From<&Error> for Problem {
             _ => Problem::Other(detail),
         }
     }
+}
+
+/// What to run where publishing to the topic of this full name is refused.
+pub fn grant_publisher(topic: &str) -> String {
+    format!("gcloud pubsub topics add-iam-policy-binding {topic} --role=roles/pubsub.publisher --member=IDENTITY")
+}
+
+/// What to run where reading the subscription of this full name is refused.
+pub fn grant_subscriber(subscription: &str) -> String {
+    format!(
+        "gcloud pubsub subscriptions add-iam-policy-binding {subscription} --role=roles/pubsub.subscriber \
+         --member=IDENTITY"
+    )
 }

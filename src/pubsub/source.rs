@@ -7,7 +7,7 @@ mod silence;
 mod supervisor;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use google_cloud_pubsub::model::Message;
 use google_cloud_pubsub::subscriber::handler::Handler;
@@ -18,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 use self::holding::{Amount, Holding, Share};
 use self::supervisor::Supervisor;
 use super::Connection;
+use super::envelope::envelope;
 use crate::consumer::Health;
-use crate::consumer::port::{Delivery, Envelope, Receipt, Source, SourceError};
+use crate::consumer::port::{Delivery, Receipt, Source, SourceError};
 use crate::consumer::tally::Tally;
 
 /// What one stream asks the server for, and when it is replaced.
@@ -113,24 +114,10 @@ impl Source for StreamSource {
 }
 
 fn delivery(message: Message, handler: Handler, holding: &Arc<Holding>) -> Delivery<StreamReceipt> {
-    let delivery_attempt = handler.delivery_attempt().and_then(|attempt| u32::try_from(attempt).ok());
-    let attributes = message.attributes.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-    let share = holding.share((message.data.len() + attributes) as u64);
-    let envelope = Envelope {
-        publish_time: publish_time(&message),
-        payload: message.data,
-        attributes: message.attributes,
-        message_id: message.message_id,
-        delivery_attempt,
-    };
+    let envelope = envelope(message, &handler);
+    let attributes = envelope.attributes.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    let share = holding.share((envelope.payload.len() + attributes) as u64);
     Delivery { envelope, receipt: StreamReceipt { handler, _share: share } }
-}
-
-pub(super) fn publish_time(message: &Message) -> SystemTime {
-    message.publish_time.map_or(SystemTime::UNIX_EPOCH, |time| {
-        let seconds = Duration::from_secs(u64::try_from(time.seconds()).unwrap_or(0));
-        SystemTime::UNIX_EPOCH + seconds + Duration::from_nanos(u64::try_from(time.nanos()).unwrap_or(0))
-    })
 }
 
 #[cfg(test)]

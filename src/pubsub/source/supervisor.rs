@@ -19,11 +19,12 @@ use tracing::debug;
 use super::backoff::{Backoff, LONGEST, jittered};
 use super::holding::{Amount, Holding};
 use super::silence::{Last, Silence};
-use super::{StreamReceipt, StreamSettings, delivery, probe, publish_time};
+use super::{StreamReceipt, StreamSettings, delivery, probe};
 use crate::consumer::port::{Delivery, SourceError};
 use crate::consumer::tally::Tally;
 use crate::consumer::{Condition, Health, Restart};
-use crate::pubsub::{Connection, Problem};
+use crate::pubsub::envelope::publish_time;
+use crate::pubsub::{Connection, Problem, grant_subscriber};
 
 /// An error that comes this soon after the start, before any message, is a wrong setting.
 const START: Duration = Duration::from_secs(15);
@@ -309,8 +310,8 @@ impl Supervisor {
             ),
             Problem::Refused(detail) => format!(
                 "reading subscription {subscription} (--subscription, --project) is refused: {detail}\n\
-                 Grant it: gcloud pubsub subscriptions add-iam-policy-binding {subscription} \
-                 --role=roles/pubsub.subscriber --member=IDENTITY"
+                 Grant it: {}",
+                grant_subscriber(subscription)
             ),
             Problem::NoCredentials(_) => format!(
                 "subscription {subscription} (--subscription, --project) cannot be read: {problem}\n\

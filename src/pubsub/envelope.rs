@@ -1,0 +1,25 @@
+//! What the client hands over, in the consumer's terms.
+
+use std::time::{Duration, SystemTime};
+
+use google_cloud_pubsub::model::Message;
+use google_cloud_pubsub::subscriber::handler::Handler;
+
+use crate::consumer::port::Envelope;
+
+pub(super) fn envelope(message: Message, handler: &Handler) -> Envelope {
+    Envelope {
+        publish_time: publish_time(&message),
+        payload: message.data,
+        attributes: message.attributes,
+        message_id: message.message_id,
+        delivery_attempt: handler.delivery_attempt().and_then(|attempt| u32::try_from(attempt).ok()),
+    }
+}
+
+pub(super) fn publish_time(message: &Message) -> SystemTime {
+    message.publish_time.map_or(SystemTime::UNIX_EPOCH, |time| {
+        let seconds = Duration::from_secs(u64::try_from(time.seconds()).unwrap_or(0));
+        SystemTime::UNIX_EPOCH + seconds + Duration::from_nanos(u64::try_from(time.nanos()).unwrap_or(0))
+    })
+}
