@@ -4,16 +4,16 @@ mod consumer;
 mod dead_letters;
 #[cfg(feature = "local")]
 mod demo;
+mod endpoints;
 #[cfg(feature = "local")]
 mod local;
 mod names;
-mod places;
 #[cfg(feature = "local")]
 mod scanner;
 mod setup;
 
 pub use consumer::ConsumerArgs;
-pub use dead_letters::{DeadLettersArgs, LettersTask};
+pub use dead_letters::{DeadLettersArgs, DeadLettersTask};
 #[cfg(feature = "local")]
 pub use demo::DemoArgs;
 #[cfg(feature = "local")]

@@ -7,11 +7,11 @@
 
 pub mod cli;
 pub mod consumer;
+pub mod dead_letters;
 pub mod dynamo;
-pub mod letters;
 #[cfg(feature = "local")]
 pub mod local;
+pub mod observe;
 pub mod pubsub;
 pub mod scan;
 pub mod service;
-pub mod telemetry;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
-use mini_scan::cli::{Cli, Command, ConsumerArgs, DeadLettersArgs, LettersTask, SetupArgs};
+use mini_scan::cli::{Cli, Command, ConsumerArgs, DeadLettersArgs, DeadLettersTask, SetupArgs};
 use mini_scan::consumer::Process;
-use mini_scan::letters;
+use mini_scan::dead_letters;
+use mini_scan::observe::{self, Logs, Traces};
 use mini_scan::service::{self, Config, Running, setup};
-use mini_scan::telemetry::{self, Logs, Traces};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
@@ -84,7 +84,7 @@ async fn consumer(args: ConsumerArgs) -> anyhow::Result<ExitCode> {
         process.spans.get_or_init(|| traces.spans());
     }
     // Until the end, so that a drain can be watched too.
-    let _endpoint = telemetry::listen(args.http_listen, process.clone()).await?;
+    let _endpoint = observe::listen(args.http_listen, process.clone()).await?;
     let stopped = tokio::select! {
         biased;
         () = signals.next() => true,
@@ -96,9 +96,9 @@ async fn consumer(args: ConsumerArgs) -> anyhow::Result<ExitCode> {
     if let Some(traces) = traces {
         traces.finish().await;
     }
-    let counts = process.tally.snapshot();
-    telemetry::sum_up(&counts);
-    eprintln!("Handed back undone: {}", counts.handed_back);
+    let counts = process.metrics.snapshot();
+    observe::sum_up(&counts);
+    eprintln!("Handed back undone: {}", counts.released);
     println!("Consumer stopped. Final stats - Processed: {}, Failed: {}", counts.processed(), counts.failed());
     Ok(ExitCode::SUCCESS)
 }
@@ -118,7 +118,7 @@ async fn consume(config: &Config, process: &Arc<Process>, logs: &Logs, signals: 
         biased;
         () = signals.next() => {}
         result = &mut work => result?,
-        () = telemetry::report(process, logs) => {}
+        () = observe::report(process, logs) => {}
     }
     let grace = config.shutdown_grace;
     tracing::info!("stopping: what is in hand is finished within {grace:?}; a second signal stops at once");
@@ -134,10 +134,10 @@ async fn set_up(args: &SetupArgs) -> anyhow::Result<ExitCode> {
     let task = args.task().unwrap_or_else(|error| error.exit());
     let mut out = io::stdout();
     if let Some(names) = &task.pubsub {
-        setup::pubsub(&task.places, names, &mut out).await?;
+        setup::pubsub(&task.endpoints, names, &mut out).await?;
     }
     if let Some(table) = &task.table {
-        setup::table(&task.places, table, &mut out).await?;
+        setup::table(&task.endpoints, table, &mut out).await?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -149,8 +149,12 @@ async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
     let stop = Notify::new();
     let mut work = pin!(async {
         match &task {
-            LettersTask::List(list) => letters::list(list, stop.notified(), &mut io::stdout(), &mut io::stderr()).await,
-            LettersTask::Redrive(redrive) => letters::redrive(redrive, stop.notified(), &mut io::stdout()).await,
+            DeadLettersTask::List(list) => {
+                dead_letters::list(list, stop.notified(), &mut io::stdout(), &mut io::stderr()).await
+            }
+            DeadLettersTask::Redrive(redrive) => {
+                dead_letters::redrive(redrive, stop.notified(), &mut io::stdout()).await
+            }
         }
     });
     let done = tokio::select! {
@@ -188,7 +192,7 @@ mod local {
         let mut signals = Signals::listen()?;
         let settings = args.settings().unwrap_or_else(|error| error.exit());
         let name = args.topic_name().unwrap_or_else(|error| error.exit());
-        let topic = Topic::connect(&name, args.places().pubsub.as_deref()).await?;
+        let topic = Topic::connect(&name, args.endpoints().pubsub.as_deref()).await?;
         let send = |payload| topic.publish(payload);
         console::run(&settings, &name, send, signals.next(), &mut io::stdout()).await?;
         Ok(ExitCode::SUCCESS)

@@ -3,17 +3,17 @@
 
 mod admin;
 mod connection;
+mod dead_letter_stream;
 mod dead_letters;
 mod envelope;
-mod letters;
 mod problem;
 mod publishers;
 mod source;
 
 pub use admin::{Admin, Found, SubscriptionSettings};
 pub use connection::Connection;
+pub use dead_letter_stream::{DeadLetterReceipt, DeadLetterStream, LEASE_EXTENSION, Leased};
 pub use dead_letters::TopicDeadLetters;
-pub use letters::{LEASE_EXTENSION, Leased, LetterReceipt, LetterStream};
 pub use problem::{Problem, grant_publisher, grant_subscriber};
 pub use publishers::Publishers;
 pub use source::{StreamReceipt, StreamSettings, StreamSource};

@@ -2,7 +2,7 @@
 //! and the demo that knows both `pubsub` and `dynamo`.
 
 mod checks;
-mod places;
+mod endpoints;
 pub mod setup;
 mod threads;
 
@@ -13,15 +13,15 @@ use std::time::Duration;
 use crate::consumer::Process;
 use crate::consumer::settings::{Settings, WriteMode, write_limit};
 
-pub use checks::{Wrong, check};
+pub use checks::{SetupError, check};
 pub(crate) use checks::{pubsub_advice, within};
-pub use places::Places;
+pub use endpoints::Endpoints;
 pub use threads::{Failure, Running};
 
 /// How the consumer runs, and on what. Checked by the flags that fill it.
 #[derive(Debug, Clone)]
 pub struct Config {
-    pub places: Places,
+    pub endpoints: Endpoints,
     /// Full name of the subscription.
     pub subscription: String,
     /// Full name of the dead-letter topic.

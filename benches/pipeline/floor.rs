@@ -130,8 +130,8 @@ fn worker(host: &str) -> anyhow::Result<()> {
         let (process, keys) = (&process, &keys);
         async move {
             let workers = (number..STREAMS).step_by(threads()).map(|worker| async move {
-                let (health, tally) = (process.health.clone(), process.tally.clone());
-                let source = StreamSource::open(Connection::new(Some(host)), stream()?, health, tally, worker);
+                let (health, metrics) = (process.health.clone(), process.metrics.clone());
+                let source = StreamSource::open(Connection::new(Some(host)), stream()?, health, metrics, worker);
                 let random = StdRng::from_os_rng();
                 Ok(mini_scan::consumer::run::<WorkerPorts>(process, keys, source, &AtOnce, None, None, random).await?)
             });

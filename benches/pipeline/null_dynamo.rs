@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 pub(crate) use self::records::Holds;
-use self::records::{Records, Verb, Verdict};
+use self::records::{Decision, Records, Verb};
 use self::wire::{Batch, Put, Record, units};
 
 /// A write of a scan of this service is never answered.
@@ -262,8 +262,8 @@ impl Served {
             return Ok(self.stored.clone());
         }
         let put: Put<'_> = serde_json::from_slice(body)?;
-        Ok(match self.judge(Verb::Put, put.record())? {
-            Verdict::Stale(timestamp) => answers::stale(timestamp).into(),
+        Ok(match self.classify(Verb::Put, put.record())? {
+            Decision::Stale(timestamp) => answers::stale(timestamp).into(),
             _ => self.stored.clone(),
         })
     }
@@ -274,16 +274,16 @@ impl Served {
         let mut verdicts = Vec::with_capacity(batch.statements.len());
         for statement in &batch.statements {
             let verb = if statement.is_insert() { Verb::Insert } else { Verb::Update };
-            verdicts.push(self.judge(verb, statement.record())?);
+            verdicts.push(self.classify(verb, statement.record())?);
         }
         Ok(answers::batch(&verdicts))
     }
 
-    fn judge(&self, verb: Verb, record: Option<Record<'_>>) -> io::Result<Verdict> {
+    fn classify(&self, verb: Verb, record: Option<Record<'_>>) -> io::Result<Decision> {
         let Record { key, timestamp, units } = record.ok_or_else(|| io::Error::other("a write without a record"))?;
         let verdict = lock(&self.records).write(verb, key, timestamp);
         // What fails its condition costs by the record that is there, and these are below 1 KB.
-        self.seen.units.fetch_add(if verdict == Verdict::Stored { units } else { 1 }, Ordering::Relaxed);
+        self.seen.units.fetch_add(if verdict == Decision::Stored { units } else { 1 }, Ordering::Relaxed);
         Ok(verdict)
     }
 }

@@ -14,7 +14,7 @@ use mini_scan::local::pubsub::{Counts, Observer};
 use mini_scan::local::scanner::{self, topic::Topic};
 use mini_scan::local::servers::{self, Port, Running};
 use mini_scan::scan::Reason;
-use mini_scan::service::{Places, setup};
+use mini_scan::service::{Endpoints, setup};
 
 use crate::null_dynamo::NullDynamo;
 use crate::scenario::{Program, Table};
@@ -44,7 +44,7 @@ impl Pubsub {
             dead_letter_topic: "projects/bench/topics/scan-dead-letter".to_owned(),
             dead_letter_subscription: "projects/bench/subscriptions/scan-dead-letter".to_owned(),
         };
-        setup::pubsub(&Places { pubsub: Some(host.clone()), dynamo: None }, &names, &mut io::sink()).await?;
+        setup::pubsub(&Endpoints { pubsub: Some(host.clone()), dynamo: None }, &names, &mut io::sink()).await?;
         let topic = Topic::connect(TOPIC, Some(&host)).await?;
         Ok(Pubsub { host, observer, topic, _running: running })
     }
@@ -88,8 +88,8 @@ impl Store {
             Table::Engine => {
                 let running = servers::start_dynamo(LOOPBACK, FREE_PORT, Storage::Memory.open()?).await?;
                 let endpoint = format!("http://{}", running.address());
-                let places = Places { pubsub: None, dynamo: Some(endpoint.clone()) };
-                setup::table(&places, TABLE, &mut io::sink()).await?;
+                let endpoints = Endpoints { pubsub: None, dynamo: Some(endpoint.clone()) };
+                setup::table(&endpoints, TABLE, &mut io::sink()).await?;
                 Ok(Store::Engine { endpoint, _running: running })
             }
         }

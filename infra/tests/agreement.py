@@ -21,7 +21,7 @@ import boto3
 import botocore.exceptions
 import hcl2
 
-from servers import PROGRAM, REPOSITORY, Wrong, aws, call, post, pubsub, run, running, stop, until
+from servers import PROGRAM, REPOSITORY, SetupError, aws, call, post, pubsub, run, running, stop, until
 
 PROJECT = "projects/test-project"
 MESSAGES = 500
@@ -31,7 +31,7 @@ LOCAL = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_RE
 
 def same(what, ours, theirs):
     if ours != theirs:
-        raise Wrong(f"{what} differs:\n  {json.dumps(ours, sort_keys=True)}\n  {json.dumps(theirs, sort_keys=True)}")
+        raise SetupError(f"{what} differs:\n  {json.dumps(ours, sort_keys=True)}\n  {json.dumps(theirs, sort_keys=True)}")
     print(f"  agrees: {what}")
 
 
@@ -212,7 +212,7 @@ def newest_of_each_key(server):
         url = f"http://{server}/v1/{PROJECT}/subscriptions/truth:pull"
         received = call(url, "POST", {"maxMessages": MESSAGES}).get("receivedMessages", [])
         if not received:
-            raise Wrong(f"only {seen} of {MESSAGES} messages were published")
+            raise SetupError(f"only {seen} of {MESSAGES} messages were published")
         for message in received:
             scan = json.loads(base64.b64decode(message["message"]["data"]))
             key = f"{scan['ip']}#{scan['port']}#{scan['service']}"
@@ -249,11 +249,11 @@ def consume(server, endpoint, made, credentials, enough):
     with running([PROGRAM, "consumer"], settings) as (process, log):
         try:
             until("every key in the table", lambda: process.poll() is not None or enough())
-        except Wrong as wrong:
-            raise Wrong(f"{wrong}; the consumer said:\n{log.read_text()}") from wrong
+        except SetupError as wrong:
+            raise SetupError(f"{wrong}; the consumer said:\n{log.read_text()}") from wrong
         code, said = stop(process), log.read_text()
     if code != 0 or "Failed: 0" not in said:
-        raise Wrong(f"the consumer ended with {code}:\n{said}")
+        raise SetupError(f"the consumer ended with {code}:\n{said}")
 
 
 def refused(what, request):
@@ -264,7 +264,7 @@ def refused(what, request):
             raise
         print(f"  refused: the consumer's role may not {what}")
     else:
-        raise Wrong(f"the consumer's role may {what}")
+        raise SetupError(f"the consumer's role may {what}")
 
 
 def consumer_runs(server, endpoint, made):
@@ -304,5 +304,5 @@ def main():
 if __name__ == "__main__":
     try:
         main()
-    except Wrong as wrong:
+    except SetupError as wrong:
         sys.exit(f"WRONG: {wrong}")

@@ -15,7 +15,7 @@ import urllib.request
 from pathlib import Path
 
 import names
-from servers import PROGRAM, Wrong, address, call, pubsub, run, running, stop, until
+from servers import PROGRAM, SetupError, address, call, pubsub, run, running, stop, until
 
 PROJECT = "projects/test-project"
 # Of these a consumer knows nothing: they come from Google and from Prometheus.
@@ -101,7 +101,7 @@ def check_queries(found):
                 elif operator in {"=", "=~", "!="} and value != ".*" and not set(value.split("|")) <= known:
                     wrong.append(f"{where}: {name} has no {label} {value}")
     if wrong:
-        raise Wrong("\n".join(wrong))
+        raise SetupError("\n".join(wrong))
     return seen
 
 
@@ -117,10 +117,10 @@ def main():
         until("every message is settled", all_settled)
         status, page = get(f"{url}/metrics")
         if (status, get(f"{url}/livez")) != (200, (200, "alive\n")):
-            raise Wrong("the endpoint is not well")
+            raise SetupError("the endpoint is not well")
         Path(sys.argv[1]).write_text(page)
         if (code := stop(process)) != 0:
-            raise Wrong(f"the consumer ended with {code}")
+            raise SetupError(f"the consumer ended with {code}")
     found = families(page)
     print(f"live: {check_queries(found)} times a query asks for one of {len(found)} metrics, and it is there")
 
@@ -128,5 +128,5 @@ def main():
 if __name__ == "__main__":
     try:
         main()
-    except (Wrong, OSError) as wrong:
+    except (SetupError, OSError) as wrong:
         sys.exit(f"WRONG: {wrong}")

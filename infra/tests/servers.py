@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("MINI_SCAN", str(REPOSITORY / "target/debug/mini-scan"))
 
 
-class Wrong(Exception):
+class SetupError(Exception):
     """What a check found."""
 
 
@@ -27,7 +27,7 @@ def until(what, look, seconds=60):
         if answer := look():
             return answer
         time.sleep(0.1)
-    raise Wrong(f"not within {seconds} s: {what}")
+    raise SetupError(f"not within {seconds} s: {what}")
 
 
 @contextlib.contextmanager
@@ -59,7 +59,7 @@ def address(process, log):
 
     def look():
         if process.poll() is not None:
-            raise Wrong(f"the server ended by itself:\n{log.read_text()}")
+            raise SetupError(f"the server ended by itself:\n{log.read_text()}")
         return re.search(r"127\.0\.0\.1:\d+", log.read_text())
 
     return until("a server's port", look)[0]
@@ -99,5 +99,5 @@ def run(command, environment=None, directory=None):
     settings = {**os.environ, **(environment or {})}
     done = subprocess.run(command, env=settings, cwd=directory, capture_output=True, text=True, timeout=300)
     if done.returncode != 0:
-        raise Wrong(f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}")
+        raise SetupError(f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}")
     return done.stdout

@@ -8,11 +8,11 @@ use bytesize::ByteSize;
 use clap::error::ErrorKind;
 use tracing_subscriber::filter::Targets;
 
+use super::endpoints::{DynamoEndpoint, PubsubEndpoint, endpoints};
 use super::names;
-use super::places::{DynamoPlace, PubsubPlace, places};
 use crate::consumer::settings::WriteMode;
+use crate::observe::{Listen, LogFormat, Logs};
 use crate::service::Config;
-use crate::telemetry::{Listen, LogFormat, Logs};
 
 /// A stream that may hold less than a usual scan would be given one at a time.
 const LEAST_BYTES_A_STREAM: u64 = 1024;
@@ -106,10 +106,10 @@ pub struct ConsumerArgs {
     log_levels: Option<Targets>,
 
     #[command(flatten)]
-    pubsub: PubsubPlace,
+    pubsub: PubsubEndpoint,
 
     #[command(flatten)]
-    dynamo: DynamoPlace,
+    dynamo: DynamoEndpoint,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -140,7 +140,7 @@ impl ConsumerArgs {
         let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let topic = |given: &String| names::topic(&self.project, given, "--dead-letter-topic");
         Ok(Config {
-            places: places(Some(&self.pubsub), Some(&self.dynamo)),
+            endpoints: endpoints(Some(&self.pubsub), Some(&self.dynamo)),
             subscription: names::subscription(&self.project, &self.subscription, "--subscription")?,
             dead_letter_topic: self.dead_letter_topic.as_ref().map(topic).transpose()?,
             table: self.table.clone(),

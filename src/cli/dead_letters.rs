@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 
+use super::endpoints::{PubsubEndpoint, endpoints};
 use super::names;
-use super::places::{PubsubPlace, places};
-use crate::letters::{self, EXHAUSTED, List, MOST_LIMIT, Redrive, UNKNOWN};
+use crate::dead_letters::{self, EXHAUSTED, List, MOST_LIMIT, Redrive, UNKNOWN};
 use crate::scan::Reason;
 
 /// Letters are kept in memory until they are shown.
@@ -58,7 +58,7 @@ struct SubscriptionArgs {
     wait: Option<Duration>,
 
     #[command(flatten)]
-    place: PubsubPlace,
+    place: PubsubEndpoint,
 }
 
 #[derive(Debug, clap::Args)]
@@ -104,21 +104,21 @@ struct RedriveArgs {
 
 /// What to do with dead letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LettersTask {
+pub enum DeadLettersTask {
     List(List),
     Redrive(Redrive),
 }
 
 impl DeadLettersArgs {
     /// What to do, if the flags agree.
-    pub fn task(&self) -> Result<LettersTask, clap::Error> {
+    pub fn task(&self) -> Result<DeadLettersTask, clap::Error> {
         Ok(match &self.task {
             Task::List(args) => {
-                LettersTask::List(List { from: args.from.subscription()?, limit: args.limit, json: args.json })
+                DeadLettersTask::List(List { from: args.from.subscription()?, limit: args.limit, json: args.json })
             }
             Task::Redrive(args) => {
                 let topic = |given: &String| names::topic(&args.from.project, given, "--topic");
-                LettersTask::Redrive(Redrive {
+                DeadLettersTask::Redrive(Redrive {
                     from: args.from.subscription()?,
                     reasons: args.reasons.clone(),
                     limit: args.limit,
@@ -132,9 +132,9 @@ impl DeadLettersArgs {
 }
 
 impl SubscriptionArgs {
-    fn subscription(&self) -> Result<letters::Subscription, clap::Error> {
-        Ok(letters::Subscription {
-            places: places(Some(&self.place), None),
+    fn subscription(&self) -> Result<dead_letters::Subscription, clap::Error> {
+        Ok(dead_letters::Subscription {
+            endpoints: endpoints(Some(&self.place), None),
             name: names::subscription(&self.project, &self.subscription, "--subscription")?,
             wait: self.wait,
         })
@@ -178,21 +178,21 @@ mod tests {
         letters: DeadLettersArgs,
     }
 
-    fn parse(line: &str) -> Result<LettersTask, clap::Error> {
+    fn parse(line: &str) -> Result<DeadLettersTask, clap::Error> {
         let arguments = std::iter::once("dead-letters").chain(line.split(' '));
         Command::try_parse_from(arguments).and_then(|command| command.letters.task())
     }
 
     fn redrive(line: &str) -> Redrive {
         match parse(line).unwrap() {
-            LettersTask::Redrive(redrive) => redrive,
-            LettersTask::List(_) => panic!("a list"),
+            DeadLettersTask::Redrive(redrive) => redrive,
+            DeadLettersTask::List(_) => panic!("a list"),
         }
     }
 
     #[test]
     fn without_flags_it_reads_the_subscription_that_setup_makes() {
-        let LettersTask::List(list) = parse("list").unwrap() else { panic!("no list") };
+        let DeadLettersTask::List(list) = parse("list").unwrap() else { panic!("no list") };
         assert_eq!(list.from.name, "projects/test-project/subscriptions/scan-dead-letter");
         assert_eq!((list.limit.get(), list.json, list.from.wait), (100, false, None));
         assert_eq!(redrive("redrive").from, list.from);

@@ -4,11 +4,11 @@ use std::num::NonZeroU64;
 
 use clap::error::ErrorKind;
 
+use super::endpoints::{PubsubEndpoint, endpoints};
 use super::names;
-use super::places::{PubsubPlace, places};
 use crate::local::generator::{ALL_KEYS, Shares};
 use crate::local::scanner::Settings;
-use crate::service::Places;
+use crate::service::Endpoints;
 
 /// Publish scans as the toy scanner does: one a second, in both data versions, until stopped
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,7 @@ pub struct ScannerArgs {
     pub topic: String,
 
     #[command(flatten)]
-    place: PubsubPlace,
+    place: PubsubEndpoint,
 
     /// Messages a second; 0 is as fast as possible
     #[arg(long, env = "MINI_SCAN_RATE", default_value_t = 1.0, value_parser = rate)]
@@ -60,8 +60,8 @@ impl ScannerArgs {
         names::topic(&self.project, &self.topic, "--topic")
     }
 
-    pub fn places(&self) -> Places {
-        places(Some(&self.place), None)
+    pub fn endpoints(&self) -> Endpoints {
+        endpoints(Some(&self.place), None)
     }
 
     /// What to publish, if the flags agree.

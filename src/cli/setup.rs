@@ -1,8 +1,8 @@
 //! Flags of `mini-scan setup`.
 
+use super::endpoints::{DynamoEndpoint, PubsubEndpoint, endpoints};
 use super::names;
-use super::places::{DynamoPlace, PubsubPlace, places};
-use crate::service::{Places, setup};
+use crate::service::{Endpoints, setup};
 
 /// Create what is missing of topic, subscription, dead-letter topic and table; safe to repeat
 #[derive(Debug, clap::Args)]
@@ -45,7 +45,7 @@ struct PubsubArgs {
     dead_letter_topic: String,
 
     #[command(flatten)]
-    place: PubsubPlace,
+    place: PubsubEndpoint,
 }
 
 #[derive(Debug, clap::Args)]
@@ -55,13 +55,13 @@ struct TableArgs {
     table: String,
 
     #[command(flatten)]
-    place: DynamoPlace,
+    place: DynamoEndpoint,
 }
 
 /// What to set up, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
-    pub places: Places,
+    pub endpoints: Endpoints,
     pub pubsub: Option<setup::Pubsub>,
     pub table: Option<String>,
 }
@@ -75,7 +75,7 @@ impl SetupArgs {
             Some(Part::Table(table)) => (None, Some(table)),
         };
         Ok(Task {
-            places: places(pubsub.map(|args| &args.place), table.map(|args| &args.place)),
+            endpoints: endpoints(pubsub.map(|args| &args.place), table.map(|args| &args.place)),
             pubsub: pubsub.map(PubsubArgs::names).transpose()?,
             table: table.map(|args| args.table.clone()),
         })

@@ -1,9 +1,9 @@
 //! Writes that go out together: the scans of one thread wait here for a call that takes them, and each for its own
 //! answer. Knows calls and turns; what follows from an answer is its scan's business (`write`).
 
+mod decision;
 mod forecast;
 mod queue;
-mod verdict;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -22,14 +22,14 @@ use super::keys::Keys;
 use super::port::{Ports, Put, Receipt, ReceiptOf, Statement, Store, StoreErrorKind, Verb};
 use super::process::Process;
 use super::settings::{ATTEMPT_TIMEOUT, WriteMode};
-use super::turns::Turn;
 use super::write::no_answer;
+use super::write_permits::WritePermit;
 use crate::scan::Scan;
 use forecast::Forecast;
 use queue::{Entry, Queue};
 
+pub(super) use decision::Next;
 pub use queue::MOST_STATEMENTS;
-pub(super) use verdict::Next;
 
 /// How late it may be that a scan which waits is given back at its age.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -110,7 +110,7 @@ impl Batches {
         keys: &Keys<ReceiptOf<P>>,
         store: &P::Store,
         batch: Vec<Entry>,
-        _turn: Turn<'_>,
+        _turn: WritePermit<'_>,
     ) {
         let forecast = self.forecast.borrow().verb();
         let statement = |entry: &Entry| Statement { scan: entry.scan.clone(), verb: entry.verb.unwrap_or(forecast) };
@@ -123,8 +123,8 @@ impl Batches {
             Err(_) => Err(no_answer()),
         };
         let failure = result.as_ref().err().map(|error| error.kind);
-        process.tally.durations.attempted(Operation::Batch, began.elapsed(), failure);
-        let nexts = verdict::judge(result, &verbs);
+        process.metrics.durations.attempted(Operation::Batch, began.elapsed(), failure);
+        let nexts = decision::classify(result, &verbs);
         note(process, keys, sent, &statements, &nexts);
         for ((entry, verb), next) in batch.into_iter().zip(verbs).zip(nexts) {
             if entry.verb.is_none()

@@ -8,9 +8,9 @@ use rand::rngs::StdRng;
 use tokio::time::Instant;
 use tracing::Span;
 
+use super::metrics::{End, Metrics};
 use super::port::{Delivery, Envelope, Receipt};
 use super::process::Process;
-use super::tally::{End, Tally};
 
 /// A delivery that is ours until its receipt is settled. Kept in a box from here on: it is moved often, and large.
 #[derive(Debug)]
@@ -22,14 +22,14 @@ pub(super) struct Message<R: Receipt> {
 impl<R: Receipt> Message<R> {
     pub(super) fn take(delivery: Delivery<R>, process: &Process, random: &mut StdRng) -> Box<Message<R>> {
         let Delivery { envelope, receipt } = delivery;
-        let Process { tally, settings, spans, .. } = process;
-        tally.delivered(&envelope);
-        tally.take_in_hand();
+        let Process { metrics, settings, spans, .. } = process;
+        metrics.delivered(&envelope);
+        metrics.begin_unsettled();
         let received = Instant::now();
         let age = settings.max_retry_time.mul_f64(random.random_range(0.9..=1.0));
         let claim = Claim {
             receipt: Some(receipt),
-            tally: tally.clone(),
+            metrics: metrics.clone(),
             deadline: received + age,
             received,
             published: envelope.publish_time,
@@ -44,7 +44,7 @@ impl<R: Receipt> Message<R> {
 #[derive(Debug)]
 pub(super) struct Claim<R: Receipt> {
     receipt: Option<R>,
-    tally: Arc<Tally>,
+    metrics: Arc<Metrics>,
     /// When the receipt reaches its age: `--max-retry-time` less up to 10 % at random, so that what arrived together
     /// is not given back together.
     pub(super) deadline: Instant,
@@ -69,7 +69,7 @@ impl<R: Receipt> Claim<R> {
 
     fn settle_once(&mut self, end: End) {
         let Some(receipt) = self.receipt.take() else { return };
-        self.tally.ended(end, self.received.elapsed(), self.published, self.record_bytes);
+        self.metrics.ended(end, self.received.elapsed(), self.published, self.record_bytes);
         if !self.span.is_none() {
             self.span.record("outcome", end.name());
             self.span.record("error.type", end.error());
@@ -79,12 +79,12 @@ impl<R: Receipt> Claim<R> {
         } else {
             receipt.nack()
         }
-        self.tally.let_go();
+        self.metrics.end_unsettled();
     }
 }
 
 impl<R: Receipt> Drop for Claim<R> {
     fn drop(&mut self) {
-        self.settle_once(End::HandedBack);
+        self.settle_once(End::Released);
     }
 }

@@ -270,10 +270,10 @@ mod tests {
         #[test]
         fn every_scan_is_settled_once_by_one_at_least_as_new(steps in vec((0u8..4, 0u16..3, 0u64..6), 1..200)) {
             let mut coalescer = Coalescer::default();
-            let mut in_hand: HashMap<Key, Scan> = HashMap::new();
+            let mut unsettled: HashMap<Key, Scan> = HashMap::new();
             let mut settled = Vec::new();
-            let finish = |coalescer: &mut Coalescer<Scan>, in_hand: &mut HashMap<Key, Scan>, settled: &mut Vec<usize>, key: &Key| {
-                let Some(done) = in_hand.remove(key) else { return };
+            let finish = |coalescer: &mut Coalescer<Scan>, unsettled: &mut HashMap<Key, Scan>, settled: &mut Vec<usize>, key: &Key| {
+                let Some(done) = unsettled.remove(key) else { return };
                 let (riders, next) = coalescer.finish(key);
                 for (timestamp, id) in riders {
                     assert!(timestamp <= done.receipt.0);
@@ -281,7 +281,7 @@ mod tests {
                 }
                 if let Some(next) = next {
                     assert!(next.receipt.0 > done.receipt.0);
-                    in_hand.insert(key.clone(), next);
+                    unsettled.insert(key.clone(), next);
                 }
                 settled.push(done.receipt.1);
             };
@@ -293,21 +293,21 @@ mod tests {
                         let scan = Scan { key: key.clone(), receipt: (timestamp, admitted) };
                         admitted += 1;
                         match coalescer.admit(scan) {
-                            Admission::Write(scan) => assert!(in_hand.insert(key, scan).is_none()),
-                            Admission::Parked => assert!(in_hand.contains_key(&key)),
+                            Admission::Write(scan) => assert!(unsettled.insert(key, scan).is_none()),
+                            Admission::Parked => assert!(unsettled.contains_key(&key)),
                         }
                     }
                     2 => {
-                        if let Some(scan) = in_hand.remove(&key) {
-                            in_hand.insert(key, coalescer.newest(scan));
+                        if let Some(scan) = unsettled.remove(&key) {
+                            unsettled.insert(key, coalescer.newest(scan));
                         }
                     }
-                    _ => finish(&mut coalescer, &mut in_hand, &mut settled, &key),
+                    _ => finish(&mut coalescer, &mut unsettled, &mut settled, &key),
                 }
             }
             for port in 0..3 {
-                while in_hand.contains_key(&key(port)) {
-                    finish(&mut coalescer, &mut in_hand, &mut settled, &key(port));
+                while unsettled.contains_key(&key(port)) {
+                    finish(&mut coalescer, &mut unsettled, &mut settled, &key(port));
                 }
             }
             settled.sort();

@@ -92,7 +92,7 @@ impl Concurrency {
         self.window = Some(Window { began: now, answers });
         let rate = counted as f64 / lasted.as_secs_f64();
         match self.trial.take() {
-            Some(trial) => self.judge(trial, rate, now),
+            Some(trial) => self.classify(trial, rate, now),
             None if self.not_before.is_none_or(|time| time <= now) => {
                 if let Some(before) = self.rate.filter(|before| rate <= STEADY * before) {
                     self.begin_trial(rate.max(before), now);
@@ -127,7 +127,7 @@ impl Concurrency {
         }
     }
 
-    fn judge(&mut self, mut trial: Trial, rate: f64, now: Instant) {
+    fn classify(&mut self, mut trial: Trial, rate: f64, now: Instant) {
         trial.windows += 1;
         let share = match trial.direction {
             Direction::Up => LEAST_GAIN,

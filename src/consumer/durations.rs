@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use super::histogram::Histogram;
+use super::metrics::End;
 use super::port::StoreErrorKind;
-use super::tally::End;
 use crate::scan::Reason;
 
 const BOUNDS: [Duration; 15] = [
@@ -76,7 +76,7 @@ pub struct Durations {
     processed: Histogram,
     rejected: [Histogram; Reason::ALL.len()],
     given_up: Histogram,
-    handed_back: Histogram,
+    released: Histogram,
     calls: [Calls; Operation::ALL.len()],
 }
 
@@ -88,7 +88,7 @@ impl Default for Durations {
             processed: messages(),
             rejected: std::array::from_fn(|_| messages()),
             given_up: messages(),
-            handed_back: messages(),
+            released: messages(),
             calls: Default::default(),
         }
     }
@@ -104,9 +104,9 @@ impl Durations {
                 &self.processed
             }
             End::Expired => &self.processed,
-            End::Lettered(reason) | End::Unlettered(reason) => &self.rejected[reason as usize],
+            End::DeadLettered(reason) | End::DeadLetterFailed(reason) => &self.rejected[reason as usize],
             End::GivenUp => &self.given_up,
-            End::HandedBack => &self.handed_back,
+            End::Released => &self.released,
         };
         messages.add(took);
     }
@@ -122,7 +122,7 @@ impl Durations {
         [(None, &self.processed)]
             .into_iter()
             .chain(rejected)
-            .chain([(Some("given_up"), &self.given_up), (Some("handed_back"), &self.handed_back)])
+            .chain([(Some("given_up"), &self.given_up), (Some("released"), &self.released)])
     }
 
     /// One call of the store, by how it failed. A failed condition is no failure, nor is one statement of a batch.
@@ -144,13 +144,14 @@ mod tests {
         let durations = Durations::default();
         let reason = Reason::InvalidIp;
         let answered = [End::Stored, End::Stale, End::Superseded, End::Known];
-        let others = [End::Expired, End::Lettered(reason), End::Unlettered(reason), End::GivenUp, End::HandedBack];
+        let others =
+            [End::Expired, End::DeadLettered(reason), End::DeadLetterFailed(reason), End::GivenUp, End::Released];
         for end in answered.into_iter().chain(others) {
             durations.ended(end, TOOK, SystemTime::UNIX_EPOCH);
         }
         let counts = durations.messages().filter(|(_, took)| took.count() > 0);
         let counts: Vec<_> = counts.map(|(error, took)| (error, took.count())).collect();
-        let errors = [(Some("invalid_ip"), 2), (Some("given_up"), 1), (Some("handed_back"), 1)];
+        let errors = [(Some("invalid_ip"), 2), (Some("given_up"), 1), (Some("released"), 1)];
         assert_eq!(counts, [&[(None, 5)][..], &errors[..]].concat());
         assert_eq!(durations.publish_to_durable.count(), 4);
     }

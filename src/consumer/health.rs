@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info};
 
-use super::occasional::INTERVAL;
+use super::rate_limited_log::INTERVAL;
 
 /// How soon after it may be said a condition is said that came too early for a line.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -78,9 +78,9 @@ pub(super) struct Fault {
 struct Line {
     last: Option<Instant>,
     /// Whether the condition that is there was said, so that its end is to be said as well.
-    is_said: bool,
+    is_logged: bool,
     /// How often it came and was not said.
-    not_said: u64,
+    suppressed: u64,
 }
 
 impl Health {
@@ -112,12 +112,12 @@ impl Health {
             let Fault { error, detail } = &fault;
             error!(condition = %condition, error.type = error, "still not ready: {condition}: {detail}");
             *noted = fault;
-            state.lines[condition.kind()].is_said = true;
+            state.lines[condition.kind()].is_logged = true;
         }
     }
 
     /// Says what came too early after another line and is still there, until it is dropped.
-    pub async fn say_late(&self) {
+    pub async fn log_delayed(&self) {
         loop {
             sleep(LOOK_EVERY).await;
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,7 +144,7 @@ impl State {
         let is_new = self.first(kind).is_none();
         self.present.insert(condition, fault);
         if !self.say(kind) && is_new {
-            self.lines[kind].not_said += 1;
+            self.lines[kind].suppressed += 1;
         }
     }
 
@@ -153,20 +153,20 @@ impl State {
         if self.present.remove(&condition).is_none() || self.first(kind).is_some() {
             return;
         }
-        if std::mem::take(&mut self.lines[kind].is_said) {
+        if std::mem::take(&mut self.lines[kind].is_logged) {
             info!(condition = %condition, "well again: {condition}");
         }
     }
 
     /// Says what of this kind is there, unless it was, or another one just now; whether it did.
     fn say(&mut self, kind: usize) -> bool {
-        let Line { last, is_said, not_said } = &self.lines[kind];
+        let Line { last, is_logged, suppressed } = &self.lines[kind];
         let Some((condition, Fault { error, detail })) = self.first(kind) else { return false };
-        if *is_said || last.is_some_and(|last| last.elapsed() < INTERVAL) {
+        if *is_logged || last.is_some_and(|last| last.elapsed() < INTERVAL) {
             return false;
         }
-        error!(condition = %condition, error.type = error, not_said, "not ready: {condition}: {detail}");
-        self.lines[kind] = Line { last: Some(Instant::now()), is_said: true, not_said: 0 };
+        error!(condition = %condition, error.type = error, suppressed, "not ready: {condition}: {detail}");
+        self.lines[kind] = Line { last: Some(Instant::now()), is_logged: true, suppressed: 0 };
         true
     }
 }
@@ -206,7 +206,7 @@ mod tests {
         fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
 
         fn record_u64(&mut self, field: &Field, value: u64) {
-            if field.name() == "not_said" {
+            if field.name() == "suppressed" {
                 self.0[2].fetch_add(usize::try_from(value).unwrap(), Ordering::Relaxed);
             }
         }
@@ -271,7 +271,7 @@ mod tests {
             assert_eq!(lines.so_far(), [2, 2, 1]);
         };
         tokio::select! {
-            () = health.say_late() => {}
+            () = health.log_delayed() => {}
             () = late => {}
         }
     }

@@ -152,8 +152,8 @@ mod tests {
                 let ip = IpAddr::V4(Ipv4Addr::from(n.wrapping_mul(0x9E37_79B1)));
                 marks.learn(&Key::new(ip, 443, "HTTPS"), 1_700_000_000, now);
             }
-            let held = marks.young.len() + marks.old.len();
-            assert_eq!(held, entries);
+            let parked = marks.young.len() + marks.old.len();
+            assert_eq!(parked, entries);
             let bytes = (resident() - before) / entries;
             println!("{entries} entries: {bytes} bytes each");
             assert!((100..130).contains(&bytes), "{bytes} bytes each");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::tally::Count;
+use super::metrics::Count;
 
 #[derive(Debug)]
 pub struct Histogram {

@@ -5,9 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use tracing::warn;
 
-use super::occasional::Occasional;
 use super::outcome::{Policy, policy};
 use super::port::{StoreError, StoreErrorKind};
+use super::rate_limited_log::RateLimitedLog;
 
 #[derive(Debug)]
 pub(super) struct Outage {
@@ -16,10 +16,10 @@ pub(super) struct Outage {
     threshold: u32,
     /// The kind of error that the latest outage was said to be.
     said: Mutex<Option<StoreErrorKind>>,
-    changes: Occasional,
+    changes: RateLimitedLog,
     /// Errors for a person to mend among writes that are answered.
-    unmended: AtomicU32,
-    unmended_lines: Occasional,
+    unfixed: AtomicU32,
+    unfixed_log: RateLimitedLog,
 }
 
 impl Outage {
@@ -28,15 +28,15 @@ impl Outage {
             table,
             threshold,
             said: Mutex::default(),
-            changes: Occasional::default(),
-            unmended: AtomicU32::new(0),
-            unmended_lines: Occasional::default(),
+            changes: RateLimitedLog::default(),
+            unfixed: AtomicU32::new(0),
+            unfixed_log: RateLimitedLog::default(),
         }
     }
 
     /// What is to be said when this error closes the gate.
     pub(super) fn begins(&self, error: &StoreError) -> String {
-        self.unmended.store(0, Ordering::Relaxed);
+        self.unfixed.store(0, Ordering::Relaxed);
         *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.kind);
         self.text(error)
     }
@@ -55,13 +55,13 @@ impl Outage {
     /// The gate is open: says what a person must mend though other writes are answered, a permission that some keys
     /// lack, an answer that is not known. As many as make an outage come first, for an outage is said once and by itself.
     pub(super) fn single(&self, error: &StoreError) {
-        if policy(error.kind) != Policy::Mend || self.unmended.fetch_add(1, Ordering::Relaxed) < self.threshold {
+        if policy(error.kind) != Policy::NeedsFix || self.unfixed.fetch_add(1, Ordering::Relaxed) < self.threshold {
             return;
         }
-        if let Some(not_said) = self.unmended_lines.due() {
+        if let Some(suppressed) = self.unfixed_log.due() {
             let table = &self.table;
             let step = next_step(error.kind, table).unwrap_or_default();
-            warn!(error.type = error.kind.name(), not_said, "some writes to {table} fail and are tried again: {error}. {step}");
+            warn!(error.type = error.kind.name(), suppressed, "some writes to {table} fail and are tried again: {error}. {step}");
         }
     }
 
@@ -146,7 +146,7 @@ mod tests {
     fn whatever_a_person_must_mend_has_a_next_step() {
         use StoreErrorKind::{Clock, Credentials, Misconfigured, MissingTable, OpenFiles, Permission};
         for kind in [Clock, Credentials, MissingTable, Misconfigured, OpenFiles, Permission] {
-            assert_eq!(policy(kind), Policy::Mend);
+            assert_eq!(policy(kind), Policy::NeedsFix);
             assert!(next_step(kind, "scans").is_some(), "{kind:?}");
         }
     }

@@ -22,7 +22,7 @@ pub enum Outcome {
 
 /// What follows from one attempt to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Decision {
     Settle(Outcome),
     /// Try again later; the message keeps its slot.
     Retry(StoreError),
@@ -37,13 +37,13 @@ pub enum Policy {
     /// answer between them, close the gate: the instance is unready, and one write a second probes.
     Retry,
     /// The same, for a person must mend it: what is said names the next step. It ends without a restart.
-    Mend,
+    NeedsFix,
     /// Tried again, and fewer writes are in flight from now on.
     SlowDown,
     /// Tried again soon; no other key waits for it.
     DelayKey,
-    /// Held without a slot and tried again, until other writes have shown whether the item or the table is at fault.
-    Hold,
+    /// Parked without a slot and tried again, until other writes have shown whether the item or the table is at fault.
+    Park,
     /// Will never be a record.
     DeadLetter,
 }
@@ -55,7 +55,7 @@ pub fn policy(kind: StoreErrorKind) -> Policy {
         StoreErrorKind::Unavailable => Policy::Retry,
         // Connections that there are still write, and those that end free descriptors. It is our limit, and says
         // nothing about what the table takes, so it moves no write limit.
-        StoreErrorKind::OpenFiles => Policy::Mend,
+        StoreErrorKind::OpenFiles => Policy::NeedsFix,
         // The table answers, and takes fewer writes than we send: more of them would only be refused too.
         StoreErrorKind::Throttled => Policy::SlowDown,
         // One partition is at its end and the table is not: slower writes for all would not help this key.
@@ -66,29 +66,29 @@ pub fn policy(kind: StoreErrorKind) -> Policy {
         StoreErrorKind::Credentials
         | StoreErrorKind::Clock
         | StoreErrorKind::Permission
-        | StoreErrorKind::MissingTable => Policy::Mend,
+        | StoreErrorKind::MissingTable => Policy::NeedsFix,
         // An answer that is not known here is more likely about the account or the path than about one item, and a
         // dead letter cannot be taken back. What is retried comes to an end at the receipt's age.
-        StoreErrorKind::Misconfigured => Policy::Mend,
+        StoreErrorKind::Misconfigured => Policy::NeedsFix,
         // An item breaks a rule, or the table has another key or index than ours: the same answer for both.
-        StoreErrorKind::Refused => Policy::Hold,
+        StoreErrorKind::Refused => Policy::Park,
         // The condition can never hold while that row is there, so a retry would never end.
         StoreErrorKind::ForeignRow => Policy::DeadLetter,
     }
 }
 
 /// Judges one attempt.
-pub fn judge(result: Result<Put, StoreError>) -> Verdict {
+pub fn classify(result: Result<Put, StoreError>) -> Decision {
     let error = match result {
-        Ok(Put::Stored) => return Verdict::Settle(Outcome::Stored),
-        Ok(Put::Stale(_)) => return Verdict::Settle(Outcome::Stale),
+        Ok(Put::Stored) => return Decision::Settle(Outcome::Stored),
+        Ok(Put::Stale(_)) => return Decision::Settle(Outcome::Stale),
         Err(error) => error,
     };
     match policy(error.kind) {
-        Policy::Retry | Policy::Mend | Policy::SlowDown | Policy::DelayKey => Verdict::Retry(error),
-        Policy::Hold => Verdict::Refused(error),
+        Policy::Retry | Policy::NeedsFix | Policy::SlowDown | Policy::DelayKey => Decision::Retry(error),
+        Policy::Park => Decision::Refused(error),
         Policy::DeadLetter => {
-            Verdict::Settle(Outcome::Rejected(Rejection { reason: Reason::RefusedByStore, detail: error.detail }))
+            Decision::Settle(Outcome::Rejected(Rejection { reason: Reason::RefusedByStore, detail: error.detail }))
         }
     }
 }
@@ -98,7 +98,7 @@ pub fn judge(result: Result<Put, StoreError>) -> Verdict {
 /// Throttling and refusals are answers; a missing table or permission is one too, but nothing gets through until a
 /// person mends it, so it closes the gate like an outage.
 pub fn is_outage(kind: StoreErrorKind) -> bool {
-    matches!(policy(kind), Policy::Retry | Policy::Mend)
+    matches!(policy(kind), Policy::Retry | Policy::NeedsFix)
 }
 
 /// When the record of this scan ends, in Unix seconds.
@@ -128,8 +128,8 @@ mod tests {
     #[test]
     fn a_failed_condition_is_success() {
         assert_eq!(
-            judge(Ok(Put::Stale(Stored { timestamp: 10, is_same: false, bytes: 100 }))),
-            Verdict::Settle(Outcome::Stale)
+            classify(Ok(Put::Stale(Stored { timestamp: 10, is_same: false, bytes: 100 }))),
+            Decision::Settle(Outcome::Stale)
         );
     }
 
@@ -140,7 +140,7 @@ mod tests {
         let outages = outages.into_iter().chain([Kind::MissingTable, Kind::Misconfigured]);
         let answers = [Kind::Throttled, Kind::HotKey, Kind::Conflict];
         for (kind, is_away) in outages.map(|kind| (kind, true)).chain(answers.map(|kind| (kind, false))) {
-            assert_eq!(judge(Err(error(kind))), Verdict::Retry(error(kind)));
+            assert_eq!(classify(Err(error(kind))), Decision::Retry(error(kind)));
             assert_eq!(is_outage(kind), is_away, "{kind:?}");
         }
     }
@@ -148,13 +148,13 @@ mod tests {
     #[test]
     fn a_refused_item_is_not_condemned_by_one_answer() {
         let refused = error(StoreErrorKind::Refused);
-        assert_eq!(judge(Err(refused.clone())), Verdict::Refused(refused));
+        assert_eq!(classify(Err(refused.clone())), Decision::Refused(refused));
         assert!(!is_outage(StoreErrorKind::Refused));
     }
 
     #[test]
     fn a_row_that_is_not_ours_is_never_stale() {
-        let Verdict::Settle(Outcome::Rejected(rejection)) = judge(Err(error(StoreErrorKind::ForeignRow))) else {
+        let Decision::Settle(Outcome::Rejected(rejection)) = classify(Err(error(StoreErrorKind::ForeignRow))) else {
             panic!("not rejected");
         };
         assert_eq!(rejection.reason, Reason::RefusedByStore);

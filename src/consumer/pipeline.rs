@@ -16,10 +16,10 @@ use super::batch::Batches;
 use super::cause::panic_text;
 use super::claim::{Claim, Message};
 use super::keys::{Admission, Job, Keys, Writer};
+use super::metrics::End;
 use super::outcome::{Outcome, expired_when_published};
 use super::port::{Envelope, Ports, ReceiptOf, Store, StoreError};
 use super::process::Process;
-use super::tally::End;
 use super::write::Write;
 use crate::scan::{self, Key, Reason, Rejection, Scan};
 
@@ -153,7 +153,7 @@ impl<P: Ports> Pipeline<'_, P> {
     /// Gives back a message whose write did not come to an end: at its age, or to make room among the held.
     pub(super) fn give_up(&self, error: &StoreError, key: Option<&Key>, message: Message<ReceiptOf<P>>) {
         let Message { envelope, claim } = message;
-        if let Some(not_said) = self.process.give_up_lines.due() {
+        if let Some(suppressed) = self.process.give_up_log.due() {
             warn!(
                 message_id = %envelope.message_id,
                 delivery_attempt = envelope.delivery_attempt,
@@ -161,7 +161,7 @@ impl<P: Ports> Pipeline<'_, P> {
                 outcome = "deferred",
                 error.type = error.kind.name(),
                 latency_ms = claim.age_ms(),
-                not_said,
+                suppressed,
                 "given back unwritten: {error}"
             );
         }
@@ -170,11 +170,11 @@ impl<P: Ports> Pipeline<'_, P> {
 
     /// Gives back a message at its age that has not come to a write of its own.
     pub(super) fn give_up_waiting(&self, claim: Claim<ReceiptOf<P>>, waiting_for: &str) {
-        if let Some(not_said) = self.process.give_up_lines.due() {
+        if let Some(suppressed) = self.process.give_up_log.due() {
             warn!(
                 outcome = "deferred",
                 latency_ms = claim.age_ms(),
-                not_said,
+                suppressed,
                 "given back at its age while it waited for {waiting_for}"
             );
         }
@@ -183,8 +183,8 @@ impl<P: Ports> Pipeline<'_, P> {
 
     fn log_rejection(&self, rejection: &Rejection, key: Option<&Key>, message: &Message<ReceiptOf<P>>) {
         let Message { envelope, claim } = message;
-        self.process.tally.rejections(rejection.reason).add_one();
-        if let Some(not_said) = self.process.rejection_lines[rejection.reason as usize].due() {
+        self.process.metrics.rejections(rejection.reason).add_one();
+        if let Some(suppressed) = self.process.rejection_logs[rejection.reason as usize].due() {
             info!(
                 message_id = %envelope.message_id,
                 delivery_attempt = envelope.delivery_attempt,
@@ -192,7 +192,7 @@ impl<P: Ports> Pipeline<'_, P> {
                 outcome = "rejected",
                 error.type = %rejection.reason,
                 latency_ms = claim.age_ms(),
-                not_said,
+                suppressed,
                 "rejected: {}", rejection.detail
             );
         }

@@ -6,20 +6,20 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{info, warn};
 
+use super::circuit_breaker::CircuitBreaker;
 use super::drain::Drain;
-use super::gate::Gate;
 use super::health::{Condition, Fault, Health};
-use super::held::Held;
-use super::occasional::Occasional;
+use super::liveness::Liveness;
+use super::metrics::Metrics;
 use super::outage::Outage;
 use super::outcome::is_outage;
+use super::parking_lot::ParkingLot;
 use super::port::{StoreError, StoreErrorKind};
-use super::pulse::Pulse;
+use super::rate_limited_log::RateLimitedLog;
 use super::refusals::Refusals;
 use super::settings::Settings;
 use super::spans::Spans;
-use super::tally::Tally;
-use super::turns::{Change, Turn, Turns};
+use super::write_permits::{Change, WritePermit, WritePermits};
 use crate::scan::{Key, Reason};
 
 /// Eight failures in a row, with no answer between them, are an outage of the store.
@@ -32,29 +32,29 @@ const FIRST_WRITES_A_THREAD: usize = 32;
 #[derive(Debug)]
 pub struct Process {
     pub settings: Settings,
-    pub tally: Arc<Tally>,
+    pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
     pub drain: Drain,
-    pub pulse: Pulse,
+    pub liveness: Liveness,
     /// What opens the span of each message; none are without it.
     pub spans: OnceLock<Spans>,
     /// `--max-outstanding`: messages decoded, waiting or being written. Taken after a message has arrived.
     pub(super) slots: Arc<Semaphore>,
     /// Writes in flight, at most `max_writes`; held for an attempt only, never through a backoff.
-    pub(super) turns: Turns,
-    pub(super) held: Held,
+    pub(super) write_permits: WritePermits,
+    pub(super) parked: ParkingLot,
     pub(super) refusals: Refusals,
-    pub(super) store_gate: Gate,
-    pub(super) letter_gate: Gate,
-    pub(super) rejection_lines: [Occasional; Reason::ALL.len()],
-    pub(super) give_up_lines: Occasional,
-    pub(super) short_letter_lines: Occasional,
-    pub(super) bare_letter_lines: Occasional,
-    pub(super) refused_lines: Occasional,
-    pub(super) unflushed_lines: Occasional,
-    throttled_lines: Occasional,
+    pub(super) store_breaker: CircuitBreaker,
+    pub(super) dead_letter_breaker: CircuitBreaker,
+    pub(super) rejection_logs: [RateLimitedLog; Reason::ALL.len()],
+    pub(super) give_up_log: RateLimitedLog,
+    pub(super) short_dead_letter_log: RateLimitedLog,
+    pub(super) bare_dead_letter_log: RateLimitedLog,
+    pub(super) refused_log: RateLimitedLog,
+    pub(super) unflushed_log: RateLimitedLog,
+    throttled_log: RateLimitedLog,
     /// Whether the throttling of now was said, so that its end is to be said as well.
-    throttling_said: AtomicBool,
+    throttling_logged: AtomicBool,
     outage: Outage,
 }
 
@@ -62,25 +62,25 @@ impl Process {
     pub fn new(settings: Settings) -> Process {
         let slots = settings.max_outstanding.get();
         Process {
-            tally: Arc::default(),
+            metrics: Arc::default(),
             health: Arc::default(),
             drain: Drain::default(),
-            pulse: Pulse::default(),
+            liveness: Liveness::default(),
             spans: OnceLock::new(),
             slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
-            turns: Turns::new(FIRST_WRITES_A_THREAD * settings.threads.get(), settings.max_writes.get()),
-            held: Held::new((slots / 10).max(1)),
+            write_permits: WritePermits::new(FIRST_WRITES_A_THREAD * settings.threads.get(), settings.max_writes.get()),
+            parked: ParkingLot::new((slots / 10).max(1)),
             refusals: Refusals::default(),
-            store_gate: Gate::new(STORE_FAILURES),
-            letter_gate: Gate::new(1),
-            rejection_lines: Default::default(),
-            give_up_lines: Occasional::default(),
-            short_letter_lines: Occasional::default(),
-            bare_letter_lines: Occasional::default(),
-            refused_lines: Occasional::default(),
-            unflushed_lines: Occasional::default(),
-            throttled_lines: Occasional::default(),
-            throttling_said: AtomicBool::new(false),
+            store_breaker: CircuitBreaker::new(STORE_FAILURES),
+            dead_letter_breaker: CircuitBreaker::new(1),
+            rejection_logs: Default::default(),
+            give_up_log: RateLimitedLog::default(),
+            short_dead_letter_log: RateLimitedLog::default(),
+            bare_dead_letter_log: RateLimitedLog::default(),
+            refused_log: RateLimitedLog::default(),
+            unflushed_log: RateLimitedLog::default(),
+            throttled_log: RateLimitedLog::default(),
+            throttling_logged: AtomicBool::new(false),
             outage: Outage::new(settings.table.clone(), STORE_FAILURES),
             settings,
         }
@@ -94,12 +94,12 @@ impl Process {
     }
 
     /// The turn to write: through the gate, and within the bound of writes in flight.
-    pub(super) async fn turn(&self) -> Turn<'_> {
+    pub(super) async fn turn(&self) -> WritePermit<'_> {
         loop {
-            let is_probe = self.store_gate.pass().await;
-            let turn = self.turns.next().await;
+            let is_probe = self.store_breaker.pass().await;
+            let turn = self.write_permits.next().await;
             // The gate may have closed while this one queued for its turn.
-            if is_probe || !self.store_gate.is_closed() {
+            if is_probe || !self.store_breaker.is_open() {
                 return turn;
             }
         }
@@ -115,24 +115,24 @@ impl Process {
     /// The store took a write, or holds a newer one.
     pub(super) fn store_took(&self) {
         self.store_answered();
-        if self.turns.taken() == Change::Restored && self.throttling_said.swap(false, Ordering::Relaxed) {
+        if self.write_permits.taken() == Change::Restored && self.throttling_logged.swap(false, Ordering::Relaxed) {
             info!("table {} takes writes at full rate again", self.settings.table);
         }
     }
 
     /// The store answered, whatever it said.
     pub(super) fn store_answered(&self) {
-        if self.store_gate.answered() {
-            self.health.follow(Condition::Store, None, || self.store_gate.is_closed());
+        if self.store_breaker.answered() {
+            self.health.follow(Condition::Store, None, || self.store_breaker.is_open());
         }
     }
 
     pub(super) fn count_throttled(&self, error: &StoreError) {
         if matches!(error.kind, StoreErrorKind::Throttled | StoreErrorKind::HotKey) {
-            self.tally.throttled.add_one();
+            self.metrics.throttled.add_one();
         }
         if error.kind == StoreErrorKind::HotKey {
-            self.tally.hot_keys.add_one();
+            self.metrics.hot_keys.add_one();
         }
     }
 
@@ -143,10 +143,10 @@ impl Process {
         }
         if !is_outage(error.kind) {
             self.store_answered();
-        } else if self.store_gate.failed() {
+        } else if self.store_breaker.failed() {
             let fault = Fault { error: error.kind.name(), detail: self.outage.begins(error) };
-            self.health.follow(Condition::Store, Some(fault), || self.store_gate.is_closed());
-        } else if self.store_gate.is_closed() {
+            self.health.follow(Condition::Store, Some(fault), || self.store_breaker.is_open());
+        } else if self.store_breaker.is_open() {
             if let Some(detail) = self.outage.goes_on(error) {
                 self.health.change(Condition::Store, Fault { error: error.kind.name(), detail });
             }
@@ -156,33 +156,33 @@ impl Process {
     }
 
     fn table_throttled(&self, error: &StoreError) {
-        if let Change::Lowered(limit) = self.turns.throttled()
-            && let Some(not_said) = self.throttled_lines.due()
+        if let Change::Lowered(limit) = self.write_permits.throttled()
+            && let Some(suppressed) = self.throttled_log.due()
         {
             let Settings { table, max_writes, .. } = &self.settings;
-            self.throttling_said.store(true, Ordering::Relaxed);
+            self.throttling_logged.store(true, Ordering::Relaxed);
             warn!(
                 error.type = error.kind.name(),
-                not_said,
+                suppressed,
                 "table {table} is throttled; {limit} of {max_writes} writes in flight for now: {error}"
             );
         }
     }
 
     pub(super) fn topic_answered(&self) {
-        self.letter_gate.answered();
-        self.health.follow(Condition::DeadLetters, None, || self.letter_gate.is_closed());
+        self.dead_letter_breaker.answered();
+        self.health.follow(Condition::DeadLetters, None, || self.dead_letter_breaker.is_open());
     }
 
     pub(super) fn topic_failed(&self, detail: &str) {
-        self.letter_gate.failed();
+        self.dead_letter_breaker.failed();
         let fault = Fault { error: StoreErrorKind::Unavailable.name(), detail: detail.to_owned() };
-        self.health.follow(Condition::DeadLetters, Some(fault), || self.letter_gate.is_closed());
+        self.health.follow(Condition::DeadLetters, Some(fault), || self.dead_letter_breaker.is_open());
     }
 
     /// The topic is there, and refuses a letter even with its reason as the only attribute.
-    pub(super) fn letter_refused(&self, detail: &str) {
-        self.letter_gate.answered();
+    pub(super) fn dead_letter_refused(&self, detail: &str) {
+        self.dead_letter_breaker.answered();
         let detail =
             format!("a letter is refused even with its reason alone, its message is held and comes again: {detail}");
         self.health.raise(Condition::DeadLetters, StoreErrorKind::Refused.name(), &detail);

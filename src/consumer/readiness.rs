@@ -16,7 +16,7 @@ impl Process {
     /// Why the instance is not ready; nothing when it is. Workers run only after the start checks, which obtained the
     /// credentials and looked at the table, so that what comes later is a condition.
     pub fn unready(&self) -> Vec<Unready> {
-        let (running, workers) = (self.tally.reading_workers(), self.settings.consumers.get());
+        let (running, workers) = (self.metrics.reading_workers(), self.settings.consumers.get());
         let phase = if self.drain.is_requested() {
             Some(("stopping", "what is in hand is finished, and nothing more is read".to_owned()))
         } else if running < workers {

@@ -25,7 +25,7 @@ pub(super) struct Refusals {
     /// Whether a refusal is being watched; until then stored writes need no note.
     watching: AtomicBool,
     witnesses: Mutex<Witnesses>,
-    held: Mutex<VecDeque<Arc<Held>>>,
+    parked: Mutex<VecDeque<Arc<ParkingLot>>>,
     /// Set while the held are at their bound and nothing was stored since each of them was last refused.
     paced: AtomicBool,
     lifted: Notify,
@@ -33,7 +33,7 @@ pub(super) struct Refusals {
 }
 
 #[derive(Debug)]
-struct Held {
+struct ParkingLot {
     /// Asks it to make room.
     notice: Notify,
     /// When it was last refused.
@@ -85,29 +85,29 @@ impl Strikes {
 
 /// One refused write among the held.
 #[derive(Debug)]
-pub(super) struct HeldWrite<'a> {
+pub(super) struct ParkedWrite<'a> {
     refusals: &'a Refusals,
     strikes: Strikes,
-    held: Arc<Held>,
+    parked: Arc<ParkingLot>,
 }
 
-impl HeldWrite<'_> {
+impl ParkedWrite<'_> {
     /// Resolves when this one must make room.
     pub(super) async fn evicted(&self) {
-        self.held.notice.notified().await;
+        self.parked.notice.notified().await;
     }
 
     /// Notes one more refusal; true when it condemns the item.
     pub(super) fn refused_again(&mut self, key: &Key) -> bool {
         let condemned = self.strikes.again(self.refusals, key);
-        self.held.latest.store(self.strikes.latest, Ordering::Release);
+        self.parked.latest.store(self.strikes.latest, Ordering::Release);
         condemned
     }
 }
 
-impl Drop for HeldWrite<'_> {
+impl Drop for ParkedWrite<'_> {
     fn drop(&mut self) {
-        self.refusals.release(&self.held);
+        self.refusals.release(&self.parked);
     }
 }
 
@@ -142,19 +142,19 @@ impl Refusals {
     }
 
     /// Notes that a refused write is held, until what is returned is dropped.
-    pub(super) fn hold(&self, strikes: Strikes) -> HeldWrite<'_> {
-        let write = Arc::new(Held { notice: Notify::new(), latest: AtomicU64::new(strikes.latest) });
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn hold(&self, strikes: Strikes) -> ParkedWrite<'_> {
+        let write = Arc::new(ParkingLot { notice: Notify::new(), latest: AtomicU64::new(strikes.latest) });
+        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
         // Under the lock, or the release of the last one before this would end the watch.
         self.watching.store(true, Ordering::Release);
-        held.push_back(write.clone());
-        HeldWrite { refusals: self, strikes, held: write }
+        parked.push_back(write.clone());
+        ParkedWrite { refusals: self, strikes, parked: write }
     }
 
-    fn release(&self, write: &Arc<Held>) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.retain(|other| !Arc::ptr_eq(other, write));
-        if held.is_empty() {
+    fn release(&self, write: &Arc<ParkingLot>) {
+        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        parked.retain(|other| !Arc::ptr_eq(other, write));
+        if parked.is_empty() {
             self.watching.store(false, Ordering::Release);
             *self.witnesses.lock().unwrap_or_else(PoisonError::into_inner) = Witnesses::default();
         }
@@ -165,15 +165,15 @@ impl Refusals {
         if !self.is_paced() {
             return false;
         }
-        let longest = self.held.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let longest = self.parked.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         longest.inspect(|write| write.notice.notify_one()).is_some()
     }
 
     /// The held are at their bound: if nothing was stored since each of them was last refused, admits one message a
     /// second from now on. True when that begins.
     pub(super) fn at_bound(&self) -> bool {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(oldest) = held.iter().map(|write| write.latest.load(Ordering::Acquire)).min() else { return false };
+        let parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(oldest) = parked.iter().map(|write| write.latest.load(Ordering::Acquire)).min() else { return false };
         let witnesses = self.witnesses.lock().unwrap_or_else(PoisonError::into_inner);
         !witnesses.any_since(oldest) && !self.paced.swap(true, Ordering::AcqRel)
     }
@@ -276,9 +276,9 @@ mod tests {
     #[test]
     fn the_pace_ends_though_nothing_is_held_by_then() {
         let refusals = Refusals::default();
-        let held = refusals.hold(refusals.first());
+        let parked = refusals.hold(refusals.first());
         assert!(refusals.at_bound());
-        drop(held);
+        drop(parked);
         assert!(refusals.is_paced());
         store(&refusals, &key(2));
         assert!(!refusals.is_paced());

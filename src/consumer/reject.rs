@@ -7,10 +7,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
 use super::claim::Message;
-use super::letter;
+use super::dead_letter;
+use super::metrics::End;
 use super::pipeline::Pipeline;
 use super::port::{DeadLetter, DeadLetterError, DeadLetters, Envelope, Ports, ReceiptOf};
-use super::tally::End;
 use crate::scan::Rejection;
 
 /// One attempt to publish a letter is given up after this long, and counts as unavailable.
@@ -35,16 +35,16 @@ impl<P: Ports> Pipeline<'_, P> {
     ) {
         let mut is_refused = false;
         if let Some(letters) = self.letters
-            && !self.process.letter_gate.is_closed()
+            && !self.process.dead_letter_breaker.is_open()
         {
             match self.publish(letters, &rejection, &message.envelope).await {
-                Ok(()) => return message.claim.settle(End::Lettered(rejection.reason)),
+                Ok(()) => return message.claim.settle(End::DeadLettered(rejection.reason)),
                 Err(unpublished) => is_refused = unpublished == Unpublished::Refused,
             }
         }
         drop(place);
-        let Some(_place) = self.process.held.try_place() else {
-            return message.claim.settle(End::Unlettered(rejection.reason));
+        let Some(_place) = self.process.parked.try_permit() else {
+            return message.claim.settle(End::DeadLetterFailed(rejection.reason));
         };
         // A letter that was refused is refused again: only its redelivery tries it anew.
         let letters = self.letters.filter(|_| !is_refused);
@@ -59,12 +59,12 @@ impl<P: Ports> Pipeline<'_, P> {
         message: Box<Message<ReceiptOf<P>>>,
     ) {
         let Message { envelope, claim } = &*message;
-        let until = claim.deadline.min(Instant::now() + self.process.held.delay(envelope));
+        let until = claim.deadline.min(Instant::now() + self.process.parked.delay(envelope));
         loop {
             let turn = async {
                 match letters {
                     Some(letters) => {
-                        self.process.letter_gate.pass().await;
+                        self.process.dead_letter_breaker.pass().await;
                         letters
                     }
                     None => std::future::pending().await,
@@ -77,12 +77,12 @@ impl<P: Ports> Pipeline<'_, P> {
                 topic = turn => topic,
             };
             match self.publish(topic, &rejection, &message.envelope).await {
-                Ok(()) => return message.claim.settle(End::Lettered(rejection.reason)),
+                Ok(()) => return message.claim.settle(End::DeadLettered(rejection.reason)),
                 Err(Unpublished::Refused) => letters = None,
                 Err(Unpublished::Unavailable) => {}
             }
         }
-        message.claim.settle(End::Unlettered(rejection.reason));
+        message.claim.settle(End::DeadLetterFailed(rejection.reason));
     }
 
     /// Publishes one letter, with less about it where the topic refuses more.
@@ -93,24 +93,24 @@ impl<P: Ports> Pipeline<'_, P> {
         envelope: &Envelope,
     ) -> Result<(), Unpublished> {
         let process = self.process;
-        let (full, left_out) = letter::full(rejection, envelope, &process.settings.subscription);
+        let (full, left_out) = dead_letter::full(rejection, envelope, &process.settings.subscription);
         if !left_out.is_empty()
-            && let Some(not_said) = process.short_letter_lines.due()
+            && let Some(suppressed) = process.short_dead_letter_log.due()
         {
             let left_out = left_out.join(", ");
-            warn!(message_id = %envelope.message_id, left_out, not_said, "dead letter without all attributes");
+            warn!(message_id = %envelope.message_id, left_out, suppressed, "dead letter without all attributes");
         }
         let result = match self.send(letters, full).await {
             Err(DeadLetterError::Invalid(detail)) => {
-                if let Some(not_said) = process.bare_letter_lines.due() {
+                if let Some(suppressed) = process.bare_dead_letter_log.due() {
                     warn!(
                         message_id = %envelope.message_id,
-                        left_out = letter::left_out_of_bare(envelope).join(", "),
-                        not_said,
+                        left_out = dead_letter::left_out_of_bare(envelope).join(", "),
+                        suppressed,
                         "dead letter refused, published with rejection_reason alone: {detail}"
                     );
                 }
-                self.send(letters, letter::bare(rejection, envelope)).await
+                self.send(letters, dead_letter::bare(rejection, envelope)).await
             }
             result => result,
         };
@@ -120,7 +120,7 @@ impl<P: Ports> Pipeline<'_, P> {
                 Ok(())
             }
             Err(DeadLetterError::Invalid(detail)) => {
-                process.letter_refused(&detail);
+                process.dead_letter_refused(&detail);
                 Err(Unpublished::Refused)
             }
             Err(DeadLetterError::Unavailable(detail)) => {

@@ -3,11 +3,11 @@
 
 mod batches;
 mod bounds;
+mod dead_letters;
 mod faults;
 mod health;
 mod instance;
 mod keys;
-mod letters;
 mod messages;
 mod outage;
 mod poison;

@@ -33,7 +33,7 @@ pub async fn run<P: Ports>(
     random: StdRng,
 ) -> Result<(), SourceError> {
     let pipeline = Pipeline::<P> { process, keys, store, batches, letters, random: RefCell::new(random) };
-    let reading = process.tally.reading();
+    let reading = process.metrics.reading();
     let mut backlog = Backlog::new(&pipeline);
     let mut messages = FuturesUnordered::new();
     let mut stop = pin!(process.drain.requested());
@@ -42,7 +42,7 @@ pub async fn run<P: Ports>(
     let sweep_every = sweep_interval(process.settings.max_retry_time);
     let mut sweep = interval(sweep_every);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let beat = process.pulse.begin();
+    let beat = process.liveness.begin();
     loop {
         if slot.is_terminated() && !backlog.is_empty() {
             slot.set(process.free_slot().fuse());
@@ -82,13 +82,13 @@ pub async fn run<P: Ports>(
     drop(messages);
     drop(reading);
     // A stream's lease task lives on this thread's runtime, and any thread may settle its receipts.
-    process.tally.nothing_in_hand().await;
+    process.metrics.all_settled().await;
     if timeout(FLUSH_TIMEOUT, source.flushed()).await.is_err()
-        && let Some(not_said) = process.unflushed_lines.due()
+        && let Some(suppressed) = process.unflushed_log.due()
     {
         let waited = FLUSH_TIMEOUT.as_secs();
         warn!(
-            not_said,
+            suppressed,
             "the last acknowledgements were not confirmed within {waited} s; what they settle may come again"
         );
     }
@@ -97,8 +97,8 @@ pub async fn run<P: Ports>(
 
 async fn hand_back_unread<S: Source>(process: &Process, source: &mut S) {
     while let Ok(Some(delivery)) = source.next().await {
-        process.tally.delivered(&delivery.envelope);
-        process.tally.handed_back.add_one();
+        process.metrics.delivered(&delivery.envelope);
+        process.metrics.released.add_one();
         delivery.receipt.nack();
     }
 }

@@ -12,13 +12,13 @@ use super::batch::{Batches, Next};
 use super::claim::Claim;
 use super::durations::Operation;
 use super::keys::{Job, Proof, Writer};
-use super::outcome::{Outcome, Policy, Verdict, judge, policy};
+use super::outcome::{Decision, Outcome, Policy, classify, policy};
 use super::pipeline::Pipeline;
 use super::port::{Ports, Put, ReceiptOf, Store, StoreError, StoreErrorKind, Stored, Verb};
 use super::refusals::RETRY_INTERVAL;
 use super::settings::ATTEMPT_TIMEOUT;
 use super::spans;
-use super::turns::Turn;
+use super::write_permits::WritePermit;
 use crate::scan::{Reason, Rejection, Scan};
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -59,7 +59,7 @@ impl Write {
 
 /// Where the next attempt is made.
 enum Place<'a> {
-    Alone(Turn<'a>),
+    Alone(WritePermit<'a>),
     In(&'a Batches),
 }
 
@@ -82,7 +82,7 @@ fn longest_backoff(kind: StoreErrorKind, attempts: u32) -> Duration {
     let cap = match policy(kind) {
         Policy::DelayKey => LONGEST_HOT_KEY_BACKOFF,
         Policy::SlowDown => LONGEST_THROTTLED_BACKOFF,
-        Policy::Retry | Policy::Mend | Policy::Hold | Policy::DeadLetter => LONGEST_BACKOFF,
+        Policy::Retry | Policy::NeedsFix | Policy::Park | Policy::DeadLetter => LONGEST_BACKOFF,
     };
     cap.min(FIRST_BACKOFF * 2u32.saturating_pow(attempts.saturating_sub(1).min(16)))
 }
@@ -105,7 +105,7 @@ impl<P: Ports> Pipeline<'_, P> {
             attempts += 1;
             let next_turn = async {
                 if attempts > 1 {
-                    process.store_gate.sleep(backoff).await;
+                    process.store_breaker.sleep(backoff).await;
                 }
                 // That of a batch is taken by its call.
                 match self.batches {
@@ -122,7 +122,7 @@ impl<P: Ports> Pipeline<'_, P> {
                 job = writer.newest(job);
             }
             if let Some(error) = &failed {
-                process.tally.retries(error.kind).add_one();
+                process.metrics.retries(error.kind).add_one();
             }
             let generation = self.keys.generation();
             let result = match place {
@@ -142,13 +142,13 @@ impl<P: Ports> Pipeline<'_, P> {
                 Ok(Put::Stale(stored)) => Some(stored.timestamp),
                 Err(_) => None,
             };
-            let error = match judge(result) {
-                Verdict::Settle(outcome) => {
+            let error = match classify(result) {
+                Decision::Settle(outcome) => {
                     let proof = timestamp.map(|timestamp| Proof { timestamp, generation });
                     return (job, Write::Settled { outcome, proof });
                 }
-                Verdict::Refused(error) => return (job, Write::Refused(error)),
-                Verdict::Retry(error) => error,
+                Decision::Refused(error) => return (job, Write::Refused(error)),
+                Decision::Retry(error) => error,
             };
             if error.kind == StoreErrorKind::Unavailable {
                 unanswered = Some(job.scan.timestamp);
@@ -166,7 +166,7 @@ impl<P: Ports> Pipeline<'_, P> {
         mut verb: Option<Verb>,
         claim: &Claim<ReceiptOf<P>>,
     ) -> Option<Result<Put, StoreError>> {
-        let traffic = &self.process.tally.traffic;
+        let traffic = &self.process.metrics.traffic;
         // The one and the other; a record that comes and goes in between is for the write that knows both cases.
         for _ in 0..2 {
             let span = spans::attempt(&claim.span, Operation::Batch, &self.process.settings.table);
@@ -195,7 +195,12 @@ impl<P: Ports> Pipeline<'_, P> {
     }
 
     /// One attempt by itself, with its turn held to the end.
-    async fn attempt(&self, scan: &Scan, claim: &Claim<ReceiptOf<P>>, _turn: Turn<'_>) -> Result<Put, StoreError> {
+    async fn attempt(
+        &self,
+        scan: &Scan,
+        claim: &Claim<ReceiptOf<P>>,
+        _turn: WritePermit<'_>,
+    ) -> Result<Put, StoreError> {
         let process = self.process;
         let span = spans::attempt(&claim.span, Operation::Put, &process.settings.table);
         let began = Instant::now();
@@ -209,8 +214,8 @@ impl<P: Ports> Pipeline<'_, P> {
             spans::failed(&span, kind);
         }
         drop(span);
-        process.tally.durations.attempted(Operation::Put, began.elapsed(), failure);
-        process.tally.traffic.sent(claim.record_bytes, result.as_ref().ok());
+        process.metrics.durations.attempted(Operation::Put, began.elapsed(), failure);
+        process.metrics.traffic.sent(claim.record_bytes, result.as_ref().ok());
         match &result {
             Ok(put) => {
                 process.store_took();
@@ -239,7 +244,7 @@ impl<P: Ports> Pipeline<'_, P> {
         let process = self.process;
         let Job { scan, message, slot } = job;
         drop(slot);
-        if let Some(not_said) = process.refused_lines.due() {
+        if let Some(suppressed) = process.refused_log.due() {
             let table = &process.settings.table;
             warn!(
                 message_id = %message.envelope.message_id,
@@ -247,14 +252,14 @@ impl<P: Ports> Pipeline<'_, P> {
                 scan_key = scan.key.as_str(),
                 error.type = refused.kind.name(),
                 latency_ms = message.claim.age_ms(),
-                not_said,
+                suppressed,
                 "table {table} refuses a write, which is held and tried again: {refused}. If it refuses every one, compare \
                  its key schema and indexes with what `mini-scan setup table` makes"
             );
         }
         let strikes = process.refusals.first();
         let mut error = refused;
-        let place = match process.held.try_place() {
+        let place = match process.parked.try_permit() {
             Some(place) => place,
             None => {
                 if process.refusals.at_bound() {
@@ -266,14 +271,14 @@ impl<P: Ports> Pipeline<'_, P> {
                 tokio::select! {
                     biased;
                     () = process.drain.requested() => return drop(message),
-                    place = timeout_at(message.claim.deadline, process.held.place()) => match place {
+                    place = timeout_at(message.claim.deadline, process.parked.place()) => match place {
                         Ok(place) => place,
                         Err(_) => return self.give_up(&error, Some(&scan.key), *message),
                     },
                 }
             }
         };
-        let mut held = process.refusals.hold(strikes);
+        let mut parked = process.refusals.hold(strikes);
         let mut failed = error.kind;
         loop {
             let next_turn = async {
@@ -283,24 +288,24 @@ impl<P: Ports> Pipeline<'_, P> {
             let turn = tokio::select! {
                 biased;
                 () = process.drain.requested() => return drop(message),
-                () = held.evicted() => return self.give_up(&error, Some(&scan.key), *message),
+                () = parked.evicted() => return self.give_up(&error, Some(&scan.key), *message),
                 turn = timeout_at(message.claim.deadline, next_turn) => match turn {
                     Ok(turn) => turn,
                     Err(_) => return self.give_up(&error, Some(&scan.key), *message),
                 },
             };
-            process.tally.retries(failed).add_one();
-            match judge(self.attempt(&scan, &message.claim, turn).await) {
-                Verdict::Settle(outcome) => {
-                    drop(held);
+            process.metrics.retries(failed).add_one();
+            match classify(self.attempt(&scan, &message.claim, turn).await) {
+                Decision::Settle(outcome) => {
+                    drop(parked);
                     return self.settle(outcome, Some(&scan.key), message, place).await;
                 }
-                Verdict::Retry(again) => failed = again.kind,
-                Verdict::Refused(again) => {
+                Decision::Retry(again) => failed = again.kind,
+                Decision::Refused(again) => {
                     (failed, error) = (again.kind, again);
-                    if held.refused_again(&scan.key) {
+                    if parked.refused_again(&scan.key) {
                         let rejection = Rejection { reason: Reason::RefusedByStore, detail: error.detail };
-                        drop(held);
+                        drop(parked);
                         return self.settle(Outcome::Rejected(rejection), Some(&scan.key), message, place).await;
                     }
                 }

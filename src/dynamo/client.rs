@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::{Client, Config};
 
-use super::credentials::Lasting;
+use super::credentials::CancelSafeCredentials;
 use super::error::{by_code, lacks_credentials};
 use super::lean::Lean;
 use crate::consumer::cause;
@@ -67,7 +67,9 @@ pub async fn connect(endpoint: Option<&str>) -> Result<Client, Problem> {
 }
 
 fn lasting(config: SdkConfig) -> SdkConfig {
-    let provider = config.credentials_provider().map(|provider| SharedCredentialsProvider::new(Lasting::new(provider)));
+    let provider = config
+        .credentials_provider()
+        .map(|provider| SharedCredentialsProvider::new(CancelSafeCredentials::new(provider)));
     let mut builder = config.into_builder();
     builder.set_credentials_provider(provider);
     builder.build()

@@ -20,14 +20,14 @@ const BEGUN_ANEW_AFTER: Duration = Duration::from_secs(60);
 /// An attempt to write ends within seconds, and credentials may take longer: a role in another region, a process that
 /// asks a session. Begun anew by each attempt they would never come, so the next attempt goes on with what the last
 /// one began.
-pub(super) struct Lasting {
+pub(super) struct CancelSafeCredentials {
     provider: SharedCredentialsProvider,
     asking: Mutex<Option<Asking>>,
 }
 
-impl Lasting {
-    pub(super) fn new(provider: SharedCredentialsProvider) -> Lasting {
-        Lasting { provider, asking: Mutex::new(None) }
+impl CancelSafeCredentials {
+    pub(super) fn new(provider: SharedCredentialsProvider) -> CancelSafeCredentials {
+        CancelSafeCredentials { provider, asking: Mutex::new(None) }
     }
 
     async fn ask(&self) -> provider::Result {
@@ -45,7 +45,7 @@ impl Lasting {
     }
 }
 
-impl ProvideCredentials for Lasting {
+impl ProvideCredentials for CancelSafeCredentials {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,
@@ -58,9 +58,9 @@ impl ProvideCredentials for Lasting {
     }
 }
 
-impl fmt::Debug for Lasting {
+impl fmt::Debug for CancelSafeCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lasting").field("provider", &self.provider).finish_non_exhaustive()
+        f.debug_struct("CancelSafeCredentials").field("provider", &self.provider).finish_non_exhaustive()
     }
 }
 
@@ -97,7 +97,7 @@ mod tests {
     async fn who_asks_and_gives_up_has_not_asked_in_vain() {
         let slow = Slow::default();
         let asked = slow.asked.clone();
-        let lasting = Lasting::new(SharedCredentialsProvider::new(slow));
+        let lasting = CancelSafeCredentials::new(SharedCredentialsProvider::new(slow));
         let attempt = || timeout(Duration::from_secs(3), lasting.provide_credentials());
 
         for _ in 0..3 {

@@ -113,7 +113,7 @@ pub(super) fn by_code(code: &str, message: &str) -> Option<StoreErrorKind> {
 
 /// A failed condition is success where the stored item is as new as ours; other errors say why there was no answer.
 /// `is_same` compares a stored item with the one that was sent.
-pub(super) fn judge(
+pub(super) fn classify(
     error: SdkError<PutItemError>,
     timestamp: u64,
     is_same: impl FnOnce(&Item) -> bool,

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::operation::RequestId;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
 use super::batch::{Texts, answers};
-use super::error::{failed, judge, not_from_dynamodb};
+use super::error::{classify, failed, not_from_dynamodb};
 use super::item::{TIMESTAMP, item, measure};
 use crate::consumer::port::{Answer, Put, Statement, Store, StoreError};
 use crate::scan::{Rejection, Scan};
@@ -50,7 +50,7 @@ impl Store for Scans {
         match Box::pin(request().send()).await {
             Ok(answer) if answer.request_id().is_some() => Ok(Put::Stored),
             Ok(_) => Err(not_from_dynamodb()),
-            Err(error) => judge(error, scan.timestamp, |stored| *stored == item(scan, self.ttl)),
+            Err(error) => classify(error, scan.timestamp, |stored| *stored == item(scan, self.ttl)),
         }
     }
 

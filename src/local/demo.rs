@@ -16,7 +16,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
 use self::program::{Consumer, Failure, Outcomes, Program};
-use self::report::{Consumed, Published, Sample, Verdict};
+use self::report::{Consumed, Decision, Published, Sample};
 use self::stage::Stage;
 use self::truth::Truth;
 use super::generator::{Generator, Message, Shares};
@@ -118,8 +118,8 @@ async fn check(stage: &Stage, truth: &Truth, out: &mut impl Write) -> Result<boo
     let records = truth.check_table(&items);
     let arrived = "are on the dead-letter subscription, byte for byte, with their reason";
     writeln!(out, "Checked against the messages, apart from the consumer\n")?;
-    write!(out, "{}", Verdict { check: &records, things: "keys", statement: "hold their newest scan" })?;
-    write!(out, "{}", Verdict { check: &letters, things: "broken messages", statement: arrived })?;
+    write!(out, "{}", Decision { check: &records, things: "keys", statement: "hold their newest scan" })?;
+    write!(out, "{}", Decision { check: &letters, things: "broken messages", statement: arrived })?;
     Ok(records.passed() && letters.passed())
 }
 

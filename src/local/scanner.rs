@@ -192,14 +192,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn messages_keep_the_rate_and_end_with_the_last() {
         let start = Instant::now();
-        let turns = RefCell::new(Vec::new());
+        let write_permits = RefCell::new(Vec::new());
         let send = |_| {
-            turns.borrow_mut().push(start.elapsed());
+            write_permits.borrow_mut().push(start.elapsed());
             async { Ok(()) }
         };
         let published = run(&settings(Some(2.0), Some(4)), send, std::future::pending()).await.unwrap();
         assert_eq!(published.confirmed.total(), 4);
-        assert_eq!(*turns.borrow(), [0, 500, 1000, 1500].map(Duration::from_millis));
+        assert_eq!(*write_permits.borrow(), [0, 500, 1000, 1500].map(Duration::from_millis));
         assert_eq!(start.elapsed(), Duration::from_millis(1500));
     }
 

@@ -20,8 +20,8 @@ use self::supervisor::Supervisor;
 use super::Connection;
 use super::envelope::envelope;
 use crate::consumer::Health;
+use crate::consumer::metrics::Metrics;
 use crate::consumer::port::{Delivery, Receipt, Source, SourceError};
-use crate::consumer::tally::Tally;
 
 /// What one stream asks the server for, and when it is replaced.
 #[derive(Debug, Clone)]
@@ -76,12 +76,12 @@ impl StreamSource {
         connection: Connection,
         settings: StreamSettings,
         health: Arc<Health>,
-        tally: Arc<Tally>,
+        metrics: Arc<Metrics>,
         worker: usize,
     ) -> StreamSource {
         let (sender, deliveries) = mpsc::channel(settings.limit().messages);
         let stop = CancellationToken::new();
-        let supervisor = Supervisor::new(connection, settings, health, tally, worker, stop.clone(), sender);
+        let supervisor = Supervisor::new(connection, settings, health, metrics, worker, stop.clone(), sender);
         let mut tasks = JoinSet::new();
         tasks.spawn(supervisor.run());
         StreamSource { deliveries, stop, supervisor: tasks }

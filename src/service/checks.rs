@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::{Config, Places};
+use super::{Config, Endpoints};
 use crate::{dynamo, pubsub};
 
 /// How long one check may take, all at once: together they stay below 15 s.
@@ -17,10 +17,10 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// A wrong setting, in one to three lines.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Wrong(pub String);
+pub struct SetupError(pub String);
 
 /// Looks at the subscription, the dead-letter topic and the table.
-pub async fn check(config: &Config) -> Result<(), Wrong> {
+pub async fn check(config: &Config) -> Result<(), SetupError> {
     let pubsub = async {
         let (subscription, topic) = tokio::join!(check_subscription(config), check_dead_letter_topic(config));
         subscription.and(topic)
@@ -28,10 +28,10 @@ pub async fn check(config: &Config) -> Result<(), Wrong> {
     tokio::try_join!(biased; pubsub, check_table(config)).map(|_| ())
 }
 
-async fn check_subscription(config: &Config) -> Result<(), Wrong> {
+async fn check_subscription(config: &Config) -> Result<(), SetupError> {
     // Connecting asks for credentials, which may take as long as an answer.
     let look =
-        async { pubsub::Admin::connect(&config.places.pubsub()).await?.subscription(&config.subscription).await };
+        async { pubsub::Admin::connect(&config.endpoints.pubsub()).await?.subscription(&config.subscription).await };
     let found = within(look, pubsub::Problem::Unreachable).await;
     let spaced = match found {
         Ok(found) => Some(found.least_delay.is_some()),
@@ -55,9 +55,9 @@ async fn check_subscription(config: &Config) -> Result<(), Wrong> {
     Ok(())
 }
 
-async fn check_dead_letter_topic(config: &Config) -> Result<(), Wrong> {
+async fn check_dead_letter_topic(config: &Config) -> Result<(), SetupError> {
     let Some(topic) = &config.dead_letter_topic else { return Ok(()) };
-    let look = async { pubsub::Admin::connect(&config.places.pubsub()).await?.topic(topic).await };
+    let look = async { pubsub::Admin::connect(&config.endpoints.pubsub()).await?.topic(topic).await };
     match within(look, pubsub::Problem::Unreachable).await {
         // `roles/pubsub.publisher` may not look; the first dead letter shows whether it may publish.
         Ok(()) | Err(pubsub::Problem::Refused(_)) => Ok(()),
@@ -65,9 +65,9 @@ async fn check_dead_letter_topic(config: &Config) -> Result<(), Wrong> {
     }
 }
 
-async fn check_table(config: &Config) -> Result<(), Wrong> {
+async fn check_table(config: &Config) -> Result<(), SetupError> {
     let look = async {
-        let client = config.places.dynamo().await?;
+        let client = config.endpoints.dynamo().await?;
         dynamo::check(&client, &config.table).await
     };
     match within(look, dynamo::Problem::Unreachable).await {
@@ -81,7 +81,7 @@ async fn check_table(config: &Config) -> Result<(), Wrong> {
             );
             Ok(())
         }
-        Err(problem) => Err(table_wrong(&config.places, &config.table, problem)),
+        Err(problem) => Err(table_wrong(&config.endpoints, &config.table, problem)),
     }
 }
 
@@ -109,7 +109,7 @@ impl fmt::Display for Thing<'_> {
     }
 }
 
-fn pubsub_wrong(config: &Config, thing: Thing<'_>, problem: pubsub::Problem) -> Wrong {
+fn pubsub_wrong(config: &Config, thing: Thing<'_>, problem: pubsub::Problem) -> SetupError {
     match problem {
         pubsub::Problem::NotFound => {
             let dead_letter_topic = match &config.dead_letter_topic {
@@ -117,15 +117,17 @@ fn pubsub_wrong(config: &Config, thing: Thing<'_>, problem: pubsub::Problem) -> 
                 None => String::new(),
             };
             let flags = format!("--subscription {}{dead_letter_topic}", config.subscription);
-            Wrong(format!("{thing} does not exist.\nCreate it: mini-scan setup pubsub --topic TOPIC {flags}"))
+            SetupError(format!("{thing} does not exist.\nCreate it: mini-scan setup pubsub --topic TOPIC {flags}"))
         }
-        problem => Wrong(format!("{thing} cannot be read: {problem}\n{}", pubsub_advice(&config.places, &problem))),
+        problem => {
+            SetupError(format!("{thing} cannot be read: {problem}\n{}", pubsub_advice(&config.endpoints, &problem)))
+        }
     }
 }
 
 /// What to do about a problem with Pub/Sub that is not about one thing in it.
-pub(crate) fn pubsub_advice(places: &Places, problem: &pubsub::Problem) -> String {
-    match (problem, &places.pubsub) {
+pub(crate) fn pubsub_advice(endpoints: &Endpoints, problem: &pubsub::Problem) -> String {
+    match (problem, &endpoints.pubsub) {
         (pubsub::Problem::NoCredentials(_), _) => {
             "Run `gcloud auth application-default login`; for a local server set PUBSUB_EMULATOR_HOST.".to_owned()
         }
@@ -144,8 +146,8 @@ pub(crate) fn pubsub_advice(places: &Places, problem: &pubsub::Problem) -> Strin
 }
 
 /// What is wrong with the table, and what to do.
-pub(super) fn table_wrong(places: &Places, table: &str, problem: dynamo::Problem) -> Wrong {
-    let endpoint = match &places.dynamo {
+pub(super) fn table_wrong(endpoints: &Endpoints, table: &str, problem: dynamo::Problem) -> SetupError {
+    let endpoint = match &endpoints.dynamo {
         Some(url) => format!(" at {url} (AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL or --endpoint-url)"),
         None => String::new(),
     };
@@ -169,7 +171,7 @@ pub(super) fn table_wrong(places: &Places, table: &str, problem: dynamo::Problem
             "table {table} (--table) cannot be set up: permission denied: {detail}\nGrant dynamodb:CreateTable, \
              DescribeTable, DescribeTimeToLive and UpdateTimeToLive on it, or let someone create it who may."
         ),
-        problem @ dynamo::Problem::Unreachable(_) if places.dynamo.is_some() => format!(
+        problem @ dynamo::Problem::Unreachable(_) if endpoints.dynamo.is_some() => format!(
             "table {table} (--table) cannot be read{endpoint}: {problem}\n\
              Start a server there with `mini-scan local dynamo`, or choose another."
         ),
@@ -178,5 +180,5 @@ pub(super) fn table_wrong(places: &Places, table: &str, problem: dynamo::Problem
              Check AWS_REGION and the network with `aws dynamodb describe-table --table-name {table}`"
         ),
     };
-    Wrong(text)
+    SetupError(text)
 }

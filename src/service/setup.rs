@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::time::Duration;
 
-use super::Places;
-use super::checks::{Wrong, pubsub_advice, table_wrong, within};
+use super::Endpoints;
+use super::checks::{SetupError, pubsub_advice, table_wrong, within};
 use crate::dynamo;
 use crate::pubsub::{Admin, Problem, SubscriptionSettings};
 
@@ -24,42 +24,44 @@ pub struct Pubsub {
 }
 
 /// Creates what is missing in Pub/Sub, and says of each thing whether it created or found it.
-pub async fn pubsub(places: &Places, names: &Pubsub, out: &mut impl Write) -> Result<(), Wrong> {
-    let admin = within(async { Admin::connect(&places.pubsub()).await }, Problem::Unreachable).await;
+pub async fn pubsub(endpoints: &Endpoints, names: &Pubsub, out: &mut impl Write) -> Result<(), SetupError> {
+    let admin = within(async { Admin::connect(&endpoints.pubsub()).await }, Problem::Unreachable).await;
     let admin =
-        admin.map_err(|problem| wrong(places, &format!("topic {} (--topic, --project)", names.topic), problem))?;
+        admin.map_err(|problem| wrong(endpoints, &format!("topic {} (--topic, --project)", names.topic), problem))?;
     let settings = SubscriptionSettings { ack_deadline: ACK_DEADLINE, retention: RETENTION, retry: Some(RETRY) };
     // Without a retry policy: whoever looks at letters by hand and gives them back finds them again at once.
     let letters = SubscriptionSettings { retention: DEAD_LETTER_RETENTION, retry: None, ..settings.clone() };
-    topic(places, &admin, "topic", &names.topic, "--topic", out).await?;
-    subscription(places, &admin, &names.subscription, &names.topic, "--subscription", &settings, out).await?;
+    topic(endpoints, &admin, "topic", &names.topic, "--topic", out).await?;
+    subscription(endpoints, &admin, &names.subscription, &names.topic, "--subscription", &settings, out).await?;
     let flag = "--dead-letter-topic";
-    topic(places, &admin, "dead-letter topic", &names.dead_letter_topic, flag, out).await?;
-    subscription(places, &admin, &names.dead_letter_subscription, &names.dead_letter_topic, flag, &letters, out).await
+    topic(endpoints, &admin, "dead-letter topic", &names.dead_letter_topic, flag, out).await?;
+    subscription(endpoints, &admin, &names.dead_letter_subscription, &names.dead_letter_topic, flag, &letters, out)
+        .await
 }
 
 async fn topic(
-    places: &Places,
+    endpoints: &Endpoints,
     admin: &Admin,
     kind: &str,
     name: &str,
     flag: &str,
     out: &mut impl Write,
-) -> Result<(), Wrong> {
+) -> Result<(), SetupError> {
     let created = within(admin.create_topic(name), Problem::Unreachable).await;
-    let created = created.map_err(|problem| wrong(places, &format!("{kind} {name} ({flag}, --project)"), problem))?;
+    let created =
+        created.map_err(|problem| wrong(endpoints, &format!("{kind} {name} ({flag}, --project)"), problem))?;
     say(out, created, kind, name)
 }
 
 async fn subscription(
-    places: &Places,
+    endpoints: &Endpoints,
     admin: &Admin,
     name: &str,
     topic: &str,
     flag: &str,
     settings: &SubscriptionSettings,
     out: &mut impl Write,
-) -> Result<(), Wrong> {
+) -> Result<(), SetupError> {
     let mut created = within(admin.create_subscription(name, topic, settings), Problem::Unreachable).await;
     if settings.retention > RETENTION && matches!(created, Err(Problem::Invalid(_))) {
         // Google's emulator takes at most 7 days where the service takes 31.
@@ -67,24 +69,24 @@ async fn subscription(
         created = within(admin.create_subscription(name, topic, &shorter), Problem::Unreachable).await;
     }
     let thing = || format!("subscription {name} ({flag}, --project)");
-    say(out, created.map_err(|problem| wrong(places, &thing(), problem))?, "subscription", name)
+    say(out, created.map_err(|problem| wrong(endpoints, &thing(), problem))?, "subscription", name)
 }
 
 /// Creates the table if it is missing, and says whether it created or found it.
-pub async fn table(places: &Places, name: &str, out: &mut impl Write) -> Result<(), Wrong> {
+pub async fn table(endpoints: &Endpoints, name: &str, out: &mut impl Write) -> Result<(), SetupError> {
     let create = async {
-        let client = within(async { places.dynamo().await }, dynamo::Problem::Unreachable).await?;
+        let client = within(async { endpoints.dynamo().await }, dynamo::Problem::Unreachable).await?;
         dynamo::create(&client, name).await
     };
-    let created = create.await.map_err(|problem| table_wrong(places, name, problem))?;
+    let created = create.await.map_err(|problem| table_wrong(endpoints, name, problem))?;
     say(out, created, "table", name)
 }
 
-fn say(out: &mut impl Write, created: bool, kind: &str, name: &str) -> Result<(), Wrong> {
+fn say(out: &mut impl Write, created: bool, kind: &str, name: &str) -> Result<(), SetupError> {
     let what = if created { "created" } else { "found  " };
-    writeln!(out, "{what}  {kind:<17}  {name}").map_err(|error| Wrong(format!("cannot write the output: {error}")))
+    writeln!(out, "{what}  {kind:<17}  {name}").map_err(|error| SetupError(format!("cannot write the output: {error}")))
 }
 
-fn wrong(places: &Places, thing: &str, problem: Problem) -> Wrong {
-    Wrong(format!("{thing} cannot be created: {problem}\n{}", pubsub_advice(places, &problem)))
+fn wrong(endpoints: &Endpoints, thing: &str, problem: Problem) -> SetupError {
+    SetupError(format!("{thing} cannot be created: {problem}\n{}", pubsub_advice(endpoints, &problem)))
 }

@@ -88,7 +88,7 @@ fn start_thread(
 
 /// Runs the workers of one thread: every `threads`th of the process.
 async fn run(number: usize, config: &Config, process: &Process, keys: &Keys<StreamReceipt>) -> Result<(), Failure> {
-    let connection = config.places.pubsub();
+    let connection = config.endpoints.pubsub();
     let (store, letters) = tokio::select! {
         biased;
         () = process.drain.requested() => return Ok(()),
@@ -97,8 +97,8 @@ async fn run(number: usize, config: &Config, process: &Process, keys: &Keys<Stre
     let batches = config.write_mode.batches();
     let consumers = config.consumers.get();
     let worker = |worker| {
-        let (health, tally) = (process.health.clone(), process.tally.clone());
-        let source = StreamSource::open(connection.clone(), stream(config), health, tally, worker);
+        let (health, metrics) = (process.health.clone(), process.metrics.clone());
+        let source = StreamSource::open(connection.clone(), stream(config), health, metrics, worker);
         consumer::run::<Clouds>(
             process,
             keys,
@@ -120,7 +120,7 @@ async fn run(number: usize, config: &Config, process: &Process, keys: &Keys<Stre
 }
 
 async fn connect(config: &Config, connection: &Connection) -> Result<(Scans, Option<TopicDeadLetters>), Failure> {
-    let store = Scans::new(config.places.dynamo().await?, config.table.clone(), config.ttl);
+    let store = Scans::new(config.endpoints.dynamo().await?, config.table.clone(), config.ttl);
     let letters = match &config.dead_letter_topic {
         Some(topic) => Some(TopicDeadLetters::connect(connection, topic).await?),
         None => None,

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use publisher::Publisher;
 use script::{Plan, script};
-use verdict::Verdict;
+use verdict::Decision;
 use world::{Outage, World};
 
 /// The store is away for so long, and nothing is killed meanwhile.
@@ -81,16 +81,16 @@ async fn chaos(plan: Plan) {
     let outage = world.outage(&mut publisher, plan.in_outage, OUTAGE).await;
     println!("  {:>4} s  an outage of {} s is over\n", start.elapsed().as_secs(), OUTAGE.as_secs());
 
-    let mut verdict = Verdict::default();
-    world.judge(&publisher, &mut verdict).await;
-    judge(&outage, plan.in_outage, &mut verdict);
+    let mut verdict = Decision::default();
+    world.classify(&publisher, &mut verdict).await;
+    classify(&outage, plan.in_outage, &mut verdict);
     let passed = verdict.passed();
     println!("\n{} in {} s, SEED={seed}\n", if passed { "Passed" } else { "FAILED" }, start.elapsed().as_secs());
     assert!(passed, "see the report above; SEED={seed} plays the same script");
 }
 
 /// The outage cost nothing: each message of that time was delivered once, and written soon after it.
-fn judge(outage: &Outage, messages: u64, verdict: &mut Verdict) {
+fn classify(outage: &Outage, messages: u64, verdict: &mut Decision) {
     let Outage { before, during, after, recovered } = outage;
     let given_back = |counts: &Counts| (counts.nacked, counts.expired);
     verdict.is_so(during.acknowledged - before.acknowledged < messages / 2, "the store was away in the outage");

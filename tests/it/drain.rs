@@ -12,7 +12,7 @@ use crate::support::pipeline::{Pipeline, good};
 use crate::support::program::{Exit, Program, Signal};
 
 /// As many writes are in flight at first, whatever the number of cores.
-const IN_HAND: usize = 32;
+const UNSETTLED: usize = 32;
 
 /// A consumer that has scans in hand for a DynamoDB that has fallen silent, after one that was stored.
 async fn stuck(pipeline: &Pipeline, arguments: &[&str]) -> (Program, Front) {
@@ -23,8 +23,8 @@ async fn stuck(pipeline: &Pipeline, arguments: &[&str]) -> (Program, Front) {
     pipeline.rows(1).await;
     pipeline.drained().await;
     front.fall_silent();
-    pipeline.publish(good(1..1 + IN_HAND)).await;
-    front.holds(IN_HAND).await;
+    pipeline.publish(good(1..1 + UNSETTLED)).await;
+    front.holds(UNSETTLED).await;
     (consumer, front)
 }
 
@@ -46,7 +46,7 @@ async fn handed_over(pipeline: &Pipeline) -> Duration {
     assert_eq!(exit.said.stderr.last().map(String::as_str), Some("Handed back undone: 32"), "{exit:#?}");
     let _other = pipeline.consumer().start();
     let started = Instant::now();
-    assert_eq!(pipeline.rows(1 + IN_HAND).await.len(), 1 + IN_HAND);
+    assert_eq!(pipeline.rows(1 + UNSETTLED).await.len(), 1 + UNSETTLED);
     started.elapsed()
 }
 

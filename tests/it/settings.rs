@@ -1,4 +1,4 @@
-//! Wrong settings and wrong flags: each is named with what chose it and with what to do, soon.
+//! SetupError settings and wrong flags: each is named with what chose it and with what to do, soon.
 
 use std::net::TcpListener;
 use std::time::Duration;

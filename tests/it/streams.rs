@@ -6,8 +6,8 @@ mod process;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mini_scan::consumer::metrics::Metrics;
 use mini_scan::consumer::port::{DeadLetter, DeadLetters, Delivery, Receipt, Source};
-use mini_scan::consumer::tally::Tally;
 use mini_scan::consumer::{Health, Restart};
 use mini_scan::pubsub::{Connection, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
 use tokio::time::{Instant, sleep, timeout};
@@ -28,7 +28,7 @@ struct Reader {
     wire: Wire,
     source: StreamSource,
     health: Arc<Health>,
-    tally: Arc<Tally>,
+    metrics: Arc<Metrics>,
 }
 
 impl Reader {
@@ -44,10 +44,10 @@ impl Reader {
             max_retry_time: Duration::from_secs(600),
             max_idle,
         };
-        let (health, tally) = (Arc::<Health>::default(), Arc::<Tally>::default());
+        let (health, metrics) = (Arc::<Health>::default(), Arc::<Metrics>::default());
         let connection = Connection::new(Some(&wire.address.to_string()));
-        let source = StreamSource::open(connection, settings, health.clone(), tally.clone(), 0);
-        Reader { pubsub, topic, subscription, wire, source, health, tally }
+        let source = StreamSource::open(connection, settings, health.clone(), metrics.clone(), 0);
+        Reader { pubsub, topic, subscription, wire, source, health, metrics }
     }
 
     /// One that has given and settled a message.
@@ -77,7 +77,7 @@ impl Reader {
     }
 
     fn restarts(&self, cause: Restart) -> u64 {
-        self.tally.stream_restarts(cause).get()
+        self.metrics.stream_restarts(cause).get()
     }
 
     /// All causes that were counted, by name.
@@ -218,7 +218,7 @@ async fn acks_that_a_dead_connection_swallows_are_counted() {
     reader.wire.freeze_open();
     delivery.receipt.ack();
 
-    reader.becomes("acks that were not delivered", |reader| reader.tally.unflushed.get() == 1).await;
+    reader.becomes("acks that were not delivered", |reader| reader.metrics.unflushed.get() == 1).await;
 }
 
 #[tokio::test]

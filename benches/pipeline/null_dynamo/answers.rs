@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::records::Verdict;
+use super::records::Decision;
 
 pub(super) const DESCRIPTION: &str = concat!(
     r#"{"Table":{"TableName":"scan-results","TableStatus":"ACTIVE","#,
@@ -27,7 +27,7 @@ pub(super) fn stale(timestamp: u64) -> Vec<u8> {
 }
 
 /// One answer to each statement of a batch.
-pub(super) fn batch(verdicts: &[Verdict]) -> Vec<u8> {
+pub(super) fn batch(verdicts: &[Decision]) -> Vec<u8> {
     let mut body = String::with_capacity(32 + 64 * verdicts.len());
     body.push_str(r#"{"Responses":["#);
     for (number, verdict) in verdicts.iter().enumerate() {
@@ -37,10 +37,10 @@ pub(super) fn batch(verdicts: &[Verdict]) -> Vec<u8> {
         };
         let failed = |item: &str| error("ConditionalCheckFailed", "The conditional request failed", item);
         let error = match verdict {
-            Verdict::Stored => String::new(),
-            Verdict::Stale(timestamp) => failed(&format!(r#","Item":{}"#, item(*timestamp))),
-            Verdict::Missing => failed(""),
-            Verdict::Duplicate => error("DuplicateItem", "Duplicate primary key exists in table", ""),
+            Decision::Stored => String::new(),
+            Decision::Stale(timestamp) => failed(&format!(r#","Item":{}"#, item(*timestamp))),
+            Decision::Missing => failed(""),
+            Decision::Duplicate => error("DuplicateItem", "Duplicate primary key exists in table", ""),
         };
         _ = write!(body, r#"{comma}{{{error}"TableName":"scan-results"}}"#);
     }

@@ -24,7 +24,7 @@ pub(super) enum Verb {
 
 /// What becomes of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Decision {
     Stored,
     /// The record that is there is of this timestamp.
     Stale(u64),
@@ -53,7 +53,7 @@ impl Records {
         !matches!(self.holds, Holds::Nothing)
     }
 
-    pub(super) fn write(&mut self, verb: Verb, key: &str, timestamp: u64) -> Verdict {
+    pub(super) fn write(&mut self, verb: Verb, key: &str, timestamp: u64) -> Decision {
         let key = hash(key);
         let held = match self.holds {
             Holds::Nothing => None,
@@ -61,13 +61,13 @@ impl Records {
             Holds::Written => self.written.get(&key).copied(),
         };
         let verdict = match (verb, held) {
-            (Verb::Put | Verb::Insert, None) => Verdict::Stored,
-            (Verb::Update, None) => Verdict::Missing,
-            (Verb::Insert, Some(_)) => Verdict::Duplicate,
-            (Verb::Put | Verb::Update, Some(held)) if timestamp <= held => Verdict::Stale(held),
-            (Verb::Put | Verb::Update, Some(_)) => Verdict::Stored,
+            (Verb::Put | Verb::Insert, None) => Decision::Stored,
+            (Verb::Update, None) => Decision::Missing,
+            (Verb::Insert, Some(_)) => Decision::Duplicate,
+            (Verb::Put | Verb::Update, Some(held)) if timestamp <= held => Decision::Stale(held),
+            (Verb::Put | Verb::Update, Some(_)) => Decision::Stored,
         };
-        if verdict == Verdict::Stored && matches!(self.holds, Holds::Written) {
+        if verdict == Decision::Stored && matches!(self.holds, Holds::Written) {
             self.written.insert(key, timestamp);
         }
         verdict

@@ -10,7 +10,7 @@ variable "table_name" {
 }
 
 variable "deletion_protection" {
-  description = "Whether DynamoDB refuses to delete the table. Turn it off in a change of its own before destroying."
+  description = "Whether DynamoDB refuses to delete the table. WritePermit it off in a change of its own before destroying."
   type        = bool
   default     = true
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::verdict::Next;
+use super::decision::Next;
 use crate::consumer::port::Verb;
 use crate::scan::Scan;
 

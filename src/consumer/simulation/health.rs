@@ -24,8 +24,8 @@ async fn through_ten_minutes_of_outage_and_a_drain_it_is_alive_and_says_why_it_i
     assert_eq!(reasons(&instance), ["starting"]);
     let drain = async {
         instance.process.drain.requested().await;
-        while instance.process.tally.reading_workers() > 0 {
-            assert!(instance.process.pulse.is_alive());
+        while instance.process.metrics.reading_workers() > 0 {
+            assert!(instance.process.liveness.is_alive());
             assert_eq!(reasons(&instance), ["stopping", "DynamoDB"]);
             sleep(Duration::from_secs(1)).await;
         }
@@ -33,13 +33,13 @@ async fn through_ten_minutes_of_outage_and_a_drain_it_is_alive_and_says_why_it_i
     let outage = async {
         sleep(Duration::from_secs(60)).await;
         for _ in 0..600 {
-            assert!(instance.process.pulse.is_alive());
+            assert!(instance.process.liveness.is_alive());
             assert_eq!(reasons(&instance), ["DynamoDB"]);
             sleep(Duration::from_secs(1)).await;
         }
     };
     tokio::join!(drain, instance.during(outage));
-    assert!(instance.process.pulse.is_alive());
+    assert!(instance.process.liveness.is_alive());
 }
 
 #[tokio::test(start_paused = true)]
@@ -53,7 +53,7 @@ async fn an_idle_instance_is_alive_and_ready_and_so_is_one_whose_outage_is_over(
     let instance = Instance::new(&world, Settings { consumers: n(3), ..settings() });
     let script = async {
         sleep(Duration::from_secs(600)).await;
-        assert!(instance.process.pulse.is_alive());
+        assert!(instance.process.liveness.is_alive());
         assert!(reasons(&instance).is_empty());
         world.publish((1..=8).map(|port| scan(port, 5)));
         sleep(Duration::from_secs(5)).await;

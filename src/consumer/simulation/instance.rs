@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::time::{Instant, timeout};
 
-use super::letters::SimLetters;
+use super::dead_letters::SimDeadLetters;
 use super::pubsub::{SimReceipt, SimSource, Stream};
 use super::store::SimStore;
 use super::world::World;
@@ -21,7 +21,7 @@ pub(super) struct Simulated;
 impl Ports for Simulated {
     type Source = SimSource;
     type Store = SimStore;
-    type DeadLetters = SimLetters;
+    type DeadLetters = SimDeadLetters;
 }
 
 pub(super) fn n(value: usize) -> NonZeroUsize {
@@ -78,7 +78,7 @@ impl Instance {
     /// Runs every worker to its end.
     pub(super) async fn work(&self) -> Vec<Result<(), SourceError>> {
         let store = SimStore { world: self.world.clone() };
-        let letters = self.has_topic.then(|| SimLetters { world: self.world.clone() });
+        let letters = self.has_topic.then(|| SimDeadLetters { world: self.world.clone() });
         let batches = self.process.settings.write_mode.batches();
         let of = self.process.settings.consumers.get();
         let workers = (0..of).map(|number| {
@@ -121,8 +121,8 @@ impl Instance {
         assert_eq!(state.subscription.early_flushes, 0, "flushed with receipts in hand");
         assert_eq!(state.table.in_flight, 0);
         assert!(state.table.most_in_flight <= self.process.settings.max_writes.get());
-        let tally = self.process.tally.snapshot();
-        assert_eq!(tally.in_hand, 0);
-        assert_eq!(tally.received, tally.processed() + tally.failed() + tally.handed_back, "{tally:?}");
+        let metrics = self.process.metrics.snapshot();
+        assert_eq!(metrics.unsettled, 0);
+        assert_eq!(metrics.received, metrics.processed() + metrics.failed() + metrics.released, "{metrics:?}");
     }
 }

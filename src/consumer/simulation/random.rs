@@ -214,9 +214,9 @@ impl Schedule {
         };
         let (latest, ended) = tokio::join!(stop, work);
         assert!(ended <= latest, "stopped {:?} late", ended - latest);
-        let tally = instance.process.tally.snapshot();
-        assert_eq!(tally.in_hand, 0);
-        assert_eq!(tally.received, tally.processed() + tally.failed() + tally.handed_back, "{tally:?}");
+        let metrics = instance.process.metrics.snapshot();
+        assert_eq!(metrics.unsettled, 0);
+        assert_eq!(metrics.received, metrics.processed() + metrics.failed() + metrics.released, "{metrics:?}");
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
+use super::dead_letters::Topic;
 use super::faults::{Answer, Attempt, Calling, Posting, Publishing, Script};
-use super::letters::Topic;
 use super::messages::{Template, Truth};
 use super::pubsub::Subscription;
 use super::store::{LATENCY, Table};

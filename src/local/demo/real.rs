@@ -8,7 +8,7 @@ use super::program::{Consumer, Failure, Outcomes, Place, Program};
 use crate::consumer::Process;
 use crate::consumer::settings::WriteMode;
 use crate::scan::Reason;
-use crate::service::{Config, Places, Running, setup};
+use crate::service::{Config, Endpoints, Running, setup};
 
 /// The shipped program.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ impl Program for Real {
         };
         // The demo says where everything is by itself.
         let mut out = std::io::sink();
-        setup::pubsub(&places(place), &names, &mut out).await?;
-        Ok(setup::table(&places(place), place.table, &mut out).await?)
+        setup::pubsub(&endpoints(place), &names, &mut out).await?;
+        Ok(setup::table(&endpoints(place), place.table, &mut out).await?)
     }
 
     async fn consume(&self, place: &Place) -> Result<RealConsumer, Failure> {
@@ -48,12 +48,12 @@ impl Program for Real {
 
 impl Consumer for RealConsumer {
     fn outcomes(&self) -> Outcomes {
-        let tally = &self.process.tally;
-        let counts = tally.snapshot();
+        let metrics = &self.process.metrics;
+        let counts = metrics.snapshot();
         Outcomes {
             stored: counts.stored,
             stale: counts.stale + counts.expired,
-            rejections: Reason::ALL.map(|reason| (reason, tally.dead_letters(reason).get())).into(),
+            rejections: Reason::ALL.map(|reason| (reason, metrics.dead_letters(reason).get())).into(),
             failed: counts.failed(),
         }
     }
@@ -64,8 +64,8 @@ impl Consumer for RealConsumer {
     }
 }
 
-fn places(place: &Place) -> Places {
-    Places { pubsub: Some(place.pubsub_host.clone()), dynamo: Some(place.dynamo_url.clone()) }
+fn endpoints(place: &Place) -> Endpoints {
+    Endpoints { pubsub: Some(place.pubsub_host.clone()), dynamo: Some(place.dynamo_url.clone()) }
 }
 
 /// The consumer's own defaults, but for where it works.
@@ -73,7 +73,7 @@ fn config(place: &Place) -> Config {
     let consumers = NonZeroUsize::new(10).unwrap_or(NonZeroUsize::MIN);
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     Config {
-        places: places(place),
+        endpoints: endpoints(place),
         subscription: place.subscription_name(),
         dead_letter_topic: Some(place.dead_letter_topic_name()),
         table: place.table.to_owned(),

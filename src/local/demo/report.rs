@@ -104,15 +104,15 @@ fn date(timestamp: &str) -> String {
 }
 
 /// The verdict on one thing.
-pub(super) struct Verdict<'a> {
+pub(super) struct Decision<'a> {
     pub(super) check: &'a Check,
     pub(super) things: &'static str,
     pub(super) statement: &'static str,
 }
 
-impl fmt::Display for Verdict<'_> {
+impl fmt::Display for Decision<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Verdict { check, things, statement } = self;
+        let Decision { check, things, statement } = self;
         let mark = if check.passed() { "✓" } else { "✗" };
         let [right, expected] = [check.right, check.expected].map(|count| HumanCount(count as u64));
         writeln!(f, "  {mark} {right} of {expected} {things} {statement}")?;
@@ -180,7 +180,7 @@ Consumed 9,470 messages in 2.5 s, 3,788 a second
     fn of_many_differences_the_first_are_shown() {
         let differences = (0..8).map(|n| format!("1.1.1.{n}#80#HTTP: no record")).collect();
         let check = Check { expected: 1_000, right: 992, differences };
-        let text = Verdict { check: &check, things: "keys", statement: "hold their newest scan" }.to_string();
+        let text = Decision { check: &check, things: "keys", statement: "hold their newest scan" }.to_string();
         assert!(text.starts_with("  ✗ 992 of 1,000 keys hold their newest scan\n"), "{text}");
         assert_eq!(text.lines().count(), 7);
         assert!(text.ends_with("      and 3 more\n"), "{text}");

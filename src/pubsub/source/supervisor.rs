@@ -20,8 +20,8 @@ use super::backoff::{Backoff, LONGEST, jittered};
 use super::holding::{Amount, Holding};
 use super::silence::{Last, Silence};
 use super::{StreamReceipt, StreamSettings, delivery, probe};
+use crate::consumer::metrics::Metrics;
 use crate::consumer::port::{Delivery, SourceError};
-use crate::consumer::tally::Tally;
 use crate::consumer::{Condition, Health, Restart};
 use crate::pubsub::envelope::publish_time;
 use crate::pubsub::{Connection, Problem, grant_subscriber};
@@ -41,7 +41,7 @@ pub(super) struct Supervisor {
     connection: Connection,
     settings: StreamSettings,
     health: Arc<Health>,
-    tally: Arc<Tally>,
+    metrics: Arc<Metrics>,
     worker: usize,
     stop: CancellationToken,
     sender: mpsc::Sender<Result<Delivery<StreamReceipt>, SourceError>>,
@@ -69,7 +69,7 @@ impl Supervisor {
         connection: Connection,
         settings: StreamSettings,
         health: Arc<Health>,
-        tally: Arc<Tally>,
+        metrics: Arc<Metrics>,
         worker: usize,
         stop: CancellationToken,
         sender: mpsc::Sender<Result<Delivery<StreamReceipt>, SourceError>>,
@@ -78,7 +78,7 @@ impl Supervisor {
             connection,
             settings,
             health,
-            tally,
+            metrics,
             worker,
             stop,
             sender,
@@ -154,14 +154,14 @@ impl Supervisor {
     }
 
     fn held_by_replaced(&self) -> Amount {
-        self.replaced.iter().fold(Amount::NOTHING, |held, holding| held.plus(holding.amount()))
+        self.replaced.iter().fold(Amount::NOTHING, |parked, holding| parked.plus(holding.amount()))
     }
 
     /// Whether the worker holds twice the limit. The server keeps a stream below it, but not one that the client lost and
     /// opened anew: that begins with nothing.
     fn is_overfull(&self, stream: &Holding) -> bool {
-        let (held, limit) = (stream.amount(), self.settings.limit());
-        held.reaches(limit) && held.plus(self.held_by_replaced()).reaches(limit.plus(limit))
+        let (parked, limit) = (stream.amount(), self.settings.limit());
+        parked.reaches(limit) && parked.plus(self.held_by_replaced()).reaches(limit.plus(limit))
     }
 
     /// Opens one stream and reads it to its end. What it gave is still leased and settles by itself in `closing`.
@@ -176,11 +176,11 @@ impl Supervisor {
             Err(problem) => return End::Failed(problem),
         };
         let (token, holding) = (stream.shutdown_token(), Arc::<Holding>::default());
-        self.tally.streams.opened(self.worker);
+        self.metrics.streams.opened(self.worker);
         let end = self.read(&mut stream, &holding).await;
-        self.tally.streams.ended(self.worker);
+        self.metrics.streams.ended(self.worker);
         // The token's way, never a plain drop: receipts of the ended stream stay leased and still settle.
-        closing.spawn(shut_down(token, holding.clone(), self.tally.clone()));
+        closing.spawn(shut_down(token, holding.clone(), self.metrics.clone()));
         self.replaced.push(holding);
         end
     }
@@ -282,7 +282,7 @@ impl Supervisor {
     }
 
     fn count(&self, cause: Restart) {
-        self.tally.stream_restarts(cause).add_one();
+        self.metrics.stream_restarts(cause).add_one();
         debug!(worker = self.worker, cause = cause.name(), "stream replaced");
     }
 
@@ -335,7 +335,7 @@ fn restart(problem: &Problem) -> Restart {
 }
 
 /// Lets a stream that is read no more settle what it gave.
-async fn shut_down(token: ShutdownToken, holding: Arc<Holding>, tally: Arc<Tally>) {
+async fn shut_down(token: ShutdownToken, holding: Arc<Holding>, metrics: Arc<Metrics>) {
     let mut flushed = pin!(token.shutdown());
     tokio::select! {
         biased;
@@ -344,7 +344,7 @@ async fn shut_down(token: ShutdownToken, holding: Arc<Holding>, tally: Arc<Tally
     }
     // The client throws away what becomes of acks and nacks; that they do not leave its hands is all that can be seen.
     if timeout(FLUSH, flushed).await.is_err() {
-        tally.unflushed.add_one();
+        metrics.unflushed.add_one();
         debug!(waited_s = FLUSH.as_secs(), "the last acks of a replaced stream were not delivered");
     }
 }

@@ -167,7 +167,7 @@ impl Inputs {
     }
 
     /// Backlog of one consumer that is in hand and no reason for another: what the autoscaler's threshold must exceed.
-    pub(super) fn backlog_in_hand(&self, load: &Load) -> f64 {
+    pub(super) fn unsettled_backlog(&self, load: &Load) -> f64 {
         let messages = load.messages / self.consumers(load) * self.until_acknowledged() * self.headroom;
         (messages / 1000.0).ceil() * 1000.0
     }

@@ -172,7 +172,7 @@ fn quotas(inputs: &Inputs) -> String {
         ("Cloud NAT: ports of a node", inputs.nat_ports, |i, load| i.ports(load)),
         ("Cloud NAT: addresses", 1.0, |i, load| i.addresses(load)),
         ("`maxReplicaCount`", inputs.replicas, |i, load| i.consumers(load)),
-        ("`threshold` of the autoscaler", inputs.threshold, Inputs::backlog_in_hand),
+        ("`threshold` of the autoscaler", inputs.threshold, Inputs::unsettled_backlog),
         ("warm throughput and `max_write_units`", inputs.new_table_units, |i, load| i.warm_throughput(load)),
     ];
     let columns: Vec<_> = SIZES.iter().map(|(messages, _)| format!("{} a second", whole(*messages))).collect();

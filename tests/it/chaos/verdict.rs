@@ -16,11 +16,11 @@ const SHOWN: usize = 5;
 
 /// What was looked at, and whether all of it was right.
 #[derive(Default)]
-pub(super) struct Verdict {
+pub(super) struct Decision {
     wrong: usize,
 }
 
-impl Verdict {
+impl Decision {
     /// Says whether `statement` is true; if `differences` has any, it is not.
     pub(super) fn holds(&mut self, statement: impl Display, differences: &[impl Display]) {
         match differences.len() {
@@ -44,7 +44,7 @@ impl Verdict {
 }
 
 /// Every key holds its newest, and the stream of the table ends with the same.
-pub(super) fn table(verdict: &mut Verdict, publisher: &Publisher, rows: &[Item], witnessed: &Witnessed) {
+pub(super) fn table(verdict: &mut Decision, publisher: &Publisher, rows: &[Item], witnessed: &Witnessed) {
     let rows: Vec<Value> = rows.iter().map(json_of).collect();
     let check = publisher.truth.check_table(&rows);
     verdict
@@ -71,7 +71,7 @@ fn json_of(row: &Item) -> Value {
 }
 
 /// Every broken message has its letter, byte for byte and with its reason, and nothing else has one.
-pub(super) fn letters(verdict: &mut Verdict, publisher: &Publisher, letters: &[model::Message]) {
+pub(super) fn letters(verdict: &mut Decision, publisher: &Publisher, letters: &[model::Message]) {
     let mut missing: BTreeSet<&str> = publisher.broken.keys().map(String::as_str).collect();
     let mut differences = Vec::new();
     for letter in letters {

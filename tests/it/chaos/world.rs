@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::fleet::{Fleet, GRACE};
 use super::publisher::Publisher;
 use super::script::{Event, What, WireFault};
-use super::verdict::{self, Verdict};
+use super::verdict::{self, Decision};
 use super::weather::{Sky, Weather};
 use super::witness::{Witnessed, witness};
 use crate::support::LOOKING;
@@ -174,7 +174,7 @@ impl World {
     }
 
     /// Ends the consumers, says what was done, and looks at all that is left.
-    pub(super) async fn judge(self, publisher: &Publisher, verdict: &mut Verdict) {
+    pub(super) async fn classify(self, publisher: &Publisher, verdict: &mut Decision) {
         let kept = self.fleet.stop().await;
         self.end.send_replace(true);
         let witnessed = self.witness.join_all().await.remove(0);
@@ -192,7 +192,7 @@ impl World {
         println!("  {:>9}  messages published, {} delivered", counts.published, counts.delivered);
         println!("  {:>9}  leases ended, {} nacked, {} acks lost", counts.expired, counts.nacked, counts.lost_acks);
         println!("  {:>9}  was the highest delivery attempt\n", counts.highest_attempt);
-        println!("Verdict\n");
+        println!("Decision\n");
         verdict.holds(format_args!("consumers ended as told, at SIGTERM within {GRACE:?} and 3 s"), &kept.wrong);
         verdict.is_so(counts.backlog() == 0, "the subscription is drained");
         verdict.is_so(counts.dead_lettered == 0, "Pub/Sub forwarded nothing for its attempts");

@@ -105,7 +105,7 @@ pub(super) const INJECTIONS: [(&str, Fault); 46] = [
     ("Redirect", Fault::Statuses),
     ("Request that cannot be made", Fault::NoRequest),
     ("Refused item", Fault::Codes),
-    ("Wrong key schema", Fault::Table),
+    ("SetupError key schema", Fault::Table),
     ("Request too large", Fault::Codes),
     ("Request too large without a body", Fault::Statuses),
     ("Item too large", Fault::TooLarge),

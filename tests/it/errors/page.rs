@@ -47,8 +47,8 @@ fn section_of(heading: &str) -> Section {
         "Retry, then gate" => Policy::Retry,
         "Slow down" => Policy::SlowDown,
         "Delay the key" => Policy::DelayKey,
-        "Unready, and keep trying" => Policy::Mend,
-        "Hold until it shows whose fault it is" => Policy::Hold,
+        "Unready, and keep trying" => Policy::NeedsFix,
+        "Hold until it shows whose fault it is" => Policy::Park,
         "Dead letter" => Policy::DeadLetter,
         heading => panic!("a section of no policy: {heading}"),
     })

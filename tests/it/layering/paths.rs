@@ -78,7 +78,7 @@ fn tree(
     at
 }
 
-/// Turns `super::…` and the library's own name into `crate::…`.
+/// WritePermits `super::…` and the library's own name into `crate::…`.
 fn resolve(path: &[String], module: &[String]) -> Vec<String> {
     let ups = path.iter().take_while(|segment| *segment == "super").count();
     let above = &module[..module.len().saturating_sub(ups)];

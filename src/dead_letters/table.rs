@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use indicatif::{HumanBytes, HumanDuration};
 use serde::Serialize;
 
-use super::letter::Letter;
+use super::dead_letter::Letter;
 use super::text::{ascii_json, harmless};
 
 const HEAD: [&str; 5] = ["REASON", "AGE", "SOURCE", "SIZE", "DETAIL"];

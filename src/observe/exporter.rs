@@ -9,18 +9,18 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use tracing::{info, warn};
 
 #[derive(Debug)]
-pub(super) struct Outspoken<E> {
+pub(super) struct LoggingExporter<E> {
     exporter: E,
     is_failing: AtomicBool,
 }
 
-impl<E: SpanExporter> Outspoken<E> {
-    pub(super) fn new(exporter: E) -> Outspoken<E> {
-        Outspoken { exporter, is_failing: AtomicBool::new(false) }
+impl<E: SpanExporter> LoggingExporter<E> {
+    pub(super) fn new(exporter: E) -> LoggingExporter<E> {
+        LoggingExporter { exporter, is_failing: AtomicBool::new(false) }
     }
 }
 
-impl<E: SpanExporter> SpanExporter for Outspoken<E> {
+impl<E: SpanExporter> SpanExporter for LoggingExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let result = self.exporter.export(batch).await;
         let was_failing = self.is_failing.swap(result.is_err(), Ordering::Relaxed);

@@ -11,10 +11,10 @@ use humantime::format_duration;
 use indicatif::HumanCount;
 use tokio::time::{Instant, sleep_until};
 
-use super::letter::Letter;
+use super::dead_letter::Letter;
 use super::{Opened, QUIET, SURE, Subscription, UNSEEN, table};
-use crate::pubsub::{Leased, LetterReceipt};
-use crate::service::Wrong;
+use crate::pubsub::{DeadLetterReceipt, Leased};
+use crate::service::SetupError;
 
 /// How long letters are kept from others.
 const MOST_TIME: Duration = Duration::from_secs(30);
@@ -45,14 +45,14 @@ pub async fn list(
     stop: impl Future<Output = ()>,
     out: &mut impl Write,
     notes: &mut impl Write,
-) -> Result<bool, Wrong> {
+) -> Result<bool, SetupError> {
     let mut stop = pin!(stop);
     let until = Instant::now() + MOST_TIME;
     // Payloads are not kept, so that only the number of letters is to be bounded.
     let most = Leased { letters: task.limit.get(), bytes: task.limit.get() * LARGEST };
     let mut opened = tokio::select! {
         biased;
-        () = &mut stop => return Err(Wrong("stopped before any letter was read".to_owned())),
+        () = &mut stop => return Err(SetupError("stopped before any letter was read".to_owned())),
         opened = task.from.open(most) => opened?,
     };
     let (mut letters, mut leased) = (Vec::new(), Vec::new());
@@ -62,12 +62,12 @@ pub async fn list(
     let end = end?;
     letters.sort_by_key(|letter: &Letter| letter.published);
     let text = match task.json {
-        true => table::json(&letters, now()).map_err(|error| Wrong(format!("cannot write JSON: {error}")))?,
+        true => table::json(&letters, now()).map_err(|error| SetupError(format!("cannot write JSON: {error}")))?,
         false => table::table(&letters, now(), task.from.name.split('/').nth(1).unwrap_or_default()),
     };
     let notice = notice(letters.len(), end, task, opened.least_delay, given_back);
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush()).and_then(|()| writeln!(notes, "{notice}"));
-    written.map_err(|error| Wrong(format!("cannot write the output: {error}")))?;
+    written.map_err(|error| SetupError(format!("cannot write the output: {error}")))?;
     Ok(end != End::Stopped)
 }
 
@@ -78,8 +78,8 @@ async fn take(
     until: Instant,
     mut stop: Pin<&mut impl Future<Output = ()>>,
     letters: &mut Vec<Letter>,
-    leased: &mut Vec<LetterReceipt>,
-) -> Result<End, Wrong> {
+    leased: &mut Vec<DeadLetterReceipt>,
+) -> Result<End, SetupError> {
     let mut seen = HashSet::new();
     let patience = |usual| task.from.patience(usual, opened.least_delay);
     let (mut last, mut quiet) = (Instant::now(), patience(SURE));

@@ -1,7 +1,7 @@
 //! Dead letters by hand: looking at them, and bringing them back to where they came from. Must not know why a message is
 //! rejected, nor any vendor's client.
 
-mod letter;
+mod dead_letter;
 mod list;
 mod redrive;
 mod report;
@@ -11,10 +11,10 @@ mod text;
 
 use std::time::Duration;
 
-use crate::pubsub::{Admin, Connection, LEASE_EXTENSION, Leased, LetterStream, Problem, grant_subscriber};
-use crate::service::{Places, Wrong, pubsub_advice, within};
+use crate::pubsub::{Admin, Connection, DeadLetterStream, LEASE_EXTENSION, Leased, Problem, grant_subscriber};
+use crate::service::{Endpoints, SetupError, pubsub_advice, within};
 
-pub use letter::{EXHAUSTED, UNKNOWN};
+pub use dead_letter::{EXHAUSTED, UNKNOWN};
 pub use list::{List, list};
 pub use redrive::{MOST_LIMIT, Redrive, redrive};
 
@@ -30,7 +30,7 @@ const UNSEEN: &str = " Those that another reader has, or gave back a moment ago,
 /// The dead-letter subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
-    pub places: Places,
+    pub endpoints: Endpoints,
     /// Full name.
     pub name: String,
     /// How long nothing may come; by default some seconds, and what the subscription itself delays.
@@ -41,7 +41,7 @@ pub struct Subscription {
 #[derive(Debug)]
 struct Opened {
     connection: Connection,
-    stream: LetterStream,
+    stream: DeadLetterStream,
     /// Its topic, where this identity may look and it was not deleted.
     topic: Option<String>,
     /// How long it keeps back what was nacked, where that is known.
@@ -50,8 +50,8 @@ struct Opened {
 
 impl Subscription {
     /// Looks at the subscription and starts to read it.
-    async fn open(&self, most: Leased) -> Result<Opened, Wrong> {
-        let connection = self.places.pubsub();
+    async fn open(&self, most: Leased) -> Result<Opened, SetupError> {
+        let connection = self.endpoints.pubsub();
         let look = async { Admin::connect(&connection).await?.subscription(&self.name).await };
         let (topic, least_delay) = match within(look, Problem::Unreachable).await {
             Ok(found) => (found.topic, found.least_delay),
@@ -59,7 +59,8 @@ impl Subscription {
             Err(Problem::Refused(_)) => (None, None),
             Err(problem) => return Err(self.wrong(&problem)),
         };
-        let stream = LetterStream::open(&connection, &self.name, most).await.map_err(|problem| self.wrong(&problem))?;
+        let stream =
+            DeadLetterStream::open(&connection, &self.name, most).await.map_err(|problem| self.wrong(&problem))?;
         Ok(Opened { connection, stream, topic, least_delay })
     }
 
@@ -68,10 +69,10 @@ impl Subscription {
         self.wait.unwrap_or(usual + least_delay.unwrap_or_default())
     }
 
-    fn wrong(&self, problem: &Problem) -> Wrong {
+    fn wrong(&self, problem: &Problem) -> SetupError {
         let name = &self.name;
         let thing = format!("dead-letter subscription {name} (--subscription, --project)");
-        Wrong(match problem {
+        SetupError(match problem {
             Problem::NotFound => format!(
                 "{thing} does not exist.\nCreate it with its topic, whose id it bears: \
                  mini-scan setup pubsub --dead-letter-topic TOPIC"
@@ -79,7 +80,7 @@ impl Subscription {
             Problem::Refused(detail) => {
                 format!("reading {thing} is refused: {detail}\nGrant it: {}", grant_subscriber(name))
             }
-            problem => format!("{thing} cannot be read: {problem}\n{}", pubsub_advice(&self.places, problem)),
+            problem => format!("{thing} cannot be read: {problem}\n{}", pubsub_advice(&self.endpoints, problem)),
         })
     }
 }

@@ -14,31 +14,31 @@ const LONGEST: Duration = Duration::from_secs(60);
 const REMEMBERED: usize = 10_000;
 
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct ParkingLot {
     limit: usize,
-    places: Arc<Semaphore>,
+    endpoints: Arc<Semaphore>,
     seen: Mutex<Seen>,
 }
 
-impl Held {
-    pub(super) fn new(places: usize) -> Held {
-        let limit = places.min(Semaphore::MAX_PERMITS);
-        Held { limit, places: Arc::new(Semaphore::new(limit)), seen: Mutex::default() }
+impl ParkingLot {
+    pub(super) fn new(endpoints: usize) -> ParkingLot {
+        let limit = endpoints.min(Semaphore::MAX_PERMITS);
+        ParkingLot { limit, endpoints: Arc::new(Semaphore::new(limit)), seen: Mutex::default() }
     }
 
     /// The places that are taken, and how many there are.
     pub(super) fn used(&self) -> (usize, usize) {
-        (self.limit.saturating_sub(self.places.available_permits()), self.limit)
+        (self.limit.saturating_sub(self.endpoints.available_permits()), self.limit)
     }
 
     /// A place among the held, or none when the bound is reached.
-    pub(super) fn try_place(&self) -> Option<OwnedSemaphorePermit> {
-        self.places.clone().try_acquire_owned().ok()
+    pub(super) fn try_permit(&self) -> Option<OwnedSemaphorePermit> {
+        self.endpoints.clone().try_acquire_owned().ok()
     }
 
     /// Waits for a place.
     pub(super) async fn place(&self) -> OwnedSemaphorePermit {
-        self.places.clone().acquire_owned().await.expect("the semaphore is never closed")
+        self.endpoints.clone().acquire_owned().await.expect("the semaphore is never closed")
     }
 
     /// How long to hold this delivery before it is given back: doubled at each attempt, at most a minute.
@@ -93,18 +93,18 @@ mod tests {
 
     #[test]
     fn the_delay_grows_with_the_attempts_that_pubsub_counts() {
-        let held = Held::new(1);
+        let parked = ParkingLot::new(1);
         let delays: Vec<u64> =
-            [1, 2, 3, 6, 7, 100].map(|attempt| held.delay(&envelope("a", Some(attempt))).as_secs()).into();
+            [1, 2, 3, 6, 7, 100].map(|attempt| parked.delay(&envelope("a", Some(attempt))).as_secs()).into();
         assert_eq!(delays, [1, 2, 4, 32, 60, 60]);
     }
 
     #[test]
     fn the_delay_grows_with_the_ids_that_are_remembered() {
-        let held = Held::new(1);
-        let delays = [(); 3].map(|()| held.delay(&envelope("a", None)).as_secs());
+        let parked = ParkingLot::new(1);
+        let delays = [(); 3].map(|()| parked.delay(&envelope("a", None)).as_secs());
         assert_eq!(delays, [1, 2, 4]);
-        assert_eq!(held.delay(&envelope("b", None)).as_secs(), 1);
+        assert_eq!(parked.delay(&envelope("b", None)).as_secs(), 1);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tracing::info;
 
 use super::Logs;
 use crate::consumer::Process;
-use crate::consumer::tally::Snapshot;
+use crate::consumer::metrics::Snapshot;
 
 const REDRAW_EVERY: Duration = Duration::from_millis(500);
 /// The rate shown is that of so many redraws, so that a slow stream does not flicker.
@@ -19,7 +19,7 @@ const SUMMARY_EVERY: Duration = Duration::from_secs(10);
 /// Reports until it is dropped.
 pub async fn report(process: &Process, logs: &Logs) {
     let shown = async { if logs.live { status_line(process, logs).await } else { summaries(process).await } };
-    tokio::join!(shown, process.health.say_late());
+    tokio::join!(shown, process.health.log_delayed());
 }
 
 /// Says every count once more, at the end.
@@ -33,11 +33,11 @@ async fn status_line(process: &Process, logs: &Logs) {
         line.set_style(style);
     }
     let _cleared = Cleared(&line);
-    let mut looks = VecDeque::from([(Instant::now(), process.tally.snapshot())]);
+    let mut looks = VecDeque::from([(Instant::now(), process.metrics.snapshot())]);
     let mut redraw = interval(REDRAW_EVERY);
     loop {
         redraw.tick().await;
-        let now = process.tally.snapshot();
+        let now = process.metrics.snapshot();
         let rate = looks.front().map_or(0, |(at, before)| rate(before, &now, at.elapsed()));
         line.set_message(format!(
             "{}/s · {} stored · {} stale · {} rejected · {} in hand · {} retries",
@@ -45,7 +45,7 @@ async fn status_line(process: &Process, logs: &Logs) {
             HumanCount(now.stored),
             HumanCount(now.stale + now.expired),
             HumanCount(now.rejected),
-            HumanCount(now.in_hand as u64),
+            HumanCount(now.unsettled as u64),
             HumanCount(now.retries),
         ));
         line.tick();
@@ -66,13 +66,13 @@ impl Drop for Cleared<'_> {
 }
 
 async fn summaries(process: &Process) {
-    let mut before = process.tally.snapshot();
+    let mut before = process.metrics.snapshot();
     let mut last = Instant::now();
     let mut tick = interval(SUMMARY_EVERY);
     tick.tick().await;
     loop {
         tick.tick().await;
-        let now = process.tally.snapshot();
+        let now = process.metrics.snapshot();
         summary("summary", &now, Some(rate(&before, &now, last.elapsed())));
         (before, last) = (now, Instant::now());
     }
@@ -90,14 +90,14 @@ fn summary(which: &str, counts: &Snapshot, rate_per_s: Option<u64>) {
         expired = counts.expired,
         rejected = counts.rejected,
         dead_lettered = counts.dead_lettered,
-        unlettered = counts.unlettered,
+        dead_letter_failed = counts.dead_letter_failed,
         given_up = counts.given_up,
-        handed_back = counts.handed_back,
+        released = counts.released,
         retries = counts.retries,
         throttled = counts.throttled,
         stream_restarts = counts.stream_restarts,
         unflushed = counts.unflushed,
-        in_hand = counts.in_hand,
+        unsettled = counts.unsettled,
         "{which}"
     );
 }

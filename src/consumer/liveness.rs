@@ -11,7 +11,7 @@ use tokio::time::Instant;
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
-pub struct Pulse {
+pub struct Liveness {
     start: Instant,
     /// When each loop turned last, in milliseconds since `start`.
     loops: Mutex<Vec<Arc<AtomicU64>>>,
@@ -19,23 +19,23 @@ pub struct Pulse {
 
 /// The loop of one worker, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Beat<'a> {
-    pulse: &'a Pulse,
+pub(super) struct Heartbeat<'a> {
+    liveness: &'a Liveness,
     turned: Arc<AtomicU64>,
 }
 
-impl Default for Pulse {
-    fn default() -> Pulse {
-        Pulse { start: Instant::now(), loops: Mutex::default() }
+impl Default for Liveness {
+    fn default() -> Liveness {
+        Liveness { start: Instant::now(), loops: Mutex::default() }
     }
 }
 
-impl Pulse {
+impl Liveness {
     /// A loop begins.
-    pub(super) fn begin(&self) -> Beat<'_> {
+    pub(super) fn begin(&self) -> Heartbeat<'_> {
         let turned = Arc::new(AtomicU64::new(self.now()));
         self.loops.lock().unwrap_or_else(PoisonError::into_inner).push(turned.clone());
-        Beat { pulse: self, turned }
+        Heartbeat { liveness: self, turned }
     }
 
     /// Whether every loop that has begun and not ended turned within the last minute.
@@ -50,16 +50,16 @@ impl Pulse {
     }
 }
 
-impl Beat<'_> {
+impl Heartbeat<'_> {
     /// The loop turned.
     pub(super) fn turn(&self) {
-        self.turned.store(self.pulse.now(), Ordering::Relaxed);
+        self.turned.store(self.liveness.now(), Ordering::Relaxed);
     }
 }
 
-impl Drop for Beat<'_> {
+impl Drop for Heartbeat<'_> {
     fn drop(&mut self) {
-        let mut loops = self.pulse.loops.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loops = self.liveness.loops.lock().unwrap_or_else(PoisonError::into_inner);
         loops.retain(|turned| !Arc::ptr_eq(turned, &self.turned));
     }
 }
@@ -70,23 +70,23 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_loop_that_does_not_turn_for_a_minute_is_enough() {
-        let pulse = Pulse::default();
-        let (turning, _stuck) = (pulse.begin(), pulse.begin());
+        let liveness = Liveness::default();
+        let (turning, _stuck) = (liveness.begin(), liveness.begin());
         tokio::time::advance(STUCK_AFTER - Duration::from_millis(1)).await;
         turning.turn();
-        assert!(pulse.is_alive());
+        assert!(liveness.is_alive());
         tokio::time::advance(Duration::from_millis(1)).await;
         turning.turn();
-        assert!(!pulse.is_alive());
+        assert!(!liveness.is_alive());
     }
 
     #[tokio::test(start_paused = true)]
     async fn before_the_first_loop_and_after_the_last_it_is_alive() {
-        let pulse = Pulse::default();
-        let beat = pulse.begin();
+        let liveness = Liveness::default();
+        let beat = liveness.begin();
         tokio::time::advance(STUCK_AFTER).await;
-        assert!(!pulse.is_alive());
+        assert!(!liveness.is_alive());
         drop(beat);
-        assert!(pulse.is_alive());
+        assert!(liveness.is_alive());
     }
 }

@@ -13,9 +13,9 @@ use super::limit::Limit;
 const LOOK_EVERY: u64 = 16;
 
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct WritePermits {
     permits: Semaphore,
-    /// Turns that are in use and above the limit: they are not given on.
+    /// WritePermits that are in use and above the limit: they are not given on.
     excess: AtomicUsize,
     limits: Mutex<Limits>,
     /// Writes that the store took, or held newer ones for.
@@ -42,8 +42,8 @@ impl Limits {
 
 /// The right to have one write in flight.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
-    turns: &'a Turns,
+pub(super) struct WritePermit<'a> {
+    write_permits: &'a WritePermits,
     permit: Option<SemaphorePermit<'a>>,
 }
 
@@ -57,12 +57,12 @@ pub(super) enum Change {
     Restored,
 }
 
-impl Turns {
+impl WritePermits {
     /// At first so many, and never more than `most`.
-    pub(super) fn new(first: usize, most: usize) -> Turns {
+    pub(super) fn new(first: usize, most: usize) -> WritePermits {
         let concurrency = Concurrency::new(first, most.min(Semaphore::MAX_PERMITS));
         let throttling = Limit::new(concurrency.current());
-        Turns {
+        WritePermits {
             permits: Semaphore::new(concurrency.current()),
             excess: AtomicUsize::new(0),
             limits: Mutex::new(Limits { throttling, concurrency }),
@@ -72,9 +72,9 @@ impl Turns {
     }
 
     /// Waits for a turn; in order of asking.
-    pub(super) async fn next(&self) -> Turn<'_> {
+    pub(super) async fn next(&self) -> WritePermit<'_> {
         let permit = self.permits.acquire().await.expect("the semaphore is never closed");
-        Turn { turns: self, permit: Some(permit) }
+        WritePermit { write_permits: self, permit: Some(permit) }
     }
 
     /// The turns that are in use, and how many may be.
@@ -129,10 +129,10 @@ impl Turns {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for WritePermit<'_> {
     fn drop(&mut self) {
-        if self.turns.excess.load(Ordering::Acquire) > 0
-            && self.turns.keep_one()
+        if self.write_permits.excess.load(Ordering::Acquire) > 0
+            && self.write_permits.keep_one()
             && let Some(permit) = self.permit.take()
         {
             permit.forget();
@@ -148,39 +148,39 @@ mod tests {
 
     use super::*;
 
-    fn taken_now(turns: &Turns) -> Vec<Turn<'_>> {
-        std::iter::from_fn(|| turns.next().now_or_never()).collect()
+    fn taken_now(write_permits: &WritePermits) -> Vec<WritePermit<'_>> {
+        std::iter::from_fn(|| write_permits.next().now_or_never()).collect()
     }
 
     #[tokio::test(start_paused = true)]
     async fn turns_in_use_above_the_limit_are_not_given_on() {
-        let turns = Turns::new(8, 8);
-        let mut in_use = taken_now(&turns);
+        let write_permits = WritePermits::new(8, 8);
+        let mut in_use = taken_now(&write_permits);
         assert_eq!(in_use.len(), 8);
-        assert_eq!(turns.throttled(), Change::Lowered(4));
-        assert_eq!(turns.used(), (8, 4));
+        assert_eq!(write_permits.throttled(), Change::Lowered(4));
+        assert_eq!(write_permits.used(), (8, 4));
         in_use.truncate(4);
-        assert_eq!(turns.used(), (4, 4));
-        assert!(taken_now(&turns).is_empty());
+        assert_eq!(write_permits.used(), (4, 4));
+        assert!(taken_now(&write_permits).is_empty());
         in_use.truncate(3);
-        assert_eq!(taken_now(&turns).len(), 1);
+        assert_eq!(taken_now(&write_permits).len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_limit_that_came_back_gives_every_turn_again() {
-        let turns = Turns::new(8, 8);
-        let in_use = taken_now(&turns);
-        turns.throttled();
+        let write_permits = WritePermits::new(8, 8);
+        let in_use = taken_now(&write_permits);
+        write_permits.throttled();
         tokio::time::advance(Duration::from_millis(100)).await;
-        turns.throttled();
+        write_permits.throttled();
         let mut changes = Vec::new();
         while changes.last() != Some(&Change::Restored) {
             tokio::time::advance(Duration::from_millis(100)).await;
-            changes.push(turns.taken());
+            changes.push(write_permits.taken());
         }
-        assert_eq!(turns.used(), (8, 8));
-        assert!(taken_now(&turns).is_empty());
+        assert_eq!(write_permits.used(), (8, 8));
+        assert!(taken_now(&write_permits).is_empty());
         drop(in_use);
-        assert_eq!(taken_now(&turns).len(), 8);
+        assert_eq!(taken_now(&write_permits).len(), 8);
     }
 }

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use super::exposition::Exposition;
 use super::metrics::{self, Metric, Of};
 use super::usage::Usage;
+use crate::consumer::metrics::{Metrics, Traffic};
 use crate::consumer::port::StoreErrorKind;
-use crate::consumer::tally::{Tally, Traffic};
 use crate::consumer::{Load, Operation, Process, Restart};
 use crate::scan::Reason;
 
@@ -21,7 +21,7 @@ pub(super) fn page(process: &Process, started: SystemTime) -> String {
     let mut page = Page { text: Exposition::default(), process };
     page.messages();
     page.bounds(process.load());
-    page.store(&process.tally.traffic);
+    page.store(&process.metrics.traffic);
     page.streams();
     page.instance(started);
     page.text.finish()
@@ -34,57 +34,60 @@ struct Page<'a> {
 
 impl Page<'_> {
     fn messages(&mut self) {
-        let tally: &Tally = &self.process.tally;
-        let counts = tally.snapshot();
+        let metrics: &Metrics = &self.process.metrics;
+        let counts = metrics.snapshot();
         let outcomes = [
             ("stored", counts.stored),
             ("stale", counts.stale),
             ("expired", counts.expired),
             ("rejected", counts.dead_lettered),
-            ("unlettered", counts.unlettered),
+            ("dead_letter_failed", counts.dead_letter_failed),
             ("given_up", counts.given_up),
-            ("handed_back", counts.handed_back),
+            ("released", counts.released),
         ];
         self.count(&metrics::CONSUMED, counts.received);
         self.counts(&metrics::OUTCOMES, outcomes);
-        self.count(&metrics::REDELIVERIES, tally.redelivered.get());
-        self.counts(&metrics::REJECTIONS, Reason::ALL.map(|reason| (reason.as_str(), tally.rejections(reason).get())));
-        let letters = Reason::ALL.map(|reason| (reason.as_str(), tally.dead_letters(reason).get()));
+        self.count(&metrics::REDELIVERIES, metrics.redelivered.get());
+        self.counts(
+            &metrics::REJECTIONS,
+            Reason::ALL.map(|reason| (reason.as_str(), metrics.rejections(reason).get())),
+        );
+        let letters = Reason::ALL.map(|reason| (reason.as_str(), metrics.dead_letters(reason).get()));
         self.counts(&metrics::DEAD_LETTERS, letters);
-        self.gauge(&metrics::IN_HAND, counts.in_hand);
+        self.gauge(&metrics::UNSETTLED, counts.unsettled);
 
         let labels = self.labels(&metrics::PROCESSED);
         self.text.begin(&metrics::PROCESSED);
-        for (error, took) in tally.durations.messages().filter(|(error, took)| error.is_none() || took.count() > 0) {
+        for (error, took) in metrics.durations.messages().filter(|(error, took)| error.is_none() || took.count() > 0) {
             self.text.histogram(&metrics::PROCESSED, &with_error(&labels, error), took);
         }
         let labels = self.labels(&metrics::PUBLISH_TO_DURABLE);
         self.text.begin(&metrics::PUBLISH_TO_DURABLE);
-        self.text.histogram(&metrics::PUBLISH_TO_DURABLE, &labels, &tally.durations.publish_to_durable);
+        self.text.histogram(&metrics::PUBLISH_TO_DURABLE, &labels, &metrics.durations.publish_to_durable);
     }
 
     fn bounds(&mut self, load: Load) {
         self.gauge(&metrics::OUTSTANDING, load.outstanding);
         self.gauge(&metrics::OUTSTANDING_LIMIT, load.outstanding_limit);
-        self.gauge(&metrics::HELD, load.held);
-        self.gauge(&metrics::HELD_LIMIT, load.held_limit);
+        self.gauge(&metrics::PARKED, load.parked);
+        self.gauge(&metrics::PARKED_LIMIT, load.parked_limit);
         self.gauge(&metrics::WRITES, load.writes);
         self.gauge(&metrics::WRITE_LIMIT, load.writes_limit);
         self.gauge(&metrics::WRITE_LIMIT_MAX, load.writes_limit_max);
-        self.gauge(&metrics::GATE_CLOSED, usize::from(load.gate_closed));
+        self.gauge(&metrics::CIRCUIT_BREAKER_OPEN, usize::from(load.circuit_breaker_open));
     }
 
     fn store(&mut self, traffic: &Traffic) {
-        let tally: &Tally = &self.process.tally;
+        let metrics: &Metrics = &self.process.metrics;
         self.text.begin(&metrics::ATTEMPTS);
         for operation in Operation::ALL {
             self.calls(operation);
         }
-        let retries = StoreErrorKind::ALL.map(|kind| (kind.name(), tally.retries(kind).get()));
+        let retries = StoreErrorKind::ALL.map(|kind| (kind.name(), metrics.retries(kind).get()));
         self.counts(&metrics::RETRIES, retries);
         // In this order: each is counted in both, in the first one first.
-        let of_keys = tally.hot_keys.get();
-        let of_tables = tally.throttled.get().saturating_sub(of_keys);
+        let of_keys = metrics.hot_keys.get();
+        let of_tables = metrics.throttled.get().saturating_sub(of_keys);
         self.counts(&metrics::THROTTLES, [("table", of_tables), ("key", of_keys)]);
         let spent = [
             ("stored", &traffic.stored_units),
@@ -101,7 +104,7 @@ impl Page<'_> {
     fn calls(&mut self, operation: Operation) {
         let mut labels = self.labels(&metrics::ATTEMPTS);
         labels.push(("db_operation_name", operation.name()));
-        let calls = self.process.tally.durations.calls(operation);
+        let calls = self.process.metrics.durations.calls(operation);
         // What is made anyway stands there from the start, so that its rate can be seen from the first one on.
         let is_usual = |kind: Option<StoreErrorKind>| operation == Operation::Put && kind.is_none();
         for (kind, took) in calls.filter(|(kind, took)| is_usual(*kind) || took.count() > 0) {
@@ -111,16 +114,16 @@ impl Page<'_> {
     }
 
     fn streams(&mut self) {
-        let tally: &Tally = &self.process.tally;
-        let ages = tally.streams.ages();
+        let metrics: &Metrics = &self.process.metrics;
+        let ages = metrics.streams.ages();
         self.gauge(&metrics::STREAMS, ages.len());
         self.text.begin(&metrics::STREAM_AGE);
         if let Some(youngest) = ages.iter().min() {
             self.text.sample(&metrics::STREAM_AGE, &[], youngest.as_secs_f64());
         }
-        let restarts = Restart::ALL.map(|cause| (cause.name(), tally.stream_restarts(cause).get()));
+        let restarts = Restart::ALL.map(|cause| (cause.name(), metrics.stream_restarts(cause).get()));
         self.counts(&metrics::STREAM_RESTARTS, restarts);
-        self.count(&metrics::UNFLUSHED, tally.unflushed.get());
+        self.count(&metrics::UNFLUSHED, metrics.unflushed.get());
     }
 
     fn instance(&mut self, started: SystemTime) {
@@ -224,9 +227,9 @@ pub(super) mod tests {
     #[test]
     fn a_process_that_has_done_nothing_shows_what_it_may_do() {
         let process = process();
-        process.tally.throttled.add(3);
-        process.tally.hot_keys.add(1);
-        process.tally.streams.opened(0);
+        process.metrics.throttled.add(3);
+        process.metrics.hot_keys.add(1);
+        process.metrics.streams.opened(0);
         let page = page(&process, SystemTime::UNIX_EPOCH + Duration::from_millis(1500));
         for line in [
             "mini_scan_outcomes_total{messaging_system=\"gcp_pubsub\",messaging_destination_name=\"scan-sub\",outcome=\"stored\"} 0",
@@ -237,7 +240,7 @@ pub(super) mod tests {
             "mini_scan_throttles_total{reason=\"key\"} 1",
             "mini_scan_retries_total{error_type=\"Unavailable\"} 0",
             "mini_scan_outstanding_limit 100",
-            "mini_scan_held_limit 10",
+            "mini_scan_parked_limit 10",
             "mini_scan_write_limit 32",
             "mini_scan_write_limit_max 64",
             "mini_scan_streams 1",

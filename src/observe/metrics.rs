@@ -85,12 +85,12 @@ pub(super) const DEAD_LETTERS: Metric =
     counter("mini_scan_dead_letters_total", &["reason"], "Dead letters that were published.");
 
 // What is in hand, and the bounds.
-pub(super) const IN_HAND: Metric = gauge("mini_scan_in_hand", "Messages that are unsettled, undecoded ones too.");
+pub(super) const UNSETTLED: Metric = gauge("mini_scan_unsettled", "Messages that are unsettled, undecoded ones too.");
 pub(super) const OUTSTANDING: Metric = gauge("mini_scan_outstanding", "Messages decoded, waiting or being written.");
 pub(super) const OUTSTANDING_LIMIT: Metric = gauge("mini_scan_outstanding_limit", "How many there may be of those.");
-pub(super) const HELD: Metric =
-    gauge("mini_scan_held", "Rejected messages without a letter, and refused writes, that wait beside those.");
-pub(super) const HELD_LIMIT: Metric = gauge("mini_scan_held_limit", "How many may be held.");
+pub(super) const PARKED: Metric =
+    gauge("mini_scan_parked", "Rejected messages without a letter, and refused writes, that wait beside those.");
+pub(super) const PARKED_LIMIT: Metric = gauge("mini_scan_parked_limit", "How many may be parked.");
 pub(super) const WRITES: Metric = gauge("mini_scan_writes_in_flight", "Attempts to write that are unanswered.");
 pub(super) const WRITE_LIMIT: Metric = gauge(
     "mini_scan_write_limit",
@@ -99,8 +99,8 @@ pub(super) const WRITE_LIMIT: Metric = gauge(
 pub(super) const WRITE_LIMIT_MAX: Metric = gauge("mini_scan_write_limit_max", "How many writes may ever be in flight.");
 
 // The store.
-pub(super) const GATE_CLOSED: Metric =
-    gauge("mini_scan_gate_closed", "1 while the store is taken to be away and one write a second probes it.");
+pub(super) const CIRCUIT_BREAKER_OPEN: Metric =
+    gauge("mini_scan_circuit_breaker_open", "1 while the store is taken to be away and one write a second probes it.");
 pub(super) const RETRIES: Metric =
     counter("mini_scan_retries_total", &["error_type"], "Attempts beyond the first, by the error of the one before.");
 pub(super) const THROTTLES: Metric =
@@ -150,15 +150,15 @@ mod tests {
         REDELIVERIES,
         REJECTIONS,
         DEAD_LETTERS,
-        IN_HAND,
+        UNSETTLED,
         OUTSTANDING,
         OUTSTANDING_LIMIT,
-        HELD,
-        HELD_LIMIT,
+        PARKED,
+        PARKED_LIMIT,
         WRITES,
         WRITE_LIMIT,
         WRITE_LIMIT_MAX,
-        GATE_CLOSED,
+        CIRCUIT_BREAKER_OPEN,
         RETRIES,
         THROTTLES,
         WRITE_UNITS,

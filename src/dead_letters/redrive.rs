@@ -14,13 +14,13 @@ use futures_util::stream::FuturesUnordered;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::letter::{Letter, redriven};
+use super::dead_letter::{Letter, redriven};
 use super::report::{Left, Report};
 use super::sources::Sources;
 use super::{Opened, SURE, Subscription};
 use crate::consumer::port::Delivery;
-use crate::pubsub::{Leased, LetterReceipt, LetterStream, Problem, Publishers};
-use crate::service::Wrong;
+use crate::pubsub::{DeadLetterReceipt, DeadLetterStream, Leased, Problem, Publishers};
+use crate::service::SetupError;
 
 /// The most that one run redrives, and unless told otherwise a tenth of it: it remembers the id of each.
 pub const MOST_LIMIT: usize = 1_000_000;
@@ -64,14 +64,14 @@ pub(super) enum End {
 
 /// Redrives, and says to `out` what became of the letters. False when `stop` was ready before the end, or when letters
 /// could not be redriven for something that a person must mend.
-pub async fn redrive(task: &Redrive, stop: impl Future<Output = ()>, out: &mut impl Write) -> Result<bool, Wrong> {
+pub async fn redrive(task: &Redrive, stop: impl Future<Output = ()>, out: &mut impl Write) -> Result<bool, SetupError> {
     let mut stop = pin!(stop);
     let Opened { connection, mut stream, topic, least_delay } = tokio::select! {
         biased;
-        () = &mut stop => return Err(Wrong("stopped before any letter was read".to_owned())),
+        () = &mut stop => return Err(SetupError("stopped before any letter was read".to_owned())),
         opened = task.from.open(MOST_LEASED) => opened?,
     };
-    let sources = match Sources::new(&task.from.places, &connection, task.topic.as_deref(), topic) {
+    let sources = match Sources::new(&task.from.endpoints, &connection, task.topic.as_deref(), topic) {
         Ok(sources) => sources,
         Err(wrong) => {
             stream.close().await;
@@ -96,7 +96,7 @@ pub async fn redrive(task: &Redrive, stop: impl Future<Output = ()>, out: &mut i
     let flushed = stream.close().await;
     let why = end.as_ref().map_or(End::Failed, |end| *end);
     let written = run.report.write(why, task.dry_run, flushed, out);
-    written.map_err(|error| Wrong(format!("cannot write the output: {error}")))?;
+    written.map_err(|error| SetupError(format!("cannot write the output: {error}")))?;
     Ok(end? != End::Stopped && !run.report.has_faults())
 }
 
@@ -108,7 +108,7 @@ struct Run<'a> {
     taken: usize,
     /// Of the payloads that are on their way.
     bytes: usize,
-    held: Vec<LetterReceipt>,
+    held: Vec<DeadLetterReceipt>,
     held_bytes: usize,
     /// What was published, by topic and message id.
     published: HashSet<(Arc<str>, String)>,
@@ -121,16 +121,16 @@ struct Sent {
     reason: String,
     topic: Arc<str>,
     bytes: usize,
-    result: Result<String, (Problem, LetterReceipt)>,
+    result: Result<String, (Problem, DeadLetterReceipt)>,
 }
 
 impl Run<'_> {
     async fn run(
         &mut self,
-        stream: &mut LetterStream,
+        stream: &mut DeadLetterStream,
         quiet: Duration,
         mut stop: Pin<&mut impl Future<Output = ()>>,
-    ) -> Result<End, Wrong> {
+    ) -> Result<End, SetupError> {
         let (mut in_flight, mut waiting) = (FuturesUnordered::new(), VecDeque::new());
         let mut last = Instant::now();
         let mut end = loop {
@@ -175,10 +175,10 @@ impl Run<'_> {
     /// Begins to redrive a letter, or holds it.
     async fn take(
         &mut self,
-        Delivery { envelope, receipt }: Delivery<LetterReceipt>,
-    ) -> Result<Option<impl Future<Output = Sent> + use<>>, Wrong> {
+        Delivery { envelope, receipt }: Delivery<DeadLetterReceipt>,
+    ) -> Result<Option<impl Future<Output = Sent> + use<>>, SetupError> {
         let letter = Letter::read(&envelope);
-        let topic = match self.judge(&letter).await? {
+        let topic = match self.classify(&letter).await? {
             Ok(topic) => topic,
             Err(left) => {
                 self.report.left(left);
@@ -202,13 +202,13 @@ impl Run<'_> {
         }))
     }
 
-    fn hold(&mut self, receipt: LetterReceipt, bytes: usize) {
+    fn hold(&mut self, receipt: DeadLetterReceipt, bytes: usize) {
         self.held.push(receipt);
         self.held_bytes += bytes;
     }
 
     /// Where a letter goes to, or why it does not.
-    async fn judge(&mut self, letter: &Letter) -> Result<Result<Arc<str>, Left>, Wrong> {
+    async fn classify(&mut self, letter: &Letter) -> Result<Result<Arc<str>, Left>, SetupError> {
         let Redrive { reasons, force, .. } = self.task;
         if !reasons.is_empty() && !reasons.contains(&letter.reason) {
             return Ok(Err(Left::OtherReason(letter.reason.clone())));
@@ -228,7 +228,7 @@ impl Run<'_> {
         Ok(Ok(topic))
     }
 
-    fn note(&mut self, sent: Sent) -> Result<(), Wrong> {
+    fn note(&mut self, sent: Sent) -> Result<(), SetupError> {
         let Sent { reason, topic, bytes, result } = sent;
         self.bytes -= bytes;
         match result {
@@ -260,8 +260,8 @@ async fn publish(
     publishers: &Publishers,
     payload: Bytes,
     attributes: HashMap<String, String>,
-    receipt: LetterReceipt,
-) -> Result<String, (Problem, LetterReceipt)> {
+    receipt: DeadLetterReceipt,
+) -> Result<String, (Problem, DeadLetterReceipt)> {
     let late = |_| Err(Problem::Unreachable(format!("no answer within {} s", PUBLISH_TIMEOUT.as_secs())));
     match timeout(PUBLISH_TIMEOUT, publishers.publish(payload, attributes)).await.unwrap_or_else(late) {
         Ok(id) => {

@@ -4,16 +4,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::letter::is_subscription;
+use super::dead_letter::is_subscription;
 use super::text::harmless;
 use crate::pubsub::{Admin, Connection, Problem, Publishers, grant_publisher};
-use crate::service::{Places, Wrong, pubsub_advice, within};
+use crate::service::{Endpoints, SetupError, pubsub_advice, within};
 
 const LONGEST: usize = 200;
 
 /// The topics of letters, by the subscriptions that they name.
 pub(super) struct Sources {
-    places: Places,
+    endpoints: Endpoints,
     connection: Connection,
     /// Full name of the topic that was chosen for all.
     chosen: Option<Arc<str>>,
@@ -28,21 +28,21 @@ pub(super) struct Sources {
 impl Sources {
     /// Refuses a chosen topic whose messages would be letters again.
     pub(super) fn new(
-        places: &Places,
+        endpoints: &Endpoints,
         connection: &Connection,
         chosen: Option<&str>,
         dead_letter_topic: Option<String>,
-    ) -> Result<Sources, Wrong> {
+    ) -> Result<Sources, SetupError> {
         if let Some(topic) = chosen
             && dead_letter_topic.as_deref() == Some(topic)
         {
-            return Err(Wrong(format!(
+            return Err(SetupError(format!(
                 "--topic {topic} is the dead-letter topic itself: redriven letters would come again.\n\
                  Name the topic that the consumers' subscription is on, or leave --topic out."
             )));
         }
         Ok(Sources {
-            places: places.clone(),
+            endpoints: endpoints.clone(),
             connection: connection.clone(),
             chosen: chosen.map(Arc::from),
             dead_letter_topic,
@@ -52,8 +52,8 @@ impl Sources {
         })
     }
 
-    /// The topic for a letter that names this subscription, or why there is none. `Wrong` where Pub/Sub cannot be asked.
-    pub(super) async fn topic(&mut self, subscription: Option<&str>) -> Result<Result<Arc<str>, String>, Wrong> {
+    /// The topic for a letter that names this subscription, or why there is none. `SetupError` where Pub/Sub cannot be asked.
+    pub(super) async fn topic(&mut self, subscription: Option<&str>) -> Result<Result<Arc<str>, String>, SetupError> {
         if let Some(chosen) = &self.chosen {
             return Ok(Ok(chosen.clone()));
         }
@@ -70,7 +70,7 @@ impl Sources {
     }
 
     /// Asks for the topic of a subscription.
-    async fn ask(&mut self, subscription: &str) -> Result<Result<Arc<str>, String>, Wrong> {
+    async fn ask(&mut self, subscription: &str) -> Result<Result<Arc<str>, String>, SetupError> {
         let look = async {
             let admin = match self.admin.take() {
                 Some(admin) => admin,
@@ -90,8 +90,8 @@ impl Sources {
                 "looking at source subscription {subscription} is refused (grant roles/pubsub.viewer on it)"
             )),
             Err(problem) => {
-                let advice = pubsub_advice(&self.places, &problem);
-                return Err(Wrong(format!(
+                let advice = pubsub_advice(&self.endpoints, &problem);
+                return Err(SetupError(format!(
                     "source subscription {subscription} cannot be asked for its topic: {problem}\n{advice}"
                 )));
             }
@@ -99,7 +99,7 @@ impl Sources {
     }
 
     /// What publishes to the topic.
-    pub(super) async fn publishers(&mut self, topic: &Arc<str>) -> Result<Publishers, Wrong> {
+    pub(super) async fn publishers(&mut self, topic: &Arc<str>) -> Result<Publishers, SetupError> {
         if let Some(publishers) = self.publishers.get(topic) {
             return Ok(publishers.clone());
         }
@@ -110,12 +110,12 @@ impl Sources {
     }
 
     /// What is wrong with a topic, and what to do.
-    pub(super) fn wrong(&self, topic: &str, problem: &Problem) -> Wrong {
+    pub(super) fn wrong(&self, topic: &str, problem: &Problem) -> SetupError {
         let thing = match self.chosen {
             Some(_) => format!("topic {topic} (--topic, --project)"),
             None => format!("source topic {topic}"),
         };
-        Wrong(match problem {
+        SetupError(match problem {
             Problem::NotFound => {
                 format!(
                     "{thing} does not exist.\nCreate it: mini-scan setup pubsub --topic {topic}, or choose with --topic"
@@ -124,7 +124,7 @@ impl Sources {
             Problem::Refused(detail) => {
                 format!("publishing to {thing} is refused: {detail}\nGrant it: {}", grant_publisher(topic))
             }
-            problem => format!("cannot publish to {thing}: {problem}\n{}", pubsub_advice(&self.places, problem)),
+            problem => format!("cannot publish to {thing}: {problem}\n{}", pubsub_advice(&self.endpoints, problem)),
         })
     }
 }

@@ -35,11 +35,11 @@ impl Topic {
 }
 
 #[derive(Debug)]
-pub(super) struct SimLetters {
+pub(super) struct SimDeadLetters {
     pub(super) world: World,
 }
 
-impl DeadLetters for SimLetters {
+impl DeadLetters for SimDeadLetters {
     async fn publish(&self, letter: DeadLetter) -> Result<(), DeadLetterError> {
         let how = {
             let mut state = self.world.state();

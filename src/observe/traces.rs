@@ -14,7 +14,7 @@ use tracing::{Span, Subscriber};
 use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::exporter::Outspoken;
+use super::exporter::LoggingExporter;
 use super::otel::{self, Sampling, Unsupported};
 use crate::consumer::port::Envelope;
 use crate::consumer::spans::{Spans, message};
@@ -43,7 +43,7 @@ impl Traces {
         let Some(sampling) = otel::wanted(variable)? else { return Ok(None) };
         let exporter = SpanExporter::builder().with_tonic().build()?;
         let mut builder =
-            SdkTracerProvider::builder().with_batch_exporter(Outspoken::new(exporter)).with_resource(resource());
+            SdkTracerProvider::builder().with_batch_exporter(LoggingExporter::new(exporter)).with_resource(resource());
         if sampling == Sampling::AsPublished {
             builder = builder.with_sampler(as_published());
         }

@@ -29,17 +29,17 @@ pub struct Leased {
 
 /// One stream, which is not replaced when it ends: whoever reads by hand starts again.
 #[derive(Debug)]
-pub struct LetterStream {
-    deliveries: mpsc::Receiver<Result<Delivery<LetterReceipt>, Problem>>,
+pub struct DeadLetterStream {
+    deliveries: mpsc::Receiver<Result<Delivery<DeadLetterReceipt>, Problem>>,
     token: ShutdownToken,
     reader: JoinSet<()>,
 }
 
 /// The right to settle one letter. Dropping it nacks.
 #[derive(Debug)]
-pub struct LetterReceipt(Handler);
+pub struct DeadLetterReceipt(Handler);
 
-impl LetterReceipt {
+impl DeadLetterReceipt {
     /// The letter need not come again. Best effort, except where the subscription confirms acks.
     pub async fn ack(self) {
         match self.0 {
@@ -50,10 +50,10 @@ impl LetterReceipt {
     }
 }
 
-impl LetterStream {
+impl DeadLetterStream {
     /// Starts to read the subscription of this full name on the runtime that calls this. The first answer shows whether
     /// it may be read.
-    pub async fn open(connection: &Connection, subscription: &str, most: Leased) -> Result<LetterStream, Problem> {
+    pub async fn open(connection: &Connection, subscription: &str, most: Leased) -> Result<DeadLetterStream, Problem> {
         let subscribe = connection
             .subscriber()
             .await?
@@ -69,13 +69,13 @@ impl LetterStream {
         let (sender, deliveries) = mpsc::channel(1);
         let mut reader = JoinSet::new();
         reader.spawn(read(stream, sender));
-        Ok(LetterStream { deliveries, token, reader })
+        Ok(DeadLetterStream { deliveries, token, reader })
     }
 
     /// The next letter; waits for ever where there is none. Cancel safe. An error is the last that comes.
     ///
     /// To be called at all times: the client extends no lease of what it has not read.
-    pub async fn next(&mut self) -> Result<Delivery<LetterReceipt>, Problem> {
+    pub async fn next(&mut self) -> Result<Delivery<DeadLetterReceipt>, Problem> {
         let closed = || Err(Problem::Unreachable("the stream was closed".to_owned()));
         self.deliveries.recv().await.unwrap_or_else(closed)
     }
@@ -90,11 +90,11 @@ impl LetterStream {
 }
 
 /// In a task of its own, because `next` must not be dropped while it opens the stream.
-async fn read(mut stream: MessageStream, sender: mpsc::Sender<Result<Delivery<LetterReceipt>, Problem>>) {
+async fn read(mut stream: MessageStream, sender: mpsc::Sender<Result<Delivery<DeadLetterReceipt>, Problem>>) {
     while let Some(result) = stream.next().await {
         let result = result.map(|(message, handler)| {
             let envelope = envelope(message, &handler);
-            Delivery { envelope, receipt: LetterReceipt(handler) }
+            Delivery { envelope, receipt: DeadLetterReceipt(handler) }
         });
         if sender.send(result.map_err(|error| Problem::from(&error))).await.is_err() {
             break;

@@ -100,7 +100,7 @@ async fn what_was_consumed_is_what_the_metrics_say() {
     let messages = [("messaging_system", "gcp_pubsub"), ("messaging_destination_name", subscription)];
     let of = |name: &str, label: (&'static str, &'static str)| metrics.value(name, &[&messages[..], &[label]].concat());
     assert_eq!(metrics.value("messaging_client_consumed_messages_total", &messages), 5.0);
-    let outcomes = ["stored", "stale", "expired", "rejected", "unlettered", "given_up", "handed_back"];
+    let outcomes = ["stored", "stale", "expired", "rejected", "dead_letter_failed", "given_up", "released"];
     let counts = outcomes.map(|outcome| of("mini_scan_outcomes_total", ("outcome", outcome)));
     assert_eq!(counts, [3.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0]);
     assert_eq!(metrics.value("messaging_process_duration_seconds_count", &messages), 4.0);
@@ -123,11 +123,11 @@ async fn what_was_consumed_is_what_the_metrics_say() {
         ["sent", "received"].map(|direction| metrics.value("mini_scan_store_bytes_total", &[("direction", direction)]));
     assert!(bytes[1] > 50.0 && (bytes[0] / bytes[1] - 4.0).abs() < 0.1, "{bytes:?}");
     for (name, value) in [
-        ("mini_scan_in_hand", 0.0),
+        ("mini_scan_unsettled", 0.0),
         ("mini_scan_outstanding", 0.0),
         ("mini_scan_outstanding_limit", 1000.0),
         ("mini_scan_writes_in_flight", 0.0),
-        ("mini_scan_gate_closed", 0.0),
+        ("mini_scan_circuit_breaker_open", 0.0),
         ("mini_scan_streams", 10.0),
         ("mini_scan_ready", 1.0),
     ] {
@@ -155,8 +155,8 @@ async fn the_last_summary_has_every_count() {
     let counts: BTreeMap<_, _> =
         summary.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_u64()?))).collect();
     let some = [("received", 4), ("stored", 2), ("stale", 1), ("known", 1), ("rejected", 1), ("dead_lettered", 1)];
-    let none = ["redelivered", "superseded", "expired", "unlettered", "given_up", "handed_back", "retries"];
-    let none = none.into_iter().chain(["throttled", "stream_restarts", "unflushed", "in_hand"]).map(|name| (name, 0));
+    let none = ["redelivered", "superseded", "expired", "dead_letter_failed", "given_up", "released", "retries"];
+    let none = none.into_iter().chain(["throttled", "stream_restarts", "unflushed", "unsettled"]).map(|name| (name, 0));
     assert_eq!(counts, some.into_iter().chain(none).collect());
 }
 
@@ -217,8 +217,8 @@ async fn while_dynamodb_is_away_it_says_why_it_is_not_ready_and_is_ready_again_b
 
     let metrics = watched.metrics().await;
     let value = |name: &str, labels: &[(&str, &str)]| metrics.value(name, labels);
-    assert_eq!((value("mini_scan_gate_closed", &[]), value("mini_scan_ready", &[])), (1.0, 0.0));
-    assert_eq!((value("mini_scan_in_hand", &[]), value("mini_scan_outstanding", &[])), (20.0, 20.0));
+    assert_eq!((value("mini_scan_circuit_breaker_open", &[]), value("mini_scan_ready", &[])), (1.0, 0.0));
+    assert_eq!((value("mini_scan_unsettled", &[]), value("mini_scan_outstanding", &[])), (20.0, 20.0));
     wire.accept().await;
     watched.says(&[]).await;
     pipeline.rows(20).await;

@@ -8,26 +8,26 @@ use tokio::time::Instant;
 pub(super) const INTERVAL: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
-pub(super) struct Occasional {
+pub(super) struct RateLimitedLog {
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     last: Option<Instant>,
-    not_said: u64,
+    suppressed: u64,
 }
 
-impl Occasional {
+impl RateLimitedLog {
     /// Whether the line is to be said now, and then how many were not said since the last.
     pub(super) fn due(&self) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.last.is_some_and(|last| last.elapsed() < INTERVAL) {
-            state.not_said += 1;
+            state.suppressed += 1;
             return None;
         }
         state.last = Some(Instant::now());
-        Some(std::mem::take(&mut state.not_said))
+        Some(std::mem::take(&mut state.suppressed))
     }
 }
 
@@ -37,7 +37,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_line_is_said_once_in_ten_seconds_with_the_count_of_the_others() {
-        let line = Occasional::default();
+        let line = RateLimitedLog::default();
         assert_eq!([line.due(), line.due(), line.due()], [Some(0), None, None]);
         tokio::time::advance(INTERVAL).await;
         assert_eq!([line.due(), line.due()], [Some(2), None]);

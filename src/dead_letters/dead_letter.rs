@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use crate::consumer::letter::{
+use crate::consumer::dead_letter::{
     DELIVERY_ATTEMPT, DETAIL, OURS, REASON, SOURCE_MESSAGE_ID, SOURCE_PUBLISH_TIME, SOURCE_SUBSCRIPTION,
 };
 use crate::consumer::port::Envelope;

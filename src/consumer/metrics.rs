@@ -43,11 +43,11 @@ pub(super) enum End {
     /// Stale, because the record was known to be as new.
     Known,
     Expired,
-    Lettered(Reason),
+    DeadLettered(Reason),
     /// Rejected, and no dead letter could be published.
-    Unlettered(Reason),
+    DeadLetterFailed(Reason),
     GivenUp,
-    HandedBack,
+    Released,
 }
 
 impl End {
@@ -56,10 +56,10 @@ impl End {
             End::Stored => "stored",
             End::Stale | End::Superseded | End::Known => "stale",
             End::Expired => "expired",
-            End::Lettered(_) => "rejected",
-            End::Unlettered(_) => "unlettered",
+            End::DeadLettered(_) => "rejected",
+            End::DeadLetterFailed(_) => "dead_letter_failed",
             End::GivenUp => "given_up",
-            End::HandedBack => "handed_back",
+            End::Released => "released",
         }
     }
 
@@ -67,15 +67,15 @@ impl End {
     pub(super) fn error(self) -> Option<&'static str> {
         match self {
             End::Stored | End::Stale | End::Superseded | End::Known | End::Expired => None,
-            End::Lettered(reason) | End::Unlettered(reason) => Some(reason.as_str()),
-            End::GivenUp | End::HandedBack => Some(self.name()),
+            End::DeadLettered(reason) | End::DeadLetterFailed(reason) => Some(reason.as_str()),
+            End::GivenUp | End::Released => Some(self.name()),
         }
     }
 
     pub(super) fn is_acked(self) -> bool {
         match self {
-            End::Stored | End::Stale | End::Superseded | End::Known | End::Expired | End::Lettered(_) => true,
-            End::Unlettered(_) | End::GivenUp | End::HandedBack => false,
+            End::Stored | End::Stale | End::Superseded | End::Known | End::Expired | End::DeadLettered(_) => true,
+            End::DeadLetterFailed(_) | End::GivenUp | End::Released => false,
         }
     }
 }
@@ -122,7 +122,7 @@ impl Traffic {
 }
 
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct Metrics {
     /// Deliveries taken from the streams.
     pub received: Count,
     /// Of these, those that Pub/Sub counts as a second attempt or later.
@@ -138,9 +138,9 @@ pub struct Tally {
     /// Given up after `--max-retry-time`, nacked.
     pub given_up: Count,
     /// Rejected without a dead letter, nacked.
-    pub unlettered: Count,
+    pub dead_letter_failed: Count,
     /// Given back undone, at drain or with a write that was refused and had carried it: nacked.
-    pub handed_back: Count,
+    pub released: Count,
     /// Attempts that were answered with throttling.
     pub throttled: Count,
     /// Of these, those that were throttled for their key alone.
@@ -154,7 +154,7 @@ pub struct Tally {
     stream_restarts: [Count; Restart::ALL.len()],
     dead_letters: [Count; Reason::ALL.len()],
     rejections: [Count; Reason::ALL.len()],
-    in_hand: AtomicUsize,
+    unsettled: AtomicUsize,
     /// Workers that may still take a delivery in hand.
     reading: AtomicUsize,
     emptied: Notify,
@@ -172,15 +172,15 @@ pub struct Snapshot {
     pub expired: u64,
     pub rejected: u64,
     pub dead_lettered: u64,
-    pub unlettered: u64,
+    pub dead_letter_failed: u64,
     pub given_up: u64,
-    pub handed_back: u64,
+    pub released: u64,
     pub retries: u64,
     pub throttled: u64,
     /// Replaced for a fault, not as a routine.
     pub stream_restarts: u64,
     pub unflushed: u64,
-    pub in_hand: usize,
+    pub unsettled: usize,
 }
 
 impl Snapshot {
@@ -191,13 +191,13 @@ impl Snapshot {
 
     /// Given up, or rejected without a dead letter.
     pub fn failed(&self) -> u64 {
-        self.given_up + self.unlettered
+        self.given_up + self.dead_letter_failed
     }
 }
 
 /// A worker that reads.
 #[derive(Debug)]
-pub(super) struct Reading<'a>(&'a Tally);
+pub(super) struct Reading<'a>(&'a Metrics);
 
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
@@ -206,7 +206,7 @@ impl Drop for Reading<'_> {
     }
 }
 
-impl Tally {
+impl Metrics {
     pub fn snapshot(&self) -> Snapshot {
         let faults = Restart::ALL.iter().filter(|cause| cause.is_fault());
         Snapshot {
@@ -219,14 +219,14 @@ impl Tally {
             expired: self.expired.get(),
             rejected: self.rejections.iter().map(Count::get).sum(),
             dead_lettered: self.dead_letters.iter().map(Count::get).sum(),
-            unlettered: self.unlettered.get(),
+            dead_letter_failed: self.dead_letter_failed.get(),
             given_up: self.given_up.get(),
-            handed_back: self.handed_back.get(),
+            released: self.released.get(),
             retries: self.retries.iter().map(Count::get).sum(),
             throttled: self.throttled.get(),
             stream_restarts: faults.map(|cause| self.stream_restarts(*cause).get()).sum(),
             unflushed: self.unflushed.get(),
-            in_hand: self.in_hand.load(Ordering::Relaxed),
+            unsettled: self.unsettled.load(Ordering::Relaxed),
         }
     }
 
@@ -275,10 +275,10 @@ impl Tally {
                 self.traffic.known_units.add(units(record_bytes));
             }
             End::Expired => self.expired.add_one(),
-            End::Lettered(reason) => self.dead_letters(reason).add_one(),
-            End::Unlettered(_) => self.unlettered.add_one(),
+            End::DeadLettered(reason) => self.dead_letters(reason).add_one(),
+            End::DeadLetterFailed(_) => self.dead_letter_failed.add_one(),
             End::GivenUp => self.given_up.add_one(),
-            End::HandedBack => self.handed_back.add_one(),
+            End::Released => self.released.add_one(),
         }
         self.durations.ended(end, took, published);
     }
@@ -288,12 +288,12 @@ impl Tally {
         self.reading.load(Ordering::Acquire)
     }
 
-    pub(super) fn take_in_hand(&self) {
-        self.in_hand.fetch_add(1, Ordering::AcqRel);
+    pub(super) fn begin_unsettled(&self) {
+        self.unsettled.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub(super) fn let_go(&self) {
-        if self.in_hand.fetch_sub(1, Ordering::AcqRel) == 1 {
+    pub(super) fn end_unsettled(&self) {
+        if self.unsettled.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.emptied.notify_waiters();
         }
     }
@@ -305,11 +305,11 @@ impl Tally {
     }
 
     /// Resolves when no thread holds an unsettled receipt, nor reads on.
-    pub async fn nothing_in_hand(&self) {
+    pub async fn all_settled(&self) {
         loop {
             let emptied = self.emptied.notified();
             // In this order: a worker that reads on may still take one in hand.
-            if self.reading.load(Ordering::Acquire) == 0 && self.in_hand.load(Ordering::Acquire) == 0 {
+            if self.reading.load(Ordering::Acquire) == 0 && self.unsettled.load(Ordering::Acquire) == 0 {
                 return;
             }
             emptied.await;
@@ -344,21 +344,21 @@ mod tests {
 
     #[test]
     fn a_write_that_was_not_needed_saved_its_units() {
-        let tally = Tally::default();
+        let metrics = Metrics::default();
         for end in [End::Known, End::Superseded, End::Superseded, End::Stale] {
-            tally.ended(end, Duration::ZERO, SystemTime::UNIX_EPOCH, 2000);
+            metrics.ended(end, Duration::ZERO, SystemTime::UNIX_EPOCH, 2000);
         }
-        let Traffic { superseded_units, known_units, .. } = &tally.traffic;
+        let Traffic { superseded_units, known_units, .. } = &metrics.traffic;
         assert_eq!([superseded_units, known_units].map(Count::get), [4, 2]);
-        let counts = tally.snapshot();
+        let counts = metrics.snapshot();
         assert_eq!((counts.stale, counts.superseded, counts.known), (4, 2, 1));
     }
 
     #[test]
     fn only_a_second_attempt_is_a_redelivery() {
-        let tally = Tally::default();
+        let metrics = Metrics::default();
         for delivery_attempt in [None, Some(1), Some(2), Some(3)] {
-            tally.delivered(&Envelope {
+            metrics.delivered(&Envelope {
                 payload: bytes::Bytes::new(),
                 attributes: Default::default(),
                 message_id: String::new(),
@@ -366,6 +366,6 @@ mod tests {
                 delivery_attempt,
             });
         }
-        assert_eq!((tally.received.get(), tally.redelivered.get()), (4, 2));
+        assert_eq!((metrics.received.get(), metrics.redelivered.get()), (4, 2));
     }
 }

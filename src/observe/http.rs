@@ -136,7 +136,7 @@ impl Watched {
         }
         match path {
             "/metrics" => response(StatusCode::OK, exposition::CONTENT_TYPE, page(&self.process, self.started)),
-            "/livez" if self.process.pulse.is_alive() => text(StatusCode::OK, "alive\n"),
+            "/livez" if self.process.liveness.is_alive() => text(StatusCode::OK, "alive\n"),
             "/livez" => text(StatusCode::SERVICE_UNAVAILABLE, "a worker's loop has not turned for a minute\n"),
             "/readyz" => self.readiness(),
             _ => text(StatusCode::NOT_FOUND, "there are /metrics, /livez and /readyz\n"),

@@ -3,14 +3,14 @@
 use crate::{dynamo, pubsub};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Places {
+pub struct Endpoints {
     /// `PUBSUB_EMULATOR_HOST`, `host:port`.
     pub pubsub: Option<String>,
     /// `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`.
     pub dynamo: Option<String>,
 }
 
-impl Places {
+impl Endpoints {
     pub(crate) fn pubsub(&self) -> pubsub::Connection {
         pubsub::Connection::new(self.pubsub.as_deref())
     }

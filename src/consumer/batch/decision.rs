@@ -17,7 +17,7 @@ pub(in crate::consumer) enum Next {
 }
 
 /// Judges a call whose statements had these verbs.
-pub(super) fn judge(result: Result<Vec<Answer>, StoreError>, verbs: &[Verb]) -> Vec<Next> {
+pub(super) fn classify(result: Result<Vec<Answer>, StoreError>, verbs: &[Verb]) -> Vec<Next> {
     match result {
         Ok(answers) => {
             let throttled = Throttled::among(&answers);
@@ -61,7 +61,7 @@ fn next(answer: Answer, verb: Verb, throttled: Throttled) -> Next {
             Next::Answered(Err(StoreError { kind: StoreErrorKind::HotKey, ..error }))
         }
         (StoreErrorKind::Throttled, Throttled::Unclear) => Next::Alone(error),
-        (kind, _) if policy(kind) == Policy::Hold => Next::Alone(error),
+        (kind, _) if policy(kind) == Policy::Park => Next::Alone(error),
         _ => Next::Answered(Err(error)),
     }
 }
@@ -69,8 +69,8 @@ fn next(answer: Answer, verb: Verb, throttled: Throttled) -> Next {
 /// An error of the call that would judge a key, or an item, judges none of these.
 fn refused_as_a_whole(error: &StoreError) -> Next {
     match policy(error.kind) {
-        Policy::Retry | Policy::Mend | Policy::SlowDown => Next::Answered(Err(error.clone())),
-        Policy::DelayKey | Policy::Hold | Policy::DeadLetter => Next::Alone(error.clone()),
+        Policy::Retry | Policy::NeedsFix | Policy::SlowDown => Next::Answered(Err(error.clone())),
+        Policy::DelayKey | Policy::Park | Policy::DeadLetter => Next::Alone(error.clone()),
     }
 }
 
@@ -101,7 +101,7 @@ mod tests {
 
     fn judged(answers: Vec<Answer>) -> Vec<Next> {
         let verbs = vec![Verb::Update; answers.len()];
-        judge(Ok(answers), &verbs)
+        classify(Ok(answers), &verbs)
     }
 
     fn is(kind: StoreErrorKind) -> Next {
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_verb_that_met_the_other_case_becomes_the_other_verb() {
-        let next = judge(Ok(vec![Answer::OtherVerb; 2]), &[Verb::Update, Verb::Insert]);
+        let next = classify(Ok(vec![Answer::OtherVerb; 2]), &[Verb::Update, Verb::Insert]);
         assert_eq!(next, [Next::Try(Verb::Insert), Next::Try(Verb::Update)]);
     }
 
@@ -163,11 +163,11 @@ mod tests {
     #[test]
     fn a_call_that_is_refused_as_a_whole_judges_nobody() {
         for kind in [StoreErrorKind::Refused, StoreErrorKind::HotKey, StoreErrorKind::Conflict] {
-            let next = judge(Err(error(kind)), &[Verb::Update, Verb::Insert]);
+            let next = classify(Err(error(kind)), &[Verb::Update, Verb::Insert]);
             assert_eq!(next, [Next::Alone(error(kind)), Next::Alone(error(kind))]);
         }
         for kind in [StoreErrorKind::Unavailable, StoreErrorKind::Throttled, StoreErrorKind::MissingTable] {
-            assert_eq!(judge(Err(error(kind)), &[Verb::Update, Verb::Insert]), [is(kind), is(kind)]);
+            assert_eq!(classify(Err(error(kind)), &[Verb::Update, Verb::Insert]), [is(kind), is(kind)]);
         }
     }
 }
