@@ -44,11 +44,11 @@ pub(super) fn rows() -> Vec<Row> {
 fn section_of(heading: &str) -> Section {
     Section::Error(match heading {
         "Success" => return Section::Success,
-        "Retry, then gate" => Policy::Retry,
+        "Retry, then open the circuit breaker" => Policy::Retry,
         "Slow down" => Policy::SlowDown,
         "Delay the key" => Policy::DelayKey,
-        "Unready, and keep trying" => Policy::NeedsFix,
-        "Hold until it shows whose fault it is" => Policy::Park,
+        "Retry until an operator fixes it" => Policy::NeedsFix,
+        "Park until the cause is known" => Policy::Park,
         "Dead letter" => Policy::DeadLetter,
         heading => panic!("a section of no policy: {heading}"),
     })
@@ -63,7 +63,7 @@ impl Row {
 
     /// The codes that the row names.
     pub(super) fn codes(&self) -> Vec<&'static str> {
-        quoted(self.seen.split(" with ").next().unwrap_or_default().split(" that ").next().unwrap_or_default())
+        quoted(self.seen.split(" with ").next().unwrap_or_default())
     }
 
     /// The throttling reasons that the row names.
@@ -73,7 +73,7 @@ impl Row {
 
     /// The texts that the row says are in the message.
     pub(super) fn messages(&self) -> Vec<&'static str> {
-        self.seen.split_once(" that says ").map_or_else(Vec::new, |(_, texts)| quoted(texts))
+        self.seen.split_once(" with message ").map_or_else(Vec::new, |(_, texts)| quoted(texts))
     }
 }
 
