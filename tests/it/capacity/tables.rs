@@ -28,22 +28,22 @@ type Need = fn(&Inputs, &Load) -> f64;
 type Item = (&'static str, fn(&Bill) -> f64);
 
 const NEEDS: [Line; 9] = [
-    ("writes a second", |i, load| short(i.writes(load))),
-    ("write units a second", |i, load| short(i.write_units(load))),
-    ("partitions, at least", |i, load| whole(i.partitions(load))),
-    ("warm throughput to set, write units", |i, load| whole(i.warm_throughput(load))),
+    ("writes per second", |i, load| short(i.writes(load))),
+    ("write units per second", |i, load| short(i.write_units(load))),
+    ("partitions, minimum", |i, load| whole(i.partitions(load))),
+    ("warm throughput to set, write units per second", |i, load| whole(i.warm_throughput(load))),
     ("cores, with headroom", |i, load| short(i.cores(load))),
-    ("cores of a consumer", |_, load| load.cores.to_string()),
+    ("cores per consumer", |_, load| load.cores.to_string()),
     ("consumers", |i, load| whole(i.consumers(load))),
-    ("GB a day, Google to AWS", |i, load| short(i.to_aws(load) * 86_400.0 / GB)),
-    ("GB a day, AWS to Google", |i, load| short(i.to_google(load) * 86_400.0 / GB)),
+    ("GB per day, Google to AWS", |i, load| short(i.to_aws(load) * 86_400.0 / GB)),
+    ("GB per day, AWS to Google", |i, load| short(i.to_google(load) * 86_400.0 / GB)),
 ];
 
 /// What is chosen for each consumer, so that it serves both cases.
 const CHOICES: [Choice; 3] = [
-    ("`--max-outstanding` of each", |i, load| i.max_outstanding(load) as f64),
-    ("`--consumers` of each, its streams", Inputs::streams_of_each),
-    ("memory limit of each, MiB", Inputs::memory_limit),
+    ("`--max-outstanding` per consumer", |i, load| i.max_outstanding(load) as f64),
+    ("`--consumers` (streams) per consumer", Inputs::streams_of_each),
+    ("memory limit per consumer, MiB", Inputs::memory_limit),
 ];
 
 const DOLLARS: [Item; 7] = [
@@ -53,13 +53,13 @@ const DOLLARS: [Item; 7] = [
     ("$ Cloud NAT", |bill| bill.nat),
     ("$ AWS to Google", |bill| bill.from_aws),
     ("$ consumers", |bill| bill.consumers),
-    ("**$ a month**", Bill::total),
+    ("**$ per month**", Bill::total),
 ];
 
 fn sizes(inputs: &Inputs, mode: Mode) -> String {
     let loads = SIZES
         .map(|(messages, cores)| [Copies::Meet, Copies::Miss].map(|copies| Load { messages, mode, copies, cores }));
-    let mut rows = vec![header("", &SIZES.map(|(messages, _)| format!("{} a second", whole(messages))))];
+    let mut rows = vec![header("", &SIZES.map(|(messages, _)| format!("{} per second", whole(messages))))];
     for (name, value) in NEEDS {
         rows.push(row(name, &loads.map(|cases| range(cases.map(|load| value(inputs, &load))))));
     }
@@ -73,7 +73,7 @@ fn sizes(inputs: &Inputs, mode: Mode) -> String {
     }
     let a_month = |load: &Load| load.messages * inputs.seconds() / 1e6;
     let a_million = |load: Load| short(inputs.bill(&load).total() / a_month(&load));
-    rows.push(row("$ a million messages", &loads.map(|cases| range(cases.map(a_million)))));
+    rows.push(row("$ per million messages", &loads.map(|cases| range(cases.map(a_million)))));
     let provisioned = bills.map(|cases| range(cases.map(|bill| short(bill.provisioned))));
     rows.push(row("$ write units, if provisioned", &provisioned));
     rows.concat()
@@ -99,9 +99,9 @@ fn responses(inputs: &Inputs) -> String {
         "CPU µs, batch",
         "bytes to AWS, put",
         "bytes to AWS, batch",
-        "$ of units a million",
-        "$ of bytes a million, put",
-        "$ a month to keep 100 million",
+        "$ per million, units",
+        "$ per million, bytes, put",
+        "$ per month to store 100 million",
     ];
     let mut rows = vec![header("response", &names)];
     for response in [64.0, 500.0, 934.0, 2_000.0, 10_000.0, 100_000.0] {
@@ -137,22 +137,22 @@ fn first(inputs: &Inputs) -> String {
     };
     let consumer = |mode| inputs.default_rate(mode).min(cpu(mode));
     let mut bounds: Vec<(&str, [f64; 2])> = vec![
-        ("one key, in one partition", [inputs.partition_units / units; 2]),
+        ("one key in one partition", [inputs.partition_units / units; 2]),
         ("one node's NAT ports", [Mode::Put, Mode::Batch].map(|m| inputs.nat_ports / inputs.latency * calls(m))),
         ("a new table that was not pre-warmed", [inputs.new_table_units / units; 2]),
         ("one consumer's `--max-outstanding`", [Mode::Put, Mode::Batch].map(|m| inputs.default_rate(m))),
         (
-            "the autoscaler's `threshold`, by what one consumer has in hand",
+            "the autoscaler's `threshold`, by one consumer's unsettled messages",
             [inputs.threshold / inputs.until_acknowledged(); 2],
         ),
         ("one consumer's two cores, with headroom", [Mode::Put, Mode::Batch].map(cpu)),
         ("the table's quota", [inputs.table_units / units; 2]),
-        ("as many consumers as `maxReplicaCount`", [Mode::Put, Mode::Batch].map(|m| consumer(m) * inputs.replicas)),
+        ("`maxReplicaCount` consumers", [Mode::Put, Mode::Batch].map(|m| consumer(m) * inputs.replicas)),
         ("one consumer's ten streams", [inputs.streams * inputs.stream_bytes / inputs.delivered(); 2]),
         ("Pub/Sub's quota of a large region", [inputs.region_bytes / inputs.delivered(); 2]),
     ];
     bounds.sort_by(|(_, a), (_, b)| a[0].total_cmp(&b[0]));
-    let mut rows = vec![header("messages a second reach", &["put", "batch"])];
+    let mut rows = vec![header("limit, messages per second", &["put", "batch"])];
     rows.extend(bounds.iter().map(|(name, reached)| row(name, &reached.map(short))));
     rows.concat()
 }
@@ -164,23 +164,29 @@ fn quotas(inputs: &Inputs) -> String {
         need(inputs, &load(Mode::Put)).max(need(inputs, &load(Mode::Batch)))
     };
     let lines: [(&str, f64, Need); 8] = [
-        ("AWS: table-level write throughput, write units", inputs.table_units, |i, load| i.warm_throughput(load)),
-        ("Google: Pub/Sub throughput of the region, in and out, MB a second", inputs.region_bytes / 1e6, |i, load| {
-            (i.headroom * load.messages * i.delivered() / 1e6).ceil()
+        ("AWS: table-level write throughput, write units per second", inputs.table_units, |i, load| {
+            i.warm_throughput(load)
         }),
+        (
+            "Google: Pub/Sub throughput of the region, in and out, MB per second",
+            inputs.region_bytes / 1e6,
+            |i, load| (i.headroom * load.messages * i.delivered() / 1e6).ceil(),
+        ),
         ("Google: CPUs of the region", 0.0, |i, load| i.consumers(load) * load.cores as f64),
         ("Cloud NAT: ports of a node", inputs.nat_ports, |i, load| i.ports(load)),
         ("Cloud NAT: addresses", 1.0, |i, load| i.addresses(load)),
         ("`maxReplicaCount`", inputs.replicas, |i, load| i.consumers(load)),
         ("`threshold` of the autoscaler", inputs.threshold, Inputs::unsettled_backlog),
-        ("warm throughput and `max_write_units`", inputs.new_table_units, |i, load| i.warm_throughput(load)),
+        ("warm throughput and `max_write_units`, per second", inputs.new_table_units, |i, load| {
+            i.warm_throughput(load)
+        }),
     ];
-    let columns: Vec<_> = SIZES.iter().map(|(messages, _)| format!("{} a second", whole(*messages))).collect();
+    let columns: Vec<_> = SIZES.iter().map(|(messages, _)| format!("{} per second", whole(*messages))).collect();
     let mut rows = vec![header("", &[vec!["default".to_owned()], columns].concat())];
     for (name, default, need) in lines {
         let needs = SIZES.map(|size| worst(size, need));
         let cells = needs.map(|need| if need > default { format!("**{}**", whole(need)) } else { whole(need) });
-        let default = if default == 0.0 { "see yours".to_owned() } else { whole(default) };
+        let default = if default == 0.0 { "varies".to_owned() } else { whole(default) };
         rows.push(row(name, &[vec![default], cells.to_vec()].concat()));
     }
     rows.concat()
