@@ -1,4 +1,4 @@
-//! Runs this program under callgrind and reads what it counted.
+//! Runs this program under callgrind and parses the counts.
 
 use std::collections::HashSet;
 use std::hint::black_box;
@@ -6,24 +6,24 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 
-/// What callgrind is told to count: it zeroes its counter before and writes it down after each call.
+/// Runs work that callgrind counts. Callgrind zeroes its counter before each call of this function and dumps it after.
 #[inline(never)]
 pub(crate) fn measured(work: &mut dyn FnMut()) {
     work();
-    // Without anything after it the call would be a jump, and callgrind would not see this function end.
+    // A call in tail position would be a jump, and callgrind would not see this function return.
     black_box(0_u8);
 }
 
 const MEASURED: &str = "decode::callgrind::measured";
 
-/// What one call of [`measured`] did.
+/// The counts of one call of [`measured`].
 #[derive(Default, Clone, Copy)]
 pub(crate) struct Count {
     pub(crate) instructions: u64,
     pub(crate) allocations: u64,
 }
 
-/// Each call of [`measured`], in their order, that this program makes when run with `argument`.
+/// Returns the counts of each call of [`measured`], in order, when this program runs with `argument`.
 pub(crate) fn count(argument: &str) -> anyhow::Result<Vec<Count>> {
     let directory = tempfile::tempdir()?;
     let counts = directory.path().join("counts");
@@ -39,8 +39,8 @@ pub(crate) fn count(argument: &str) -> anyhow::Result<Vec<Count>> {
     parse(&std::fs::read_to_string(&counts)?)
 }
 
-// <https://valgrind.org/docs/manual/cl-format.html>: `fn=` names a function and `cfn=` one that it calls, by a number alone
-// after the first time in either, and the `calls=` after the latter says how often.
+// <https://valgrind.org/docs/manual/cl-format.html>: `fn=` names a function and `cfn=` a callee. After its first use in
+// either, a name is only a number. The `calls=` after a `cfn=` is the number of calls.
 fn parse(dumps: &str) -> anyhow::Result<Vec<Count>> {
     let mut counts = Vec::new();
     let mut count = Count::default();

@@ -1,23 +1,18 @@
-//! What decoding costs, in instructions that callgrind counts: ordinary scans beside the floor, and payloads made to
-//! cost more than their size, at n, 2 n and 4 n bytes; and the memory that the largest payload of each kind takes.
-//! Exits 1 when one grew beyond its bound.
+//! Measures the cost of decoding in instructions that callgrind counts. It decodes ordinary scans and compares them with
+//! the baseline. It also decodes payloads that are made to cost more than their size, at n, 2 n and 4 n bytes, and
+//! measures the memory of the largest payload of each kind. Exits with 1 if a cost exceeds its limit.
 //!
-//! The decoder is compiled into this program, so that it is optimized without building the clients that the library
-//! needs: `make check-decode`. There its dependencies are built as for the tests, and the bounds of ordinary scans are
-//! for that; `cargo bench --bench decode` builds all as for production, and shows these without judging them.
+//! The decoder is compiled into this program, so that `make check-decode` optimizes it without building the library's
+//! clients. It builds the dependencies as for the tests, and the limits of ordinary scans apply to that build. `cargo
+//! bench --bench decode` builds everything as for production, and prints these costs without checking them.
 
+mod baseline;
 mod callgrind;
-mod floor;
 mod memory;
 mod shapes;
 
 #[path = "../../src"]
-#[allow(
-    dead_code,
-    unreachable_pub,
-    unused_imports,
-    reason = "the library's sources, of which one function is measured"
-)]
+#[allow(dead_code, unreachable_pub, unused_imports, reason = "only one function of the library's sources is measured")]
 mod source {
     pub(crate) mod scan;
 }
@@ -31,20 +26,20 @@ use callgrind::Count;
 use shapes::{SCANS, Scan, Shape, shapes};
 
 const REPEATS: u64 = 100;
-/// A twentieth more is too much.
+/// One part in this many above the recorded cost is allowed.
 const TOLERANCE: u64 = 20;
-/// What the bounds of [`SCANS`] were counted with: another compiler moves them by as much as they allow. When it is
-/// renewed, or decoding became cheaper, put in what `make check-decode` prints.
+/// The compiler that the costs in [`SCANS`] were recorded with: another one changes them by as much as the tolerance.
+/// After an upgrade or an optimization, record the values that `make check-decode` prints.
 const COMPILER: &str = "rustc 1.95.0 (59807616e 2026-04-14)";
 
-/// Of each kind of payload: this many bytes, twice and four times as many.
+/// The sizes of each kind of payload, in bytes.
 const SIZES: [usize; 3] = [32 << 10, 64 << 10, 128 << 10];
-/// What twice the bytes may cost.
+/// The maximum growth of the cost when the size doubles.
 const MAX_GROWTH: f64 = 2.2;
 
-/// The largest message that Pub/Sub takes.
+/// The largest message that Pub/Sub accepts.
 const LARGEST: usize = 10_000_000;
-/// What decoding it may add to the memory, in payloads.
+/// The maximum memory of decoding it, relative to the payload.
 const MAX_MEMORY: f64 = 4.0;
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -56,28 +51,28 @@ fn main() -> anyhow::Result<ExitCode> {
         ["counted"] => Ok(counted()),
         ["memory", name] => print_memory(name),
         _ => bail!(
-            "unexpected arguments {arguments:?}; `check <compiler>` judges ordinary scans too, `keep` is for the page"
+            "unexpected arguments {arguments:?}: use `check <compiler>` to also check ordinary scans, or `keep` for `make bench`"
         ),
     }
 }
 
-/// Ordinary scans are judged when the compiler is known.
+/// Prints all costs. Checks ordinary scans only if `compiler` is the recorded one.
 fn report(compiler: Option<&str>) -> anyhow::Result<ExitCode> {
     let counts = callgrind::count("counted")?;
-    let (scans, larges) = counts.split_at_checked(2 * SCANS.len()).context("callgrind counted too little")?;
-    let judged = compiler == Some(COMPILER);
-    println!("{:45} {:>12} {:>8} {:>8} {:>12}", "a scan", "instructions", "bound", "x floor", "allocations");
+    let (scans, larges) = counts.split_at_checked(2 * SCANS.len()).context("callgrind reported too few counts")?;
+    let checked = compiler == Some(COMPILER);
+    println!("{:45} {:>12} {:>8} {:>10} {:>12}", "scan", "instructions", "recorded", "x baseline", "allocations");
     let mut within = true;
     for (scan, counted) in SCANS.iter().zip(scans.chunks_exact(2)) {
-        within &= report_scan(scan, counted[0], counted[1]) || !judged;
+        within &= report_scan(scan, counted[0], counted[1]) || !checked;
     }
-    if let Some(other) = compiler.filter(|_| !judged) {
-        println!("NOT JUDGED, because the bounds are of {COMPILER}, and this is {other}");
+    if let Some(other) = compiler.filter(|_| !checked) {
+        println!("NOT CHECKED: the costs were recorded with {COMPILER}, and this is {other}");
     }
     let sizes = SIZES.map(|size| format!("at {} KB", size >> 10));
     println!(
         "\n{:45} {:>8} {:>8} {:>8} {:>7} {:>7}",
-        "instructions a byte", sizes[0], sizes[1], sizes[2], "growth", "memory"
+        "instructions per byte", sizes[0], sizes[1], sizes[2], "growth", "memory"
     );
     for (shape, counted) in shapes().iter().zip(larges.chunks_exact(SIZES.len())) {
         within &= report_shape(shape, counted)?;
@@ -85,7 +80,7 @@ fn report(compiler: Option<&str>) -> anyhow::Result<ExitCode> {
     Ok(if within { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Leaves the most that any ordinary scan costs to the page of `make bench`.
+/// Stores the highest cost of any ordinary scan for `make bench`.
 fn keep() -> anyhow::Result<ExitCode> {
     let counts = callgrind::count("counted")?;
     let scans = || SCANS.iter().zip(counts.chunks_exact(2));
@@ -103,13 +98,13 @@ fn keep() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn report_scan(scan: &Scan, decoded: Count, floor: Count) -> bool {
+fn report_scan(scan: &Scan, decoded: Count, baseline: Count) -> bool {
     let instructions = decoded.instructions / REPEATS;
     let allocations = decoded.allocations / REPEATS;
-    let ratio = decoded.instructions as f64 / floor.instructions as f64;
+    let ratio = decoded.instructions as f64 / baseline.instructions as f64;
     let within = instructions <= scan.instructions + scan.instructions / TOLERANCE && allocations <= scan.allocations;
-    let verdict = if within { "" } else { "  TOO MUCH" };
-    println!("{:45} {instructions:>12} {:>8} {ratio:>8.2} {allocations:>12}{verdict}", scan.name, scan.instructions);
+    let result = if within { "" } else { "  TOO MUCH" };
+    println!("{:45} {instructions:>12} {:>8} {ratio:>10.2} {allocations:>12}{result}", scan.name, scan.instructions);
     within
 }
 
@@ -130,13 +125,13 @@ fn report_shape(shape: &Shape, counted: &[Count]) -> anyhow::Result<bool> {
     Ok(within)
 }
 
-/// The work that callgrind counts.
+/// Does the work that callgrind counts.
 fn counted() -> ExitCode {
     for Scan { payload, .. } in SCANS {
-        // The first call pays for the allocator's start.
+        // The first call includes the allocator's start.
         decode(payload.as_bytes());
         callgrind::measured(&mut || (0..REPEATS).for_each(|_| decode(payload.as_bytes())));
-        callgrind::measured(&mut || (0..REPEATS).for_each(|_| floor::parse(payload)));
+        callgrind::measured(&mut || (0..REPEATS).for_each(|_| baseline::parse(payload)));
     }
     for shape in shapes() {
         for size in SIZES {
@@ -147,9 +142,9 @@ fn counted() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Prints what one payload of the largest size adds to this process.
+/// Prints the memory that one payload of the largest size adds to this process.
 fn print_memory(name: &str) -> anyhow::Result<ExitCode> {
-    let shape = shapes().into_iter().find(|shape| shape.name == name).context("no such shape")?;
+    let shape = shapes().into_iter().find(|shape| shape.name == name).context("unknown shape")?;
     let payload = shape.payload(LARGEST);
     let (before, _) = memory::resident()?;
     decode(&payload);

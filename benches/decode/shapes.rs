@@ -1,6 +1,6 @@
-//! What is decoded: ordinary scans, and the payloads that someone would make to cost more than their size.
+//! The decoded payloads: ordinary scans, and payloads that an attacker would make to cost more than their size.
 
-/// A scan as it comes, and what decoding it costs at most.
+/// An ordinary scan, and the recorded cost of decoding it.
 pub(crate) struct Scan {
     pub(crate) name: &'static str,
     pub(crate) payload: &'static str,
@@ -40,13 +40,13 @@ pub(crate) struct Shape {
     pub(crate) name: &'static str,
     before: String,
     repeated: &'static [u8],
-    /// What closes `repeated`, as often as that.
+    /// Closes `repeated`, the same number of times.
     closing: &'static [u8],
     after: &'static str,
 }
 
 impl Shape {
-    /// A payload of about `size` bytes, in one allocation, so that the memory it takes is known.
+    /// Returns a payload of about `size` bytes, in one allocation, so that its memory is known.
     pub(crate) fn payload(&self, size: usize) -> Vec<u8> {
         let fixed = self.before.len() + self.after.len();
         let times = size.saturating_sub(fixed) / (self.repeated.len() + self.closing.len());
@@ -78,7 +78,7 @@ fn responses() -> Vec<Shape> {
         repeats("long base64", in_scan(1, base64), b"c2NhbnNjYW5z", r#""}}"#),
         repeats("base64 of bytes that are not UTF-8", in_scan(1, base64), b"////", r#""}}"#),
         repeats("base64 with line breaks", in_scan(1, base64), br"-_-_\r\n", r#""}}"#),
-        repeats("base64 wrong at its end", in_scan(1, base64), b"c2Nh", r#"!"}}"#),
+        repeats("base64 with an invalid end", in_scan(1, base64), b"c2Nh", r#"!"}}"#),
     ]
 }
 
@@ -87,14 +87,9 @@ fn ignored_parts() -> Vec<Shape> {
     vec![
         nested("arrays in arrays", in_scan(2, r#""a":"#), b"[[0],", b"0]", data),
         nested("objects in objects", in_scan(2, r#""a":"#), br#"{"a":1,"a":"#, b"}", "}"),
-        repeats("an unknown key again and again", in_scan(2, ""), br#""a":0,"#, &data[1..]),
-        repeats("an unknown key with escapes, again and again", in_scan(2, ""), br#""\u0061":0,"#, &data[1..]),
-        repeats(
-            "the other version's key again and again",
-            in_scan(2, r#""data":{"#),
-            OTHER,
-            r#""response_str":"hi"}}"#,
-        ),
+        repeats("an unknown key repeatedly", in_scan(2, ""), br#""a":0,"#, &data[1..]),
+        repeats("an unknown key with escapes, repeatedly", in_scan(2, ""), br#""\u0061":0,"#, &data[1..]),
+        repeats("the other version's key repeatedly", in_scan(2, r#""data":{"#), OTHER, r#""response_str":"hi"}}"#),
         repeats("a gigantic number", in_scan(2, r#""a":-1"#), b"9", data),
         repeats("a gigantic exponent", in_scan(2, r#""a":-1e"#), b"9", data),
         repeats("a long key", in_scan(2, "\""), b"keys", r#"":0,"data":{"response_str":"hi"}}"#),
@@ -108,7 +103,7 @@ fn known_keys() -> Vec<Shape> {
     vec![
         nested("arrays in arrays as the ip", r#"{"ip":"#.to_owned(), b"[", b"]", "}"),
         nested("objects in objects as the data", in_scan(2, r#""data":"#), br#"{"data":"#, b"}", "}"),
-        repeats("a known key again and again", "{".to_owned(), br#""ip":"1.1.1.1","#, r#""port":1}"#),
+        repeats("a known key repeatedly", "{".to_owned(), br#""ip":"1.1.1.1","#, r#""port":1}"#),
         repeats("a long ip", r#"{"ip":""#.to_owned(), b"1.1.", r#""}"#),
         repeats("a long service of escapes", r#"{"ip":"::1","port":1,"service":""#.to_owned(), br"\n", r#""}"#),
         repeats("a gigantic port", r#"{"ip":"::1","port":1"#.to_owned(), b"0", "}"),
@@ -135,7 +130,7 @@ fn not_json() -> Vec<Shape> {
     ]
 }
 
-/// The start of a scan that is good so far.
+/// Returns the start of a scan that is valid so far.
 fn in_scan(version: u8, more: &str) -> String {
     let fields = r#"{"ip":"1.1.1.1","port":443,"service":"HTTP","timestamp":1740298125,"data_version":"#;
     format!("{fields}{version},{more}")

@@ -1,7 +1,7 @@
-//! Reads what callgrind writes (names and positions uncompressed): instructions by function and by source file.
+//! Parses callgrind's output (with uncompressed names and positions): instructions by function and by source file.
 //!
-//! A line that was inlined counts for the file it stands in (`fi`, `fe`), inside the function that it was inlined into.
-//! Dependencies are built without line tables: what of them was not inlined into us stands under `???`.
+//! An inlined line counts for the file that contains it (`fi`, `fe`), within the function that it was inlined into.
+//! Dependencies are built without line tables: their code that was not inlined into ours is listed under `???`.
 //! <https://valgrind.org/docs/manual/cl-format.html>
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,9 +11,9 @@ use anyhow::Context;
 /// Instructions of a process.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    /// By function, and in it by file.
+    /// Of the function itself, by function and file.
     own: BTreeMap<(String, String), i64>,
-    /// By function, the file of the line that calls, and the function that is called: with all that it calls.
+    /// Inclusive cost of calls, by caller, file of the calling line, and callee.
     calls: BTreeMap<(String, String, String), i64>,
     /// The file in which each function begins.
     home: BTreeMap<String, String>,
@@ -43,7 +43,7 @@ impl Counts {
             else {
                 continue;
             };
-            let cost: i64 = cost.trim().parse().with_context(|| format!("not a cost: {line}"))?;
+            let cost: i64 = cost.trim().parse().with_context(|| format!("cannot parse a cost: {line}"))?;
             match called.take().filter(|_| is_call) {
                 Some(called) => *counts.calls.entry((function.clone(), file.clone(), called)).or_default() += cost,
                 None => *counts.own.entry((function.clone(), file.clone())).or_default() += cost,
@@ -53,13 +53,13 @@ impl Counts {
         Ok(counts)
     }
 
-    /// What this process did more than `other`.
+    /// Returns the counts that this process has in excess of `other`.
     pub(crate) fn minus(mut self, other: &Counts) -> Counts {
-        for (place, cost) in &other.own {
-            *self.own.entry(place.clone()).or_default() -= cost;
+        for (key, cost) in &other.own {
+            *self.own.entry(key.clone()).or_default() -= cost;
         }
-        for (place, cost) in &other.calls {
-            *self.calls.entry(place.clone()).or_default() -= cost;
+        for (key, cost) in &other.calls {
+            *self.calls.entry(key.clone()).or_default() -= cost;
         }
         self
     }
@@ -68,16 +68,16 @@ impl Counts {
         self.own.values().sum()
     }
 
-    /// What functions do themselves, most first, grouped by `name` of function and file.
+    /// Returns the exclusive cost of functions, highest first, grouped by `name` of function and file.
     pub(crate) fn own<'a>(&'a self, name: impl Fn(&'a str, &'a str) -> &'a str) -> Vec<(&'a str, i64)> {
         let mut sums = BTreeMap::new();
         for ((function, file), cost) in &self.own {
             *sums.entry(name(function, file)).or_default() += cost;
         }
-        most_first(sums)
+        highest_first(sums)
     }
 
-    /// Functions with all that they call, most first. A function that calls itself counts too often.
+    /// Returns the inclusive cost of functions, highest first. Recursive functions are counted more than once.
     pub(crate) fn with_calls(&self) -> Vec<(&str, i64)> {
         let mut sums = BTreeMap::new();
         for ((function, _), cost) in &self.own {
@@ -86,10 +86,11 @@ impl Counts {
         for ((function, ..), cost) in &self.calls {
             *sums.entry(function.as_str()).or_default() += cost;
         }
-        most_first(sums)
+        highest_first(sums)
     }
 
-    /// The lines of these files, every function that begins in them, and all that either calls outside of them.
+    /// Returns the cost of the lines of these files, of every function that begins in them, and of their calls to other
+    /// files.
     pub(crate) fn of_files(&self, is_one: impl Fn(&str) -> bool) -> i64 {
         let is_ours =
             |function: &str, file: &str| is_one(file) || self.home.get(function).is_some_and(|home| is_one(home));
@@ -100,8 +101,9 @@ impl Counts {
         own.sum::<i64>() + calls.map(|(_, cost)| cost).sum::<i64>()
     }
 
-    /// The lines of files of `kind`, and what they call, in functions that have a line of the files of `is_one`.
-    pub(crate) fn beside(&self, is_one: impl Fn(&str) -> bool, kind: impl Fn(&str) -> bool) -> i64 {
+    /// Returns the cost of lines in files of `kind`, and of their calls, within functions that also contain a line of the
+    /// files of `is_one`.
+    pub(crate) fn adjacent(&self, is_one: impl Fn(&str) -> bool, kind: impl Fn(&str) -> bool) -> i64 {
         let mixed: BTreeSet<&str> =
             self.own.keys().filter(|(_, file)| is_one(file)).map(|(function, _)| function.as_str()).collect();
         let is_counted = |function: &str, file: &str| {
@@ -113,7 +115,7 @@ impl Counts {
     }
 }
 
-fn most_first(sums: BTreeMap<&str, i64>) -> Vec<(&str, i64)> {
+fn highest_first(sums: BTreeMap<&str, i64>) -> Vec<(&str, i64)> {
     let mut sums: Vec<_> = sums.into_iter().collect();
     sums.sort_by_key(|(_, cost)| -cost);
     sums

@@ -1,34 +1,34 @@
-//! A measured program in a process of its own, so that its CPU and memory are its own, as Linux counts them.
+//! A measured program in a separate process, so that Linux counts its CPU time and memory separately.
 
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, bail};
 
-/// Killed when it is dropped.
+/// A measured process. Dropping it kills the process.
 pub(crate) struct Measured(Child);
 
-/// What a process has used so far.
+/// Resources that a process has used so far.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Usage {
     pub(crate) cpu_seconds: f64,
-    /// Of these, in the kernel.
+    /// The part of the CPU time spent in the kernel.
     pub(crate) system_seconds: f64,
-    /// Largest resident set, MB.
+    /// Peak resident set, in MB.
     pub(crate) peak_mb: f64,
-    /// Resident set now, MB.
+    /// Current resident set, in MB.
     pub(crate) resident_mb: f64,
 }
 
 impl Measured {
     pub(crate) fn start(command: &mut Command) -> anyhow::Result<Measured> {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        Ok(Measured(child.context("cannot start what is to be measured")?))
+        Ok(Measured(child.context("cannot start the measured program")?))
     }
 
-    /// CPU and memory so far; an error if it ended.
+    /// Returns CPU time and memory so far, or an error if the process exited.
     pub(crate) fn usage(&mut self) -> anyhow::Result<Usage> {
         if let Some(status) = self.0.try_wait()? {
-            bail!("what is measured ended: {status}");
+            bail!("the measured program exited: {status}");
         }
         usage(&self.0.id().to_string())
     }
@@ -41,16 +41,18 @@ impl Drop for Measured {
     }
 }
 
-/// Of a process by its id, or of `self`.
+/// Returns the usage of a process, by its ID or `self`.
 pub(crate) fn usage(process: &str) -> anyhow::Result<Usage> {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/{process}/{file}"));
     let stat = read("stat")?;
-    // proc(5): after the name in brackets, utime and stime are the 12th and 13th field, in ticks of 10 ms.
-    let fields: Vec<&str> = stat.rsplit_once(')').context("no name in stat")?.1.split_whitespace().collect();
+    // proc(5): after the name in parentheses, utime and stime are the 12th and 13th field, in ticks of 10 ms.
+    let fields: Vec<&str> =
+        stat.rsplit_once(')').context("/proc/…/stat has no process name")?.1.split_whitespace().collect();
     let (user, system): (f64, f64) = (fields[11].parse()?, fields[12].parse()?);
     let status = read("status")?;
     let megabytes = |name: &str| -> anyhow::Result<f64> {
-        let kilobytes = status.lines().find_map(|line| line.strip_prefix(name)).context("a field is not in status")?;
+        let kilobytes =
+            status.lines().find_map(|line| line.strip_prefix(name)).context("/proc/…/status lacks a field")?;
         Ok(kilobytes.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
     };
     Ok(Usage {

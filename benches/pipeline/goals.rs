@@ -1,4 +1,4 @@
-//! What is to be reached, and whether this run reached it.
+//! The goals, and whether this run met them.
 
 use std::fmt::Write;
 
@@ -6,11 +6,11 @@ use crate::measure::Figure;
 use crate::results::{Results, Spread};
 use crate::table::cell;
 
-/// The row of what `make bench` counts of decoding, with its own program.
+/// The row of the decoding figures, which `make bench` counts with a separate program.
 pub(crate) const DECODE: &str = "decode";
 
 struct Goal {
-    what: &'static str,
+    title: &'static str,
     row: &'static str,
     figure: Figure,
     bound: Bound,
@@ -23,12 +23,12 @@ enum Bound {
     AtLeast(f64),
 }
 
-const fn most(what: &'static str, row: &'static str, figure: Figure, most: f64, unit: &'static str) -> Goal {
-    Goal { what, row, figure, bound: Bound::AtMost(most), unit, digits: 2 }
+const fn at_most(title: &'static str, row: &'static str, figure: Figure, bound: f64, unit: &'static str) -> Goal {
+    Goal { title, row, figure, bound: Bound::AtMost(bound), unit, digits: 2 }
 }
 
-const fn least(what: &'static str, row: &'static str, least: f64, unit: &'static str) -> Goal {
-    Goal { what, row, figure: Figure::RateBeside, bound: Bound::AtLeast(least), unit, digits: 2 }
+const fn throughput_at_least(title: &'static str, row: &'static str, bound: f64, unit: &'static str) -> Goal {
+    Goal { title, row, figure: Figure::RelativeThroughput, bound: Bound::AtLeast(bound), unit, digits: 2 }
 }
 
 const fn digits(goal: Goal, digits: usize) -> Goal {
@@ -36,56 +36,62 @@ const fn digits(goal: Goal, digits: usize) -> Goal {
 }
 
 const GOALS: &[Goal] = &[
-    most("CPU a message, PutItem mode", "new", Figure::CpuRatio, 0.9, " × bare"),
-    most("CPU a message, batch mode, known keys", "batch-known", Figure::CpuRatio, 0.15, " × bare"),
-    most("write units a message, batches, a tenth missing", "batch-tenth", Figure::UnitsAMessage, 1.1, ""),
-    most("write units a message, batches, half missing", "batch-half", Figure::UnitsAMessage, 1.5, ""),
-    least("rate with 10 messages held", "held", 0.95, " of that without"),
-    least("rate at 50 ms, 10,000 outstanding", "slow-10000", 0.95, " of that of new scans"),
-    digits(most("writes a message, ten copies", "copies", Figure::WritesAMessage, 0.11, ""), 3),
-    least("rate, ten copies", "copies", 0.6, " of the worker's"),
-    digits(most("writes a message, ten timestamps in order, 20 ms", "in-order", Figure::WritesAMessage, 0.21, ""), 3),
-    digits(most("writes a message, a million stale of 10,000 keys", "backlog", Figure::WritesAMessage, 0.011, ""), 3),
-    least("rate, a million stale of 10,000 keys", "backlog", 0.8, " of the worker's"),
-    most("instructions of decoding, text", DECODE, Figure::DecodeTextRatio, 1.5, " × serde_json alone"),
-    most("instructions of decoding, base64", DECODE, Figure::DecodeBase64Ratio, 1.5, " × serde_json alone"),
-    digits(most("allocations of decoding", DECODE, Figure::DecodeAllocations, 4.0, ""), 0),
-    digits(most("peak memory, 1,000 outstanding", "hold-1000", Figure::PeakMb, 40.0, " MB"), 0),
-    digits(most("peak memory, 100,000 outstanding", "hold-100000", Figure::PeakMb, 150.0, " MB"), 0),
-    digits(most("idle, 10 streams", "idle", Figure::IdlePercent, 0.5, " % of a core"), 1),
-    digits(most("start to first write", "start", Figure::StartMilliseconds, 300.0, " ms"), 0),
-    digits(most("the program's file", "size", Figure::FileMb, 20.0, " MB"), 1),
+    at_most("CPU per message, PutItem mode", "new", Figure::CpuRatio, 0.9, " × bare"),
+    at_most("CPU per message, batch mode, known keys", "batch-known", Figure::CpuRatio, 0.15, " × bare"),
+    at_most("write units per message, batches, a tenth missing", "batch-tenth", Figure::UnitsPerMessage, 1.1, ""),
+    at_most("write units per message, batches, half missing", "batch-half", Figure::UnitsPerMessage, 1.5, ""),
+    throughput_at_least("throughput with 10 unanswered writes", "unanswered", 0.95, " × without"),
+    throughput_at_least("throughput at 50 ms, 10,000 outstanding", "slow-10000", 0.95, " × new scans"),
+    digits(at_most("writes per message, ten copies", "copies", Figure::WritesPerMessage, 0.11, ""), 3),
+    throughput_at_least("throughput, ten copies", "copies", 0.6, " × worker"),
+    digits(
+        at_most("writes per message, ten timestamps in order, 20 ms", "in-order", Figure::WritesPerMessage, 0.21, ""),
+        3,
+    ),
+    digits(
+        at_most("writes per message, a million stale of 10,000 keys", "backlog", Figure::WritesPerMessage, 0.011, ""),
+        3,
+    ),
+    throughput_at_least("throughput, a million stale of 10,000 keys", "backlog", 0.8, " × worker"),
+    at_most("instructions of decoding, text", DECODE, Figure::DecodeTextRatio, 1.5, " × serde_json alone"),
+    at_most("instructions of decoding, base64", DECODE, Figure::DecodeBase64Ratio, 1.5, " × serde_json alone"),
+    digits(at_most("allocations of decoding", DECODE, Figure::DecodeAllocations, 4.0, ""), 0),
+    digits(at_most("peak memory, 1,000 outstanding", "full-1000", Figure::PeakMb, 40.0, " MB"), 0),
+    digits(at_most("peak memory, 100,000 outstanding", "full-100000", Figure::PeakMb, 150.0, " MB"), 0),
+    digits(at_most("idle, 10 streams", "idle", Figure::IdlePercent, 0.5, " % of a core"), 1),
+    digits(at_most("start to first write", "start", Figure::StartMilliseconds, 300.0, " ms"), 0),
+    digits(at_most("size of the executable", "size", Figure::FileMb, 20.0, " MB"), 1),
 ];
 
 pub(crate) fn table(results: &Results) -> String {
-    let mut text = String::from("| Goal | | Measured | |\n|---|--:|--:|---|\n");
+    let mut text = String::from("| Goal | Target | Measured | Result |\n|---|--:|--:|---|\n");
     for goal in GOALS {
         let found = results.of(goal.row, goal.figure);
-        // A run of some rows says nothing of the others; decoding is counted apart, and only where valgrind is.
+        // A partial run omits goals of other rows. Decoding is counted separately, and only if valgrind is installed.
         if found.is_none() && goal.row != DECODE {
             continue;
         }
         let measured = found.map_or("not measured".to_owned(), |spread| cell(spread, goal.digits));
-        let verdict = found.map(|spread| goal.verdict(spread)).unwrap_or_default();
+        let result = found.map(|spread| goal.result(spread)).unwrap_or_default();
         let (sign, bound) = match goal.bound {
             Bound::AtMost(bound) => ('≤', bound),
             Bound::AtLeast(bound) => ('≥', bound),
         };
-        _ = writeln!(text, "| {} | {sign} {bound}{} | {measured} | {verdict} |", goal.what, goal.unit);
+        _ = writeln!(text, "| {} | {sign} {bound}{} | {measured} | {result} |", goal.title, goal.unit);
     }
     text
 }
 
 impl Goal {
-    /// By the median, as it is printed.
-    fn verdict(&self, Spread { median, .. }: Spread) -> String {
+    /// Compares the median, as printed, with the goal.
+    fn result(&self, Spread { median, .. }: Spread) -> String {
         let ten = 10_f64.powi(i32::try_from(self.digits).unwrap_or_default());
         let median = (median * ten).round() / ten;
         let missed = |bound: f64, word| format!("**{:.0} % {word}**", 100.0 * (median / bound - 1.0).abs());
         match self.bound {
             Bound::AtMost(most) if median > most => missed(most, "above"),
             Bound::AtLeast(least) if median < least => missed(least, "below"),
-            Bound::AtMost(_) | Bound::AtLeast(_) => "reached".to_owned(),
+            Bound::AtMost(_) | Bound::AtLeast(_) => "met".to_owned(),
         }
     }
 }

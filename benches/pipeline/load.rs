@@ -1,4 +1,4 @@
-//! The messages of each scenario, and of how many keys they are. The same in every round.
+//! The messages of each scenario, and the number of their keys. They are the same in every round.
 
 use std::net::Ipv4Addr;
 
@@ -10,41 +10,41 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 
-use crate::null_dynamo::{HELD_SERVICE, HELD_TIMESTAMP};
+use crate::null_dynamo::{STORED_TIMESTAMP, UNANSWERED_SERVICE};
 
-/// Newer than what a table holds from the start, and older.
-const NEWER: u64 = HELD_TIMESTAMP + 1_000;
-const OLDER: u64 = HELD_TIMESTAMP - 1_000;
-/// The bytes of most responses: their scans are of about 200.
+/// Newer, and older, than the initial records of a table.
+const NEWER: u64 = STORED_TIMESTAMP + 1_000;
+const OLDER: u64 = STORED_TIMESTAMP - 1_000;
+/// The size of most responses, in bytes. Their scans have about 200 bytes.
 pub(crate) const USUAL_RESPONSE: usize = 64;
 
-/// What is published, for so many messages.
+/// The kind of messages that a scenario publishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Load {
-    /// Each of a key of its own.
+    /// Each message has its own key.
     New,
-    /// Each of a key of its own, of which the table knows all but so many in a hundred, mixed.
+    /// Each message has its own key. The table lacks this percentage of them, in random order.
     Mixed(usize),
-    /// Every second one older than what the table holds.
+    /// Every other message is older than the stored record.
     HalfStale,
-    /// So many copies of each scan, shuffled.
+    /// This many copies of each scan, shuffled.
     Copies(usize),
-    /// So many timestamps of each key, shuffled.
+    /// This many timestamps per key, shuffled.
     TimestampsShuffled(usize),
-    /// So many timestamps of each key, one after another, from old to new.
+    /// This many timestamps per key, one after another, from old to new.
     TimestampsInOrder(usize),
-    /// With a response of so many bytes.
+    /// With a response of this many bytes.
     Large(usize),
-    /// A tenth cannot be a scan.
+    /// A tenth of the messages are invalid.
     Poison,
-    /// New ones, and before them so many whose writes are never answered.
-    Held(usize),
-    /// All older than what the table holds, of so many keys in turn.
+    /// New scans, preceded by this many whose writes never get a response.
+    Unanswered(usize),
+    /// All older than the stored record, cycling through this many keys.
     Backlog(usize),
 }
 
 impl Load {
-    /// The messages; `newer` is added to each timestamp.
+    /// Returns the messages; `newer` is added to each timestamp.
     pub(crate) fn messages(self, count: usize, newer: u64) -> Vec<Bytes> {
         let at = NEWER + newer;
         let new = |n| scan(n, "HTTP", at, USUAL_RESPONSE);
@@ -59,9 +59,9 @@ impl Load {
             }
             Load::Large(bytes) => (0..count).map(|n| scan(n, "HTTP", at, bytes)).collect(),
             Load::Poison => poison(count, at),
-            Load::Held(held) => {
-                let held = (0..held).map(|n| scan(count + n, HELD_SERVICE, at, USUAL_RESPONSE));
-                held.chain((0..count).map(new)).collect()
+            Load::Unanswered(unanswered) => {
+                let unanswered = (0..unanswered).map(|n| scan(count + n, UNANSWERED_SERVICE, at, USUAL_RESPONSE));
+                unanswered.chain((0..count).map(new)).collect()
             }
             Load::Backlog(keys) => {
                 (0..count).map(|n| scan(n % keys, "HTTP", OLDER + (n / keys) as u64, USUAL_RESPONSE)).collect()
@@ -73,17 +73,17 @@ impl Load {
         messages
     }
 
-    /// The keys among so many messages.
+    /// Returns the number of keys among this many messages.
     pub(crate) fn keys(self, count: usize) -> usize {
         match self {
             Load::Copies(each) | Load::TimestampsShuffled(each) | Load::TimestampsInOrder(each) => count / each,
             Load::Backlog(keys) => keys,
             Load::Poison => count - count / 10,
-            Load::New | Load::Mixed(_) | Load::HalfStale | Load::Large(_) | Load::Held(_) => count,
+            Load::New | Load::Mixed(_) | Load::HalfStale | Load::Large(_) | Load::Unanswered(_) => count,
         }
     }
 
-    /// The keys, of so many messages, that the table knows from the start.
+    /// Returns the keys, among this many messages, that have a record from the start.
     pub(crate) fn known_keys(self, count: usize) -> Vec<String> {
         let Load::Mixed(missing) = self else { return Vec::new() };
         let mut keys: Vec<usize> = (0..count).collect();
@@ -92,7 +92,7 @@ impl Load {
         keys.into_iter().map(|key| format!("{}#{}#HTTP", address(key), key % 65_535)).collect()
     }
 
-    /// The bytes of a response.
+    /// Returns the size of a response, in bytes.
     pub(crate) fn response_bytes(self) -> usize {
         match self {
             Load::Large(bytes) => bytes,
@@ -100,29 +100,29 @@ impl Load {
         }
     }
 
-    /// The messages that are never settled.
-    pub(crate) fn held(self) -> usize {
+    /// Returns the number of messages that are never settled.
+    pub(crate) fn unanswered(self) -> usize {
         match self {
-            Load::Held(held) => held,
+            Load::Unanswered(unanswered) => unanswered,
             _ => 0,
         }
     }
 }
 
-/// The address of a key: an odd factor, so that every key is new, and none is beside the one before.
+/// Returns the address of a key. The odd factor makes every address unique, and consecutive ones distant.
 pub(crate) fn address(key: usize) -> Ipv4Addr {
     #[expect(clippy::cast_possible_truncation, reason = "there are fewer keys than addresses")]
     Ipv4Addr::from((key as u32).wrapping_mul(0x9E37_79B1))
 }
 
-/// A response of so many bytes.
+/// Returns a response of this many bytes.
 pub(crate) fn response(key: usize, bytes: usize) -> String {
     let mut response = format!("service response: {key} ");
     response.extend(std::iter::repeat_n('x', bytes.saturating_sub(response.len())));
     response
 }
 
-/// About 200 bytes with a usual response; both formats in turn.
+/// Returns a scan of about 200 bytes with a usual response, in alternating formats.
 fn scan(key: usize, service: &str, timestamp: u64, bytes: usize) -> Bytes {
     let (ip, port, response) = (address(key), key % 65_535, response(key, bytes));
     let start = format!(r#"{{"ip":"{ip}","port":{port},"service":"{service}","timestamp":{timestamp}"#);

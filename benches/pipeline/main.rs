@@ -1,14 +1,14 @@
-//! The whole consumer beside its floors, in one run: `make bench`. Prints medians with their spread as ratios, because
-//! absolute times drift from machine to machine and from hour to hour.
+//! Measures the whole consumer and its baselines in one run: `make bench`. It prints medians with their spread, as
+//! ratios, because absolute times drift between machines and from hour to hour.
 //!
-//! `make bench SCENARIOS="new copies"` measures some, `make bench ROUNDS=1` less often, `make bench PROGRAM=…` another
-//! build of the consumer, `make bench-compare` compares the last run with the one before, `make profile` counts
+//! `make bench SCENARIOS="new copies"` measures some scenarios, `make bench ROUNDS=1` one round, and `make bench
+//! PROGRAM=…` another build of the consumer. `make bench-compare` compares the last two runs. `make profile` counts
 //! instructions and allocations.
 
+mod baseline;
 mod callgrind;
 mod child;
 mod costs;
-mod floor;
 mod goals;
 mod load;
 mod measure;
@@ -34,32 +34,33 @@ use results::Results;
 use scenario::{ALL, BARE, Scenario, named};
 
 const ROUNDS: usize = 5;
-/// The profile, and so the folder, of what is shipped.
+/// The Cargo profile of the shipped program, and the name of its folder.
 const SHIPPED: &str = "dist";
 
 fn main() -> anyhow::Result<()> {
-    // Cargo says `--bench` to whatever it benches.
+    // Cargo passes `--bench` to every benchmark.
     let mut arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    if arguments.first().is_some_and(|first| first == "floor") {
-        return floor::run(&arguments[1..]);
+    if arguments.first().is_some_and(|first| first == "baseline") {
+        return baseline::run(&arguments[1..]);
     }
     let consumer = match option(&mut arguments, "--program")? {
-        Some(named) => std::fs::canonicalize(&named).with_context(|| format!("no program {named}"))?,
-        // That was built beside this.
+        Some(named) => std::fs::canonicalize(&named).with_context(|| format!("cannot find the program {named}"))?,
+        // The program that Cargo built together with this one.
         None => env!("CARGO_BIN_EXE_mini-scan").into(),
     };
     let rounds = option(&mut arguments, "--rounds")?.map_or(Ok(ROUNDS), |rounds| rounds.parse())?;
-    ensure!(rounds > 0, "--rounds is at least 1");
+    ensure!(rounds > 0, "--rounds must be at least 1");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match arguments.first().map(String::as_str) {
         Some("compare") => compare(&arguments[1..]),
+        Some("picture") => page::write_picture(&Results::read(&directory().join("latest.json"))?),
         Some("profile") => runtime.block_on(profile::run(Consumer { file: &consumer, flags: &arguments[1..] })),
         Some("check") => runtime.block_on(profile::check(&consumer, arguments.get(1).map_or("", String::as_str))),
         _ => runtime.block_on(bench(&consumer, &arguments, rounds)),
     }
 }
 
-/// Takes an option and its value from the arguments.
+/// Removes an option and its value from the arguments, and returns the value.
 fn option(arguments: &mut Vec<String>, name: &str) -> anyhow::Result<Option<String>> {
     let Some(at) = arguments.iter().position(|argument| argument == name) else { return Ok(None) };
     ensure!(arguments.len() > at + 1, "{name} needs a value");
@@ -74,7 +75,7 @@ async fn bench(consumer: &Path, names: &[String], rounds: usize) -> anyhow::Resu
         for scenario in chosen.iter().filter(|scenario| number <= scenario.rounds) {
             let sample =
                 measure(scenario, consumer).await.with_context(|| format!("cannot measure `{}`", scenario.name))?;
-            say(number, scenario, &sample);
+            print_sample(number, scenario, &sample);
             round.insert(scenario.name, sample);
         }
         samples.push(round);
@@ -90,34 +91,35 @@ async fn bench(consumer: &Path, names: &[String], rounds: usize) -> anyhow::Resu
     if names.is_empty() && rounds >= ROUNDS && is_shipped {
         return page::write(&results);
     }
-    println!("The pages stay: they are of whole runs of the program of profile {SHIPPED}.");
+    println!("docs/performance.md was not changed: that needs a complete run with a program of profile {SHIPPED}.");
     Ok(())
 }
 
-/// What `cargo bench --bench decode -- keep` counted, if it did.
+/// Returns the figures that `cargo bench --bench decode -- keep` counted, if it ran.
 fn decoding() -> anyhow::Result<Option<Sample>> {
     match std::fs::read(directory().join("decode.json")) {
-        Ok(text) => Ok(Some(serde_json::from_slice(&text).context("target/bench/decode.json holds no figures")?)),
+        Ok(text) => Ok(Some(serde_json::from_slice(&text).context("cannot parse target/bench/decode.json")?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-/// The scenarios of these names with the rows that they are ratios to, or all.
+/// Returns the named scenarios with the rows that their ratios need, or all scenarios.
 fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Scenario>> {
     if let Some(unknown) = names.iter().find(|name| named(name).is_none()) {
         let known: Vec<&str> = ALL.iter().map(|scenario| scenario.name).collect();
-        bail!("no scenario is named `{unknown}`; there are: {}", known.join(", "));
+        bail!("no scenario is named `{unknown}`; choose from: {}", known.join(", "));
     }
     let scenarios: Vec<&Scenario> = names.iter().filter_map(|name| named(name)).collect();
     let is_chosen = |row: &&Scenario| {
-        let is_needed = |by: &&Scenario| by.name == row.name || by.floor() == row.name || by.beside == Some(row.name);
+        let is_needed =
+            |by: &&Scenario| by.name == row.name || by.baseline() == row.name || by.compared_to == Some(row.name);
         names.is_empty() || row.name == BARE || scenarios.iter().any(is_needed)
     };
     Ok(ALL.iter().filter(is_chosen).collect())
 }
 
-fn say(round: usize, scenario: &Scenario, sample: &Sample) {
+fn print_sample(round: usize, scenario: &Scenario, sample: &Sample) {
     let figures: Vec<String> = sample.iter().map(|(figure, value)| format!("{figure:?} {value:.2}")).collect();
     eprintln!("round {round}  {:<16} {}", scenario.name, figures.join("  "));
     let _ = io::stderr().flush();
@@ -127,7 +129,7 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench")
 }
 
-/// The results become the latest, and the latest the previous.
+/// Stores the results as the latest ones, and the latest ones as the previous ones.
 fn keep(results: &Results) -> anyhow::Result<()> {
     let directory = directory();
     std::fs::create_dir_all(&directory)?;
@@ -139,8 +141,9 @@ fn keep(results: &Results) -> anyhow::Result<()> {
 }
 
 fn compare(files: &[String]) -> anyhow::Result<()> {
-    ensure!(files.len() <= 2, "compare takes two files at most: what was before, and after");
-    let file = |number: usize, usual: &str| files.get(number).map_or_else(|| directory().join(usual), PathBuf::from);
+    ensure!(files.len() <= 2, "compare takes at most two files: before and after");
+    let file =
+        |number: usize, default: &str| files.get(number).map_or_else(|| directory().join(default), PathBuf::from);
     let before = Results::read(&file(0, "previous.json"))?;
     let after = Results::read(&file(1, "latest.json"))?;
     print!("{}", table::comparison(&before, &after));

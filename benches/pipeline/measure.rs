@@ -1,4 +1,4 @@
-//! One measurement of one scenario.
+//! Measures one scenario once.
 
 mod memory;
 
@@ -9,73 +9,73 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::baseline::Written;
 use crate::child::Measured;
-use crate::floor::Written;
 use crate::load::Load;
-use crate::null_dynamo::Asked;
+use crate::null_dynamo::Traffic;
 use crate::scenario::{Calls, Measure, Program, Scenario, Table};
-use crate::stage::{Pubsub, Store, command, floor};
+use crate::stage::{Pubsub, Store, baseline, command};
 
-/// What was found, by the name of the figure.
+/// Measured values by figure.
 pub(crate) type Sample = BTreeMap<Figure, f64>;
 
-/// In the order of the table.
+/// A measured figure. The order is that of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Figure {
-    /// CPU beside that of the bare loop, a message.
+    /// CPU per message, relative to the bare loop.
     CpuRatio,
-    /// Messages a second beside those of the bare loop.
-    RateRatio,
+    /// Messages per second, relative to the bare loop.
+    ThroughputRatio,
     CpuMicroseconds,
-    /// Of these, in the kernel.
+    /// The part of the CPU time spent in the kernel.
     SystemMicroseconds,
-    MessagesASecond,
-    /// Messages a second beside those of another row.
-    RateBeside,
-    WritesAMessage,
-    WritesAKey,
-    UnitsAMessage,
-    /// Bytes to the table, a message.
+    MessagesPerSecond,
+    /// Messages per second, relative to another row.
+    RelativeThroughput,
+    WritesPerMessage,
+    WritesPerKey,
+    UnitsPerMessage,
+    /// Bytes to the table, per message.
     BytesTo,
-    /// Bytes from the table, a message.
+    /// Bytes from the table, per message.
     BytesFrom,
-    /// Resident with as many messages as the consumer may hold.
-    HeldMb,
+    /// Resident memory while the consumer has as many messages as it may have.
+    FullMb,
     PeakMb,
-    /// Resident after the last message, when it has stopped to fall.
+    /// Resident memory after the last message, once it no longer falls.
     AfterMb,
-    /// Bytes of memory of a message that is outstanding.
+    /// Memory per outstanding message, in bytes.
     OutstandingBytes,
-    /// Bytes of memory of a message that is read ahead.
+    /// Memory per message that is read ahead, in bytes.
     ReadAheadBytes,
     StartMilliseconds,
-    /// Of one core.
+    /// CPU use while idle, in percent of one core.
     IdlePercent,
     FileMb,
-    /// Instructions of decoding a text, beside serde_json alone.
+    /// Instructions to decode a text, relative to serde_json alone.
     DecodeTextRatio,
-    /// The same of base64, which serde_json leaves as it is.
+    /// The same for base64, which serde_json does not decode.
     DecodeBase64Ratio,
     DecodeAllocations,
 }
 
-/// Far more than any measurement takes.
-const WITHIN: Duration = Duration::from_secs(180);
-/// How much of the messages is settled when the rate begins and ends to count: start and last flush are left out.
-const RATE_FROM: f64 = 0.2;
-const RATE_TO: f64 = 0.9;
-/// Connections are made and first timers have run.
-const STARTED: Duration = Duration::from_secs(2);
-const EVERY: Duration = Duration::from_millis(2);
+/// A timeout far above the duration of any measurement.
+const TIMEOUT: Duration = Duration::from_secs(180);
+/// The shares of settled messages between which throughput is measured, which excludes the start and the last flush.
+const MEASURED_FROM: f64 = 0.2;
+const MEASURED_TO: f64 = 0.9;
+/// The time in which connections are established and first timers have run.
+const WARM_UP: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// `consumer` is the file of the consumer.
+/// Measures one scenario; `consumer` is the path of the consumer's executable.
 pub(crate) async fn measure(scenario: &Scenario, consumer: &Path) -> anyhow::Result<Sample> {
     match scenario.measure {
         Measure::Writes { calls, count, table } => writes(calls, count, table).await,
         Measure::Drain { program, load, count, table } => drain(program, consumer, load, count, table).await,
         Measure::Known { count } => known(consumer, count).await,
-        Measure::Hold { outstanding } => memory::hold(consumer, outstanding).await,
+        Measure::Full { outstanding } => memory::full(consumer, outstanding).await,
         Measure::Start => start(consumer).await,
         Measure::Idle { lasts } => idle(consumer, lasts).await,
         Measure::Size => Ok(Sample::from([(Figure::FileMb, std::fs::metadata(consumer)?.len() as f64 / 1e6)])),
@@ -88,8 +88,8 @@ async fn writes(calls: Calls, count: usize, table: Table) -> anyhow::Result<Samp
         Calls::Put => "writes",
         Calls::Batch => "batches",
     };
-    let mut command = floor(&[name, &store.endpoint(), &count.to_string()])?;
-    // This thread may wait: the store has one of its own.
+    let mut command = baseline(&[name, &store.endpoint(), &count.to_string()])?;
+    // Blocking is fine: the store has its own thread.
     let output = command.output().context("cannot start the bare loop")?;
     ensure!(output.status.success(), "the bare loop failed: {}", String::from_utf8_lossy(&output.stderr));
     let written: Written = serde_json::from_slice(&output.stdout)?;
@@ -97,20 +97,20 @@ async fn writes(calls: Calls, count: usize, table: Table) -> anyhow::Result<Samp
     let mut sample = Sample::from([
         (Figure::CpuMicroseconds, written.cpu_seconds * 1e6 / messages),
         (Figure::SystemMicroseconds, written.system_seconds * 1e6 / messages),
-        (Figure::MessagesASecond, messages / written.seconds),
+        (Figure::MessagesPerSecond, messages / written.seconds),
         (Figure::PeakMb, written.peak_mb),
     ]);
     if let Some(null) = store.null() {
-        sample.extend(traffic(null.asked(), Asked::default(), count));
+        sample.extend(traffic_per_message(null.traffic(), Traffic::default(), count));
     }
     Ok(sample)
 }
 
-/// What was asked of the table between two moments, a message.
-fn traffic(after: Asked, before: Asked, count: usize) -> [(Figure, f64); 3] {
+/// Returns the table's traffic between two moments, per message.
+fn traffic_per_message(after: Traffic, before: Traffic, count: usize) -> [(Figure, f64); 3] {
     let each = |after: u64, before: u64| (after - before) as f64 / count as f64;
     [
-        (Figure::UnitsAMessage, each(after.units, before.units)),
+        (Figure::UnitsPerMessage, each(after.units, before.units)),
         (Figure::BytesTo, each(after.received, before.received)),
         (Figure::BytesFrom, each(after.sent, before.sent)),
     ]
@@ -120,8 +120,8 @@ async fn drain(program: Program, consumer: &Path, load: Load, count: usize, tabl
     let (pubsub, store) = (Pubsub::start().await?, Store::start(table, &load.known_keys(count)).await?);
     pubsub.publish(load.messages(count, 0)).await?;
     let mut child = Measured::start(&mut command(program, consumer, &pubsub, &store)?)?;
-    pubsub.until(WITHIN, |counts| counts.delivered > 0).await?;
-    let run = Run { pubsub: &pubsub, store: &store, count, keys: load.keys(count), held: load.held() };
+    pubsub.until(TIMEOUT, |counts| counts.delivered > 0).await?;
+    let run = Run { pubsub: &pubsub, store: &store, count, keys: load.keys(count), unanswered: load.unanswered() };
     run.to_its_end(&mut child).await
 }
 
@@ -129,50 +129,50 @@ async fn known(consumer: &Path, count: usize) -> anyhow::Result<Sample> {
     let (pubsub, store) = (Pubsub::start().await?, Store::start(Table::Null(Default::default()), &[]).await?);
     let mut child = Measured::start(&mut command(Program::Consumer(&[]), consumer, &pubsub, &store)?)?;
     pubsub.publish(Load::New.messages(count, 0)).await?;
-    pubsub.until(WITHIN, |counts| counts.backlog() == 0).await?;
-    let run = Run { pubsub: &pubsub, store: &store, count, keys: count, held: 0 };
+    pubsub.until(TIMEOUT, |counts| counts.backlog() == 0).await?;
+    let run = Run { pubsub: &pubsub, store: &store, count, keys: count, unanswered: 0 };
     let (publish, sample) =
         tokio::join!(pubsub.publish(Load::New.messages(count, 1)), async { run.to_its_end(&mut child).await });
     publish?;
     sample
 }
 
-/// Messages that wait in the subscription, and what they are to become.
+/// A run over the messages that wait in the subscription, and its expected end.
 struct Run<'a> {
     pubsub: &'a Pubsub,
     store: &'a Store,
     count: usize,
     keys: usize,
-    held: usize,
+    unanswered: usize,
 }
 
 impl Run<'_> {
-    /// What `child` takes for them from now on.
+    /// Measures the resources that `child` uses for them from now on.
     async fn to_its_end(&self, child: &mut Measured) -> anyhow::Result<Sample> {
-        let asked = || self.store.null().map(|null| null.asked());
-        let asked_before = asked();
+        let traffic = || self.store.null().map(|null| null.traffic());
+        let traffic_before = traffic();
         let before = child.usage()?;
-        let rate = self.settle().await.with_context(|| format!("{:?}", self.pubsub.counts()))?;
+        let throughput = self.settle().await.with_context(|| format!("{:?}", self.pubsub.counts()))?;
         let after = child.usage()?;
         let count = self.count as f64;
         let mut sample = Sample::from([
             (Figure::CpuMicroseconds, (after.cpu_seconds - before.cpu_seconds) * 1e6 / count),
             (Figure::SystemMicroseconds, (after.system_seconds - before.system_seconds) * 1e6 / count),
-            (Figure::MessagesASecond, rate),
+            (Figure::MessagesPerSecond, throughput),
             (Figure::PeakMb, after.peak_mb),
         ]);
-        if let (Some(before), Some(after)) = (asked_before, asked())
+        if let (Some(before), Some(after)) = (traffic_before, traffic())
             && after.writes > before.writes
         {
             let writes = (after.writes - before.writes) as f64;
-            sample.insert(Figure::WritesAMessage, writes / count);
-            sample.insert(Figure::WritesAKey, writes / self.keys as f64);
-            sample.extend(traffic(after, before, self.count));
+            sample.insert(Figure::WritesPerMessage, writes / count);
+            sample.insert(Figure::WritesPerKey, writes / self.keys as f64);
+            sample.extend(traffic_per_message(after, before, self.count));
         }
         Ok(sample)
     }
 
-    /// Waits for the last settlement; messages a second in between.
+    /// Waits for the last settlement, and returns the throughput in messages per second.
     async fn settle(&self) -> anyhow::Result<f64> {
         let settled_before = self.pubsub.counts()?.acknowledged;
         let (mut first, mut last) = (None, None);
@@ -181,22 +181,22 @@ impl Run<'_> {
                 let acknowledged = self.pubsub.counts()?.acknowledged - settled_before;
                 let share = acknowledged as f64 / self.count as f64;
                 let now = (Instant::now(), acknowledged);
-                if share >= RATE_FROM {
+                if share >= MEASURED_FROM {
                     first.get_or_insert(now);
                 }
-                if share >= RATE_TO {
+                if share >= MEASURED_TO {
                     last.get_or_insert(now);
                 }
                 if acknowledged >= self.count as u64 {
                     return anyhow::Ok(());
                 }
-                sleep(EVERY).await;
+                sleep(POLL_INTERVAL).await;
             }
         };
-        timeout(WITHIN, wait).await.context("the subscription was not drained")??;
-        ensure!(self.pubsub.counts()?.backlog() == self.held, "what should be held is not");
+        timeout(TIMEOUT, wait).await.context("the subscription was not drained")??;
+        ensure!(self.pubsub.counts()?.backlog() == self.unanswered, "messages that should be unanswered were settled");
         let ((from, settled_from), (to, settled_to)) = first.zip(last).context("nothing was settled")?;
-        Ok((settled_to - settled_from) as f64 / to.duration_since(from).as_secs_f64().max(EVERY.as_secs_f64()))
+        Ok((settled_to - settled_from) as f64 / to.duration_since(from).as_secs_f64().max(POLL_INTERVAL.as_secs_f64()))
     }
 }
 
@@ -205,7 +205,7 @@ async fn start(consumer: &Path) -> anyhow::Result<Sample> {
     pubsub.publish(Load::New.messages(1_000, 0)).await?;
     let from = Instant::now();
     let _child = Measured::start(&mut command(Program::Consumer(&[]), consumer, &pubsub, &store)?)?;
-    pubsub.until(WITHIN, |counts| counts.acknowledged > 0).await?;
+    pubsub.until(TIMEOUT, |counts| counts.acknowledged > 0).await?;
     let first = store.null().and_then(|null| null.first_write()).context("acknowledged without a write")?;
     Ok(Sample::from([(Figure::StartMilliseconds, first.duration_since(from).as_secs_f64() * 1e3)]))
 }
@@ -213,8 +213,8 @@ async fn start(consumer: &Path) -> anyhow::Result<Sample> {
 async fn idle(consumer: &Path, lasts: Duration) -> anyhow::Result<Sample> {
     let (pubsub, store) = (Pubsub::start().await?, Store::start(Table::Null(Default::default()), &[]).await?);
     let mut child = Measured::start(&mut command(Program::Consumer(&[]), consumer, &pubsub, &store)?)?;
-    pubsub.until(WITHIN, |counts| counts.streams == 10).await?;
-    sleep(STARTED).await;
+    pubsub.until(TIMEOUT, |counts| counts.streams == 10).await?;
+    sleep(WARM_UP).await;
     let before = child.usage()?;
     sleep(lasts).await;
     let after = child.usage()?;

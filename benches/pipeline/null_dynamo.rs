@@ -1,8 +1,8 @@
-//! A DynamoDB that keeps no records and answers at once: HTTP/1.1, as little of it as the SDK needs, on a thread of its
-//! own. It counts writes, their units and the bytes of both directions, so what it is asked is known.
+//! A DynamoDB that stores no records and responds at once, over the subset of HTTP/1.1 that the SDK needs, on its own
+//! thread. It counts writes, their units, and the bytes in both directions.
 
-mod answers;
 mod records;
+mod responses;
 mod wire;
 
 use std::io;
@@ -19,36 +19,36 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-pub(crate) use self::records::Holds;
+pub(crate) use self::records::Contents;
 use self::records::{Decision, Records, Verb};
 use self::wire::{Batch, Put, Record, units};
 
-/// A write of a scan of this service is never answered.
-pub(crate) const HELD_SERVICE: &str = "HOLD";
-/// Of the records that a table has from the start.
-pub(crate) const HELD_TIMESTAMP: u64 = 1_740_000_000;
+/// A write of a scan of this service never gets a response.
+pub(crate) const UNANSWERED_SERVICE: &str = "HOLD";
+/// The timestamp of a table's initial records.
+pub(crate) const STORED_TIMESTAMP: u64 = 1_740_000_000;
 
-/// What a write is answered with.
+/// How the table responds to a write.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Answers {
-    /// How late, until [`NullDynamo::hurry`].
+pub(crate) struct Behaviour {
+    /// The latency, until [`NullDynamo::respond_at_once`].
     pub(crate) latency: Option<Duration>,
-    pub(crate) holds: Holds,
-    /// Whether scans of [`HELD_SERVICE`] are waited for.
-    pub(crate) held: bool,
+    pub(crate) contents: Contents,
+    /// Whether scans of [`UNANSWERED_SERVICE`] occur.
+    pub(crate) has_unanswered: bool,
 }
 
-/// The server; dropping it stops it.
+/// The server. Dropping it stops it.
 pub(crate) struct NullDynamo {
     address: SocketAddr,
-    seen: Arc<Seen>,
-    hurry: watch::Sender<bool>,
+    counters: Arc<Counters>,
+    at_once: watch::Sender<bool>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
-struct Seen {
+struct Counters {
     writes: AtomicU64,
     units: AtomicU64,
     received: AtomicU64,
@@ -56,68 +56,68 @@ struct Seen {
     first: OnceLock<Instant>,
 }
 
-/// What was asked so far.
+/// The requests so far.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Asked {
+pub(crate) struct Traffic {
     /// PutItems, and statements of batches.
     pub(crate) writes: u64,
-    /// Write units that they cost.
+    /// The write units that they consumed.
     pub(crate) units: u64,
-    /// Bytes of requests, with their heads.
+    /// Bytes of requests, including headers.
     pub(crate) received: u64,
-    /// Bytes of answers, with their heads.
+    /// Bytes of responses, including headers.
     pub(crate) sent: u64,
 }
 
 impl NullDynamo {
-    /// `known` are the keys of the records that it begins with.
-    pub(crate) fn start(answers: Answers, known: &[String]) -> io::Result<NullDynamo> {
+    /// Starts the server; `known` are the keys of its initial records.
+    pub(crate) fn start(behaviour: Behaviour, known: &[String]) -> io::Result<NullDynamo> {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let seen = Arc::new(Seen::default());
-        let (hurry, hurried) = watch::channel(false);
+        let counters = Arc::new(Counters::default());
+        let (at_once, is_at_once) = watch::channel(false);
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let all = Served {
-            answers,
-            seen: seen.clone(),
-            hurried,
-            records: Arc::new(Mutex::new(Records::new(answers.holds, known, HELD_TIMESTAMP))),
-            stored: answers::ok("{}").into(),
-            described: answers::ok(answers::DESCRIPTION).into(),
+        let server = Server {
+            behaviour,
+            counters: counters.clone(),
+            is_at_once,
+            records: Arc::new(Mutex::new(Records::new(behaviour.contents, known, STORED_TIMESTAMP))),
+            stored: responses::ok("{}").into(),
+            described: responses::ok(responses::DESCRIPTION).into(),
         };
         let thread = std::thread::Builder::new().name("null-dynamodb".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
                     _ = stopped => {}
-                    result = accept(listener, all) => if let Err(error) = result {
+                    result = accept(listener, server) => if let Err(error) = result {
                         eprintln!("the null DynamoDB stopped: {error}");
                     }
                 }
             });
         })?;
-        Ok(NullDynamo { address, seen, hurry, stop: Some(stop), thread: Some(thread) })
+        Ok(NullDynamo { address, counters, at_once, stop: Some(stop), thread: Some(thread) })
     }
 
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub(crate) fn asked(&self) -> Asked {
-        let Seen { writes, units, received, sent, .. } = &*self.seen;
+    pub(crate) fn traffic(&self) -> Traffic {
+        let Counters { writes, units, received, sent, .. } = &*self.counters;
         let [writes, units, received, sent] =
             [writes, units, received, sent].map(|count| count.load(Ordering::Relaxed));
-        Asked { writes, units, received, sent }
+        Traffic { writes, units, received, sent }
     }
 
     pub(crate) fn first_write(&self) -> Option<Instant> {
-        self.seen.first.get().copied()
+        self.counters.first.get().copied()
     }
 
-    /// Answers what waits, and from now on at once.
-    pub(crate) fn hurry(&self) {
-        self.hurry.send_replace(true);
+    /// Responds at once to the requests that wait, and to all later ones.
+    pub(crate) fn respond_at_once(&self) {
+        self.at_once.send_replace(true);
     }
 }
 
@@ -125,23 +125,23 @@ impl Drop for NullDynamo {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // It panicked if there is an error, which the panic's own message has told.
+            // An error means that the thread panicked, and the panic printed its message.
             let _ = thread.join();
         }
     }
 }
 
 #[derive(Clone)]
-struct Served {
-    answers: Answers,
-    seen: Arc<Seen>,
-    hurried: watch::Receiver<bool>,
+struct Server {
+    behaviour: Behaviour,
+    counters: Arc<Counters>,
+    is_at_once: watch::Receiver<bool>,
     records: Arc<Mutex<Records>>,
     stored: Arc<[u8]>,
     described: Arc<[u8]>,
 }
 
-async fn accept(listener: std::net::TcpListener, all: Served) -> io::Result<()> {
+async fn accept(listener: std::net::TcpListener, server: Server) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let mut connections = JoinSet::new();
     loop {
@@ -149,30 +149,30 @@ async fn accept(listener: std::net::TcpListener, all: Served) -> io::Result<()> 
             accepted = listener.accept() => {
                 let stream = accepted?.0;
                 stream.set_nodelay(true)?;
-                connections.spawn(serve(stream, all.clone()));
+                connections.spawn(serve(stream, server.clone()));
             }
-            // The client went, as it does: only of what could not be read is told.
+            // Clients may disconnect at any time. Only requests that cannot be parsed are reported.
             Some(ended) = connections.join_next() => if let Ok(Err(error)) = ended
                 && matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::Other)
             {
-                eprintln!("the null DynamoDB was asked what it cannot answer: {error}");
+                eprintln!("the null DynamoDB received an invalid request: {error}");
             }
         }
     }
 }
 
-async fn serve(mut stream: TcpStream, mut all: Served) -> io::Result<()> {
+async fn serve(mut stream: TcpStream, mut server: Server) -> io::Result<()> {
     let mut buffer = BytesMut::with_capacity(4 * 1024);
     while let Some(request) = read(&mut stream, &mut buffer).await? {
         let body = &buffer[request.body..request.end];
-        let answer = match request.operation {
-            Operation::Put => all.put(body).await?,
-            Operation::Batch => all.batch(body).await?.into(),
-            Operation::Other => all.described.clone(),
+        let response = match request.operation {
+            Operation::Put => server.put(body).await?,
+            Operation::Batch => server.batch(body).await?.into(),
+            Operation::Other => server.described.clone(),
         };
-        all.seen.received.fetch_add(request.end as u64, Ordering::Relaxed);
-        all.seen.sent.fetch_add(answer.len() as u64, Ordering::Relaxed);
-        stream.write_all(&answer).await?;
+        server.counters.received.fetch_add(request.end as u64, Ordering::Relaxed);
+        server.counters.sent.fetch_add(response.len() as u64, Ordering::Relaxed);
+        stream.write_all(&response).await?;
         buffer.advance(request.end);
     }
     Ok(())
@@ -190,7 +190,7 @@ struct Request {
     end: usize,
 }
 
-/// The next request, whole; the client never sends another before the answer.
+/// Reads the next complete request. The client sends no other one before the response.
 async fn read(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<Option<Request>> {
     loop {
         if let Some(head) = position(buffer, b"\r\n\r\n") {
@@ -224,10 +224,10 @@ fn content_length(head: &[u8]) -> io::Result<usize> {
     const NAME: &[u8] = b"content-length: ";
     let digits = position(head, NAME).map(|at| head[at + NAME.len()..].iter().take_while(|byte| byte.is_ascii_digit()));
     let length = digits.map(|digits| digits.fold(0, |length, digit| 10 * length + usize::from(digit - b'0')));
-    length.ok_or_else(|| io::Error::other("a request without content-length"))
+    length.ok_or_else(|| io::Error::other("the request has no content-length"))
 }
 
-/// By its first byte, which is faster than by windows: what this takes, it takes from the consumer's cores.
+/// Searches by the first byte, which is faster than comparing windows: this server shares the cores with the consumer.
 fn position(text: &[u8], sought: &[u8]) -> Option<usize> {
     let (first, rest) = sought.split_first()?;
     let mut from = 0;
@@ -240,30 +240,30 @@ fn position(text: &[u8], sought: &[u8]) -> Option<usize> {
     }
 }
 
-impl Served {
-    /// Notes writes that came, and waits for as long as they are to wait.
+impl Server {
+    /// Counts writes, and waits for the configured latency.
     async fn wait(&mut self, body: &[u8], writes: usize) {
-        self.seen.writes.fetch_add(writes as u64, Ordering::Relaxed);
-        self.seen.first.get_or_init(Instant::now);
-        if self.answers.held && position(body, HELD_SERVICE.as_bytes()).is_some() {
+        self.counters.writes.fetch_add(writes as u64, Ordering::Relaxed);
+        self.counters.first.get_or_init(Instant::now);
+        if self.behaviour.has_unanswered && position(body, UNANSWERED_SERVICE.as_bytes()).is_some() {
             std::future::pending::<()>().await;
         }
-        if let Some(latency) = self.answers.latency {
-            // Only a server that is stopped has no sender.
-            let _ = timeout(latency, self.hurried.wait_for(|is_hurried| *is_hurried)).await;
+        if let Some(latency) = self.behaviour.latency {
+            // An error means that the sender is gone, because the server stops.
+            let _ = timeout(latency, self.is_at_once.wait_for(|is_at_once| *is_at_once)).await;
         }
     }
 
     async fn put(&mut self, body: &[u8]) -> io::Result<Arc<[u8]>> {
         self.wait(body, 1).await;
-        // A record is smaller than the request that brings it: most need not be read.
-        if units(body.len()) == 1 && !lock(&self.records).are_asked() {
-            self.seen.units.fetch_add(1, Ordering::Relaxed);
+        // A record is smaller than its request, so most requests need no parsing.
+        if units(body.len()) == 1 && lock(&self.records).are_none() {
+            self.counters.units.fetch_add(1, Ordering::Relaxed);
             return Ok(self.stored.clone());
         }
         let put: Put<'_> = serde_json::from_slice(body)?;
         Ok(match self.classify(Verb::Put, put.record())? {
-            Decision::Stale(timestamp) => answers::stale(timestamp).into(),
+            Decision::Stale(timestamp) => responses::stale(timestamp).into(),
             _ => self.stored.clone(),
         })
     }
@@ -271,20 +271,20 @@ impl Served {
     async fn batch(&mut self, body: &[u8]) -> io::Result<Vec<u8>> {
         let batch: Batch<'_> = serde_json::from_slice(body)?;
         self.wait(body, batch.statements.len()).await;
-        let mut verdicts = Vec::with_capacity(batch.statements.len());
+        let mut decisions = Vec::with_capacity(batch.statements.len());
         for statement in &batch.statements {
             let verb = if statement.is_insert() { Verb::Insert } else { Verb::Update };
-            verdicts.push(self.classify(verb, statement.record())?);
+            decisions.push(self.classify(verb, statement.record())?);
         }
-        Ok(answers::batch(&verdicts))
+        Ok(responses::batch(&decisions))
     }
 
     fn classify(&self, verb: Verb, record: Option<Record<'_>>) -> io::Result<Decision> {
-        let Record { key, timestamp, units } = record.ok_or_else(|| io::Error::other("a write without a record"))?;
-        let verdict = lock(&self.records).write(verb, key, timestamp);
-        // What fails its condition costs by the record that is there, and these are below 1 KB.
-        self.seen.units.fetch_add(if verdict == Decision::Stored { units } else { 1 }, Ordering::Relaxed);
-        Ok(verdict)
+        let Record { key, timestamp, units } = record.ok_or_else(|| io::Error::other("the write has no record"))?;
+        let decision = lock(&self.records).write(verb, key, timestamp);
+        // A failed condition consumes units by the size of the existing record, which is below 1 KB.
+        self.counters.units.fetch_add(if decision == Decision::Stored { units } else { 1 }, Ordering::Relaxed);
+        Ok(decision)
     }
 }
 

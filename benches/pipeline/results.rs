@@ -1,4 +1,4 @@
-//! Medians with their spread, of all rounds; kept as JSON.
+//! Medians of all rounds with their spread, stored as JSON.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::measure::{Figure, Sample};
 use crate::scenario::{ALL, Scenario};
 
-/// The figures of each scenario, by its name.
+/// The figures of each scenario, by name.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Results {
     pub(crate) rounds: usize,
@@ -33,7 +33,7 @@ impl Spread {
 }
 
 impl Results {
-    /// Each ratio is taken within its round, before the median.
+    /// Combines the rounds. Each ratio is computed within its round, before the median.
     pub(crate) fn of_rounds(rounds: &[BTreeMap<&'static str, Sample>]) -> Results {
         let with_ratios: Vec<BTreeMap<&str, Sample>> = rounds.iter().map(ratios).collect();
         let figures = |scenario: &Scenario| {
@@ -48,12 +48,12 @@ impl Results {
         Results { rounds: rounds.len(), scenarios }
     }
 
-    /// A figure of a scenario by its name.
+    /// Returns a figure of the named scenario.
     pub(crate) fn of(&self, name: &str, figure: Figure) -> Option<Spread> {
         self.scenarios.get(name)?.get(&figure).copied()
     }
 
-    /// The same in all rounds of a row that is measured elsewhere.
+    /// Adds a row that was measured elsewhere, without a spread.
     pub(crate) fn add(&mut self, name: &str, sample: Sample) {
         let spread = |value| Spread { low: value, median: value, high: value };
         let figures = sample.into_iter().map(|(figure, value)| (figure, spread(value))).collect();
@@ -62,7 +62,7 @@ impl Results {
 
     pub(crate) fn read(path: &Path) -> anyhow::Result<Results> {
         let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_slice(&text).with_context(|| format!("{} holds no results", path.display()))
+        serde_json::from_slice(&text).with_context(|| format!("cannot parse the results in {}", path.display()))
     }
 
     pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
@@ -71,15 +71,15 @@ impl Results {
     }
 }
 
-/// One round with the ratios to its own floors and other rows.
+/// Returns one round with the ratios to its own baselines and other rows.
 fn ratios<'a>(round: &BTreeMap<&'a str, Sample>) -> BTreeMap<&'a str, Sample> {
     let mut all = round.clone();
     for scenario in ALL {
         let Some(sample) = all.get_mut(scenario.name) else { continue };
         for (ratio, figure, other) in [
-            (Figure::CpuRatio, Figure::CpuMicroseconds, Some(scenario.floor())),
-            (Figure::RateRatio, Figure::MessagesASecond, Some(scenario.floor())),
-            (Figure::RateBeside, Figure::MessagesASecond, scenario.beside),
+            (Figure::CpuRatio, Figure::CpuMicroseconds, Some(scenario.baseline())),
+            (Figure::ThroughputRatio, Figure::MessagesPerSecond, Some(scenario.baseline())),
+            (Figure::RelativeThroughput, Figure::MessagesPerSecond, scenario.compared_to),
         ] {
             let other = other.and_then(|other| round.get(other)?.get(&figure).copied());
             if let (Some(value), Some(other)) = (sample.get(&figure).copied(), other) {

@@ -1,4 +1,4 @@
-//! What a measurement stands on: a Pub/Sub server of its own, a table, and the program between them.
+//! The environment of a measurement: its own Pub/Sub server, a table, and the program between them.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -26,7 +26,7 @@ const TOPIC: &str = "projects/bench/topics/scan-topic";
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const FREE_PORT: Port = Port { number: 0, flag: "--port" };
 
-/// A Pub/Sub server with a topic and a subscription, empty.
+/// A Pub/Sub server with an empty topic and subscription.
 pub(crate) struct Pubsub {
     host: String,
     observer: Observer,
@@ -50,7 +50,7 @@ impl Pubsub {
     }
 
     pub(crate) async fn publish(&self, messages: Vec<Bytes>) -> anyhow::Result<()> {
-        // What kind each is, is not asked here.
+        // The benchmark ignores the kind of a message.
         let message = |payload| Message { payload, kind: Kind::Broken(Reason::MalformedJson) };
         let send = |payload| self.topic.publish(payload);
         scanner::publish(messages.into_iter().map(message), None, send, std::future::pending(), |_| {}).await?;
@@ -58,30 +58,30 @@ impl Pubsub {
     }
 
     pub(crate) fn counts(&self) -> anyhow::Result<Counts> {
-        self.observer.counts(SUBSCRIPTION).context("the subscription is gone")
+        self.observer.counts(SUBSCRIPTION).context("the subscription does not exist")
     }
 
-    /// Waits, looking every few milliseconds, until `reached`.
-    pub(crate) async fn until(&self, within: Duration, reached: impl Fn(&Counts) -> bool) -> anyhow::Result<()> {
+    /// Polls every few milliseconds until `reached` returns true.
+    pub(crate) async fn until(&self, limit: Duration, reached: impl Fn(&Counts) -> bool) -> anyhow::Result<()> {
         let wait = async {
             while !reached(&self.counts()?) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
             anyhow::Ok(())
         };
-        let late = || format!("not reached within {within:?}: {:?}", self.counts());
-        tokio::time::timeout(within, wait).await.with_context(late)?
+        let late = || format!("not reached within {limit:?}: {:?}", self.counts());
+        tokio::time::timeout(limit, wait).await.with_context(late)?
     }
 }
 
-/// A table of scans that answers until it is dropped.
+/// A table of scans. Dropping it stops its server.
 pub(crate) enum Store {
     Null(NullDynamo),
     Engine { endpoint: String, _running: Running },
 }
 
 impl Store {
-    /// `known` are the keys of the records that a null table begins with.
+    /// Starts a table; `known` are the keys of a null table's initial records.
     pub(crate) async fn start(table: Table, known: &[String]) -> anyhow::Result<Store> {
         match table {
             Table::Null(answers) => Ok(Store::Null(NullDynamo::start(answers, known)?)),
@@ -102,7 +102,7 @@ impl Store {
         }
     }
 
-    /// What counts what it was asked: the null table alone.
+    /// Returns the null table, which alone counts its traffic.
     pub(crate) fn null(&self) -> Option<&NullDynamo> {
         match self {
             Store::Null(null) => Some(null),
@@ -111,7 +111,7 @@ impl Store {
     }
 }
 
-/// The command that runs a program between the two; `consumer` is the file of the consumer.
+/// Returns the command that runs a program between the two servers; `consumer` is the path of its executable.
 pub(crate) fn command(program: Program, consumer: &Path, pubsub: &Pubsub, store: &Store) -> anyhow::Result<Command> {
     match program {
         Program::Consumer(flags) => {
@@ -120,19 +120,19 @@ pub(crate) fn command(program: Program, consumer: &Path, pubsub: &Pubsub, store:
             reach(&mut command, pubsub, store);
             Ok(command)
         }
-        Program::Worker => floor(&["worker", &pubsub.host]),
-        Program::Reader => floor(&["reader", &pubsub.host]),
+        Program::Worker => baseline(&["worker", &pubsub.host]),
+        Program::Reader => baseline(&["reader", &pubsub.host]),
     }
 }
 
-/// Tells a consumer where both are.
+/// Points a consumer at both servers.
 pub(crate) fn reach(command: &mut Command, pubsub: &Pubsub, store: &Store) {
     command.env("PUBSUB_EMULATOR_HOST", &pubsub.host).env("AWS_ENDPOINT_URL_DYNAMODB", store.endpoint());
 }
 
-/// This binary again, as one of the floors.
-pub(crate) fn floor(arguments: &[&str]) -> anyhow::Result<Command> {
+/// Returns the command that runs this binary as one of the baselines.
+pub(crate) fn baseline(arguments: &[&str]) -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("floor").args(arguments);
+    command.arg("baseline").args(arguments);
     Ok(command)
 }

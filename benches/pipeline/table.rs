@@ -1,4 +1,4 @@
-//! The results as Markdown, for a terminal and for docs/performance.md alike; and two of them beside each other.
+//! Renders the results as Markdown, for a terminal and for docs/performance.md, and compares two results.
 
 use std::fmt::Write;
 
@@ -10,39 +10,39 @@ type Column = (&'static str, Figure, usize);
 
 const COLUMNS: [Column; 8] = [
     ("CPU × bare", Figure::CpuRatio, 2),
-    ("rate × bare", Figure::RateRatio, 2),
+    ("throughput × bare", Figure::ThroughputRatio, 2),
     ("CPU µs", Figure::CpuMicroseconds, 1),
-    ("of it kernel", Figure::SystemMicroseconds, 1),
-    ("messages/s", Figure::MessagesASecond, 0),
-    ("writes a message", Figure::WritesAMessage, 3),
-    ("writes a key", Figure::WritesAKey, 2),
+    ("kernel µs", Figure::SystemMicroseconds, 1),
+    ("messages/s", Figure::MessagesPerSecond, 0),
+    ("writes per message", Figure::WritesPerMessage, 3),
+    ("writes per key", Figure::WritesPerKey, 2),
     ("peak MB", Figure::PeakMb, 0),
 ];
 
 const MEMORY: [Column; 5] = [
-    ("MB held", Figure::HeldMb, 0),
+    ("MB full", Figure::FullMb, 0),
     ("peak MB", Figure::PeakMb, 0),
     ("MB after", Figure::AfterMb, 0),
-    ("bytes an outstanding message", Figure::OutstandingBytes, 0),
-    ("bytes a message read ahead", Figure::ReadAheadBytes, 0),
+    ("bytes per outstanding message", Figure::OutstandingBytes, 0),
+    ("bytes per message read ahead", Figure::ReadAheadBytes, 0),
 ];
 
-/// Figures of rows that have none of the columns'.
+/// The figures of rows that have no column.
 const SINGLE: [(&str, Figure); 3] =
     [("ms", Figure::StartMilliseconds), ("% of a core", Figure::IdlePercent), ("MB", Figure::FileMb)];
 
-/// What was measured of speed.
+/// Renders the table of CPU and throughput.
 pub(crate) fn speed(results: &Results) -> String {
-    table(results, &COLUMNS, |scenario| !is_of_memory(scenario))
+    table(results, &COLUMNS, |scenario| !measures_memory(scenario))
 }
 
-/// What was measured of memory.
+/// Renders the table of memory.
 pub(crate) fn memory(results: &Results) -> String {
-    table(results, &MEMORY, is_of_memory)
+    table(results, &MEMORY, measures_memory)
 }
 
-fn is_of_memory(scenario: &Scenario) -> bool {
-    matches!(scenario.measure, Measure::Hold { .. })
+fn measures_memory(scenario: &Scenario) -> bool {
+    matches!(scenario.measure, Measure::Full { .. })
         || matches!(scenario.measure, Measure::Drain { program: Program::Consumer(BYTES), .. })
 }
 
@@ -67,12 +67,12 @@ fn table(results: &Results, columns: &[Column], is_row: impl Fn(&Scenario) -> bo
 fn named(scenario: &Scenario, results: &Results) -> String {
     let single = SINGLE.iter().find_map(|(unit, figure)| {
         let spread = results.of(scenario.name, *figure)?;
-        Some(format!("{}: {} {unit}", scenario.what, cell(spread, 1)))
+        Some(format!("{}: {} {unit}", scenario.title, cell(spread, 1)))
     });
-    single.unwrap_or_else(|| scenario.what.to_owned())
+    single.unwrap_or_else(|| scenario.title.to_owned())
 }
 
-/// The median, and lowest and highest where they differ from it.
+/// Returns the median, with the lowest and highest value if they differ.
 pub(crate) fn cell(Spread { low, median, high }: Spread, digits: usize) -> String {
     let text = |value: f64| format!("{value:.digits$}");
     match text(low) == text(high) {
@@ -81,7 +81,7 @@ pub(crate) fn cell(Spread { low, median, high }: Spread, digits: usize) -> Strin
     }
 }
 
-/// What changed from `before` to `after`. Only what lies outside both spreads is called a change.
+/// Compares two results. Only a difference outside both spreads is shown as a change.
 pub(crate) fn comparison(before: &Results, after: &Results) -> String {
     let mut text = String::from("| | before | after | change |\n|---|--:|--:|--:|\n");
     for scenario in ALL {
@@ -93,7 +93,7 @@ pub(crate) fn comparison(before: &Results, after: &Results) -> String {
             let change =
                 if apart { format!("**{change:+.0} %**") } else { format!("within the spread ({change:+.0} %)") };
             let (before, after) = (cell(before, digits), cell(after, digits));
-            _ = writeln!(text, "| {}, {name} | {before} | {after} | {change} |", scenario.what);
+            _ = writeln!(text, "| {}, {name} | {before} | {after} | {change} |", scenario.title);
         }
     }
     text

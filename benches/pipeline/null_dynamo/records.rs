@@ -1,17 +1,17 @@
-//! What the null table holds, and what becomes of a write for it. Pure.
+//! The contents of the null table, and the result of each write. Pure.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// Which records are there.
+/// The records of the null table.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) enum Holds {
-    /// None, ever: whatever is put is stored.
+pub(crate) enum Contents {
+    /// None, ever: every put is stored.
     #[default]
     Nothing,
-    /// One of this timestamp under every key.
+    /// A record of this timestamp under every key.
     EveryKey(u64),
-    /// Those that were there from the start, and those that were written.
+    /// The initial records, and those that were written.
     Written,
 }
 
@@ -22,55 +22,54 @@ pub(super) enum Verb {
     Insert,
 }
 
-/// What becomes of a write.
+/// The result of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Decision {
     Stored,
-    /// The record that is there is of this timestamp.
+    /// The existing record has this timestamp.
     Stale(u64),
     /// An update found no record.
     Missing,
-    /// An insert found one.
+    /// An insert found a record.
     Duplicate,
 }
 
 #[derive(Debug)]
 pub(super) struct Records {
-    holds: Holds,
-    /// The newest timestamp by the hash of a key: two keys of one hash are not told apart, which is one pair in many
-    /// runs.
+    contents: Contents,
+    /// The newest timestamp by the hash of a key. A collision affects about one pair of keys in many runs.
     written: HashMap<u64, u64>,
 }
 
 impl Records {
-    /// `known` are the keys of the records that [`Holds::Written`] begins with, all of one timestamp.
-    pub(super) fn new(holds: Holds, known: &[String], timestamp: u64) -> Records {
-        Records { holds, written: known.iter().map(|key| (hash(key), timestamp)).collect() }
+    /// `known` are the keys of the initial records of [`Contents::Written`], all with this timestamp.
+    pub(super) fn new(contents: Contents, known: &[String], timestamp: u64) -> Records {
+        Records { contents, written: known.iter().map(|key| (hash(key), timestamp)).collect() }
     }
 
-    /// Whether keys and timestamps make a difference.
-    pub(super) fn are_asked(&self) -> bool {
-        !matches!(self.holds, Holds::Nothing)
+    /// Returns whether no record ever exists, so that keys and timestamps make no difference.
+    pub(super) fn are_none(&self) -> bool {
+        matches!(self.contents, Contents::Nothing)
     }
 
     pub(super) fn write(&mut self, verb: Verb, key: &str, timestamp: u64) -> Decision {
         let key = hash(key);
-        let held = match self.holds {
-            Holds::Nothing => None,
-            Holds::EveryKey(timestamp) => Some(timestamp),
-            Holds::Written => self.written.get(&key).copied(),
+        let stored = match self.contents {
+            Contents::Nothing => None,
+            Contents::EveryKey(timestamp) => Some(timestamp),
+            Contents::Written => self.written.get(&key).copied(),
         };
-        let verdict = match (verb, held) {
+        let decision = match (verb, stored) {
             (Verb::Put | Verb::Insert, None) => Decision::Stored,
             (Verb::Update, None) => Decision::Missing,
             (Verb::Insert, Some(_)) => Decision::Duplicate,
-            (Verb::Put | Verb::Update, Some(held)) if timestamp <= held => Decision::Stale(held),
+            (Verb::Put | Verb::Update, Some(stored)) if timestamp <= stored => Decision::Stale(stored),
             (Verb::Put | Verb::Update, Some(_)) => Decision::Stored,
         };
-        if verdict == Decision::Stored && matches!(self.holds, Holds::Written) {
+        if decision == Decision::Stored && matches!(self.contents, Contents::Written) {
             self.written.insert(key, timestamp);
         }
-        verdict
+        decision
     }
 }
 

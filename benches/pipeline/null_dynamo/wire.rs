@@ -1,13 +1,13 @@
-//! What a write says, as the SDK sends it. Only what the null table asks of it is read.
+//! Parses writes as the SDK sends them, and only the fields that the null table needs.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde::Deserialize;
 
-/// A write costs one unit for each begun KB of its record.
+/// The bytes of a record per write unit. A started unit counts as one.
 const UNIT_BYTES: usize = 1024;
-/// The names of the attributes that every record has.
+/// The attributes of every record.
 const NAMES: [&str; 7] = ["pk", "ip", "port", "service", "timestamp", "response", "data_version"];
 
 #[derive(Deserialize)]
@@ -26,7 +26,7 @@ pub(super) struct Batch<'a> {
 pub(super) struct Statement<'a> {
     #[serde(borrow, rename = "Statement")]
     text: Cow<'a, str>,
-    /// Of an insert: the record, its key first. Of an update: the record, its key last, and its timestamp again.
+    /// For an insert: the record, its key first. For an update: the record, its key last, and its timestamp again.
     #[serde(borrow, rename = "Parameters")]
     parameters: Vec<Value<'a>>,
 }
@@ -41,7 +41,7 @@ pub(super) enum Value<'a> {
     B(Cow<'a, str>),
 }
 
-/// A record to be written.
+/// The record of a write.
 pub(super) struct Record<'a> {
     pub(super) key: &'a str,
     pub(super) timestamp: u64,
@@ -87,14 +87,14 @@ impl Value<'_> {
     fn bytes(&self) -> usize {
         match self {
             Value::S(text) => text.len(),
-            // One, and one for every two digits.
+            // DynamoDB counts one byte, and one per two digits.
             Value::N(number) => 1 + number.len().div_ceil(2),
             Value::B(base64) => base64.len() / 4 * 3,
         }
     }
 }
 
-/// What a record of so many bytes costs.
+/// Returns the write units of a record of this many bytes.
 pub(super) fn units(bytes: usize) -> u64 {
     bytes.div_ceil(UNIT_BYTES).max(1) as u64
 }

@@ -1,4 +1,4 @@
-//! The answers of the null table, as long as DynamoDB's.
+//! The responses of the null table, with the length of DynamoDB's.
 
 use std::fmt::Write;
 
@@ -14,7 +14,7 @@ pub(super) fn ok(body: &str) -> Vec<u8> {
     response("200 OK", body)
 }
 
-/// PutItem's failed condition, with the item that is there.
+/// Returns PutItem's response for a failed condition, with the existing item.
 pub(super) fn stale(timestamp: u64) -> Vec<u8> {
     let body = format!(
         concat!(
@@ -26,17 +26,17 @@ pub(super) fn stale(timestamp: u64) -> Vec<u8> {
     response("400 Bad Request", &body)
 }
 
-/// One answer to each statement of a batch.
-pub(super) fn batch(verdicts: &[Decision]) -> Vec<u8> {
-    let mut body = String::with_capacity(32 + 64 * verdicts.len());
+/// Returns the response to a batch, with one entry per statement.
+pub(super) fn batch(decisions: &[Decision]) -> Vec<u8> {
+    let mut body = String::with_capacity(32 + 64 * decisions.len());
     body.push_str(r#"{"Responses":["#);
-    for (number, verdict) in verdicts.iter().enumerate() {
+    for (number, decision) in decisions.iter().enumerate() {
         let comma = if number == 0 { "" } else { "," };
         let error = |code: &str, message: &str, item: &str| {
             format!(r#""Error":{{"Code":"{code}","Message":"{message}"{item}}},"#)
         };
         let failed = |item: &str| error("ConditionalCheckFailed", "The conditional request failed", item);
-        let error = match verdict {
+        let error = match decision {
             Decision::Stored => String::new(),
             Decision::Stale(timestamp) => failed(&format!(r#","Item":{}"#, item(*timestamp))),
             Decision::Missing => failed(""),
@@ -48,7 +48,7 @@ pub(super) fn batch(verdicts: &[Decision]) -> Vec<u8> {
     ok(&body)
 }
 
-/// As long as a usual one.
+/// Returns an item of the usual length.
 fn item(timestamp: u64) -> String {
     format!(
         concat!(
@@ -62,7 +62,7 @@ fn item(timestamp: u64) -> String {
 
 fn response(status: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    // An answer without a request id is not DynamoDB's.
+    // The consumer rejects a response without a request ID, because DynamoDB always sends one.
     format!(
         "HTTP/1.1 {status}\r\nserver: Server\r\ndate: Sun, 23 Feb 2025 08:08:45 GMT\r\n\
          content-type: application/x-amz-json-1.0\r\ncontent-length: {length}\r\nconnection: keep-alive\r\n\

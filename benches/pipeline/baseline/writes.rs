@@ -1,4 +1,4 @@
-//! The SDK with its defaults and nothing but conditional writes: one in a call, or 25.
+//! The SDK with its defaults, and only conditional writes: one per call, or 25.
 
 use std::ops::Range;
 
@@ -16,13 +16,13 @@ use crate::child::usage;
 use crate::load::{USUAL_RESPONSE, address, response};
 use crate::stage::TABLE;
 
-/// Statements of a call: as many as DynamoDB takes.
+/// Statements per call: DynamoDB's maximum.
 const STATEMENTS: usize = 25;
-/// Calls in flight on a thread at a time.
+/// Calls in flight per thread.
 const CALLS: usize = 4;
 const TIMESTAMP: usize = 1_740_298_125;
 
-/// What a bare loop says of itself when it is done.
+/// The figures that a bare loop prints when it is done.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Written {
     pub(crate) seconds: f64,
@@ -31,7 +31,7 @@ pub(crate) struct Written {
     pub(crate) peak_mb: f64,
 }
 
-/// Writes `count` records and says what it took.
+/// Writes `count` records and prints the resources that it used.
 pub(super) fn run(endpoint: &str, count: usize, each: Each) -> anyhow::Result<()> {
     let share = count / threads();
     let before = usage("self")?;
@@ -45,7 +45,7 @@ pub(super) fn run(endpoint: &str, count: usize, each: Each) -> anyhow::Result<()
     Ok(())
 }
 
-/// What a call carries.
+/// The kind of call that writes.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Each {
     Put,
@@ -100,7 +100,7 @@ async fn put(client: &Client, key: usize) -> anyhow::Result<()> {
 async fn batch(client: &Client, keys: Range<usize>) -> anyhow::Result<()> {
     let statements = keys.map(update).collect::<Result<_, _>>()?;
     let answer = client.batch_execute_statement().set_statements(Some(statements)).send().await?;
-    let responses = answer.responses.context("a batch was not answered")?;
+    let responses = answer.responses.context("the response to a batch has no responses to its statements")?;
     ensure!(responses.iter().all(|response| response.error.is_none()), "a statement failed: {responses:?}");
     Ok(())
 }
@@ -115,7 +115,7 @@ fn update(key: usize) -> anyhow::Result<BatchStatementRequest> {
     Ok(BatchStatementRequest::builder().statement(text).set_parameters(Some(parameters)).build()?)
 }
 
-/// The values of a record, its key first.
+/// Returns the values of a record, its key first.
 fn record(key: usize) -> [AttributeValue; 7] {
     let text = AttributeValue::S;
     let number = |number: usize| AttributeValue::N(number.to_string());

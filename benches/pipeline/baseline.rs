@@ -1,5 +1,5 @@
-//! The floors, each in a process of its own that runs nothing else: this same binary with `floor` as its first argument.
-//! As many threads as the consumer has, each a current-thread runtime with its own clients.
+//! The baselines. Each runs alone in a separate process: this binary with `baseline` as its first argument. It has as many
+//! threads as the consumer, each with a current-thread runtime and its own clients.
 
 mod writes;
 
@@ -22,13 +22,13 @@ use self::writes::Each;
 pub(crate) use self::writes::Written;
 use crate::stage::{SUBSCRIPTION, TABLE};
 
-/// Writes of a bare loop that are in flight on a thread at a time: as many as the consumer has.
+/// Writes in flight per thread of a bare loop, equal to the consumer's.
 const IN_FLIGHT: usize = 64;
 const STREAMS: usize = 10;
 const OUTSTANDING: usize = 1_000;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Runs the floor that the arguments name.
+/// Runs the baseline that the arguments name.
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         ["batches", endpoint, count] => writes::run(endpoint, count.parse()?, Each::Batch),
         ["worker", host] => worker(host),
         ["reader", host] => on_threads(|_| reader(host.to_owned())),
-        _ => bail!("no such floor: {arguments:?}"),
+        _ => bail!("no such baseline: {arguments:?}"),
     }
 }
 
@@ -53,11 +53,11 @@ where
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads()).map(|number| scope.spawn(move || run(number))).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| bail!("a floor panicked")))
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| bail!("a baseline panicked")))
     })
 }
 
-/// Every message is decoded and acknowledged, until the process is killed.
+/// Decodes and acknowledges every message, until the process is killed.
 async fn reader(host: String) -> anyhow::Result<()> {
     let streams = (0..STREAMS / threads()).map(|_| async {
         let credentials = anonymous::Builder::new().build();
@@ -81,10 +81,10 @@ fn stream_limit() -> usize {
     stream_messages(n(OUTSTANDING), n(STREAMS))
 }
 
-/// A store that holds whatever it is asked to hold.
-struct AtOnce;
+/// A store that returns `Stored` immediately.
+struct Immediate;
 
-impl Store for AtOnce {
+impl Store for Immediate {
     fn measure(&self, scan: &Scan) -> Result<usize, Rejection> {
         Ok(scan.response.len())
     }
@@ -102,11 +102,11 @@ struct WorkerPorts;
 
 impl Ports for WorkerPorts {
     type Source = StreamSource;
-    type Store = AtOnce;
+    type Store = Immediate;
     type DeadLetters = TopicDeadLetters;
 }
 
-/// The library's worker, until the process is killed.
+/// Runs the library's workers, until the process is killed.
 fn worker(host: &str) -> anyhow::Result<()> {
     let n = |value| NonZeroUsize::new(value).context("a bound is not 0");
     let process = Process::new(Settings {
@@ -133,7 +133,8 @@ fn worker(host: &str) -> anyhow::Result<()> {
                 let (health, metrics) = (process.health.clone(), process.metrics.clone());
                 let source = StreamSource::open(Connection::new(Some(host)), stream()?, health, metrics, worker);
                 let random = StdRng::from_os_rng();
-                Ok(mini_scan::consumer::run::<WorkerPorts>(process, keys, source, &AtOnce, None, None, random).await?)
+                Ok(mini_scan::consumer::run::<WorkerPorts>(process, keys, source, &Immediate, None, None, random)
+                    .await?)
             });
             join_all(workers).await.into_iter().collect()
         }
