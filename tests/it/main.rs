@@ -6,6 +6,7 @@ mod consumer;
 mod contract;
 mod corpus;
 mod dead_letters;
+mod docs;
 mod drain;
 mod errors;
 mod fuzz;
