@@ -60,7 +60,7 @@ const PHRASES: &[Phrase] = &[
         write: "write permit (to write), poll (of a task)",
         find: &["turn|turns|turned|turning"],
         unless: &[
-            "turn|turns|turned|turning .. against|around|back|down|into|off|on|out|over|to|up",
+            "turn|turns|turned|turning .. .. against|around|back|down|into|knobs|off|on|out|over|to|up",
             "in turn",
             "in <word> turn",
         ],
@@ -94,7 +94,10 @@ const PHRASES: &[Phrase] = &[
         instead_of: "said, says",
         write: "logged, reports, shows or describes",
         find: &["said|says|unsaid"],
-        unless: &["doc|docs|documentation|guide|manual|rfc|spec|specification|standard .. said|says", "that said"],
+        unless: &[
+            "body|comment|doc|docs|documentation|guide|manual|message|rfc|spec|specification|standard .. said|says",
+            "that said",
+        ],
     },
     Phrase { instead_of: "well again", write: "recovered", find: &["well again"], unless: &[] },
     Phrase {
@@ -256,7 +259,7 @@ impl Rules {
             for number in certain.chain(self.by_first_word.get("").into_iter().flatten()) {
                 let rule = &self.phrases[*number];
                 if rule.is_found(block, at) {
-                    // At the last mark before it, a phrase begins a line too early.
+                    // A mark may be on the line before, so such a phrase is reported at its first word.
                     let line = block.tokens[at + usize::from(token.kind == Kind::Mark)].line;
                     findings.push(Finding { line, rule: rule.phrase.text(), excerpt: String::new() });
                 }
@@ -327,7 +330,7 @@ mod tests {
         (
             "turn",
             &["It waits for its turn.", "a worker has not turned", "turns are given"],
-            &["Turn the flag on.", "It turns off.", "It turns bytes into text.", "each in turn"],
+            &["Turn the flag on.", "It turns off.", "It turns the spans of one process into text.", "each in turn"],
         ),
         (
             "held",
@@ -345,7 +348,7 @@ mod tests {
         (
             "said, says",
             &["It said so.", "the log says", "exit_said"],
-            &["as the documentation says", "The RFC says so.", "Say which."],
+            &["as the documentation says", "The error message says why.", "The RFC says so.", "Say which."],
         ),
         ("well again", &["well again: pubsub"], &["as well as, again"]),
         ("well, not well", &["It is not well.", "Is it well? All is well."], &["It is well known.", "not well-formed"]),
