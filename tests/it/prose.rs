@@ -15,8 +15,9 @@ use markdown::Paragraph;
 use rules::Rules;
 use text::Block;
 
-/// Folders that contain build results or test data, but no prose of ours.
-const SKIPPED: &[&str] = &[".git", ".terraform", ".tools", "__pycache__", "fixtures", "target"];
+/// Folders that contain build results or test data, but no prose of ours. Hidden folders are skipped too.
+const SKIPPED: &[&str] = &["__pycache__", "fixtures", "target"];
+const HIDDEN_BUT_READ: &[&str] = &[".ci", ".github"];
 
 /// The checker itself lists the words that it finds.
 const CHECKER: &str = "tests/it/prose";
@@ -145,7 +146,7 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let kind = entry.file_type()?;
-        if kind.is_dir() && !SKIPPED.iter().any(|skipped| entry.file_name() == *skipped) {
+        if kind.is_dir() && is_read(&entry.file_name().to_string_lossy()) {
             found.extend(files(&entry.path())?);
         } else if kind.is_file() {
             found.push(entry.path());
@@ -153,6 +154,10 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     }
     found.sort();
     Ok(found)
+}
+
+fn is_read(folder: &str) -> bool {
+    HIDDEN_BUT_READ.contains(&folder) || !(folder.starts_with('.') || SKIPPED.contains(&folder))
 }
 
 fn found_in(path: &str, source: &str) -> Vec<String> {
@@ -216,6 +221,13 @@ fn the_changelog_may_name_what_was_renamed() {
 #[test]
 fn names_of_files_are_read() {
     assert_eq!(found_in("docs/what-pays.md", "").len(), 1);
+}
+
+#[test]
+fn build_results_and_hidden_folders_are_not_read() {
+    for (folder, expected) in [(".tools", false), ("target", false), (".github", true), ("docs", true)] {
+        assert_eq!(is_read(folder), expected, "{folder}");
+    }
 }
 
 #[test]
