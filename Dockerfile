@@ -1,24 +1,25 @@
 # syntax=docker/dockerfile:1
-# Targets: `consumer` (the default: production features) and `local` (with the embedded servers, scanner and demo).
+# Targets: `consumer` (the default, with production features only) and `local` (with the embedded servers, the scanner and
+# the demo).
 #
-# The bases are pinned by the most exact tags that their publishers make. A tag can still move: to a rebuild of the same
-# Rust, or, with distroless, to newer packages of Debian 12. Where builds must be the same byte for byte, pin by digest:
+# The base images are pinned by the most exact tags that their publishers provide. A tag can still move to a rebuild of
+# the same Rust, or to newer packages of Debian 12. For reproducible builds, append the digest to the tag, e.g.
+# rust:1.95.0-slim-bookworm@sha256:…. This command prints it:
 #   docker buildx imagetools inspect rust:1.95.0-slim-bookworm --format '{{.Manifest.Digest}}'
-# and put what it prints behind the tag, as rust:1.95.0-slim-bookworm@sha256:…; likewise for the other base.
 
 FROM rust:1.95.0-slim-bookworm AS source
 WORKDIR /build
-# An empty program with the same dependencies: its layers are rebuilt only when the dependencies change.
+# Builds an empty program with the same dependencies first. Its layers are rebuilt only if the dependencies change.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src && echo 'fn main() {}' > src/main.rs && cp src/main.rs build.rs && touch src/lib.rs
 
 FROM source AS build-consumer
-# `dist` is linked as a whole and stripped: some 11 minutes on two cores. PROFILE=release is for trying.
+# The profile `dist` uses fat LTO and takes about 11 minutes on two cores. PROFILE=release is faster to build.
 ARG PROFILE=dist
 RUN cargo build --profile "${PROFILE}" --locked --no-default-features
 COPY build.rs ./
 COPY src src
-# The new files may be older than the empty program's; cargo goes by their times.
+# Cargo compares modification times, and these files may be older than the empty program.
 ARG REVISION=unknown
 RUN touch build.rs src/main.rs src/lib.rs && \
     MINI_SCAN_REVISION="${REVISION}" cargo build --profile "${PROFILE}" --locked --no-default-features && \
@@ -31,10 +32,11 @@ COPY src src
 ARG REVISION=unknown
 RUN touch build.rs src/main.rs src/lib.rs && MINI_SCAN_REVISION="${REVISION}" cargo build --release --locked
 
-# Has the C library and the certificates that the program needs, and no shell. Its user 65532 is `nonroot`: by its number
-# an orchestrator can see that it is not root. The program writes no file, so the root file system can be read-only.
+# The base image contains the C library and the certificates that the program needs, and no shell. USER is numeric, so that
+# orchestrators can verify that it is not root (65532 is `nonroot`). The program writes no files, so the root file system
+# can be read-only.
 FROM gcr.io/distroless/cc-debian12:nonroot AS base
-# checkov:skip=CKV_DOCKER_2:Orchestrators ask /livez and /readyz; a HEALTHCHECK would need a second program in the image.
+# checkov:skip=CKV_DOCKER_2:Orchestrators probe /livez and /readyz. A HEALTHCHECK would need a second program in the image.
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 ARG SOURCE=unknown

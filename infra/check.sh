@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Every check of containers, Terraform, Kubernetes, alerts, dashboard and runbook that needs no cloud and no container
-# engine. What this machine cannot run is said aloud, and again at the end. `make check-infra` calls it: the checkers
-# are in .tools/checkers, and MINI_SCAN names the program.
+# Checks containers, workflows, Terraform, Kubernetes, alerts, dashboard and runbook, without a cloud and without a
+# container engine. Prints each check that this machine cannot run, and lists those checks again at the end.
+# `make check-infra` calls it: the checkers are in .tools/checkers, and MINI_SCAN names the program.
 #
-# Where Terraform's providers are kept in a local folder, TF_PLUGIN_DIR names it.
+# TF_PLUGIN_DIR may name a local folder with Terraform's providers.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,14 +22,14 @@ skip() {
   say "NOT RUN: $*"
 }
 
-# Runs a check, and shows what it said only if it failed.
+# Runs a check, and shows its output only if it failed.
 quietly() {
   local what=$1
   shift
-  if "$@" >"$work/said" 2>&1; then
+  if "$@" >"$work/output" 2>&1; then
     say "$what: passed"
   else
-    cat "$work/said"
+    cat "$work/output"
     say "$what: FAILED"
     exit 1
   fi
@@ -40,15 +40,31 @@ quietly() {
 containers() {
   quietly "Dockerfile, hadolint" "$checkers/hadolint" Dockerfile
   quietly "Dockerfile, checkov" "$checkers/checkov" --framework dockerfile --file Dockerfile
-  quietly "compose files, their schema" "$checkers/check-jsonschema" --builtin-schema vendor.compose-spec \
+  quietly "compose files, schema" "$checkers/check-jsonschema" --builtin-schema vendor.compose-spec \
     docker-compose.yml docker-compose.dynamo.yml
   quietly "shell scripts, shellcheck" "$checkers/shellcheck" .ci/run infra/check.sh scripts/*.sh tests/*.sh
-  skip "building and starting the containers: that needs a container engine"
+  skip "building and starting the containers: this needs a container engine"
+}
+
+# --- workflows ---
+
+workflows() {
+  local schema=("$checkers/check-jsonschema" --builtin-schema)
+  quietly "workflows, schema" "${schema[@]}" vendor.github-workflows .github/workflows/*.yml
+  quietly "workflows, timeouts" "${schema[@]}" custom.github-workflows-require-timeout .github/workflows/*.yml
+  quietly "Dependabot, schema" "${schema[@]}" vendor.dependabot .github/dependabot.yml
+  quietly "issue forms, schema" "${schema[@]}" vendor.github-issue-forms .github/ISSUE_TEMPLATE/{bug,feature}.yml
+  if have actionlint; then
+    quietly "workflows, actionlint" env PATH="$PWD/$checkers:$PATH" actionlint
+  else
+    skip "actionlint of the workflows: it is not installed"
+  fi
 }
 
 # --- Terraform ---
 
-# Fetches a module's provider. Where it should be there, a failure is one; elsewhere 1 says that it cannot be had.
+# Initializes a module with its providers. Returns 1 if a provider is not available. With TF_PLUGIN_DIR, any other
+# failure ends the check.
 init() {
   local module=$1
   shift
@@ -59,15 +75,15 @@ init() {
     quietly "$module, terraform init" \
       terraform "-chdir=$work/infra/terraform/$module" init -backend=false -input=false "-plugin-dir=$TF_PLUGIN_DIR"
   else
-    timeout 120 terraform "-chdir=$work/infra/terraform/$module" init -backend=false -input=false >"$work/said" 2>&1
+    timeout 120 terraform "-chdir=$work/infra/terraform/$module" init -backend=false -input=false >"$work/output" 2>&1
   fi
 }
 
-# A module, and the providers that it needs.
+# Validates and tests a module. The arguments are its name and the names of its providers.
 module() {
   local module=$1
   if ! init "$@"; then
-    skip "terraform validate and test of $module: a provider of it (${*:2}) cannot be had here"
+    skip "terraform validate and test of $module: a provider (${*:2}) is not available"
     return
   fi
   quietly "$module, terraform validate" terraform "-chdir=$work/infra/terraform/$module" validate
@@ -80,11 +96,11 @@ module() {
 terraform_modules() {
   quietly "modules, checkov" "$checkers/checkov" --framework terraform --directory infra/terraform
   if ! have terraform; then
-    skip "terraform fmt, validate and test: terraform is not there"
+    skip "terraform fmt, validate and test: terraform is not installed"
     return
   fi
   quietly "modules, terraform fmt" terraform fmt -check -recursive infra
-  # A copy, so that nothing is left beside the originals, and without what somebody left there.
+  # Works on a copy without local state, so that Terraform creates no files in the repository.
   cp -R infra "$work/infra"
   find "$work/infra" -name '.terraform*' -prune -exec rm -rf {} +
   module aws aws
@@ -103,21 +119,21 @@ manifests() {
     elif have kubectl; then
       kubectl kustomize "$overlay" >"$rendered"
     else
-      skip "rendering $overlay: neither kustomize nor kubectl is there, so its files are checked one by one"
+      skip "rendering $overlay: neither kustomize nor kubectl is installed, so its files are checked one by one"
       sed -s '$a---' infra/kubernetes/base/[!k]*.yaml "$overlay"/[!k]*.yaml >"$rendered"
     fi
     quietly "$overlay, schemas of Kubernetes $kubernetes_version" "$checkers/kubernetes-validate" --strict \
       --kubernetes-version "$kubernetes_version" "$rendered"
-    # Custom resources have no schema there.
-    sed -n "s/^WARN .*schema for kind \([A-Za-z]*\) .*/\1/p" "$work/said" >>"$work/kinds"
+    # Kubernetes has no schemas for custom resources.
+    sed -n "s/^WARN .*schema for kind \([A-Za-z]*\) .*/\1/p" "$work/output" >>"$work/kinds"
     quietly "$overlay, checkov" "$checkers/checkov" --framework kubernetes --file "$rendered"
   done
-  skip "schemas of $(sort -u "$work/kinds" | paste -sd ' '): Kubernetes does not know them before they are installed"
+  skip "schemas of $(sort -u "$work/kinds" | paste -sd ' '): these are custom resources"
 }
 
 # --- alerts, dashboard, runbook ---
 
-# Sets `promtool`: that of this machine, or of Debian's package, unpacked into .tools.
+# Sets `promtool` to the installed one, or to the one of Debian's package, unpacked into .tools.
 find_promtool() {
   promtool=$(command -v promtool || true)
   if [ -z "$promtool" ]; then
@@ -128,7 +144,7 @@ find_promtool() {
 
 download_prometheus() { (cd "$work/prometheus" && apt-get download prometheus >/dev/null 2>&1); }
 
-# A new machine may not have the lists of packages yet.
+# A new machine may need the package lists first.
 unpack_promtool() {
   have apt-get && have dpkg || return 1
   mkdir -p "$work/prometheus"
@@ -136,7 +152,7 @@ unpack_promtool() {
   mkdir -p .tools && dpkg -x "$work"/prometheus/*.deb .tools/prometheus
 }
 
-# Whatever promtool says of the page is a complaint, also where it exits with success.
+# Fails on any output of promtool, because it exits with 0 on mere warnings.
 no_complaint() {
   local exit=0
   "$promtool" check metrics <"$work/metrics" >"$work/complaints" 2>&1 || exit=$?
@@ -146,36 +162,37 @@ no_complaint() {
 
 alerts() {
   quietly "names in alerts, dashboard, autoscaler, runbook and settings" "$checkers/python" infra/tests/names.py
-  quietly "the same names, as a running consumer has them" "$checkers/python" infra/tests/live.py "$work/metrics"
+  quietly "metrics of a running consumer" "$checkers/python" infra/tests/live.py "$work/metrics"
   if ! find_promtool; then
-    skip "promtool: neither it nor Debian's package prometheus can be had"
+    skip "promtool: neither it nor Debian's package prometheus is available"
     return
   fi
-  skip "importing the dashboard: that needs Grafana"
+  skip "importing the dashboard: this needs Grafana"
   "$checkers/python" infra/tests/names.py rules "$work/queries.yml"
   quietly "alerts, promtool" "$promtool" check rules infra/prometheus/alerts.yml
-  quietly "alerts, their tests" "$promtool" test rules infra/prometheus/alerts_test.yml
+  quietly "alerts, tests" "$promtool" test rules infra/prometheus/alerts_test.yml
   quietly "/metrics of that consumer, promtool" no_complaint
-  quietly "scraping, promtool" "$promtool" check config infra/prometheus/prometheus.yml
-  quietly "dashboard and autoscaler, the syntax of their queries" "$promtool" check rules "$work/queries.yml"
+  quietly "scrape configuration, promtool" "$promtool" check config infra/prometheus/prometheus.yml
+  quietly "dashboard and autoscaler, query syntax" "$promtool" check rules "$work/queries.yml"
 }
 
-# --- what Terraform makes, setup makes and the consumer expects ---
+# --- agreement of Terraform, setup and the consumer ---
 
 agreement() {
   local parts=()
   if [ "${aws_can_be_applied:-}" != yes ]; then
-    skip "applying module aws to a local AWS, and the consumer on its table: terraform or its provider is not there"
+    skip "applying module aws to a local AWS, and the consumer on its table: terraform or its provider is not available"
     parts=(pubsub)
   fi
   "$checkers/python" infra/tests/agreement.py "${parts[@]:+${parts[@]}}"
 }
 
 containers
+workflows
 alerts
 manifests
 terraform_modules
 agreement
 
-say "passed; not run on this machine:"
+say "passed. Not run on this machine:"
 printf '  %s\n' "${not_run[@]}"

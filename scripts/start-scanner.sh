@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Runs the embedded Pub/Sub server on port 8085 and the scanner in the foreground. When either ends, or at Ctrl-C or
-# SIGTERM, both are stopped.
+# Runs the embedded Pub/Sub server on port 8085 and the scanner in the foreground. Stops both at Ctrl-C, at SIGTERM, and
+# when either of them exits.
 set -euo pipefail
 
 export PUBSUB_EMULATOR_HOST=localhost:8085
 server=
 scanner=
 
-# Starts a command in a process group of its own: at Ctrl-C only this script gets the signal, and stops both in order.
+# Starts a command in its own process group, so that only this script receives Ctrl-C and stops both in order.
 start() {
   set -m
   cargo run --locked --quiet -- "$@" &
@@ -16,7 +16,7 @@ start() {
 
 alive() { [ -n "$1" ] && kill -0 "$1" 2>/dev/null; }
 
-# shellcheck disable=SC2329 # called by the trap
+# shellcheck disable=SC2329 # The trap calls it.
 stop() {
   trap '' INT TERM
   for pid in "$scanner" "$server"; do
@@ -28,7 +28,7 @@ stop() {
 answers() { (: >/dev/tcp/localhost/8085) 2>/dev/null; }
 
 trap stop EXIT
-# The ordinary ways to end it.
+# Ctrl-C and SIGTERM are the normal ways to stop it.
 trap 'exit 0' INT TERM
 
 start local pubsub
@@ -38,12 +38,12 @@ for _ in {1..100}; do
   sleep 0.1
 done
 if ! alive "$server" || ! answers; then
-  echo "The Pub/Sub server did not start; is another program using port 8085?" >&2
+  echo "The Pub/Sub server did not start. Check whether another program uses port 8085." >&2
   exit 1
 fi
 cargo run --locked --quiet -- setup pubsub
 start scanner
 scanner=$!
 while alive "$server" && alive "$scanner"; do sleep 0.2; done
-echo "The Pub/Sub server or the scanner ended by itself." >&2
+echo "The Pub/Sub server or the scanner exited unexpectedly." >&2
 exit 1

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs the contract suite, and the process tests that fit, against Google's Pub/Sub emulator and AWS's DynamoDB Local,
-# where this machine can run them.
-# The embedded server stands in, aloud, for one that it cannot run. Exits with 0 only if every test passed.
+# Runs the contract suite and suitable process tests against Google's Pub/Sub emulator and AWS's DynamoDB Local. If this
+# machine cannot run one of them, the script prints why and uses the embedded server instead. Exits with 0 only if every
+# test passed.
 #
-# Google's emulator comes from the Google Cloud CLI (component pubsub-emulator; it needs Java). DynamoDB Local needs
-# Java, and Maven to fetch it once into .tools/dynamodb-local.
+# Google's emulator is the component pubsub-emulator of the Google Cloud CLI and needs Java. DynamoDB Local needs Java,
+# and Maven to download it once into .tools/dynamodb-local.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -13,7 +13,7 @@ tools=.tools/dynamodb-local
 work=$(mktemp -d) || exit 1
 started=()
 
-# shellcheck disable=SC2317,SC2329 # the trap runs it
+# shellcheck disable=SC2317,SC2329 # The trap calls it.
 stop() {
     for pid in "${started[@]:+${started[@]}}"; do
         kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
@@ -26,14 +26,14 @@ trap 'exit 130' INT TERM
 say() { printf 'contract: %s\n' "$*"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# Runs a command for at most so many seconds, where `timeout` is there to see to it.
+# Runs a command for at most $1 seconds, if `timeout` is installed.
 within() {
     local seconds=$1
     shift
     if have timeout; then timeout "$seconds" "$@"; else "$@"; fi
 }
 
-# Whether something on 127.0.0.1:$1 speaks HTTP.
+# Checks whether an HTTP server answers on 127.0.0.1:$1.
 answers() {
     local line
     { exec 3<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return 1
@@ -43,7 +43,7 @@ answers() {
     [[ ${line:-} == HTTP/* ]]
 }
 
-# Prints a port on which nothing listens, from below the range that systems give to clients.
+# Prints a free port below the range of ephemeral ports.
 free_port() {
     local port
     for _ in {1..50}; do
@@ -56,7 +56,7 @@ free_port() {
     return 1
 }
 
-# Waits, at most half a minute, until process $1 answers on port $2.
+# Waits up to 30 s until process $1 answers on port $2.
 ready() {
     for _ in {1..60}; do
         kill -0 "$1" 2>/dev/null || return 1
@@ -66,7 +66,7 @@ ready() {
     return 1
 }
 
-# Starts a server: its name, its port, its command. Its last words are shown if it does not come up.
+# Starts a server with a name, a port and a command. Prints the end of its log if it does not start.
 start() {
     local name=$1 port=$2
     shift 2
@@ -82,21 +82,21 @@ start() {
 
 emulator() {
     local root starter port
-    have java || { why="java is not there"; return 1; }
-    have gcloud || { why="gcloud is not there"; return 1; }
+    have java || { why="java is not installed"; return 1; }
+    have gcloud || { why="gcloud is not installed"; return 1; }
     root=$(within 60 gcloud info --format='value(installation.sdk_root)' 2>/dev/null)
     starter=$root/platform/pubsub-emulator/bin/cloud-pubsub-emulator
     [[ -x $starter ]] || { why="the Google Cloud CLI has no component pubsub-emulator"; return 1; }
-    port=$(free_port) || { why="no free port"; return 1; }
+    port=$(free_port) || { why="there is no free port"; return 1; }
     start "Google's emulator" "$port" "$starter" --host=127.0.0.1 "--port=$port" || { why="it did not start"; return 1; }
     export MINI_SCAN_CONTRACT_PUBSUB=127.0.0.1:$port
 }
 
-# Fetches DynamoDB Local and what it needs, once. The folder appears only when it is whole.
-fetch_dynamodb_local() {
+# Downloads DynamoDB Local and its dependencies once. The folder appears only when the download is complete.
+download_dynamodb_local() {
     [[ -d $tools ]] && return 0
-    have mvn || { why="mvn is not there to fetch it"; return 1; }
-    say "fetching DynamoDB Local $dynamodb_local_version with Maven into $tools"
+    have mvn || { why="mvn is not installed, which would download it"; return 1; }
+    say "downloading DynamoDB Local $dynamodb_local_version with Maven into $tools"
     cat >"$work/pom.xml" <<POM
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -116,7 +116,7 @@ POM
     within 300 mvn -B -q -f "$work/pom.xml" dependency:copy-dependencies "-DoutputDirectory=$work/jars" >"$work/mvn.log" 2>&1
     if ! compgen -G "$work/jars/DynamoDBLocal-*.jar" >/dev/null; then
         tail -n 5 "$work/mvn.log"
-        why="Maven could not fetch it"
+        why="Maven could not download it"
         return 1
     fi
     mkdir -p .tools && mv "$work/jars" "$tools"
@@ -124,22 +124,22 @@ POM
 
 dynamodb_local() {
     local port
-    have java || { why="java is not there"; return 1; }
-    fetch_dynamodb_local || return 1
-    port=$(free_port) || { why="no free port"; return 1; }
+    have java || { why="java is not installed"; return 1; }
+    download_dynamodb_local || return 1
+    port=$(free_port) || { why="there is no free port"; return 1; }
     start "DynamoDB Local" "$port" java "-Djava.library.path=$tools" -cp "$tools/*" \
         com.amazonaws.services.dynamodbv2.local.main.ServerRunner -inMemory -sharedDb -disableTelemetry -port "$port" \
         || { why="it did not start"; return 1; }
     export MINI_SCAN_CONTRACT_DYNAMODB=http://127.0.0.1:$port
 }
 
-# Built first, so that the bound below is on the tests alone.
+# Builds first, so that the timeout below applies to the tests alone.
 cargo test --test it --no-run || exit 1
 
 unset MINI_SCAN_CONTRACT_PUBSUB MINI_SCAN_CONTRACT_DYNAMODB
 pubsub="Google's emulator" dynamodb="DynamoDB Local" why=""
-emulator || pubsub="the embedded server, which stood in for Google's emulator: $why"
-dynamodb_local || dynamodb="the embedded server, which stood in for DynamoDB Local: $why"
+emulator || pubsub="the embedded server in place of Google's emulator: $why"
+dynamodb_local || dynamodb="the embedded server in place of DynamoDB Local: $why"
 
 run() {
     within 600 cargo test --test it -- "$@" --nocapture 2>&1 | tee -a "$work/tests.log"
@@ -148,11 +148,11 @@ run() {
 
 status=0
 run contract:: consumer:: corpus:: setup:: --skip corpus::modes:: || status=$?
-# These look at the table alone, and wait for a subscription to be empty while it is read: Google's emulator cannot tell.
+# These tests check only the table, and wait until a subscription is empty. Google's emulator cannot report that.
 unset MINI_SCAN_CONTRACT_PUBSUB
 run corpus::modes:: observe::capacity:: || status=$?
 
-say "left out, because the server is known to differ there from what Google or AWS document:"
+say "skipped, because the server differs from the documentation of Google or AWS:"
 sed -n 's/^.*::\([a-z0-9_]*\): SKIPPED against /  /p' "$work/tests.log" | sort -u
 say "Pub/Sub was $pubsub"
 say "DynamoDB was $dynamodb"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tries each mutation in tests/mutations on a copy of what is committed: the simulation must fail on every one, and the
-# contract suite on those in tests/mutations/table. With names as arguments, only these.
+# Applies each mutation in tests/mutations to a copy of the last commit. The simulation must fail on each of them, and the
+# contract suite on those in tests/mutations/table. Arguments select mutations by name.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 here=$PWD
@@ -9,7 +9,8 @@ copy=$(mktemp --directory)
 trap 'git worktree remove --force "$copy"' EXIT
 git worktree add --quiet --detach "$copy" HEAD
 
-# The tests that must notice a mutation. In a target of their own: cargo takes what a copy has built for this tree's.
+# Runs the tests that must detect the mutation. They need their own target folder, because cargo would confuse the builds
+# of the copy and of this tree.
 run_tests() {
   case $1 in
     */table/*) set -- --test it contract::dynamodb ;;
@@ -22,7 +23,7 @@ run_tests() {
 for without in tests/mutations/none tests/mutations/table/none; do
   if ! run_tests "$without"; then
     cat "$copy/tests.log"
-    echo "The tests fail without any mutation." >&2
+    echo "The tests fail even without a mutation." >&2
     exit 1
   fi
 done
@@ -30,7 +31,7 @@ survived=0
 for patch in tests/mutations/*.patch tests/mutations/table/*.patch; do
   name=$(basename "$patch" .patch)
   if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then continue; fi
-  git -C "$copy" apply "$here/$patch" || { echo "$patch does not fit the code any more." >&2; exit 1; }
+  git -C "$copy" apply "$here/$patch" || { echo "$patch does not apply to the code any more. Update it." >&2; exit 1; }
   if run_tests "$patch"; then
     echo "SURVIVED  $name"
     survived=1

@@ -1,11 +1,11 @@
-"""Whether what Terraform makes, what `mini-scan setup` makes and what the consumer expects agree.
+"""Checks that the resources of Terraform and of `mini-scan setup` agree, and that the consumer works on them.
 
-Nothing is compared by its text where it can be made: module aws is applied to a local AWS (moto), `setup` makes its own
-table and subscriptions beside it, and the consumer runs on the table that Terraform made, with the rights that
-Terraform gave it. Of module gcp, which needs Google itself, the values are read from its files.
+The check creates resources instead of comparing texts. It applies module aws to a local AWS (moto), lets `setup` create
+its own table and subscriptions, and runs the consumer on Terraform's table with the permissions of Terraform's role.
+Module gcp needs Google Cloud, so the check reads its values from the files.
 
-Needs the program (MINI_SCAN, else target/debug/mini-scan), terraform, and TF_PLUGIN_DIR where its provider is kept
-locally. `agreement.py pubsub` leaves AWS, and with it terraform, out.
+It needs the program (MINI_SCAN, by default target/debug/mini-scan) and terraform. TF_PLUGIN_DIR may name a folder with
+the provider. `agreement.py pubsub` skips AWS and needs no terraform.
 """
 
 import base64
@@ -21,7 +21,7 @@ import boto3
 import botocore.exceptions
 import hcl2
 
-from servers import PROGRAM, REPOSITORY, SetupError, aws, call, post, pubsub, run, running, stop, until
+from servers import PROGRAM, REPOSITORY, CheckFailed, aws, call, post, pubsub, run, running, stop, until
 
 PROJECT = "projects/test-project"
 MESSAGES = 500
@@ -31,7 +31,7 @@ LOCAL = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_RE
 
 def same(what, ours, theirs):
     if ours != theirs:
-        raise SetupError(f"{what} differs:\n  {json.dumps(ours, sort_keys=True)}\n  {json.dumps(theirs, sort_keys=True)}")
+        raise CheckFailed(f"{what} differs:\n  {json.dumps(ours, sort_keys=True)}\n  {json.dumps(theirs, sort_keys=True)}")
     print(f"  agrees: {what}")
 
 
@@ -54,7 +54,7 @@ class Module:
                         self.resources[kind, resource] = body
 
     def get(self, kind, resource, *path):
-        """The value at a path of blocks and an argument."""
+        """Returns the argument at the end of a path of blocks."""
         value = self.resources[kind, resource]
         for step in path:
             value = value[step][0]
@@ -66,37 +66,37 @@ class Module:
         def get(*path):
             return self.get("google_pubsub_subscription", resource, *path)
 
-        is_spaced = "retry_policy" in self.resources["google_pubsub_subscription", resource]
+        has_retry_policy = "retry_policy" in self.resources["google_pubsub_subscription", resource]
         return {
             "name": get("name"),
             "ack deadline": get("ack_deadline_seconds"),
             "retention": get("message_retention_duration"),
             "expiry": get("expiration_policy", "ttl") or "never",
-            "least delay": is_spaced and get("retry_policy", "minimum_backoff"),
-            "greatest delay": is_spaced and get("retry_policy", "maximum_backoff"),
+            "minimum backoff": has_retry_policy and get("retry_policy", "minimum_backoff"),
+            "maximum backoff": has_retry_policy and get("retry_policy", "maximum_backoff"),
             "ordered": get("enable_message_ordering"),
             "exactly once": get("enable_exactly_once_delivery"),
         }
 
 
-def made_subscription(server, name):
-    """A subscription as the server has it, in the same words."""
-    there = call(f"http://{server}/v1/{PROJECT}/subscriptions/{name}")
-    spacing = there.get("retryPolicy")
+def created_subscription(server, name):
+    """The settings of a subscription on the server, with the same keys as Module.subscription."""
+    found = call(f"http://{server}/v1/{PROJECT}/subscriptions/{name}")
+    retry = found.get("retryPolicy")
     return {
-        "name": there["name"].rsplit("/", 1)[1],
-        "ack deadline": there["ackDeadlineSeconds"],
-        "retention": there["messageRetentionDuration"],
-        "expiry": there["expirationPolicy"].get("ttl", "never"),
-        "least delay": spacing is not None and spacing["minimumBackoff"],
-        "greatest delay": spacing is not None and spacing["maximumBackoff"],
-        "ordered": there.get("enableMessageOrdering", False),
-        "exactly once": there.get("enableExactlyOnceDelivery", False),
+        "name": found["name"].rsplit("/", 1)[1],
+        "ack deadline": found["ackDeadlineSeconds"],
+        "retention": found["messageRetentionDuration"],
+        "expiry": found["expirationPolicy"].get("ttl", "never"),
+        "minimum backoff": retry is not None and retry["minimumBackoff"],
+        "maximum backoff": retry is not None and retry["maximumBackoff"],
+        "ordered": found.get("enableMessageOrdering", False),
+        "exactly once": found.get("enableExactlyOnceDelivery", False),
     }
 
 
 def subscriptions_agree(server):
-    """Both are made with their default names, so these are compared as well."""
+    """Compares topics and subscriptions, including their default names."""
     module = Module("gcp")
     run([PROGRAM, "setup", "pubsub"], {"PUBSUB_EMULATOR_HOST": server})
     topics = call(f"http://{server}/v1/{PROJECT}/topics")["topics"]
@@ -105,7 +105,7 @@ def subscriptions_agree(server):
     same("the topics", sorted(ours), sorted(names))
     for resource in ("scans", "dead_letters"):
         ours = module.subscription(resource)
-        same(f"subscription {ours['name']}", ours, made_subscription(server, ours["name"]))
+        same(f"subscription {ours['name']}", ours, created_subscription(server, ours["name"]))
 
 
 # --- DynamoDB ---
@@ -113,12 +113,12 @@ def subscriptions_agree(server):
 
 @contextlib.contextmanager
 def applied(endpoint):
-    """Module aws, applied; its outputs. It must have nothing to change after that."""
+    """Applies module aws and yields its outputs. A second plan must have no changes."""
     with tempfile.TemporaryDirectory() as scratch:
         modules = Path(scratch) / "infra"
         for part in ("terraform/aws", "tests/local-aws"):
-            left_there = shutil.ignore_patterns(".terraform*", "*.tfstate*")
-            shutil.copytree(REPOSITORY / "infra" / part, modules / part, ignore=left_there)
+            local_state = shutil.ignore_patterns(".terraform*", "*.tfstate*")
+            shutil.copytree(REPOSITORY / "infra" / part, modules / part, ignore=local_state)
 
         def terraform(*arguments):
             settings = {"TF_VAR_endpoint": endpoint, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
@@ -127,9 +127,9 @@ def applied(endpoint):
         plugins = os.environ.get("TF_PLUGIN_DIR")
         terraform("init", "-input=false", *([f"-plugin-dir={plugins}"] if plugins else []))
         terraform("apply", "-auto-approve", "-input=false")
-        # Exits with 2, which is a failure here, when there is something to change.
+        # With -detailed-exitcode, a plan with changes exits with 2, which fails the check.
         terraform("plan", "-detailed-exitcode", "-input=false")
-        print("  applied: module aws, and a second plan changes nothing")
+        print("  applied: module aws, and a second plan has no changes")
         yield {name: output["value"] for name, output in json.loads(terraform("output", "-json")).items()}
 
 
@@ -145,7 +145,7 @@ def client(service, endpoint, credentials=None):
     )
 
 
-def made_table(dynamodb, name):
+def created_table(dynamodb, name):
     table = dynamodb.describe_table(TableName=name)["Table"]
     expiry = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
     return {
@@ -158,17 +158,17 @@ def made_table(dynamodb, name):
 
 
 def tables_agree(endpoint, table):
-    """That of `setup` has its default name, by which it is looked for under that of the module."""
+    """Compares the module's table with the table that `setup` creates under its default name."""
     run([PROGRAM, "setup", "table"], {**LOCAL, "AWS_ENDPOINT_URL_DYNAMODB": endpoint})
     dynamodb = client("dynamodb", endpoint)
-    same("the table", made_table(dynamodb, table), made_table(dynamodb, Module("aws").defaults["table_name"]))
+    same("the table", created_table(dynamodb, table), created_table(dynamodb, Module("aws").defaults["table_name"]))
 
 
 # --- the consumer on the table that Terraform made ---
 
 
 def administrator(endpoint):
-    """Keys that may do everything."""
+    """Creates an access key with all permissions."""
     iam = client("iam", endpoint)
     everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
     iam.create_user(UserName="administrator")
@@ -178,10 +178,10 @@ def administrator(endpoint):
 
 
 def assume(endpoint, role):
-    """Credentials of the role, taken as a pod takes them.
+    """Returns credentials of the role, obtained the way a pod obtains them.
 
-    The local AWS judges the action of a request and not its resource, for which it wants `*`; so the role gets its own
-    policy once more, on `*`. That the resources are the right ones is asserted by the module's own tests.
+    The local AWS checks the action of a request but not its resource, which must be `*` in the policy. So the role gets
+    a copy of its own policy with the resource `*`. The module's own tests check the resources.
     """
     iam = client("iam", endpoint)
     name = role.rsplit("/", 1)[1]
@@ -191,13 +191,13 @@ def assume(endpoint, role):
     for statement in document["Statement"]:
         statement["Resource"] = "*"
     iam.put_role_policy(RoleName=name, PolicyName="anywhere", PolicyDocument=json.dumps(document))
-    token = {"RoleArn": role, "RoleSessionName": "consumer", "WebIdentityToken": "not looked at"}
+    token = {"RoleArn": role, "RoleSessionName": "consumer", "WebIdentityToken": "not checked"}
     return client("sts", endpoint).assume_role_with_web_identity(**token)["Credentials"]
 
 
 @contextlib.contextmanager
-def rights_are_asked_for(endpoint):
-    """As on the real AWS: until the end of this, every request needs the right to be made."""
+def permissions_enforced(endpoint):
+    """Makes the local AWS check the permissions of every request, like the real AWS."""
     post(f"{endpoint}/moto-api/reset-auth", b"0")
     try:
         yield
@@ -206,13 +206,13 @@ def rights_are_asked_for(endpoint):
 
 
 def newest_of_each_key(server):
-    """The truth, apart from the consumer: every message, from a subscription of its own, decoded here."""
+    """Returns the expected records: pulls every message from a separate subscription and decodes it here."""
     newest, seen = {}, 0
     while seen < MESSAGES:
         url = f"http://{server}/v1/{PROJECT}/subscriptions/truth:pull"
         received = call(url, "POST", {"maxMessages": MESSAGES}).get("receivedMessages", [])
         if not received:
-            raise SetupError(f"only {seen} of {MESSAGES} messages were published")
+            raise CheckFailed(f"only {seen} of {MESSAGES} messages were published")
         for message in received:
             scan = json.loads(base64.b64decode(message["message"]["data"]))
             key = f"{scan['ip']}#{scan['port']}#{scan['service']}"
@@ -234,10 +234,10 @@ def rows(dynamodb, table):
     return {item["pk"]["S"]: item for page in pages for item in page["Items"]}
 
 
-def consume(server, endpoint, made, credentials, enough):
-    """Runs the consumer with what Terraform put out, until `enough`; it must end well."""
+def consume(server, endpoint, outputs, credentials, enough):
+    """Runs the consumer with Terraform's outputs until `enough` returns true. The consumer must exit with 0."""
     settings = {
-        **made,
+        **outputs,
         "PUBSUB_EMULATOR_HOST": server,
         "AWS_ENDPOINT_URL_DYNAMODB": endpoint,
         "AWS_ACCESS_KEY_ID": credentials["AccessKeyId"],
@@ -249,60 +249,60 @@ def consume(server, endpoint, made, credentials, enough):
     with running([PROGRAM, "consumer"], settings) as (process, log):
         try:
             until("every key in the table", lambda: process.poll() is not None or enough())
-        except SetupError as wrong:
-            raise SetupError(f"{wrong}; the consumer said:\n{log.read_text()}") from wrong
-        code, said = stop(process), log.read_text()
-    if code != 0 or "Failed: 0" not in said:
-        raise SetupError(f"the consumer ended with {code}:\n{said}")
+        except CheckFailed as failure:
+            raise CheckFailed(f"{failure}; the consumer logged:\n{log.read_text()}") from failure
+        code, output = stop(process), log.read_text()
+    if code != 0 or "Failed: 0" not in output:
+        raise CheckFailed(f"the consumer exited with {code}:\n{output}")
 
 
-def refused(what, request):
+def denied(what, request):
     try:
         request()
     except botocore.exceptions.ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] != 403:
             raise
-        print(f"  refused: the consumer's role may not {what}")
+        print(f"  denied: the consumer's role may not {what}")
     else:
-        raise SetupError(f"the consumer's role may {what}")
+        raise CheckFailed(f"the consumer's role may {what}")
 
 
-def consumer_runs(server, endpoint, made):
-    table, newest = made["MINI_SCAN_TABLE"], publish(server)
-    administers = client("dynamodb", endpoint, administrator(endpoint))
-    credentials = assume(endpoint, made["AWS_ROLE_ARN"])
-    consumes = client("dynamodb", endpoint, credentials)
+def consumer_runs(server, endpoint, outputs):
+    table, newest = outputs["MINI_SCAN_TABLE"], publish(server)
+    admin = client("dynamodb", endpoint, administrator(endpoint))
+    credentials = assume(endpoint, outputs["AWS_ROLE_ARN"])
+    restricted = client("dynamodb", endpoint, credentials)
 
     def stored():
-        return {key: int(item["timestamp"]["N"]) for key, item in rows(administers, table).items()}
+        return {key: int(item["timestamp"]["N"]) for key, item in rows(admin, table).items()}
 
-    with rights_are_asked_for(endpoint):
-        consume(server, endpoint, made, credentials, lambda: stored() == newest)
-        refused("scan the table", lambda: consumes.scan(TableName=table))
-        refused("delete the table", lambda: consumes.delete_table(TableName=table))
-        there = rows(administers, table)
-        expires_by = made_table(administers, table)["expiry"][1]
+    with permissions_enforced(endpoint):
+        consume(server, endpoint, outputs, credentials, lambda: stored() == newest)
+        denied("scan the table", lambda: restricted.scan(TableName=table))
+        denied("delete the table", lambda: restricted.delete_table(TableName=table))
+        records = rows(admin, table)
+        expires_by = created_table(admin, table)["expiry"][1]
     same(f"the newest scan of each of {len(newest)} keys", stored(), newest)
-    expiries = {key: int(item[expires_by]["N"]) for key, item in there.items()}
-    same("when records expire", expiries, {key: timestamp + TTL for key, timestamp in newest.items()})
+    expiries = {key: int(item[expires_by]["N"]) for key, item in records.items()}
+    same("the expiry of the records", expiries, {key: timestamp + TTL for key, timestamp in newest.items()})
 
 
 def main():
     with pubsub() as server:
-        print("Pub/Sub: module gcp as it is written, beside what `mini-scan setup` makes")
+        print("Pub/Sub: the files of module gcp, and the resources of `mini-scan setup`")
         subscriptions_agree(server)
         if sys.argv[1:] == ["pubsub"]:
             return
-        print("DynamoDB: module aws applied to a local AWS, beside what `mini-scan setup` makes")
+        print("DynamoDB: module aws on a local AWS, and the table of `mini-scan setup`")
         with aws() as endpoint, applied(endpoint) as outputs:
-            made = outputs["consumer_environment"]
-            tables_agree(endpoint, made["MINI_SCAN_TABLE"])
-            print("The consumer on that table, with the rights of its role")
-            consumer_runs(server, endpoint, made)
+            settings = outputs["consumer_environment"]
+            tables_agree(endpoint, settings["MINI_SCAN_TABLE"])
+            print("The consumer on that table, with the permissions of its role")
+            consumer_runs(server, endpoint, settings)
 
 
 if __name__ == "__main__":
     try:
         main()
-    except SetupError as wrong:
-        sys.exit(f"WRONG: {wrong}")
+    except CheckFailed as failure:
+        sys.exit(f"FAILED: {failure}")

@@ -1,7 +1,8 @@
-"""Whether alerts, dashboard and autoscaler ask for what a running consumer shows.
+"""Checks that alerts, dashboard and autoscaler query metrics that a running consumer has.
 
-`live.py FILE` runs one between embedded servers, with good, late and broken messages, holds every query of ours against
-its `/metrics`, and leaves that page in FILE, for promtool to judge. Needs the program (MINI_SCAN).
+`live.py FILE` runs a consumer between embedded servers with valid, late and malformed messages. It compares every query
+with the consumer's `/metrics`, and writes that page to FILE, which promtool then checks. It needs the program
+(MINI_SCAN).
 """
 
 import base64
@@ -15,23 +16,23 @@ import urllib.request
 from pathlib import Path
 
 import names
-from servers import PROGRAM, SetupError, address, call, pubsub, run, running, stop, until
+from servers import PROGRAM, CheckFailed, address, call, pubsub, run, running, stop, until
 
 PROJECT = "projects/test-project"
-# Of these a consumer knows nothing: they come from Google and from Prometheus.
+# Metrics of Google Cloud and of Prometheus, which a consumer does not have.
 ELSEWHERE = re.compile(r"pubsub_googleapis_com:|up$")
 
 
 @contextlib.contextmanager
 def dynamodb():
-    """The embedded DynamoDB; its URL."""
+    """Runs the embedded DynamoDB and yields its URL."""
     with running([PROGRAM, "local", "dynamo", "--port", "0"]) as (process, log):
         yield f"http://{address(process, log)}"
 
 
 @contextlib.contextmanager
 def consumer():
-    """A consumer with everything that it needs; its process, its endpoint's URL, and the Pub/Sub server it reads."""
+    """Runs a consumer and its servers. Yields its process, the URL of its endpoint, and its Pub/Sub server."""
     with pubsub() as server, dynamodb() as endpoint:
         settings = {
             "PUBSUB_EMULATOR_HOST": server,
@@ -46,7 +47,7 @@ def consumer():
 
 
 def get(url):
-    """Status and text."""
+    """Returns the status and the body."""
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:
             return answer.status, answer.read().decode()
@@ -55,17 +56,17 @@ def get(url):
 
 
 def publish(server):
-    """A good scan, the same again, one that is late, and one that no consumer takes; how many."""
+    """Publishes a scan, its duplicate, a late scan and a malformed message. Returns how many."""
     now = int(time.time())
     scan = {"ip": "192.0.2.1", "port": 80, "service": "HTTP", "data_version": 2, "data": {"response_str": "hello"}}
     texts = [json.dumps({**scan, "timestamp": timestamp}) for timestamp in (now, now, now - 60)]
-    messages = [{"data": base64.b64encode(text.encode()).decode()} for text in [*texts, "poison"]]
+    messages = [{"data": base64.b64encode(text.encode()).decode()} for text in [*texts, "malformed"]]
     call(f"http://{server}/v1/{PROJECT}/topics/scan-topic:publish", "POST", {"messages": messages})
     return len(messages)
 
 
 def families(page):
-    """The metrics of a page: their types, and of each label every value."""
+    """Returns the metrics of a page: their types, and all values of each label."""
     found = {}
     for line in page.splitlines():
         if line.startswith("# TYPE "):
@@ -81,8 +82,8 @@ def families(page):
 
 
 def check_queries(found):
-    """Holds each query against what was found; how many of the metrics in them are a consumer's."""
-    wrong, seen = [], 0
+    """Compares each query with the metrics that were found. Returns how often queries use a consumer's metric."""
+    mismatches, seen = [], 0
     for where, query in names.queries():
         for name, selector in names.used(query):
             if ELSEWHERE.match(name):
@@ -91,17 +92,17 @@ def check_queries(found):
             base = name if name in found else re.sub(r"_(bucket|sum|count)$", "", name)
             kind, labels = found.get(base, (None, {}))
             if kind is None or (kind == "histogram") != (base != name):
-                wrong.append(f"{where}: a consumer shows no {name}")
+                mismatches.append(f"{where}: the consumer has no metric {name}")
                 continue
             for label, operator, value in names.SELECTOR.findall(selector):
                 known = labels.get(label)
                 if known is None:
                     if label not in names.SCRAPED:
-                        wrong.append(f"{where}: {name} has no label {label}")
+                        mismatches.append(f"{where}: {name} has no label {label}")
                 elif operator in {"=", "=~", "!="} and value != ".*" and not set(value.split("|")) <= known:
-                    wrong.append(f"{where}: {name} has no {label} {value}")
-    if wrong:
-        raise SetupError("\n".join(wrong))
+                    mismatches.append(f"{where}: {name} has no {label} {value}")
+    if mismatches:
+        raise CheckFailed("\n".join(mismatches))
     return seen
 
 
@@ -117,16 +118,16 @@ def main():
         until("every message is settled", all_settled)
         status, page = get(f"{url}/metrics")
         if (status, get(f"{url}/livez")) != (200, (200, "alive\n")):
-            raise SetupError("the endpoint is not well")
+            raise CheckFailed("/metrics or /livez did not answer with 200")
         Path(sys.argv[1]).write_text(page)
         if (code := stop(process)) != 0:
-            raise SetupError(f"the consumer ended with {code}")
+            raise CheckFailed(f"the consumer exited with {code}")
     found = families(page)
-    print(f"live: {check_queries(found)} times a query asks for one of {len(found)} metrics, and it is there")
+    print(f"live: queries use the consumer's {len(found)} metrics {check_queries(found)} times, and all of them exist")
 
 
 if __name__ == "__main__":
     try:
         main()
-    except (SetupError, OSError) as wrong:
-        sys.exit(f"WRONG: {wrong}")
+    except (CheckFailed, OSError) as failure:
+        sys.exit(f"FAILED: {failure}")

@@ -1,6 +1,6 @@
-"""Whether the names in alerts, dashboard, autoscaler, manifests, runbook and code agree. Reads files only.
+"""Checks that the names in alerts, dashboard, autoscaler, manifests, runbook and code agree. It only reads files.
 
-`names.py rules FILE` writes the dashboard's and the autoscaler's queries as rules, whose syntax promtool can judge.
+`names.py rules FILE` writes the queries of the dashboard and the autoscaler as rules, so that promtool can check them.
 """
 
 import json
@@ -15,23 +15,23 @@ RUNBOOK = REPOSITORY / "docs/runbook.md"
 ALERTS = REPOSITORY / "infra/prometheus/alerts.yml"
 OVERLAYS = REPOSITORY / "infra/kubernetes/overlays"
 
-# What a scrape adds to every metric, and Google to its own.
+# Labels that a scrape adds to every metric, and Google to its own metrics.
 SCRAPED = {"job", "instance", "pod", "le", "monitored_resource"}
-# Words of tables in docs/metrics.md for several labels.
+# Abbreviations for several labels in the tables of docs/metrics.md.
 GROUPS = {
     "*subscription*": {"messaging_system", "messaging_destination_name"},
     "*table*": {"db_system_name", "db_operation_name", "db_collection_name"},
 }
-# Labels of which docs/metrics.md lists every value.
+# Labels whose values are all listed in docs/metrics.md.
 LISTED = {"outcome", "cause", "by", "direction"}
 SELECTOR = re.compile(r'([A-Za-z_]\w*)\s*(=~|!~|!=|=)\s*"([^"]*)"')
 
-wrong = []
+mismatches = []
 
 
 def expect(holds, what):
     if not holds:
-        wrong.append(what)
+        mismatches.append(what)
 
 
 def read(path):
@@ -42,7 +42,7 @@ def read(path):
 
 
 def metrics():
-    """The names of docs/metrics.md: their types and labels."""
+    """Returns the metrics in docs/metrics.md, each with its type and labels."""
     found = {}
     for line in read("docs/metrics.md").splitlines():
         row = re.match(r"\| `([\w:]+)` \| (counter|gauge|histogram) \|([^|]*)\|", line)
@@ -56,7 +56,7 @@ def metrics():
 
 
 def queries():
-    """Every query of ours: where it stands, and its text with the dashboard's variables filled in."""
+    """Yields every query: where it is, and its text with the dashboard's variables filled in."""
     for group in yaml.safe_load(ALERTS.read_text())["groups"]:
         for rule in group["rules"]:
             yield f"alert {rule['alert']}", rule["expr"]
@@ -75,7 +75,7 @@ def scaled_object():
 
 
 def used(query):
-    """The metrics of a query, each with the text of its selector."""
+    """Yields the metrics of a query, each with the text of its selector."""
     text = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)|\[[^]]*\]", " ", query)
     pattern = r'([A-Za-z_:][\w:]*)\s*(\{(?:[^"}]|"[^"]*")*\})?'
     for match in re.finditer(pattern, text):
@@ -88,7 +88,7 @@ def used(query):
 def check_queries():
     known = metrics()
     documented = read("docs/metrics.md")
-    expect(len(known) > 30, "docs/metrics.md: its tables cannot be read")
+    expect(len(known) > 30, "docs/metrics.md: too few metrics were found in its tables")
     for where, query in queries():
         grouped = set(re.findall(r"\w+", " ".join(re.findall(r"\bby\s*\(([^)]*)\)", query))))
         allowed = set(SCRAPED)
@@ -126,20 +126,21 @@ def check_runbook():
     text = RUNBOOK.read_text()
     titles = re.findall(r"^#+ (.*)$", text, re.M)
     anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
-    sections = set(re.findall(r"^### (.*)$", text[text.index("\n## Alerts") : text.index("\n## By hand")], re.M))
+    after_title = text.split("\n## Alerts\n", 1)[1]
+    sections = set(re.findall(r"^### (.*)$", after_title.split("\n## ", 1)[0], re.M))
     for name, rule in alerts.items():
         expect(name in sections, f"docs/runbook.md has no section for alert {name}")
         expect((name, True) in cases, f"infra/prometheus/alerts_test.yml never expects {name}")
-        expect((name, False) in cases, f"infra/prometheus/alerts_test.yml never expects that {name} stays silent")
-        expect(rule["annotations"]["runbook"] == f"docs/runbook.md#{name.lower()}", f"{name}: its runbook is elsewhere")
-        expect(rule["labels"]["severity"] in {"page", "ticket"}, f"{name} is neither page nor ticket")
+        expect((name, False) in cases, f"infra/prometheus/alerts_test.yml never expects {name} to stay silent")
+        expect(rule["annotations"]["runbook"] == f"docs/runbook.md#{name.lower()}", f"{name}: the link to its runbook section does not match its name")
+        expect(rule["labels"]["severity"] in {"page", "ticket"}, f"{name}: severity must be page or ticket")
     terraform = "".join(file.read_text() for file in (REPOSITORY / "infra/terraform").rglob("*.tf"))
-    pointed = set(re.findall(r'runbook\s*=\s*"([\w-]+)"', terraform))
-    pointed |= set(re.findall(r"docs/runbook\.md#([\w-]+)", terraform))
-    for anchor in pointed | set(re.findall(r"\]\(#([\w-]+)\)", text)):
+    linked = set(re.findall(r'runbook\s*=\s*"([\w-]+)"', terraform))
+    linked |= set(re.findall(r"docs/runbook\.md#([\w-]+)", terraform))
+    for anchor in linked | set(re.findall(r"\]\(#([\w-]+)\)", text)):
         expect(anchor in anchors, f"docs/runbook.md has no section #{anchor}")
     for section in sections - alerts.keys():
-        expect(section in pointed, f"docs/runbook.md: nothing raises {section}")
+        expect(section in linked, f"docs/runbook.md: no alert and no alarm links to {section}")
 
 
 # --- manifests, compose file and program ---
@@ -148,24 +149,24 @@ def check_runbook():
 def check_settings():
     flags = "".join(file.read_text() for file in (REPOSITORY / "src/cli").glob("*.rs"))
     known = set(re.findall(r'env = "(\w+)"', flags))
-    places = [*(REPOSITORY / "infra").rglob("*"), REPOSITORY / "docker-compose.yml"]
-    for file in places:
+    files = [*(REPOSITORY / "infra").rglob("*"), REPOSITORY / "docker-compose.yml"]
+    for file in files:
         if file.suffix in {".tf", ".hcl", ".yml", ".yaml", ".env"} and ".terraform" not in file.parts:
             for name in set(re.findall(r"\bMINI_SCAN_\w+", file.read_text())):
-                expect(name in known, f"{file.relative_to(REPOSITORY)}: the program has no {name}")
+                expect(name in known, f"{file.relative_to(REPOSITORY)}: the program has no setting {name}")
     grace = int(re.search(r'MINI_SCAN_SHUTDOWN_GRACE", default_value = "(\d+)s"', flags)[1])
     deployment = yaml.safe_load(read("infra/kubernetes/base/deployment.yaml"))
     kubernetes = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     compose = int(yaml.safe_load(read("docker-compose.yml"))["services"]["consumer"]["stop_grace_period"].rstrip("s"))
     for where, seconds in (("Kubernetes", kubernetes), ("compose", compose)):
-        expect(seconds > grace + 4, f"{where} kills after {seconds} s, and the program may take {grace + 4} s")
+        expect(seconds > grace + 4, f"{where} kills the program after {seconds} s, but its shutdown may take {grace + 4} s")
     for overlay in sorted(OVERLAYS.glob("*/consumer.env")):
         settings = dict(line.split("=", 1) for line in overlay.read_text().split())
         expect({"AWS_ROLE_ARN", "AWS_REGION"} <= settings.keys(), f"{overlay}: role or region is missing")
     settings = dict(line.split("=", 1) for line in (OVERLAYS / "gke/consumer.env").read_text().split())
     query = scaled_object()["spec"]["triggers"][0]["metadata"]["query"]
     wanted = f'subscription_id="{settings["MINI_SCAN_SUBSCRIPTION"]}"'
-    expect(wanted in query, "the autoscaler follows another subscription than the consumer reads")
+    expect(wanted in query, "the autoscaler and the consumer use different subscriptions")
 
 
 def main():
@@ -174,8 +175,8 @@ def main():
     check_queries()
     check_runbook()
     check_settings()
-    if wrong:
-        sys.exit("\n".join(wrong))
+    if mismatches:
+        sys.exit("\n".join(mismatches))
     print(f"names: {len(list(queries()))} queries, every alert and its section, and every setting agree")
 
 

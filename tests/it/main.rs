@@ -15,6 +15,7 @@ mod local;
 mod observe;
 mod outage;
 mod poison;
+mod prose;
 mod roles;
 mod settings;
 mod setup;

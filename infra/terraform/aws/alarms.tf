@@ -1,15 +1,15 @@
-# DynamoDB reports these only when they happen, so no data is no trouble here. Failed conditions are normal, a stale
-# scan is one each, and have no alarm.
+# DynamoDB reports these metrics only when the event happens, so missing data is healthy. Failed conditions have no
+# alarm, because every stale scan causes one.
 
 locals {
-  # DynamoDB counts errors and latency by operation only, never for a table as a whole.
+  # DynamoDB reports errors and latency per operation, not for the whole table.
   operations = merge({ "" = "PutItem" }, var.batch_writes ? { "-of-batches" = "BatchExecuteStatement" } : {})
 
   alarms = merge(
     {
       write-throttled = {
         runbook    = "write-throttled"
-        text       = "DynamoDB refuses writes of ${var.table_name} for their rate."
+        text       = "DynamoDB throttles writes to ${var.table_name}."
         metric     = "WriteThrottleEvents"
         statistic  = "Sum"
         threshold  = 0
@@ -20,7 +20,7 @@ locals {
     {
       for suffix, operation in local.operations : "store-errors${suffix}" => {
         runbook    = "store-errors"
-        text       = "DynamoDB fails at ${operation} of ${var.table_name} through no fault of the request."
+        text       = "DynamoDB returns server errors for ${operation} on ${var.table_name}."
         metric     = "SystemErrors"
         statistic  = "Sum"
         threshold  = 10
@@ -31,7 +31,7 @@ locals {
     {
       for suffix, operation in local.operations : "store-slow${suffix}" => {
         runbook    = "store-slow"
-        text       = "${operation} of ${var.table_name} takes DynamoDB more than 100 ms on average."
+        text       = "${operation} on ${var.table_name} takes more than 100 ms on average."
         metric     = "SuccessfulRequestLatency"
         statistic  = "Average"
         threshold  = 100
@@ -61,12 +61,12 @@ resource "aws_cloudwatch_metric_alarm" "table" {
   tags                = var.tags
 }
 
-# Only where the table has a limit of its own.
+# Exists only if the table has its own limit.
 resource "aws_cloudwatch_metric_alarm" "near_write_limit" {
   count = var.max_write_units == null ? 0 : 1
 
   alarm_name          = "${var.table_name}-near-write-limit"
-  alarm_description   = "Writes of ${var.table_name} use more than 80 % of max_write_units. docs/runbook.md#near-write-limit"
+  alarm_description   = "Writes to ${var.table_name} use more than 80 % of max_write_units. docs/runbook.md#near-write-limit"
   namespace           = "AWS/DynamoDB"
   metric_name         = "ConsumedWriteCapacityUnits"
   dimensions          = { TableName = var.table_name }
@@ -74,7 +74,7 @@ resource "aws_cloudwatch_metric_alarm" "near_write_limit" {
   period              = 60
   evaluation_periods  = 5
   comparison_operator = "GreaterThanThreshold"
-  # The metric is a sum over the period, the limit is by the second.
+  # The metric is a sum over the period of 60 s, and the limit is per second.
   threshold          = var.max_write_units * 60 * 0.8
   treat_missing_data = "notBreaching"
   alarm_actions      = var.alarm_topic_arns

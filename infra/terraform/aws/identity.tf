@@ -1,5 +1,5 @@
-# AWS trusts the cluster's own issuer, so no key of AWS is stored anywhere: a pod shows the token that Kubernetes gives
-# it for the audience sts.amazonaws.com, and gets credentials that live an hour.
+# AWS trusts the cluster's own token issuer, so no AWS key is stored anywhere. Kubernetes issues a token to the pod for
+# the audience sts.amazonaws.com, and AWS exchanges it for credentials that are valid for an hour.
 
 resource "aws_iam_openid_connect_provider" "cluster" {
   count = var.oidc_provider_arn == null ? 1 : 0
@@ -25,7 +25,7 @@ data "aws_iam_policy_document" "trust" {
       identifiers = [local.oidc_provider_arn]
     }
 
-    # StringEquals: with StringLike a wildcard would let every service account of the cluster in.
+    # StringEquals, because StringLike would accept wildcards, and a wildcard admits every service account.
     condition {
       test     = "StringEquals"
       variable = "${local.oidc_claims}:sub"

@@ -1,4 +1,4 @@
-# What each role may do, and nothing else.
+# The permissions of each role.
 
 data "aws_partition" "this" {}
 data "aws_caller_identity" "this" {}
@@ -34,7 +34,7 @@ locals {
         },
       ],
     )
-    # No Scan: one would read, and bill, the whole table.
+    # Without Scan, because one scan would read and bill the whole table.
     api = [
       {
         sid       = "ReadRecords"
@@ -58,7 +58,7 @@ data "aws_iam_policy_document" "role" {
     }
   }
 
-  # With a customer's key DynamoDB asks it in the caller's name; the account's own key trusts DynamoDB already.
+  # DynamoDB uses a customer-managed key with the caller's permissions. The account's own key already trusts DynamoDB.
   dynamic "statement" {
     for_each = var.kms_key_arn == null ? [] : [1]
 
@@ -80,7 +80,7 @@ resource "aws_iam_policy" "role" {
   for_each = var.service_accounts
 
   name        = "${var.table_name}-${each.key}"
-  description = "What ${each.key} may do with ${var.table_name}"
+  description = "Permissions of ${each.key} on ${var.table_name}"
   policy      = data.aws_iam_policy_document.role[each.key].json
   tags        = var.tags
 }

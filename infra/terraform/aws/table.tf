@@ -1,7 +1,7 @@
-# What the consumer and `mini-scan setup` agree on with this: key pk (S), on demand, expiry by expires_at, and a stream
-# of new and old images. infra/tests/agreement.py compares them.
+# The table that `mini-scan setup` creates and the consumer expects: key pk (S), on demand, expiry by expires_at, and a
+# stream of new and old images. infra/tests/agreement.py compares both.
 resource "aws_dynamodb_table" "scans" {
-  # checkov:skip=CKV_AWS_119:The account's own key is the default, because whoever loses a key loses the table; kms_key_arn takes a customer-managed one.
+  # checkov:skip=CKV_AWS_119:The account's own key is the default, because losing a key means losing the table. kms_key_arn takes a customer-managed key.
   name         = var.table_name
   billing_mode = "PAY_PER_REQUEST"
   hash_key     = "pk"
@@ -33,7 +33,7 @@ resource "aws_dynamodb_table" "scans" {
     for_each = var.max_write_units == null && var.max_read_units == null ? [] : [1]
 
     content {
-      # -1 is DynamoDB's way to say: no limit.
+      # -1 means no limit.
       max_write_request_units = coalesce(var.max_write_units, -1)
       max_read_request_units  = coalesce(var.max_read_units, -1)
     }

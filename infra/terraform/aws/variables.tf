@@ -1,89 +1,89 @@
 variable "table_name" {
-  description = "Table of scan records."
+  description = "Name of the table of scan records."
   type        = string
   default     = "scan-results"
 
   validation {
     condition     = can(regex("^[A-Za-z0-9_.-]{3,255}$", var.table_name))
-    error_message = "A table's name has 3 to 255 letters, digits, underscores, dots and hyphens."
+    error_message = "A table name must have 3 to 255 letters, digits, underscores, dots or hyphens."
   }
 }
 
 variable "deletion_protection" {
-  description = "Whether DynamoDB refuses to delete the table. WritePermit it off in a change of its own before destroying."
+  description = "Whether DynamoDB refuses to delete the table. Before you destroy it, set this to false and apply."
   type        = bool
   default     = true
 }
 
 variable "recovery_period_days" {
-  description = "How far back the table can be restored to any second, in days."
+  description = "How many days back the table can be restored, to any second."
   type        = number
   default     = 35
 
   validation {
     condition     = var.recovery_period_days >= 1 && var.recovery_period_days <= 35
-    error_message = "Point-in-time recovery goes back 1 to 35 days."
+    error_message = "Point-in-time recovery must be 1 to 35 days."
   }
 }
 
 variable "kms_key_arn" {
-  description = "Customer-managed key that encrypts the table; null is the account's key for DynamoDB (aws/dynamodb)."
+  description = "ARN of the customer-managed key that encrypts the table. null means the account's key for DynamoDB (aws/dynamodb)."
   type        = string
   default     = null
 
   validation {
     condition     = var.kms_key_arn == null || can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/", var.kms_key_arn))
-    error_message = "Give the full name of a key: arn:aws:kms:REGION:ACCOUNT:key/ID."
+    error_message = "Must be the ARN of a key: arn:aws:kms:REGION:ACCOUNT:key/ID."
   }
 }
 
 variable "max_write_units" {
-  description = "Write units a second above which DynamoDB throttles the table, a bound on the bill; null is none."
+  description = "Write units per second above which DynamoDB throttles the table, to limit the bill. null means no limit."
   type        = number
   default     = null
 
   validation {
     condition     = var.max_write_units == null || try(var.max_write_units >= 1 && floor(var.max_write_units) == var.max_write_units, false)
-    error_message = "A whole number of at least 1, or null."
+    error_message = "Must be a whole number of at least 1, or null."
   }
 }
 
 variable "max_read_units" {
-  description = "Read units a second above which DynamoDB throttles the table, a bound on the bill; null is none."
+  description = "Read units per second above which DynamoDB throttles the table, to limit the bill. null means no limit."
   type        = number
   default     = null
 
   validation {
     condition     = var.max_read_units == null || try(var.max_read_units >= 1 && floor(var.max_read_units) == var.max_read_units, false)
-    error_message = "A whole number of at least 1, or null."
+    error_message = "Must be a whole number of at least 1, or null."
   }
 }
 
 variable "oidc_issuer" {
-  description = "Issuer of the cluster whose service accounts take the roles, as module gcp puts it out."
+  description = "URL of the token issuer of the cluster whose service accounts assume the roles: output oidc_issuer of module gcp."
   type        = string
 
   validation {
     condition     = can(regex("^https://[^/?#]+(/[^?#]*[^/?#])?$", var.oidc_issuer))
-    error_message = "A URL that starts with https:// and has no slash at its end, query or fragment."
+    error_message = "Must be a URL that starts with https:// and has no trailing slash, query or fragment."
   }
 }
 
 variable "oidc_provider_arn" {
-  description = "The account's provider for that issuer, when it is already there: an account has one for a URL; null makes it."
+  description = "ARN of the account's identity provider for that issuer, if it exists already (an account has one per URL). null creates it."
   type        = string
   default     = null
 
   validation {
     condition     = var.oidc_provider_arn == null || can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:oidc-provider/", var.oidc_provider_arn))
-    error_message = "Give its full name: arn:aws:iam::ACCOUNT:oidc-provider/HOST/PATH."
+    error_message = "Must be an ARN: arn:aws:iam::ACCOUNT:oidc-provider/HOST/PATH."
   }
 }
 
 variable "service_accounts" {
   description = <<-TEXT
-    The Kubernetes service account that may take each role: consumer writes scans, stream_reader follows the table's
-    changes, api reads records. A role that is not named is not made.
+    The Kubernetes service account that may assume each role: consumer writes scans, stream_reader reads the table's
+    stream, api reads records. Only the roles in this map are created.
   TEXT
   type = map(object({
     namespace = string
@@ -93,7 +93,7 @@ variable "service_accounts" {
 
   validation {
     condition     = alltrue([for role in keys(var.service_accounts) : contains(["consumer", "stream_reader", "api"], role)])
-    error_message = "The roles are consumer, stream_reader and api."
+    error_message = "Roles must be consumer, stream_reader or api."
   }
 
   validation {
@@ -102,24 +102,24 @@ variable "service_accounts" {
         for text in [account.namespace, account.name] : can(regex("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", text))
       ]
     ]))
-    error_message = "Namespaces and service accounts are named in full, by small letters, digits and hyphens: no wildcards."
+    error_message = "Namespaces and service accounts must be full names of lower-case letters, digits and hyphens, without wildcards."
   }
 }
 
 variable "batch_writes" {
-  description = "Whether the consumer may write by PartiQL, as its batch mode does."
+  description = "Whether the consumer may write with PartiQL, which --write-mode batch needs."
   type        = bool
   default     = false
 }
 
 variable "lease_table_name" {
-  description = "Table in which readers of the stream keep their leases; needed by the role stream_reader."
+  description = "Table in which the readers of the stream keep their leases. The role stream_reader needs it."
   type        = string
   default     = null
 
   validation {
     condition     = var.lease_table_name == null || can(regex("^[A-Za-z0-9_.-]{3,255}$", var.lease_table_name))
-    error_message = "A table's name has 3 to 255 letters, digits, underscores, dots and hyphens."
+    error_message = "A table name must have 3 to 255 letters, digits, underscores, dots or hyphens."
   }
 
   validation {
@@ -129,18 +129,18 @@ variable "lease_table_name" {
 }
 
 variable "alarm_topic_arns" {
-  description = "SNS topics that are told when an alarm goes off, and when it is over."
+  description = "ARNs of the SNS topics to notify when an alarm fires and when it recovers."
   type        = list(string)
   default     = []
 
   validation {
     condition     = alltrue([for arn in var.alarm_topic_arns : can(regex("^arn:aws[a-z-]*:sns:", arn))])
-    error_message = "Give the full names of SNS topics: arn:aws:sns:REGION:ACCOUNT:NAME."
+    error_message = "Must be ARNs of SNS topics: arn:aws:sns:REGION:ACCOUNT:NAME."
   }
 }
 
 variable "tags" {
-  description = "Tags of everything that is made."
+  description = "Tags of all resources."
   type        = map(string)
   default     = {}
 }

@@ -4,7 +4,7 @@ terraform {
   required_providers {
     aws = {
       source = "hashicorp/aws"
-      # 6.x replaces arguments of the table (indexes by key_schema); its warm_throughput would be the reason to move.
+      # Version 6 replaces arguments of the table (key_schema for indexes). Its warm_throughput would be a reason to upgrade.
       version = "5.100.0"
     }
   }

@@ -1,6 +1,6 @@
-# What only Google Cloud knows: the age of the backlog, and the dead letters. What the consumers themselves report is
-# judged by infra/prometheus/alerts.yml. A gap in these metrics is never taken for an empty queue: an alert that is on
-# stays on until a value says otherwise.
+# Alerts on metrics that only Google Cloud has: the age of the backlog, and the dead letters. Alerts on the metrics of the
+# instances are in infra/prometheus/alerts.yml. Missing data does not mean an empty queue, so an open alert stays open
+# until a new value closes it.
 
 locals {
   alerts = {
@@ -8,7 +8,7 @@ locals {
       name         = "mini-scan: backlog is old"
       severity     = "CRITICAL"
       runbook      = "miniscanbacklogold"
-      text         = "The oldest unacknowledged scan of ${var.subscription} has waited more than 5 minutes, for 10 minutes."
+      text         = "For 10 minutes, the oldest unacknowledged scan on ${var.subscription} has been older than 5 minutes."
       metric       = "oldest_unacked_message_age"
       subscription = var.subscription
       threshold    = 300
@@ -19,7 +19,7 @@ locals {
       name         = "mini-scan: dead letters"
       severity     = "WARNING"
       runbook      = "miniscandeadletters"
-      text         = "Messages that could not become records wait on ${var.dead_letter_topic}."
+      text         = "Dead letters are waiting on ${var.dead_letter_topic}."
       metric       = "num_undelivered_messages"
       subscription = var.dead_letter_topic
       threshold    = 0
@@ -30,7 +30,7 @@ locals {
       name         = "mini-scan: dead letters are old"
       severity     = "WARNING"
       runbook      = "miniscandeadlettersold"
-      text         = "The oldest dead letter on ${var.dead_letter_topic} is more than 7 days old; after 31 it is gone."
+      text         = "The oldest dead letter on ${var.dead_letter_topic} is more than 7 days old. Pub/Sub deletes it after 31 days."
       metric       = "oldest_unacked_message_age"
       subscription = var.dead_letter_topic
       threshold    = 604800

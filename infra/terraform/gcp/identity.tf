@@ -1,4 +1,4 @@
-# Grants on single things to single identities; no service account of Google's and no key is made.
+# Each grant gives one identity one role on one resource. No Google service account and no key is created.
 
 data "google_project" "pubsub" {
   project_id = var.project
@@ -15,7 +15,7 @@ locals {
   pubsub_agent    = "serviceAccount:service-${data.google_project.pubsub.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
 }
 
-# --- the consumers: they read the subscription, and publish dead letters themselves ---
+# --- the consumers read the subscription and publish dead letters ---
 
 resource "google_pubsub_subscription_iam_member" "workload_reads_scans" {
   project      = var.project
@@ -31,7 +31,7 @@ resource "google_pubsub_topic_iam_member" "workload_publishes_dead_letters" {
   member  = local.workload
 }
 
-# --- Pub/Sub's own agent: it moves what was delivered too often ---
+# --- Pub/Sub's service agent moves messages after max_delivery_attempts ---
 
 resource "google_pubsub_topic_iam_member" "agent_publishes_dead_letters" {
   project = var.project
@@ -47,7 +47,7 @@ resource "google_pubsub_subscription_iam_member" "agent_acknowledges_what_it_mov
   member       = local.pubsub_agent
 }
 
-# --- the autoscaler: it reads the backlog ---
+# --- the autoscaler reads the backlog ---
 
 resource "google_project_iam_member" "scaler_reads_metrics" {
   count = var.scaler == null ? 0 : 1
@@ -57,7 +57,7 @@ resource "google_project_iam_member" "scaler_reads_metrics" {
   member  = "principal:${local.pool}/subject/ns/${var.scaler.namespace}/sa/${var.scaler.name}"
 }
 
-# --- operators: they look at dead letters, and bring them back to the topic of the subscription that refused them ---
+# --- operators list dead letters and redrive them to the topic that they came from ---
 
 resource "google_pubsub_subscription_iam_member" "operator_takes_dead_letters" {
   for_each = toset(var.operators)
@@ -77,7 +77,7 @@ resource "google_pubsub_topic_iam_member" "operator_publishes_scans_again" {
   member  = each.value
 }
 
-# `subscriber` may take messages but not look at the subscription, and redrive asks it for its topic.
+# `dead-letters redrive` reads the subscription's topic, which the role `subscriber` does not allow.
 resource "google_pubsub_subscription_iam_member" "operator_looks" {
   for_each = {
     for pair in setproduct(["scans", "dead_letters"], var.operators) : join(" ", pair) => { of = pair[0], member = pair[1] }

@@ -1,7 +1,8 @@
-# Deadline, retention, expiry and retry policy are those of `mini-scan setup`; infra/tests/agreement.py compares them.
+# The ack deadline, retention, expiry and retry policy equal those of `mini-scan setup`. infra/tests/agreement.py compares
+# them.
 
 resource "google_pubsub_topic" "scans" {
-  # checkov:skip=CKV_GCP_83:Google's own key is the default; kms_key takes a customer-managed one.
+  # checkov:skip=CKV_GCP_83:Google's own key is the default. kms_key takes a customer-managed key.
   project                    = var.project
   name                       = var.topic
   kms_key_name               = var.kms_key
@@ -18,7 +19,7 @@ resource "google_pubsub_topic" "scans" {
 }
 
 resource "google_pubsub_topic" "dead_letters" {
-  # checkov:skip=CKV_GCP_83:Google's own key is the default; kms_key takes a customer-managed one.
+  # checkov:skip=CKV_GCP_83:Google's own key is the default. kms_key takes a customer-managed key.
   project      = var.project
   name         = var.dead_letter_topic
   kms_key_name = var.kms_key
@@ -42,7 +43,7 @@ resource "google_pubsub_subscription" "scans" {
   ack_deadline_seconds       = 60
   message_retention_duration = "604800s"
 
-  # Cannot be changed later. The newest scan wins in whatever order they come, and twice is as good as once.
+  # These cannot be changed later. The newest scan wins in any order, and a redelivery changes nothing.
   enable_message_ordering      = false
   enable_exactly_once_delivery = false
 
@@ -61,7 +62,7 @@ resource "google_pubsub_subscription" "scans" {
   }
 }
 
-# A topic keeps nothing: without this subscription dead letters would be lost.
+# A topic without a subscription stores nothing, so this subscription keeps the dead letters.
 resource "google_pubsub_subscription" "dead_letters" {
   project = var.project
   name    = var.dead_letter_topic
@@ -78,5 +79,5 @@ resource "google_pubsub_subscription" "dead_letters" {
     ttl = "" # never
   }
 
-  # Without a retry policy: an operator who looks at letters and gives them back finds them again at once.
+  # There is no retry policy, so that dead letters are available again as soon as `dead-letters list` nacks them.
 }

@@ -1,15 +1,15 @@
 variable "project" {
-  description = "Google Cloud project of topics and subscriptions."
+  description = "Google Cloud project of the topics and subscriptions."
   type        = string
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project))
-    error_message = "A project's id has 6 to 30 small letters, digits and hyphens, and starts with a letter."
+    error_message = "A project ID must have 6 to 30 lower-case letters, digits and hyphens, and start with a letter."
   }
 }
 
 variable "cluster" {
-  description = "The GKE cluster in which the consumers run; its project is the one above unless it is named."
+  description = "The GKE cluster that runs the consumers. Its project defaults to the one above."
   type = object({
     name     = string
     location = string
@@ -18,17 +18,17 @@ variable "cluster" {
 
   validation {
     condition     = can(regex("^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$", var.cluster.name))
-    error_message = "A cluster's name has up to 40 small letters, digits and hyphens, and starts with a letter."
+    error_message = "A cluster name must have at most 40 lower-case letters, digits and hyphens, and start with a letter."
   }
 
   validation {
     condition     = can(regex("^[a-z]+-[a-z]+[0-9]+(-[a-z])?$", var.cluster.location))
-    error_message = "A region or zone, as europe-west1 or europe-west1-b."
+    error_message = "Must be a region or a zone, e.g. europe-west1 or europe-west1-b."
   }
 }
 
 variable "service_account" {
-  description = "The Kubernetes service account as which the consumers run."
+  description = "The Kubernetes service account of the consumers."
   type = object({
     namespace = string
     name      = string
@@ -39,12 +39,12 @@ variable "service_account" {
     condition = alltrue([
       for text in values(var.service_account) : can(regex("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", text))
     ])
-    error_message = "Namespace and service account are named in full, by small letters, digits and hyphens."
+    error_message = "Namespace and service account must be full names of lower-case letters, digits and hyphens."
   }
 }
 
 variable "scaler" {
-  description = "KEDA's Kubernetes service account, which reads the backlog from Cloud Monitoring; null for none."
+  description = "KEDA's Kubernetes service account, which reads the backlog from Cloud Monitoring. null means no grant."
   type = object({
     namespace = string
     name      = string
@@ -53,115 +53,115 @@ variable "scaler" {
 }
 
 variable "topic" {
-  description = "Topic that scans are published to."
+  description = "ID of the topic that scans are published to."
   type        = string
   default     = "scan-topic"
 
   validation {
     condition     = can(regex("^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$", var.topic)) && !startswith(var.topic, "goog")
-    error_message = "A topic's id has 3 to 255 characters, starts with a letter, and not with goog."
+    error_message = "A topic ID must have 3 to 255 characters, start with a letter, and not start with goog."
   }
 }
 
 variable "subscription" {
-  description = "Subscription that the consumers read."
+  description = "ID of the subscription that the consumers read."
   type        = string
   default     = "scan-sub"
 
   validation {
     condition     = can(regex("^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$", var.subscription)) && !startswith(var.subscription, "goog")
-    error_message = "A subscription's id has 3 to 255 characters, starts with a letter, and not with goog."
+    error_message = "A subscription ID must have 3 to 255 characters, start with a letter, and not start with goog."
   }
 }
 
 variable "dead_letter_topic" {
-  description = "Topic for rejected messages, and the id of the subscription on it."
+  description = "ID of the topic for rejected messages, and of its subscription."
   type        = string
   default     = "scan-dead-letter"
 
   validation {
     condition     = can(regex("^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$", var.dead_letter_topic)) && !startswith(var.dead_letter_topic, "goog")
-    error_message = "A topic's id has 3 to 255 characters, starts with a letter, and not with goog."
+    error_message = "A topic ID must have 3 to 255 characters, start with a letter, and not start with goog."
   }
 
   validation {
     condition     = var.dead_letter_topic != var.topic && var.dead_letter_topic != var.subscription
-    error_message = "It must differ from the topic and from the subscription: its own subscription bears its name."
+    error_message = "Must differ from topic and subscription, because its own subscription has the same ID."
   }
 }
 
 variable "max_delivery_attempts" {
   description = <<-TEXT
-    After so many attempts Pub/Sub itself moves a message to the dead-letter topic. It guards against a message that
-    kills the process; a low number would move good scans aside in an outage.
+    Pub/Sub moves a message to the dead-letter topic after this many delivery attempts. This protects against a message
+    that crashes every instance. A low number would dead-letter good scans during an outage.
   TEXT
   type        = number
   default     = 100
 
   validation {
     condition     = var.max_delivery_attempts >= 5 && var.max_delivery_attempts <= 100 && floor(var.max_delivery_attempts) == var.max_delivery_attempts
-    error_message = "Pub/Sub takes 5 to 100."
+    error_message = "Must be a whole number from 5 to 100."
   }
 }
 
 variable "replay_days" {
-  description = "How long the topic keeps what it gave out, so that the subscription can be sought back, in days; 0 is not at all. It is billed as storage."
+  description = "How many days the topic keeps delivered messages, so that the subscription can seek to an earlier time. 0 keeps none. Google bills the storage."
   type        = number
   default     = 0
 
   validation {
     condition     = var.replay_days >= 0 && var.replay_days <= 31 && floor(var.replay_days) == var.replay_days
-    error_message = "Pub/Sub keeps 0 to 31 days."
+    error_message = "Must be a whole number from 0 to 31."
   }
 }
 
 variable "storage_regions" {
-  description = "Regions in which Pub/Sub may keep messages; empty for any."
+  description = "Regions in which Pub/Sub may store messages. An empty list allows any region."
   type        = list(string)
   default     = []
 
   validation {
     condition     = alltrue([for region in var.storage_regions : can(regex("^[a-z]+-[a-z]+[0-9]+$", region))])
-    error_message = "Regions, as europe-west1."
+    error_message = "Must be Google Cloud regions, e.g. europe-west1."
   }
 }
 
 variable "kms_key" {
-  description = "Cloud KMS key that encrypts the topics; null is Google's own. Pub/Sub's service agent needs roles/cloudkms.cryptoKeyEncrypterDecrypter on it."
+  description = "Cloud KMS key that encrypts the topics. null means Google's own key. Pub/Sub's service agent needs roles/cloudkms.cryptoKeyEncrypterDecrypter on it."
   type        = string
   default     = null
 
   validation {
     condition     = var.kms_key == null || can(regex("^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$", var.kms_key))
-    error_message = "Give its full name: projects/P/locations/L/keyRings/R/cryptoKeys/K."
+    error_message = "Must be a full name: projects/P/locations/L/keyRings/R/cryptoKeys/K."
   }
 }
 
 variable "operators" {
-  description = "Who may look at dead letters and bring them back, as group:oncall@example.com."
+  description = "Members who may list and redrive dead letters, e.g. group:oncall@example.com."
   type        = list(string)
   default     = []
 
   validation {
     condition     = alltrue([for member in var.operators : can(regex("^(group|user|serviceAccount|principal|principalSet):", member))])
-    error_message = "Members start with group:, user:, serviceAccount:, principal: or principalSet:, and are never all users."
+    error_message = "Members must start with group:, user:, serviceAccount:, principal: or principalSet:. allUsers is not allowed."
   }
 }
 
 variable "page_channels" {
-  description = "Notification channels that wake somebody."
+  description = "Notification channels for pages."
   type        = list(string)
   default     = []
 }
 
 variable "ticket_channels" {
-  description = "Notification channels that can wait until the morning."
+  description = "Notification channels for tickets, which can wait until the morning."
   type        = list(string)
   default     = []
 }
 
 variable "labels" {
-  description = "Labels of everything that takes them."
+  description = "Labels of all resources that support labels."
   type        = map(string)
   default     = {}
 }

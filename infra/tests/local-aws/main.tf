@@ -1,4 +1,4 @@
-# Module aws on a local AWS, for infra/tests/agreement.py.
+# Applies module aws to a local AWS, for infra/tests/agreement.py.
 
 terraform {
   required_providers {

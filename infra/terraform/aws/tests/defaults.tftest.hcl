@@ -1,4 +1,4 @@
-# Plans only: no cloud is asked. What the plan cannot know is filled in here.
+# These tests only plan and call no cloud. The overrides supply values that a plan cannot know.
 
 provider "aws" {
   region                      = "eu-west-1"
@@ -30,7 +30,7 @@ variables {
   oidc_issuer = "https://container.googleapis.com/v1/projects/p/locations/l/clusters/c"
 }
 
-run "the_table_is_what_the_consumer_expects_and_is_hard_to_lose" {
+run "the_table_matches_the_consumer_and_is_protected" {
   command = plan
 
   assert {
@@ -43,11 +43,11 @@ run "the_table_is_what_the_consumer_expects_and_is_hard_to_lose" {
   }
   assert {
     condition     = one(aws_dynamodb_table.scans.ttl).enabled && one(aws_dynamodb_table.scans.ttl).attribute_name == "expires_at"
-    error_message = "Records must expire by expires_at."
+    error_message = "Records must expire at expires_at."
   }
   assert {
     condition     = aws_dynamodb_table.scans.stream_view_type == "NEW_AND_OLD_IMAGES"
-    error_message = "The stream must hold new and old images."
+    error_message = "The stream must contain new and old images."
   }
   assert {
     condition = alltrue([
@@ -64,7 +64,7 @@ run "the_consumer_may_write_scans_and_nothing_else" {
 
   assert {
     condition     = keys(aws_iam_role.workload) == ["consumer"]
-    error_message = "Only the consumer's role must be made when no other is asked for."
+    error_message = "By default only the consumer's role must be created."
   }
   assert {
     condition = jsondecode(data.aws_iam_policy_document.role["consumer"].json).Statement == [{
@@ -73,26 +73,26 @@ run "the_consumer_may_write_scans_and_nothing_else" {
       Action   = ["dynamodb:PutItem", "dynamodb:DescribeTable"]
       Resource = "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-results"
     }]
-    error_message = "The consumer needs PutItem and DescribeTable on the table."
+    error_message = "The consumer must have PutItem and DescribeTable on the table, and nothing else."
   }
 }
 
-run "every_alarm_says_where_its_section_is_and_a_gap_is_no_trouble" {
+run "every_alarm_links_to_the_runbook_and_missing_data_is_healthy" {
   command = plan
 
   assert {
     condition     = output.alarm_names == tolist(["scan-results-store-errors", "scan-results-store-slow", "scan-results-write-throttled"])
-    error_message = "Alarms on throttling, errors and latency, and on no failed condition."
+    error_message = "There must be alarms for throttling, errors and latency, and none for failed conditions."
   }
   assert {
     condition = alltrue([
       for alarm in aws_cloudwatch_metric_alarm.table : strcontains(alarm.alarm_description, "docs/runbook.md#") && alarm.treat_missing_data == "notBreaching"
     ])
-    error_message = "Each alarm names its section of the runbook, and DynamoDB reports nothing where nothing happened."
+    error_message = "Each alarm must link to its runbook section and treat missing data as healthy."
   }
 }
 
-run "only_this_service_account_of_this_cluster_takes_the_role" {
+run "only_one_service_account_of_the_cluster_may_assume_the_role" {
   command = plan
 
   assert {
@@ -102,11 +102,11 @@ run "only_this_service_account_of_this_cluster_takes_the_role" {
         "container.googleapis.com/v1/projects/p/locations/l/clusters/c:aud" = "sts.amazonaws.com"
       }
     }
-    error_message = "The trust must name issuer, service account and audience exactly."
+    error_message = "The trust policy must name the issuer, the service account and the audience exactly."
   }
 }
 
-run "a_reader_of_the_stream_and_an_api_have_what_they_need" {
+run "a_stream_reader_and_an_api_get_their_permissions" {
   command = plan
 
   variables {
@@ -132,7 +132,7 @@ run "a_reader_of_the_stream_and_an_api_have_what_they_need" {
         Resource = "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-leases"
       },
     ]
-    error_message = "The reader follows the stream and keeps its leases."
+    error_message = "The stream reader must be able to read the stream and to keep leases."
   }
   assert {
     condition     = !strcontains(data.aws_iam_policy_document.role["api"].json, "Scan\"")
@@ -140,11 +140,11 @@ run "a_reader_of_the_stream_and_an_api_have_what_they_need" {
   }
   assert {
     condition     = keys(aws_iam_role.workload) == ["api", "stream_reader"]
-    error_message = "A role that was not asked for must not be made."
+    error_message = "Only the roles in service_accounts must be created."
   }
 }
 
-run "limits_and_batches_are_as_asked_for" {
+run "limits_batches_and_keys_take_effect" {
   command = plan
 
   variables {
@@ -156,31 +156,31 @@ run "limits_and_batches_are_as_asked_for" {
 
   assert {
     condition     = one(aws_dynamodb_table.scans.on_demand_throughput).max_write_request_units == 5000
-    error_message = "The limit of write units must reach the table."
+    error_message = "The table must have the limit of write units."
   }
   assert {
     condition     = one(aws_cloudwatch_metric_alarm.near_write_limit).threshold == 240000
-    error_message = "The alarm must be at 80 % of the limit."
+    error_message = "The alarm must fire at 80 % of the limit."
   }
   assert {
     condition = alltrue([
       for action in ["PartiQLUpdate", "PartiQLInsert"] : strcontains(data.aws_iam_policy_document.role["consumer"].json, action)
     ])
-    error_message = "Batches need PartiQL."
+    error_message = "Batches need the PartiQL permissions."
   }
   assert {
     condition = output.alarm_names == tolist([
       "scan-results-near-write-limit", "scan-results-store-errors", "scan-results-store-errors-of-batches",
       "scan-results-store-slow", "scan-results-store-slow-of-batches", "scan-results-write-throttled",
     ])
-    error_message = "Batches need alarms of their own: DynamoDB counts by operation."
+    error_message = "Batches need their own alarms, because DynamoDB reports per operation."
   }
   assert {
     condition     = strcontains(data.aws_iam_policy_document.role["consumer"].json, "kms:ViaService")
-    error_message = "A customer's key may be used through DynamoDB only."
+    error_message = "A customer-managed key may only be used through DynamoDB."
   }
   assert {
     condition     = length(aws_iam_openid_connect_provider.cluster) == 0
-    error_message = "A provider that is there must not be made again."
+    error_message = "An existing identity provider must not be created again."
   }
 }

@@ -1,4 +1,4 @@
-# Variables that would make something wrong are refused before anything is asked.
+# Invalid variables are rejected before any cloud is called.
 
 mock_provider "aws" {}
 
@@ -6,7 +6,7 @@ variables {
   oidc_issuer = "https://container.googleapis.com/v1/projects/p/locations/l/clusters/c"
 }
 
-run "a_table_with_a_bad_name_is_refused" {
+run "an_invalid_table_name_is_rejected" {
   command = plan
   variables {
     table_name = "scan results"
@@ -14,7 +14,7 @@ run "a_table_with_a_bad_name_is_refused" {
   expect_failures = [var.table_name]
 }
 
-run "an_issuer_without_tls_is_refused" {
+run "an_issuer_without_tls_is_rejected" {
   command = plan
   variables {
     oidc_issuer = "http://container.googleapis.com/v1/projects/p/locations/l/clusters/c"
@@ -22,7 +22,7 @@ run "an_issuer_without_tls_is_refused" {
   expect_failures = [var.oidc_issuer]
 }
 
-run "every_service_account_of_a_namespace_is_refused" {
+run "a_wildcard_for_service_accounts_is_rejected" {
   command = plan
   variables {
     service_accounts = { consumer = { namespace = "mini-scan", name = "*" } }
@@ -30,7 +30,7 @@ run "every_service_account_of_a_namespace_is_refused" {
   expect_failures = [var.service_accounts]
 }
 
-run "a_role_that_does_not_exist_is_refused" {
+run "an_unknown_role_is_rejected" {
   command = plan
   variables {
     service_accounts = { admin = { namespace = "mini-scan", name = "admin" } }
@@ -38,7 +38,7 @@ run "a_role_that_does_not_exist_is_refused" {
   expect_failures = [var.service_accounts]
 }
 
-run "a_reader_of_the_stream_without_a_table_for_its_leases_is_refused" {
+run "a_stream_reader_without_a_lease_table_is_rejected" {
   command = plan
   variables {
     service_accounts = { stream_reader = { namespace = "mini-scan", name = "reader" } }
@@ -46,7 +46,7 @@ run "a_reader_of_the_stream_without_a_table_for_its_leases_is_refused" {
   expect_failures = [var.lease_table_name]
 }
 
-run "half_a_write_unit_is_refused" {
+run "a_fraction_of_a_write_unit_is_rejected" {
   command = plan
   variables {
     max_write_units = 0.5
@@ -54,7 +54,7 @@ run "half_a_write_unit_is_refused" {
   expect_failures = [var.max_write_units]
 }
 
-run "more_days_than_dynamodb_keeps_are_refused" {
+run "a_recovery_period_above_35_days_is_rejected" {
   command = plan
   variables {
     recovery_period_days = 36
@@ -62,7 +62,7 @@ run "more_days_than_dynamodb_keeps_are_refused" {
   expect_failures = [var.recovery_period_days]
 }
 
-run "an_alarm_topic_by_its_short_name_is_refused" {
+run "the_short_name_of_an_alarm_topic_is_rejected" {
   command = plan
   variables {
     alarm_topic_arns = ["oncall"]

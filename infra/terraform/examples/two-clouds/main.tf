@@ -1,5 +1,6 @@
-# The whole: a subscription on Google's side, a table on Amazon's, and consumers in a GKE cluster that may use both
-# without a stored key. Copy it, or call the modules from where you keep yours; put the state into a backend of your own.
+# The complete installation: a subscription in Google Cloud, a table in AWS, and a GKE cluster whose consumers may use
+# both without a stored key. Copy this folder or call the modules from your own configuration. Use your own backend for
+# the state.
 
 terraform {
   required_version = ">= 1.11.0, < 2.0.0"

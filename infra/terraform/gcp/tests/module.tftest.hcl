@@ -1,4 +1,4 @@
-# Nothing is made and no cloud is asked: the provider is mocked. It must be there all the same, for its schemas.
+# The provider is mocked, so these tests create nothing and call no cloud. Terraform still needs it for its schemas.
 
 mock_provider "google" {
   override_during = plan
@@ -14,12 +14,12 @@ variables {
   operators = ["group:oncall@example.com"]
 }
 
-run "the_subscription_is_what_setup_makes" {
+run "the_subscriptions_match_setup" {
   command = plan
 
   assert {
     condition     = google_pubsub_subscription.scans.ack_deadline_seconds == 60
-    error_message = "The deadline must be 60 s."
+    error_message = "The ack deadline must be 60 s."
   }
   assert {
     condition     = google_pubsub_subscription.scans.message_retention_duration == "604800s"
@@ -35,15 +35,15 @@ run "the_subscription_is_what_setup_makes" {
   }
   assert {
     condition     = one(google_pubsub_subscription.scans.retry_policy).minimum_backoff == "10s" && one(google_pubsub_subscription.scans.retry_policy).maximum_backoff == "600s"
-    error_message = "Redeliveries must be spaced by 10 to 600 s."
+    error_message = "The retry policy must be 10 to 600 s."
   }
   assert {
     condition     = length(google_pubsub_subscription.dead_letters.retry_policy) == 0
-    error_message = "Dead letters that were looked at must come back at once."
+    error_message = "Dead letters must be redelivered without a backoff."
   }
   assert {
     condition     = one(google_pubsub_subscription.scans.dead_letter_policy).max_delivery_attempts == 100
-    error_message = "An outage must not move good scans aside."
+    error_message = "An outage must not dead-letter good scans, so the limit must be 100 attempts."
   }
 }
 
@@ -55,33 +55,33 @@ run "the_workload_reads_scans_and_publishes_dead_letters" {
       for grant in [google_pubsub_subscription_iam_member.workload_reads_scans, google_pubsub_topic_iam_member.workload_publishes_dead_letters] :
       grant.member == "principal://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/my-project.svc.id.goog/subject/ns/mini-scan/sa/mini-scan"
     ])
-    error_message = "The grants must be to the one service account."
+    error_message = "Only the consumer's service account must have the grants."
   }
   assert {
     condition     = google_pubsub_subscription_iam_member.workload_reads_scans.role == "roles/pubsub.subscriber" && google_pubsub_topic_iam_member.workload_publishes_dead_letters.role == "roles/pubsub.publisher"
-    error_message = "It must be able to read, and to publish, and nothing else."
+    error_message = "It must be subscriber on the subscription and publisher on the dead-letter topic."
   }
 }
 
-run "pubsubs_agent_can_move_what_was_delivered_too_often" {
+run "the_service_agent_may_move_messages_to_the_dead_letter_topic" {
   command = plan
 
   assert {
     condition     = google_pubsub_topic_iam_member.agent_publishes_dead_letters.member == "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com"
-    error_message = "The agent of the subscription's project must be able to publish dead letters."
+    error_message = "The service agent of the subscription's project must be able to publish dead letters."
   }
 }
 
-run "operators_can_bring_dead_letters_back" {
+run "operators_may_redrive_dead_letters" {
   command = plan
 
   assert {
     condition     = length(google_pubsub_subscription_iam_member.operator_looks) == 2 && length(google_pubsub_topic_iam_member.operator_publishes_scans_again) == 1
-    error_message = "Each operator looks at both subscriptions, and publishes to the topic."
+    error_message = "Each operator must be viewer of both subscriptions and publisher on the topic."
   }
 }
 
-run "a_cluster_of_another_project_is_trusted_by_its_own_pool" {
+run "a_cluster_in_another_project_uses_the_pool_of_that_project" {
   command = plan
 
   variables {
@@ -90,7 +90,7 @@ run "a_cluster_of_another_project_is_trusted_by_its_own_pool" {
 
   assert {
     condition     = strcontains(google_pubsub_subscription_iam_member.workload_reads_scans.member, "/other-project.svc.id.goog/")
-    error_message = "The pool must be that of the cluster's project."
+    error_message = "The workload identity pool must belong to the cluster's project."
   }
   assert {
     condition     = output.oidc_issuer == "https://container.googleapis.com/v1/projects/other-project/locations/europe-west1-b/clusters/main"
@@ -98,7 +98,7 @@ run "a_cluster_of_another_project_is_trusted_by_its_own_pool" {
   }
 }
 
-run "the_old_backlog_wakes_somebody" {
+run "an_old_backlog_pages" {
   command = plan
 
   variables {
@@ -107,11 +107,11 @@ run "the_old_backlog_wakes_somebody" {
 
   assert {
     condition     = google_monitoring_alert_policy.pubsub["backlog_old"].notification_channels == tolist(["projects/my-project/notificationChannels/1"])
-    error_message = "The page must go to the channels for pages."
+    error_message = "The alert must notify page_channels."
   }
 }
 
-run "few_delivery_attempts_are_refused" {
+run "fewer_than_five_delivery_attempts_are_rejected" {
   command = plan
   variables {
     max_delivery_attempts = 4
@@ -119,7 +119,7 @@ run "few_delivery_attempts_are_refused" {
   expect_failures = [var.max_delivery_attempts]
 }
 
-run "one_topic_for_scans_and_dead_letters_is_refused" {
+run "the_same_topic_for_scans_and_dead_letters_is_rejected" {
   command = plan
   variables {
     dead_letter_topic = "scan-topic"
@@ -127,7 +127,7 @@ run "one_topic_for_scans_and_dead_letters_is_refused" {
   expect_failures = [var.dead_letter_topic]
 }
 
-run "everybody_as_an_operator_is_refused" {
+run "all_users_as_operators_are_rejected" {
   command = plan
   variables {
     operators = ["allUsers"]

@@ -1,4 +1,4 @@
-# Nothing is made and no cloud is asked: both providers are mocked.
+# Both providers are mocked, so these tests create nothing and call no cloud.
 
 mock_provider "google" {
   override_during = plan
@@ -30,11 +30,11 @@ variables {
   aws_region = "eu-west-1"
 }
 
-run "the_outputs_are_what_the_overlay_of_kubernetes_reads" {
+run "the_outputs_match_the_kubernetes_overlay" {
   command = plan
 
   assert {
     condition     = output.consumer_env == file("../../../kubernetes/overlays/gke/consumer.env")
-    error_message = "consumer.env must have the names that Terraform puts out."
+    error_message = "consumer.env of the overlay must equal the output consumer_env."
   }
 }
