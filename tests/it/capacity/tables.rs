@@ -39,7 +39,7 @@ const NEEDS: [Line; 9] = [
     ("GB per day, AWS to Google", |i, load| short(i.to_google(load) * 86_400.0 / GB)),
 ];
 
-/// What is chosen for each consumer, so that it serves both cases.
+/// The settings of each consumer, which must suffice for both cases.
 const CHOICES: [Choice; 3] = [
     ("`--max-outstanding` per consumer", |i, load| i.max_outstanding(load) as f64),
     ("`--consumers` (streams) per consumer", Inputs::streams_per_consumer),
