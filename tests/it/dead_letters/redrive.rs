@@ -115,7 +115,7 @@ async fn a_run_ends_when_it_holds_back_as_many_as_it_may() {
     let exit = dead_letters(&pipeline, "redrive").arguments(["--reason", "invalid_port"]).run().await;
 
     assert_eq!(counts(&exit), "Redriven: 0, left: 10,000", "{exit:#?}");
-    assert!(succeeded(&exit).contains("There may be more: a run keeps at most 10,000 dead letters"), "{exit:#?}");
+    assert!(partly_done(&exit).contains("There may be more: a run keeps at most 10,000 dead letters"), "{exit:#?}");
     assert_eq!((pipeline.counts().published, waiting(&pipeline)), (0, 10_100));
 }
 
