@@ -31,9 +31,9 @@ const HIDDEN_HINT: &str = " Dead letters that another reader has leased or just 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Done,
-    /// The run left dead letters that it should have redriven.
+    /// A redrive left selected dead letters, or stopped before it had read them all.
     Partly,
-    /// The caller stopped the run before its end.
+    /// A list was stopped before its end.
     Stopped,
 }
 

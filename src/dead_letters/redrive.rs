@@ -105,7 +105,7 @@ pub async fn redrive(
     let written = run.report.write(reported, task.dry_run, flushed, out);
     written.map_err(|error| SetupError(format!("cannot write the output: {error}")))?;
     Ok(match end? {
-        End::Stopped => Outcome::Stopped,
+        End::Stopped | End::LeaseLimit(_) => Outcome::Partly,
         _ if run.report.left_selected() => Outcome::Partly,
         _ => Outcome::Done,
     })
