@@ -11,26 +11,29 @@ FROM rust:1.95.0-slim-bookworm AS source
 WORKDIR /build
 # Builds an empty program with the same dependencies first. Its layers are rebuilt only if the dependencies change.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src && echo 'fn main() {}' > src/main.rs && cp src/main.rs build.rs && touch src/lib.rs
+COPY crates/pubsub-local/Cargo.toml crates/pubsub-local/
+RUN mkdir src crates/pubsub-local/src && echo 'fn main() {}' > src/main.rs && cp src/main.rs crates/pubsub-local/build.rs && \
+    touch src/lib.rs crates/pubsub-local/src/lib.rs
 
 FROM source AS build-consumer
 # The profile `dist` uses fat LTO and takes about 11 minutes on two cores. PROFILE=release is faster to build.
 ARG PROFILE=dist
-RUN cargo build --profile "${PROFILE}" --locked --no-default-features
-COPY build.rs ./
+RUN cargo build --package mini-scan --profile "${PROFILE}" --locked --no-default-features
+COPY crates crates
 COPY src src
 # Cargo compares modification times, and these files may be older than the empty program.
 ARG REVISION=unknown
-RUN touch build.rs src/main.rs src/lib.rs && \
-    MINI_SCAN_REVISION="${REVISION}" cargo build --profile "${PROFILE}" --locked --no-default-features && \
+RUN find src crates -name '*.rs' -exec touch {} + && \
+    MINI_SCAN_REVISION="${REVISION}" cargo build --package mini-scan --profile "${PROFILE}" --locked --no-default-features && \
     mv "target/${PROFILE}/mini-scan" mini-scan
 
 FROM source AS build-local
-RUN cargo build --release --locked
-COPY build.rs ./
+RUN cargo build --package mini-scan --release --locked
+COPY crates crates
 COPY src src
 ARG REVISION=unknown
-RUN touch build.rs src/main.rs src/lib.rs && MINI_SCAN_REVISION="${REVISION}" cargo build --release --locked
+RUN find src crates -name '*.rs' -exec touch {} + && \
+    MINI_SCAN_REVISION="${REVISION}" cargo build --package mini-scan --release --locked
 
 # The base image contains the C library and the certificates that the program needs, and no shell. USER is numeric, so that
 # orchestrators can verify that it is not root (65532 is `nonroot`). The program writes no files, so the root file system

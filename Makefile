@@ -9,7 +9,7 @@ BUILD := cargo build --locked
 RUN := cargo run --locked --quiet --
 CHAOS := cargo test --locked --test it -- --ignored --nocapture --exact
 # What must not be in the production program: the embedded servers and what only they need.
-LOCAL_ONLY := axum|dynoxide-rs|googleapis-tonic-google-pubsub-v1|libsqlite3-sys|rusqlite|tonic-build
+LOCAL_ONLY := axum|dynoxide-rs|googleapis-tonic-google-pubsub-v1|libsqlite3-sys|pubsub-local|rusqlite|tonic-build
 # Succeeds if a container engine with compose is running.
 COMPOSE_ANSWERS := docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1
 
@@ -58,7 +58,7 @@ run-consumer: build ## Create the resources, then run the consumer on both; ARGS
 
 .PHONY: test
 test: ## Run all tests that need only Rust, without network after the crates are downloaded
-	cargo test --locked
+	cargo test --locked --workspace
 
 .PHONY: test-integration
 test-integration: ## Run only the integration tests
@@ -67,7 +67,7 @@ test-integration: ## Run only the integration tests
 .PHONY: check-slow
 check-slow: check-instructions ## Run the tests that take minutes each, e.g. long outages, and those of a release build
 	cargo test --locked --test it -- --ignored --test-threads 1 outage:: streams::
-	cargo test --locked --lib -- --ignored --exact consumer::high_water::tests::an_entry_takes_some_120_bytes
+	cargo test --locked --package mini-scan --lib -- --ignored --exact consumer::high_water::tests::an_entry_takes_some_120_bytes
 
 # By default, every second instance writes in batches. WRITE_MODE=put or WRITE_MODE=batch applies to all of them.
 .PHONY: chaos
@@ -82,7 +82,7 @@ chaos-short: ## Run a two-minute version of chaos, with DynamoDB unavailable for
 simulate: export MINI_SCAN_SEED = $(SEED)
 simulate: export MINI_SCAN_SCHEDULES = $(or $(SCHEDULES),$(if $(SEED),1,1000000))
 simulate: ## Run a million schedules of faults on a simulated clock; SEED=17 replays one
-	cargo test --locked --lib consumer::simulation::random
+	cargo test --locked --package mini-scan --lib consumer::simulation::random
 
 .PHONY: mutations
 mutations: ## Break the code with each patch in tests/mutations, and verify that the tests fail
@@ -103,7 +103,7 @@ test-contract: ## Run the contract suite on Google's emulator and DynamoDB Local
 
 .PHONY: dist
 dist: ## Build the production program with fat LTO, without the embedded servers (11 minutes on two cores)
-	cargo build --locked --profile dist --no-default-features
+	cargo build --locked --package mini-scan --profile dist --no-default-features
 
 # Measures the shipped program. The floors, which it is compared with, use the profile release. Only a run of all scenarios
 # updates docs/performance.md.
@@ -122,7 +122,7 @@ bench-compare: ## Compare the last run of bench with the one before; BEFORE=… 
 # allocator.
 .PHONY: profile
 profile: ## Show instructions per message by function, and allocations by stage (needs valgrind); optional: WRITE_MODE=batch
-	cargo bench --locked --bench pipeline --features system-allocator \
+	cargo bench --locked --package mini-scan --bench pipeline --features system-allocator \
 		--config 'profile.release.package.mini-scan.debug="line-tables-only"' \
 		-- $(if $(PROGRAM),--program $(PROGRAM)) profile $(if $(WRITE_MODE),--write-mode $(WRITE_MODE))
 
@@ -138,7 +138,7 @@ check: check-format check-dependencies check-production check-lints check-docs c
 
 .PHONY: check-format
 check-format:
-	cargo fmt --check
+	cargo fmt --all --check
 
 .PHONY: check-dependencies
 check-dependencies: $(CARGO_DENY)
@@ -146,15 +146,15 @@ check-dependencies: $(CARGO_DENY)
 
 .PHONY: check-production
 check-production: ## Check that the production features contain no embedded server
-	@tree=$$(cargo tree --locked --no-default-features --edges normal,build --prefix none) && \
+	@tree=$$(cargo tree --locked --package mini-scan --no-default-features --edges normal,build --prefix none) && \
 	if printf '%s\n' "$$tree" | grep -E '^($(LOCAL_ONLY)) '; then \
 		echo "These crates belong to the feature \`local\`, but --no-default-features also has them. Make them optional." >&2; exit 1; \
 	fi
 
 .PHONY: check-lints
 check-lints:
-	cargo clippy --locked --all-targets -- -D warnings
-	cargo clippy --locked --all-targets --no-default-features -- -D warnings
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --package mini-scan --all-targets --no-default-features -- -D warnings
 
 # The bench contains the decoder, so that cargo optimizes it without rebuilding the clients.
 .PHONY: check-decode
@@ -162,13 +162,13 @@ check-decode: ## Check the bounds on instructions and memory of the decoder (nee
 	@if ! command -v valgrind >/dev/null; then \
 		echo "NOT RUN: make check-decode, because valgrind is not installed"; exit; \
 	fi; \
-	bench=$$(cargo rustc --locked --bench decode --message-format=json-render-diagnostics -- \
+	bench=$$(cargo rustc --locked --package mini-scan --bench decode --message-format=json-render-diagnostics -- \
 		-C opt-level=3 -C codegen-units=1 | sed -n 's/.*"executable":"\([^"]*\/decode-[^"]*\)".*/\1/p') && \
 	"$$bench" check "$$(rustc --version)"
 
 .PHONY: check-docs
 check-docs:
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
 .PHONY: check-prose
 check-prose: ## Check that documents, help, comments and test names are plain technical English
