@@ -1,5 +1,4 @@
-//! Reads the dead-letter subscription, with a client of its own: what the consumer published is not believed but looked
-//! at.
+//! Reads the dead-letter subscription with its own client, so that the check does not rely on the consumer's counts.
 
 use std::time::Duration;
 
@@ -7,27 +6,28 @@ use google_cloud_auth::credentials::anonymous;
 use google_cloud_pubsub::client::Subscriber;
 use tokio::time::timeout;
 
-use super::truth::Letter;
+use super::truth::DeadLetter;
 
-/// How long nothing may come before it is taken that nothing more will.
-const SILENCE: Duration = Duration::from_secs(5);
+/// How long to wait for the next dead letter.
+const NEXT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The letters of a subscription, until there are `expected` or no more come.
-pub(super) async fn read(host: &str, subscription: &str, expected: usize) -> Result<Vec<Letter>, String> {
-    let mut letters = Vec::with_capacity(expected);
+/// Reads `expected` dead letters, or fewer if no more arrive.
+pub(super) async fn read(host: &str, subscription: &str, expected: usize) -> Result<Vec<DeadLetter>, String> {
+    let mut dead_letters = Vec::with_capacity(expected);
     if expected == 0 {
-        return Ok(letters);
+        return Ok(dead_letters);
     }
     let builder = Subscriber::builder()
         .with_endpoint(format!("http://{host}"))
         .with_credentials(anonymous::Builder::new().build());
     let client = builder.build().await.map_err(|error| error.to_string())?;
     let mut stream = client.subscribe(subscription).build();
-    while letters.len() < expected {
-        let Ok(Some(delivery)) = timeout(SILENCE, stream.next()).await else { break };
+    while dead_letters.len() < expected {
+        let Ok(Some(delivery)) = timeout(NEXT_TIMEOUT, stream.next()).await else { break };
         let (message, handler) = delivery.map_err(|error| error.to_string())?;
-        letters.push(Letter { payload: message.data, reason: message.attributes.get("rejection_reason").cloned() });
+        dead_letters
+            .push(DeadLetter { payload: message.data, reason: message.attributes.get("rejection_reason").cloned() });
         handler.ack();
     }
-    Ok(letters)
+    Ok(dead_letters)
 }
