@@ -1,4 +1,4 @@
-//! For trying and testing: the embedded servers, the generator and the demo (cargo feature `local`).
+//! For demos and tests (cargo feature `local`): the embedded servers, the scanner and its message generator, the demo.
 
 pub mod demo;
 pub mod dynamo;

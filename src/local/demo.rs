@@ -1,10 +1,10 @@
-//! The demonstration: servers, messages, the real consumer and a check of what came out, in one process.
+//! The demo: servers, messages, the real consumer and a check of the results, in one process.
 
-mod letters;
+mod dead_letters;
 pub mod program;
 pub mod real;
 mod report;
-mod stage;
+mod sandbox;
 pub mod truth;
 
 use std::io::{self, Write};
@@ -15,31 +15,31 @@ use std::time::Duration;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
-use self::program::{Consumer, Failure, Outcomes, Program};
-use self::report::{Consumed, Decision, Published, Sample};
-use self::stage::Stage;
+use self::program::{BoxError, Consumer, Outcomes, Program};
+use self::report::{CheckReport, Consumed, Published, Sample};
+use self::sandbox::Sandbox;
 use self::truth::Truth;
 use super::generator::{Generator, Message, Shares};
 use super::scanner::{self, topic};
 use super::servers;
 
-/// Enough late scans that a table without the condition would hold some of them.
+/// There are enough late scans that unconditional writes would leave some of them in the table.
 const SHARES: Shares = Shares { duplicates: 0.1, late: 0.1, broken: 0.05 };
-/// Each key is scanned so often in the mean, or there would be nothing to be newer than.
+/// The mean number of scans of a key. Without rescans no scan would be newer than another.
 const SCANS_PER_KEY: u32 = 5;
-/// The time that the messages are spread over, so that their timestamps differ.
+/// The period that the timestamps are spread over.
 const SCANNED: Duration = Duration::from_secs(60 * 60);
 
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Without any progress for so long, the demo shows what there is.
-const STUCK: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Without progress for this long, the demo stops waiting and reports the results so far.
+const MAX_IDLE: Duration = Duration::from_secs(30);
 
-/// What to show.
+/// The settings of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub count: NonZeroU32,
     pub seed: u64,
-    /// Leave the servers up after the report.
+    /// Keeps the servers running after the report.
     pub keep: bool,
 }
 
@@ -50,20 +50,20 @@ pub enum Error {
     #[error(transparent)]
     Publish(#[from] topic::Error),
     #[error("cannot set up the topics, subscriptions and table")]
-    Setup(#[source] Failure),
+    Setup(#[source] BoxError),
     #[error("cannot run the consumer")]
-    Consumer(#[source] Failure),
+    Consumer(#[source] BoxError),
     #[error("cannot read the table: {0}")]
     Table(#[from] dynoxide::DynoxideError),
     #[error("cannot read the dead-letter subscription: {0}")]
-    Letters(String),
-    #[error("stopped before the end, so nothing was checked")]
+    DeadLetters(String),
+    #[error("the demo was stopped before the end, so no results were checked")]
     Stopped,
     #[error("cannot write the output")]
     Output(#[from] io::Error),
 }
 
-/// Shows all of it. True when every check passed.
+/// Runs the demo. Returns whether every check passed.
 pub async fn run(
     program: &impl Program,
     settings: &Settings,
@@ -71,75 +71,86 @@ pub async fn run(
     out: &mut impl Write,
 ) -> Result<bool, Error> {
     let mut stop = pin!(stop);
-    let stage = Stage::set().await?;
-    writeln!(out, "{stage}")?;
+    let sandbox = Sandbox::start().await?;
+    writeln!(out, "{sandbox}")?;
     let passed = tokio::select! {
         biased;
         () = &mut stop => return Err(Error::Stopped),
-        passed = show(program, &stage, settings, out) => passed?,
+        passed = show(program, &sandbox, settings, out) => passed?,
     };
     if settings.keep {
-        writeln!(out, "\n{}", stage.invitation())?;
+        writeln!(out, "\n{}", sandbox.instructions())?;
         stop.await;
     }
     Ok(passed)
 }
 
-async fn show(program: &impl Program, stage: &Stage, settings: &Settings, out: &mut impl Write) -> Result<bool, Error> {
-    program.setup(&stage.place).await.map_err(Error::Setup)?;
+async fn show(
+    program: &impl Program,
+    sandbox: &Sandbox,
+    settings: &Settings,
+    out: &mut impl Write,
+) -> Result<bool, Error> {
+    program.setup(&sandbox.environment).await.map_err(Error::Setup)?;
     let messages = messages(settings);
-    let consumer = program.consume(&stage.place).await.map_err(Error::Consumer)?;
+    let consumer = program.consume(&sandbox.environment).await.map_err(Error::Consumer)?;
     let start = Instant::now();
     let publishing = async {
-        let counts = publish(stage, &messages).await?;
+        let counts = publish(sandbox, &messages).await?;
         Ok(Published { counts, seed: settings.seed, took: start.elapsed() })
     };
-    let watching = async { Ok::<_, Error>(watch(stage, &consumer, settings.count).await) };
-    let (published, outcomes) = tokio::try_join!(publishing, watching)?;
+    let settling = async { Ok::<_, Error>(wait_until_settled(sandbox, &consumer, settings.count).await) };
+    let (published, outcomes) = tokio::try_join!(publishing, settling)?;
     writeln!(out, "{published}")?;
-    writeln!(out, "{}", Consumed { outcomes, unsettled: stage.backlog(), took: start.elapsed() })?;
+    writeln!(out, "{}", Consumed { outcomes, unsettled: sandbox.backlog(), took: start.elapsed() })?;
     consumer.stop().await.map_err(Error::Consumer)?;
-    check(stage, &Truth::of(&messages), out).await
+    check(sandbox, &Truth::of(&messages), out).await
 }
 
-async fn publish(stage: &Stage, messages: &[Message]) -> Result<scanner::Counts, Error> {
-    let topic = topic::Topic::connect(&stage.place.topic_name(), Some(&stage.place.pubsub_host)).await?;
+async fn publish(sandbox: &Sandbox, messages: &[Message]) -> Result<scanner::Counts, Error> {
+    let topic =
+        topic::Topic::connect(&sandbox.environment.topic_name(), Some(&sandbox.environment.pubsub_host)).await?;
     let send = |payload| topic.publish(payload);
     let published = scanner::publish(messages.iter().cloned(), None, send, std::future::pending(), |_| {}).await?;
     Ok(published.confirmed)
 }
 
-async fn check(stage: &Stage, truth: &Truth, out: &mut impl Write) -> Result<bool, Error> {
-    let items = stage.items()?;
+async fn check(sandbox: &Sandbox, truth: &Truth, out: &mut impl Write) -> Result<bool, Error> {
+    let items = sandbox.items()?;
     writeln!(out, "{}", Sample(&items))?;
-    let subscription = stage.place.dead_letter_subscription_name();
-    let letters = letters::read(&stage.place.pubsub_host, &subscription, stage.letters()).await;
-    let letters = truth.check_letters(&letters.map_err(Error::Letters)?);
+    let subscription = sandbox.environment.dead_letter_subscription_name();
+    let dead_letters =
+        dead_letters::read(&sandbox.environment.pubsub_host, &subscription, sandbox.dead_letters()).await;
+    let dead_letters = truth.check_dead_letters(&dead_letters.map_err(Error::DeadLetters)?);
     let records = truth.check_table(&items);
-    let arrived = "are on the dead-letter subscription, byte for byte, with their reason";
-    writeln!(out, "Checked against the messages, apart from the consumer\n")?;
-    write!(out, "{}", Decision { check: &records, things: "keys", statement: "hold their newest scan" })?;
-    write!(out, "{}", Decision { check: &letters, things: "broken messages", statement: arrived })?;
-    Ok(records.passed() && letters.passed())
+    writeln!(out, "Checked against the published messages, independently of the consumer\n")?;
+    write!(
+        out,
+        "{}",
+        CheckReport { check: &records, subject: "keys", predicate: "have their newest scan in the table" }
+    )?;
+    let predicate = "are on the dead-letter subscription, byte for byte and with their reason";
+    write!(out, "{}", CheckReport { check: &dead_letters, subject: "broken messages", predicate })?;
+    Ok(records.passed() && dead_letters.passed())
 }
 
-/// The messages, as if they had been sent one after another over the last hour.
+/// Returns the messages, with timestamps that are spread over the last hour in order.
 fn messages(settings: &Settings) -> Vec<Message> {
     let count = settings.count.get();
     let mut generator = Generator::new(settings.seed, SHARES, u64::from(count.div_ceil(SCANS_PER_KEY)));
     let start = scanner::unix_now().saturating_sub(SCANNED.as_secs());
-    let moment = |nth: u32| start + SCANNED.as_secs() * u64::from(nth) / u64::from(count);
-    (0..count).map(|nth| generator.next_at(moment(nth))).collect()
+    let timestamp = |nth: u32| start + SCANNED.as_secs() * u64::from(nth) / u64::from(count);
+    (0..count).map(|nth| generator.next_at(timestamp(nth))).collect()
 }
 
-/// Shows the progress until every message is settled, or nothing moves any more.
-async fn watch(stage: &Stage, consumer: &impl Consumer, count: NonZeroU32) -> Outcomes {
+/// Shows the progress until every message is settled or there is no more progress.
+async fn wait_until_settled(sandbox: &Sandbox, consumer: &impl Consumer, count: NonZeroU32) -> Outcomes {
     let bar = progress(count);
-    let mut looks = tokio::time::interval(LOOK_EVERY);
-    let mut moved = Instant::now();
-    let mut before = 0;
+    let mut polls = tokio::time::interval(POLL_INTERVAL);
+    let mut last_progress = Instant::now();
+    let mut last_total = 0;
     loop {
-        looks.tick().await;
+        polls.tick().await;
         let outcomes = consumer.outcomes();
         let total = outcomes.total();
         bar.set_position(total);
@@ -149,19 +160,19 @@ async fn watch(stage: &Stage, consumer: &impl Consumer, count: NonZeroU32) -> Ou
             HumanCount(outcomes.stale),
             HumanCount(outcomes.rejected()),
         ));
-        if total != before {
-            (before, moved) = (total, Instant::now());
+        if total != last_total {
+            (last_total, last_progress) = (total, Instant::now());
         }
-        // Acknowledgements arrive after the outcome is counted.
-        let settled = total >= u64::from(count.get()) && stage.backlog() == 0;
-        if settled || moved.elapsed() > STUCK {
+        // The consumer counts an outcome before the acknowledgement reaches the server.
+        let settled = total >= u64::from(count.get()) && sandbox.backlog() == 0;
+        if settled || last_progress.elapsed() > MAX_IDLE {
             bar.finish_and_clear();
             return outcomes;
         }
     }
 }
 
-/// A line on the terminal; nothing where there is none.
+/// Returns a progress bar, which is hidden if stderr is not a terminal.
 fn progress(count: NonZeroU32) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(u64::from(count.get())), ProgressDrawTarget::stderr());
     match ProgressStyle::with_template("  {bar:30} {human_pos} of {human_len} · {msg}") {

@@ -1,4 +1,4 @@
-//! The embedded DynamoDB: dynoxide behind its own HTTP server. Must not know what is kept in it.
+//! The embedded DynamoDB: the dynoxide engine and its HTTP server. This module must not know what the tables contain.
 
 use std::convert::Infallible;
 use std::io;
@@ -11,15 +11,15 @@ use tokio::net::TcpListener;
 use tokio::time::MissedTickBehavior;
 
 const FILE: &str = "dynamo.sqlite";
-/// AWS takes days to remove an expired item; whoever tries it here wants to see it go.
+/// AWS may take days to remove an expired item. Here a user should see it happen.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
-/// Where the tables are.
+/// Where the tables are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Storage {
-    /// Gone when the server stops.
+    /// The tables are lost when the server stops.
     Memory,
-    /// In a file in this directory, which is created if it is missing.
+    /// The tables are in a file in this directory, which is created if it does not exist.
     Directory(PathBuf),
 }
 
@@ -37,8 +37,8 @@ pub enum OpenError {
     Temporary(#[from] io::Error),
 }
 
-/// The engine numbers each record of a table's stream one above the highest, which it looks up at every write: without
-/// this index in all the records that there are.
+/// The engine looks up the highest number in a table's stream at every write. Without this index it would scan all
+/// records of the stream.
 const STREAM_INDEX: &str = "CREATE INDEX IF NOT EXISTS stream_records_by_number \
     ON _stream_records (table_name, CAST(sequence_number AS INTEGER))";
 
@@ -52,7 +52,7 @@ impl Storage {
             .map_err(|source| OpenError::Directory { path: directory.clone(), source })?;
         let path = directory.join(FILE);
         let opened = Database::new(&path.to_string_lossy()).and_then(|database| {
-            // SQLite's `synchronous = NORMAL`: no fsync at each write. A killed process loses nothing by it.
+            // Sets SQLite's `synchronous = NORMAL`: no fsync at each write. Killing the process still loses nothing.
             database.disable_bulk_loading()?;
             Ok(database)
         });
@@ -62,7 +62,7 @@ impl Storage {
     }
 }
 
-/// The engine's memory can be reached only as a copy of a file.
+/// Creates the index in a file and copies the file to memory, because SQL cannot reach the engine's memory directly.
 fn memory() -> Result<Database, OpenError> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join(FILE);
@@ -74,9 +74,9 @@ fn memory() -> Result<Database, OpenError> {
     Ok(database)
 }
 
-/// A server that listens; it answers while [`Server::serve`] runs.
+/// A server that listens. It answers requests while [`Server::serve`] runs.
 ///
-/// Each request blocks its thread until SQLite has answered, so it wants a runtime of its own.
+/// Each request blocks its thread until SQLite has answered, so the server should have its own runtime.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -94,7 +94,7 @@ impl Server {
         self.address
     }
 
-    /// Answers until it fails or is dropped, and removes expired items.
+    /// Answers requests and removes expired items, until it fails or is dropped.
     pub async fn serve(self, database: Database) -> Result<(), String> {
         tokio::select! {
             result = dynoxide::server::serve_with_shutdown(self.listener, database.clone(), std::future::pending()) => {
@@ -112,7 +112,7 @@ async fn sweep(database: Database) -> Infallible {
         ticks.tick().await;
         let database = database.clone();
         if let Ok(Err(error)) = tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
-            tracing::warn!(%error, "cannot remove expired items");
+            tracing::warn!(%error, "failed to remove expired items");
         }
     }
 }
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_in_a_directory_outlives_its_server() {
+    fn a_table_in_a_directory_survives_a_restart() {
         let parent = tempfile::tempdir().unwrap();
         let storage = Storage::Directory(parent.path().join("not/there/yet"));
         let database = with_table(&storage);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn expired_items_go() {
+    async fn expired_items_are_removed() {
         let database = with_table(&Storage::Memory);
         let specification = json!({ "Enabled": true, "AttributeName": "expires_at" });
         let ttl = json!({ "TableName": "scan-results", "TimeToLiveSpecification": specification });
@@ -166,12 +166,12 @@ mod tests {
         put(&database, "1.1.1.1#80#HTTP", now - 60);
         put(&database, "1.1.1.2#80#HTTP", now + 60);
         let sweeping = tokio::time::timeout(2 * SWEEP_EVERY, sweep(database.clone()));
-        sweeping.await.expect_err("it goes on for ever");
+        sweeping.await.expect_err("the sweep never ends");
         assert_eq!(count(&database), 1);
     }
 
     #[test]
-    fn a_file_where_the_directory_should_be_is_named() {
+    fn the_error_for_a_path_that_is_a_file_names_the_path() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("file");
         std::fs::write(&path, "").unwrap();

@@ -1,5 +1,5 @@
-//! An endless, seeded sequence of messages, and what must become of each. Pure: the clock's value is passed in, and
-//! nothing here decodes, so that a check against this sequence is a check of the consumer.
+//! An endless, seeded sequence of messages, each with its expected outcome. The generator is pure: the time is an
+//! argument. It shares no code with the decoder, so that a comparison with this sequence is a test of the consumer.
 
 mod broken;
 
@@ -19,16 +19,16 @@ use crate::scan::Reason;
 const SERVICES: [&str; 3] = ["HTTP", "SSH", "DNS"];
 const ADDRESSES: u64 = 255;
 const PORTS: u64 = 65_535;
-/// Every key of the toy scanner: 1.1.1.0 to 1.1.1.254, ports 0 to 65534, three services.
+/// The number of keys of the toy scanner: 1.1.1.0 to 1.1.1.254, ports 0 to 65534, three services.
 pub const ALL_KEYS: u64 = ADDRESSES * PORTS * SERVICES.len() as u64;
-/// A prime that does not divide [`ALL_KEYS`], so that multiplying by it permutes the keys.
+/// A prime that does not divide [`ALL_KEYS`], so that multiplication by it permutes the keys.
 const SCATTER: u64 = 15_485_863;
 
 const DAY: u64 = 24 * 60 * 60;
-/// The new scans that a duplicate or a late scan can follow.
-const REMEMBERED: usize = 1_000;
+/// How many of the last new scans a duplicate or a late scan can refer to.
+const RECENT: usize = 1_000;
 
-/// How many of the messages are not new scans, each 0 to 1.
+/// The shares of messages that are not new scans, each from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Shares {
     pub duplicates: f64,
@@ -49,21 +49,21 @@ pub struct Message {
     pub kind: Kind,
 }
 
-/// What a message is, and with it what must become of it.
+/// The kind of a message, which determines its outcome.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
-    /// A scan of now.
+    /// A scan with the current time.
     New(Record),
-    /// The bytes of an earlier new scan again.
+    /// The same bytes as an earlier new scan.
     Duplicate(Record),
-    /// An older scan of a key whose newer scan went before.
+    /// A scan that is older than an earlier scan of the same key.
     Late(Record),
-    /// A message with one fault, for which it must be rejected.
+    /// A message with one fault, which must be rejected for this reason.
     Broken(Reason),
 }
 
 impl Kind {
-    /// The scan that the message carries, unless it is broken.
+    /// Returns the scan in the message, or `None` if it is broken.
     pub fn record(&self) -> Option<&Record> {
         match self {
             Kind::New(record) | Kind::Duplicate(record) | Kind::Late(record) => Some(record),
@@ -72,10 +72,10 @@ impl Kind {
     }
 }
 
-/// A scan, and so the record that it makes if it is the newest of its key.
+/// A scan, which becomes the record of its key if it is the newest.
 ///
-/// Response and version are a function of key and timestamp: two scans of one key with the same timestamp are equal,
-/// so which of them is stored never matters.
+/// Response and version are a function of key and timestamp. So two scans of a key with the same timestamp are equal,
+/// and it does not matter which of them is stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     pub ip: String,
@@ -88,14 +88,14 @@ pub struct Record {
 
 impl Record {
     fn new(key: u64, timestamp: u64) -> Record {
-        let place = key * SCATTER % ALL_KEYS;
+        let index = key * SCATTER % ALL_KEYS;
         let mut hasher = DefaultHasher::new();
-        (place, timestamp).hash(&mut hasher);
+        (index, timestamp).hash(&mut hasher);
         let content = hasher.finish();
         Record {
-            ip: format!("1.1.1.{}", place % ADDRESSES),
-            port: (place / ADDRESSES % PORTS) as u16,
-            service: SERVICES[(place / ADDRESSES / PORTS) as usize],
+            ip: format!("1.1.1.{}", index % ADDRESSES),
+            port: (index / ADDRESSES % PORTS) as u16,
+            service: SERVICES[(index / ADDRESSES / PORTS) as usize],
             timestamp,
             data_version: if content & 1 == 0 { 1 } else { 2 },
             response: format!("service response: {}", (content >> 1) % 10_000),
@@ -124,36 +124,36 @@ impl Record {
     }
 }
 
-/// The sequence. The same seed, shares, keys and clock values give the same messages.
+/// Generates the sequence. The same seed, shares, keys and times give the same messages.
 #[derive(Debug)]
 pub struct Generator {
     rng: SmallRng,
     shares: Shares,
     keys: u64,
-    recent: VecDeque<Remembered>,
+    recent: VecDeque<RecentScan>,
     broken: u64,
 }
 
 #[derive(Debug)]
-struct Remembered {
+struct RecentScan {
     key: u64,
     record: Record,
     payload: Bytes,
 }
 
 impl Generator {
-    /// `keys` is how many different keys there are, at most [`ALL_KEYS`]: the fewer, the more often each is scanned.
+    /// Creates a generator with `keys` different keys, at most [`ALL_KEYS`].
     pub fn new(seed: u64, shares: Shares, keys: u64) -> Generator {
         Generator {
             rng: SmallRng::seed_from_u64(seed),
             shares,
             keys: keys.clamp(1, ALL_KEYS),
-            recent: VecDeque::with_capacity(REMEMBERED),
+            recent: VecDeque::with_capacity(RECENT),
             broken: 0,
         }
     }
 
-    /// The next message, at the clock's value `now` in Unix seconds.
+    /// Returns the next message; `now` is the time in Unix seconds.
     pub fn next_at(&mut self, now: u64) -> Message {
         let Shares { duplicates, late, broken } = self.shares;
         let draw: f64 = self.rng.random();
@@ -164,7 +164,7 @@ impl Generator {
             return self.late(now);
         }
         if draw < broken + late + duplicates && !self.recent.is_empty() {
-            let Remembered { record, payload, .. } = self.remembered();
+            let RecentScan { record, payload, .. } = self.recent_scan();
             return Message { payload: payload.clone(), kind: Kind::Duplicate(record.clone()) };
         }
         self.new_scan(now)
@@ -174,15 +174,15 @@ impl Generator {
         let key = self.rng.random_range(0..self.keys);
         let record = Record::new(key, now);
         let payload = record.payload();
-        if self.recent.len() == REMEMBERED {
+        if self.recent.len() == RECENT {
             self.recent.pop_front();
         }
-        self.recent.push_back(Remembered { key, record: record.clone(), payload: payload.clone() });
+        self.recent.push_back(RecentScan { key, record: record.clone(), payload: payload.clone() });
         Message { payload, kind: Kind::New(record) }
     }
 
     fn late(&mut self, now: u64) -> Message {
-        let &Remembered { key, ref record, .. } = self.remembered();
+        let &RecentScan { key, ref record, .. } = self.recent_scan();
         let newer = record.timestamp;
         let newest = newer.saturating_sub(1);
         let oldest = now.saturating_sub(DAY).min(newest);
@@ -197,7 +197,7 @@ impl Generator {
         Message { payload: broken::payload(reason, scan, &mut self.rng), kind: Kind::Broken(reason) }
     }
 
-    fn remembered(&mut self) -> &Remembered {
+    fn recent_scan(&mut self) -> &RecentScan {
         let chosen = self.rng.random_range(0..self.recent.len());
         &self.recent[chosen]
     }
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn without_shares_it_scans_like_the_toy_scanner() {
+    fn without_shares_all_messages_are_new_scans_like_the_toy_scanner() {
         let scans = messages(1, Shares::default(), ALL_KEYS, 200);
         for (second, message) in scans.iter().enumerate() {
             let Kind::New(record) = &message.kind else { panic!("{:?} is not new", message.kind) };
@@ -236,11 +236,11 @@ mod tests {
             assert!(record.response.starts_with("service response: "), "{record:?}");
         }
         let of = |version| scans.iter().filter(|s| s.kind.record().unwrap().data_version == version).count();
-        assert!(of(1) > 50 && of(2) > 50, "both versions are sent");
+        assert!(of(1) > 50 && of(2) > 50, "both versions should be sent");
     }
 
     #[test]
-    fn both_versions_have_the_documented_form() {
+    fn both_versions_have_the_documented_format() {
         let record = Record {
             ip: "1.1.1.14".to_owned(),
             port: 59_331,
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shares_are_kept() {
+    fn messages_have_the_requested_shares() {
         let counts = messages(7, MIXED, 2_000, 20_000).iter().fold([0; 4], |mut counts, message| {
             counts[match message.kind {
                 Kind::New(_) => 0,
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_ten_broken_messages_have_every_reason() {
+    fn the_first_ten_broken_messages_cover_every_reason() {
         let shares = Shares { broken: 1.0, ..Shares::default() };
         let broken = messages(3, shares, 10, 10);
         let reasons = broken.iter().map(|message| match message.kind {
@@ -292,7 +292,7 @@ mod tests {
             let Kind::Broken(reason) = message.kind else { panic!("{:?} is not broken", message.kind) };
             let start = String::from_utf8_lossy(&message.payload[..message.payload.len().min(300)]).into_owned();
             let found = match scan::decode(&message.payload, published(), MAX_SKEW) {
-                // The store's limit is not decoding's to know.
+                // The decoder does not know the size limit of the store.
                 Ok(scan) if scan.response.len() > 400 * 1024 => Reason::ItemTooLarge,
                 Ok(_) => panic!("not rejected: {start}"),
                 Err(rejection) => rejection.reason,
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_message_is_the_scan_that_it_says() {
+    fn every_other_message_decodes_to_its_record() {
         for message in messages(6, MIXED, ALL_KEYS, 2_000) {
             let Some(record) = message.kind.record() else { continue };
             let scan = scan::decode(&message.payload, published(), MAX_SKEW).unwrap();
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_of_the_toy_scanner_is_another() {
+    fn all_keys_are_different() {
         let keys: HashSet<_> = (0..100_000).map(|key| Record::new(key, NOW).key()).collect();
         assert_eq!(keys.len(), 100_000);
         assert_ne!(SCATTER % 3, 0);
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn many_keys_end_with_a_late_scan_that_an_unconditional_write_would_keep() {
+    fn for_many_keys_the_last_message_is_not_the_newest_scan() {
         let mut last = HashMap::new();
         let mut newest = HashMap::new();
         for message in messages(1, MIXED, 2_000, 10_000) {
@@ -362,7 +362,7 @@ mod tests {
         }
 
         #[test]
-        fn duplicates_and_late_scans_follow_a_scan_as_new_or_newer(seed: u64) {
+        fn duplicates_and_late_scans_come_after_the_scan_that_they_refer_to(seed: u64) {
             let mut newest: HashMap<String, u64> = HashMap::new();
             let mut seen = HashSet::new();
             for (second, message) in messages(seed, MIXED, 50, 400).into_iter().enumerate() {

@@ -1,5 +1,5 @@
-//! The scanner: publishes generated messages at a pace. Must not know how a message is published, nor what becomes of
-//! it.
+//! The scanner: publishes generated messages at a rate. This module must not know how messages are published or what
+//! happens to them.
 
 pub mod console;
 pub mod topic;
@@ -16,18 +16,18 @@ use tokio::time::Instant;
 
 use super::generator::{Generator, Kind, Message, Shares};
 
-/// What waits for its confirmation: enough that the client can fill its batches, little enough to fit in memory.
+/// Limits of unconfirmed messages: high enough that the client can fill its batches, low enough to fit in memory.
 const IN_FLIGHT: usize = 10_000;
 const IN_FLIGHT_BYTES: usize = 32 << 20;
 /// How long a stop waits for confirmations.
 const LAST_CONFIRMATIONS: Duration = Duration::from_secs(5);
 
-/// What to publish, and how fast.
+/// The messages to publish, and their rate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// Messages a second; as fast as possible when absent.
+    /// Messages per second; `None` is as fast as possible.
     pub rate: Option<f64>,
-    /// Until stopped when absent.
+    /// The number of messages; `None` is until the stop.
     pub count: Option<u64>,
     pub seed: u64,
     pub shares: Shares,
@@ -35,7 +35,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The messages, each with the time at which it is taken.
+    /// Returns the messages. Each gets its timestamp when it is taken from the iterator.
     pub fn messages(&self) -> impl Iterator<Item = Message> + use<> {
         let mut generator = Generator::new(self.seed, self.shares, self.keys);
         let count = self.count.unwrap_or(u64::MAX);
@@ -43,14 +43,14 @@ impl Settings {
     }
 }
 
-/// The clock's value in Unix seconds.
+/// Returns the current time in Unix seconds.
 pub fn unix_now() -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "the generator's clock")]
+    #[expect(clippy::disallowed_methods, reason = "generated scans have the current time")]
     let now = SystemTime::now();
     now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Messages by kind.
+/// Counts messages by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub new: u64,
@@ -85,17 +85,17 @@ impl fmt::Display for Counts {
     }
 }
 
-/// What became of a run.
+/// The result of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Published {
     pub confirmed: Counts,
-    /// Sent, but not confirmed in the time that is left after a stop: the topic may have them.
+    /// Messages that were sent and not confirmed in time after a stop. The topic may have them.
     pub unconfirmed: usize,
 }
 
-/// Publishes `messages` until they end or `stop` does, and calls `progress` whenever the topic has confirmed one more.
+/// Publishes `messages` until they end or `stop` completes. Calls `progress` after each confirmation.
 ///
-/// Returns when everything sent is confirmed, and at the first failure.
+/// Returns when all sent messages are confirmed, or at the first error.
 pub async fn publish<F, E>(
     mut messages: impl Iterator<Item = Message>,
     rate: Option<f64>,
@@ -135,7 +135,7 @@ where
                     in_flight_bytes += bytes;
                     pace.sent += 1;
                 }
-                // Asked here, so that nobody waits for the turn of a message that will not come.
+                // Checked here, so that the loop does not wait to send after the last message.
                 sending = messages.size_hint().1 != Some(0);
             }
             () = until(deadline), if deadline.is_some() => break,
@@ -151,7 +151,7 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// When the next message's turn is, counted from the start so that the mean rate holds.
+/// Schedules messages relative to the start of the run, so that the mean rate is exact.
 struct Pace {
     start: Instant,
     rate: Option<f64>,
@@ -161,9 +161,9 @@ struct Pace {
 impl Pace {
     async fn wait(&self) {
         let Some(rate) = self.rate else { return };
-        let turn = self.start + Duration::from_secs_f64(self.sent as f64 / rate);
-        if turn > Instant::now() {
-            tokio::time::sleep_until(turn).await;
+        let due = self.start + Duration::from_secs_f64(self.sent as f64 / rate);
+        if due > Instant::now() {
+            tokio::time::sleep_until(due).await;
         }
     }
 }
@@ -190,21 +190,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn messages_keep_the_rate_and_end_with_the_last() {
+    async fn messages_are_sent_at_the_rate_and_the_run_ends_with_the_last() {
         let start = Instant::now();
-        let write_permits = RefCell::new(Vec::new());
+        let sent_at = RefCell::new(Vec::new());
         let send = |_| {
-            write_permits.borrow_mut().push(start.elapsed());
+            sent_at.borrow_mut().push(start.elapsed());
             async { Ok(()) }
         };
         let published = run(&settings(Some(2.0), Some(4)), send, std::future::pending()).await.unwrap();
         assert_eq!(published.confirmed.total(), 4);
-        assert_eq!(*write_permits.borrow(), [0, 500, 1000, 1500].map(Duration::from_millis));
+        assert_eq!(*sent_at.borrow(), [0, 500, 1000, 1500].map(Duration::from_millis));
         assert_eq!(start.elapsed(), Duration::from_millis(1500));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_in_flight_is_bounded() {
+    async fn unconfirmed_messages_are_limited() {
         let topic = Semaphore::new(0);
         let sent = Cell::new(0);
         let send = |_| {
@@ -223,14 +223,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_failure_ends_it() {
+    async fn the_first_error_ends_the_run() {
         let send = |_| async { Err("no such topic".to_owned()) };
         let error = run(&settings(Some(1.0), None), send, std::future::pending()).await.unwrap_err();
         assert_eq!(error, "no such topic");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stop_waits_for_confirmations_but_not_for_ever() {
+    async fn a_stop_waits_a_limited_time_for_confirmations() {
         let start = Instant::now();
         let send = |_| async {
             if start.elapsed() > Duration::from_millis(1500) {

@@ -1,4 +1,4 @@
-//! The embedded servers as a command: where each listens, and what to set so that clients find them.
+//! The command `mini-scan local`: runs the embedded servers and prints the settings that their clients need.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::dynamo::{self, OpenError, Storage};
 pub use super::thread::Running;
 
-/// What to run, and where.
+/// The servers to run, and the addresses to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub host: IpAddr,
@@ -21,7 +21,7 @@ pub struct Settings {
     pub storage: Storage,
 }
 
-/// A port, where 0 is any free one, and the flag that chose it.
+/// A port (0 is any free port) and the flag that sets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Port {
     pub number: u16,
@@ -46,14 +46,15 @@ impl fmt::Display for Name {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(
-        "port {} is in use, so the {name} server cannot start: stop what listens there, or choose another with {}",
+        "the {name} server cannot start because port {} is in use: stop the program that uses it, or choose another \
+         port with {}",
         port.number,
         port.flag
     )]
     PortInUse { name: Name, port: Port },
-    #[error("the {name} server cannot listen on {address}: choose another place with --host and {}", port.flag)]
+    #[error("the {name} server cannot listen on {address}: choose another address with --host and {}", port.flag)]
     Bind { name: Name, address: SocketAddr, port: Port, source: io::Error },
-    #[error("no table can be kept where --data says")]
+    #[error("the DynamoDB server cannot open its storage: check the directory in --data")]
     Storage(#[from] OpenError),
     #[error("the {name} server stopped: {why}")]
     Stopped { name: Name, why: String },
@@ -61,7 +62,7 @@ pub enum Error {
     Output(#[from] io::Error),
 }
 
-/// Runs the servers until `stop`.
+/// Runs the servers until `stop` completes or one of them fails.
 pub async fn run(settings: &Settings, stop: impl Future<Output = ()>, out: &mut impl Write) -> Result<(), Error> {
     let mut pubsub = match settings.pubsub {
         Some(port) => Some(start_pubsub(settings.host, port).await?.0),
@@ -80,33 +81,33 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>, out: &mut 
     }
 }
 
-/// A Pub/Sub server without topics that answers until it is dropped, and a look into it.
+/// Starts a Pub/Sub server without topics, and returns it with its observer.
 pub async fn start_pubsub(host: IpAddr, port: Port) -> Result<(Running, Observer), Error> {
     let address = SocketAddr::new(host, port.number);
     let (observed, observer) = oneshot::channel();
     let running = Running::start("pubsub", move || async move {
         let server = pubsub_local::Server::bind(address).await?;
-        // Nobody waits for it only if nobody waits for the server.
+        // The receiver is gone only if the caller was dropped, and then the server stops too.
         let _ = observed.send(server.observer());
         Ok((server.address(), server.serve(std::future::pending()).map_err(|error| error.to_string())))
     });
-    let refused = |source| refused(Name::PubSub, address, port, source);
-    let running = running.await.map_err(refused)?;
-    let observer = observer.await.map_err(|_| refused(io::Error::other("the server's thread ended")))?;
+    let bind_error = |source| bind_error(Name::PubSub, address, port, source);
+    let running = running.await.map_err(bind_error)?;
+    let observer = observer.await.map_err(|_| bind_error(io::Error::other("the server's thread ended")))?;
     Ok((running, observer))
 }
 
-/// Answers from `database` until it is dropped.
+/// Starts a DynamoDB server on `database`.
 pub async fn start_dynamo(host: IpAddr, port: Port, database: Database) -> Result<Running, Error> {
     let address = SocketAddr::new(host, port.number);
     let running = Running::start("dynamodb", move || async move {
         let server = dynamo::Server::bind(address).await?;
         Ok((server.address(), server.serve(database)))
     });
-    running.await.map_err(|source| refused(Name::Dynamo, address, port, source))
+    running.await.map_err(|source| bind_error(Name::Dynamo, address, port, source))
 }
 
-fn refused(name: Name, address: SocketAddr, port: Port, source: io::Error) -> Error {
+fn bind_error(name: Name, address: SocketAddr, port: Port, source: io::Error) -> Error {
     match source.kind() {
         io::ErrorKind::AddrInUse => Error::PortInUse { name, port },
         _ => Error::Bind { name, address, port, source },
@@ -129,17 +130,17 @@ struct Announcement<'a> {
 impl fmt::Display for Announcement<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(address) = self.pubsub {
-            writeln!(f, "  Pub/Sub   {address}   gRPC and REST, kept in memory")?;
+            writeln!(f, "  Pub/Sub   {address}   gRPC and REST, in memory")?;
         }
         if let Some(address) = self.dynamo {
             match &self.settings.storage {
-                Storage::Memory => writeln!(f, "  DynamoDB  {address}   kept in memory")?,
-                Storage::Directory(path) => writeln!(f, "  DynamoDB  {address}   kept in {}", path.display())?,
+                Storage::Memory => writeln!(f, "  DynamoDB  {address}   in memory")?,
+                Storage::Directory(path) => writeln!(f, "  DynamoDB  {address}   stored in {}", path.display())?,
             }
         }
         if !self.settings.host.is_loopback() {
             let host = self.settings.host;
-            writeln!(f, "\nwarning: no password is asked: whoever reaches {host} can read and write everything")?;
+            writeln!(f, "\nwarning: no authentication: anyone who can reach {host} can read and change everything")?;
         }
         writeln!(f, "\nIn another terminal:\n")?;
         if let Some(address) = self.pubsub {
@@ -152,7 +153,7 @@ impl fmt::Display for Announcement<'_> {
     }
 }
 
-/// The address to connect to, where the one that is listened on stands for all.
+/// Returns an address that clients can connect to, also if the server listens on all addresses.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
@@ -177,16 +178,16 @@ mod tests {
     const ANY: Port = Port { number: 0, flag: "--port" };
 
     #[tokio::test]
-    async fn a_port_in_use_is_named_with_its_flag() {
-        let taken = TcpListener::bind((LOOPBACK, 0)).await.unwrap();
-        let port = Port { number: taken.local_addr().unwrap().port(), flag: "--dynamo-port" };
+    async fn the_error_for_a_port_in_use_names_the_port_and_its_flag() {
+        let listener = TcpListener::bind((LOOPBACK, 0)).await.unwrap();
+        let port = Port { number: listener.local_addr().unwrap().port(), flag: "--dynamo-port" };
         let error = start_dynamo(LOOPBACK, port, Storage::Memory.open().unwrap()).await.unwrap_err();
         let text = error.to_string();
         assert!(text.contains(&format!("port {} is in use", port.number)) && text.contains("--dynamo-port"), "{text}");
     }
 
     #[tokio::test]
-    async fn a_server_stops_at_once_with_connections_open() {
+    async fn a_server_stops_at_once_despite_open_connections() {
         let server = start_dynamo(LOOPBACK, ANY, Storage::Memory.open().unwrap()).await.unwrap();
         let mut client = TcpStream::connect(server.address()).await.unwrap();
         client.write_all(b"POST / HTTP/1.1\r\ncontent-length: 10\r\n\r\nhalf").await.unwrap();
@@ -196,15 +197,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_stops_at_once_with_streams_open() {
+    async fn a_server_stops_at_once_despite_open_streams() {
         let (server, observer) = start_pubsub(LOOPBACK, ANY).await.unwrap();
         let endpoint = format!("http://{}", server.address());
-        let nobody = || anonymous::Builder::new().build();
-        let topics = TopicAdmin::builder().with_endpoint(&endpoint).with_credentials(nobody()).build().await.unwrap();
-        let subscriptions = SubscriptionAdmin::builder().with_endpoint(&endpoint).with_credentials(nobody());
+        let no_credentials = || anonymous::Builder::new().build();
+        let topics =
+            TopicAdmin::builder().with_endpoint(&endpoint).with_credentials(no_credentials()).build().await.unwrap();
+        let subscriptions = SubscriptionAdmin::builder().with_endpoint(&endpoint).with_credentials(no_credentials());
         let subscriptions = subscriptions.build().await.unwrap();
         let subscriber =
-            Subscriber::builder().with_endpoint(&endpoint).with_credentials(nobody()).build().await.unwrap();
+            Subscriber::builder().with_endpoint(&endpoint).with_credentials(no_credentials()).build().await.unwrap();
         let (topic, subscription) =
             ("projects/test-project/topics/a-topic", "projects/test-project/subscriptions/a-sub");
         topics.create_topic().set_name(topic).send().await.unwrap();
@@ -224,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn both_run_until_the_stop() {
+    async fn both_servers_run_until_the_stop() {
         let settings = Settings { host: LOOPBACK, pubsub: Some(ANY), dynamo: Some(ANY), storage: Storage::Memory };
         let mut out = Vec::new();
         run(&settings, std::future::ready(()), &mut out).await.unwrap();
@@ -233,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_ends_by_itself_says_why() {
+    async fn a_server_that_fails_reports_the_reason() {
         let address = SocketAddr::new(LOOPBACK, 1);
         let serve = async { Err("the disk is full".to_owned()) };
         let mut running = Running::start("short", move || async move { Ok((address, serve)) }).await.unwrap();
@@ -241,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_be_set_can_be_pasted() {
+    fn the_printed_settings_can_be_pasted() {
         let settings =
             Settings { host: Ipv4Addr::UNSPECIFIED.into(), pubsub: None, dynamo: Some(ANY), storage: Storage::Memory };
         let address = Some("0.0.0.0:8000".parse().unwrap());

@@ -1,4 +1,4 @@
-//! A server on a thread and a runtime of its own, so that it neither slows what it serves nor outlives its owner.
+//! Runs a server on its own thread and runtime, so that it does not slow its clients down and stops with its owner.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-/// A server that answers. Dropping it stops it at once, open streams and all.
+/// A running server. Dropping it stops the server at once and closes its connections.
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
@@ -16,7 +16,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// `bind` listens, and says where and what is to be run from then on.
+    /// Starts a thread. On it, `bind` starts to listen and returns the address and the future that serves.
     pub(super) async fn start<Bind, Serve>(
         name: &str,
         bind: impl FnOnce() -> Bind + Send + 'static,
@@ -28,25 +28,28 @@ impl Running {
         let (stop, stopped) = oneshot::channel();
         let (ready, bound) = oneshot::channel();
         let (failed, failure) = oneshot::channel();
-        let life = move |runtime: &tokio::runtime::Runtime| {
+        let run = move |runtime: &tokio::runtime::Runtime| {
             runtime.block_on(async {
                 let (address, serve) = match bind().await {
                     Ok(server) => server,
                     Err(error) => return drop(ready.send(Err(error))),
                 };
-                // Whoever waited may have gone: then `stopped` is over as well.
+                // If the caller was dropped, `stopped` has completed too.
                 let _ = ready.send(Ok(address));
                 tokio::select! {
                     biased;
                     _ = stopped => {}
-                    result = serve => drop(failed.send(result.err().unwrap_or_else(|| "it ended by itself".to_owned()))),
+                    result = serve => {
+                        let reason = result.err().unwrap_or_else(|| "it ended without an error".to_owned());
+                        drop(failed.send(reason));
+                    }
                 }
             });
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            life(&runtime);
-            // A blocking task that still runs must not delay the stop.
+            run(&runtime);
+            // Do not wait for blocking tasks that are still running.
             runtime.shutdown_background();
         })?;
         let address = bound.await.map_err(|_| io::Error::other("the server's thread ended"))??;
@@ -57,7 +60,7 @@ impl Running {
         self.address
     }
 
-    /// Why the server no longer answers; waits for as long as it does.
+    /// Waits until the server fails and returns the reason.
     pub async fn failure(&mut self) -> String {
         (&mut self.failure).await.unwrap_or_else(|_| "its thread ended".to_owned())
     }
@@ -67,7 +70,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // It panicked if there is an error, which the panic's own message has told.
+            // An error means that the thread panicked, which the panic hook has already reported.
             let _ = thread.join();
         }
     }

@@ -1,5 +1,5 @@
-//! The messages of a subscription that nobody holds: those that wait to be delivered, in order of arrival, and those
-//! that wait for their backoff to end. Pure.
+//! The messages of a subscription that are not leased: ready ones in order of arrival, and those that wait for their
+//! backoff to end. This module is pure.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,46 +9,46 @@ use tokio::time::Instant;
 /// One message of one subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// As [`super::message::seal`] encoded it.
+    /// The encoding that [`super::message::encode`] made.
     pub(super) message: Bytes,
-    /// How often it was delivered and not acknowledged.
+    /// The number of deliveries so far.
     pub(super) attempts: u32,
-    /// A second copy that a fault made; it is not doubled again.
-    pub(super) twin: bool,
+    /// Marks the second copy that a fault made, which is not duplicated again.
+    pub(super) duplicate: bool,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     ready: VecDeque<Entry>,
-    /// By the time it becomes ready; the number keeps entries of the same time apart and in order.
+    /// Keyed by the end of the backoff. The number keeps entries with the same time apart and in order.
     delayed: BTreeMap<(Instant, u64), Entry>,
-    delayed_ever: u64,
+    last_delay: u64,
 }
 
 impl Backlog {
-    /// To the back: what was delivered before goes behind what was not, so a message that is always nacked never
-    /// starves the others.
+    /// Appends a message. A redelivered message goes behind new ones, so a message that is always nacked does not
+    /// starve the others.
     pub(super) fn push(&mut self, entry: Entry) {
         self.ready.push_back(entry);
     }
 
     pub(super) fn delay(&mut self, entry: Entry, until: Instant) {
-        self.delayed_ever += 1;
-        self.delayed.insert((until, self.delayed_ever), entry);
+        self.last_delay += 1;
+        self.delayed.insert((until, self.last_delay), entry);
     }
 
     pub(super) fn pop(&mut self) -> Option<Entry> {
         self.ready.pop_front()
     }
 
-    /// Brings another of the ready messages to the front.
-    pub(super) fn bring_forward(&mut self, position: usize) {
+    /// Swaps a ready message with the first one.
+    pub(super) fn swap_to_front(&mut self, position: usize) {
         if position < self.ready.len() {
             self.ready.swap(0, position);
         }
     }
 
-    /// Makes ready what has waited long enough.
+    /// Makes the messages ready whose backoff is over.
     pub(super) fn advance(&mut self, now: Instant) {
         while let Some(first) = self.delayed.first_entry().filter(|first| first.key().0 <= now) {
             self.ready.push_back(first.remove());

@@ -1,4 +1,4 @@
-//! All topics and subscriptions, and every operation on them. Knows neither gRPC nor HTTP.
+//! All topics and subscriptions, and the operations on them. This module knows neither gRPC nor HTTP.
 
 mod registry;
 
@@ -10,13 +10,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::registry::Registry;
-use super::alarm::Alarm;
+use super::error::ApiError;
 use super::faults::Faults;
 use super::leases::LeaseId;
 use super::message;
-use super::queue::{Dead, Queue};
-use super::refusal::Refusal;
+use super::queue::{DeadLetter, Queue};
 use super::subscription::Subscription;
+use super::timer::Timer;
 use super::wire::PubsubMessage;
 
 pub(super) use self::registry::Page;
@@ -26,8 +26,8 @@ const MAX_EXTENSION_SECONDS: i32 = 600;
 pub(super) struct Broker {
     registry: Mutex<Registry>,
     faults: Faults,
-    alarm: Alarm,
-    stopping: watch::Sender<bool>,
+    timer: Timer,
+    shutdown: watch::Sender<bool>,
     next_message_id: AtomicU64,
 }
 
@@ -37,9 +37,9 @@ impl Broker {
         Broker {
             registry: Mutex::default(),
             faults: Faults::default(),
-            alarm: Alarm::default(),
-            stopping: watch::Sender::new(false),
-            // Ids start at the time, so that a client that remembers ids over a restart never meets one twice.
+            timer: Timer::default(),
+            shutdown: watch::Sender::new(false),
+            // Ids start at the current time, so that a client never sees the same id before and after a restart.
             next_message_id: AtomicU64::new(u64::try_from(micros).unwrap_or_default()),
         }
     }
@@ -48,29 +48,34 @@ impl Broker {
         &self.faults
     }
 
-    /// Ends every open stream and waiting pull.
-    pub(super) fn stop(&self) {
-        self.stopping.send_replace(true);
+    /// Ends all open streams and waiting pulls.
+    pub(super) fn shut_down(&self) {
+        self.shutdown.send_replace(true);
     }
 
-    pub(super) fn stopping(&self) -> watch::Receiver<bool> {
-        self.stopping.subscribe()
+    /// Returns a receiver that becomes true when the server shuts down.
+    pub(super) fn shutdown(&self) -> watch::Receiver<bool> {
+        self.shutdown.subscribe()
     }
 
-    /// Lets deadlines pass, for as long as it is polled.
-    pub(super) async fn keep_time(&self) {
+    /// Expires leases and ends backoffs when they are due. Never returns.
+    pub(super) async fn run_timer(&self) {
         loop {
-            self.alarm.clear();
+            self.timer.clear();
             let subscriptions = self.registry().all_subscriptions();
-            let next =
-                subscriptions.iter().filter_map(|it| self.apply(it, |queue| queue.advance(Instant::now())).1).min();
-            self.alarm.sleep(next).await;
+            let next = subscriptions
+                .iter()
+                .filter_map(|subscription| {
+                    self.change_unscheduled(subscription, |queue| queue.advance(Instant::now())).1
+                })
+                .min();
+            self.timer.sleep(next).await;
         }
     }
 
-    /// Publishes all or none, and returns the message ids.
-    pub(super) fn publish(&self, topic: &str, messages: Vec<PubsubMessage>) -> Result<Vec<String>, Refusal> {
-        message::check_all(&messages)?;
+    /// Publishes all messages or none, and returns their ids.
+    pub(super) fn publish(&self, topic: &str, messages: Vec<PubsubMessage>) -> Result<Vec<String>, ApiError> {
+        message::check_request(&messages)?;
         let subscriptions = self.registry().subscriptions_of(topic)?;
         Ok(self.fan_out(&subscriptions, messages))
     }
@@ -79,17 +84,17 @@ impl Broker {
         let first = self.next_message_id.fetch_add(messages.len() as u64, Ordering::Relaxed);
         let ids: Vec<String> = (first..).take(messages.len()).map(|id| id.to_string()).collect();
         let publish_time = wall_clock().into();
-        let sealed: Vec<_> =
-            messages.into_iter().zip(&ids).map(|(message, id)| message::seal(message, id, publish_time)).collect();
+        let encoded: Vec<_> =
+            messages.into_iter().zip(&ids).map(|(message, id)| message::encode(message, id, publish_time)).collect();
         for subscription in subscriptions {
-            self.on(subscription, |queue| queue.publish(sealed.iter().cloned()));
+            self.change(subscription, |queue| queue.publish(encoded.iter().cloned()));
         }
         ids
     }
 
-    pub(super) fn acknowledge(&self, subscription: &Subscription, ack_ids: &[String]) -> Result<(), Refusal> {
+    pub(super) fn acknowledge(&self, subscription: &Subscription, ack_ids: &[String]) -> Result<(), ApiError> {
         let leases = leases(subscription, ack_ids)?;
-        self.on(subscription, |queue| {
+        self.change(subscription, |queue| {
             for lease in leases {
                 if self.faults.loses_ack() { queue.lose_ack() } else { queue.ack(lease) }
             }
@@ -97,20 +102,19 @@ impl Broker {
         Ok(())
     }
 
-    /// Sets the deadline that many seconds from now; 0 gives the messages back.
+    /// Sets the ack deadlines to this many seconds from now; 0 nacks the messages.
     pub(super) fn modify_deadline(
         &self,
         subscription: &Subscription,
         ack_ids: &[String],
         seconds: i32,
-    ) -> Result<(), Refusal> {
-        let seconds = u64::try_from(seconds)
-            .ok()
-            .filter(|_| seconds <= MAX_EXTENSION_SECONDS)
-            .ok_or_else(|| Refusal::invalid(format_args!("Ack deadline must be between 0 and 600, not {seconds}")))?;
+    ) -> Result<(), ApiError> {
+        let seconds = u64::try_from(seconds).ok().filter(|_| seconds <= MAX_EXTENSION_SECONDS).ok_or_else(|| {
+            ApiError::invalid_argument(format_args!("The ack deadline must be between 0 and 600, not {seconds}"))
+        })?;
         let leases = leases(subscription, ack_ids)?;
         let now = Instant::now();
-        self.on(subscription, |queue| {
+        self.change(subscription, |queue| {
             for lease in leases {
                 match seconds {
                     0 => queue.nack(lease, now),
@@ -121,34 +125,39 @@ impl Broker {
         Ok(())
     }
 
-    /// One operation on a subscription, and all that follows from it.
-    pub(super) fn on<R>(&self, subscription: &Subscription, operation: impl FnOnce(&mut Queue) -> R) -> R {
-        let (result, next_event) = self.apply(subscription, operation);
+    /// Runs one operation on a subscription and handles its effects.
+    pub(super) fn change<R>(&self, subscription: &Subscription, operation: impl FnOnce(&mut Queue) -> R) -> R {
+        let (result, next_event) = self.change_unscheduled(subscription, operation);
         if let Some(event) = next_event {
-            self.alarm.bring_forward(event);
+            self.timer.schedule(event);
         }
         result
     }
 
-    /// As [`Broker::on`], but the alarm is the caller's to set for the subscription's next event.
-    fn apply<R>(&self, subscription: &Subscription, operation: impl FnOnce(&mut Queue) -> R) -> (R, Option<Instant>) {
-        let (result, aftermath) = subscription.change(operation);
-        for dead in aftermath.dead {
-            self.bury(subscription, dead);
+    /// Runs one operation like [`Broker::change`], but leaves it to the caller to schedule the next event.
+    fn change_unscheduled<R>(
+        &self,
+        subscription: &Subscription,
+        operation: impl FnOnce(&mut Queue) -> R,
+    ) -> (R, Option<Instant>) {
+        let (result, effects) = subscription.change(operation);
+        for dead_letter in effects.dead_letters {
+            self.forward_dead_letter(subscription, dead_letter);
         }
-        (result, aftermath.next_event)
+        (result, effects.next_event)
     }
 
-    /// Forwards to the dead-letter topic; while that does not exist the message stays where it was.
-    fn bury(&self, subscription: &Subscription, dead: Dead) {
-        let topic = self.registry().subscriptions_of(&dead.topic);
+    /// Forwards a message to the dead-letter topic, or requeues it if that topic does not exist.
+    fn forward_dead_letter(&self, subscription: &Subscription, dead_letter: DeadLetter) {
+        let topic = self.registry().subscriptions_of(&dead_letter.topic);
         match topic {
             Ok(subscriptions) => {
-                let letter = message::dead_letter(&dead.entry.message, &subscription.name, dead.entry.attempts);
-                self.fan_out(&subscriptions, vec![letter]);
-                self.on(subscription, Queue::buried);
+                let message =
+                    message::dead_letter(&dead_letter.entry.message, &subscription.name, dead_letter.entry.attempts);
+                self.fan_out(&subscriptions, vec![message]);
+                self.change(subscription, Queue::dead_letter_forwarded);
             }
-            Err(_) => self.on(subscription, |queue| queue.put_back(dead.entry, Instant::now())),
+            Err(_) => self.change(subscription, |queue| queue.requeue(dead_letter.entry, Instant::now())),
         }
     }
 
@@ -157,14 +166,14 @@ impl Broker {
     }
 }
 
-fn leases(subscription: &Subscription, ack_ids: &[String]) -> Result<Vec<LeaseId>, Refusal> {
+fn leases(subscription: &Subscription, ack_ids: &[String]) -> Result<Vec<LeaseId>, ApiError> {
     if ack_ids.is_empty() {
-        return Err(Refusal::invalid("No ack ids specified"));
+        return Err(ApiError::invalid_argument("No ack ids specified"));
     }
     subscription.leases(ack_ids)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the server is who assigns publish times")]
+#[expect(clippy::disallowed_methods, reason = "the server assigns publish times")]
 fn wall_clock() -> SystemTime {
     SystemTime::now()
 }

@@ -1,4 +1,4 @@
-//! Misbehaviour that a test asks for: what may happen in the real service, at a rate of the test's choice.
+//! Fault injection: faults that can happen in the real service, with probabilities that a test sets.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,96 +7,100 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-/// Makes the server misbehave; every clone turns the same knobs. Shares are in `0.0..=1.0` and start at 0.
+/// Injects faults into a server while it serves. All clones control the same server.
+///
+/// Probabilities are clamped to `0.0..=1.0` and start at 0.
 #[derive(Debug, Clone)]
 pub struct Faults {
-    knobs: Arc<Knobs>,
+    controls: Arc<Controls>,
 }
 
-struct Knobs {
-    /// Each share as the bits of an `f64`, so that a knob at 0 costs a load and no lock.
+struct Controls {
+    /// Probabilities as the bits of an `f64`, so that a check of a disabled fault takes no lock.
     deliver_twice: AtomicU64,
     reorder: AtomicU64,
     lose_acks: AtomicU64,
-    dice: Mutex<StdRng>,
+    rng: Mutex<StdRng>,
 }
 
 impl Default for Faults {
     fn default() -> Faults {
         let zero = || AtomicU64::new(0_f64.to_bits());
         Faults {
-            knobs: Arc::new(Knobs {
+            controls: Arc::new(Controls {
                 deliver_twice: zero(),
                 reorder: zero(),
                 lose_acks: zero(),
-                dice: Mutex::new(StdRng::seed_from_u64(0)),
+                rng: Mutex::new(StdRng::seed_from_u64(0)),
             }),
         }
     }
 }
 
 impl Faults {
-    /// The share of messages that are delivered a second time, under an ack id of its own that needs its own ack.
-    pub fn deliver_twice(&self, share: f64) {
-        set(&self.knobs.deliver_twice, share);
+    /// Sets the probability that a message is delivered a second time. The second delivery has its own ack id and needs
+    /// its own acknowledgement.
+    pub fn deliver_twice(&self, probability: f64) {
+        set(&self.controls.deliver_twice, probability);
     }
 
-    /// The share of deliveries that take a message out of its turn, from anywhere in the backlog.
-    pub fn reorder(&self, share: f64) {
-        set(&self.knobs.reorder, share);
+    /// Sets the probability that a delivery takes a random message of the backlog instead of the first.
+    pub fn reorder(&self, probability: f64) {
+        set(&self.controls.reorder, probability);
     }
 
-    /// The share of acknowledgements that are answered with success and forgotten.
-    pub fn lose_acks(&self, share: f64) {
-        set(&self.knobs.lose_acks, share);
+    /// Sets the probability that the server confirms an acknowledgement and then ignores it. The message stays leased
+    /// and is redelivered when its ack deadline has passed.
+    pub fn lose_acks(&self, probability: f64) {
+        set(&self.controls.lose_acks, probability);
     }
 
-    /// Starts the dice again: the same calls in the same order then misbehave the same way.
+    /// Seeds the random numbers again. The same calls in the same order then have the same faults.
     pub fn seed(&self, seed: u64) {
-        *self.dice() = StdRng::seed_from_u64(seed);
+        *self.rng() = StdRng::seed_from_u64(seed);
     }
 
-    /// Back to good behaviour.
+    /// Disables all faults.
     pub fn clear(&self) {
-        [&self.knobs.deliver_twice, &self.knobs.reorder, &self.knobs.lose_acks]
+        [&self.controls.deliver_twice, &self.controls.reorder, &self.controls.lose_acks]
             .into_iter()
-            .for_each(|knob| set(knob, 0.0));
+            .for_each(|probability| set(probability, 0.0));
     }
 
-    pub(super) fn twice(&self) -> bool {
-        self.falls(&self.knobs.deliver_twice)
+    pub(super) fn duplicates_delivery(&self) -> bool {
+        self.occurs(&self.controls.deliver_twice)
     }
 
     pub(super) fn loses_ack(&self) -> bool {
-        self.falls(&self.knobs.lose_acks)
+        self.occurs(&self.controls.lose_acks)
     }
 
-    /// Which of `ready` messages goes next, when it is not the first.
-    pub(super) fn out_of_turn(&self, ready: usize) -> Option<usize> {
-        (ready > 1 && self.falls(&self.knobs.reorder)).then(|| self.dice().random_range(1..ready))
+    /// Returns the position of the message to deliver next, unless it is the first of the `ready` messages.
+    pub(super) fn reordered_position(&self, ready: usize) -> Option<usize> {
+        (ready > 1 && self.occurs(&self.controls.reorder)).then(|| self.rng().random_range(1..ready))
     }
 
-    fn falls(&self, knob: &AtomicU64) -> bool {
-        let share = f64::from_bits(knob.load(Ordering::Relaxed));
-        share > 0.0 && self.dice().random_bool(share)
+    fn occurs(&self, probability: &AtomicU64) -> bool {
+        let probability = f64::from_bits(probability.load(Ordering::Relaxed));
+        probability > 0.0 && self.rng().random_bool(probability)
     }
 
-    fn dice(&self) -> std::sync::MutexGuard<'_, StdRng> {
-        self.knobs.dice.lock().unwrap_or_else(PoisonError::into_inner)
+    fn rng(&self) -> std::sync::MutexGuard<'_, StdRng> {
+        self.controls.rng.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn set(knob: &AtomicU64, share: f64) {
-    knob.store(share.clamp(0.0, 1.0).to_bits(), Ordering::Relaxed);
+fn set(probability: &AtomicU64, value: f64) {
+    probability.store(value.clamp(0.0, 1.0).to_bits(), Ordering::Relaxed);
 }
 
-impl fmt::Debug for Knobs {
+impl fmt::Debug for Controls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let share = |knob: &AtomicU64| f64::from_bits(knob.load(Ordering::Relaxed));
-        f.debug_struct("Knobs")
-            .field("deliver_twice", &share(&self.deliver_twice))
-            .field("reorder", &share(&self.reorder))
-            .field("lose_acks", &share(&self.lose_acks))
+        let value = |probability: &AtomicU64| f64::from_bits(probability.load(Ordering::Relaxed));
+        f.debug_struct("Controls")
+            .field("deliver_twice", &value(&self.deliver_twice))
+            .field("reorder", &value(&self.reorder))
+            .field("lose_acks", &value(&self.lose_acks))
             .finish_non_exhaustive()
     }
 }
@@ -106,26 +110,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_share_nothing_happens_and_with_all_of_it_everything() {
+    fn faults_never_occur_at_probability_zero_and_always_at_one() {
         let faults = Faults::default();
-        assert!((0..1000).all(|_| !faults.twice() && !faults.loses_ack() && faults.out_of_turn(10).is_none()));
+        let none = || !faults.duplicates_delivery() && !faults.loses_ack() && faults.reordered_position(10).is_none();
+        assert!((0..1000).all(|_| none()));
         faults.deliver_twice(1.0);
         faults.reorder(2.0);
         faults.lose_acks(1.0);
-        assert!((0..1000).all(|_| faults.twice() && faults.loses_ack() && faults.out_of_turn(10).is_some()));
-        assert_eq!(faults.out_of_turn(1), None);
+        let all = || faults.duplicates_delivery() && faults.loses_ack() && faults.reordered_position(10).is_some();
+        assert!((0..1000).all(|_| all()));
+        assert_eq!(faults.reordered_position(1), None);
         faults.clear();
-        assert!(!faults.twice());
+        assert!((0..1000).all(|_| none()));
     }
 
     #[test]
     fn the_same_seed_gives_the_same_faults() {
         let faults = Faults::default();
         faults.lose_acks(0.5);
-        let throws = || {
+        let outcomes = || {
             faults.seed(7);
             (0..100).map(|_| faults.loses_ack()).collect::<Vec<_>>()
         };
-        assert_eq!(throws(), throws());
+        assert_eq!(outcomes(), outcomes());
     }
 }

@@ -1,4 +1,4 @@
-//! gRPC: translates between `google.pubsub.v1` and the broker. Decides nothing.
+//! gRPC: translates between `google.pubsub.v1` and the broker. This module has no logic of its own.
 
 mod publisher;
 mod streaming;
@@ -10,10 +10,10 @@ use tonic::service::Routes;
 use tonic::{Response, Status};
 
 use super::broker::Broker;
-use super::refusal::{Code, Refusal};
+use super::error::{ApiError, Code};
 use super::wire::{PublisherServer, SubscriberServer};
 
-// Above what a request may hold, so that the refusal is the broker's with its text, not the transport's.
+// Larger than the broker's limit, so that clients get the error of the broker and not of the transport.
 const MAX_MESSAGE_BYTES: usize = 32 << 20;
 
 #[derive(Clone)]
@@ -32,20 +32,20 @@ pub(super) fn router(broker: Arc<Broker>) -> axum::Router {
     Routes::new(publisher).add_service(subscriber).into_axum_router()
 }
 
-impl From<Refusal> for Status {
-    fn from(refusal: Refusal) -> Status {
-        let code = match refusal.code {
+impl From<ApiError> for Status {
+    fn from(error: ApiError) -> Status {
+        let code = match error.code {
             Code::InvalidArgument => tonic::Code::InvalidArgument,
             Code::NotFound => tonic::Code::NotFound,
             Code::AlreadyExists => tonic::Code::AlreadyExists,
             Code::Unimplemented => tonic::Code::Unimplemented,
             Code::Unavailable => tonic::Code::Unavailable,
         };
-        Status::new(code, refusal.to_string())
+        Status::new(code, error.to_string())
     }
 }
 
-fn reply<T>(result: Result<T, Refusal>) -> Result<Response<T>, Status> {
+fn reply<T>(result: Result<T, ApiError>) -> Result<Response<T>, Status> {
     result.map(Response::new).map_err(Status::from)
 }
 

@@ -1,4 +1,4 @@
-//! The messages of a subscription that were delivered and are not settled, each with its deadline. Pure.
+//! The outstanding messages of a subscription (delivered and not settled), each with its deadline. This module is pure.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -6,11 +6,11 @@ use tokio::time::Instant;
 
 use super::backlog::Entry;
 
-/// Names one delivery of one message.
+/// Identifies one delivery of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct LeaseId(pub(super) u64);
 
-/// Names the stream, or the single pull, that a message was delivered to.
+/// Identifies the stream, or the unary pull, that a message was delivered to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct StreamId(pub(super) u64);
 
@@ -23,35 +23,35 @@ pub(super) struct Lease {
 
 #[derive(Debug, Default)]
 pub(super) struct Leases {
-    granted: u64,
-    held: HashMap<LeaseId, Lease>,
+    last_id: u64,
+    active: HashMap<LeaseId, Lease>,
     deadlines: BTreeSet<(Instant, LeaseId)>,
 }
 
 impl Leases {
     pub(super) fn grant(&mut self, entry: Entry, stream: StreamId, deadline: Instant) -> LeaseId {
-        self.granted += 1;
-        let id = LeaseId(self.granted);
-        self.held.insert(id, Lease { entry, stream, deadline });
+        self.last_id += 1;
+        let id = LeaseId(self.last_id);
+        self.active.insert(id, Lease { entry, stream, deadline });
         self.deadlines.insert((deadline, id));
         id
     }
 
-    /// Ends a lease; `None` when it has ended before, which is no error.
+    /// Ends a lease. Returns `None` if it has already ended, which is not an error.
     pub(super) fn end(&mut self, id: LeaseId) -> Option<Lease> {
-        let lease = self.held.remove(&id)?;
+        let lease = self.active.remove(&id)?;
         self.deadlines.remove(&(lease.deadline, id));
         Some(lease)
     }
 
     pub(super) fn extend(&mut self, id: LeaseId, deadline: Instant) {
-        let Some(lease) = self.held.get_mut(&id) else { return };
+        let Some(lease) = self.active.get_mut(&id) else { return };
         self.deadlines.remove(&(lease.deadline, id));
         self.deadlines.insert((deadline, id));
         lease.deadline = deadline;
     }
 
-    /// Ends the lease that is longest past its deadline.
+    /// Ends the lease with the earliest deadline, if that deadline has passed.
     pub(super) fn expire(&mut self, now: Instant) -> Option<Lease> {
         let (_, id) = *self.deadlines.first().filter(|(deadline, _)| *deadline <= now)?;
         self.end(id)
@@ -62,6 +62,6 @@ impl Leases {
     }
 
     pub(super) fn count(&self) -> usize {
-        self.held.len()
+        self.active.len()
     }
 }

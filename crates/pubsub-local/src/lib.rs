@@ -1,12 +1,54 @@
-//! The embedded Pub/Sub server: Google's API for a publisher and a consumer, over gRPC and over HTTP with JSON, on one
-//! port. It keeps everything in memory and can be told to misbehave. Knows nothing of scans or of the consumer.
+//! A [Google Cloud Pub/Sub](https://cloud.google.com/pubsub) server in memory, for tests and demos.
 //!
-//! Tiers: `queue` (with `backlog`, `leases`, `streams`, `window`, `settings`, `message`, `names`) is pure; `subscription`, `alarm`,
-//! `broker` and `pull` share it between callers and wake them; `grpc` and `rest` translate.
+//! A [`Server`] speaks Google's gRPC and REST APIs on one port, so the official client libraries work with it
+//! unchanged. It has leases, redelivery, retry policies, dead-letter topics and flow control. [`Faults`] makes it
+//! deliver twice, reorder messages and lose acknowledgements, and an [`Observer`] reads the [`Counts`] of a
+//! subscription. The README lists what it supports and what it does not.
+//!
+//! # Example
+//!
+//! ```
+//! use google_cloud_auth::credentials::anonymous;
+//! use google_cloud_pubsub::client::{Publisher, SubscriptionAdmin, TopicAdmin};
+//! use google_cloud_pubsub::model::Message;
+//! use pubsub_local::Server;
+//!
+//! const TOPIC: &str = "projects/test/topics/orders";
+//! const SUBSCRIPTION: &str = "projects/test/subscriptions/orders";
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Port 0 is any free port.
+//! let server = Server::bind("127.0.0.1:0".parse()?).await?;
+//! let endpoint = format!("http://{}", server.address());
+//! let observer = server.observer();
+//! let serving = tokio::spawn(server.serve(std::future::pending()));
+//!
+//! let credentials = anonymous::Builder::new().build();
+//! let topics = TopicAdmin::builder().with_endpoint(&endpoint).with_credentials(credentials.clone()).build().await?;
+//! topics.create_topic().set_name(TOPIC).send().await?;
+//! let subscriptions =
+//!     SubscriptionAdmin::builder().with_endpoint(&endpoint).with_credentials(credentials.clone()).build().await?;
+//! subscriptions.create_subscription().set_name(SUBSCRIPTION).set_topic(TOPIC).send().await?;
+//!
+//! let publisher = Publisher::builder(TOPIC).with_endpoint(&endpoint).with_credentials(credentials).build().await?;
+//! publisher.publish(Message::new().set_data("one")).await?;
+//!
+//! let counts = observer.counts(SUBSCRIPTION).expect("the subscription exists");
+//! assert_eq!((counts.published, counts.ready), (1, 1));
+//! serving.abort();
+//! # Ok(())
+//! # }
+//! ```
 
-mod alarm;
+// Layers: `queue`, with `backlog`, `leases`, `streams`, `window`, `settings`, `message` and `names`, is pure.
+// `subscription`, `timer`, `broker` and `pull` share it between clients and wake them. `grpc` and `rest` translate.
+
+#![warn(missing_docs)]
+
 mod backlog;
 mod broker;
+mod error;
 mod faults;
 mod grpc;
 mod leases;
@@ -14,14 +56,15 @@ mod message;
 mod names;
 mod pull;
 mod queue;
-mod refusal;
 mod rest;
 mod settings;
 mod streams;
 mod subscription;
+mod timer;
 mod window;
 mod wire;
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -35,78 +78,103 @@ use self::broker::Broker;
 pub use self::faults::Faults;
 pub use self::queue::Counts;
 
-// How long a client may take to notice that its connection is being closed.
+/// How long a shutdown waits for clients to close their connections.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
 
-/// A Pub/Sub server with no topics.
+/// A Pub/Sub server, which starts without topics.
+///
+/// All its state is in memory and is lost when the server ends. It needs no credentials and offers no TLS, so bind it
+/// to a loopback address unless everyone who can reach it may use it.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     broker: Arc<Broker>,
 }
 
-/// Looks at a server from inside the process, while it serves and after.
+/// Reads the state of a server from inside the process, while it serves and afterwards.
 #[derive(Clone)]
 pub struct Observer {
     broker: Arc<Broker>,
 }
 
 impl Server {
-    /// Listens from here on; port 0 picks a free one. Requests wait until [`Server::serve`].
+    /// Listens on `address`, where port 0 is any free port. Connections wait until [`Server::serve`] is called.
     pub async fn bind(address: SocketAddr) -> io::Result<Server> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         Ok(Server { listener, address, broker: Arc::new(Broker::new()) })
     }
 
+    /// Returns the address that the server listens on, with the port that was chosen.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Makes the server misbehave, before and while it serves.
+    /// Returns the controls for fault injection. They work before and while the server serves.
     pub fn faults(&self) -> Faults {
         self.broker.faults().clone()
     }
 
+    /// Returns an observer of this server.
     pub fn observer(&self) -> Observer {
         Observer { broker: Arc::clone(&self.broker) }
     }
 
-    /// Serves until `shutdown` is ready. Then open streams end with UNAVAILABLE.
+    /// Serves until `shutdown` completes. Open streams then end with UNAVAILABLE, and the server waits at most one
+    /// second for clients to close their connections.
+    ///
+    /// Each connection is a task of the runtime. To close all connections at once, drop the runtime.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         let Server { listener, broker, .. } = self;
         let router = grpc::router(Arc::clone(&broker)).merge(rest::router(Arc::clone(&broker)));
-        // A failure costs latency only.
+        // Without TCP_NODELAY the server works too, only with more latency.
         let listener = listener.tap_io(|connection| _ = connection.set_nodelay(true));
-        let mut stopping = broker.stopping();
+        let mut shutting_down = broker.shutdown();
         let serving = axum::serve(listener, router)
             .with_graceful_shutdown({
                 let broker = Arc::clone(&broker);
                 async move {
                     shutdown.await;
-                    broker.stop();
+                    broker.shut_down();
                 }
             })
             .into_future();
         let closing = async {
-            // An error says that the broker is gone, which this function still holds.
-            _ = stopping.wait_for(|stopping| *stopping).await;
+            // An error would mean that the broker was dropped, but this function owns it.
+            _ = shutting_down.wait_for(|requested| *requested).await;
             tokio::time::sleep(CLOSING_TIME).await;
         };
         tokio::select! {
             served = serving => served,
             () = closing => Ok(()),
-            () = broker.keep_time() => Ok(()),
+            () = broker.run_timer() => Ok(()),
         }
     }
 }
 
 impl Observer {
-    /// Of a subscription by its full name; `None` when it does not exist.
+    /// Returns the counts of a subscription, given its full name, or `None` if it does not exist.
     pub fn counts(&self, subscription: &str) -> Option<Counts> {
         self.broker.subscription(subscription).ok().map(|subscription| subscription.counts())
     }
 }
 
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observer").finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests;
+
+/// Compiles the example in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

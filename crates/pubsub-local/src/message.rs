@@ -1,14 +1,14 @@
-//! A message from the moment it is published: its limits and its encoding. Pure: id and time come in as arguments.
+//! The limits and the encoding of published messages. This module is pure: ids and times are arguments.
 
 use bytes::Bytes;
 use prost::Message as _;
 use prost_types::Timestamp;
 
+use super::error::ApiError;
 use super::names;
-use super::refusal::Refusal;
 use super::wire::PubsubMessage;
 
-// https://cloud.google.com/pubsub/quotas#resource_limits; the service names 10485760 in its own refusal.
+// https://cloud.google.com/pubsub/quotas#resource_limits. The error of the service names 10485760.
 const MAX_REQUEST_BYTES: usize = 10 * 1024 * 1024;
 const MAX_MESSAGES: usize = 1000;
 const MAX_ATTRIBUTES: usize = 100;
@@ -16,57 +16,59 @@ const MAX_KEY_BYTES: usize = 256;
 const MAX_VALUE_BYTES: usize = 1024;
 const MAX_ORDERING_KEY_BYTES: usize = 1024;
 
-/// Checks everything that Google documents about what may be published in one request.
-pub(super) fn check_all(messages: &[PubsubMessage]) -> Result<(), Refusal> {
+/// Checks the limits that Google documents for one publish request.
+pub(super) fn check_request(messages: &[PubsubMessage]) -> Result<(), ApiError> {
     if messages.is_empty() {
-        return Err(Refusal::invalid("No messages to publish"));
+        return Err(ApiError::invalid_argument("No messages to publish"));
     }
     if messages.len() > MAX_MESSAGES {
-        return Err(Refusal::invalid(format_args!(
-            "A request has at most {MAX_MESSAGES} messages, not {}",
+        return Err(ApiError::invalid_argument(format_args!(
+            "A request can have at most {MAX_MESSAGES} messages, but this one has {}",
             messages.len()
         )));
     }
     let size: usize = messages.iter().map(PubsubMessage::encoded_len).sum();
     if size > MAX_REQUEST_BYTES {
-        return Err(Refusal::invalid(format_args!(
+        return Err(ApiError::invalid_argument(format_args!(
             "Request payload size exceeds the limit: {MAX_REQUEST_BYTES} bytes"
         )));
     }
     messages.iter().try_for_each(check)
 }
 
-fn check(message: &PubsubMessage) -> Result<(), Refusal> {
+fn check(message: &PubsubMessage) -> Result<(), ApiError> {
     if message.data.is_empty() && message.attributes.is_empty() {
-        return Err(Refusal::invalid("A message needs data or at least one attribute"));
+        return Err(ApiError::invalid_argument("A message must have data or at least one attribute"));
     }
     if message.attributes.len() > MAX_ATTRIBUTES {
-        return Err(Refusal::invalid(format_args!("A message has at most {MAX_ATTRIBUTES} attributes")));
+        return Err(ApiError::invalid_argument(format_args!("A message can have at most {MAX_ATTRIBUTES} attributes")));
     }
     if message.attributes.iter().any(|(key, value)| key.len() > MAX_KEY_BYTES || value.len() > MAX_VALUE_BYTES) {
-        return Err(Refusal::invalid(format_args!(
-            "An attribute has at most {MAX_KEY_BYTES} bytes of key and {MAX_VALUE_BYTES} bytes of value"
+        return Err(ApiError::invalid_argument(format_args!(
+            "The key of an attribute can have at most {MAX_KEY_BYTES} bytes, and its value {MAX_VALUE_BYTES}"
         )));
     }
     if message.ordering_key.len() > MAX_ORDERING_KEY_BYTES {
-        return Err(Refusal::invalid(format_args!("An ordering key has at most {MAX_ORDERING_KEY_BYTES} bytes")));
+        return Err(ApiError::invalid_argument(format_args!(
+            "An ordering key can have at most {MAX_ORDERING_KEY_BYTES} bytes"
+        )));
     }
     Ok(())
 }
 
-/// Gives a message its id and publish time, and encodes it as every delivery will send it.
-pub(super) fn seal(mut message: PubsubMessage, id: &str, publish_time: Timestamp) -> Bytes {
+/// Sets the id and the publish time of a message and encodes it. Every delivery sends these bytes.
+pub(super) fn encode(mut message: PubsubMessage, id: &str, publish_time: Timestamp) -> Bytes {
     message.message_id = id.to_owned();
     message.publish_time = Some(publish_time);
     message.encode_to_vec().into()
 }
 
-/// The message that a dead-letter topic receives: the original with Google's attributes about where it comes from.
+/// Returns the message for the dead-letter topic: the original with the attributes that Google adds.
 ///
-/// Names from <https://cloud.google.com/pubsub/docs/dead-letter-topics#track-delivery-attempts>.
-pub(super) fn dead_letter(sealed: &Bytes, subscription: &str, attempts: u32) -> PubsubMessage {
-    // Sealed by `seal`, so it decodes; a message that did not would be forwarded empty rather than kept for ever.
-    let mut message = PubsubMessage::decode(sealed.clone()).unwrap_or_default();
+/// Google lists them at <https://cloud.google.com/pubsub/docs/dead-letter-topics#track-delivery-attempts>.
+pub(super) fn dead_letter(encoded: &Bytes, subscription: &str, attempts: u32) -> PubsubMessage {
+    // `encode` made these bytes, so decoding cannot fail.
+    let mut message = PubsubMessage::decode(encoded.clone()).unwrap_or_default();
     let (project, id) = names::split(subscription);
     let published = message.publish_time.take().map(rfc3339).unwrap_or_default();
     message.attributes.extend(
@@ -81,7 +83,7 @@ pub(super) fn dead_letter(sealed: &Bytes, subscription: &str, attempts: u32) -> 
     message
 }
 
-/// A timestamp in the text form of protobuf's JSON mapping.
+/// Formats a timestamp as protobuf's JSON mapping does.
 pub(super) fn rfc3339(time: Timestamp) -> String {
     time.to_string()
 }
@@ -96,45 +98,45 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_message_or_request_is_refused() {
-        assert!(check_all(&[]).is_err());
-        assert!(check_all(&[message(b"", &[])]).is_err());
-        assert!(check_all(&[message(b"", &[("a", "")])]).is_ok());
-        assert!(check_all(&[message(b"x", &[])]).is_ok());
-        assert!(check_all(&[message(b"x", &[]), message(b"", &[])]).is_err());
+    fn an_empty_message_or_request_is_rejected() {
+        assert!(check_request(&[]).is_err());
+        assert!(check_request(&[message(b"", &[])]).is_err());
+        assert!(check_request(&[message(b"", &[("a", "")])]).is_ok());
+        assert!(check_request(&[message(b"x", &[])]).is_ok());
+        assert!(check_request(&[message(b"x", &[]), message(b"", &[])]).is_err());
     }
 
     #[test]
-    fn every_limit_holds_exactly() {
+    fn every_limit_is_exact() {
         let (key, value) = ("k".repeat(256), "v".repeat(1024));
-        assert!(check_all(&[message(b"x", &[(&key, &value)])]).is_ok());
-        assert!(check_all(&[message(b"x", &[(&format!("{key}k"), "v")])]).is_err());
-        assert!(check_all(&[message(b"x", &[("k", &format!("{value}v"))])]).is_err());
+        assert!(check_request(&[message(b"x", &[(&key, &value)])]).is_ok());
+        assert!(check_request(&[message(b"x", &[(&format!("{key}k"), "v")])]).is_err());
+        assert!(check_request(&[message(b"x", &[("k", &format!("{value}v"))])]).is_err());
 
         let attributes = |count: usize| PubsubMessage {
             attributes: (0..count).map(|n| (n.to_string(), String::new())).collect(),
             ..PubsubMessage::default()
         };
-        assert!(check_all(&[attributes(100)]).is_ok());
-        assert!(check_all(&[attributes(101)]).is_err());
+        assert!(check_request(&[attributes(100)]).is_ok());
+        assert!(check_request(&[attributes(101)]).is_err());
 
         let sized = |bytes: usize| PubsubMessage { data: vec![0; bytes].into(), ..PubsubMessage::default() };
-        assert!(check_all(&[sized(10_000_000)]).is_ok());
-        assert!(check_all(&[sized(MAX_REQUEST_BYTES)]).is_err());
-        assert!(check_all(&[sized(6_000_000), sized(6_000_000)]).is_err());
-        assert!(check_all(&vec![message(b"x", &[]); 1001]).is_err());
+        assert!(check_request(&[sized(10_000_000)]).is_ok());
+        assert!(check_request(&[sized(MAX_REQUEST_BYTES)]).is_err());
+        assert!(check_request(&[sized(6_000_000), sized(6_000_000)]).is_err());
+        assert!(check_request(&vec![message(b"x", &[]); 1001]).is_err());
     }
 
     #[test]
-    fn a_dead_letter_keeps_the_message_and_says_where_it_comes_from() {
+    fn a_dead_letter_keeps_the_message_and_names_its_subscription() {
         let original = PubsubMessage { ordering_key: "k".into(), ..message(b"data", &[("a", "b")]) };
-        let sealed = seal(original, "7", Timestamp { seconds: 1_700_000_000, nanos: 0 });
-        let letter = dead_letter(&sealed, "projects/p/subscriptions/scan-sub", 5);
-        assert_eq!((&letter.data[..], letter.ordering_key.as_str()), (&b"data"[..], "k"));
-        assert_eq!(letter.attributes["a"], "b");
-        assert_eq!(letter.attributes["CloudPubSubDeadLetterSourceDeliveryCount"], "5");
-        assert_eq!(letter.attributes["CloudPubSubDeadLetterSourceSubscription"], "scan-sub");
-        assert_eq!(letter.attributes["CloudPubSubDeadLetterSourceSubscriptionProject"], "p");
-        assert_eq!(letter.attributes["CloudPubSubDeadLetterSourceTopicPublishTime"], "2023-11-14T22:13:20Z");
+        let encoded = encode(original, "7", Timestamp { seconds: 1_700_000_000, nanos: 0 });
+        let dead_letter = dead_letter(&encoded, "projects/p/subscriptions/scan-sub", 5);
+        assert_eq!((&dead_letter.data[..], dead_letter.ordering_key.as_str()), (&b"data"[..], "k"));
+        assert_eq!(dead_letter.attributes["a"], "b");
+        assert_eq!(dead_letter.attributes["CloudPubSubDeadLetterSourceDeliveryCount"], "5");
+        assert_eq!(dead_letter.attributes["CloudPubSubDeadLetterSourceSubscription"], "scan-sub");
+        assert_eq!(dead_letter.attributes["CloudPubSubDeadLetterSourceSubscriptionProject"], "p");
+        assert_eq!(dead_letter.attributes["CloudPubSubDeadLetterSourceTopicPublishTime"], "2023-11-14T22:13:20Z");
     }
 }

@@ -1,8 +1,8 @@
-//! The rules for resource names. Pure.
+//! The syntax of resource names. This module is pure.
 
-use super::refusal::Refusal;
+use super::error::ApiError;
 
-/// What a name stands for.
+/// The kind of resource that a name identifies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Topic,
@@ -18,27 +18,31 @@ impl Kind {
     }
 }
 
-/// Checks `projects/{project}/{topics|subscriptions}/{id}`: an id has 3 to 255 characters, starts with a letter, holds
-/// letters, digits and `-_.~+%`, and does not start with `goog`.
-pub(super) fn check(kind: Kind, name: &str) -> Result<(), Refusal> {
+/// Checks `projects/{project}/{topics|subscriptions}/{id}`. An id has 3 to 255 characters, starts with a letter but not
+/// with `goog`, and contains only letters, digits and `-_.~+%`.
+pub(super) fn check(kind: Kind, name: &str) -> Result<(), ApiError> {
     let mut parts = name.split('/');
     let valid = parts.next() == Some("projects")
         && parts.next().is_some_and(|project| !project.is_empty())
         && parts.next() == Some(kind.collection())
         && parts.next().is_some_and(is_id)
         && parts.next().is_none();
-    if valid { Ok(()) } else { Err(Refusal::invalid(format_args!("Invalid [{}] name: {name:?}", kind.collection()))) }
-}
-
-/// Checks `projects/{project}`.
-pub(super) fn check_project(name: &str) -> Result<(), Refusal> {
-    match name.strip_prefix("projects/") {
-        Some(project) if !project.is_empty() && !project.contains('/') => Ok(()),
-        _ => Err(Refusal::invalid(format_args!("Invalid project name: {name:?}"))),
+    if valid {
+        Ok(())
+    } else {
+        Err(ApiError::invalid_argument(format_args!("Invalid [{}] name: {name:?}", kind.collection())))
     }
 }
 
-/// The project and the id in a name that was checked.
+/// Checks `projects/{project}`.
+pub(super) fn check_project(name: &str) -> Result<(), ApiError> {
+    match name.strip_prefix("projects/") {
+        Some(project) if !project.is_empty() && !project.contains('/') => Ok(()),
+        _ => Err(ApiError::invalid_argument(format_args!("Invalid project name: {name:?}"))),
+    }
+}
+
+/// Splits a name that was checked into project and id.
 pub(super) fn split(name: &str) -> (&str, &str) {
     let mut parts = name.split('/').skip(1);
     (parts.next().unwrap_or_default(), parts.nth(1).unwrap_or_default())
@@ -56,10 +60,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_a_project_a_collection_and_an_id() {
+    fn a_name_has_a_project_a_collection_and_an_id() {
         assert!(check(Kind::Topic, "projects/p/topics/scan-topic").is_ok());
         assert!(check(Kind::Subscription, "projects/p/subscriptions/a.b_c~d+e%2F").is_ok());
-        for wrong in [
+        for invalid in [
             "",
             "scan-topic",
             "projects//topics/scan-topic",
@@ -71,7 +75,7 @@ mod tests {
             "projects/p/topics/abc/def",
             "projects/p/subscriptions/abc",
         ] {
-            assert!(check(Kind::Topic, wrong).is_err(), "{wrong}");
+            assert!(check(Kind::Topic, invalid).is_err(), "{invalid}");
         }
         assert!(check(Kind::Topic, &format!("projects/p/topics/{}", "a".repeat(255))).is_ok());
         assert!(check(Kind::Topic, &format!("projects/p/topics/{}", "a".repeat(256))).is_err());

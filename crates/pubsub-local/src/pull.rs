@@ -1,5 +1,5 @@
-//! One open stream, or one single pull, on a subscription: takes messages, and waits when there are none. Closes itself
-//! when it is dropped; what it has taken stays leased until its deadline.
+//! One open stream, or one unary pull, on a subscription. It takes messages, and waits if there are none. Dropping it
+//! closes it; its messages stay leased until their deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,26 +8,26 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::broker::Broker;
+use super::error::ApiError;
 use super::leases::StreamId;
 use super::queue::Delivery;
-use super::refusal::Refusal;
 use super::subscription::Subscription;
 use super::window::Window;
 use super::wire::ReceivedMessage;
 
-// The service answers a pull without messages after "a bounded amount of time"; clients give it a minute.
+// The service answers a pull without messages after "a bounded amount of time". Clients wait for a minute.
 const PULL_WAIT: Duration = Duration::from_secs(20);
 
-/// The unary Pull.
+/// Serves one unary Pull request.
 pub(super) async fn once(
     broker: &Arc<Broker>,
     subscription: &str,
     max_messages: i32,
     return_immediately: bool,
-) -> Result<Vec<ReceivedMessage>, Refusal> {
+) -> Result<Vec<ReceivedMessage>, ApiError> {
     let subscription = broker.subscription(subscription)?;
     if max_messages <= 0 {
-        return Err(Refusal::invalid("max_messages must be positive"));
+        return Err(ApiError::invalid_argument("max_messages must be positive"));
     }
     let window = Window::new(max_messages.into(), 0);
     let mut puller = Puller::open(Arc::clone(broker), subscription, window, None);
@@ -42,7 +42,7 @@ pub(super) struct Puller {
     pub(super) subscription: Arc<Subscription>,
     id: StreamId,
     waker: Arc<Notify>,
-    stopping: watch::Receiver<bool>,
+    shutdown: watch::Receiver<bool>,
 }
 
 impl Puller {
@@ -53,35 +53,35 @@ impl Puller {
         lease: Option<Duration>,
     ) -> Puller {
         let waker = Arc::new(Notify::new());
-        let id = broker.on(&subscription, |queue| queue.open(window, lease));
+        let id = broker.change(&subscription, |queue| queue.open(window, lease));
         subscription.attach(id, Arc::clone(&waker));
-        let stopping = broker.stopping();
-        Puller { broker, subscription, id, waker, stopping }
+        let shutdown = broker.shutdown();
+        Puller { broker, subscription, id, waker, shutdown }
     }
 
-    /// What there is to have now, which may be nothing.
-    pub(super) fn take(&self) -> Result<Vec<ReceivedMessage>, Refusal> {
+    /// Takes the messages that are available now, which may be none.
+    pub(super) fn take(&self) -> Result<Vec<ReceivedMessage>, ApiError> {
         if self.subscription.is_deleted() {
-            return Err(Refusal::not_found(&self.subscription.name));
+            return Err(ApiError::not_found(&self.subscription.name));
         }
-        if *self.stopping.borrow() {
-            return Err(Refusal::stopping());
+        if *self.shutdown.borrow() {
+            return Err(ApiError::shutting_down());
         }
         let faults = self.broker.faults();
-        let deliveries = self.broker.on(&self.subscription, |queue| queue.take(self.id, Instant::now(), faults));
+        let deliveries = self.broker.change(&self.subscription, |queue| queue.take(self.id, Instant::now(), faults));
         Ok(deliveries.into_iter().map(|delivery| self.received(delivery)).collect())
     }
 
-    /// Returns when it is worth calling [`Puller::take`] again. Safe to drop and to call again.
+    /// Waits until [`Puller::take`] should be called again. Cancel safe.
     pub(super) async fn wake(&mut self) {
         tokio::select! {
             () = self.waker.notified() => {}
-            // An error says that the server is gone, which `take` then says as well.
-            _ = self.stopping.wait_for(|stopping| *stopping) => {}
+            // An error means that the server has shut down, which `take` reports as well.
+            _ = self.shutdown.wait_for(|requested| *requested) => {}
         }
     }
 
-    async fn next(&mut self) -> Result<Vec<ReceivedMessage>, Refusal> {
+    async fn next(&mut self) -> Result<Vec<ReceivedMessage>, ApiError> {
         loop {
             let messages = self.take()?;
             if !messages.is_empty() {
@@ -92,7 +92,7 @@ impl Puller {
     }
 
     pub(super) fn set_lease(&self, lease: Duration) {
-        self.broker.on(&self.subscription, |queue| queue.set_lease(self.id, lease));
+        self.broker.change(&self.subscription, |queue| queue.set_lease(self.id, lease));
     }
 
     fn received(&self, delivery: Delivery) -> ReceivedMessage {
@@ -106,8 +106,8 @@ impl Puller {
 
 impl Drop for Puller {
     fn drop(&mut self) {
-        // First the waker, so that a wake for this stream goes to another one from here on.
+        // The waker goes first. Closing the stream then passes a pending wake on to another stream.
         self.subscription.detach(self.id);
-        self.broker.on(&self.subscription, |queue| queue.close(self.id));
+        self.broker.change(&self.subscription, |queue| queue.close(self.id));
     }
 }

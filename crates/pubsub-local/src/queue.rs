@@ -1,5 +1,6 @@
-//! The state of one subscription: what waits, what is leased to whom, and what happens to a message that comes back.
-//! Pure: no clock (the time comes in), no tasks; who is to be woken and what is to be forwarded is handed out.
+//! The state of one subscription: its backlog, its leases, its streams, and the redelivery of messages. This module is
+//! pure: it has no clock and no tasks. Times are arguments; streams to wake and dead letters to forward are return
+//! values.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::settings::Settings;
 use super::streams::Streams;
 use super::window::Window;
 
-// Bounds one response beside the number of its messages; one message may overshoot.
+// Limits one response in addition to the number of its messages. One message may exceed it.
 const MAX_BATCH_BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
@@ -22,51 +23,58 @@ pub(super) struct Queue {
     backlog: Backlog,
     leases: Leases,
     streams: Streams,
-    dead: Vec<Dead>,
+    dead_letters: Vec<DeadLetter>,
     counts: Counts,
 }
 
-/// One delivery.
+/// One delivery of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Delivery {
     pub(super) lease: LeaseId,
     pub(super) message: Bytes,
-    /// From 1; 0 where the subscription has no dead-letter policy.
+    /// The delivery attempt, from 1, or 0 if the subscription has no dead-letter policy.
     pub(super) attempt: u32,
 }
 
-/// A message that has used up its delivery attempts.
+/// A message that used up its delivery attempts, and the topic to forward it to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Dead {
+pub(super) struct DeadLetter {
     pub(super) entry: Entry,
     pub(super) topic: String,
 }
 
-/// What has happened on a subscription since it was created, and where its messages are now.
+/// The counters of a subscription since it was created, and the number of its messages now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Counts {
-    /// Waiting to be delivered.
+    /// Messages that can be delivered now.
     pub ready: usize,
-    /// Waiting for the backoff of the retry policy to end.
+    /// Messages that wait for the backoff of the retry policy.
     pub delayed: usize,
-    /// Delivered and not settled.
+    /// Messages that are leased: delivered, and neither settled nor expired.
     pub outstanding: usize,
-    /// Streams and pulls that are open.
+    /// Streaming pulls and unary pulls that are open.
     pub streams: usize,
+    /// Messages that the topic passed to the subscription.
     pub published: u64,
+    /// Deliveries, including redeliveries.
     pub delivered: u64,
+    /// Deliveries that a client acknowledged.
     pub acknowledged: u64,
+    /// Deliveries that a client nacked.
     pub nacked: u64,
+    /// Deliveries whose ack deadline passed.
     pub expired: u64,
+    /// Messages that were forwarded to the dead-letter topic.
     pub dead_lettered: u64,
-    /// Acknowledgements that a fault made the server forget.
+    /// Acknowledgements that [`Faults::lose_acks`] dropped.
     pub lost_acks: u64,
-    /// The highest delivery attempt of any message.
+    /// The highest delivery attempt of any message so far.
     pub highest_attempt: u32,
 }
 
 impl Counts {
-    /// All messages that are not acknowledged.
+    /// Returns the number of messages that are not settled.
     pub fn backlog(&self) -> usize {
         self.ready + self.delayed + self.outstanding
     }
@@ -79,7 +87,7 @@ impl Queue {
             backlog: Backlog::default(),
             leases: Leases::default(),
             streams: Streams::default(),
-            dead: Vec::new(),
+            dead_letters: Vec::new(),
             counts: Counts::default(),
         }
     }
@@ -91,16 +99,16 @@ impl Queue {
     pub(super) fn publish(&mut self, messages: impl IntoIterator<Item = Bytes>) {
         for message in messages {
             self.counts.published += 1;
-            self.backlog.push(Entry { message, attempts: 0, twin: false });
+            self.backlog.push(Entry { message, attempts: 0, duplicate: false });
         }
     }
 
-    /// A stream, or a single pull; its leases last `lease`, or as long as the subscription says.
+    /// Opens a stream or a unary pull. Its leases last `lease`, or the ack deadline of the subscription.
     pub(super) fn open(&mut self, window: Window, lease: Option<Duration>) -> StreamId {
         self.streams.open(window, lease.unwrap_or(self.settings.ack_deadline))
     }
 
-    /// What the stream holds stays leased until it is settled or its deadline has passed.
+    /// Closes a stream. Its messages stay leased until they are settled or their deadline has passed.
     pub(super) fn close(&mut self, id: StreamId) {
         self.streams.close(id);
     }
@@ -109,15 +117,15 @@ impl Queue {
         self.streams.set_lease(id, lease);
     }
 
-    /// The next messages for a stream: its fair share of what is ready. When there are none the stream is remembered,
-    /// and named by [`Queue::wakes`] once it is worth asking again.
+    /// Leases the next messages to a stream: its fair share of the ready ones. If there are none,
+    /// [`Queue::streams_to_wake`] returns the stream once it can take messages.
     pub(super) fn take(&mut self, id: StreamId, now: Instant, faults: &Faults) -> Vec<Delivery> {
         self.advance(now);
-        let Some((share, stream)) = self.streams.ask(id, self.backlog.ready()) else { return Vec::new() };
+        let Some((share, stream)) = self.streams.poll(id, self.backlog.ready()) else { return Vec::new() };
         let (mut deliveries, mut bytes) = (Vec::with_capacity(share), 0);
         while deliveries.len() < share && bytes < MAX_BATCH_BYTES && stream.window.has_room() {
             let Some(entry) = next_entry(&mut self.backlog, faults) else { break };
-            stream.window.hold(entry.message.len());
+            stream.window.acquire(entry.message.len());
             bytes += entry.message.len();
             let (message, attempts) = (entry.message.clone(), entry.attempts);
             let attempt = if self.settings.dead_letter.is_some() { attempts } else { 0 };
@@ -132,7 +140,7 @@ impl Queue {
         deliveries
     }
 
-    /// Settles for good. Doing so twice, or after the lease has ended, is no error and does nothing.
+    /// Acknowledges a delivery. Does nothing if its lease has already ended, which is not an error.
     pub(super) fn ack(&mut self, id: LeaseId) {
         if let Some(lease) = self.leases.end(id) {
             self.counts.acknowledged += 1;
@@ -140,68 +148,68 @@ impl Queue {
         }
     }
 
-    /// The fault that forgets an acknowledgement: the lease goes on.
+    /// Counts an acknowledgement that a fault dropped. The lease stays.
     pub(super) fn lose_ack(&mut self) {
         self.counts.lost_acks += 1;
     }
 
-    /// Gives the message back, to be delivered again as the retry policy says.
+    /// Nacks a delivery. The retry policy decides when the message is redelivered.
     pub(super) fn nack(&mut self, id: LeaseId, now: Instant) {
         if let Some(lease) = self.leases.end(id) {
             self.counts.nacked += 1;
-            self.come_back(lease, now);
+            self.redeliver(lease, now);
         }
     }
 
-    /// Moves the deadline, also to an earlier time.
+    /// Sets the deadline of a lease, which may be earlier than before.
     pub(super) fn extend(&mut self, id: LeaseId, deadline: Instant) {
         self.leases.extend(id, deadline);
     }
 
-    /// Lets pass what the time has brought: leases that end, backoffs that are over.
+    /// Expires leases and ends backoffs that are due.
     pub(super) fn advance(&mut self, now: Instant) {
         while let Some(lease) = self.leases.expire(now) {
             self.counts.expired += 1;
-            self.come_back(lease, now);
+            self.redeliver(lease, now);
         }
         self.backlog.advance(now);
     }
 
-    fn come_back(&mut self, lease: Lease, now: Instant) {
+    fn redeliver(&mut self, lease: Lease, now: Instant) {
         self.streams.release(lease.stream, lease.entry.message.len());
         let entry = lease.entry;
         match &self.settings.dead_letter {
             Some(policy) if entry.attempts >= policy.max_attempts => {
-                self.dead.push(Dead { entry, topic: policy.topic.clone() });
+                self.dead_letters.push(DeadLetter { entry, topic: policy.topic.clone() });
             }
-            _ => self.put_back(entry, now),
+            _ => self.requeue(entry, now),
         }
     }
 
-    /// Where a message goes that is to be delivered again.
-    pub(super) fn put_back(&mut self, entry: Entry, now: Instant) {
+    /// Puts a message back into the backlog, after the backoff of the retry policy if there is one.
+    pub(super) fn requeue(&mut self, entry: Entry, now: Instant) {
         match self.settings.retry.map(|retry| retry.after(entry.attempts)).filter(|backoff| !backoff.is_zero()) {
             Some(backoff) => self.backlog.delay(entry, now + backoff),
             None => self.backlog.push(entry),
         }
     }
 
-    /// The streams that should ask again.
-    pub(super) fn wakes(&mut self) -> Vec<StreamId> {
-        self.streams.wakes(self.backlog.ready())
+    /// Returns the streams that should poll again.
+    pub(super) fn streams_to_wake(&mut self) -> Vec<StreamId> {
+        self.streams.streams_to_wake(self.backlog.ready())
     }
 
-    /// The messages to forward to a dead-letter topic. They are in nobody's hands until [`Queue::buried`] or
-    /// [`Queue::put_back`] says what became of them.
-    pub(super) fn take_dead(&mut self) -> Vec<Dead> {
-        std::mem::take(&mut self.dead)
+    /// Takes the messages to forward to a dead-letter topic. For each of them the caller must call
+    /// [`Queue::dead_letter_forwarded`] or [`Queue::requeue`].
+    pub(super) fn take_dead_letters(&mut self) -> Vec<DeadLetter> {
+        std::mem::take(&mut self.dead_letters)
     }
 
-    pub(super) fn buried(&mut self) {
+    pub(super) fn dead_letter_forwarded(&mut self) {
         self.counts.dead_lettered += 1;
     }
 
-    /// When [`Queue::advance`] has something to do.
+    /// Returns when [`Queue::advance`] has something to do.
     pub(super) fn next_event(&self) -> Option<Instant> {
         self.leases.next_deadline().into_iter().chain(self.backlog.next_ready()).min()
     }
@@ -217,14 +225,14 @@ impl Queue {
     }
 }
 
-/// The first of the backlog, as this delivery counts it; faults may put another first, or leave a twin behind.
+/// Takes the first message of the backlog and counts the delivery. Faults may take another one, or leave a duplicate.
 fn next_entry(backlog: &mut Backlog, faults: &Faults) -> Option<Entry> {
-    if let Some(position) = faults.out_of_turn(backlog.ready()) {
-        backlog.bring_forward(position);
+    if let Some(position) = faults.reordered_position(backlog.ready()) {
+        backlog.swap_to_front(position);
     }
     let mut entry = backlog.pop()?;
-    if !entry.twin && faults.twice() {
-        backlog.push(Entry { twin: true, ..entry.clone() });
+    if !entry.duplicate && faults.duplicates_delivery() {
+        backlog.push(Entry { duplicate: true, ..entry.clone() });
     }
     entry.attempts = entry.attempts.saturating_add(1);
     Some(entry)

@@ -1,5 +1,5 @@
-//! HTTP with JSON: the paths of Google's REST API, as the admin clients and curl speak them. Translates and decides
-//! nothing; unknown query parameters are ignored.
+//! HTTP with JSON: the REST API that admin clients and curl use. This module has no logic of its own.
+//! Unknown query parameters are ignored.
 
 mod json;
 mod subscriptions;
@@ -19,13 +19,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::broker::{Broker, Page};
-use super::refusal::{Code, Refusal};
+use super::error::{ApiError, Code};
 
-// Base64 makes a request a third longer than what it publishes.
+// Base64 makes a request a third larger than the messages in it.
 const MAX_BODY_BYTES: usize = 32 << 20;
 
 type Shared = State<Arc<Broker>>;
-type Answer<T> = Result<Json<T>, Refusal>;
+type JsonResult<T> = Result<Json<T>, ApiError>;
 
 pub(super) fn router(broker: Arc<Broker>) -> Router {
     Router::new()
@@ -37,7 +37,7 @@ pub(super) fn router(broker: Arc<Broker>) -> Router {
         .with_state(broker)
 }
 
-/// The paging of a list; every other parameter is ignored.
+/// The query parameters of a list. Others are ignored.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Paging {
@@ -46,29 +46,30 @@ struct Paging {
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Page {
-    type Rejection = Refusal;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Page, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Page, ApiError> {
         let paging = Query::<Paging>::from_request_parts(parts, state).await;
-        let Query(paging) = paging.map_err(|rejection| Refusal::invalid(rejection.body_text()))?;
+        let Query(paging) = paging.map_err(|rejection| ApiError::invalid_argument(rejection.body_text()))?;
         Ok(Page { size: paging.page_size, token: paging.page_token })
     }
 }
 
-/// The body as JSON whatever its content type; no body at all is an empty message.
-fn parse<T: DeserializeOwned + Default>(body: &Bytes) -> Result<T, Refusal> {
+/// Parses the body as JSON, whatever its content type. An empty body is an empty message.
+fn parse<T: DeserializeOwned + Default>(body: &Bytes) -> Result<T, ApiError> {
     if body.is_empty() {
         return Ok(T::default());
     }
-    serde_json::from_slice(body).map_err(|error| Refusal::invalid(format_args!("Invalid JSON payload: {error}")))
+    serde_json::from_slice(body)
+        .map_err(|error| ApiError::invalid_argument(format_args!("Invalid JSON payload: {error}")))
 }
 
-/// Splits `{id}:{verb}`, the last segment of a path that does more than create, get or delete.
+/// Splits `{id}:{verb}`, the last segment in the path of a custom method.
 fn split_verb(segment: &str) -> (&str, &str) {
     segment.rsplit_once(':').unwrap_or((segment, ""))
 }
 
-fn empty<T>(result: Result<T, Refusal>) -> Answer<Value> {
+fn empty_object<T>(result: Result<T, ApiError>) -> JsonResult<Value> {
     result.map(|_| Json(json!({})))
 }
 
@@ -84,11 +85,11 @@ fn page<T: Into<U>, U: serde::Serialize>(name: &str, (items, next): (Vec<T>, Str
     Json(Value::Object(body))
 }
 
-fn no_such_path(path: &str) -> Refusal {
-    Refusal::new(Code::NotFound, format_args!("No such path: /v1/{path}"))
+fn no_such_path(path: &str) -> ApiError {
+    ApiError::new(Code::NotFound, format_args!("No such path: /v1/{path}"))
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (http, status) = match self.code {
             Code::InvalidArgument => (StatusCode::BAD_REQUEST, "INVALID_ARGUMENT"),

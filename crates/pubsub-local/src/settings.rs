@@ -1,12 +1,12 @@
-//! What a subscription's resource means: the defaults and bounds that Google documents, and the part of it that
-//! delivery depends on. Pure.
+//! The settings of topics and subscriptions: the defaults and limits that Google documents, and the part that delivery
+//! depends on. This module is pure.
 
 use std::time::Duration;
 
 use prost_types::FieldMask;
 
+use super::error::ApiError;
 use super::names::{self, Kind};
-use super::refusal::Refusal;
 use super::wire::{ExpirationPolicy, PushConfig, Subscription, Topic, subscription, topic};
 
 const DEFAULT_ACK_DEADLINE_SECONDS: i32 = 10;
@@ -18,13 +18,13 @@ const DEFAULT_MAXIMUM_BACKOFF_SECONDS: i64 = 600;
 const DEFAULT_RETENTION_SECONDS: i64 = 7 * 86_400;
 const DEFAULT_EXPIRATION_SECONDS: i64 = 31 * 86_400;
 
-/// What delivery depends on.
+/// The settings of a subscription that delivery depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Settings {
     pub(super) ack_deadline: Duration,
-    /// Without one a message that comes back is delivered again at once.
+    /// Without a retry policy, a message is redelivered at once.
     pub(super) retry: Option<Backoff>,
-    pub(super) dead_letter: Option<DeadLetter>,
+    pub(super) dead_letter: Option<DeadLetterPolicy>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,13 +34,13 @@ pub(super) struct Backoff {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct DeadLetter {
+pub(super) struct DeadLetterPolicy {
     pub(super) topic: String,
     pub(super) max_attempts: u32,
 }
 
 impl Backoff {
-    /// Doubles with each attempt that failed, from the minimum to the maximum.
+    /// Returns the delay after this many attempts. It doubles with each attempt, from the minimum to the maximum.
     pub(super) fn after(&self, attempts: u32) -> Duration {
         let doublings = attempts.saturating_sub(1).min(31);
         self.minimum.saturating_mul(1 << doublings).min(self.maximum.max(self.minimum))
@@ -48,13 +48,13 @@ impl Backoff {
 }
 
 impl Settings {
-    /// Of a resource that [`complete`] has passed.
+    /// Reads a resource that [`normalize`] returned.
     pub(super) fn of(resource: &Subscription) -> Settings {
         let retry = resource.retry_policy.as_ref().map(|policy| Backoff {
-            minimum: length(policy.minimum_backoff, DEFAULT_MINIMUM_BACKOFF_SECONDS),
-            maximum: length(policy.maximum_backoff, DEFAULT_MAXIMUM_BACKOFF_SECONDS),
+            minimum: duration_or(policy.minimum_backoff, DEFAULT_MINIMUM_BACKOFF_SECONDS),
+            maximum: duration_or(policy.maximum_backoff, DEFAULT_MAXIMUM_BACKOFF_SECONDS),
         });
-        let dead_letter = resource.dead_letter_policy.as_ref().map(|policy| DeadLetter {
+        let dead_letter = resource.dead_letter_policy.as_ref().map(|policy| DeadLetterPolicy {
             topic: policy.dead_letter_topic.clone(),
             max_attempts: policy.max_delivery_attempts.unsigned_abs(),
         });
@@ -66,17 +66,17 @@ impl Settings {
     }
 }
 
-/// Checks a subscription and fills in what Google fills in.
-pub(super) fn complete(mut resource: Subscription) -> Result<Subscription, Refusal> {
+/// Checks a subscription and sets the defaults that Google sets.
+pub(super) fn normalize(mut resource: Subscription) -> Result<Subscription, ApiError> {
     names::check(Kind::Subscription, &resource.name)?;
-    refuse_what_is_not_offered(&resource)?;
+    check_supported(&resource)?;
     if resource.ack_deadline_seconds == 0 {
         resource.ack_deadline_seconds = DEFAULT_ACK_DEADLINE_SECONDS;
     }
     if !ACK_DEADLINE_SECONDS.contains(&resource.ack_deadline_seconds) {
-        return Err(Refusal::invalid("ack_deadline_seconds must be between 10 and 600"));
+        return Err(ApiError::invalid_argument("ack_deadline_seconds must be between 10 and 600"));
     }
-    complete_policies(&mut resource)?;
+    normalize_policies(&mut resource)?;
     resource.push_config.get_or_insert_with(PushConfig::default);
     resource.message_retention_duration.get_or_insert(seconds(DEFAULT_RETENTION_SECONDS));
     resource.expiration_policy.get_or_insert(ExpirationPolicy { ttl: Some(seconds(DEFAULT_EXPIRATION_SECONDS)) });
@@ -85,15 +85,17 @@ pub(super) fn complete(mut resource: Subscription) -> Result<Subscription, Refus
     Ok(resource)
 }
 
-fn complete_policies(resource: &mut Subscription) -> Result<(), Refusal> {
+fn normalize_policies(resource: &mut Subscription) -> Result<(), ApiError> {
     if let Some(policy) = &mut resource.retry_policy {
         let minimum = *policy.minimum_backoff.get_or_insert(seconds(DEFAULT_MINIMUM_BACKOFF_SECONDS));
         let maximum = *policy.maximum_backoff.get_or_insert(seconds(DEFAULT_MAXIMUM_BACKOFF_SECONDS));
         if !is_backoff(minimum) || !is_backoff(maximum) {
-            return Err(Refusal::invalid("minimum_backoff and maximum_backoff must be between 0 and 600 seconds"));
+            return Err(ApiError::invalid_argument(
+                "minimum_backoff and maximum_backoff must be between 0 and 600 seconds",
+            ));
         }
-        if length(Some(minimum), 0) > length(Some(maximum), 0) {
-            return Err(Refusal::invalid("minimum_backoff must not be above maximum_backoff"));
+        if duration_or(Some(minimum), 0) > duration_or(Some(maximum), 0) {
+            return Err(ApiError::invalid_argument("minimum_backoff must not be longer than maximum_backoff"));
         }
     }
     if let Some(policy) = &mut resource.dead_letter_policy {
@@ -102,33 +104,34 @@ fn complete_policies(resource: &mut Subscription) -> Result<(), Refusal> {
             policy.max_delivery_attempts = DEFAULT_MAX_DELIVERY_ATTEMPTS;
         }
         if !MAX_DELIVERY_ATTEMPTS.contains(&policy.max_delivery_attempts) {
-            return Err(Refusal::invalid("max_delivery_attempts must be between 5 and 100"));
+            return Err(ApiError::invalid_argument("max_delivery_attempts must be between 5 and 100"));
         }
     }
     Ok(())
 }
 
-/// What would silently behave otherwise than in the service is refused instead.
-fn refuse_what_is_not_offered(resource: &Subscription) -> Result<(), Refusal> {
+/// Rejects features that this server does not implement. The README lists those that it ignores instead.
+fn check_supported(resource: &Subscription) -> Result<(), ApiError> {
     let pushes = resource.push_config.as_ref().is_some_and(|push| !push.push_endpoint.is_empty());
     let exports = resource.bigquery_config.is_some()
         || resource.cloud_storage_config.is_some()
         || resource.bigtable_config.is_some();
     match () {
-        () if pushes => Err(Refusal::not_offered("push delivery")),
-        () if exports => Err(Refusal::not_offered("export subscriptions")),
-        () if !resource.filter.is_empty() => Err(Refusal::not_offered("filters")),
-        () if !resource.message_transforms.is_empty() => Err(Refusal::not_offered("message transforms")),
+        () if pushes => Err(ApiError::unsupported("push delivery")),
+        () if exports => Err(ApiError::unsupported("export subscriptions")),
+        () if !resource.filter.is_empty() => Err(ApiError::unsupported("filters")),
+        () if !resource.message_transforms.is_empty() => Err(ApiError::unsupported("message transforms")),
         () => Ok(()),
     }
 }
 
-/// The resource with the masked fields taken from `changes`; what Google says cannot change is refused.
+/// Returns the resource with the fields of the mask taken from `changes`. Rejects fields that Google does not let
+/// clients change.
 pub(super) fn update(
     current: &Subscription,
     changes: Subscription,
     mask: Option<&FieldMask>,
-) -> Result<Subscription, Refusal> {
+) -> Result<Subscription, ApiError> {
     let mut updated = current.clone();
     for path in paths(mask)? {
         match path.as_str() {
@@ -143,51 +146,51 @@ pub(super) fn update(
             "push_config" => updated.push_config = changes.push_config.clone(),
             "retain_acked_messages" => updated.retain_acked_messages = changes.retain_acked_messages,
             "retry_policy" => updated.retry_policy = changes.retry_policy,
-            other => return Err(Refusal::invalid(format_args!("Invalid update_mask path: {other:?}"))),
+            other => return Err(ApiError::invalid_argument(format_args!("Invalid update_mask path: {other:?}"))),
         }
     }
-    complete(updated)
+    normalize(updated)
 }
 
-/// Checks a topic and fills in what Google fills in.
-pub(super) fn complete_topic(mut resource: Topic) -> Result<Topic, Refusal> {
+/// Checks a topic and sets the defaults that Google sets.
+pub(super) fn normalize_topic(mut resource: Topic) -> Result<Topic, ApiError> {
     names::check(Kind::Topic, &resource.name)?;
     if resource.schema_settings.is_some() || resource.ingestion_data_source_settings.is_some() {
-        return Err(Refusal::not_offered("schemas or ingestion"));
+        return Err(ApiError::unsupported("schemas or ingestion"));
     }
     if !resource.message_transforms.is_empty() {
-        return Err(Refusal::not_offered("message transforms"));
+        return Err(ApiError::unsupported("message transforms"));
     }
     resource.state = topic::State::Active.into();
     Ok(resource)
 }
 
-/// As [`update`], for a topic.
-pub(super) fn update_topic(current: &Topic, changes: Topic, mask: Option<&FieldMask>) -> Result<Topic, Refusal> {
+/// Returns the topic with the fields of the mask taken from `changes`.
+pub(super) fn update_topic(current: &Topic, changes: Topic, mask: Option<&FieldMask>) -> Result<Topic, ApiError> {
     let mut updated = current.clone();
     for path in paths(mask)? {
         match path.as_str() {
             "labels" => updated.labels = changes.labels.clone(),
             "message_retention_duration" => updated.message_retention_duration = changes.message_retention_duration,
             "message_storage_policy" => updated.message_storage_policy = changes.message_storage_policy.clone(),
-            other => return Err(Refusal::invalid(format_args!("Invalid update_mask path: {other:?}"))),
+            other => return Err(ApiError::invalid_argument(format_args!("Invalid update_mask path: {other:?}"))),
         }
     }
-    complete_topic(updated)
+    normalize_topic(updated)
 }
 
-/// The mask's paths in snake case: over JSON they come in camel case.
-fn paths(mask: Option<&FieldMask>) -> Result<Vec<String>, Refusal> {
+/// Returns the paths of the mask in snake case. JSON clients send them in camel case.
+fn paths(mask: Option<&FieldMask>) -> Result<Vec<String>, ApiError> {
     let paths: Vec<String> = mask.into_iter().flat_map(|mask| &mask.paths).map(|path| snake_case(path)).collect();
-    if paths.is_empty() { Err(Refusal::invalid("The update_mask must not be empty")) } else { Ok(paths) }
+    if paths.is_empty() { Err(ApiError::invalid_argument("The update_mask must not be empty")) } else { Ok(paths) }
 }
 
 fn snake_case(path: &str) -> String {
-    path.chars().fold(String::with_capacity(path.len() + 4), |mut snake, letter| {
-        if letter.is_ascii_uppercase() {
+    path.chars().fold(String::with_capacity(path.len() + 4), |mut snake, character| {
+        if character.is_ascii_uppercase() {
             snake.push('_');
         }
-        snake.push(letter.to_ascii_lowercase());
+        snake.push(character.to_ascii_lowercase());
         snake
     })
 }
@@ -196,7 +199,7 @@ fn is_backoff(duration: prost_types::Duration) -> bool {
     Duration::try_from(duration).is_ok_and(|backoff| backoff <= Duration::from_secs(600))
 }
 
-fn length(duration: Option<prost_types::Duration>, default_seconds: i64) -> Duration {
+fn duration_or(duration: Option<prost_types::Duration>, default_seconds: i64) -> Duration {
     let duration = duration.unwrap_or(seconds(default_seconds));
     Duration::try_from(duration).unwrap_or_default()
 }
@@ -207,10 +210,11 @@ fn seconds(seconds: i64) -> prost_types::Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::super::wire::{DeadLetterPolicy, RetryPolicy};
+    use super::super::wire;
+    use super::super::wire::RetryPolicy;
     use super::*;
 
-    fn bare() -> Subscription {
+    fn plain() -> Subscription {
         Subscription {
             name: "projects/p/subscriptions/scan-sub".into(),
             topic: "projects/p/topics/scan-topic".into(),
@@ -220,18 +224,18 @@ mod tests {
 
     fn retrying(minimum: i64, maximum: i64) -> Subscription {
         let policy = RetryPolicy { minimum_backoff: Some(seconds(minimum)), maximum_backoff: Some(seconds(maximum)) };
-        Subscription { retry_policy: Some(policy), ..bare() }
+        Subscription { retry_policy: Some(policy), ..plain() }
     }
 
     fn dead_lettering(attempts: i32) -> Subscription {
-        let policy =
-            DeadLetterPolicy { dead_letter_topic: "projects/p/topics/dead".into(), max_delivery_attempts: attempts };
-        Subscription { dead_letter_policy: Some(policy), ..bare() }
+        let dead_letter_topic = "projects/p/topics/dead".into();
+        let policy = wire::DeadLetterPolicy { dead_letter_topic, max_delivery_attempts: attempts };
+        Subscription { dead_letter_policy: Some(policy), ..plain() }
     }
 
     #[test]
-    fn a_bare_subscription_gets_the_documented_defaults() {
-        let resource = complete(bare()).unwrap();
+    fn a_plain_subscription_gets_the_documented_defaults() {
+        let resource = normalize(plain()).unwrap();
         assert_eq!(resource.ack_deadline_seconds, 10);
         assert_eq!(resource.message_retention_duration, Some(seconds(604_800)));
         assert_eq!(resource.expiration_policy, Some(ExpirationPolicy { ttl: Some(seconds(2_678_400)) }));
@@ -242,35 +246,35 @@ mod tests {
     #[test]
     fn an_empty_policy_gets_the_documented_defaults() {
         let resource = Subscription { retry_policy: Some(RetryPolicy::default()), ..dead_lettering(0) };
-        let settings = Settings::of(&complete(resource).unwrap());
+        let settings = Settings::of(&normalize(resource).unwrap());
         let retry = Backoff { minimum: Duration::from_secs(10), maximum: Duration::from_secs(600) };
         assert_eq!(settings.retry, Some(retry));
         assert_eq!(settings.dead_letter.unwrap().max_attempts, 5);
     }
 
     #[test]
-    fn what_is_out_of_bounds_is_refused() {
+    fn settings_out_of_range_are_rejected() {
         for deadline in [-1, 9, 601] {
-            assert!(complete(Subscription { ack_deadline_seconds: deadline, ..bare() }).is_err(), "{deadline}");
+            assert!(normalize(Subscription { ack_deadline_seconds: deadline, ..plain() }).is_err(), "{deadline}");
         }
         for attempts in [-1, 4, 101] {
-            assert!(complete(dead_lettering(attempts)).is_err(), "{attempts}");
+            assert!(normalize(dead_lettering(attempts)).is_err(), "{attempts}");
         }
         for (minimum, maximum) in [(-1, 10), (1, 601), (20, 10)] {
-            assert!(complete(retrying(minimum, maximum)).is_err(), "{minimum}..{maximum}");
+            assert!(normalize(retrying(minimum, maximum)).is_err(), "{minimum}..{maximum}");
         }
-        assert!(complete(retrying(0, 600)).is_ok());
+        assert!(normalize(retrying(0, 600)).is_ok());
     }
 
     #[test]
-    fn what_would_behave_otherwise_than_the_service_is_refused() {
-        assert!(complete(Subscription { filter: "attributes:a".into(), ..bare() }).is_err());
+    fn unsupported_settings_are_rejected() {
+        assert!(normalize(Subscription { filter: "attributes:a".into(), ..plain() }).is_err());
         let push = PushConfig { push_endpoint: "http://127.0.0.1/".into(), ..PushConfig::default() };
-        assert!(complete(Subscription { push_config: Some(push), ..bare() }).is_err());
+        assert!(normalize(Subscription { push_config: Some(push), ..plain() }).is_err());
     }
 
     #[test]
-    fn backoff_doubles_up_to_the_maximum() {
+    fn the_backoff_doubles_up_to_the_maximum() {
         let backoff = Backoff { minimum: Duration::from_secs(10), maximum: Duration::from_secs(600) };
         let seconds: Vec<u64> = (1..=8).map(|attempts| backoff.after(attempts).as_secs()).collect();
         assert_eq!(seconds, [10, 20, 40, 80, 160, 320, 600, 600]);
@@ -278,15 +282,15 @@ mod tests {
     }
 
     #[test]
-    fn an_update_changes_what_its_mask_names() {
-        let current = complete(bare()).unwrap();
+    fn an_update_changes_only_the_fields_of_its_mask() {
+        let current = normalize(plain()).unwrap();
         let changes = Subscription { ack_deadline_seconds: 60, ..retrying(1, 2) };
         let mask = FieldMask { paths: vec!["retryPolicy".into()] };
         let updated = update(&current, changes.clone(), Some(&mask)).unwrap();
         assert_eq!((updated.ack_deadline_seconds, updated.retry_policy), (10, changes.retry_policy));
-        for wrong in ["topic", "name", "enable_message_ordering", "nonsense"] {
-            let mask = FieldMask { paths: vec![wrong.into()] };
-            assert!(update(&current, changes.clone(), Some(&mask)).is_err(), "{wrong}");
+        for rejected in ["topic", "name", "enable_message_ordering", "nonsense"] {
+            let mask = FieldMask { paths: vec![rejected.into()] };
+            assert!(update(&current, changes.clone(), Some(&mask)).is_err(), "{rejected}");
         }
         assert!(update(&current, changes, None).is_err());
     }

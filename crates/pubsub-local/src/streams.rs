@@ -1,4 +1,4 @@
-//! Who takes messages from a subscription: the open streams, what each may have, and which of them to wake. Pure.
+//! The open streams of a subscription: how many messages each may take, and which of them to wake. This module is pure.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -6,48 +6,48 @@ use std::time::Duration;
 use super::leases::StreamId;
 use super::window::Window;
 
-// Bounds one response, so that no stream takes a whole backlog at once; enough to carry a stream at full rate.
+// Limits one response, so that a stream does not take the whole backlog. It is enough for a stream at full rate.
 pub(super) const MAX_BATCH_MESSAGES: usize = 1000;
 
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     open: HashMap<StreamId, Stream>,
-    opened_ever: u64,
-    /// Streams that asked in vain and have room, longest waiting first; also some that were served since.
+    last_id: u64,
+    /// Streams with room that polled and got nothing, the longest waiting first. Some may have got messages since.
     idle: VecDeque<StreamId>,
-    /// How many streams were woken and have not asked yet.
-    called: usize,
+    /// The number of streams that were woken and have not polled yet.
+    woken: usize,
 }
 
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) window: Window,
-    /// How long what it takes is leased to it.
+    /// How long a message is leased to this stream.
     pub(super) lease: Duration,
-    waits: Waits,
+    state: State,
 }
 
-/// What would let a stream that asked in vain have messages.
+/// Whether a stream can take messages, and what it needs if it cannot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Waits {
-    No,
-    ForMessages,
-    ForRoom,
-    /// It was woken, and asks next.
-    Called,
+enum State {
+    Active,
+    NeedsMessages,
+    NeedsRoom,
+    /// The stream was woken and polls next.
+    Woken,
 }
 
 impl Streams {
     pub(super) fn open(&mut self, window: Window, lease: Duration) -> StreamId {
-        self.opened_ever += 1;
-        let id = StreamId(self.opened_ever);
-        self.open.insert(id, Stream { window, lease, waits: Waits::No });
+        self.last_id += 1;
+        let id = StreamId(self.last_id);
+        self.open.insert(id, Stream { window, lease, state: State::Active });
         id
     }
 
     pub(super) fn close(&mut self, id: StreamId) {
-        if self.open.remove(&id).is_some_and(|stream| stream.waits == Waits::Called) {
-            self.called -= 1;
+        if self.open.remove(&id).is_some_and(|stream| stream.state == State::Woken) {
+            self.woken -= 1;
         }
         self.idle.retain(|idle| *idle != id);
     }
@@ -58,68 +58,69 @@ impl Streams {
         }
     }
 
-    /// A stream asks: how many of the `ready` messages it may take now, an even part over the streams that have room.
-    pub(super) fn ask(&mut self, id: StreamId, ready: usize) -> Option<(usize, &mut Stream)> {
-        let roomy = self.open.values().filter(|stream| stream.window.has_room()).count();
-        let promised = self.promised();
+    /// Returns how many of the `ready` messages a stream may take now: an equal share for each stream that has room.
+    pub(super) fn poll(&mut self, id: StreamId, ready: usize) -> Option<(usize, &mut Stream)> {
+        let with_room = self.open.values().filter(|stream| stream.window.has_room()).count();
+        let reserved = self.reserved();
         let stream = self.open.get_mut(&id)?;
-        let called = std::mem::replace(&mut stream.waits, Waits::No) == Waits::Called;
-        if called {
-            self.called -= 1;
+        let woken = std::mem::replace(&mut stream.state, State::Active) == State::Woken;
+        if woken {
+            self.woken -= 1;
         }
-        // What is ready is for those that were woken for it. Without this the first of them, which asks again as soon
-        // as its messages are on their way, would have everything.
-        let share = if called || ready > promised { ready.div_ceil(roomy.max(1)).min(MAX_BATCH_MESSAGES) } else { 0 };
+        // Ready messages are reserved for the streams that were woken for them. Otherwise the first stream, which polls
+        // again as soon as its messages are sent, would take all of them.
+        let share =
+            if woken || ready > reserved { ready.div_ceil(with_room.max(1)).min(MAX_BATCH_MESSAGES) } else { 0 };
         Some((share, stream))
     }
 
-    /// A stream got nothing: it is remembered until there is something for it.
+    /// Remembers a stream that got nothing, to wake it once it can take messages.
     pub(super) fn wait(&mut self, id: StreamId) {
         let Some(stream) = self.open.get_mut(&id) else { return };
         if stream.window.has_room() {
-            stream.waits = Waits::ForMessages;
+            stream.state = State::NeedsMessages;
             self.queue_up(id);
         } else {
-            stream.waits = Waits::ForRoom;
+            stream.state = State::NeedsRoom;
         }
     }
 
-    /// Something that a stream held was settled.
+    /// Makes room on a stream after a message on it was settled.
     pub(super) fn release(&mut self, id: StreamId, bytes: usize) {
         let Some(stream) = self.open.get_mut(&id) else { return };
         stream.window.release(bytes);
-        if stream.waits == Waits::ForRoom && stream.window.has_room() {
-            stream.waits = Waits::ForMessages;
+        if stream.state == State::NeedsRoom && stream.window.has_room() {
+            stream.state = State::NeedsMessages;
             self.queue_up(id);
         }
     }
 
-    /// The streams that should ask again, each named once: no more than there are messages, and in rounds, so that
-    /// those that were woken have asked before more are.
-    pub(super) fn wakes(&mut self, ready: usize) -> Vec<StreamId> {
-        let mut woken = Vec::new();
-        if ready <= self.promised() {
-            return woken;
+    /// Returns the streams to wake, each of them once. There are never more woken streams than ready messages. No
+    /// further stream is woken while the streams that were woken before can take all ready messages.
+    pub(super) fn streams_to_wake(&mut self, ready: usize) -> Vec<StreamId> {
+        let mut streams = Vec::new();
+        if ready <= self.reserved() {
+            return streams;
         }
-        while self.called < ready
+        while self.woken < ready
             && let Some(id) = self.idle.pop_front()
         {
-            // A stream that asked again by itself meanwhile, and was served, waits no longer.
-            if let Some(stream) = self.open.get_mut(&id).filter(|stream| stream.waits == Waits::ForMessages) {
-                stream.waits = Waits::Called;
-                self.called += 1;
-                woken.push(id);
+            // A stream that polled by itself and got messages is not waiting any more.
+            if let Some(stream) = self.open.get_mut(&id).filter(|stream| stream.state == State::NeedsMessages) {
+                stream.state = State::Woken;
+                self.woken += 1;
+                streams.push(id);
             }
         }
-        woken
+        streams
     }
 
     pub(super) fn count(&self) -> usize {
         self.open.len()
     }
 
-    fn promised(&self) -> usize {
-        self.called * MAX_BATCH_MESSAGES
+    fn reserved(&self) -> usize {
+        self.woken * MAX_BATCH_MESSAGES
     }
 
     fn queue_up(&mut self, id: StreamId) {

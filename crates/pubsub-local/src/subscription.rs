@@ -1,5 +1,5 @@
-//! One subscription for many callers: the pure state behind a lock that is held for one operation, never over an
-//! await, and the wakers of its streams. Knows no other subscription and no topic.
+//! One subscription for concurrent callers: its state behind a lock, and the wakers of its streams. The lock is held
+//! for one operation, never across an await. It knows no other subscription and no topic.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::error::ApiError;
 use super::leases::{LeaseId, StreamId};
-use super::queue::{Counts, Dead, Queue};
-use super::refusal::Refusal;
+use super::queue::{Counts, DeadLetter, Queue};
 use super::settings::Settings;
 use super::wire::{Subscription as Resource, SubscriptionProperties};
 
 pub(super) struct Subscription {
     pub(super) name: String,
-    /// Tells its ack ids from those of any other, also of one of the same name that was deleted.
+    /// Distinguishes its ack ids from those of other subscriptions, including a deleted one with the same name.
     number: u64,
     state: Mutex<State>,
 }
@@ -27,32 +27,32 @@ struct State {
     deleted: bool,
 }
 
-/// What an operation leaves to be done outside of the lock.
+/// The effects of an operation that the caller must handle without the lock.
 #[must_use]
-pub(super) struct Aftermath {
-    pub(super) dead: Vec<Dead>,
+pub(super) struct Effects {
+    pub(super) dead_letters: Vec<DeadLetter>,
     pub(super) next_event: Option<Instant>,
 }
 
 impl Subscription {
-    /// Of a resource that [`super::settings::complete`] has passed.
+    /// Creates an empty subscription from a resource that [`super::settings::normalize`] returned.
     pub(super) fn new(resource: Resource, number: u64) -> Subscription {
         let queue = Queue::new(Settings::of(&resource));
         let state = State { queue, wakers: HashMap::new(), deleted: false, resource };
         Subscription { name: state.resource.name.clone(), number, state: Mutex::new(state) }
     }
 
-    /// Every operation passes here, so that no waker and no timer is forgotten.
-    pub(super) fn change<R>(&self, operation: impl FnOnce(&mut Queue) -> R) -> (R, Aftermath) {
+    /// Runs one operation. Every operation goes through here, so that no waker and no timer is forgotten.
+    pub(super) fn change<R>(&self, operation: impl FnOnce(&mut Queue) -> R) -> (R, Effects) {
         let mut state = self.lock();
         let result = operation(&mut state.queue);
-        for id in state.queue.wakes() {
+        for id in state.queue.streams_to_wake() {
             if let Some(waker) = state.wakers.get(&id) {
                 waker.notify_one();
             }
         }
-        let aftermath = Aftermath { dead: state.queue.take_dead(), next_event: state.queue.next_event() };
-        (result, aftermath)
+        let effects = Effects { dead_letters: state.queue.take_dead_letters(), next_event: state.queue.next_event() };
+        (result, effects)
     }
 
     pub(super) fn attach(&self, id: StreamId, waker: Arc<Notify>) {
@@ -89,7 +89,7 @@ impl Subscription {
         }
     }
 
-    /// Ends every stream.
+    /// Marks the subscription as deleted and wakes its streams, which then end.
     pub(super) fn delete(&self) {
         let mut state = self.lock();
         state.deleted = true;
@@ -108,13 +108,13 @@ impl Subscription {
         format!("{:x}-{:x}", self.number, lease.0)
     }
 
-    /// The leases of ack ids. An id of another subscription, or of an earlier one of this name, names none: it is
-    /// skipped like one that has expired. A malformed one refuses them all.
-    pub(super) fn leases(&self, ack_ids: &[String]) -> Result<Vec<LeaseId>, Refusal> {
+    /// Returns the leases of ack ids. Skips the ids of other subscriptions and of a deleted one with the same name,
+    /// like expired ones. Returns an error if any id is malformed.
+    pub(super) fn leases(&self, ack_ids: &[String]) -> Result<Vec<LeaseId>, ApiError> {
         let mut leases = Vec::with_capacity(ack_ids.len());
         for ack_id in ack_ids {
-            let (number, lease) =
-                parse(ack_id).ok_or_else(|| Refusal::invalid(format_args!("Invalid ack id (ack_id={ack_id})")))?;
+            let (number, lease) = parse(ack_id)
+                .ok_or_else(|| ApiError::invalid_argument(format_args!("Invalid ack id (ack_id={ack_id})")))?;
             if number == self.number {
                 leases.push(LeaseId(lease));
             }
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ack_id_leads_back_to_its_lease() {
+    fn an_ack_id_identifies_its_lease() {
         let subscription = subscription(3);
         let ids = [1, 16, u64::MAX].map(LeaseId);
         let ack_ids = ids.map(|id| subscription.ack_id(id));
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ack_id_of_another_subscription_names_no_lease_and_a_malformed_one_is_refused() {
+    fn ack_ids_of_other_subscriptions_are_skipped_and_malformed_ones_are_rejected() {
         let other = subscription(4).ack_id(LeaseId(1));
         assert_eq!(subscription(3).leases(&[other]).unwrap(), []);
         for malformed in ["", "1", "-", "x-1", "1-x", "bogus"] {

@@ -1,4 +1,4 @@
-//! The server as the official Rust clients meet it.
+//! The server through the official Rust clients.
 
 use std::future::Future;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const TOPIC: &str = "projects/p/topics/scan-topic";
 const SUBSCRIPTION: &str = "projects/p/subscriptions/scan-sub";
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server with one topic and one subscription, stopped and awaited when the test is done.
+/// A server with one topic. It is shut down and awaited at the end of the test.
 struct Harness {
     endpoint: String,
     faults: Faults,
@@ -34,19 +34,24 @@ async fn with_server<F: Future<Output = ()>>(test: impl FnOnce(Harness) -> F) {
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = server.serve(async { _ = stopped.await });
     let test = async {
-        let topics = TopicAdmin::builder().with_endpoint(&endpoint).with_credentials(nobody()).build().await.unwrap();
-        let subscriptions =
-            SubscriptionAdmin::builder().with_endpoint(&endpoint).with_credentials(nobody()).build().await.unwrap();
+        let topics =
+            TopicAdmin::builder().with_endpoint(&endpoint).with_credentials(no_credentials()).build().await.unwrap();
+        let subscriptions = SubscriptionAdmin::builder()
+            .with_endpoint(&endpoint)
+            .with_credentials(no_credentials())
+            .build()
+            .await
+            .unwrap();
         topics.create_topic().set_name(TOPIC).send().await.unwrap();
         let harness = Harness { endpoint, faults, observer, topics, subscriptions };
-        timeout(PATIENCE * 3, test(harness)).await.expect("the test hangs");
+        timeout(PATIENCE * 3, test(harness)).await.expect("the test should end");
         _ = stop.send(());
     };
     let (served, ()) = tokio::join!(serving, test);
     served.unwrap();
 }
 
-fn nobody() -> Credentials {
+fn no_credentials() -> Credentials {
     anonymous::Builder::new().build()
 }
 
@@ -57,8 +62,12 @@ impl Harness {
     }
 
     async fn publish(&self, payloads: impl IntoIterator<Item = String>) {
-        let publisher =
-            Publisher::builder(TOPIC).with_endpoint(&self.endpoint).with_credentials(nobody()).build().await.unwrap();
+        let publisher = Publisher::builder(TOPIC)
+            .with_endpoint(&self.endpoint)
+            .with_credentials(no_credentials())
+            .build()
+            .await
+            .unwrap();
         let sent: Vec<_> =
             payloads.into_iter().map(|payload| publisher.publish(Message::new().set_data(payload))).collect();
         for id in sent {
@@ -67,7 +76,7 @@ impl Harness {
     }
 
     async fn subscriber(&self) -> Subscriber {
-        Subscriber::builder().with_endpoint(&self.endpoint).with_credentials(nobody()).build().await.unwrap()
+        Subscriber::builder().with_endpoint(&self.endpoint).with_credentials(no_credentials()).build().await.unwrap()
     }
 
     fn counts(&self) -> Counts {
@@ -78,7 +87,7 @@ impl Harness {
         self.subscriber().await.subscribe(SUBSCRIPTION).build()
     }
 
-    /// Acks travel on their own: waits until the server has them.
+    /// Waits until the server's counts fulfil `condition`. Clients send acks in the background.
     async fn until(&self, condition: impl Fn(Counts) -> bool) {
         let waiting = async {
             while !condition(self.counts()) {
@@ -90,11 +99,11 @@ impl Harness {
 }
 
 async fn next(stream: &mut MessageStream) -> (Message, Handler) {
-    timeout(PATIENCE, stream.next()).await.expect("no message came").unwrap().unwrap()
+    timeout(PATIENCE, stream.next()).await.expect("a message should arrive").unwrap().unwrap()
 }
 
 #[tokio::test]
-async fn what_is_published_is_delivered_and_acknowledged() {
+async fn published_messages_are_delivered_and_acknowledged() {
     with_server(|server| async move {
         server.subscribe(Subscription::new()).await;
         server.publish((0..1000).map(|n| n.to_string())).await;
@@ -114,7 +123,7 @@ async fn what_is_published_is_delivered_and_acknowledged() {
 }
 
 #[tokio::test]
-async fn the_faults_show_in_what_a_client_receives() {
+async fn a_client_sees_injected_faults() {
     with_server(|server| async move {
         server.subscribe(Subscription::new()).await;
         server.faults.deliver_twice(1.0);
@@ -131,7 +140,7 @@ async fn the_faults_show_in_what_a_client_receives() {
 }
 
 #[tokio::test]
-async fn creating_twice_and_getting_what_is_missing_have_their_codes() {
+async fn errors_have_the_documented_codes() {
     with_server(|server| async move {
         let code = |error: google_cloud_pubsub::Error| error.status().map(|status| status.code);
         let again = server.topics.create_topic().set_name(TOPIC).send().await.unwrap_err();
@@ -149,7 +158,7 @@ async fn creating_twice_and_getting_what_is_missing_have_their_codes() {
 }
 
 #[tokio::test]
-async fn a_nacked_message_comes_back_at_once_without_a_retry_policy() {
+async fn a_nacked_message_is_redelivered_at_once_without_a_retry_policy() {
     with_server(|server| async move {
         server.subscribe(Subscription::new()).await;
         server.publish(["scan".to_owned()]).await;
@@ -181,7 +190,7 @@ async fn a_nacked_message_waits_for_the_backoff_of_the_retry_policy() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_always_nacked_reaches_the_dead_letter_topic() {
+async fn a_message_that_is_always_nacked_goes_to_the_dead_letter_topic() {
     const DEAD: &str = "projects/p/topics/scan-dead-letter";
     const DEAD_SUBSCRIPTION: &str = "projects/p/subscriptions/scan-dead-letter-sub";
     with_server(|server| async move {
@@ -197,12 +206,12 @@ async fn a_message_that_is_always_nacked_reaches_the_dead_letter_topic() {
             assert_eq!(handler.delivery_attempt(), Some(attempt));
             handler.nack();
         }
-        let mut letters = server.subscriber().await.subscribe(DEAD_SUBSCRIPTION).build();
-        let (letter, handler) = next(&mut letters).await;
+        let mut dead_letters = server.subscriber().await.subscribe(DEAD_SUBSCRIPTION).build();
+        let (dead_letter, handler) = next(&mut dead_letters).await;
         handler.ack();
-        assert_eq!(letter.data, "poison");
-        assert_eq!(letter.attributes["CloudPubSubDeadLetterSourceDeliveryCount"], "5");
-        assert_eq!(letter.attributes["CloudPubSubDeadLetterSourceSubscription"], "scan-sub");
+        assert_eq!(dead_letter.data, "poison");
+        assert_eq!(dead_letter.attributes["CloudPubSubDeadLetterSourceDeliveryCount"], "5");
+        assert_eq!(dead_letter.attributes["CloudPubSubDeadLetterSourceSubscription"], "scan-sub");
         server.until(|counts| (counts.dead_lettered, counts.backlog()) == (1, 0)).await;
     })
     .await;
@@ -216,7 +225,7 @@ async fn a_lost_ack_leaves_the_message_leased() {
         server.publish(["scan".to_owned()]).await;
         let mut stream = server.stream().await;
         next(&mut stream).await.1.ack();
-        // The client has let go of it, so only the end of the lease brings it back; the stream's lease is 60 s.
+        // The client regards it as settled. It would be redelivered after the stream's lease of 60 s.
         server.until(|counts| counts.lost_acks == 1).await;
         assert_eq!((server.counts().acknowledged, server.counts().outstanding), (0, 1));
     })
@@ -224,16 +233,16 @@ async fn a_lost_ack_leaves_the_message_leased() {
 }
 
 #[tokio::test]
-async fn several_streams_share_a_backlog() {
+async fn streams_share_a_backlog() {
     with_server(|server| async move {
         server.subscribe(Subscription::new()).await;
         let mut streams = Vec::new();
         for _ in 0..4 {
             streams.push(server.stream().await);
         }
-        let all_are_in = watch::Sender::new(0);
+        let received = watch::Sender::new(0);
         let taking = streams.iter_mut().map(|stream| async {
-            let (mut taken, mut total) = (0, all_are_in.subscribe());
+            let (mut taken, mut total) = (0, received.subscribe());
             loop {
                 tokio::select! {
                     biased;
@@ -241,7 +250,7 @@ async fn several_streams_share_a_backlog() {
                     (_, handler) = next(stream) => handler.ack(),
                 }
                 taken += 1;
-                all_are_in.send_modify(|total| *total += 1);
+                received.send_modify(|total| *total += 1);
             }
         });
         let (taken, ()) = tokio::join!(futures_util::future::join_all(taking), async {
@@ -255,17 +264,17 @@ async fn several_streams_share_a_backlog() {
 }
 
 #[tokio::test]
-async fn a_stream_is_held_to_its_limit_until_something_is_settled() {
+async fn a_stream_gets_no_more_than_its_limit_until_messages_are_settled() {
     with_server(|server| async move {
         server.subscribe(Subscription::new()).await;
         server.publish((0..20).map(|n| n.to_string())).await;
         let mut stream = server.subscriber().await.subscribe(SUBSCRIPTION).set_max_outstanding_messages(5).build();
-        let mut held = Vec::new();
+        let mut outstanding = Vec::new();
         for _ in 0..5 {
-            held.push(next(&mut stream).await.1);
+            outstanding.push(next(&mut stream).await.1);
         }
         assert_eq!((server.counts().outstanding, server.counts().ready), (5, 15));
-        held.into_iter().for_each(Handler::ack);
+        outstanding.into_iter().for_each(Handler::ack);
         for _ in 0..15 {
             next(&mut stream).await.1.ack();
         }
@@ -275,7 +284,7 @@ async fn a_stream_is_held_to_its_limit_until_something_is_settled() {
 }
 
 #[tokio::test]
-async fn the_admin_clients_get_list_change_and_delete() {
+async fn the_admin_clients_can_get_list_update_and_delete() {
     with_server(|server| async move {
         server.subscribe(Subscription::new().set_ack_deadline_seconds(60)).await;
         let got = server.subscriptions.get_subscription().set_subscription(SUBSCRIPTION).send().await.unwrap();
@@ -302,7 +311,7 @@ async fn the_admin_clients_get_list_change_and_delete() {
 }
 
 #[tokio::test]
-async fn deleting_a_subscription_ends_its_waiting_streams() {
+async fn deleting_a_subscription_ends_its_streams() {
     with_server(|server| async move {
         server.subscribe(Subscription::new()).await;
         let mut stream = server.stream().await;
@@ -318,7 +327,7 @@ async fn deleting_a_subscription_ends_its_waiting_streams() {
 }
 
 #[tokio::test]
-async fn the_largest_message_passes_and_a_larger_one_is_refused() {
+async fn the_largest_message_is_accepted_and_a_larger_one_is_rejected() {
     with_server(|server| async move {
         server.subscribe(Subscription::new()).await;
         server.publish(["x".repeat(10_000_000)]).await;
@@ -326,28 +335,37 @@ async fn the_largest_message_passes_and_a_larger_one_is_refused() {
         handler.ack();
         assert_eq!(message.data.len(), 10_000_000);
 
-        let publisher =
-            Publisher::builder(TOPIC).with_endpoint(&server.endpoint).with_credentials(nobody()).build().await.unwrap();
-        let refused = publisher.publish(Message::new().set_data(vec![0; 10_485_760])).await.unwrap_err();
-        assert!(format!("{refused:?}").contains("InvalidArgument"), "{refused:?}");
+        let publisher = Publisher::builder(TOPIC)
+            .with_endpoint(&server.endpoint)
+            .with_credentials(no_credentials())
+            .build()
+            .await
+            .unwrap();
+        let error = publisher.publish(Message::new().set_data(vec![0; 10_485_760])).await.unwrap_err();
+        assert!(format!("{error:?}").contains("InvalidArgument"), "{error:?}");
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_server_stops_though_streams_are_open() {
+async fn a_server_shuts_down_while_streams_are_open() {
     let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let (endpoint, observer) = (format!("http://{}", server.address()), server.observer());
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = server.serve(async { _ = stopped.await });
     let client = async {
-        let topics = TopicAdmin::builder().with_endpoint(&endpoint).with_credentials(nobody()).build().await.unwrap();
+        let topics =
+            TopicAdmin::builder().with_endpoint(&endpoint).with_credentials(no_credentials()).build().await.unwrap();
         topics.create_topic().set_name(TOPIC).send().await.unwrap();
-        let admin =
-            SubscriptionAdmin::builder().with_endpoint(&endpoint).with_credentials(nobody()).build().await.unwrap();
+        let admin = SubscriptionAdmin::builder()
+            .with_endpoint(&endpoint)
+            .with_credentials(no_credentials())
+            .build()
+            .await
+            .unwrap();
         admin.create_subscription().set_name(SUBSCRIPTION).set_topic(TOPIC).send().await.unwrap();
         let subscriber =
-            Subscriber::builder().with_endpoint(&endpoint).with_credentials(nobody()).build().await.unwrap();
+            Subscriber::builder().with_endpoint(&endpoint).with_credentials(no_credentials()).build().await.unwrap();
         let mut stream = subscriber.subscribe(SUBSCRIPTION).build();
         let stopping = async {
             while observer.counts(SUBSCRIPTION).unwrap().streams == 0 {
@@ -355,7 +373,7 @@ async fn a_server_stops_though_streams_are_open() {
             }
             _ = stop.send(());
         };
-        // The client opens the stream again for as long as it is asked to, so it is dropped with this future.
+        // The client reopens the stream for as long as it is polled, so this future must be dropped.
         tokio::join!(stream.next(), stopping)
     };
     tokio::select! {

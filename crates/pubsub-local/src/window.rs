@@ -1,6 +1,7 @@
-//! Flow control of one stream: how much it holds unsettled, and whether it may have more. Pure.
+//! Flow control of one stream: how many messages and bytes are outstanding on it, and whether it may get more. This
+//! module is pure.
 
-/// What one stream holds, against what its client allows.
+/// The outstanding messages and bytes of one stream, and the limits that its client set.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Window {
     max_messages: u64,
@@ -10,19 +11,21 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// A limit of zero or less is no limit.
+    /// A limit of zero or less means no limit.
     pub(super) fn new(max_messages: i64, max_bytes: i64) -> Window {
         let limit = |max: i64| u64::try_from(max).ok().filter(|max| *max > 0).unwrap_or(u64::MAX);
         Window { max_messages: limit(max_messages), max_bytes: limit(max_bytes), messages: 0, bytes: 0 }
     }
 
-    /// Sending stops at the limit of bytes or above it, so one message may overshoot: that is how Google words it, and
-    /// it lets a message that is larger than the limit pass.
+    /// Returns whether the stream may get another message.
+    ///
+    /// Google documents that the server stops sending at or above the limit of bytes. So one message may exceed it, and
+    /// a message that is larger than the limit is delivered too.
     pub(super) fn has_room(&self) -> bool {
         self.messages < self.max_messages && self.bytes < self.max_bytes
     }
 
-    pub(super) fn hold(&mut self, bytes: usize) {
+    pub(super) fn acquire(&mut self, bytes: usize) {
         self.messages += 1;
         self.bytes += bytes as u64;
     }
@@ -38,31 +41,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_bounded_exactly() {
+    fn the_limit_of_messages_is_exact() {
         let mut window = Window::new(2, 0);
-        window.hold(1);
+        window.acquire(1);
         assert!(window.has_room());
-        window.hold(1);
+        window.acquire(1);
         assert!(!window.has_room());
         window.release(1);
         assert!(window.has_room());
     }
 
     #[test]
-    fn bytes_may_be_overshot_by_one_message() {
+    fn one_message_may_exceed_the_limit_of_bytes() {
         let mut window = Window::new(-1, 10);
-        window.hold(9);
+        window.acquire(9);
         assert!(window.has_room());
-        window.hold(100);
+        window.acquire(100);
         assert!(!window.has_room());
         window.release(100);
         assert!(window.has_room());
     }
 
     #[test]
-    fn no_limit_means_no_limit() {
+    fn zero_and_negative_limits_mean_no_limit() {
         let mut window = Window::new(0, -5);
-        (0..1000).for_each(|_| window.hold(1 << 30));
+        (0..1000).for_each(|_| window.acquire(1 << 30));
         assert!(window.has_room());
     }
 }

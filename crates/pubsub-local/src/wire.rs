@@ -1,8 +1,8 @@
-//! The messages and server traits of `google.pubsub.v1`. Knows nothing of the state.
+//! The messages and server traits of `google.pubsub.v1`. This module knows nothing about the state of the server.
 //!
-//! The messages come from a crate, the traits from build.rs. What is sent in bulk is declared here a second time with
-//! the message as bytes: on the wire an embedded message and a bytes field are the same, so a message is encoded once,
-//! when it is published, and every delivery of it to every subscription sends those bytes.
+//! The messages come from a crate, the traits from build.rs. The responses that carry messages are declared again here,
+//! with each message as bytes. An embedded message and a bytes field have the same encoding. So a message is encoded
+//! once, when it is published, and every delivery to every subscription sends those bytes.
 
 use bytes::Bytes;
 
@@ -15,10 +15,10 @@ pub(super) use googleapis_tonic_google_pubsub_v1::google::pubsub::v1::{
     streaming_pull_response::SubscriptionProperties, subscription, topic,
 };
 
-/// The empty reply of a call that only succeeds.
+/// `google.protobuf.Empty`.
 pub(super) type Empty = ();
 
-/// `google.pubsub.v1.ReceivedMessage`, its message encoded.
+/// `google.pubsub.v1.ReceivedMessage` with its message encoded.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct ReceivedMessage {
     #[prost(string, tag = "1")]
@@ -36,7 +36,7 @@ pub(super) struct PullResponse {
     pub(super) received_messages: Vec<ReceivedMessage>,
 }
 
-/// `google.pubsub.v1.StreamingPullResponse`, without the confirmations that no client needs.
+/// `google.pubsub.v1.StreamingPullResponse` without the confirmations of exactly-once delivery.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct StreamingPullResponse {
     #[prost(message, repeated, tag = "1")]
@@ -46,7 +46,7 @@ pub(super) struct StreamingPullResponse {
 }
 
 mod services {
-    #![allow(unreachable_pub, reason = "the generator writes pub")]
+    #![allow(unreachable_pub, reason = "the code generator makes its items pub")]
     use super::*;
     include!(concat!(env!("OUT_DIR"), "/google.pubsub.v1.Publisher.rs"));
     include!(concat!(env!("OUT_DIR"), "/google.pubsub.v1.Subscriber.rs"));

@@ -1,16 +1,16 @@
-//! What the demo needs of the program that it shows: that it sets up, consumes, and counts what it does.
+//! The interface between the demo and the program that it runs: setup, consume, counts of outcomes.
 
 use crate::scan::Reason;
 
-/// Why the program could not do it, in its own words.
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+/// An error of the program.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Where the program finds what it works with, as its flags and environment would say.
+/// The endpoints and names that the program works with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// `PUBSUB_EMULATOR_HOST`
+pub struct Environment {
+    /// The value of `PUBSUB_EMULATOR_HOST`.
     pub pubsub_host: String,
-    /// `AWS_ENDPOINT_URL_DYNAMODB`
+    /// The value of `AWS_ENDPOINT_URL_DYNAMODB`.
     pub dynamo_url: String,
     pub project: &'static str,
     pub topic: &'static str,
@@ -20,7 +20,7 @@ pub struct Place {
     pub table: &'static str,
 }
 
-impl Place {
+impl Environment {
     pub(super) fn topic_name(&self) -> String {
         format!("projects/{}/topics/{}", self.project, self.topic)
     }
@@ -38,33 +38,33 @@ impl Place {
     }
 }
 
-/// The program.
+/// A program that the demo can run.
 pub trait Program {
     type Consumer: Consumer;
 
-    /// Creates topics, subscriptions and table, as `mini-scan setup` does.
-    fn setup(&self, place: &Place) -> impl Future<Output = Result<(), Failure>>;
+    /// Creates the topics, the subscriptions and the table, like `mini-scan setup`.
+    fn setup(&self, environment: &Environment) -> impl Future<Output = Result<(), BoxError>>;
 
-    /// Starts to consume, as `mini-scan consumer` does, on threads of its own.
-    fn consume(&self, place: &Place) -> impl Future<Output = Result<Self::Consumer, Failure>>;
+    /// Starts a consumer, like `mini-scan consumer`, on its own threads.
+    fn consume(&self, environment: &Environment) -> impl Future<Output = Result<Self::Consumer, BoxError>>;
 }
 
-/// A consumer that runs.
+/// A running consumer.
 pub trait Consumer {
     fn outcomes(&self) -> Outcomes;
 
-    /// Drains and ends it.
-    fn stop(self) -> impl Future<Output = Result<(), Failure>>;
+    /// Drains the consumer and stops it.
+    fn stop(self) -> impl Future<Output = Result<(), BoxError>>;
 }
 
-/// What a consumer did so far.
+/// The outcomes of the messages so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcomes {
     pub stored: u64,
     pub stale: u64,
-    /// Dead letters by reason; reasons without any may be left out.
+    /// Dead letters by reason. Reasons without dead letters may be missing.
     pub rejections: Vec<(Reason, u64)>,
-    /// Given back to the subscription for good.
+    /// Messages that the consumer gave up on and nacked.
     pub failed: u64,
 }
 

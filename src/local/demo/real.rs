@@ -1,20 +1,20 @@
-//! The program as it is shipped, for the demo.
+//! The real program, for the demo.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::program::{Consumer, Failure, Outcomes, Place, Program};
+use super::program::{BoxError, Consumer, Environment, Outcomes, Program};
 use crate::consumer::Process;
 use crate::consumer::settings::WriteMode;
 use crate::scan::Reason;
 use crate::service::{Config, Endpoints, Running, setup};
 
-/// The shipped program.
+/// The real program.
 #[derive(Debug)]
 pub struct Real;
 
-/// The shipped consumer, as it runs.
+/// The real consumer.
 #[derive(Debug)]
 pub struct RealConsumer {
     config: Config,
@@ -25,21 +25,21 @@ pub struct RealConsumer {
 impl Program for Real {
     type Consumer = RealConsumer;
 
-    async fn setup(&self, place: &Place) -> Result<(), Failure> {
+    async fn setup(&self, environment: &Environment) -> Result<(), BoxError> {
         let names = setup::Pubsub {
-            topic: place.topic_name(),
-            subscription: place.subscription_name(),
-            dead_letter_topic: place.dead_letter_topic_name(),
-            dead_letter_subscription: place.dead_letter_subscription_name(),
+            topic: environment.topic_name(),
+            subscription: environment.subscription_name(),
+            dead_letter_topic: environment.dead_letter_topic_name(),
+            dead_letter_subscription: environment.dead_letter_subscription_name(),
         };
-        // The demo says where everything is by itself.
+        // The demo prints the names itself.
         let mut out = std::io::sink();
-        setup::pubsub(&endpoints(place), &names, &mut out).await?;
-        Ok(setup::table(&endpoints(place), place.table, &mut out).await?)
+        setup::pubsub(&endpoints(environment), &names, &mut out).await?;
+        Ok(setup::table(&endpoints(environment), environment.table, &mut out).await?)
     }
 
-    async fn consume(&self, place: &Place) -> Result<RealConsumer, Failure> {
-        let config = config(place);
+    async fn consume(&self, environment: &Environment) -> Result<RealConsumer, BoxError> {
+        let config = config(environment);
         let process = config.process();
         let running = Running::start(&config, &process)?;
         Ok(RealConsumer { config, process, running })
@@ -58,25 +58,25 @@ impl Consumer for RealConsumer {
         }
     }
 
-    async fn stop(self) -> Result<(), Failure> {
+    async fn stop(self) -> Result<(), BoxError> {
         self.process.drain.request(self.config.shutdown_grace);
         Ok(self.running.finished().await?)
     }
 }
 
-fn endpoints(place: &Place) -> Endpoints {
-    Endpoints { pubsub: Some(place.pubsub_host.clone()), dynamo: Some(place.dynamo_url.clone()) }
+fn endpoints(environment: &Environment) -> Endpoints {
+    Endpoints { pubsub: Some(environment.pubsub_host.clone()), dynamo: Some(environment.dynamo_url.clone()) }
 }
 
-/// The consumer's own defaults, but for where it works.
-fn config(place: &Place) -> Config {
+/// Returns the default configuration of the consumer for this environment.
+fn config(environment: &Environment) -> Config {
     let consumers = NonZeroUsize::new(10).unwrap_or(NonZeroUsize::MIN);
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     Config {
-        endpoints: endpoints(place),
-        subscription: place.subscription_name(),
-        dead_letter_topic: Some(place.dead_letter_topic_name()),
-        table: place.table.to_owned(),
+        endpoints: endpoints(environment),
+        subscription: environment.subscription_name(),
+        dead_letter_topic: Some(environment.dead_letter_topic_name()),
+        table: environment.table.to_owned(),
         consumers,
         threads: cores.min(consumers),
         max_outstanding: NonZeroUsize::new(1000).unwrap_or(NonZeroUsize::MIN),

@@ -1,4 +1,4 @@
-//! How the demo tells what happened: aligned text that reads the same on a terminal and in a file.
+//! The report of the demo: aligned plain text, the same on a terminal and in a file.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -6,16 +6,17 @@ use std::time::{Duration, SystemTime};
 use indicatif::HumanCount;
 use serde_json::Value;
 
+use super::MAX_IDLE;
 use super::program::Outcomes;
 use super::truth::Check;
 use crate::local::scanner::Counts;
 
-/// Records that are shown.
+/// The number of records to show.
 const SAMPLE: usize = 5;
-/// In Unix seconds; dates end before it.
+/// In Unix seconds. Later timestamps cannot be formatted as dates.
 const YEAR_10000: u64 = 253_402_300_800;
 
-/// What was published, and how.
+/// The messages that were published.
 pub(super) struct Published {
     pub(super) counts: Counts,
     pub(super) seed: u64,
@@ -27,23 +28,23 @@ impl fmt::Display for Published {
         let Counts { new, duplicates, late, broken } = self.counts;
         writeln!(
             f,
-            "Published {} messages in {}, seed {}\n",
+            "Published {} messages in {} (seed {})\n",
             HumanCount(self.counts.total()),
             seconds(self.took),
             self.seed
         )?;
-        line(f, "new", new, "a scan of now")?;
-        line(f, "duplicates", duplicates, "the same message again, later")?;
-        line(f, "late", late, "a scan up to 24 hours older than the one before")?;
-        line(f, "broken", broken, "one fault each, of every kind")
+        line(f, "new", new, "scans of the last hour, oldest first")?;
+        line(f, "duplicates", duplicates, "copies of earlier messages")?;
+        line(f, "late", late, "scans up to 24 hours older than an earlier scan of their key")?;
+        line(f, "broken", broken, "messages with one fault each, of every kind")
     }
 }
 
-/// All that the consumer did, and how long it took.
+/// The messages that the consumer processed.
 #[derive(Debug)]
 pub(super) struct Consumed {
     pub(super) outcomes: Outcomes,
-    /// Still on the subscription when nothing moved any more.
+    /// Messages that are still on the subscription after [`MAX_IDLE`] without progress.
     pub(super) unsettled: usize,
     pub(super) took: Duration,
 }
@@ -53,18 +54,19 @@ impl fmt::Display for Consumed {
         let Consumed { outcomes, unsettled, took } = self;
         let total = outcomes.total();
         let rate = HumanCount((total as f64 / took.as_secs_f64().max(0.001)) as u64);
-        writeln!(f, "Consumed {} messages in {}, {rate} a second\n", HumanCount(total), seconds(*took))?;
-        line(f, "stored", outcomes.stored, "became the record of their key")?;
-        line(f, "stale", outcomes.stale, "the record was already as new")?;
-        line(f, "rejected", outcomes.rejected(), "moved to the dead-letter topic, by reason:")?;
+        writeln!(f, "Consumed {} messages in {}, {rate} per second\n", HumanCount(total), seconds(*took))?;
+        line(f, "stored", outcomes.stored, "written as the newest scan of their key so far")?;
+        line(f, "stale", outcomes.stale, "not newer than the record of their key")?;
+        line(f, "rejected", outcomes.rejected(), "sent to the dead-letter topic, by reason:")?;
         for (reason, count) in outcomes.rejections.iter().filter(|(_, count)| *count > 0) {
             writeln!(f, "    {:<22}{:>8}", reason.as_str(), HumanCount(*count).to_string())?;
         }
         if outcomes.failed > 0 {
-            line(f, "failed", outcomes.failed, "given back to the subscription")?;
+            line(f, "failed", outcomes.failed, "nacked, to be redelivered")?;
         }
         if *unsettled > 0 {
-            line(f, "unsettled", *unsettled as u64, "still on the subscription when nothing moved any more")?;
+            let meaning = format!("still on the subscription after {} s without progress", MAX_IDLE.as_secs());
+            line(f, "unsettled", *unsettled as u64, &meaning)?;
         }
         Ok(())
     }
@@ -74,14 +76,14 @@ fn line(f: &mut fmt::Formatter<'_>, name: &str, count: u64, meaning: &str) -> fm
     writeln!(f, "  {name:<16}{:>8}   {meaning}", HumanCount(count).to_string())
 }
 
-/// A few records, evenly spaced over the table.
+/// A sample of records, evenly spaced over the table.
 pub(super) struct Sample<'a>(pub(super) &'a [Value]);
 
 impl fmt::Display for Sample<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Sample(items) = self;
         let shown = items.iter().step_by(items.len().div_ceil(SAMPLE).max(1));
-        writeln!(f, "{} of the {} records\n", HumanCount(shown.len() as u64), HumanCount(items.len() as u64))?;
+        writeln!(f, "{} of {} records\n", HumanCount(shown.len() as u64), HumanCount(items.len() as u64))?;
         writeln!(f, "  {:<26}{:<22}{:<14}response", "pk", "timestamp", "data_version")?;
         for item in shown {
             let [key, response] = ["pk", "response"].map(|name| item[name]["S"].as_str().unwrap_or_default());
@@ -93,7 +95,7 @@ impl fmt::Display for Sample<'_> {
     }
 }
 
-/// Unix seconds as a date, or as they are when they are none.
+/// Formats Unix seconds as a date, or returns the text unchanged if it is not a date.
 fn date(timestamp: &str) -> String {
     match timestamp.parse() {
         Ok(seconds) if seconds < YEAR_10000 => {
@@ -103,19 +105,19 @@ fn date(timestamp: &str) -> String {
     }
 }
 
-/// The verdict on one thing.
-pub(super) struct Decision<'a> {
+/// The result of one check: "✓ 7 of 7 subject predicate", and the first differences.
+pub(super) struct CheckReport<'a> {
     pub(super) check: &'a Check,
-    pub(super) things: &'static str,
-    pub(super) statement: &'static str,
+    pub(super) subject: &'static str,
+    pub(super) predicate: &'static str,
 }
 
-impl fmt::Display for Decision<'_> {
+impl fmt::Display for CheckReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Decision { check, things, statement } = self;
+        let CheckReport { check, subject, predicate } = self;
         let mark = if check.passed() { "✓" } else { "✗" };
         let [right, expected] = [check.right, check.expected].map(|count| HumanCount(count as u64));
-        writeln!(f, "  {mark} {right} of {expected} {things} {statement}")?;
+        writeln!(f, "  {mark} {right} of {expected} {subject} {predicate}")?;
         let (differences, more) = check.shown();
         for difference in differences {
             writeln!(f, "      {difference}")?;
@@ -139,16 +141,16 @@ mod tests {
     use crate::scan::Reason;
 
     #[test]
-    fn counts_stand_in_one_column() {
+    fn counts_are_aligned_in_one_column() {
         let rejections = vec![(Reason::MalformedJson, 66), (Reason::ItemTooLarge, 4)];
         let outcomes = Outcomes { stored: 7_012, stale: 2_388, rejections, failed: 0 };
         let consumed = Consumed { outcomes, unsettled: 0, took: Duration::from_millis(2_500) };
         let expected = "\
-Consumed 9,470 messages in 2.5 s, 3,788 a second
+Consumed 9,470 messages in 2.5 s, 3,788 per second
 
-  stored             7,012   became the record of their key
-  stale              2,388   the record was already as new
-  rejected              70   moved to the dead-letter topic, by reason:
+  stored             7,012   written as the newest scan of their key so far
+  stale              2,388   not newer than the record of their key
+  rejected              70   sent to the dead-letter topic, by reason:
     malformed_json              66
     item_too_large               4
 ";
@@ -156,7 +158,7 @@ Consumed 9,470 messages in 2.5 s, 3,788 a second
     }
 
     #[test]
-    fn a_sample_shows_dates() {
+    fn a_sample_shows_timestamps_as_dates() {
         let item = |timestamp: &str| {
             json!({
                 "pk": { "S": "1.1.1.1#80#HTTP" },
@@ -167,7 +169,7 @@ Consumed 9,470 messages in 2.5 s, 3,788 a second
         };
         let items = [item("1740298125"), item("999999999999999")];
         let expected = "\
-2 of the 2 records
+2 of 2 records
 
   pk                        timestamp             data_version  response
   1.1.1.1#80#HTTP           2025-02-23T08:08:45Z  2             service response: 7
@@ -177,11 +179,12 @@ Consumed 9,470 messages in 2.5 s, 3,788 a second
     }
 
     #[test]
-    fn of_many_differences_the_first_are_shown() {
+    fn only_the_first_differences_are_shown() {
         let differences = (0..8).map(|n| format!("1.1.1.{n}#80#HTTP: no record")).collect();
         let check = Check { expected: 1_000, right: 992, differences };
-        let text = Decision { check: &check, things: "keys", statement: "hold their newest scan" }.to_string();
-        assert!(text.starts_with("  ✗ 992 of 1,000 keys hold their newest scan\n"), "{text}");
+        let text = CheckReport { check: &check, subject: "keys", predicate: "have their newest scan in the table" }
+            .to_string();
+        assert!(text.starts_with("  ✗ 992 of 1,000 keys have their newest scan in the table\n"), "{text}");
         assert_eq!(text.lines().count(), 7);
         assert!(text.ends_with("      and 3 more\n"), "{text}");
     }

@@ -1,4 +1,4 @@
-//! The demo must pass with a program that does right, and fail with one that does not.
+//! The demo must pass with a correct program and fail with a faulty one.
 
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
@@ -14,22 +14,22 @@ use google_cloud_pubsub::model;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use super::program::Place;
+use super::program::Environment;
 use super::*;
 use crate::scan::{self, Reason, Scan};
 
-/// The least that a consumer can be: one stream, and one message at a time.
+/// A minimal consumer: one stream, and one message at a time.
 #[derive(Clone, Copy)]
 struct Simple {
     conditional: bool,
-    lettered: bool,
+    dead_letters: bool,
 }
 
-const RIGHT: Simple = Simple { conditional: true, lettered: true };
+const CORRECT: Simple = Simple { conditional: true, dead_letters: true };
 
 struct Running {
     outcomes: Arc<Mutex<Outcomes>>,
-    _task: JoinSet<Result<(), Failure>>,
+    _task: JoinSet<Result<(), BoxError>>,
 }
 
 impl Consumer for Running {
@@ -37,7 +37,7 @@ impl Consumer for Running {
         self.outcomes.lock().unwrap().clone()
     }
 
-    async fn stop(self) -> Result<(), Failure> {
+    async fn stop(self) -> Result<(), BoxError> {
         Ok(())
     }
 }
@@ -45,24 +45,25 @@ impl Consumer for Running {
 impl Program for Simple {
     type Consumer = Running;
 
-    async fn setup(&self, place: &Place) -> Result<(), Failure> {
-        let endpoint = format!("http://{}", place.pubsub_host);
-        let nobody = || anonymous::Builder::new().build();
-        let topics = TopicAdmin::builder().with_endpoint(&endpoint).with_credentials(nobody()).build().await?;
+    async fn setup(&self, environment: &Environment) -> Result<(), BoxError> {
+        let endpoint = format!("http://{}", environment.pubsub_host);
+        let no_credentials = || anonymous::Builder::new().build();
+        let topics = TopicAdmin::builder().with_endpoint(&endpoint).with_credentials(no_credentials()).build().await?;
         let subscriptions =
-            SubscriptionAdmin::builder().with_endpoint(&endpoint).with_credentials(nobody()).build().await?;
-        for (topic, subscription) in
-            [(place.topic, place.subscription), (place.dead_letter_topic, place.dead_letter_subscription)]
-        {
-            let topic = format!("projects/{}/topics/{topic}", place.project);
-            let subscription = format!("projects/{}/subscriptions/{subscription}", place.project);
+            SubscriptionAdmin::builder().with_endpoint(&endpoint).with_credentials(no_credentials()).build().await?;
+        for (topic, subscription) in [
+            (environment.topic, environment.subscription),
+            (environment.dead_letter_topic, environment.dead_letter_subscription),
+        ] {
+            let topic = format!("projects/{}/topics/{topic}", environment.project);
+            let subscription = format!("projects/{}/subscriptions/{subscription}", environment.project);
             topics.create_topic().set_name(&topic).send().await?;
             subscriptions.create_subscription().set_name(subscription).set_topic(topic).send().await?;
         }
         let key = AttributeDefinition::builder().attribute_name("pk").attribute_type(ScalarAttributeType::S);
-        let table = dynamo(place)
+        let table = dynamo(environment)
             .create_table()
-            .table_name(place.table)
+            .table_name(environment.table)
             .attribute_definitions(key.build()?)
             .key_schema(KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash).build()?)
             .billing_mode(BillingMode::PayPerRequest);
@@ -70,29 +71,30 @@ impl Program for Simple {
         Ok(())
     }
 
-    async fn consume(&self, place: &Place) -> Result<Running, Failure> {
+    async fn consume(&self, environment: &Environment) -> Result<Running, BoxError> {
         let outcomes = Arc::<Mutex<Outcomes>>::default();
         let mut task = JoinSet::new();
-        task.spawn(consume(*self, place.clone(), Arc::clone(&outcomes)));
+        task.spawn(consume(*self, environment.clone(), Arc::clone(&outcomes)));
         Ok(Running { outcomes, _task: task })
     }
 }
 
-async fn consume(program: Simple, place: Place, outcomes: Arc<Mutex<Outcomes>>) -> Result<(), Failure> {
-    let endpoint = format!("http://{}", place.pubsub_host);
-    let nobody = || anonymous::Builder::new().build();
-    let letters = format!("projects/{}/topics/{}", place.project, place.dead_letter_topic);
-    let letters = Publisher::builder(letters).with_endpoint(&endpoint).with_credentials(nobody()).build().await?;
-    let scans = Subscriber::builder().with_endpoint(&endpoint).with_credentials(nobody()).build().await?;
-    let mut scans = scans.subscribe(place.subscription_name()).build();
-    let table = dynamo(&place);
+async fn consume(program: Simple, environment: Environment, outcomes: Arc<Mutex<Outcomes>>) -> Result<(), BoxError> {
+    let endpoint = format!("http://{}", environment.pubsub_host);
+    let no_credentials = || anonymous::Builder::new().build();
+    let dead_letters = format!("projects/{}/topics/{}", environment.project, environment.dead_letter_topic);
+    let dead_letters =
+        Publisher::builder(dead_letters).with_endpoint(&endpoint).with_credentials(no_credentials()).build().await?;
+    let scans = Subscriber::builder().with_endpoint(&endpoint).with_credentials(no_credentials()).build().await?;
+    let mut scans = scans.subscribe(environment.subscription_name()).build();
+    let table = dynamo(&environment);
     while let Some(delivery) = scans.next().await {
         let (message, receipt) = delivery?;
         let published = message.publish_time.unwrap_or_default();
         let published = SystemTime::try_from(published)?;
         let reason = match scan::decode(&message.data, published, Duration::from_secs(24 * 60 * 60)) {
             Ok(scan) if scan.response.len() < 400_000 => {
-                let stored = put(program, &table, place.table, scan).await?;
+                let stored = put(program, &table, environment.table, scan).await?;
                 let mut outcomes = outcomes.lock().unwrap();
                 *if stored { &mut outcomes.stored } else { &mut outcomes.stale } += 1;
                 None
@@ -101,9 +103,9 @@ async fn consume(program: Simple, place: Place, outcomes: Arc<Mutex<Outcomes>>) 
             Err(rejection) => Some(rejection.reason),
         };
         if let Some(reason) = reason {
-            if program.lettered {
-                let letter = model::Message::new().set_data(message.data);
-                letters.publish(letter.set_attributes([("rejection_reason", reason.as_str())])).await?;
+            if program.dead_letters {
+                let dead_letter = model::Message::new().set_data(message.data);
+                dead_letters.publish(dead_letter.set_attributes([("rejection_reason", reason.as_str())])).await?;
             }
             outcomes.lock().unwrap().rejections.push((reason, 1));
         }
@@ -112,16 +114,16 @@ async fn consume(program: Simple, place: Place, outcomes: Arc<Mutex<Outcomes>>) 
     Ok(())
 }
 
-fn dynamo(place: &Place) -> Client {
+fn dynamo(environment: &Environment) -> Client {
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::from_static("us-east-1"))
-        .endpoint_url(&place.dynamo_url)
+        .endpoint_url(&environment.dynamo_url)
         .credentials_provider(Credentials::new("test", "test", None, None, "test"));
     Client::from_conf(config.build())
 }
 
-async fn put(program: Simple, table: &Client, name: &str, scan: Scan) -> Result<bool, Failure> {
+async fn put(program: Simple, table: &Client, name: &str, scan: Scan) -> Result<bool, BoxError> {
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let timestamp = AttributeValue::N(scan.timestamp.to_string());
     let mut put = table
@@ -147,7 +149,7 @@ async fn put(program: Simple, table: &Client, name: &str, scan: Scan) -> Result<
     }
 }
 
-async fn demonstrate(program: Simple) -> (bool, String) {
+async fn run_demo(program: Simple) -> (bool, String) {
     let settings = Settings { count: NonZeroU32::new(1_000).unwrap(), seed: 1, keep: false };
     let mut out = Vec::new();
     let passed = run(&program, &settings, std::future::pending(), &mut out).await.unwrap();
@@ -155,37 +157,37 @@ async fn demonstrate(program: Simple) -> (bool, String) {
 }
 
 #[tokio::test]
-async fn a_program_that_does_right_passes() {
-    let (passed, text) = demonstrate(RIGHT).await;
+async fn a_correct_program_passes() {
+    let (passed, text) = run_demo(CORRECT).await;
     assert!(passed, "{text}");
     assert!(!text.contains('✗') && !text.contains('\x1b') && !text.contains('\r'), "{text}");
 }
 
 #[tokio::test]
-async fn a_write_without_its_condition_is_found() {
-    let (passed, text) = demonstrate(Simple { conditional: false, ..RIGHT }).await;
+async fn unconditional_writes_are_detected() {
+    let (passed, text) = run_demo(Simple { conditional: false, ..CORRECT }).await;
     assert!(!passed, "{text}");
     assert!(text.contains("timestamp is "), "{text}");
 }
 
 #[tokio::test]
-async fn broken_messages_that_are_only_acknowledged_are_found() {
-    let (passed, text) = demonstrate(Simple { lettered: false, ..RIGHT }).await;
+async fn broken_messages_without_a_dead_letter_are_detected() {
+    let (passed, text) = run_demo(Simple { dead_letters: false, ..CORRECT }).await;
     assert!(!passed, "{text}");
-    assert!(text.contains("but it is not there"), "{text}");
+    assert!(text.contains("missing dead letter"), "{text}");
 }
 
 #[tokio::test]
-async fn a_stop_ends_it_without_a_verdict() {
+async fn a_stop_ends_the_demo_without_a_result() {
     let settings = Settings { count: NonZeroU32::MIN, seed: 1, keep: false };
-    let result = run(&RIGHT, &settings, std::future::ready(()), &mut Vec::new()).await;
+    let result = run(&CORRECT, &settings, std::future::ready(()), &mut Vec::new()).await;
     assert!(matches!(result, Err(Error::Stopped)), "{result:?}");
 }
 
-/// Notices when the servers are said to be up.
-struct Invited(Arc<Notify>);
+/// Notifies when the instructions are printed.
+struct Instructed(Arc<Notify>);
 
-impl Write for Invited {
+impl Write for Instructed {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         if String::from_utf8_lossy(text).contains("aws dynamodb scan --table-name scan-results --endpoint-url http://")
         {
@@ -200,9 +202,10 @@ impl Write for Invited {
 }
 
 #[tokio::test]
-async fn kept_servers_stay_until_the_stop() {
+async fn kept_servers_run_until_the_stop() {
     let settings = Settings { count: NonZeroU32::MIN, seed: 1, keep: true };
-    let invited = Arc::new(Notify::new());
-    let passed = run(&RIGHT, &settings, invited.notified(), &mut Invited(Arc::clone(&invited))).await.unwrap();
+    let instructed = Arc::new(Notify::new());
+    let passed =
+        run(&CORRECT, &settings, instructed.notified(), &mut Instructed(Arc::clone(&instructed))).await.unwrap();
     assert!(passed);
 }

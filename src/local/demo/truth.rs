@@ -1,5 +1,5 @@
-//! What must be in the table and on the dead-letter subscription, computed from the messages as they were made. Must
-//! not know the consumer.
+//! The expected contents of the table and of the dead-letter subscription, computed from the published messages. This
+//! module must not know the consumer.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -8,32 +8,32 @@ use serde_json::{Value, json};
 
 use crate::local::generator::{Kind, Message, Record};
 
-/// Differences that are shown of each check.
+/// The number of differences to show for each check.
 const SHOWN: usize = 5;
-/// A payload is shown up to so many characters.
+/// The number of characters of a payload to show.
 const EXCERPT: usize = 100;
 
-/// The newest scan of each key, and every broken message.
+/// The ground truth: the newest scan of each key, and every broken message.
 #[derive(Debug, Default)]
 pub struct Truth {
     newest: BTreeMap<String, Record>,
     broken: BTreeMap<(&'static str, Bytes), usize>,
 }
 
-/// A message of the dead-letter subscription.
+/// A message on the dead-letter subscription.
 #[derive(Debug, Clone)]
-pub struct Letter {
+pub struct DeadLetter {
     pub payload: Bytes,
-    /// Its `rejection_reason`.
+    /// The attribute `rejection_reason`.
     pub reason: Option<String>,
 }
 
-/// The result of comparing one thing with the truth.
+/// The result of a comparison with the truth.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Check {
     pub expected: usize,
     pub right: usize,
-    /// One line each; empty when all is right.
+    /// One line per difference.
     pub differences: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ impl Check {
         self.differences.is_empty()
     }
 
-    /// The first differences, and how many more there are.
+    /// Returns the first differences, and the number of further ones.
     pub fn shown(&self) -> (&[String], usize) {
         let shown = self.differences.len().min(SHOWN);
         (&self.differences[..shown], self.differences.len() - shown)
@@ -56,16 +56,16 @@ impl Truth {
         truth
     }
 
-    /// Notes one more message.
+    /// Adds a message.
     pub fn note(&mut self, message: &Message) {
         let Message { payload, kind } = message;
         match kind {
-            Kind::New(record) | Kind::Duplicate(record) | Kind::Late(record) => self.scanned(record),
+            Kind::New(record) | Kind::Duplicate(record) | Kind::Late(record) => self.add_scan(record),
             Kind::Broken(reason) => *self.broken.entry((reason.as_str(), payload.clone())).or_default() += 1,
         }
     }
 
-    fn scanned(&mut self, record: &Record) {
+    fn add_scan(&mut self, record: &Record) {
         let newest = self.newest.entry(record.key()).or_insert_with(|| record.clone());
         if newest.timestamp < record.timestamp {
             *newest = record.clone();
@@ -80,15 +80,15 @@ impl Truth {
         self.broken.values().sum()
     }
 
-    /// Every key must hold its newest scan, attribute for attribute, and there must be no other key. `items` are in
-    /// DynamoDB's JSON.
+    /// Checks that the table has the newest scan of every key, with exactly its attributes, and no other keys. `items`
+    /// are in DynamoDB's JSON.
     pub fn check_table(&self, items: &[Value]) -> Check {
         let mut differences = Vec::new();
         let mut found: HashMap<&str, &Value> = HashMap::new();
         for item in items {
             match item["pk"]["S"].as_str().filter(|key| self.newest.contains_key(*key)) {
                 Some(key) => drop(found.insert(key, item)),
-                None => differences.push(format!("a record that nobody published: {}", excerpt(&item.to_string()))),
+                None => differences.push(format!("unexpected record: {}", excerpt(&item.to_string()))),
             }
         }
         for (key, record) in &self.newest {
@@ -106,31 +106,32 @@ impl Truth {
         }
     }
 
-    /// Every broken message must be there byte for byte with its reason, at least once, and nothing else.
-    pub fn check_letters(&self, letters: &[Letter]) -> Check {
+    /// Checks that every broken message is there at least once, byte for byte and with its reason, and no other
+    /// message.
+    pub fn check_dead_letters(&self, dead_letters: &[DeadLetter]) -> Check {
         let mut missing: BTreeMap<(&str, &Bytes), usize> =
             self.broken.iter().map(|((reason, payload), count)| ((*reason, payload), *count)).collect();
         let mut differences = Vec::new();
         let mut right = 0;
-        for Letter { payload, reason } in letters {
+        for DeadLetter { payload, reason } in dead_letters {
             let reason = reason.as_deref().unwrap_or("no reason");
             match missing.get_mut(&(reason, payload)) {
-                Some(0) => {} // Delivered again: at least once is what Pub/Sub promises.
+                Some(0) => {} // A redelivery: Pub/Sub delivers at least once.
                 Some(count) => {
                     *count -= 1;
                     right += 1;
                 }
-                None => differences.push(format!("{reason}, but it must not be there: {}", text(payload))),
+                None => differences.push(format!("unexpected dead letter ({reason}): {}", text(payload))),
             }
         }
         for ((reason, payload), count) in missing {
-            differences.extend((0..count).map(|_| format!("{reason}, but it is not there: {}", text(payload))));
+            differences.extend((0..count).map(|_| format!("missing dead letter ({reason}): {}", text(payload))));
         }
         Check { expected: self.broken(), right, differences }
     }
 }
 
-/// The item that a record is stored as.
+/// Returns the item of a record.
 fn item(record: &Record) -> Value {
     json!({
         "pk": { "S": record.key() },
@@ -143,7 +144,7 @@ fn item(record: &Record) -> Value {
     })
 }
 
-/// Which attributes differ, and how.
+/// Describes the attributes that differ.
 fn difference(expected: &Value, found: &Value) -> String {
     let (Value::Object(expected), Value::Object(found)) = (expected, found) else {
         return "not an item".to_owned();
@@ -156,7 +157,7 @@ fn difference(expected: &Value, found: &Value) -> String {
     parts.join("; ")
 }
 
-/// An attribute's value: text in quotation marks, a number without.
+/// Formats the value of an attribute: text with quotation marks, numbers without.
 fn show(value: Option<&Value>) -> String {
     match value {
         None => "missing".to_owned(),
@@ -194,16 +195,18 @@ mod tests {
         truth.newest.values().map(item).collect()
     }
 
-    fn letters(messages: &[Message]) -> Vec<Letter> {
-        let letter = |message: &Message| match message.kind {
-            Kind::Broken(reason) => Some(Letter { payload: message.payload.clone(), reason: Some(reason.to_string()) }),
+    fn dead_letters(messages: &[Message]) -> Vec<DeadLetter> {
+        let dead_letter = |message: &Message| match message.kind {
+            Kind::Broken(reason) => {
+                Some(DeadLetter { payload: message.payload.clone(), reason: Some(reason.to_string()) })
+            }
             _ => None,
         };
-        messages.iter().filter_map(letter).collect()
+        messages.iter().filter_map(dead_letter).collect()
     }
 
     #[test]
-    fn the_order_of_publishing_makes_no_other_truth() {
+    fn the_truth_does_not_depend_on_the_order_of_messages() {
         let mut messages = messages();
         let truth = Truth::of(&messages);
         messages.reverse();
@@ -211,14 +214,14 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_holds_the_truth_passes() {
+    fn a_correct_table_passes() {
         let truth = Truth::of(&messages());
         let check = truth.check_table(&items(&truth));
         assert_eq!(check, Check { expected: truth.keys(), right: truth.keys(), differences: vec![] });
     }
 
     #[test]
-    fn each_wrong_attribute_is_found_and_named() {
+    fn every_wrong_attribute_is_reported() {
         let truth = Truth::of(&messages());
         for (name, value) in [
             ("timestamp", json!({ "N": "1" })),
@@ -236,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_and_a_strange_record_are_found() {
+    fn missing_and_unexpected_records_are_reported() {
         let truth = Truth::of(&messages());
         let mut items = items(&truth);
         items[0]["pk"]["S"] = "9.9.9.9#1#FTP".into();
@@ -245,27 +248,27 @@ mod tests {
     }
 
     #[test]
-    fn letters_that_came_twice_pass() {
+    fn redelivered_dead_letters_pass() {
         let messages = messages();
         let truth = Truth::of(&messages);
-        let mut letters = letters(&messages);
-        letters.extend_from_within(..3);
-        let check = truth.check_letters(&letters);
+        let mut redelivered = dead_letters(&messages);
+        redelivered.extend_from_within(..3);
+        let check = truth.check_dead_letters(&redelivered);
         assert_eq!(check, Check { expected: truth.broken(), right: truth.broken(), differences: vec![] });
     }
 
     #[test]
-    fn a_letter_that_is_missing_changed_or_has_another_reason_is_found() {
+    fn missing_changed_and_misclassified_dead_letters_are_reported() {
         let messages = messages();
         let truth = Truth::of(&messages);
-        let mut lost = letters(&messages);
+        let mut lost = dead_letters(&messages);
         lost.pop();
-        assert_eq!(truth.check_letters(&lost).differences.len(), 1);
-        let mut changed = letters(&messages);
+        assert_eq!(truth.check_dead_letters(&lost).differences.len(), 1);
+        let mut changed = dead_letters(&messages);
         changed[3].payload = [&changed[3].payload, &b" "[..]].concat().into();
-        assert_eq!(truth.check_letters(&changed).differences.len(), 2);
-        let mut other = letters(&messages);
+        assert_eq!(truth.check_dead_letters(&changed).differences.len(), 2);
+        let mut other = dead_letters(&messages);
         other[3].reason = Some("refused_by_store".to_owned());
-        assert_eq!(truth.check_letters(&other).differences.len(), 2);
+        assert_eq!(truth.check_dead_letters(&other).differences.len(), 2);
     }
 }

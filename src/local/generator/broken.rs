@@ -1,4 +1,5 @@
-//! Messages with exactly one fault, for every reason that a payload can cause. Must not know how a fault is found.
+//! Messages with exactly one fault, for every reason that a payload can cause. This module must not know how faults are
+//! detected.
 
 use bytes::Bytes;
 use rand::Rng;
@@ -21,21 +22,21 @@ pub const REASONS: [Reason; 10] = [
     Reason::ItemTooLarge,
 ];
 
-/// One in so many broken messages is too large: each takes 400 KB.
+/// One in this many broken messages is too large. Each of those has 400 KB.
 const TOO_LARGE_EVERY: u64 = 250;
-/// DynamoDB's limit of an item is 409,600 bytes, names and all.
+/// The limit of an item in DynamoDB is 409,600 bytes, including the names of attributes.
 const TOO_LARGE: usize = 410_000;
 
-/// The reason for the nth broken message: the first ten have all of them.
+/// Returns the reason for the nth broken message. The first ten cover every reason.
 pub(super) fn reason(nth: u64) -> Reason {
     let last = REASONS.len() as u64 - 1;
     match nth % TOO_LARGE_EVERY {
-        place if place == last => Reason::ItemTooLarge,
-        place => REASONS[(place % last) as usize],
+        position if position == last => Reason::ItemTooLarge,
+        position => REASONS[(position % last) as usize],
     }
 }
 
-/// A message that is `scan` but for one fault.
+/// Returns the payload of `scan` with one fault.
 pub(super) fn payload(reason: Reason, mut scan: Record, rng: &mut SmallRng) -> Bytes {
     match reason {
         Reason::MalformedJson => return malformed(&scan, rng),
@@ -48,7 +49,7 @@ pub(super) fn payload(reason: Reason, mut scan: Record, rng: &mut SmallRng) -> B
     }
     let mut fields = Fields::of(&scan);
     match reason {
-        Reason::MissingField => fields.lose_one(&scan, rng),
+        Reason::MissingField => fields.remove_one(&scan, rng),
         Reason::InvalidIp => {
             fields.ip = one_of(rng, &[r#""1.1.1.256""#, r#""010.1.1.1""#, r#""scanner.example""#, "16843009"])
         }
@@ -78,7 +79,7 @@ fn malformed(scan: &Record, rng: &mut SmallRng) -> Bytes {
     let mut fields = Fields::of(scan);
     match rng.random_range(0..6) {
         0 => {
-            // Not down to nothing: Pub/Sub refuses a message without data or attributes.
+            // At least one byte stays: Pub/Sub rejects a message without data and attributes.
             let whole = Bytes::from(fields.to_json());
             return whole.slice(..rng.random_range(1..whole.len()));
         }
@@ -95,7 +96,7 @@ fn one_of(rng: &mut SmallRng, values: &[&str]) -> String {
     values[rng.random_range(0..values.len())].to_owned()
 }
 
-/// The six values of a message, as JSON.
+/// The six values of a message in JSON.
 struct Fields {
     ip: String,
     port: String,
@@ -117,21 +118,21 @@ impl Fields {
         }
     }
 
-    /// One value is null, left out, or there only in the other version's form.
-    fn lose_one(&mut self, scan: &Record, rng: &mut SmallRng) {
-        let nothing = one_of(rng, &["", "null"]);
+    /// Makes one value null, leaves it out, or uses the data format of the other version.
+    fn remove_one(&mut self, scan: &Record, rng: &mut SmallRng) {
+        let missing = one_of(rng, &["", "null"]);
         match rng.random_range(0..7) {
-            0 => self.ip = nothing,
-            1 => self.port = nothing,
-            2 => self.service = nothing,
-            3 => self.timestamp = nothing,
-            4 => self.data_version = nothing,
-            5 => self.data = nothing,
+            0 => self.ip = missing,
+            1 => self.port = missing,
+            2 => self.service = missing,
+            3 => self.timestamp = missing,
+            4 => self.data_version = missing,
+            5 => self.data = missing,
             _ => self.data = Record { data_version: 3 - scan.data_version, ..scan.clone() }.data(),
         }
     }
 
-    /// An empty value leaves its key out.
+    /// Returns the JSON object. An empty value leaves out its key.
     fn to_json(&self) -> String {
         let values = [
             ("ip", &self.ip),

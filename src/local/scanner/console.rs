@@ -1,4 +1,4 @@
-//! What the scanner tells a person: where it publishes, how far it is, and what it published.
+//! The output of the scanner: the topic and the rate, the progress, and the final counts.
 
 use std::io::{self, Write};
 
@@ -15,7 +15,7 @@ pub enum Error<E: std::error::Error + 'static> {
     Output(#[from] io::Error),
 }
 
-/// Publishes to `topic`, which is only named here, until all is published or `stop` is ready.
+/// Publishes with `send` until all messages are published or `stop` completes. `topic` is only printed.
 pub async fn run<F, E>(
     settings: &Settings,
     topic: &str,
@@ -28,7 +28,7 @@ where
     E: std::error::Error + 'static,
 {
     let Settings { rate, count, seed, .. } = settings;
-    let rate_text = rate.map_or("as fast as possible".to_owned(), |rate| format!("{rate} a second"));
+    let rate_text = rate.map_or("as fast as possible".to_owned(), |rate| format!("{rate} per second"));
     let count_text = count.map_or("scans".to_owned(), |count| format!("{} scans", HumanCount(count)));
     writeln!(out, "Publishing {count_text} to {topic}, {rate_text}. Ctrl-C stops.")?;
 
@@ -40,12 +40,12 @@ where
     let Published { confirmed, unconfirmed } = published.map_err(Error::Publish)?;
     writeln!(out, "Scanner stopped. Published: {confirmed}, seed {seed}")?;
     if unconfirmed > 0 {
-        writeln!(out, "Not confirmed, so perhaps published: {}", HumanCount(unconfirmed as u64))?;
+        writeln!(out, "Sent but not confirmed, perhaps published: {}", HumanCount(unconfirmed as u64))?;
     }
     Ok(())
 }
 
-/// A bar on the terminal; nothing where there is none.
+/// Returns a progress bar, which is hidden if stderr is not a terminal.
 fn progress(count: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("  {bar:40} {human_pos} of {human_len}  {per_sec}  {eta} left");
     let bar = ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::stderr());
@@ -61,7 +61,7 @@ mod tests {
     use crate::local::generator::{ALL_KEYS, Shares};
 
     #[tokio::test]
-    async fn the_closing_line_counts_what_was_published() {
+    async fn the_last_line_counts_the_published_messages() {
         let shares = Shares { broken: 1.0, ..Shares::default() };
         let settings = Settings { rate: None, count: Some(1_200), seed: 7, shares, keys: ALL_KEYS };
         let mut out = Vec::new();

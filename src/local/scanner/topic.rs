@@ -1,4 +1,4 @@
-//! The topic that the scanner publishes to: the official client, and what to do when it fails.
+//! The topic that the scanner publishes to, through the official client, and its error messages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use google_cloud_pubsub::error::PublishError;
 use google_cloud_pubsub::model::Message;
 use google_cloud_pubsub::retry_policy::RetryableErrors;
 
-/// How long the client tries again before it gives a message up.
-const GIVE_UP: Duration = Duration::from_secs(10);
-/// The most that a publish request may hold.
+/// How long the client retries a message.
+const RETRY_TIME: Duration = Duration::from_secs(10);
+/// The maximum number of messages in a publish request.
 const BATCH: u32 = 1_000;
 
-/// A topic, by its full name.
+/// A topic to publish to.
 #[derive(Debug, Clone)]
 pub struct Topic {
     name: Arc<str>,
@@ -31,24 +31,25 @@ pub enum Error {
         "the topic {topic} does not exist: create it with `mini-scan setup pubsub`, or choose another with --topic"
     )]
     Missing { topic: Arc<str> },
-    #[error("publishing to the topic {topic} is refused: grant roles/pubsub.publisher on it ({detail})")]
-    Refused { topic: Arc<str>, detail: String },
+    #[error("cannot publish to the topic {topic}: permission denied ({detail}); grant roles/pubsub.publisher on it")]
+    PermissionDenied { topic: Arc<str>, detail: String },
     #[error(
-        "cannot publish to the topic {topic}: nothing answers at {host}, where PUBSUB_EMULATOR_HOST points: start \
-         `mini-scan local pubsub` there, or unset it"
+        "cannot publish to the topic {topic} because no server answers at {host}: start one with `mini-scan local \
+         pubsub`, or unset PUBSUB_EMULATOR_HOST"
     )]
-    NoEmulator { topic: Arc<str>, host: Arc<str> },
+    NoServer { topic: Arc<str>, host: Arc<str> },
     #[error("cannot publish to the topic {topic}: {detail}")]
     Other { topic: Arc<str>, detail: String },
 }
 
 impl Topic {
-    /// Prepares to publish; the first message shows whether the topic is there. `host` is a local server's.
+    /// Creates a client for the topic with this full name. The first publish tells whether the topic exists. `host` is
+    /// the address of a local server; `None` is Google.
     pub async fn connect(name: &str, host: Option<&str>) -> Result<Topic, Error> {
         let name = Arc::<str>::from(name);
         let mut builder = Publisher::builder(name.to_string())
             .set_message_count_threshold(BATCH)
-            .with_retry_policy(RetryableErrors.with_time_limit(GIVE_UP));
+            .with_retry_policy(RetryableErrors.with_time_limit(RETRY_TIME));
         if let Some(host) = host {
             builder =
                 builder.with_endpoint(format!("http://{host}")).with_credentials(anonymous::Builder::new().build());
@@ -58,7 +59,7 @@ impl Topic {
         Ok(Topic { name, host: host.map(Arc::from), publisher })
     }
 
-    /// Sends at once; ready when the topic has the message.
+    /// Sends the message at once. The future completes when the topic has confirmed it.
     pub fn publish(&self, payload: Bytes) -> impl Future<Output = Result<(), Error>> + use<> {
         let sent = self.publisher.publish(Message::new().set_data(payload));
         let topic = self.clone();
@@ -74,9 +75,9 @@ impl Topic {
         let detail = error.status().map_or_else(|| error.to_string(), |status| status.message.clone());
         match (code, &self.host) {
             (Some(Code::NotFound), _) => Error::Missing { topic },
-            (Some(Code::PermissionDenied | Code::Unauthenticated), _) => Error::Refused { topic, detail },
+            (Some(Code::PermissionDenied | Code::Unauthenticated), _) => Error::PermissionDenied { topic, detail },
             (Some(Code::Unavailable | Code::DeadlineExceeded) | None, Some(host)) => {
-                Error::NoEmulator { topic, host: host.clone() }
+                Error::NoServer { topic, host: host.clone() }
             }
             _ => Error::Other { topic, detail },
         }

@@ -1,4 +1,4 @@
-//! Which topics and subscriptions exist, and how they hang together.
+//! The topics and subscriptions that exist, and which subscription belongs to which topic.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -6,22 +6,22 @@ use std::sync::Arc;
 
 use prost_types::FieldMask;
 
+use super::super::error::ApiError;
 use super::super::names::{self, Kind};
-use super::super::refusal::Refusal;
 use super::super::settings;
 use super::super::subscription::Subscription;
 use super::super::wire::{Subscription as Resource, Topic};
 use super::Broker;
 
-/// The topic of a subscription whose topic was deleted, as the service names it.
+/// The topic name that the service reports for a subscription whose topic was deleted.
 const DELETED_TOPIC: &str = "_deleted-topic_";
-const DEFAULT_PAGE: usize = 1000;
+const MAX_PAGE_SIZE: usize = 1000;
 
 #[derive(Default)]
 pub(super) struct Registry {
     topics: BTreeMap<String, TopicState>,
     subscriptions: BTreeMap<String, Arc<Subscription>>,
-    subscriptions_ever: u64,
+    last_number: u64,
 }
 
 struct TopicState {
@@ -29,7 +29,7 @@ struct TopicState {
     subscriptions: Vec<Arc<Subscription>>,
 }
 
-/// Which part of a list is asked for.
+/// The page of a list that a client requests.
 pub(in super::super) struct Page {
     pub(in super::super) size: i32,
     pub(in super::super) token: String,
@@ -40,19 +40,19 @@ impl Registry {
         self.subscriptions.values().cloned().collect()
     }
 
-    pub(super) fn subscriptions_of(&self, topic: &str) -> Result<Vec<Arc<Subscription>>, Refusal> {
+    pub(super) fn subscriptions_of(&self, topic: &str) -> Result<Vec<Arc<Subscription>>, ApiError> {
         self.topic(topic).map(|topic| topic.subscriptions.clone())
     }
 
-    fn topic(&self, name: &str) -> Result<&TopicState, Refusal> {
+    fn topic(&self, name: &str) -> Result<&TopicState, ApiError> {
         self.topics.get(name).ok_or_else(|| missing(Kind::Topic, name))
     }
 
-    fn subscription(&self, name: &str) -> Result<&Arc<Subscription>, Refusal> {
+    fn subscription(&self, name: &str) -> Result<&Arc<Subscription>, ApiError> {
         self.subscriptions.get(name).ok_or_else(|| missing(Kind::Subscription, name))
     }
 
-    fn require_dead_letter_topic(&self, resource: &Resource) -> Result<(), Refusal> {
+    fn require_dead_letter_topic(&self, resource: &Resource) -> Result<(), ApiError> {
         match &resource.dead_letter_policy {
             Some(policy) => self.topic(&policy.dead_letter_topic).map(|_| ()),
             None => Ok(()),
@@ -60,28 +60,28 @@ impl Registry {
     }
 }
 
-/// A name that cannot exist is refused as such, one that could is not found.
-fn missing(kind: Kind, name: &str) -> Refusal {
-    names::check(kind, name).err().unwrap_or_else(|| Refusal::not_found(name))
+/// Returns INVALID_ARGUMENT for an invalid name and NOT_FOUND for a valid one.
+fn missing(kind: Kind, name: &str) -> ApiError {
+    names::check(kind, name).err().unwrap_or_else(|| ApiError::not_found(name))
 }
 
 impl Broker {
-    pub(in super::super) fn create_topic(&self, resource: Topic) -> Result<Topic, Refusal> {
-        let resource = settings::complete_topic(resource)?;
+    pub(in super::super) fn create_topic(&self, resource: Topic) -> Result<Topic, ApiError> {
+        let resource = settings::normalize_topic(resource)?;
         let mut registry = self.registry();
         if registry.topics.contains_key(&resource.name) {
-            return Err(Refusal::already_exists(&resource.name));
+            return Err(ApiError::already_exists(&resource.name));
         }
         let topic = TopicState { resource: resource.clone(), subscriptions: Vec::new() };
         registry.topics.insert(resource.name.clone(), topic);
         Ok(resource)
     }
 
-    pub(in super::super) fn topic(&self, name: &str) -> Result<Topic, Refusal> {
+    pub(in super::super) fn topic(&self, name: &str) -> Result<Topic, ApiError> {
         self.registry().topic(name).map(|topic| topic.resource.clone())
     }
 
-    pub(in super::super) fn update_topic(&self, changes: Topic, mask: Option<&FieldMask>) -> Result<Topic, Refusal> {
+    pub(in super::super) fn update_topic(&self, changes: Topic, mask: Option<&FieldMask>) -> Result<Topic, ApiError> {
         let mut registry = self.registry();
         let updated = settings::update_topic(&registry.topic(&changes.name)?.resource, changes, mask)?;
         if let Some(topic) = registry.topics.get_mut(&updated.name) {
@@ -90,43 +90,43 @@ impl Broker {
         Ok(updated)
     }
 
-    /// Its subscriptions stay, with what they hold.
-    pub(in super::super) fn delete_topic(&self, name: &str) -> Result<(), Refusal> {
+    /// Deletes a topic. Its subscriptions stay, with their messages.
+    pub(in super::super) fn delete_topic(&self, name: &str) -> Result<(), ApiError> {
         let removed = self.registry().topics.remove(name).ok_or_else(|| missing(Kind::Topic, name))?;
         removed.subscriptions.iter().for_each(|subscription| subscription.set_topic(DELETED_TOPIC));
         Ok(())
     }
 
-    pub(in super::super) fn topics(&self, project: &str, page: &Page) -> Result<(Vec<Topic>, String), Refusal> {
+    pub(in super::super) fn topics(&self, project: &str, page: &Page) -> Result<(Vec<Topic>, String), ApiError> {
         names::check_project(project)?;
         let registry = self.registry();
-        Ok(part(&registry.topics, page, |name, topic| in_project(name, project).then(|| topic.resource.clone())))
+        Ok(paginate(&registry.topics, page, |name, topic| in_project(name, project).then(|| topic.resource.clone())))
     }
 
-    /// The names of a topic's subscriptions.
+    /// Lists the names of the subscriptions of a topic.
     pub(in super::super) fn topic_subscriptions(
         &self,
         topic: &str,
         page: &Page,
-    ) -> Result<(Vec<String>, String), Refusal> {
+    ) -> Result<(Vec<String>, String), ApiError> {
         let registry = self.registry();
         registry.topic(topic)?;
-        Ok(part(&registry.subscriptions, page, |name, subscription| {
+        Ok(paginate(&registry.subscriptions, page, |name, subscription| {
             (subscription.topic() == topic).then(|| name.to_owned())
         }))
     }
 
-    pub(in super::super) fn create_subscription(&self, resource: Resource) -> Result<Resource, Refusal> {
-        let resource = settings::complete(resource)?;
+    pub(in super::super) fn create_subscription(&self, resource: Resource) -> Result<Resource, ApiError> {
+        let resource = settings::normalize(resource)?;
         names::check(Kind::Topic, &resource.topic)?;
         let mut registry = self.registry();
         if registry.subscriptions.contains_key(&resource.name) {
-            return Err(Refusal::already_exists(&resource.name));
+            return Err(ApiError::already_exists(&resource.name));
         }
         registry.require_dead_letter_topic(&resource)?;
         registry.topic(&resource.topic)?;
-        registry.subscriptions_ever += 1;
-        let subscription = Arc::new(Subscription::new(resource.clone(), registry.subscriptions_ever));
+        registry.last_number += 1;
+        let subscription = Arc::new(Subscription::new(resource.clone(), registry.last_number));
         if let Some(topic) = registry.topics.get_mut(&resource.topic) {
             topic.subscriptions.push(Arc::clone(&subscription));
         }
@@ -134,7 +134,7 @@ impl Broker {
         Ok(resource)
     }
 
-    pub(in super::super) fn subscription(&self, name: &str) -> Result<Arc<Subscription>, Refusal> {
+    pub(in super::super) fn subscription(&self, name: &str) -> Result<Arc<Subscription>, ApiError> {
         self.registry().subscription(name).cloned()
     }
 
@@ -142,7 +142,7 @@ impl Broker {
         &self,
         changes: Resource,
         mask: Option<&FieldMask>,
-    ) -> Result<Resource, Refusal> {
+    ) -> Result<Resource, ApiError> {
         let registry = self.registry();
         let subscription = registry.subscription(&changes.name)?;
         let updated = settings::update(&subscription.resource(), changes, mask)?;
@@ -151,7 +151,7 @@ impl Broker {
         Ok(updated)
     }
 
-    pub(in super::super) fn delete_subscription(&self, name: &str) -> Result<(), Refusal> {
+    pub(in super::super) fn delete_subscription(&self, name: &str) -> Result<(), ApiError> {
         let mut registry = self.registry();
         let removed = registry.subscriptions.remove(name).ok_or_else(|| missing(Kind::Subscription, name))?;
         if let Some(topic) = registry.topics.get_mut(&removed.topic()) {
@@ -165,10 +165,10 @@ impl Broker {
         &self,
         project: &str,
         page: &Page,
-    ) -> Result<(Vec<Resource>, String), Refusal> {
+    ) -> Result<(Vec<Resource>, String), ApiError> {
         names::check_project(project)?;
         let registry = self.registry();
-        Ok(part(&registry.subscriptions, page, |name, subscription| {
+        Ok(paginate(&registry.subscriptions, page, |name, subscription| {
             in_project(name, project).then(|| subscription.resource())
         }))
     }
@@ -178,9 +178,13 @@ fn in_project(name: &str, project: &str) -> bool {
     name.strip_prefix(project).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// One page of a list, and the token of the next: the last name of this one.
-fn part<V, T>(entries: &BTreeMap<String, V>, page: &Page, pick: impl Fn(&str, &V) -> Option<T>) -> (Vec<T>, String) {
-    let size = usize::try_from(page.size).ok().filter(|size| *size > 0).unwrap_or(DEFAULT_PAGE).min(DEFAULT_PAGE);
+/// Returns one page of a list, and the token of the next page: the last name of this one.
+fn paginate<V, T>(
+    entries: &BTreeMap<String, V>,
+    page: &Page,
+    pick: impl Fn(&str, &V) -> Option<T>,
+) -> (Vec<T>, String) {
+    let size = usize::try_from(page.size).ok().filter(|size| *size > 0).unwrap_or(MAX_PAGE_SIZE).min(MAX_PAGE_SIZE);
     let after = (Bound::Excluded(page.token.as_str()), Bound::Unbounded);
     let mut picked = entries.range::<str, _>(after).filter_map(|(name, value)| Some((name, pick(name, value)?)));
     let (mut items, mut last) = (Vec::new(), "");
@@ -194,7 +198,7 @@ fn part<V, T>(entries: &BTreeMap<String, V>, page: &Page, pick: impl Fn(&str, &V
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::refusal::Code;
+    use super::super::super::error::Code;
     use super::super::super::wire::{DeadLetterPolicy, PubsubMessage};
     use super::*;
 
@@ -212,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_comes_in_pages() {
+    fn lists_are_paged() {
         let broker = broker(&["aaa", "bbb", "ccc"]);
         let (first, token) = broker.topics("projects/p", &page(2, "")).unwrap();
         assert_eq!((first.len(), token.as_str()), (2, "projects/p/topics/bbb"));
@@ -223,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subscription_needs_its_topics() {
+    fn a_subscription_needs_its_topic_and_its_dead_letter_topic() {
         let broker = broker(&["aaa"]);
         let resource = |topic: &str, dead: Option<&str>| Resource {
             name: "projects/p/subscriptions/sub".into(),
@@ -234,7 +238,7 @@ mod tests {
             }),
             ..Resource::default()
         };
-        let code = |resource| broker.create_subscription(resource).map(|_| ()).map_err(|refusal| refusal.code);
+        let code = |resource| broker.create_subscription(resource).map(|_| ()).map_err(|error| error.code);
         assert_eq!(code(resource("zzz", None)), Err(Code::NotFound));
         assert_eq!(code(resource("aaa", Some("zzz"))), Err(Code::NotFound));
         assert_eq!(code(resource("aaa", Some("aaa"))), Ok(()));
@@ -242,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deleted_subscription_receives_nothing_and_one_of_its_name_starts_empty() {
+    fn a_subscription_that_is_created_again_starts_empty() {
         let broker = broker(&["aaa"]);
         let resource = Resource {
             name: "projects/p/subscriptions/sub".into(),

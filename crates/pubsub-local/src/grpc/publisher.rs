@@ -3,7 +3,7 @@
 use tonic::{Request, Response, Status};
 
 use super::super::broker::Page;
-use super::super::refusal::Refusal;
+use super::super::error::ApiError;
 use super::super::wire::{
     DeleteTopicRequest, Empty, GetTopicRequest, ListTopicSubscriptionsRequest, ListTopicSubscriptionsResponse,
     ListTopicsRequest, ListTopicsResponse, PublishRequest, PublishResponse, Publisher, Topic, UpdateTopicRequest,
@@ -18,7 +18,7 @@ impl Publisher for Service {
 
     async fn update_topic(&self, request: Request<UpdateTopicRequest>) -> Result<Response<Topic>, Status> {
         let UpdateTopicRequest { topic, update_mask } = request.into_inner();
-        let topic = topic.ok_or_else(|| Refusal::invalid("No topic specified"))?;
+        let topic = topic.ok_or_else(|| ApiError::invalid_argument("No topic specified"))?;
         reply(self.broker.update_topic(topic, update_mask.as_ref()))
     }
 

@@ -1,7 +1,7 @@
-//! StreamingPull: one stream's requests and responses.
+//! StreamingPull: the requests and responses of one stream.
 //!
-//! Like the service it answers nothing, not even the opening, until there is something to say: a message, an error, or
-//! the answer to a keep-alive.
+//! Like the service, it sends nothing, not even the response headers, before the first message, error or response to a
+//! keep-alive.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use tokio_stream::Stream;
 use tonic::{Response, Status, Streaming};
 
 use super::super::broker::Broker;
+use super::super::error::ApiError;
 use super::super::pull::Puller;
-use super::super::refusal::Refusal;
 use super::super::window::Window;
 use super::super::wire::{ReceivedMessage, StreamingPullRequest, StreamingPullResponse, Subscriber};
 use super::Service;
@@ -23,7 +23,7 @@ pub(super) async fn open(
     broker: Arc<Broker>,
     mut requests: Streaming<StreamingPullRequest>,
 ) -> Result<Response<<Service as Subscriber>::StreamingPullStream>, Status> {
-    let first = requests.message().await?.ok_or_else(|| Refusal::invalid("No subscription specified"))?;
+    let first = requests.message().await?.ok_or_else(|| ApiError::invalid_argument("No subscription specified"))?;
     let mut responder = Responder::open(broker, &first, requests)?;
     let opening = responder.next().await.transpose()?;
     Ok(Response::new(Box::pin(stream::iter(opening.map(Ok)).chain(responses(responder)))))
@@ -42,23 +42,23 @@ struct Responder {
     broker: Arc<Broker>,
     puller: Puller,
     requests: Streaming<StreamingPullRequest>,
-    answers_keep_alive: bool,
-    /// A keep-alive came that nothing has answered yet.
-    owes_answer: bool,
+    responds_to_keep_alive: bool,
+    /// Whether the client sent a keep-alive and got no response since.
+    keep_alive_pending: bool,
 }
 
-/// The end of a stream: for nothing, or with what was wrong with a request.
-struct End(Option<Refusal>);
+/// The end of a stream: `None` if the client closed it, or the error in a request.
+struct End(Option<ApiError>);
 
-impl From<Refusal> for End {
-    fn from(refusal: Refusal) -> End {
-        End(Some(refusal))
+impl From<ApiError> for End {
+    fn from(error: ApiError) -> End {
+        End(Some(error))
     }
 }
 
 impl End {
     fn response(self) -> Option<Result<StreamingPullResponse, Status>> {
-        self.0.map(|refusal| Err(refusal.into()))
+        self.0.map(|error| Err(error.into()))
     }
 }
 
@@ -67,35 +67,35 @@ impl Responder {
         broker: Arc<Broker>,
         first: &StreamingPullRequest,
         requests: Streaming<StreamingPullRequest>,
-    ) -> Result<Responder, Refusal> {
+    ) -> Result<Responder, ApiError> {
         let subscription = broker.subscription(&first.subscription)?;
         let lease = lease(first.stream_ack_deadline_seconds)?;
         let window = Window::new(first.max_outstanding_messages, first.max_outstanding_bytes);
         let puller = Puller::open(Arc::clone(&broker), subscription, window, Some(lease));
-        let answers_keep_alive = first.protocol_version >= 1;
-        let responder = Responder { broker, puller, requests, answers_keep_alive, owes_answer: false };
+        let responds_to_keep_alive = first.protocol_version >= 1;
+        let responder = Responder { broker, puller, requests, responds_to_keep_alive, keep_alive_pending: false };
         responder.settle(first)?;
         Ok(responder)
     }
 
     async fn next(&mut self) -> Option<Result<StreamingPullResponse, Status>> {
         loop {
-            // Requests go first: acks on the stream make room on it, and a full backlog must not keep them waiting.
+            // Requests go first: acks make room on the stream, and a deep backlog must not delay them.
             while let Some(request) = self.requests.message().now_or_never() {
-                if let Err(end) = self.hear(request) {
+                if let Err(end) = self.handle(request) {
                     return end.response();
                 }
             }
             match self.puller.take() {
-                Ok(messages) if messages.is_empty() && !std::mem::take(&mut self.owes_answer) => {}
+                Ok(messages) if messages.is_empty() && !std::mem::take(&mut self.keep_alive_pending) => {}
                 Ok(messages) => {
-                    self.owes_answer = false;
+                    self.keep_alive_pending = false;
                     return Some(Ok(self.response(messages)));
                 }
-                Err(refusal) => return Some(Err(refusal.into())),
+                Err(error) => return Some(Err(error.into())),
             }
             tokio::select! {
-                request = self.requests.message() => if let Err(end) = self.hear(request) {
+                request = self.requests.message() => if let Err(end) = self.handle(request) {
                     return end.response();
                 },
                 () = self.puller.wake() => {}
@@ -103,30 +103,34 @@ impl Responder {
         }
     }
 
-    /// A client that closes its half, or is gone, ends the stream.
-    fn hear(&mut self, request: Result<Option<StreamingPullRequest>, Status>) -> Result<(), End> {
+    /// Handles a later request. The stream ends when the client closes its side or disconnects.
+    fn handle(&mut self, request: Result<Option<StreamingPullRequest>, Status>) -> Result<(), End> {
         let Ok(Some(request)) = request else { return Err(End(None)) };
         if !request.subscription.is_empty()
             || request.max_outstanding_messages != 0
             || request.max_outstanding_bytes != 0
             || request.protocol_version != 0
         {
-            let refusal = Refusal::invalid("Only the first request on a stream names a subscription and its limits");
-            return Err(refusal.into());
+            let error = ApiError::invalid_argument(
+                "Only the first request on a stream can set the subscription, the limits and the protocol version",
+            );
+            return Err(error.into());
         }
         if request.stream_ack_deadline_seconds != 0 {
             self.puller.set_lease(lease(request.stream_ack_deadline_seconds)?);
         }
         self.settle(&request)?;
         let empty = request.ack_ids.is_empty() && request.modify_deadline_ack_ids.is_empty();
-        self.owes_answer |= empty && self.answers_keep_alive;
+        self.keep_alive_pending |= empty && self.responds_to_keep_alive;
         Ok(())
     }
 
-    fn settle(&self, request: &StreamingPullRequest) -> Result<(), Refusal> {
+    fn settle(&self, request: &StreamingPullRequest) -> Result<(), ApiError> {
         let StreamingPullRequest { ack_ids, modify_deadline_ack_ids, modify_deadline_seconds, .. } = request;
         if modify_deadline_ack_ids.len() != modify_deadline_seconds.len() {
-            return Err(Refusal::invalid("modify_deadline_ack_ids and modify_deadline_seconds differ in length"));
+            return Err(ApiError::invalid_argument(
+                "modify_deadline_ack_ids and modify_deadline_seconds must have the same length",
+            ));
         }
         if !ack_ids.is_empty() {
             self.broker.acknowledge(&self.puller.subscription, ack_ids)?;
@@ -143,9 +147,9 @@ impl Responder {
     }
 }
 
-fn lease(seconds: i32) -> Result<Duration, Refusal> {
+fn lease(seconds: i32) -> Result<Duration, ApiError> {
     match u64::try_from(seconds) {
         Ok(length) if LEASE_SECONDS.contains(&seconds) => Ok(Duration::from_secs(length)),
-        _ => Err(Refusal::invalid("stream_ack_deadline_seconds must be between 10 and 600")),
+        _ => Err(ApiError::invalid_argument("stream_ack_deadline_seconds must be between 10 and 600")),
     }
 }

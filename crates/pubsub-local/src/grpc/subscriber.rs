@@ -7,8 +7,8 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::super::broker::Page;
+use super::super::error::ApiError;
 use super::super::pull;
-use super::super::refusal::Refusal;
 use super::super::wire::{
     AcknowledgeRequest, DeleteSubscriptionRequest, Empty, GetSubscriptionRequest, ListSubscriptionsRequest,
     ListSubscriptionsResponse, ModifyAckDeadlineRequest, PullRequest, PullResponse, StreamingPullRequest,
@@ -28,7 +28,7 @@ impl Subscriber for Service {
         &self,
         request: Request<GetSubscriptionRequest>,
     ) -> Result<Response<Subscription>, Status> {
-        reply(self.broker.subscription(&request.into_inner().subscription).map(|it| it.resource()))
+        reply(self.broker.subscription(&request.into_inner().subscription).map(|subscription| subscription.resource()))
     }
 
     async fn update_subscription(
@@ -36,7 +36,7 @@ impl Subscriber for Service {
         request: Request<UpdateSubscriptionRequest>,
     ) -> Result<Response<Subscription>, Status> {
         let UpdateSubscriptionRequest { subscription, update_mask } = request.into_inner();
-        let subscription = subscription.ok_or_else(|| Refusal::invalid("No subscription specified"))?;
+        let subscription = subscription.ok_or_else(|| ApiError::invalid_argument("No subscription specified"))?;
         reply(self.broker.update_subscription(subscription, update_mask.as_ref()))
     }
 
@@ -72,7 +72,7 @@ impl Subscriber for Service {
     }
 
     async fn pull(&self, request: Request<PullRequest>) -> Result<Response<PullResponse>, Status> {
-        #[expect(deprecated, reason = "deprecated or not, clients still set it")]
+        #[expect(deprecated, reason = "clients still set it")]
         let PullRequest { subscription, return_immediately, max_messages } = request.into_inner();
         let pulled = pull::once(&self.broker, &subscription, max_messages, return_immediately).await;
         reply(pulled.map(|received_messages| PullResponse { received_messages }))

@@ -1,4 +1,4 @@
-//! What the raw protocol does that no client shows.
+//! Behaviour of the protocol that is not visible through a client library.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ fn first() -> StreamingPullRequest {
     }
 }
 
-/// The call and the sender of its requests; the first is on its way.
+/// Returns the sender of further requests, and the call, whose first request has been sent.
 fn call(
     broker: &Arc<Broker>,
     first: StreamingPullRequest,
@@ -66,12 +66,12 @@ fn call(
     (requests, async move { client.streaming_pull(ReceiverStream::new(receiver)).await })
 }
 
-async fn refusal(broker: &Arc<Broker>, first: StreamingPullRequest) -> Code {
+async fn error_code(broker: &Arc<Broker>, first: StreamingPullRequest) -> Code {
     let (_requests, call) = call(broker, first);
     call.await.unwrap_err().code()
 }
 
-/// A stream that has one message.
+/// Opens a stream that has received one message, and returns that message's ack id.
 async fn stream_with(broker: &Arc<Broker>, payload: &'static str) -> (Stream, String) {
     publish(broker, payload);
     let (requests, call) = call(broker, first());
@@ -92,7 +92,7 @@ impl Stream {
 }
 
 #[tokio::test]
-async fn an_idle_stream_answers_nothing_until_a_keep_alive() {
+async fn an_idle_stream_sends_nothing_before_a_keep_alive() {
     let broker = broker();
     let (requests, call) = call(&broker, first());
     let mut call = std::pin::pin!(call);
@@ -103,7 +103,7 @@ async fn an_idle_stream_answers_nothing_until_a_keep_alive() {
 }
 
 #[tokio::test]
-async fn a_client_of_the_old_protocol_gets_no_answer_to_a_keep_alive() {
+async fn a_client_of_protocol_version_0_gets_no_response_to_a_keep_alive() {
     let broker = broker();
     let (requests, call) = call(&broker, StreamingPullRequest { protocol_version: 0, ..first() });
     requests.try_send(StreamingPullRequest::default()).unwrap();
@@ -111,18 +111,18 @@ async fn a_client_of_the_old_protocol_gets_no_answer_to_a_keep_alive() {
 }
 
 #[tokio::test]
-async fn a_wrong_first_request_is_answered_at_once() {
+async fn an_invalid_first_request_is_rejected_at_once() {
     let broker = broker();
     let missing = StreamingPullRequest { subscription: "projects/p/subscriptions/none".into(), ..first() };
-    assert_eq!(refusal(&broker, missing).await, Code::NotFound);
+    assert_eq!(error_code(&broker, missing).await, Code::NotFound);
     for seconds in [-1, 0, 9, 601] {
         let request = StreamingPullRequest { stream_ack_deadline_seconds: seconds, ..first() };
-        assert_eq!(refusal(&broker, request).await, Code::InvalidArgument, "{seconds}");
+        assert_eq!(error_code(&broker, request).await, Code::InvalidArgument, "{seconds}");
     }
 }
 
 #[tokio::test]
-async fn acks_and_deadlines_come_on_the_stream_too() {
+async fn acks_and_deadlines_can_be_sent_on_the_stream() {
     let broker = broker();
     let (mut stream, ack_id) = stream_with(&broker, "scan").await;
     stream.send(StreamingPullRequest {
@@ -139,7 +139,7 @@ async fn acks_and_deadlines_come_on_the_stream_too() {
 }
 
 #[tokio::test]
-async fn a_later_request_that_only_the_first_may_be_ends_the_stream() {
+async fn an_invalid_later_request_ends_the_stream() {
     for later in [
         StreamingPullRequest { subscription: SUBSCRIPTION.into(), ..StreamingPullRequest::default() },
         StreamingPullRequest { max_outstanding_messages: 1, ..StreamingPullRequest::default() },
@@ -164,7 +164,7 @@ async fn closing_the_requests_ends_the_stream_and_keeps_the_leases() {
 }
 
 #[tokio::test]
-async fn a_stream_tells_the_properties_of_its_subscription() {
+async fn a_stream_reports_the_properties_of_its_subscription() {
     let broker = broker();
     publish(&broker, "scan");
     let (_requests, call) = call(&broker, first());
@@ -174,10 +174,10 @@ async fn a_stream_tells_the_properties_of_its_subscription() {
 }
 
 #[tokio::test]
-async fn stopping_ends_the_streams_with_unavailable() {
+async fn shutdown_ends_streams_with_unavailable() {
     let broker = broker();
     let (mut stream, _) = stream_with(&broker, "scan").await;
-    broker.stop();
+    broker.shut_down();
     assert_eq!(stream.responses.message().await.unwrap_err().code(), Code::Unavailable);
-    assert_eq!(refusal(&broker, first()).await, Code::Unavailable);
+    assert_eq!(error_code(&broker, first()).await, Code::Unavailable);
 }

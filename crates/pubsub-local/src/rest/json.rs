@@ -1,5 +1,5 @@
-//! The JSON forms of the API's messages, by protobuf's JSON mapping: camel case, durations as `10s`, bytes as base64.
-//! Unknown fields are refused, as Google refuses them.
+//! The messages of the API in protobuf's JSON mapping: camel case, durations such as `10s`, bytes in base64. Unknown
+//! fields are rejected, as in Google's API.
 
 pub(super) mod messages;
 pub(super) mod resources;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 type Strings = HashMap<String, String>;
 
-/// The name of a value that only the server sets: a client that sends back what it got may send anything there.
+/// The name of an enum value that only the server sets. A client may send any value, which is ignored.
 #[derive(Default, Serialize)]
 struct OutputOnly(&'static str);
 
@@ -28,7 +28,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// The mapping lets a number come as a string.
+/// Reads a number, which JSON clients may send as a string.
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -58,7 +58,7 @@ mod duration {
 mod bytes_as_base64 {
     use super::*;
 
-    // The mapping accepts either alphabet, with and without padding.
+    // The mapping accepts both alphabets, with and without padding.
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &base64::alphabet::STANDARD,
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),

@@ -1,4 +1,4 @@
-//! What is published, pulled and settled, as JSON.
+//! The requests and responses of publish, pull, acknowledge and modifyAckDeadline as JSON.
 
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
@@ -9,13 +9,13 @@ use super::{Strings, bytes_as_base64, is_default, number};
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub(in super::super) struct ToPublish {
+pub(in super::super) struct PublishRequest {
     pub(in super::super) messages: Vec<Message>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(in super::super) struct Published {
+pub(in super::super) struct PublishResponse {
     pub(in super::super) message_ids: Vec<String>,
 }
 
@@ -36,7 +36,7 @@ pub(in super::super) struct Message {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub(in super::super) struct PullOptions {
+pub(in super::super) struct PullRequest {
     pub(in super::super) return_immediately: bool,
     #[serde(deserialize_with = "number")]
     pub(in super::super) max_messages: i32,
@@ -44,7 +44,7 @@ pub(in super::super) struct PullOptions {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(in super::super) struct Pulled {
+pub(in super::super) struct PullResponse {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(in super::super) received_messages: Vec<ReceivedMessage>,
 }
@@ -60,20 +60,20 @@ pub(in super::super) struct ReceivedMessage {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub(in super::super) struct AckIds {
+pub(in super::super) struct AcknowledgeRequest {
     pub(in super::super) ack_ids: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub(in super::super) struct Deadline {
+pub(in super::super) struct ModifyAckDeadlineRequest {
     pub(in super::super) ack_ids: Vec<String>,
     #[serde(deserialize_with = "number")]
     pub(in super::super) ack_deadline_seconds: i32,
 }
 
 impl From<Message> for wire::PubsubMessage {
-    /// Id and publish time are the server's to give.
+    /// Drops the id and the publish time, which the server sets.
     fn from(message: Message) -> wire::PubsubMessage {
         wire::PubsubMessage {
             data: message.data,
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_comes_in_either_alphabet_with_and_without_padding() {
+    fn data_may_use_either_alphabet_with_or_without_padding() {
         for text in ["+/8=", "-_8=", "+/8", "-_8"] {
             let message: Message = serde_json::from_value(json!({ "data": text })).unwrap();
             assert_eq!(message.data[..], [0xfb, 0xff], "{text}");
@@ -115,9 +115,9 @@ mod tests {
     }
 
     #[test]
-    fn a_number_may_be_quoted_and_an_unknown_field_may_not_be() {
-        let options: PullOptions = serde_json::from_value(json!({ "maxMessages": "7" })).unwrap();
+    fn numbers_may_be_quoted_and_unknown_fields_are_rejected() {
+        let options: PullRequest = serde_json::from_value(json!({ "maxMessages": "7" })).unwrap();
         assert_eq!(options.max_messages, 7);
-        assert!(serde_json::from_value::<PullOptions>(json!({ "maxMessage": 7 })).is_err());
+        assert!(serde_json::from_value::<PullRequest>(json!({ "maxMessage": 7 })).is_err());
     }
 }

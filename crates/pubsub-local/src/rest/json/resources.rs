@@ -86,25 +86,25 @@ struct RetryPolicy {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub(in super::super) struct TopicChanges {
+pub(in super::super) struct UpdateTopicRequest {
     pub(in super::super) topic: Topic,
     update_mask: String,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub(in super::super) struct SubscriptionChanges {
+pub(in super::super) struct UpdateSubscriptionRequest {
     pub(in super::super) subscription: Subscription,
     update_mask: String,
 }
 
-impl TopicChanges {
+impl UpdateTopicRequest {
     pub(in super::super) fn mask(&self) -> FieldMask {
         mask(&self.update_mask)
     }
 }
 
-impl SubscriptionChanges {
+impl UpdateSubscriptionRequest {
     pub(in super::super) fn mask(&self) -> FieldMask {
         mask(&self.update_mask)
     }
@@ -139,63 +139,63 @@ impl From<wire::Topic> for Topic {
 }
 
 impl From<Subscription> for wire::Subscription {
-    fn from(it: Subscription) -> wire::Subscription {
+    fn from(subscription: Subscription) -> wire::Subscription {
         wire::Subscription {
-            name: it.name,
-            topic: it.topic,
-            push_config: it.push_config.map(|push| wire::PushConfig {
+            name: subscription.name,
+            topic: subscription.topic,
+            push_config: subscription.push_config.map(|push| wire::PushConfig {
                 push_endpoint: push.push_endpoint,
                 attributes: push.attributes,
                 ..wire::PushConfig::default()
             }),
-            ack_deadline_seconds: it.ack_deadline_seconds,
-            retain_acked_messages: it.retain_acked_messages,
-            message_retention_duration: it.message_retention_duration,
-            labels: it.labels,
-            enable_message_ordering: it.enable_message_ordering,
-            expiration_policy: it.expiration_policy.map(|policy| wire::ExpirationPolicy { ttl: policy.ttl }),
-            filter: it.filter,
-            dead_letter_policy: it.dead_letter_policy.map(|policy| wire::DeadLetterPolicy {
+            ack_deadline_seconds: subscription.ack_deadline_seconds,
+            retain_acked_messages: subscription.retain_acked_messages,
+            message_retention_duration: subscription.message_retention_duration,
+            labels: subscription.labels,
+            enable_message_ordering: subscription.enable_message_ordering,
+            expiration_policy: subscription.expiration_policy.map(|policy| wire::ExpirationPolicy { ttl: policy.ttl }),
+            filter: subscription.filter,
+            dead_letter_policy: subscription.dead_letter_policy.map(|policy| wire::DeadLetterPolicy {
                 dead_letter_topic: policy.dead_letter_topic,
                 max_delivery_attempts: policy.max_delivery_attempts,
             }),
-            retry_policy: it.retry_policy.map(|policy| wire::RetryPolicy {
+            retry_policy: subscription.retry_policy.map(|policy| wire::RetryPolicy {
                 minimum_backoff: policy.minimum_backoff,
                 maximum_backoff: policy.maximum_backoff,
             }),
-            detached: it.detached,
-            enable_exactly_once_delivery: it.enable_exactly_once_delivery,
+            detached: subscription.detached,
+            enable_exactly_once_delivery: subscription.enable_exactly_once_delivery,
             ..wire::Subscription::default()
         }
     }
 }
 
 impl From<wire::Subscription> for Subscription {
-    fn from(it: wire::Subscription) -> Subscription {
+    fn from(subscription: wire::Subscription) -> Subscription {
         Subscription {
-            state: OutputOnly(it.state().as_str_name()),
-            name: it.name,
-            topic: it.topic,
-            push_config: it
+            state: OutputOnly(subscription.state().as_str_name()),
+            name: subscription.name,
+            topic: subscription.topic,
+            push_config: subscription
                 .push_config
                 .map(|push| PushConfig { push_endpoint: push.push_endpoint, attributes: push.attributes }),
-            ack_deadline_seconds: it.ack_deadline_seconds,
-            retain_acked_messages: it.retain_acked_messages,
-            message_retention_duration: it.message_retention_duration,
-            labels: it.labels,
-            enable_message_ordering: it.enable_message_ordering,
-            expiration_policy: it.expiration_policy.map(|policy| ExpirationPolicy { ttl: policy.ttl }),
-            filter: it.filter,
-            dead_letter_policy: it.dead_letter_policy.map(|policy| DeadLetterPolicy {
+            ack_deadline_seconds: subscription.ack_deadline_seconds,
+            retain_acked_messages: subscription.retain_acked_messages,
+            message_retention_duration: subscription.message_retention_duration,
+            labels: subscription.labels,
+            enable_message_ordering: subscription.enable_message_ordering,
+            expiration_policy: subscription.expiration_policy.map(|policy| ExpirationPolicy { ttl: policy.ttl }),
+            filter: subscription.filter,
+            dead_letter_policy: subscription.dead_letter_policy.map(|policy| DeadLetterPolicy {
                 dead_letter_topic: policy.dead_letter_topic,
                 max_delivery_attempts: policy.max_delivery_attempts,
             }),
-            retry_policy: it.retry_policy.map(|policy| RetryPolicy {
+            retry_policy: subscription.retry_policy.map(|policy| RetryPolicy {
                 minimum_backoff: policy.minimum_backoff,
                 maximum_backoff: policy.maximum_backoff,
             }),
-            detached: it.detached,
-            enable_exactly_once_delivery: it.enable_exactly_once_delivery,
+            detached: subscription.detached,
+            enable_exactly_once_delivery: subscription.enable_exactly_once_delivery,
         }
     }
 }
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_subscription_keeps_what_it_was_given() {
+    fn a_subscription_survives_the_conversion_to_protobuf_and_back() {
         let given = json!({
             "name": "projects/p/subscriptions/sub",
             "topic": "projects/p/topics/top",
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_sent_may_be_sent_back() {
+    fn a_client_may_send_output_only_fields() {
         for state in [json!("ACTIVE"), json!(1)] {
             assert!(serde_json::from_value::<Topic>(json!({ "name": "", "state": state })).is_ok());
         }
