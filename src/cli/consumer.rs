@@ -11,7 +11,9 @@ use tracing_subscriber::filter::Targets;
 use super::endpoints::{DynamoEndpoint, PubsubEndpoint, endpoints};
 use super::names;
 use crate::consumer::settings::WriteMode;
-use crate::observe::{Listen, LogFormat, Logs};
+use crate::observe;
+use crate::ops::http::Listen;
+use crate::ops::logs::LogFormat;
 use crate::service::Config;
 
 /// A stream that may hold less than a usual scan would be given one at a time.
@@ -164,7 +166,7 @@ impl ConsumerArgs {
     }
 
     pub fn log_levels(&self) -> Targets {
-        self.log_levels.clone().unwrap_or_else(Logs::default_levels)
+        self.log_levels.clone().unwrap_or_else(observe::default_levels)
     }
 }
 

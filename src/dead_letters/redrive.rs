@@ -18,7 +18,7 @@ use super::dead_letter::{Letter, redriven};
 use super::report::{Left, Report};
 use super::sources::Sources;
 use super::{Opened, SURE, Subscription};
-use crate::consumer::port::Delivery;
+use crate::consumer::ports::Delivery;
 use crate::pubsub::{DeadLetterReceipt, DeadLetterStream, Leased, Problem, Publishers};
 use crate::service::SetupError;
 

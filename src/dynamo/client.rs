@@ -16,8 +16,8 @@ use aws_sdk_dynamodb::{Client, Config};
 use super::credentials::CancelSafeCredentials;
 use super::error::{by_code, lacks_credentials};
 use super::lean::Lean;
-use crate::consumer::cause;
-use crate::consumer::port::StoreErrorKind;
+use crate::consumer::ports::StoreErrorKind;
+use crate::ops::cause;
 
 /// Why a request to DynamoDB failed, as a user would name it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! What an answer of DynamoDB to a write means, or its absence: the table from AWS's words to the consumer's. Pure.
 //!
-//! What follows from each kind stands in [`crate::consumer::outcome::policy`], and both for operators in
+//! What follows from each kind stands in [`crate::consumer::policy::policy`], and both for operators in
 //! `docs/errors.md`.
 
 use std::error::Error;
@@ -12,8 +12,8 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ThrottlingReason;
 
 use super::item::{Item, TIMESTAMP, stored_size};
-use crate::consumer::cause;
-use crate::consumer::port::{Put, StoreError, StoreErrorKind, Stored};
+use crate::consumer::ports::{Put, StoreError, StoreErrorKind, Stored};
+use crate::ops::cause;
 
 /// What the codes of AWS mean, DynamoDB's own first. The same code is written with `Exception` at its end and without.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>

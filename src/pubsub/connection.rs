@@ -10,7 +10,7 @@ use google_cloud_pubsub::retry_policy::RetryableErrors;
 use tokio::sync::OnceCell;
 
 use super::Problem;
-use crate::consumer::cause;
+use crate::ops::cause;
 
 /// How long the client tries again before a publish is given up.
 const PUBLISH_RETRY_TIME: Duration = Duration::from_secs(5);

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::envelope::envelope;
 use super::{Connection, Problem};
-use crate::consumer::port::Delivery;
+use crate::consumer::ports::Delivery;
 
 /// How soon the letters of a program that was killed come back: the soonest that Pub/Sub has. And those that were given
 /// back, where the server hands them to the closing stream once more, as Google's emulator does.

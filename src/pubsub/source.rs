@@ -20,8 +20,7 @@ use self::supervisor::Supervisor;
 use super::Connection;
 use super::envelope::envelope;
 use crate::consumer::Health;
-use crate::consumer::metrics::Metrics;
-use crate::consumer::port::{Delivery, Receipt, Source, SourceError};
+use crate::consumer::ports::{Delivery, Observer, Receipt, Source, SourceError};
 
 /// What one stream asks the server for, and when it is replaced.
 #[derive(Debug, Clone)]
@@ -76,12 +75,12 @@ impl StreamSource {
         connection: Connection,
         settings: StreamSettings,
         health: Arc<Health>,
-        metrics: Arc<Metrics>,
+        observer: Arc<dyn Observer>,
         worker: usize,
     ) -> StreamSource {
         let (sender, deliveries) = mpsc::channel(settings.limit().messages);
         let stop = CancellationToken::new();
-        let supervisor = Supervisor::new(connection, settings, health, metrics, worker, stop.clone(), sender);
+        let supervisor = Supervisor::new(connection, settings, health, observer, worker, stop.clone(), sender);
         let mut tasks = JoinSet::new();
         tasks.spawn(supervisor.run());
         StreamSource { deliveries, stop, supervisor: tasks }
@@ -127,7 +126,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::consumer::panic_text;
+    use crate::ops::panic_text;
 
     #[tokio::test]
     async fn a_panic_of_the_supervisor_goes_on_in_the_worker() {

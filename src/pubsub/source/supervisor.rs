@@ -20,9 +20,8 @@ use super::backoff::{Backoff, LONGEST, jittered};
 use super::holding::{Amount, Holding};
 use super::silence::{Last, Silence};
 use super::{StreamReceipt, StreamSettings, delivery, probe};
-use crate::consumer::metrics::Metrics;
-use crate::consumer::port::{Delivery, SourceError};
-use crate::consumer::{Condition, Health, Restart};
+use crate::consumer::ports::{Delivery, Observer, Restart, SourceError};
+use crate::consumer::{Condition, Health};
 use crate::pubsub::envelope::publish_time;
 use crate::pubsub::{Connection, Problem, grant_subscriber};
 
@@ -41,7 +40,7 @@ pub(super) struct Supervisor {
     connection: Connection,
     settings: StreamSettings,
     health: Arc<Health>,
-    metrics: Arc<Metrics>,
+    observer: Arc<dyn Observer>,
     worker: usize,
     stop: CancellationToken,
     sender: mpsc::Sender<Result<Delivery<StreamReceipt>, SourceError>>,
@@ -69,7 +68,7 @@ impl Supervisor {
         connection: Connection,
         settings: StreamSettings,
         health: Arc<Health>,
-        metrics: Arc<Metrics>,
+        observer: Arc<dyn Observer>,
         worker: usize,
         stop: CancellationToken,
         sender: mpsc::Sender<Result<Delivery<StreamReceipt>, SourceError>>,
@@ -78,7 +77,7 @@ impl Supervisor {
             connection,
             settings,
             health,
-            metrics,
+            observer,
             worker,
             stop,
             sender,
@@ -176,11 +175,11 @@ impl Supervisor {
             Err(problem) => return End::Failed(problem),
         };
         let (token, holding) = (stream.shutdown_token(), Arc::<Holding>::default());
-        self.metrics.streams.opened(self.worker);
+        self.observer.stream_opened(self.worker);
         let end = self.read(&mut stream, &holding).await;
-        self.metrics.streams.ended(self.worker);
+        self.observer.stream_ended(self.worker);
         // The token's way, never a plain drop: receipts of the ended stream stay leased and still settle.
-        closing.spawn(shut_down(token, holding.clone(), self.metrics.clone()));
+        closing.spawn(shut_down(token, holding.clone(), self.observer.clone()));
         self.replaced.push(holding);
         end
     }
@@ -282,7 +281,7 @@ impl Supervisor {
     }
 
     fn count(&self, cause: Restart) {
-        self.metrics.stream_restarts(cause).add_one();
+        self.observer.stream_replaced(cause);
         debug!(worker = self.worker, cause = cause.name(), "stream replaced");
     }
 
@@ -335,7 +334,7 @@ fn restart(problem: &Problem) -> Restart {
 }
 
 /// Lets a stream that is read no more settle what it gave.
-async fn shut_down(token: ShutdownToken, holding: Arc<Holding>, metrics: Arc<Metrics>) {
+async fn shut_down(token: ShutdownToken, holding: Arc<Holding>, observer: Arc<dyn Observer>) {
     let mut flushed = pin!(token.shutdown());
     tokio::select! {
         biased;
@@ -344,7 +343,7 @@ async fn shut_down(token: ShutdownToken, holding: Arc<Holding>, metrics: Arc<Met
     }
     // The client throws away what becomes of acks and nacks; that they do not leave its hands is all that can be seen.
     if timeout(FLUSH, flushed).await.is_err() {
-        metrics.unflushed.add_one();
+        observer.stream_unflushed();
         debug!(waited_s = FLUSH.as_secs(), "the last acks of a replaced stream were not delivered");
     }
 }

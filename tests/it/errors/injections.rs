@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::config::{
 use aws_sdk_dynamodb::error::BoxError;
 use aws_sdk_dynamodb::types::ScalarAttributeType;
 use aws_sdk_dynamodb::{Client, Config};
-use mini_scan::consumer::port::{Put, Store, Stored};
+use mini_scan::consumer::ports::{Put, Store, Stored};
 use mini_scan::dynamo::Scans;
 use mini_scan::scan::{DataVersion, Key, Scan};
 use tokio::net::TcpListener;
@@ -321,7 +321,7 @@ async fn program_before(conduct: Conduct) -> Seen {
     Seen::new(&injected, error_type.to_owned(), line)
 }
 
-fn seen(result: Result<Put, mini_scan::consumer::port::StoreError>, injected: &str) -> Seen {
+fn seen(result: Result<Put, mini_scan::consumer::ports::StoreError>, injected: &str) -> Seen {
     match result {
         Ok(Put::Stale(stored)) => Seen::new(injected, "none".to_owned(), format!("{stored:?}")),
         Ok(Put::Stored) => Seen::new(injected, "stored".to_owned(), String::new()),

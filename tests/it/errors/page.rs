@@ -1,6 +1,6 @@
 //! `docs/errors.md` as data: each row under the policy of its section.
 
-use mini_scan::consumer::outcome::Policy;
+use mini_scan::consumer::policy::Policy;
 
 const PAGE: &str = include_str!("../../../docs/errors.md");
 

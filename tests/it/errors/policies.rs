@@ -9,7 +9,7 @@ use super::injections::{at, scan};
 use crate::support::pipeline::{Pipeline, good, ip};
 use crate::support::program::{Launch, Program, Signal};
 use crate::support::{QUIET, within_patience};
-use mini_scan::consumer::port::{Put, Store, StoreErrorKind};
+use mini_scan::consumer::ports::{Put, Store, StoreErrorKind};
 
 const HOT_KEY: &str = r#","throttlingReasons":[{"reason":"TableWriteKeyRangeThroughputExceeded"}]"#;
 
