@@ -35,6 +35,14 @@ const MODULES: &[Module] = &[
     Module { name: "lib", rooms: &[], crates: &[] },
 ];
 
+/// What a crate under `crates` may name of this workspace. A crate without an entry fails the test.
+struct Member {
+    name: &'static str,
+    crates: &'static [&'static str],
+}
+
+const MEMBERS: &[Member] = &[Member { name: "pubsub-local", crates: &[] }];
+
 /// Crates that bring a vendor, a protocol, a server or a runtime.
 const GUARDED: &[&str] = &[
     "aws_",
@@ -45,6 +53,7 @@ const GUARDED: &[&str] = &[
     "hyper",
     "opentelemetry",
     "prost",
+    "pubsub_local",
     "reqwest",
     "rusqlite",
     "tokio",
@@ -61,6 +70,34 @@ fn every_room_names_only_the_rooms_and_crates_it_may() {
         violations.extend(check(name, &fs::read_to_string(&file).unwrap()));
     }
     assert!(violations.is_empty(), "the layering rule (ARCHITECTURE.md) is broken:\n{}", violations.join("\n"));
+}
+
+#[test]
+fn every_crate_names_only_the_crates_of_the_workspace_that_it_may() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut violations = Vec::new();
+    for file in rust_files(&root.join("crates")).unwrap() {
+        let name = file.strip_prefix(root).unwrap().to_str().unwrap();
+        violations.extend(check_member(name, &fs::read_to_string(&file).unwrap()));
+    }
+    assert!(violations.is_empty(), "the layering rule (ARCHITECTURE.md) is broken:\n{}", violations.join("\n"));
+}
+
+#[test]
+fn a_crate_that_names_the_program_is_found() {
+    let file = "crates/pubsub-local/src/queue/tests.rs";
+    let source = "\nuse crate::queue;\nuse {bytes::Bytes, mini_scan::scan::Scan};\nuse super::super::wire;";
+    assert_eq!(
+        check_member(file, source),
+        [
+            "crates/pubsub-local/src/queue/tests.rs:3: `pubsub-local` may not name the crate `mini_scan`; it may name: none"
+        ]
+    );
+    assert_eq!(check_member("crates/pubsub-local/examples/it.rs", "use pubsub_local::Server;"), Vec::<String>::new());
+    assert_eq!(
+        check_member("crates/extra/src/lib.rs", ""),
+        ["crates/extra/src/lib.rs: the crate `extra` has no rule in this test"]
+    );
 }
 
 #[test]
@@ -138,7 +175,7 @@ fn check(file: &str, source: &str) -> Vec<String> {
     let mut violations = Vec::new();
     for Named { line, path } in paths(source, &module) {
         let first = path[0].as_str();
-        if first == "crate" {
+        if first == "crate" || first == "mini_scan" {
             let Some(other) = path.get(1).filter(|other| ALL.contains(&other.as_str())) else { continue };
             if other != room.name && !room.rooms.contains(&other.as_str()) {
                 let may = list(room.rooms);
@@ -151,6 +188,28 @@ fn check(file: &str, source: &str) -> Vec<String> {
             let may = list(room.crates);
             violations
                 .push(format!("{file}:{line}: `{}` may not name the crate `{first}`; it may name: {may}", room.name));
+        }
+    }
+    violations.dedup();
+    violations
+}
+
+/// The violations of one file of a crate under `crates`.
+fn check_member(file: &str, source: &str) -> Vec<String> {
+    let name = file.split('/').nth(1).unwrap_or_default();
+    let Some(member) = MEMBERS.iter().find(|member| member.name == name) else {
+        return vec![format!("{file}: the crate `{name}` has no rule in this test")];
+    };
+    let own = name.replace('-', "_");
+    let of_workspace =
+        |first: &str| first == "mini_scan" || MEMBERS.iter().any(|it| it.name.replace('-', "_") == first);
+    let mut violations = Vec::new();
+    // The place of the file in its crate decides nothing here.
+    for Named { line, path } in paths(source, &[]) {
+        let first = path[0].as_str();
+        if of_workspace(first) && first != own && !member.crates.contains(&first) {
+            let may = list(member.crates);
+            violations.push(format!("{file}:{line}: `{name}` may not name the crate `{first}`; it may name: {may}"));
         }
     }
     violations.dedup();

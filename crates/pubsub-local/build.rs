@@ -1,18 +1,11 @@
-//! Generates the server traits of Google's Pub/Sub API for the embedded server (cargo feature `local`): the message
-//! types come from a crate, which holds clients only, so no protoc is needed.
+//! Generates the server traits of Google's Pub/Sub API. The message types come from a crate that has clients only, so
+//! no protoc is needed.
 
-#[cfg(feature = "local")]
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     tonic_build::manual::Builder::new().build_client(false).compile(&[publisher(), subscriber()]);
 }
 
-#[cfg(not(feature = "local"))]
-fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
-}
-
-#[cfg(feature = "local")]
 fn publisher() -> tonic_build::manual::Service {
     let service = tonic_build::manual::Service::builder().name("Publisher").package("google.pubsub.v1");
     service
@@ -31,7 +24,6 @@ fn publisher() -> tonic_build::manual::Service {
         .build()
 }
 
-#[cfg(feature = "local")]
 fn subscriber() -> tonic_build::manual::Service {
     let service = tonic_build::manual::Service::builder().name("Subscriber").package("google.pubsub.v1");
     service
@@ -57,12 +49,10 @@ fn subscriber() -> tonic_build::manual::Service {
         .build()
 }
 
-#[cfg(feature = "local")]
 fn unary(name: &str, route: &str, input: &str, output: &str) -> tonic_build::manual::Method {
     method(name, route, input, output).build()
 }
 
-#[cfg(feature = "local")]
 fn method(name: &str, route: &str, input: &str, output: &str) -> tonic_build::manual::MethodBuilder {
     tonic_build::manual::Method::builder()
         .name(name)
