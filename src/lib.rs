@@ -12,7 +12,6 @@ pub mod dynamo;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod observe;
-pub mod ops;
 pub mod pubsub;
 pub mod scan;
 pub mod service;

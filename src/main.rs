@@ -11,11 +11,11 @@ use mini_scan::cli::{Cli, Command, ConsumerArgs, DeadLettersArgs, DeadLettersTas
 use mini_scan::consumer::Process;
 use mini_scan::dead_letters;
 use mini_scan::observe::{self, Metrics, PROGRAM, Spans, Watched};
-use mini_scan::ops::http;
-use mini_scan::ops::logs::Logs;
-use mini_scan::ops::signals::{Signal, Signals};
-use mini_scan::ops::traces::Traces;
 use mini_scan::service::{self, Config, Running, setup};
+use ops::http;
+use ops::logs::Logs;
+use ops::signals::{Signal, Signals};
+use ops::traces::Traces;
 use tokio::sync::Notify;
 
 /// Most of the work is the SDK's, which allocates some three hundred times a write.

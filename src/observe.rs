@@ -11,10 +11,9 @@ mod spans;
 mod streams;
 mod traffic;
 
+use ops::Program;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
-
-use crate::ops::Program;
 
 pub use instance::Watched;
 pub use metrics::{Metrics, Snapshot};

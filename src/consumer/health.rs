@@ -5,9 +5,9 @@ mod outage;
 
 use std::fmt;
 
-use crate::ops::health;
+use ops::health;
 
-pub(crate) use crate::ops::health::Fault;
+pub(crate) use ops::health::Fault;
 pub(crate) use outage::Outage;
 
 pub type Health = health::Health<Condition>;

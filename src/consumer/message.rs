@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, join_all};
+use ops::panic_text;
 use rand::rngs::StdRng;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -24,7 +25,6 @@ use super::process::Process;
 use super::write::batch::Batches;
 use super::write::refused::Parked;
 use super::write::{Write, Writes};
-use crate::ops::panic_text;
 use crate::scan::{self, Reason, Rejection, Scan};
 
 /// What a worker handles messages with.

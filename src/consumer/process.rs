@@ -8,6 +8,7 @@ mod readiness;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ops::{Liveness, RateLimitedLog};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{info, warn};
 
@@ -17,7 +18,6 @@ use super::health::{Condition, Fault, Health, Outage};
 use super::policy::is_outage;
 use super::ports::{Observer, StoreError, StoreErrorKind};
 use super::settings::Settings;
-use crate::ops::{Liveness, RateLimitedLog};
 use crate::scan::{Key, Reason};
 
 pub use drain::Drain;

@@ -12,12 +12,12 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::{Client, Config};
+use ops::cause;
 
 use super::credentials::CancelSafeCredentials;
 use super::error::{by_code, lacks_credentials};
 use super::lean::Lean;
 use crate::consumer::ports::StoreErrorKind;
-use crate::ops::cause;
 
 /// Why a request to DynamoDB failed, as a user would name it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -10,10 +10,10 @@ use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkErro
 use aws_sdk_dynamodb::operation::batch_execute_statement::BatchExecuteStatementError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ThrottlingReason;
+use ops::cause;
 
 use super::item::{Item, TIMESTAMP, stored_size};
 use crate::consumer::ports::{Put, StoreError, StoreErrorKind, Stored};
-use crate::ops::cause;
 
 /// What the codes of AWS mean, DynamoDB's own first. The same code is written with `Exception` at its end and without.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
+use ops::metrics::Histogram;
+
 use crate::consumer::ports::{End, Operation, Settled, StoreErrorKind};
-use crate::ops::metrics::Histogram;
 use crate::scan::Reason;
 
 const BOUNDS: [Duration; 15] = [

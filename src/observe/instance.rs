@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use ops::http::{Instance, Unready};
+
 use super::metrics::Metrics;
 use super::page::page;
 use crate::consumer::Process;
-use crate::ops::http::{Instance, Unready};
 
 /// A running consumer.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ops::metrics::Counter;
 use tracing::Span;
 
 use super::durations::Durations;
@@ -9,7 +10,6 @@ use super::spans::{self, Spans};
 use super::streams::Streams;
 use super::traffic::{Traffic, units};
 use crate::consumer::ports::{End, Envelope, Observer, Operation, Put, Restart, Settled, StoreErrorKind};
-use crate::ops::metrics::Counter;
 use crate::scan::Reason;
 
 /// The consumer's observer.

@@ -1,6 +1,6 @@
 //! The name, type and labels of every metric, and no value. `docs/metrics.md` is the same table for people.
 
-use crate::ops::metrics::Metric;
+use ops::metrics::Metric;
 
 /// A metric of `GET /metrics`. No label ever holds an address, a key or anything else of a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +120,7 @@ pub(super) const BUILD_INFO: Metric =
 mod tests {
     use super::super::page::tests::rendered_names;
     use super::*;
-    use crate::ops::metrics::{Kind, process};
+    use ops::metrics::{Kind, process};
 
     const OURS: [Definition; 27] = [
         CONSUMED,

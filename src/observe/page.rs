@@ -2,13 +2,14 @@
 
 use std::time::SystemTime;
 
+use ops::metrics::{Exposition, process};
+
 use super::PROGRAM;
 use super::metrics::Metrics;
 use super::names::{self, Definition, Of};
 use super::traffic::Traffic;
 use crate::consumer::ports::{Operation, Restart, StoreErrorKind};
 use crate::consumer::{Load, Process};
-use crate::ops::metrics::{Exposition, process};
 use crate::scan::Reason;
 
 /// The values of every metric, for Prometheus. `started` is when the process did.

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use indicatif::HumanCount;
+use ops::logs::{Logs, StatusLine};
 use tokio::time::{Instant, interval};
 use tracing::info;
 
 use super::metrics::{Metrics, Snapshot};
 use crate::consumer::Process;
-use crate::ops::logs::{Logs, StatusLine};
 
 const REDRAW_EVERY: Duration = Duration::from_millis(500);
 /// The rate shown is that of so many redraws, so that a slow stream does not flicker.

@@ -6,12 +6,12 @@ use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry::trace::TraceContextExt;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
+use ops::traces::Sampling;
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::consumer::ports::{End, Envelope, Operation, StoreErrorKind};
-use crate::ops::traces::Sampling;
 
 /// The target of every span here.
 pub(super) const TARGET: &str = "mini_scan::spans";

@@ -1,7 +1,7 @@
 //! What writes cost and move, by the sizes of their records.
 
 use crate::consumer::ports::Put;
-use crate::ops::metrics::Counter;
+use ops::metrics::Counter;
 
 /// A write costs one unit for each begun KB of its record.
 const UNIT_BYTES: usize = 1024;

@@ -2,8 +2,7 @@
 
 use google_cloud_gax::error::rpc::Code;
 use google_cloud_pubsub::Error;
-
-use crate::ops::cause;
+use ops::cause;
 
 /// Why a request to Pub/Sub failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -124,9 +124,9 @@ mod tests {
     use std::panic::AssertUnwindSafe;
 
     use futures_util::FutureExt;
+    use ops::panic_text;
 
     use super::*;
-    use crate::ops::panic_text;
 
     #[tokio::test]
     async fn a_panic_of_the_supervisor_goes_on_in_the_worker() {

@@ -6,6 +6,7 @@ use std::thread;
 use futures_util::TryStreamExt;
 use futures_util::future::try_join_all;
 use futures_util::stream::FuturesUnordered;
+use ops::panic_text;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::runtime;
@@ -16,7 +17,6 @@ use crate::consumer::ports::{Ports, SourceError};
 use crate::consumer::settings::stream_messages;
 use crate::consumer::{self, Keys, Process, batch};
 use crate::dynamo::{self, Scans};
-use crate::ops::panic_text;
 use crate::pubsub::{self, Connection, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
 
 /// Why a thread ended before it was asked to.

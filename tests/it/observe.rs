@@ -27,7 +27,7 @@ struct Watched {
 impl Watched {
     async fn start(launch: Launch) -> Watched {
         let mut program = launch.arguments(["--http-listen", "127.0.0.1:0"]).start();
-        let line = program.line("watch this instance at http://").await;
+        let line = program.line("serving http://").await;
         let (_, rest) = line.split_once("http://").expect("it is in the line");
         let (address, _) = rest.split_once("/metrics").expect("it is in the line");
         Watched { address: address.to_owned(), program }

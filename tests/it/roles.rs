@@ -51,7 +51,7 @@ async fn an_idle_subscription_that_answers_nothing_is_well() {
     let mut consumer = launch.start();
     consumer.line("consuming").await;
 
-    assert!(tokio::time::timeout(IDLE, consumer.line("not ready")).await.is_err());
+    assert!(tokio::time::timeout(IDLE, consumer.line("unhealthy")).await.is_err());
 
     pipeline.publish(good(0..1)).await;
     pipeline.rows(1).await;
@@ -66,7 +66,7 @@ async fn a_missing_dead_letter_topic_that_only_a_letter_shows_holds_the_letter_u
 
     pipeline.publish(["poison"]).await;
 
-    let said = consumer.line("not ready").await;
+    let said = consumer.line("unhealthy").await;
     assert!(said.contains(&pipeline.dead_letter_topic) && said.contains("mini-scan setup pubsub"), "{said}");
     pipeline.publish(good(0..10)).await;
     assert_eq!(pipeline.rows(10).await.len(), 10);
@@ -75,7 +75,7 @@ async fn a_missing_dead_letter_topic_that_only_a_letter_shows_holds_the_letter_u
     pipeline.dead_letter_subscription = pipeline.pubsub.subscription(&pipeline.dead_letter_topic).await;
     let letter = pipeline.dead_letters(1).await.remove(0);
     assert_eq!(&letter.data[..], b"poison");
-    consumer.line("well again").await;
+    consumer.line("recovered").await;
     pipeline.drained().await;
 }
 
@@ -112,7 +112,7 @@ async fn a_missing_table_that_only_a_write_shows_is_said_and_the_scan_is_kept() 
 
     let mut consumer = pipeline.consumer().env("AWS_ENDPOINT_URL_DYNAMODB", &front.url()).start();
 
-    let said = consumer.line("not ready").await;
+    let said = consumer.line("unhealthy").await;
     assert!(said.contains("DynamoDB") && said.contains("ResourceNotFoundException"), "{said}");
     pipeline.dynamo.create(&pipeline.table).send().await.expect("the table is created");
     assert_eq!(pipeline.rows(20).await.len(), 20);

@@ -184,7 +184,7 @@ async fn after_an_outage_an_idle_stream_becomes_well_without_a_message() {
 
     reader.wire.thaw();
 
-    reader.becomes("well again", Reader::is_well).await;
+    reader.becomes("recovered", Reader::is_well).await;
 }
 
 #[tokio::test]

@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use ops::RateLimitedLog;
 use tracing::warn;
 
 use crate::consumer::policy::{Policy, policy};
 use crate::consumer::ports::{StoreError, StoreErrorKind};
-use crate::ops::RateLimitedLog;
 
 #[derive(Debug)]
 pub(crate) struct Outage {

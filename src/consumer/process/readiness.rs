@@ -2,7 +2,7 @@
 //! receives nothing at all.
 
 use super::Process;
-use crate::ops::http::Unready;
+use ops::http::Unready;
 
 impl Process {
     /// Returns why the instance is not ready; nothing when it is. Workers run only after the start checks, which obtained

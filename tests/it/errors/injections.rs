@@ -313,7 +313,7 @@ async fn program_before(conduct: Conduct) -> Seen {
     pipeline.publish(good(0..10)).await;
     let mut consumer = pipeline.consumer().env("AWS_ENDPOINT_URL_DYNAMODB", &server.url()).start();
 
-    let line = within_patience("not ready", consumer.line("not ready")).await;
+    let line = within_patience("unhealthy", consumer.line("unhealthy")).await;
 
     let expected = "no answer within 3 s. Nothing is lost, it is tried once a second";
     let said: serde_json::Value = serde_json::from_str(&line).expect("a JSON line");

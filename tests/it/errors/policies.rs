@@ -70,11 +70,11 @@ async fn expired_credentials_make_the_instance_unready_until_they_are_renewed() 
 
     let mut consumer = through(&pipeline, &proxy).env("AWS_CONFIG_FILE", &config.display().to_string()).start();
 
-    let said = line(&mut consumer, "not ready").await;
+    let said = line(&mut consumer, "unhealthy").await;
     let texts = ["ExpiredTokenException", "aws sso login", r#""error.type":"Credentials""#];
     assert!(texts.iter().all(|text| said.contains(text)), "{said}");
     write_credentials(&credentials, "SECOND");
-    line(&mut consumer, "well again").await;
+    line(&mut consumer, "recovered").await;
     all_are_stored(&pipeline, consumer, 20).await;
 }
 
@@ -87,11 +87,11 @@ async fn a_permission_that_is_missing_is_said_and_nothing_is_lost_until_it_is_gr
     pipeline.publish(good(0..20)).await;
     let mut consumer = through(&pipeline, &proxy).start();
 
-    let said = line(&mut consumer, "not ready").await;
+    let said = line(&mut consumer, "unhealthy").await;
     assert!(said.contains("AccessDeniedException") && said.contains("Grant dynamodb:PutItem"), "{said}");
     proxy.pass();
 
-    line(&mut consumer, "well again").await;
+    line(&mut consumer, "recovered").await;
     all_are_stored(&pipeline, consumer, 20).await;
 }
 
@@ -108,12 +108,12 @@ async fn an_outage_that_becomes_another_is_said_again() {
     pipeline.publish(good(0..9)).await;
     let mut consumer = through(&pipeline, &proxy).start();
 
-    assert!(line(&mut consumer, "not ready").await.contains("HTTP 503"));
-    let said = line(&mut consumer, "still not ready").await;
+    assert!(line(&mut consumer, "unhealthy").await.contains("HTTP 503"));
+    let said = line(&mut consumer, "still unhealthy").await;
     assert!(said.contains("Grant dynamodb:PutItem") && said.contains(r#""error.type":"Permission""#), "{said}");
     proxy.pass();
 
-    line(&mut consumer, "well again").await;
+    line(&mut consumer, "recovered").await;
     all_are_stored(&pipeline, consumer, 9).await;
 }
 
@@ -126,11 +126,11 @@ async fn a_table_that_is_deleted_makes_no_dead_letters_and_is_written_to_when_it
 
     pipeline.publish(good(0..20)).await;
 
-    let said = line(&mut consumer, "not ready").await;
+    let said = line(&mut consumer, "unhealthy").await;
     let step = format!("mini-scan setup table --table {}", pipeline.table);
     assert!(said.contains("ResourceNotFoundException") && said.contains(&step), "{said}");
     pipeline.dynamo.create(&pipeline.table).send().await.expect("the table is created");
-    line(&mut consumer, "well again").await;
+    line(&mut consumer, "recovered").await;
     all_are_stored(&pipeline, consumer, 20).await;
 }
 
@@ -152,7 +152,7 @@ async fn single_faults_without_a_body_are_retried_and_not_an_outage() {
     consumer.signal(Signal::Terminate).await;
     let exit = consumer.exit().await;
 
-    assert!(!exit.said.stderr.iter().any(|line| line.contains("not ready")), "{:#?}", exit.said);
+    assert!(!exit.said.stderr.iter().any(|line| line.contains("unhealthy")), "{:#?}", exit.said);
     assert_eq!(exit.said.stdout, ["Consumer stopped. Final stats - Processed: 50, Failed: 0"]);
 }
 
@@ -167,7 +167,7 @@ async fn a_hot_key_waits_alone() {
     let mut consumer = through(&pipeline, &proxy).start();
 
     assert_eq!(pipeline.rows(49).await.len(), 49);
-    let silent = tokio::time::timeout(QUIET, line(&mut consumer, "not ready")).await;
+    let silent = tokio::time::timeout(QUIET, line(&mut consumer, "unhealthy")).await;
     assert!(silent.is_err(), "{silent:?}");
     proxy.pass();
 

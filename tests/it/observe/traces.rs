@@ -136,7 +136,7 @@ async fn a_collector_that_refuses_is_said_once() {
     let mut consumer = launch.start();
     pipeline.publish(good(0..1)).await;
 
-    let line = consumer.line("the collector does not take them").await;
+    let line = consumer.line("the collector does not accept them").await;
 
     assert!(line.contains("WARNING"), "{line}");
     pipeline.publish(good(1..2)).await;
@@ -144,5 +144,5 @@ async fn a_collector_that_refuses_is_said_once() {
     pipeline.drained().await;
     consumer.signal(Signal::Terminate).await;
     let exit = consumer.exit().await;
-    assert_eq!(exit.said.stderr.iter().filter(|line| line.contains("does not take them")).count(), 1, "{exit:#?}");
+    assert_eq!(exit.said.stderr.iter().filter(|line| line.contains("does not accept them")).count(), 1, "{exit:#?}");
 }

@@ -36,13 +36,13 @@ async fn while_the_dead_letter_topic_is_frozen_good_scans_flow_and_after_it_ever
     pipeline.publish(good(0..500)).await;
     assert_eq!(pipeline.rows(500).await.len(), 500);
     assert!(published.elapsed() < Duration::from_secs(15), "it took {:?}", published.elapsed());
-    let said = consumer.line("not ready: the dead-letter topic").await;
+    let said = consumer.line("unhealthy: the dead-letter topic").await;
     assert!(said.contains(&pipeline.dead_letter_topic), "{said}");
     let published = Instant::now();
     pipeline.publish(good(500..1_000)).await;
     assert_eq!(pipeline.rows(1_000).await.len(), 1_000);
     assert!(published.elapsed() < Duration::from_secs(5), "it took {:?}", published.elapsed());
-    assert!(lines(consumer.log(), "not ready") == 1, "{:#?}", consumer.log());
+    assert!(lines(consumer.log(), "unhealthy") == 1, "{:#?}", consumer.log());
     letters.thaw();
 
     pipeline.drained().await;

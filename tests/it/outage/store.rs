@@ -49,7 +49,7 @@ async fn an_outage(outage: Outage) {
     store.signal(Signal::Stop).await;
     pipeline.publish(good(outage.messages..2 * outage.messages)).await;
     for consumer in &mut consumers {
-        consumer.line("not ready: DynamoDB").await;
+        consumer.line("unhealthy: DynamoDB").await;
     }
     assert_idle(&consumers, outage.lasts).await;
     store.signal(Signal::Continue).await;
@@ -62,7 +62,7 @@ async fn an_outage(outage: Outage) {
     assert_eq!(pipeline.rows(2 * outage.messages).await.len(), 2 * outage.messages);
     for consumer in consumers {
         let exit = stopped(consumer).await;
-        let said = ["not ready", "well again", "given back"].map(|text| lines(&exit.said.stderr, text));
+        let said = ["unhealthy", "recovered", "given back"].map(|text| lines(&exit.said.stderr, text));
         assert_eq!(said, [1, 1, 0], "{exit:#?}");
     }
 }

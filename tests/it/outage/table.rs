@@ -51,7 +51,7 @@ async fn an_unfit_table(unfit: Unfit) {
     let mut consumer = launch.env("AWS_ENDPOINT_URL_DYNAMODB", &front.url()).start();
     pipeline.publish(good(0..unfit.messages)).await;
 
-    let said = consumer.line("not ready").await;
+    let said = consumer.line("unhealthy").await;
 
     assert!(said.contains("refuses every write") && said.contains(&pipeline.table), "{said}");
     tokio::time::sleep(unfit.lasts).await;
@@ -88,11 +88,11 @@ async fn into_a_table_that_was_deleted_and_made_anew_goes_every_scan_that_was_no
     // Newer ones of the same keys, the newest in no order; and keys that nobody has seen.
     let newer = (0..50).flat_map(|n| [12, 20, 11].map(|timestamp| scan(&ip(n), timestamp, "newer")));
     pipeline.publish(newer.chain((70..100).map(|n| scan(&ip(n), 5, "first")))).await;
-    let said = consumer.line("not ready: DynamoDB").await;
+    let said = consumer.line("unhealthy: DynamoDB").await;
     assert!(said.contains(&pipeline.table) && said.contains("ResourceNotFoundException"), "{said}");
     pipeline.dynamo.create(&pipeline.table).send().await.expect("the table is created");
 
-    consumer.line("well again: DynamoDB").await;
+    consumer.line("recovered: DynamoDB").await;
     // What is known to have been durable was forgotten with the table.
     pipeline.publish(acked(50..70)).await;
     pipeline.drained().await;
@@ -103,5 +103,5 @@ async fn into_a_table_that_was_deleted_and_made_anew_goes_every_scan_that_was_no
     }
     assert_eq!(letters(&pipeline), 0);
     // Once, and once more where answers that were under way when it was made come after the first that is well.
-    assert!(lines(consumer.log(), "not ready") <= 2, "{:#?}", consumer.log());
+    assert!(lines(consumer.log(), "unhealthy") <= 2, "{:#?}", consumer.log());
 }

@@ -18,7 +18,7 @@ fn behind(wire: &Wire, pipeline: &Pipeline) -> Launch {
 fn complaints(said: &Said) -> (usize, usize) {
     let count = |text: &str| said.stderr.iter().filter(|line| line.contains(text)).count();
     let wrong = count("WARN") + count("ERROR");
-    (wrong, count("well again"))
+    (wrong, count("recovered"))
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn an_outage_of_pubsub_is_said_once_and_its_end_once_and_nothing_is_lost()
     wire.accept().await;
 
     pipeline.rows(100).await;
-    consumer.line("well again").await;
+    consumer.line("recovered").await;
     pipeline.drained().await;
     consumer.signal(Signal::Terminate).await;
     let exit = consumer.exit().await;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info};
 
-use super::rate_limited_log::INTERVAL;
+use crate::rate_limited_log::INTERVAL;
 
 /// How often to look for conditions whose log message was delayed.
 const DELAYED_LOG_INTERVAL: Duration = Duration::from_secs(1);

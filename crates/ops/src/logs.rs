@@ -15,8 +15,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use self::json::Json;
-use super::Program;
-use super::traces::Traces;
+use crate::Program;
+use crate::traces::Traces;
 
 pub use status_line::StatusLine;
 

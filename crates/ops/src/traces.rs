@@ -15,7 +15,7 @@ use tracing_opentelemetry::OpenTelemetryLayer;
 use tracing_subscriber::registry::LookupSpan;
 
 use self::exporter::LoggingExporter;
-use super::Program;
+use crate::Program;
 
 pub use environment::{Sampling, Unsupported};
 
