@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use crate::consumer::dead_letter::{
     DELIVERY_ATTEMPT, DETAIL, OURS, REASON, SOURCE_MESSAGE_ID, SOURCE_PUBLISH_TIME, SOURCE_SUBSCRIPTION,
 };
-use crate::consumer::port::Envelope;
+use crate::consumer::ports::Envelope;
 
 /// The reason of a message that Pub/Sub itself forwarded under a dead-letter policy.
 pub const EXHAUSTED: &str = "delivery_attempts_exhausted";

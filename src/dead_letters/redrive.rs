@@ -19,7 +19,7 @@ use super::dead_letter::{DeadLetter, redriven};
 use super::report::{Left, Report};
 use super::sources::Sources;
 use super::{LONG_IDLE_TIMEOUT, OpenSubscription, Outcome, Subscription};
-use crate::consumer::port::Delivery;
+use crate::consumer::ports::Delivery;
 use crate::pubsub::{DeadLetterReceipt, DeadLetterStream, LeaseLimit, Problem, Publishers};
 use crate::service::SetupError;
 

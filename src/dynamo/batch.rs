@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::types::{
 
 use super::error::{by_code, stale};
 use super::item::{EXPIRES_AT, KEY, RESPONSE_BYTES, TIMESTAMP, item, names, values};
-use crate::consumer::port::{Answer, Put, Statement, StoreError, StoreErrorKind, Verb};
+use crate::consumer::ports::{Answer, Put, Statement, StoreError, StoreErrorKind, Verb};
 
 /// The statement templates of a table. There are few, because values are parameters.
 #[derive(Debug, Clone)]

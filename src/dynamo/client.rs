@@ -13,12 +13,12 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::{Client, Config};
+use ops::cause;
 
 use super::credentials::CancelSafeCredentials;
 use super::error::{by_code, lacks_credentials};
 use super::sdk_headers::NoSdkHeaders;
-use crate::consumer::cause;
-use crate::consumer::port::StoreErrorKind;
+use crate::consumer::ports::StoreErrorKind;
 
 /// Why a request to DynamoDB failed, in a user's terms.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

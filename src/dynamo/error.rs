@@ -1,6 +1,6 @@
 //! Classifies DynamoDB's response to a write, or its absence: maps AWS's errors to the consumer's. Pure.
 //!
-//! [`crate::consumer::outcome::policy`] decides what follows from each kind. `docs/errors.md` describes both for
+//! [`crate::consumer::policy::policy`] decides what follows from each kind. `docs/errors.md` describes both for
 //! operators.
 
 use std::error::Error;
@@ -10,10 +10,10 @@ use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkErro
 use aws_sdk_dynamodb::operation::batch_execute_statement::BatchExecuteStatementError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ThrottlingReason;
+use ops::cause;
 
 use super::item::{Item, TIMESTAMP, stored_size};
-use crate::consumer::cause;
-use crate::consumer::port::{Put, StoreError, StoreErrorKind, Stored};
+use crate::consumer::ports::{Put, StoreError, StoreErrorKind, Stored};
 
 /// AWS's error codes by the kind that they mean. Codes omit the suffix `Exception`, because some services send it and
 /// some do not.

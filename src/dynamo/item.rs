@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use crate::consumer::outcome::expires_at;
+use crate::consumer::policy::expires_at;
 use crate::scan::{Reason, Rejection, Scan};
 
 pub(super) const KEY: &str = "pk";

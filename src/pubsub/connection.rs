@@ -8,10 +8,10 @@ use google_cloud_auth::credentials::{self, Credentials, anonymous};
 use google_cloud_gax::retry_policy::{NeverRetry, RetryPolicyExt};
 use google_cloud_pubsub::client::{Publisher, Subscriber, SubscriptionAdmin, TopicAdmin};
 use google_cloud_pubsub::retry_policy::RetryableErrors;
+use ops::cause;
 use tokio::sync::OnceCell;
 
 use super::Problem;
-use crate::consumer::cause;
 
 /// The client retries a publish request for at most this time.
 const PUBLISH_RETRY_TIME: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::envelope::envelope;
 use super::{Connection, Problem};
-use crate::consumer::port::Delivery;
+use crate::consumer::ports::Delivery;
 
 /// The time after which Pub/Sub redelivers the dead letters of a killed run: the shortest that Pub/Sub allows.
 ///

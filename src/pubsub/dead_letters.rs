@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::publishers::Publishers;
 use super::{Connection, Problem, grant_publisher};
-use crate::consumer::port::{DeadLetter, DeadLetterError, DeadLetters};
+use crate::consumer::ports::{DeadLetter, DeadLetterError, DeadLetters};
 
 #[derive(Debug)]
 pub struct TopicDeadLetters {

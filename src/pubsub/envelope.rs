@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use google_cloud_pubsub::model::Message;
 use google_cloud_pubsub::subscriber::handler::Handler;
 
-use crate::consumer::port::Envelope;
+use crate::consumer::ports::Envelope;
 
 pub(super) fn envelope(message: Message, handler: &Handler) -> Envelope {
     Envelope {

@@ -3,8 +3,7 @@
 
 use google_cloud_gax::error::rpc::Code;
 use google_cloud_pubsub::Error;
-
-use crate::consumer::cause;
+use ops::cause;
 
 /// Why a request to Pub/Sub failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -21,8 +21,7 @@ use self::unsettled::{Amount, Unsettled, UnsettledGuard};
 use super::Connection;
 use super::envelope::envelope;
 use crate::consumer::Health;
-use crate::consumer::metrics::Metrics;
-use crate::consumer::port::{Delivery, Receipt, Source, SourceError};
+use crate::consumer::ports::{Delivery, Observer, Receipt, Source, SourceError};
 
 /// The limits of one stream, and when it is replaced.
 #[derive(Debug, Clone)]
@@ -78,12 +77,12 @@ impl StreamSource {
         connection: Connection,
         settings: StreamSettings,
         health: Arc<Health>,
-        metrics: Arc<Metrics>,
+        observer: Arc<dyn Observer>,
         worker: usize,
     ) -> StreamSource {
         let (sender, deliveries) = mpsc::channel(settings.limit().messages);
         let stop = CancellationToken::new();
-        let supervisor = Supervisor::new(connection, settings, health, metrics, worker, stop.clone(), sender);
+        let supervisor = Supervisor::new(connection, settings, health, observer, worker, stop.clone(), sender);
         let mut tasks = JoinSet::new();
         tasks.spawn(supervisor.run());
         StreamSource { deliveries, stop, supervisor: tasks }
@@ -127,9 +126,9 @@ mod tests {
     use std::panic::AssertUnwindSafe;
 
     use futures_util::FutureExt;
+    use ops::panic_text;
 
     use super::*;
-    use crate::consumer::panic_text;
 
     #[tokio::test]
     async fn a_panic_of_the_supervisor_resumes_in_the_worker() {

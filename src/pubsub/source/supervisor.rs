@@ -22,9 +22,8 @@ use super::idle::{IdleTimer, LastMessage};
 use super::probe::probe;
 use super::unsettled::{Amount, Unsettled};
 use super::{StreamReceipt, StreamSettings, delivery};
-use crate::consumer::metrics::Metrics;
-use crate::consumer::port::{Delivery, SourceError};
-use crate::consumer::{Condition, Health, Restart};
+use crate::consumer::ports::{Delivery, Observer, Restart, SourceError};
+use crate::consumer::{Condition, Health};
 use crate::pubsub::envelope::publish_time;
 use crate::pubsub::{Connection, Problem, grant_subscriber};
 
@@ -45,7 +44,7 @@ pub(super) struct Supervisor {
     connection: Connection,
     settings: StreamSettings,
     health: Arc<Health>,
-    metrics: Arc<Metrics>,
+    observer: Arc<dyn Observer>,
     worker: usize,
     stop: CancellationToken,
     sender: mpsc::Sender<Result<Delivery<StreamReceipt>, SourceError>>,
@@ -74,7 +73,7 @@ impl Supervisor {
         connection: Connection,
         settings: StreamSettings,
         health: Arc<Health>,
-        metrics: Arc<Metrics>,
+        observer: Arc<dyn Observer>,
         worker: usize,
         stop: CancellationToken,
         sender: mpsc::Sender<Result<Delivery<StreamReceipt>, SourceError>>,
@@ -83,7 +82,7 @@ impl Supervisor {
             connection,
             settings,
             health,
-            metrics,
+            observer,
             worker,
             stop,
             sender,
@@ -182,11 +181,11 @@ impl Supervisor {
             Err(problem) => return End::Failed(problem),
         };
         let (token, unsettled) = (stream.shutdown_token(), Arc::<Unsettled>::default());
-        self.metrics.streams.opened(self.worker);
+        self.observer.stream_opened(self.worker);
         let end = self.read(&mut stream, &unsettled).await;
-        self.metrics.streams.ended(self.worker);
+        self.observer.stream_ended(self.worker);
         // With the token, unlike with a plain drop, receipts of the ended stream stay leased and can still be settled.
-        closing.spawn(shut_down(token, unsettled.clone(), self.metrics.clone()));
+        closing.spawn(shut_down(token, unsettled.clone(), self.observer.clone()));
         self.replaced.push(unsettled);
         end
     }
@@ -291,7 +290,7 @@ impl Supervisor {
     }
 
     fn count(&self, cause: Restart) {
-        self.metrics.stream_restarts(cause).add_one();
+        self.observer.stream_replaced(cause);
         debug!(worker = self.worker, cause = cause.name(), "stream replaced");
     }
 
@@ -344,7 +343,7 @@ fn restart(problem: &Problem) -> Restart {
 }
 
 /// Closes a stream after its messages are settled.
-async fn shut_down(token: ShutdownToken, unsettled: Arc<Unsettled>, metrics: Arc<Metrics>) {
+async fn shut_down(token: ShutdownToken, unsettled: Arc<Unsettled>, observer: Arc<dyn Observer>) {
     let mut flushed = pin!(token.shutdown());
     tokio::select! {
         biased;
@@ -354,7 +353,7 @@ async fn shut_down(token: ShutdownToken, unsettled: Arc<Unsettled>, metrics: Arc
     // The client discards the results of acks and nacks. A missing flush is the only visible sign that they were not
     // sent.
     if timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
-        metrics.unflushed.add_one();
+        observer.stream_unflushed();
         debug!(
             waited_s = FLUSH_TIMEOUT.as_secs(),
             "the client did not send the last acks of a replaced stream in time"

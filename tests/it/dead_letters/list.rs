@@ -96,7 +96,8 @@ async fn reports_that_there_are_no_dead_letters() {
     let exit = command(&pipeline, "list").run().await;
 
     assert_eq!(stdout_of_success(&exit), "");
-    let notice = format!("0 dead letters on {}; no more for 2s. Dead letters that another", pipeline.dead_letter_subscription);
+    let notice =
+        format!("0 dead letters on {}; no more for 2s. Dead letters that another", pipeline.dead_letter_subscription);
     assert!(exit.output.stderr[0].starts_with(&notice), "{exit:#?}");
     let exit = command(&pipeline, "redrive").run().await;
     assert_eq!(exit.output.stdout[0], "Redrive finished. Redriven: 0, left: 0");

@@ -118,7 +118,10 @@ async fn ends_when_it_has_the_maximum_of_unsettled_dead_letters() {
     let exit = command(&pipeline, "redrive").arguments(["--reason", "invalid_port"]).run().await;
 
     assert_eq!(counts(&exit), "Redriven: 0, left: 10,000", "{exit:#?}");
-    assert!(stdout_of_partial_success(&exit).contains("There may be more: a run keeps at most 10,000 dead letters"), "{exit:#?}");
+    assert!(
+        stdout_of_partial_success(&exit).contains("There may be more: a run keeps at most 10,000 dead letters"),
+        "{exit:#?}"
+    );
     assert_eq!((pipeline.counts().published, backlog(&pipeline)), (0, 10_100));
 }
 
