@@ -1,50 +1,95 @@
 //! The program: from flags to a running command, and its exit code.
 
-use std::io;
+use std::io::{self, Write};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
-use mini_scan::cli::{Cli, Command, ConsumerArgs, DeadLettersArgs, DeadLettersTask, SetupArgs};
+use mini_scan::cli::{
+    CheckArgs, Cli, Command, CompletionsArgs, ConsumerArgs, DeadLettersArgs, DeadLettersTask, SetupArgs,
+};
 use mini_scan::consumer::Process;
 use mini_scan::dead_letters;
 use mini_scan::observe::{self, Logs, Traces};
-use mini_scan::service::{self, Config, Running, setup};
+use mini_scan::service::{self, Config, Finding, Running, setup};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
+use tracing::Level;
 
-/// Most of the work is the SDK's, which allocates some three hundred times a write.
+/// Most of the work is the SDK's, which allocates some 300 times per write.
 #[cfg(not(feature = "system-allocator"))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A second signal ends the process at once with this: 128 + SIGINT, as a shell reports it.
-const STOPPED_AT_ONCE: u8 = 130;
+/// A flag is missing, unknown or out of range.
+const WRONG_USAGE: u8 = 2;
+/// Some of the work was done, and some was left.
+const PARTLY_DONE: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let stderr = Stderr::of(&cli.command);
+    if stderr == Stderr::Json {
+        std::panic::set_hook(Box::new(|panic| Stderr::Json.write(Level::ERROR, &panic.to_string())));
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&error.into()),
+        Err(error) => return stderr.fail(&error.into()),
     };
-    let code = runtime.block_on(run(cli.command)).unwrap_or_else(|error| fail(&error));
-    // A name look-up in flight must not delay the exit.
+    let code = runtime.block_on(run(cli.command)).unwrap_or_else(|error| stderr.fail(&error));
+    // A DNS lookup in flight must not delay the exit.
     runtime.shutdown_background();
     code
 }
 
-fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("mini-scan: {error:#}");
-    ExitCode::FAILURE
+/// What the lines on stderr look like that are no log events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stderr {
+    Text,
+    /// As the logs, so that every line can be parsed.
+    Json,
+}
+
+impl Stderr {
+    fn of(command: &Command) -> Stderr {
+        match command {
+            Command::Consumer(args) if args.log_format().is_json() => Stderr::Json,
+            _ => Stderr::Text,
+        }
+    }
+
+    fn write(self, level: Level, message: &str) {
+        // Nobody may read stderr any more; the exit code still tells.
+        let _ = match self {
+            Stderr::Text => writeln!(io::stderr(), "{message}"),
+            Stderr::Json => writeln!(io::stderr(), "{}", observe::line(level, message)),
+        };
+    }
+
+    /// Reports an error and returns its exit code.
+    fn fail(self, error: &anyhow::Error) -> ExitCode {
+        let usage = error.downcast_ref::<clap::Error>();
+        match (self, usage) {
+            (Stderr::Text, Some(usage)) => _ = usage.print(),
+            (Stderr::Text, None) => self.write(Level::ERROR, &format!("mini-scan: {error:#}")),
+            (Stderr::Json, Some(usage)) => {
+                self.write(Level::ERROR, usage.to_string().trim_start_matches("error: ").trim_end());
+            }
+            (Stderr::Json, None) => self.write(Level::ERROR, &format!("{error:#}")),
+        }
+        if usage.is_some() { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
+    }
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Consumer(args) => consumer(args).await,
         Command::Setup(args) => set_up(&args).await,
+        Command::Check(args) => check(&args).await,
         Command::DeadLetters(args) => dead_letters(&args).await,
+        Command::Completions(args) => completions(&args),
         #[cfg(feature = "local")]
         Command::Scanner(args) => local::scanner(&args).await,
         #[cfg(feature = "local")]
@@ -66,45 +111,54 @@ impl Signals {
         Ok(Signals { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
+    /// Waits for the next signal, and returns the exit code of a program that it ends at once: 128 and its number, as a
+    /// shell reports it.
+    async fn next(&mut self) -> ExitCode {
+        let kind = tokio::select! {
+            _ = self.terminate.recv() => SignalKind::terminate(),
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+        };
+        ExitCode::from(128 + u8::try_from(kind.as_raw_value()).unwrap_or_default())
     }
 }
 
 async fn consumer(args: ConsumerArgs) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
-    let config = args.config().unwrap_or_else(|error| error.exit());
+    let config = args.config()?;
+    let stderr = if args.log_format().is_json() { Stderr::Json } else { Stderr::Text };
     let traces = Traces::start()?;
-    let logs = Logs::start(args.log_format, args.log_levels(), Some(config.subscription.clone()), traces.as_ref());
+    let logs = Logs::start(args.log_format(), args.log_levels(), Some(config.subscription.clone()), traces.as_ref());
     let process = config.process();
     if let Some(traces) = &traces {
         process.spans.get_or_init(|| traces.spans());
     }
-    // Until the end, so that a drain can be watched too.
-    let _endpoint = observe::listen(args.http_listen, process.clone()).await?;
-    let stopped = tokio::select! {
+    // Until the end, so that monitoring sees the drain too.
+    let _endpoint = observe::listen(args.http_listen(), process.clone()).await?;
+    let is_stopped = tokio::select! {
         biased;
-        () = signals.next() => true,
+        _ = signals.next() => true,
         result = service::check(&config) => { result?; false }
     };
-    if !stopped && !consume(&config, &process, &logs, &mut signals).await? {
-        return Ok(ExitCode::from(STOPPED_AT_ONCE));
+    if !is_stopped && let Some(code) = consume(&config, &process, &logs, &mut signals).await? {
+        return Ok(code);
     }
     if let Some(traces) = traces {
         traces.finish().await;
     }
     let counts = process.metrics.snapshot();
     observe::sum_up(&counts);
-    eprintln!("Handed back undone: {}", counts.released);
+    stderr.write(Level::INFO, &format!("Released at shutdown: {}", counts.released));
     println!("Consumer stopped. Final stats - Processed: {}, Failed: {}", counts.processed(), counts.failed());
     Ok(ExitCode::SUCCESS)
 }
 
-/// Consumes until a signal and drains. False when a second signal came before the end.
-async fn consume(config: &Config, process: &Arc<Process>, logs: &Logs, signals: &mut Signals) -> anyhow::Result<bool> {
+/// Consumes until a signal and drains. Returns the exit code if a second signal came before the end.
+async fn consume(
+    config: &Config,
+    process: &Arc<Process>,
+    logs: &Logs,
+    signals: &mut Signals,
+) -> anyhow::Result<Option<ExitCode>> {
     tracing::info!(
         consumers = config.consumers,
         threads = config.threads,
@@ -116,22 +170,37 @@ async fn consume(config: &Config, process: &Arc<Process>, logs: &Logs, signals: 
     let mut work = pin!(Running::start(config, process)?.finished());
     tokio::select! {
         biased;
-        () = signals.next() => {}
+        _ = signals.next() => {}
         result = &mut work => result?,
         () = observe::report(process, logs) => {}
     }
     let grace = config.shutdown_grace;
-    tracing::info!("stopping: what is in hand is finished within {grace:?}; a second signal stops at once");
+    tracing::info!("stopping: writes in flight may take {grace:?}; a second signal stops at once");
     process.drain.request(grace);
     tokio::select! {
         biased;
-        () = signals.next() => Ok(false),
-        result = work => Ok(result.map(|()| true)?),
+        code = signals.next() => Ok(Some(code)),
+        result = work => Ok(result.map(|()| None)?),
     }
 }
 
+/// Prints every finding; a check that failed is a failure of the command.
+async fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let findings = service::check_all(&args.config()?).await;
+    for finding in &findings {
+        let line = if args.json { finding.json() } else { finding.to_string() };
+        writeln!(io::stdout(), "{line}").context("cannot write the output")?;
+    }
+    Ok(if findings.iter().any(Finding::has_failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn completions(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
+    io::stdout().write_all(&args.script()).context("cannot write the output")?;
+    Ok(ExitCode::SUCCESS)
+}
+
 async fn set_up(args: &SetupArgs) -> anyhow::Result<ExitCode> {
-    let task = args.task().unwrap_or_else(|error| error.exit());
+    let task = args.task()?;
     let mut out = io::stdout();
     if let Some(names) = &task.pubsub {
         setup::pubsub(&task.endpoints, names, &mut out).await?;
@@ -142,38 +211,37 @@ async fn set_up(args: &SetupArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Lists or redrives until the end or a signal. What is not settled by then is given back first.
+/// Lists or redrives until the end or a signal. The dead letters that are not settled by then are nacked first.
 async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
-    let task = args.task().unwrap_or_else(|error| error.exit());
+    let task = args.task()?;
     let stop = Notify::new();
     let mut work = pin!(async {
-        match &task {
+        Ok(match &task {
             DeadLettersTask::List(list) => {
-                dead_letters::list(list, stop.notified(), &mut io::stdout(), &mut io::stderr()).await
+                match dead_letters::list(list, stop.notified(), &mut io::stdout(), &mut io::stderr()).await? {
+                    true => ExitCode::SUCCESS,
+                    false => ExitCode::FAILURE,
+                }
             }
             DeadLettersTask::Redrive(redrive) => {
-                dead_letters::redrive(redrive, stop.notified(), &mut io::stdout()).await
+                match dead_letters::redrive(redrive, stop.notified(), &mut io::stdout()).await? {
+                    true => ExitCode::SUCCESS,
+                    false => ExitCode::from(PARTLY_DONE),
+                }
             }
-        }
+        })
     });
-    let done = tokio::select! {
+    tokio::select! {
         biased;
-        () = signals.next() => None,
-        done = &mut work => Some(done),
-    };
-    let done = match done {
-        Some(done) => done,
-        None => {
-            stop.notify_one();
-            tokio::select! {
-                biased;
-                () = signals.next() => return Ok(ExitCode::from(STOPPED_AT_ONCE)),
-                done = work => done,
-            }
-        }
-    };
-    Ok(if done? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        _ = signals.next() => stop.notify_one(),
+        code = &mut work => return code,
+    }
+    tokio::select! {
+        biased;
+        code = signals.next() => Ok(code),
+        code = work => code,
+    }
 }
 
 #[cfg(feature = "local")]
@@ -190,23 +258,22 @@ mod local {
 
     pub(super) async fn scanner(args: &ScannerArgs) -> anyhow::Result<ExitCode> {
         let mut signals = Signals::listen()?;
-        let settings = args.settings().unwrap_or_else(|error| error.exit());
-        let name = args.topic_name().unwrap_or_else(|error| error.exit());
-        let topic = Topic::connect(&name, args.endpoints().pubsub.as_deref()).await?;
+        let (settings, name) = (args.settings()?, args.topic_name()?);
+        let topic = Topic::connect(&name, args.emulator_host().as_deref()).await?;
         let send = |payload| topic.publish(payload);
-        console::run(&settings, &name, send, signals.next(), &mut io::stdout()).await?;
+        console::run(&settings, &name, send, async { _ = signals.next().await }, &mut io::stdout()).await?;
         Ok(ExitCode::SUCCESS)
     }
 
     pub(super) async fn servers(args: &LocalArgs) -> anyhow::Result<ExitCode> {
         let mut signals = Signals::listen()?;
-        embedded::run(&args.settings(), signals.next(), &mut io::stdout()).await?;
+        embedded::run(&args.settings(), async { _ = signals.next().await }, &mut io::stdout()).await?;
         Ok(ExitCode::SUCCESS)
     }
 
     pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         let mut signals = Signals::listen()?;
-        let passed = demo::run(&Real, &args.settings(), signals.next(), &mut io::stdout()).await?;
+        let passed = demo::run(&Real, &args.settings(), async { _ = signals.next().await }, &mut io::stdout()).await?;
         Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

@@ -13,7 +13,9 @@ mod traces;
 mod usage;
 
 pub use http::{CannotListen, Endpoint, Listen, listen};
+pub use json::line;
 pub use logs::{LogFormat, Logs};
 pub use otel::Unsupported;
+pub use page::REVISION;
 pub use progress::{report, sum_up};
 pub use traces::{NoTraces, Traces};

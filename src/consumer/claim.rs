@@ -6,11 +6,12 @@ use std::time::SystemTime;
 use rand::Rng;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
-use tracing::Span;
+use tracing::{Level, Span, debug};
 
 use super::metrics::{End, Metrics};
 use super::port::{Delivery, Envelope, Receipt};
 use super::process::Process;
+use crate::scan::Key;
 
 /// A delivery that is ours until its receipt is settled. Kept in a box from here on: it is moved often, and large.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ impl<R: Receipt> Message<R> {
             published: envelope.publish_time,
             record_bytes: 0,
             span: spans.get().map_or_else(Span::none, |open| open(&envelope, &settings.subscription)),
+            labels: tracing::enabled!(Level::DEBUG)
+                .then(|| Box::new(Labels { message_id: envelope.message_id.clone(), key: None })),
         };
         Box::new(Message { envelope, claim })
     }
@@ -54,6 +57,16 @@ pub(super) struct Claim<R: Receipt> {
     pub(super) record_bytes: usize,
     /// Disabled where the message is not traced.
     pub(super) span: Span,
+    /// Absent unless debug lines are logged, so that they cost nothing otherwise.
+    pub(super) labels: Option<Box<Labels>>,
+}
+
+/// What the debug line of a settled message names.
+#[derive(Debug)]
+pub(super) struct Labels {
+    message_id: String,
+    /// Known once the scan is decoded.
+    pub(super) key: Option<Key>,
 }
 
 impl<R: Receipt> Claim<R> {
@@ -73,6 +86,16 @@ impl<R: Receipt> Claim<R> {
         if !self.span.is_none() {
             self.span.record("outcome", end.name());
             self.span.record("error.type", end.error());
+        }
+        if let Some(labels) = self.labels.take() {
+            debug!(
+                message_id = labels.message_id,
+                scan_key = labels.key.as_ref().map(Key::as_str),
+                outcome = end.name(),
+                error.type = end.error(),
+                latency_ms = self.age_ms(),
+                "settled"
+            );
         }
         if end.is_acked() {
             receipt.ack()

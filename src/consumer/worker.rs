@@ -10,11 +10,12 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use rand::rngs::StdRng;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::batch::Batches;
 use super::claim::Message;
 use super::keys::Keys;
+use super::metrics::End;
 use super::pipeline::{A_FREE_SLOT, A_NEWER_WRITE, Pipeline};
 use super::port::{Delivery, Ports, Receipt, ReceiptOf, Source, SourceError};
 use super::process::Process;
@@ -99,6 +100,7 @@ async fn hand_back_unread<S: Source>(process: &Process, source: &mut S) {
     while let Ok(Some(delivery)) = source.next().await {
         process.metrics.delivered(&delivery.envelope);
         process.metrics.released.add_one();
+        debug!(message_id = delivery.envelope.message_id, outcome = End::Released.name(), latency_ms = 0, "settled");
         delivery.receipt.nack();
     }
 }

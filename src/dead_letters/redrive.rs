@@ -62,8 +62,8 @@ pub(super) enum End {
     Failed,
 }
 
-/// Redrives, and says to `out` what became of the letters. False when `stop` was ready before the end, or when letters
-/// could not be redriven for something that a person must mend.
+/// Redrives, and reports to `out` what became of the letters. Returns false if it left letters of the chosen reasons: it
+/// could not redrive them, or it stopped before it had seen them all.
 pub async fn redrive(task: &Redrive, stop: impl Future<Output = ()>, out: &mut impl Write) -> Result<bool, SetupError> {
     let mut stop = pin!(stop);
     let Opened { connection, mut stream, topic, least_delay } = tokio::select! {
@@ -97,7 +97,7 @@ pub async fn redrive(task: &Redrive, stop: impl Future<Output = ()>, out: &mut i
     let why = end.as_ref().map_or(End::Failed, |end| *end);
     let written = run.report.write(why, task.dry_run, flushed, out);
     written.map_err(|error| SetupError(format!("cannot write the output: {error}")))?;
-    Ok(end? != End::Stopped && !run.report.has_faults())
+    Ok(!matches!(end?, End::Stopped | End::Held(_)) && run.report.is_complete())
 }
 
 struct Run<'a> {

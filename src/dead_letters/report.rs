@@ -58,9 +58,9 @@ impl Report {
         *self.left.entry(why).or_default() += 1;
     }
 
-    /// Whether letters were left for what a person must mend.
-    pub(super) fn has_faults(&self) -> bool {
-        self.left.keys().any(|left| matches!(left, Left::NoTopic(_) | Left::Refused(_) | Left::Failed))
+    /// Returns whether every dead letter of the chosen reasons was redriven.
+    pub(super) fn is_complete(&self) -> bool {
+        self.left.keys().all(|left| matches!(left, Left::OtherReason(_)))
     }
 
     /// The closing line, and a line for each kind of letters.

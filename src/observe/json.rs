@@ -21,18 +21,30 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        #[expect(clippy::disallowed_methods, reason = "the time of a log line")]
-        let now = SystemTime::now();
-        let mut fields = Fields(Map::new());
-        fields.0.insert("timestamp".into(), humantime::format_rfc3339_micros(now).to_string().into());
-        fields.0.insert("severity".into(), severity(*event.metadata().level()).into());
-        fields.0.insert("version".into(), env!("CARGO_PKG_VERSION").into());
+        let mut fields = Fields(head(*event.metadata().level()));
         if let Some(subscription) = &self.subscription {
             fields.0.insert("subscription".into(), subscription.as_str().into());
         }
         event.record(&mut fields);
         writeln!(writer, "{}", Value::Object(fields.0))
     }
+}
+
+/// Returns one line for what no event reports, e.g. an error before logging starts.
+pub fn line(level: Level, message: &str) -> String {
+    let mut fields = head(level);
+    fields.insert("message".into(), message.into());
+    Value::Object(fields).to_string()
+}
+
+fn head(level: Level) -> Map<String, Value> {
+    #[expect(clippy::disallowed_methods, reason = "the time of a log line")]
+    let now = SystemTime::now();
+    let mut fields = Map::new();
+    fields.insert("timestamp".into(), humantime::format_rfc3339_micros(now).to_string().into());
+    fields.insert("severity".into(), severity(level).into());
+    fields.insert("version".into(), env!("CARGO_PKG_VERSION").into());
+    fields
 }
 
 fn severity(level: Level) -> &'static str {

@@ -24,6 +24,23 @@ pub enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    /// Returns whether every line on stderr is a JSON object.
+    pub fn is_json(self) -> bool {
+        match self {
+            LogFormat::Auto => !io::stderr().is_terminal(),
+            LogFormat::Text => false,
+            LogFormat::Json => true,
+        }
+    }
+}
+
+/// <https://no-color.org>, and terminals that know no escapes.
+fn has_colour() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// The logs of this process, and the terminal below them if there is one.
 #[derive(Debug, Clone)]
 pub struct Logs {
@@ -37,15 +54,11 @@ impl Logs {
     /// Sends every event of the process to stderr, and its spans into traces. Only the first call of a process counts.
     pub fn start(format: LogFormat, levels: Targets, subscription: Option<String>, traces: Option<&Traces>) -> Logs {
         let is_terminal = io::stderr().is_terminal();
-        let json = match format {
-            LogFormat::Auto => !is_terminal,
-            LogFormat::Text => false,
-            LogFormat::Json => true,
-        };
+        let json = format.is_json();
         let live = is_terminal && !json;
         let target = if live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let logs = Logs { terminal: MultiProgress::with_draw_target(target), live };
-        let lines = tracing_subscriber::fmt::layer().with_writer(logs.clone()).with_ansi(is_terminal);
+        let lines = tracing_subscriber::fmt::layer().with_writer(logs.clone()).with_ansi(is_terminal && has_colour());
         let lines =
             if json { lines.event_format(Json { subscription }).boxed() } else { lines.with_target(false).boxed() };
         // Where nothing is traced there is no layer for spans, and they cost nothing.

@@ -10,10 +10,10 @@ use crate::consumer::port::StoreErrorKind;
 use crate::consumer::{Load, Operation, Process, Restart};
 use crate::scan::Reason;
 
-/// Of which source this is, where the build was told.
-const REVISION: &str = match option_env!("MINI_SCAN_REVISION") {
-    Some(revision) => revision,
-    None => "unknown",
+/// The revision of the source, if the build was told.
+pub const REVISION: &str = match option_env!("MINI_SCAN_REVISION") {
+    Some(revision) if !revision.is_empty() => revision,
+    _ => "unknown",
 };
 
 /// The values of every metric, for Prometheus. `started` is when the process did.

@@ -81,3 +81,9 @@ fn succeeded(exit: &Exit) -> String {
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     exit.said.stdout.join("\n")
 }
+
+/// What the program printed, which must have left dead letters that it was to redrive.
+fn partly_done(exit: &Exit) -> String {
+    assert_eq!(exit.code, Some(3), "{exit:#?}");
+    exit.said.stdout.join("\n")
+}

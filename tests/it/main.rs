@@ -2,6 +2,8 @@
 
 mod capacity;
 mod chaos;
+mod check;
+mod command_line;
 mod consumer;
 mod contract;
 mod corpus;
