@@ -44,24 +44,28 @@ fn main() -> ExitCode {
     code
 }
 
-/// What the lines on stderr look like that are no log events.
+/// The format of the lines on stderr that are not log events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stderr {
     Text,
-    /// As the logs, so that every line can be parsed.
+    /// For JSON logs, so that every line can be parsed.
     Json,
 }
 
 impl Stderr {
     fn of(command: &Command) -> Stderr {
         match command {
-            Command::Consumer(args) if args.log_format().is_json() => Stderr::Json,
+            Command::Consumer(args) => Stderr::of_consumer(args),
             _ => Stderr::Text,
         }
     }
 
+    fn of_consumer(args: &ConsumerArgs) -> Stderr {
+        if args.log_format().is_json() { Stderr::Json } else { Stderr::Text }
+    }
+
     fn write(self, level: Level, message: &str) {
-        // Nobody may read stderr any more; the exit code still tells.
+        // An error means that nobody reads stderr any more.
         let _ = match self {
             Stderr::Text => writeln!(io::stderr(), "{message}"),
             Stderr::Json => writeln!(io::stderr(), "{}", observe::line(level, message)),
@@ -125,7 +129,6 @@ impl Signals {
 async fn consumer(args: ConsumerArgs) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let config = args.config()?;
-    let stderr = if args.log_format().is_json() { Stderr::Json } else { Stderr::Text };
     let traces = Traces::start()?;
     let logs = Logs::start(args.log_format(), args.log_levels(), Some(config.subscription.clone()), traces.as_ref());
     let process = config.process();
@@ -147,7 +150,7 @@ async fn consumer(args: ConsumerArgs) -> anyhow::Result<ExitCode> {
     }
     let counts = process.metrics.snapshot();
     observe::sum_up(&counts);
-    stderr.write(Level::INFO, &format!("Released at shutdown: {}", counts.released));
+    Stderr::of_consumer(&args).write(Level::INFO, &format!("Released at shutdown: {}", counts.released));
     println!("Consumer stopped. Final stats - Processed: {}, Failed: {}", counts.processed(), counts.failed());
     Ok(ExitCode::SUCCESS)
 }

@@ -56,7 +56,10 @@ impl Finding {
         match &self.result {
             CheckResult::Ok => None,
             CheckResult::Unknown(detail) | CheckResult::Warning(detail) => Some(detail.clone()),
-            CheckResult::Failed(error) => Some(error.to_string().replace('\n', " ")),
+            CheckResult::Failed(error) => {
+                let sentences: Vec<_> = error.0.lines().map(|line| line.trim_end_matches('.')).collect();
+                Some(sentences.join(". "))
+            }
         }
     }
 }
@@ -67,8 +70,8 @@ impl fmt::Display for Finding {
         let Finding { what, name, .. } = self;
         write!(f, "{:<7}  {what:<24}  ", self.word())?;
         match (&self.result, self.detail()) {
-            // The text of an error names the thing.
-            (CheckResult::Failed(_), Some(detail)) => f.write_str(&detail),
+            // The text of an error names the thing, usually at its start.
+            (CheckResult::Failed(_), Some(detail)) => f.write_str(detail.strip_prefix(what).unwrap_or(&detail).trim()),
             (_, Some(detail)) => write!(f, "{name}: {detail}"),
             (_, None) => f.write_str(name),
         }

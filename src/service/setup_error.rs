@@ -44,12 +44,17 @@ fn of_pubsub(config: &Config, thing: &str, problem: &pubsub::Problem) -> SetupEr
 
 /// Returns the command that creates what this consumer reads and publishes to.
 fn setup_command(config: &Config) -> String {
-    let subscription = &config.subscription;
-    let project = subscription.split('/').nth(1).unwrap_or("PROJECT");
-    let dead_letter_topic = config.dead_letter_topic.as_ref().map(|topic| format!(" --dead-letter-topic {topic}"));
+    let project = config.subscription.split('/').nth(1).unwrap_or("PROJECT");
+    // Names of the same project are ids there.
+    let short = |name: &str| match name.split('/').collect::<Vec<_>>()[..] {
+        ["projects", of, _, id] if of == project => id.to_owned(),
+        _ => name.to_owned(),
+    };
+    let subscription = short(&config.subscription);
+    let dead_letters = config.dead_letter_topic.as_ref().map(|topic| format!(" --dead-letter-topic {}", short(topic)));
     format!(
         "mini-scan setup pubsub --project {project} --topic TOPIC --subscription {subscription}{}",
-        dead_letter_topic.unwrap_or_default()
+        dead_letters.unwrap_or_default()
     )
 }
 

@@ -148,7 +148,7 @@ async fn setup_creates_the_subscription_that_a_dead_letter_topic_lacks() {
 }
 
 #[tokio::test]
-async fn where_permission_to_view_is_refused_a_warning_says_so_and_the_consumer_runs() {
+async fn without_permission_to_view_there_is_a_warning_and_the_consumer_runs() {
     let pipeline = Pipeline::new().await;
     let front = Front::before(&pipeline.pubsub.address, Refuse::Looking).await;
     let behind = |launch: Launch| launch.env("PUBSUB_EMULATOR_HOST", &front.address.to_string());

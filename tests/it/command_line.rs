@@ -73,7 +73,7 @@ async fn each_shell_gets_its_completions() {
 }
 
 #[tokio::test]
-async fn without_a_project_every_command_that_needs_one_says_how_to_set_it() {
+async fn without_a_project_every_command_that_needs_one_explains_how_to_set_it() {
     for command in
         ["setup", "setup pubsub", "check", "consumer", "dead-letters list", "dead-letters redrive", "scanner"]
     {

@@ -106,7 +106,7 @@ async fn a_table_whose_key_does_not_fit_is_refused() {
 }
 
 #[tokio::test]
-async fn without_aws_credentials_it_says_how_to_get_some() {
+async fn without_aws_credentials_the_error_names_the_commands_that_get_some() {
     let pipeline = Pipeline::new().await;
     let (_metadata, address) = silent();
     let metadata = format!("http://{address}");
@@ -117,7 +117,7 @@ async fn without_aws_credentials_it_says_how_to_get_some() {
 }
 
 #[tokio::test]
-async fn without_a_region_it_says_which_variable_to_set() {
+async fn without_a_region_the_error_names_the_variable_to_set() {
     let pipeline = Pipeline::new().await;
     let (_metadata, address) = silent();
     let metadata = format!("http://{address}");
@@ -129,7 +129,7 @@ async fn without_a_region_it_says_which_variable_to_set() {
 }
 
 #[tokio::test]
-async fn without_google_credentials_it_says_how_to_get_some() {
+async fn without_google_credentials_the_error_names_the_command_that_gets_some() {
     let pipeline = Pipeline::new().await;
     let login = "gcloud auth application-default login";
     for (variable, value) in [("GCE_METADATA_HOST", CLOSED), ("GOOGLE_APPLICATION_CREDENTIALS", "/no/such/file.json")] {
