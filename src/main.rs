@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::Parser;
 use mini_scan::cli::{Cli, Command, ConsumerArgs, DeadLettersArgs, DeadLettersTask, SetupArgs};
 use mini_scan::consumer::Process;
-use mini_scan::dead_letters;
+use mini_scan::dead_letters::{self, Outcome};
 use mini_scan::observe::{self, Metrics, PROGRAM, Spans, Watched};
 use mini_scan::service::{self, Config, Running, setup};
 use ops::http;
@@ -164,7 +164,11 @@ async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
             }
         }
     };
-    Ok(if done? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(ExitCode::from(match done? {
+        Outcome::Done => 0,
+        Outcome::Stopped => 1,
+        Outcome::Partly => 3,
+    }))
 }
 
 #[cfg(feature = "local")]

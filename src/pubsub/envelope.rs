@@ -1,4 +1,4 @@
-//! What the client hands over, in the consumer's terms.
+//! Converts a message of the client into the consumer's envelope. Does not look at its content.
 
 use std::time::{Duration, SystemTime};
 

@@ -76,6 +76,12 @@ fn attributes(message: &Message) -> HashMap<&str, &str> {
     message.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
+/// What the program printed, which must have left dead letters.
+fn partly_done(exit: &Exit) -> String {
+    assert_eq!(exit.code, Some(3), "{exit:#?}");
+    exit.said.stdout.join("\n")
+}
+
 /// What the program printed, which must have succeeded.
 fn succeeded(exit: &Exit) -> String {
     assert_eq!(exit.code, Some(0), "{exit:#?}");

@@ -96,11 +96,12 @@ async fn where_there_is_none_it_says_so() {
     let exit = dead_letters(&pipeline, "list").run().await;
 
     assert_eq!(succeeded(&exit), "");
-    let said = format!("0 dead letters on {}; no more for 2s. Those that another", pipeline.dead_letter_subscription);
+    let said =
+        format!("0 dead letters on {}; no more for 2s. Dead letters that another", pipeline.dead_letter_subscription);
     assert!(exit.said.stderr[0].starts_with(&said), "{exit:#?}");
     let exit = dead_letters(&pipeline, "redrive").run().await;
     assert_eq!(exit.said.stdout[0], "Redrive finished. Redriven: 0, left: 0");
-    assert!(succeeded(&exit).contains("No more came for 2s. Those that another"), "{exit:#?}");
+    assert!(succeeded(&exit).contains("No more arrived for 2s. Dead letters that another"), "{exit:#?}");
 }
 
 #[tokio::test]
@@ -115,7 +116,7 @@ async fn where_the_subscription_delays_what_is_given_back_it_waits_longer_and_sa
     let first = patient(&pipeline, "list").run().await;
     let second = patient(&pipeline, "list").run().await;
 
-    assert!(first.said.stderr[0].ends_with("gives them again after 4s at the soonest."), "{first:#?}");
+    assert!(first.said.stderr[0].ends_with("redelivers them after 4s at the earliest."), "{first:#?}");
     assert!(
         second.said.stderr[0].contains("1 dead letter on ") && second.said.stderr[0].contains("for 9s"),
         "{second:#?}"

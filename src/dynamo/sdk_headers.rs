@@ -1,4 +1,4 @@
-//! What the SDK does at each call and DynamoDB does not need: turned off, or done once. Knows no table.
+//! Turns off the request headers that the SDK computes on each call and DynamoDB does not need. Knows no table.
 
 use aws_runtime::invocation_id::InvocationIdInterceptor;
 use aws_runtime::request_info::RequestInfoInterceptor;
@@ -12,15 +12,15 @@ use aws_smithy_runtime_api::client::interceptors::{disable_interceptor, dyn_disp
 
 const USER_AGENT: &str = concat!("mini-scan/", env!("CARGO_PKG_VERSION"));
 
-/// The SDK describes itself twice in each request, at length, and numbers attempts that are always the first here,
-/// because retries are ours.
+/// Replaces the SDK's two long user agents by a constant, and omits the ids and numbers of attempts. An attempt is
+/// always the first for the SDK, because the consumer retries.
 #[derive(Debug)]
-pub(super) struct Lean;
+pub(super) struct NoSdkHeaders;
 
 #[dyn_dispatch_hint]
-impl Intercept for Lean {
+impl Intercept for NoSdkHeaders {
     fn name(&self) -> &'static str {
-        "Lean"
+        "NoSdkHeaders"
     }
 
     fn read_before_execution(
@@ -29,9 +29,9 @@ impl Intercept for Lean {
         settings: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let state = settings.interceptor_state();
-        state.store_put(disable_interceptor::<UserAgentInterceptor>("a constant serves"));
-        state.store_put(disable_interceptor::<InvocationIdInterceptor>("the SDK retries nothing"));
-        state.store_put(disable_interceptor::<RequestInfoInterceptor>("the SDK retries nothing"));
+        state.store_put(disable_interceptor::<UserAgentInterceptor>("a constant is sent instead"));
+        state.store_put(disable_interceptor::<InvocationIdInterceptor>("the SDK does not retry"));
+        state.store_put(disable_interceptor::<RequestInfoInterceptor>("the SDK does not retry"));
         Ok(())
     }
 
@@ -54,7 +54,7 @@ mod tests {
     use super::super::connect;
 
     #[tokio::test]
-    async fn a_request_describes_the_sdk_nowhere() {
+    async fn a_request_does_not_describe_the_sdk() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = connect(Some(&format!("http://{}", listener.local_addr().unwrap()))).await.unwrap();
         let read = async {
@@ -68,7 +68,7 @@ mod tests {
 
         let head = tokio::select! {
             head = read => head,
-            answer = client.describe_table().table_name("scans").send() => panic!("nobody answered, yet: {answer:?}"),
+            result = client.describe_table().table_name("scans").send() => panic!("no server responded: {result:?}"),
         };
 
         assert!(head.contains("\r\nuser-agent: mini-scan/"), "{head}");

@@ -1,11 +1,12 @@
-//! What is unsettled of one stream: every receipt of it holds a share until it is settled or dropped.
+//! Counts the unsettled messages of one stream. Each receipt has a guard, which counts its message until the receipt is
+//! settled or dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// Messages and bytes.
+/// A number of messages and of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Amount {
     pub(super) messages: usize,
@@ -19,60 +20,61 @@ impl Amount {
         Amount { messages: self.messages + other.messages, bytes: self.bytes + other.bytes }
     }
 
-    /// Whether it comes up to the limit in either measure.
+    /// Returns whether the messages or the bytes reach the limit.
     pub(super) fn reaches(self, limit: Amount) -> bool {
         self.messages >= limit.messages || self.bytes >= limit.bytes
     }
 
-    /// Rounded up: half of 1 is not nothing.
+    /// Returns half of the amount, rounded up, so that half of 1 is not zero.
     pub(super) fn half(self) -> Amount {
         Amount { messages: self.messages.div_ceil(2), bytes: self.bytes.div_ceil(2) }
     }
 }
 
-/// What a stream's receipts hold at this moment.
+/// The unsettled messages of one stream.
 #[derive(Debug, Default)]
-pub(super) struct Holding {
+pub(super) struct Unsettled {
     messages: AtomicUsize,
     bytes: AtomicU64,
-    emptied: Notify,
+    all_settled: Notify,
 }
 
-impl Holding {
+impl Unsettled {
     pub(super) fn amount(&self) -> Amount {
         Amount { messages: self.messages.load(Ordering::Acquire), bytes: self.bytes.load(Ordering::Relaxed) }
     }
 
-    /// The share of one message, held until it is dropped.
-    pub(super) fn share(self: &Arc<Holding>, bytes: u64) -> Share {
+    /// Counts one message until the returned guard is dropped.
+    pub(super) fn add(self: &Arc<Unsettled>, bytes: u64) -> UnsettledGuard {
         self.messages.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        Share { holding: self.clone(), bytes }
+        UnsettledGuard { unsettled: self.clone(), bytes }
     }
 
-    /// Resolves when every receipt is settled.
+    /// Waits until every receipt is settled.
     pub(super) async fn settled(&self) {
         loop {
-            let emptied = self.emptied.notified();
+            let all_settled = self.all_settled.notified();
             if self.messages.load(Ordering::Acquire) == 0 {
                 return;
             }
-            emptied.await;
+            all_settled.await;
         }
     }
 }
 
+/// Counts one message as unsettled until it is dropped.
 #[derive(Debug)]
-pub(super) struct Share {
-    holding: Arc<Holding>,
+pub(super) struct UnsettledGuard {
+    unsettled: Arc<Unsettled>,
     bytes: u64,
 }
 
-impl Drop for Share {
+impl Drop for UnsettledGuard {
     fn drop(&mut self) {
-        self.holding.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        if self.holding.messages.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.holding.emptied.notify_waiters();
+        self.unsettled.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        if self.unsettled.messages.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.unsettled.all_settled.notify_waiters();
         }
     }
 }
@@ -84,18 +86,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_held_until_it_is_dropped() {
-        let holding = Arc::new(Holding::default());
-        let shares = [holding.share(10), holding.share(20)];
-        assert_eq!(holding.amount(), Amount { messages: 2, bytes: 30 });
-        assert!(holding.settled().now_or_never().is_none());
-        drop(shares);
-        assert_eq!(holding.amount(), Amount::NOTHING);
-        assert!(holding.settled().now_or_never().is_some());
+    fn a_message_is_unsettled_until_its_guard_is_dropped() {
+        let unsettled = Arc::new(Unsettled::default());
+        let guards = [unsettled.add(10), unsettled.add(20)];
+        assert_eq!(unsettled.amount(), Amount { messages: 2, bytes: 30 });
+        assert!(unsettled.settled().now_or_never().is_none());
+        drop(guards);
+        assert_eq!(unsettled.amount(), Amount::NOTHING);
+        assert!(unsettled.settled().now_or_never().is_some());
     }
 
     #[test]
-    fn a_limit_is_reached_in_either_measure() {
+    fn a_limit_is_reached_by_messages_or_by_bytes() {
         let limit = Amount { messages: 4, bytes: 100 };
         for (messages, bytes, reached) in [(3, 99, false), (4, 0, true), (0, 100, true), (0, 0, false)] {
             assert_eq!(Amount { messages, bytes }.reaches(limit), reached);
