@@ -10,26 +10,29 @@ FROM rust:1.95.0-slim-bookworm AS source
 WORKDIR /build
 # An empty program with the same dependencies: its layers are rebuilt only when the dependencies change.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src && echo 'fn main() {}' > src/main.rs && cp src/main.rs build.rs && touch src/lib.rs
+COPY crates/pubsub-local/Cargo.toml crates/pubsub-local/
+RUN mkdir src crates/pubsub-local/src && echo 'fn main() {}' > src/main.rs && cp src/main.rs crates/pubsub-local/build.rs && \
+    touch src/lib.rs crates/pubsub-local/src/lib.rs
 
 FROM source AS build-consumer
 # `dist` is linked as a whole and stripped: some 11 minutes on two cores. PROFILE=release is for trying.
 ARG PROFILE=dist
-RUN cargo build --profile "${PROFILE}" --locked --no-default-features
-COPY build.rs ./
+RUN cargo build --package mini-scan --profile "${PROFILE}" --locked --no-default-features
+COPY crates crates
 COPY src src
 # The new files may be older than the empty program's; cargo goes by their times.
 ARG REVISION=unknown
-RUN touch build.rs src/main.rs src/lib.rs && \
-    MINI_SCAN_REVISION="${REVISION}" cargo build --profile "${PROFILE}" --locked --no-default-features && \
+RUN find src crates -name '*.rs' -exec touch {} + && \
+    MINI_SCAN_REVISION="${REVISION}" cargo build --package mini-scan --profile "${PROFILE}" --locked --no-default-features && \
     mv "target/${PROFILE}/mini-scan" mini-scan
 
 FROM source AS build-local
-RUN cargo build --release --locked
-COPY build.rs ./
+RUN cargo build --package mini-scan --release --locked
+COPY crates crates
 COPY src src
 ARG REVISION=unknown
-RUN touch build.rs src/main.rs src/lib.rs && MINI_SCAN_REVISION="${REVISION}" cargo build --release --locked
+RUN find src crates -name '*.rs' -exec touch {} + && \
+    MINI_SCAN_REVISION="${REVISION}" cargo build --package mini-scan --release --locked
 
 # Has the C library and the certificates that the program needs, and no shell. Its user 65532 is `nonroot`: by its number
 # an orchestrator can see that it is not root. The program writes no file, so the root file system can be read-only.

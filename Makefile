@@ -9,7 +9,7 @@ BUILD := cargo build --locked
 RUN := cargo run --locked --quiet --
 CHAOS := cargo test --locked --test it -- --ignored --nocapture --exact
 # What must not be in the production program: the embedded servers and what only they need.
-LOCAL_ONLY := axum|dynoxide-rs|googleapis-tonic-google-pubsub-v1|libsqlite3-sys|rusqlite|tonic-build
+LOCAL_ONLY := axum|dynoxide-rs|googleapis-tonic-google-pubsub-v1|libsqlite3-sys|pubsub-local|rusqlite|tonic-build
 # A container engine with compose answers.
 COMPOSE_ANSWERS := docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1
 
@@ -54,7 +54,7 @@ run-consumer: build ## Set up, then run the consumer against both; ARGS="…" ar
 
 .PHONY: test
 test: ## All tests that need only Rust; no network once the crates are there
-	cargo test --locked
+	cargo test --locked --workspace
 
 .PHONY: test-integration
 test-integration: ## Only the integration tests: the program as it is used
@@ -63,7 +63,7 @@ test-integration: ## Only the integration tests: the program as it is used
 .PHONY: check-slow
 check-slow: check-instructions ## Tests that last minutes each, such as long outages, and what only a release build shows
 	cargo test --locked --test it -- --ignored --test-threads 1 outage:: streams::
-	cargo test --locked --lib -- --ignored --exact consumer::high_water::tests::an_entry_takes_some_120_bytes
+	cargo test --locked --package mini-scan --lib -- --ignored --exact consumer::high_water::tests::an_entry_takes_some_120_bytes
 
 # Every other consumer writes in batches; WRITE_MODE=put or WRITE_MODE=batch holds for all of them.
 .PHONY: chaos
@@ -78,7 +78,7 @@ chaos-short: ## The same in two minutes, one of them without the store
 simulate: export MINI_SCAN_SEED = $(SEED)
 simulate: export MINI_SCAN_SCHEDULES = $(or $(SCHEDULES),$(if $(SEED),1,1000000))
 simulate: ## A million schedules of faults on a simulated clock; SEED=17 replays one
-	cargo test --locked --lib consumer::simulation::random
+	cargo test --locked --package mini-scan --lib consumer::simulation::random
 
 .PHONY: mutations
 mutations: ## Breaks the code in each of tests/mutations; the tests must notice
@@ -99,7 +99,7 @@ test-contract: ## The contract suite against Google's emulator and DynamoDB Loca
 
 .PHONY: dist
 dist: ## Build what is shipped: linked as a whole, stripped, without the embedded servers (11 minutes on two cores)
-	cargo build --locked --profile dist --no-default-features
+	cargo build --locked --package mini-scan --profile dist --no-default-features
 
 # What is measured is what is shipped, and the floors beside it are of profile release. A run of all of it, and of nothing
 # else, renews docs/performance.md.
@@ -118,7 +118,7 @@ bench-compare: ## The last run of bench beside the one before; BEFORE=… and AF
 # calls DHAT counts.
 .PHONY: profile
 profile: ## Instructions a message by function, and allocations by stage (needs valgrind); WRITE_MODE=batch for batches
-	cargo bench --locked --bench pipeline --features system-allocator \
+	cargo bench --locked --package mini-scan --bench pipeline --features system-allocator \
 		--config 'profile.release.package.mini-scan.debug="line-tables-only"' \
 		-- $(if $(PROGRAM),--program $(PROGRAM)) profile $(if $(WRITE_MODE),--write-mode $(WRITE_MODE))
 
@@ -134,7 +134,7 @@ check: check-format check-dependencies check-production check-lints check-docs t
 
 .PHONY: check-format
 check-format:
-	cargo fmt --check
+	cargo fmt --all --check
 
 .PHONY: check-dependencies
 check-dependencies: $(CARGO_DENY)
@@ -142,15 +142,15 @@ check-dependencies: $(CARGO_DENY)
 
 .PHONY: check-production
 check-production: ## Production features contain no embedded server
-	@tree=$$(cargo tree --locked --no-default-features --edges normal,build --prefix none) && \
+	@tree=$$(cargo tree --locked --package mini-scan --no-default-features --edges normal,build --prefix none) && \
 	if printf '%s\n' "$$tree" | grep -E '^($(LOCAL_ONLY)) '; then \
 		echo "These belong to the feature \`local\` only, but --no-default-features has them too." >&2; exit 1; \
 	fi
 
 .PHONY: check-lints
 check-lints:
-	cargo clippy --locked --all-targets -- -D warnings
-	cargo clippy --locked --all-targets --no-default-features -- -D warnings
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --package mini-scan --all-targets --no-default-features -- -D warnings
 
 # The decoder is compiled into the bench, so that it is optimized without building the clients again.
 .PHONY: check-decode
@@ -158,13 +158,13 @@ check-decode: ## Instructions and memory of decoding stay within their bounds (n
 	@if ! command -v valgrind >/dev/null; then \
 		echo "NOT RUN: make check-decode, because valgrind is not there"; exit; \
 	fi; \
-	bench=$$(cargo rustc --locked --bench decode --message-format=json-render-diagnostics -- \
+	bench=$$(cargo rustc --locked --package mini-scan --bench decode --message-format=json-render-diagnostics -- \
 		-C opt-level=3 -C codegen-units=1 | sed -n 's/.*"executable":"\([^"]*\/decode-[^"]*\)".*/\1/p') && \
 	"$$bench" check "$$(rustc --version)"
 
 .PHONY: check-docs
 check-docs:
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
 .PHONY: check-advisories
 check-advisories: $(CARGO_DENY) ## Known vulnerabilities in the dependencies (needs the network)

@@ -1,5 +1,5 @@
-//! Dead letters by hand: looking at them, and bringing them back to where they came from. Must not know why a message is
-//! rejected, nor any vendor's client.
+//! The operator's commands on dead letters: list them, and redrive them to the topic that they came from. Does not know
+//! why a message is rejected, nor any vendor's client.
 
 mod dead_letter;
 mod list;
@@ -11,21 +11,31 @@ mod text;
 
 use std::time::Duration;
 
-use crate::pubsub::{Admin, Connection, DeadLetterStream, LEASE_EXTENSION, Leased, Problem, grant_subscriber};
+use crate::pubsub::{Admin, Connection, DeadLetterStream, LEASE_EXTENSION, LeaseLimit, Problem, grant_subscriber};
 use crate::service::{Endpoints, SetupError, pubsub_advice, within};
 
 pub use dead_letter::{EXHAUSTED, UNKNOWN};
 pub use list::{List, list};
 pub use redrive::{MOST_LIMIT, Redrive, redrive};
 
-/// How long nothing may come before it is taken that nothing more will.
-const QUIET: Duration = Duration::from_secs(5);
-/// The same where a letter may be missed that another run had a moment ago: what was given back at its end, or not at all,
-/// comes again when the lease ends, if not sooner.
-const SURE: Duration = QUIET.saturating_add(LEASE_EXTENSION);
+/// A run ends after this time without a new dead letter.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The idle timeout if the run must not miss dead letters that another run has just leased. They are redelivered when
+/// their leases end, or sooner.
+const LONG_IDLE_TIMEOUT: Duration = IDLE_TIMEOUT.saturating_add(LEASE_EXTENSION);
 
-/// What is said where no letter came.
-const UNSEEN: &str = " Those that another reader has, or gave back a moment ago, cannot be seen.";
+/// The hint that follows if a run found no dead letter.
+const HIDDEN_HINT: &str = " Dead letters that another reader has leased or just released are not visible.";
+
+/// How a run on dead letters ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    /// A redrive left selected dead letters, or stopped before it had read them all.
+    Partly,
+    /// A list was stopped before its end.
+    Stopped,
+}
 
 /// The dead-letter subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,52 +43,54 @@ pub struct Subscription {
     pub endpoints: Endpoints,
     /// Full name.
     pub name: String,
-    /// How long nothing may come; by default some seconds, and what the subscription itself delays.
+    /// The idle timeout. By default some seconds, plus the minimum backoff of the subscription.
     pub wait: Option<Duration>,
 }
 
-/// The dead-letter subscription, as it was found.
+/// The dead-letter subscription and a stream of it.
 #[derive(Debug)]
-struct Opened {
+struct OpenSubscription {
     connection: Connection,
     stream: DeadLetterStream,
-    /// Its topic, where this identity may look and it was not deleted.
+    /// Full name of its topic. `None` if this identity may not view the subscription, or if the topic was deleted.
     topic: Option<String>,
-    /// How long it keeps back what was nacked, where that is known.
-    least_delay: Option<Duration>,
+    /// The minimum backoff of its retry policy, if it has one and this identity may view it.
+    minimum_backoff: Option<Duration>,
 }
 
 impl Subscription {
-    /// Looks at the subscription and starts to read it.
-    async fn open(&self, most: Leased) -> Result<Opened, SetupError> {
+    /// Requests the subscription's details and starts reading it.
+    async fn open(&self, limit: LeaseLimit) -> Result<OpenSubscription, SetupError> {
         let connection = self.endpoints.pubsub();
-        let look = async { Admin::connect(&connection).await?.subscription(&self.name).await };
-        let (topic, least_delay) = match within(look, Problem::Unreachable).await {
-            Ok(found) => (found.topic, found.least_delay),
-            // `roles/pubsub.subscriber` may not look; the stream's first answer shows whether it may read.
+        let details = async { Admin::connect(&connection).await?.subscription(&self.name).await };
+        let (topic, minimum_backoff) = match within(details, Problem::Unreachable).await {
+            Ok(details) => (details.topic, details.minimum_backoff),
+            // `roles/pubsub.subscriber` may not view it. The stream shows whether this identity may read it.
             Err(Problem::Refused(_)) => (None, None),
-            Err(problem) => return Err(self.wrong(&problem)),
+            Err(problem) => return Err(self.setup_error(&problem)),
         };
-        let stream =
-            DeadLetterStream::open(&connection, &self.name, most).await.map_err(|problem| self.wrong(&problem))?;
-        Ok(Opened { connection, stream, topic, least_delay })
+        let stream = DeadLetterStream::open(&connection, &self.name, limit)
+            .await
+            .map_err(|problem| self.setup_error(&problem))?;
+        Ok(OpenSubscription { connection, stream, topic, minimum_backoff })
     }
 
-    /// How long nothing may come, where that is `usual`: longer by what the subscription keeps back.
-    fn patience(&self, usual: Duration, least_delay: Option<Duration>) -> Duration {
-        self.wait.unwrap_or(usual + least_delay.unwrap_or_default())
+    /// Returns the idle timeout: the chosen one, or the default plus the minimum backoff.
+    fn idle_timeout(&self, default: Duration, minimum_backoff: Option<Duration>) -> Duration {
+        self.wait.unwrap_or(default + minimum_backoff.unwrap_or_default())
     }
 
-    fn wrong(&self, problem: &Problem) -> SetupError {
+    /// Names the subscription, the problem, and the fix.
+    fn setup_error(&self, problem: &Problem) -> SetupError {
         let name = &self.name;
         let thing = format!("dead-letter subscription {name} (--subscription, --project)");
         SetupError(match problem {
             Problem::NotFound => format!(
-                "{thing} does not exist.\nCreate it with its topic, whose id it bears: \
+                "{thing} does not exist.\nCreate it and a topic with the same id: \
                  mini-scan setup pubsub --dead-letter-topic TOPIC"
             ),
             Problem::Refused(detail) => {
-                format!("reading {thing} is refused: {detail}\nGrant it: {}", grant_subscriber(name))
+                format!("Pub/Sub denied reading {thing}: {detail}\nGrant it: {}", grant_subscriber(name))
             }
             problem => format!("{thing} cannot be read: {problem}\n{}", pubsub_advice(&self.endpoints, problem)),
         })

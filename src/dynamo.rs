@@ -1,12 +1,13 @@
-//! The only module that knows aws-sdk-dynamodb: the conditional write of a scan, and the table it goes to.
+//! The only module that knows aws-sdk-dynamodb: the conditional write of a scan, error classification, and the table.
+//! Does not decide what follows from an error.
 
 mod batch;
 mod client;
 mod credentials;
 mod error;
 mod item;
-mod lean;
 mod scans;
+mod sdk_headers;
 mod table;
 
 pub use aws_sdk_dynamodb::Client;

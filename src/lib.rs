@@ -1,9 +1,14 @@
 //! Newest-wins ingestion of internet scan results: Google Cloud Pub/Sub in, Amazon DynamoDB out.
 //!
-//! The map: [`scan`] says what a scan is and is pure. [`consumer`] says what is done with one and owns the ports it
-//! needs; [`pubsub`] and [`dynamo`] implement them and are the only modules that know a vendor's client, and [`service`]
-//! runs it all. [`letters`] brings dead letters back by hand. [`telemetry`] reports, [`cli`] holds the flags, and `local` (cargo feature `local`) the embedded servers, the
-//! generator and the demo. `ARCHITECTURE.md` has the walk of one message and the invariants.
+//! - [`scan`] decodes a message into a scan or a rejection. It is pure.
+//! - [`consumer`] processes scans and defines the ports that it needs.
+//! - [`pubsub`] and [`dynamo`] implement these ports. Only they know a vendor's client.
+//! - [`service`] runs the consumer on both clouds and checks the setup first.
+//! - [`dead_letters`] lists and redrives dead letters on an operator's command.
+//! - [`observe`] counts and shows what the consumer reports: metrics, the status line and spans. [`cli`] defines the flags.
+//! - `local` (cargo feature `local`) contains the embedded servers, the scan generator and the demo.
+//!
+//! `ARCHITECTURE.md` follows one message through these modules and lists the invariants.
 
 pub mod cli;
 pub mod consumer;

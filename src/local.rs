@@ -3,7 +3,6 @@
 pub mod demo;
 pub mod dynamo;
 pub mod generator;
-pub mod pubsub;
 pub mod scanner;
 pub mod servers;
 pub mod thread;

@@ -9,19 +9,19 @@ use anyhow::Context;
 use clap::Parser;
 use mini_scan::cli::{Cli, Command, ConsumerArgs, DeadLettersArgs, DeadLettersTask, SetupArgs};
 use mini_scan::consumer::Process;
-use mini_scan::dead_letters;
-use mini_scan::observe::{self, Logs, Traces};
+use mini_scan::dead_letters::{self, Outcome};
+use mini_scan::observe::{self, Metrics, PROGRAM, Spans, Watched};
 use mini_scan::service::{self, Config, Running, setup};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use ops::http;
+use ops::logs::Logs;
+use ops::signals::{Signal, Signals};
+use ops::traces::Traces;
 use tokio::sync::Notify;
 
 /// Most of the work is the SDK's, which allocates some three hundred times a write.
 #[cfg(not(feature = "system-allocator"))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// A second signal ends the process at once with this: 128 + SIGINT, as a shell reports it.
-const STOPPED_AT_ONCE: u8 = 130;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -54,57 +54,48 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// SIGTERM and SIGINT.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> anyhow::Result<Signals> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Signals { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
+fn listen() -> anyhow::Result<Signals> {
+    Signals::listen().context("cannot listen for signals")
 }
 
 async fn consumer(args: ConsumerArgs) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::listen()?;
+    let mut signals = listen()?;
     let config = args.config().unwrap_or_else(|error| error.exit());
-    let traces = Traces::start()?;
-    let logs = Logs::start(args.log_format, args.log_levels(), Some(config.subscription.clone()), traces.as_ref());
-    let process = config.process();
-    if let Some(traces) = &traces {
-        process.spans.get_or_init(|| traces.spans());
-    }
+    let traces = Traces::start(&PROGRAM)?;
+    let fields = vec![("subscription", config.subscription.clone())];
+    let logs = Logs::start(&PROGRAM, args.log_format, args.log_levels(), fields, traces.as_ref());
+    let spans = traces.as_ref().map(|traces| Spans::new(traces.sampling(), &config.subscription, &config.table));
+    let metrics = Arc::new(Metrics::new(spans));
+    let process = config.process(metrics.clone());
     // Until the end, so that a drain can be watched too.
-    let _endpoint = observe::listen(args.http_listen, process.clone()).await?;
+    let watched = Arc::new(Watched::new(process.clone(), metrics.clone()));
+    let _endpoint = http::listen(args.http_listen, "--http-listen, MINI_SCAN_HTTP_LISTEN", watched).await?;
     let stopped = tokio::select! {
         biased;
-        () = signals.next() => true,
+        _ = signals.next() => true,
         result = service::check(&config) => { result?; false }
     };
-    if !stopped && !consume(&config, &process, &logs, &mut signals).await? {
-        return Ok(ExitCode::from(STOPPED_AT_ONCE));
+    if !stopped && let Some(second) = consume(&config, &process, &metrics, &logs, &mut signals).await? {
+        return Ok(ExitCode::from(second.exit_code()));
     }
     if let Some(traces) = traces {
         traces.finish().await;
     }
-    let counts = process.metrics.snapshot();
-    observe::sum_up(&counts);
+    observe::sum_up(&process, &metrics);
+    let counts = metrics.snapshot();
     eprintln!("Handed back undone: {}", counts.released);
     println!("Consumer stopped. Final stats - Processed: {}, Failed: {}", counts.processed(), counts.failed());
     Ok(ExitCode::SUCCESS)
 }
 
-/// Consumes until a signal and drains. False when a second signal came before the end.
-async fn consume(config: &Config, process: &Arc<Process>, logs: &Logs, signals: &mut Signals) -> anyhow::Result<bool> {
+/// Consumes until a signal and drains. Returns the second signal if one came before the end.
+async fn consume(
+    config: &Config,
+    process: &Arc<Process>,
+    metrics: &Metrics,
+    logs: &Logs,
+    signals: &mut Signals,
+) -> anyhow::Result<Option<Signal>> {
     tracing::info!(
         consumers = config.consumers,
         threads = config.threads,
@@ -116,17 +107,17 @@ async fn consume(config: &Config, process: &Arc<Process>, logs: &Logs, signals: 
     let mut work = pin!(Running::start(config, process)?.finished());
     tokio::select! {
         biased;
-        () = signals.next() => {}
+        _ = signals.next() => {}
         result = &mut work => result?,
-        () = observe::report(process, logs) => {}
+        () = observe::report(process, metrics, logs) => {}
     }
     let grace = config.shutdown_grace;
     tracing::info!("stopping: what is in hand is finished within {grace:?}; a second signal stops at once");
     process.drain.request(grace);
     tokio::select! {
         biased;
-        () = signals.next() => Ok(false),
-        result = work => Ok(result.map(|()| true)?),
+        second = signals.next() => Ok(Some(second)),
+        result = work => Ok(result.map(|()| None)?),
     }
 }
 
@@ -144,7 +135,7 @@ async fn set_up(args: &SetupArgs) -> anyhow::Result<ExitCode> {
 
 /// Lists or redrives until the end or a signal. What is not settled by then is given back first.
 async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::listen()?;
+    let mut signals = listen()?;
     let task = args.task().unwrap_or_else(|error| error.exit());
     let stop = Notify::new();
     let mut work = pin!(async {
@@ -159,7 +150,7 @@ async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
     });
     let done = tokio::select! {
         biased;
-        () = signals.next() => None,
+        _ = signals.next() => None,
         done = &mut work => Some(done),
     };
     let done = match done {
@@ -168,12 +159,16 @@ async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
             stop.notify_one();
             tokio::select! {
                 biased;
-                () = signals.next() => return Ok(ExitCode::from(STOPPED_AT_ONCE)),
+                second = signals.next() => return Ok(ExitCode::from(second.exit_code())),
                 done = work => done,
             }
         }
     };
-    Ok(if done? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(ExitCode::from(match done? {
+        Outcome::Done => 0,
+        Outcome::Stopped => 1,
+        Outcome::Partly => 3,
+    }))
 }
 
 #[cfg(feature = "local")]
@@ -186,27 +181,27 @@ mod local {
     use mini_scan::local::scanner::{console, topic::Topic};
     use mini_scan::local::servers as embedded;
 
-    use super::Signals;
+    use super::listen;
 
     pub(super) async fn scanner(args: &ScannerArgs) -> anyhow::Result<ExitCode> {
-        let mut signals = Signals::listen()?;
+        let mut signals = listen()?;
         let settings = args.settings().unwrap_or_else(|error| error.exit());
         let name = args.topic_name().unwrap_or_else(|error| error.exit());
         let topic = Topic::connect(&name, args.endpoints().pubsub.as_deref()).await?;
         let send = |payload| topic.publish(payload);
-        console::run(&settings, &name, send, signals.next(), &mut io::stdout()).await?;
+        console::run(&settings, &name, send, async { _ = signals.next().await }, &mut io::stdout()).await?;
         Ok(ExitCode::SUCCESS)
     }
 
     pub(super) async fn servers(args: &LocalArgs) -> anyhow::Result<ExitCode> {
-        let mut signals = Signals::listen()?;
-        embedded::run(&args.settings(), signals.next(), &mut io::stdout()).await?;
+        let mut signals = listen()?;
+        embedded::run(&args.settings(), async { _ = signals.next().await }, &mut io::stdout()).await?;
         Ok(ExitCode::SUCCESS)
     }
 
     pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
-        let mut signals = Signals::listen()?;
-        let passed = demo::run(&Real, &args.settings(), signals.next(), &mut io::stdout()).await?;
+        let mut signals = listen()?;
+        let passed = demo::run(&Real, &args.settings(), async { _ = signals.next().await }, &mut io::stdout()).await?;
         Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

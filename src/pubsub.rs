@@ -1,5 +1,5 @@
-//! The only module that knows google-cloud-pubsub: streams of a subscription, dead letters there and back,
-//! administration.
+//! The only module that knows google-cloud-pubsub: streams of a subscription, publishing and reading dead letters, and
+//! administration. Does not decide what follows from a message.
 
 mod admin;
 mod connection;
@@ -10,9 +10,9 @@ mod problem;
 mod publishers;
 mod source;
 
-pub use admin::{Admin, Found, SubscriptionSettings};
+pub use admin::{Admin, SubscriptionDetails, SubscriptionSettings};
 pub use connection::Connection;
-pub use dead_letter_stream::{DeadLetterReceipt, DeadLetterStream, LEASE_EXTENSION, Leased};
+pub use dead_letter_stream::{DeadLetterReceipt, DeadLetterStream, LEASE_EXTENSION, LeaseLimit};
 pub use dead_letters::TopicDeadLetters;
 pub use problem::{Problem, grant_publisher, grant_subscriber};
 pub use publishers::Publishers;

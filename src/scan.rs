@@ -1,4 +1,5 @@
-//! What a scan is: decoding, the key, and every reason to reject one. Pure: no clock, no I/O, no other module.
+//! Defines a scan: decoding, the key, and every reason to reject one. Pure: no clock, no I/O, no other module of the
+//! program.
 
 mod decode;
 mod key;
@@ -11,24 +12,24 @@ pub use decode::decode;
 pub use key::Key;
 pub use rejection::{Reason, Rejection};
 
-/// One scan result, ready to be stored.
+/// One scan result, ready to store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scan {
     pub key: Key,
-    /// Unix seconds; never above `i64::MAX`.
+    /// Unix seconds, at most `i64::MAX`.
     pub timestamp: u64,
     pub data_version: DataVersion,
     /// The response as text, with U+FFFD where the bytes were not UTF-8.
     pub response: String,
-    /// The exact bytes, only when the response is not UTF-8.
+    /// The exact bytes. `None` if the response is UTF-8.
     pub response_bytes: Option<Vec<u8>>,
 }
 
-/// The payload format that a scan arrived in.
+/// The payload format of the message that contained the scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DataVersion {
-    /// Base64 in `response_bytes_utf8`.
+    /// The response is base64 in `response_bytes_utf8`.
     V1 = 1,
-    /// Text in `response_str`.
+    /// The response is text in `response_str`.
     V2 = 2,
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::consumer::Process;
+use crate::consumer::ports::Observer;
 use crate::consumer::settings::{Settings, WriteMode, write_limit};
 
 pub use checks::{SetupError, check};
@@ -44,9 +45,9 @@ pub struct Config {
 
 impl Config {
     /// What all workers will share. Raises the limit of open files as far as the system lets it.
-    pub fn process(&self) -> Arc<Process> {
+    pub fn process(&self, observer: Arc<dyn Observer>) -> Arc<Process> {
         let open_files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
-        Arc::new(Process::new(Settings {
+        let settings = Settings {
             consumers: self.consumers,
             threads: self.threads,
             max_outstanding: self.max_outstanding,
@@ -61,6 +62,7 @@ impl Config {
             shutdown_grace: self.shutdown_grace,
             subscription: self.subscription.clone(),
             table: self.table.clone(),
-        }))
+        };
+        Arc::new(Process::new(settings, observer))
     }
 }

@@ -13,7 +13,7 @@ git worktree add --quiet --detach "$copy" HEAD
 run_tests() {
   case $1 in
     */table/*) set -- --test it contract::dynamodb ;;
-    *) set -- --lib consumer::simulation ;;
+    *) set -- --package mini-scan --lib consumer::simulation ;;
   esac
   (cd "$copy" && CARGO_TARGET_DIR="$here/target/mutations" MINI_SCAN_SCHEDULES=${SCHEDULES:-2000} \
     cargo test --locked --quiet "$@") >"$copy/tests.log" 2>&1

@@ -4,15 +4,17 @@
 mod writes;
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use futures_util::future::{join_all, try_join_all};
 use google_cloud_auth::credentials::anonymous;
 use google_cloud_pubsub::client::Subscriber;
-use mini_scan::consumer::port::{Answer, Ports, Put, Statement, Store, StoreError};
+use mini_scan::consumer::ports::{Answer, Ports, Put, Statement, Store, StoreError};
 use mini_scan::consumer::settings::{Settings, WriteMode, stream_messages};
 use mini_scan::consumer::{Keys, Process};
+use mini_scan::observe::Metrics;
 use mini_scan::pubsub::{Connection, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
 use mini_scan::scan::{Rejection, Scan, decode};
 use rand::SeedableRng;
@@ -109,7 +111,7 @@ impl Ports for WorkerPorts {
 /// The library's worker, until the process is killed.
 fn worker(host: &str) -> anyhow::Result<()> {
     let n = |value| NonZeroUsize::new(value).context("a bound is not 0");
-    let process = Process::new(Settings {
+    let settings = Settings {
         consumers: n(STREAMS)?,
         threads: n(threads())?,
         max_outstanding: n(OUTSTANDING)?,
@@ -124,14 +126,15 @@ fn worker(host: &str) -> anyhow::Result<()> {
         subscription: SUBSCRIPTION.to_owned(),
         table: TABLE.to_owned(),
         write_mode: WriteMode::Put,
-    });
+    };
+    let process = Arc::new(Process::new(settings, Arc::<Metrics>::default()));
     let keys: Keys<StreamReceipt> = Keys::new(&process.settings);
     on_threads(|number| {
         let (process, keys) = (&process, &keys);
         async move {
             let workers = (number..STREAMS).step_by(threads()).map(|worker| async move {
-                let (health, metrics) = (process.health.clone(), process.metrics.clone());
-                let source = StreamSource::open(Connection::new(Some(host)), stream()?, health, metrics, worker);
+                let (health, observer) = (process.health.clone(), process.observer.clone());
+                let source = StreamSource::open(Connection::new(Some(host)), stream()?, health, observer, worker);
                 let random = StdRng::from_os_rng();
                 Ok(mini_scan::consumer::run::<WorkerPorts>(process, keys, source, &AtOnce, None, None, random).await?)
             });

@@ -10,11 +10,11 @@ use anyhow::Context;
 use bytes::Bytes;
 use mini_scan::local::dynamo::Storage;
 use mini_scan::local::generator::{Kind, Message};
-use mini_scan::local::pubsub::{Counts, Observer};
 use mini_scan::local::scanner::{self, topic::Topic};
 use mini_scan::local::servers::{self, Port, Running};
 use mini_scan::scan::Reason;
 use mini_scan::service::{Endpoints, setup};
+use pubsub_local::{Counts, Observer};
 
 use crate::null_dynamo::NullDynamo;
 use crate::scenario::{Program, Table};

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::error::ErrorKind;
+use ops::http::Listen;
 use tracing_subscriber::filter::Targets;
 
 use super::endpoints::{DynamoEndpoint, PubsubEndpoint, endpoints};
 use super::names;
 use crate::consumer::settings::WriteMode;
-use crate::observe::{Listen, LogFormat, Logs};
+use crate::observe;
 use crate::service::Config;
+use ops::logs::LogFormat;
 
 /// A stream that may hold less than a usual scan would be given one at a time.
 const LEAST_BYTES_A_STREAM: u64 = 1024;
@@ -164,7 +166,7 @@ impl ConsumerArgs {
     }
 
     pub fn log_levels(&self) -> Targets {
-        self.log_levels.clone().unwrap_or_else(Logs::default_levels)
+        self.log_levels.clone().unwrap_or_else(observe::default_levels)
     }
 }
 

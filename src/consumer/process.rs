@@ -1,26 +1,27 @@
 //! What all workers of the process share.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+mod census;
+mod drain;
+mod load;
+mod readiness;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ops::{Liveness, RateLimitedLog};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{info, warn};
 
-use super::circuit_breaker::CircuitBreaker;
-use super::drain::Drain;
-use super::health::{Condition, Fault, Health};
-use super::liveness::Liveness;
-use super::metrics::Metrics;
-use super::outage::Outage;
-use super::outcome::is_outage;
-use super::parking_lot::ParkingLot;
-use super::port::{StoreError, StoreErrorKind};
-use super::rate_limited_log::RateLimitedLog;
-use super::refusals::Refusals;
+use self::census::Census;
+use super::flow::{Change, CircuitBreaker, ParkingLot, Refusals, WritePermit, WritePermits};
+use super::health::{Condition, Fault, Health, Outage};
+use super::policy::is_outage;
+use super::ports::{Observer, StoreError, StoreErrorKind};
 use super::settings::Settings;
-use super::spans::Spans;
-use super::write_permits::{Change, WritePermit, WritePermits};
 use crate::scan::{Key, Reason};
+
+pub use drain::Drain;
+pub use load::Load;
 
 /// Eight failures in a row, with no answer between them, are an outage of the store.
 const STORE_FAILURES: u32 = 8;
@@ -32,26 +33,25 @@ const FIRST_WRITES_A_THREAD: usize = 32;
 #[derive(Debug)]
 pub struct Process {
     pub settings: Settings,
-    pub metrics: Arc<Metrics>,
+    pub observer: Arc<dyn Observer>,
     pub health: Arc<Health>,
     pub drain: Drain,
     pub liveness: Liveness,
-    /// What opens the span of each message; none are without it.
-    pub spans: OnceLock<Spans>,
+    pub(crate) census: Census,
     /// `--max-outstanding`: messages decoded, waiting or being written. Taken after a message has arrived.
-    pub(super) slots: Arc<Semaphore>,
+    pub(crate) slots: Arc<Semaphore>,
     /// Writes in flight, at most `max_writes`; held for an attempt only, never through a backoff.
-    pub(super) write_permits: WritePermits,
-    pub(super) parked: ParkingLot,
-    pub(super) refusals: Refusals,
-    pub(super) store_breaker: CircuitBreaker,
-    pub(super) dead_letter_breaker: CircuitBreaker,
-    pub(super) rejection_logs: [RateLimitedLog; Reason::ALL.len()],
-    pub(super) give_up_log: RateLimitedLog,
-    pub(super) short_dead_letter_log: RateLimitedLog,
-    pub(super) bare_dead_letter_log: RateLimitedLog,
-    pub(super) refused_log: RateLimitedLog,
-    pub(super) unflushed_log: RateLimitedLog,
+    pub(crate) write_permits: WritePermits,
+    pub(crate) parked: ParkingLot,
+    pub(crate) refusals: Refusals,
+    pub(crate) store_breaker: CircuitBreaker,
+    pub(crate) dead_letter_breaker: CircuitBreaker,
+    pub(crate) rejection_logs: [RateLimitedLog; Reason::ALL.len()],
+    pub(crate) give_up_log: RateLimitedLog,
+    pub(crate) short_dead_letter_log: RateLimitedLog,
+    pub(crate) bare_dead_letter_log: RateLimitedLog,
+    pub(crate) refused_log: RateLimitedLog,
+    pub(crate) unflushed_log: RateLimitedLog,
     throttled_log: RateLimitedLog,
     /// Whether the throttling of now was said, so that its end is to be said as well.
     throttling_logged: AtomicBool,
@@ -59,14 +59,14 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn new(settings: Settings) -> Process {
+    pub fn new(settings: Settings, observer: Arc<dyn Observer>) -> Process {
         let slots = settings.max_outstanding.get();
         Process {
-            metrics: Arc::default(),
+            observer,
             health: Arc::default(),
             drain: Drain::default(),
             liveness: Liveness::default(),
-            spans: OnceLock::new(),
+            census: Census::default(),
             slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
             write_permits: WritePermits::new(FIRST_WRITES_A_THREAD * settings.threads.get(), settings.max_writes.get()),
             parked: ParkingLot::new((slots / 10).max(1)),
@@ -87,14 +87,14 @@ impl Process {
     }
 
     /// A slot of `--max-outstanding`, and while every write is being refused, the turn to write.
-    pub(super) async fn free_slot(&self) -> OwnedSemaphorePermit {
+    pub(crate) async fn free_slot(&self) -> OwnedSemaphorePermit {
         let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
         self.refusals.admission().await;
         slot
     }
 
     /// The turn to write: through the gate, and within the bound of writes in flight.
-    pub(super) async fn turn(&self) -> WritePermit<'_> {
+    pub(crate) async fn turn(&self) -> WritePermit<'_> {
         loop {
             let is_probe = self.store_breaker.pass().await;
             let turn = self.write_permits.next().await;
@@ -106,14 +106,14 @@ impl Process {
     }
 
     /// A write that was sent at this tick is stored.
-    pub(super) fn stored(&self, sent: u64, key: &Key) {
+    pub(crate) fn stored(&self, sent: u64, key: &Key) {
         if self.refusals.stored(sent, key) {
             self.refusals_changed(None);
         }
     }
 
     /// The store took a write, or holds a newer one.
-    pub(super) fn store_took(&self) {
+    pub(crate) fn store_took(&self) {
         self.store_answered();
         if self.write_permits.taken() == Change::Restored && self.throttling_logged.swap(false, Ordering::Relaxed) {
             info!("table {} takes writes at full rate again", self.settings.table);
@@ -121,22 +121,19 @@ impl Process {
     }
 
     /// The store answered, whatever it said.
-    pub(super) fn store_answered(&self) {
+    pub(crate) fn store_answered(&self) {
         if self.store_breaker.answered() {
-            self.health.follow(Condition::Store, None, || self.store_breaker.is_open());
+            self.health.update(Condition::Store, None, || self.store_breaker.is_open());
         }
     }
 
-    pub(super) fn count_throttled(&self, error: &StoreError) {
+    pub(crate) fn count_throttled(&self, error: &StoreError) {
         if matches!(error.kind, StoreErrorKind::Throttled | StoreErrorKind::HotKey) {
-            self.metrics.throttled.add_one();
-        }
-        if error.kind == StoreErrorKind::HotKey {
-            self.metrics.hot_keys.add_one();
+            self.observer.throttled(error.kind);
         }
     }
 
-    pub(super) fn store_failed(&self, error: &StoreError) {
+    pub(crate) fn store_failed(&self, error: &StoreError) {
         self.count_throttled(error);
         if error.kind == StoreErrorKind::Throttled {
             self.table_throttled(error);
@@ -145,13 +142,30 @@ impl Process {
             self.store_answered();
         } else if self.store_breaker.failed() {
             let fault = Fault { error: error.kind.name(), detail: self.outage.begins(error) };
-            self.health.follow(Condition::Store, Some(fault), || self.store_breaker.is_open());
+            self.health.update(Condition::Store, Some(fault), || self.store_breaker.is_open());
         } else if self.store_breaker.is_open() {
             if let Some(detail) = self.outage.goes_on(error) {
                 self.health.change(Condition::Store, Fault { error: error.kind.name(), detail });
             }
         } else {
             self.outage.single(error);
+        }
+    }
+
+    pub fn load(&self) -> Load {
+        let outstanding_limit = self.settings.max_outstanding.get();
+        let (parked, parked_limit) = self.parked.used();
+        let (writes, writes_limit) = self.write_permits.used();
+        Load {
+            unsettled: self.census.unsettled(),
+            outstanding: outstanding_limit.saturating_sub(self.slots.available_permits()),
+            outstanding_limit,
+            parked,
+            parked_limit,
+            writes,
+            writes_limit,
+            writes_limit_max: self.settings.max_writes.get(),
+            circuit_breaker_open: self.store_breaker.is_open(),
         }
     }
 
@@ -169,19 +183,19 @@ impl Process {
         }
     }
 
-    pub(super) fn topic_answered(&self) {
+    pub(crate) fn topic_answered(&self) {
         self.dead_letter_breaker.answered();
-        self.health.follow(Condition::DeadLetters, None, || self.dead_letter_breaker.is_open());
+        self.health.update(Condition::DeadLetters, None, || self.dead_letter_breaker.is_open());
     }
 
-    pub(super) fn topic_failed(&self, detail: &str) {
+    pub(crate) fn topic_failed(&self, detail: &str) {
         self.dead_letter_breaker.failed();
         let fault = Fault { error: StoreErrorKind::Unavailable.name(), detail: detail.to_owned() };
-        self.health.follow(Condition::DeadLetters, Some(fault), || self.dead_letter_breaker.is_open());
+        self.health.update(Condition::DeadLetters, Some(fault), || self.dead_letter_breaker.is_open());
     }
 
     /// The topic is there, and refuses a letter even with its reason as the only attribute.
-    pub(super) fn dead_letter_refused(&self, detail: &str) {
+    pub(crate) fn dead_letter_refused(&self, detail: &str) {
         self.dead_letter_breaker.answered();
         let detail =
             format!("a letter is refused even with its reason alone, its message is held and comes again: {detail}");
@@ -189,8 +203,8 @@ impl Process {
     }
 
     /// Every write is refused from now on, or no longer.
-    pub(super) fn refusals_changed(&self, detail: Option<String>) {
+    pub(crate) fn refusals_changed(&self, detail: Option<String>) {
         let fault = detail.map(|detail| Fault { error: StoreErrorKind::Refused.name(), detail });
-        self.health.follow(Condition::Refusals, fault, || self.refusals.is_paced());
+        self.health.update(Condition::Refusals, fault, || self.refusals.is_paced());
     }
 }

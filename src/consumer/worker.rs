@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Fuse, FusedFuture};
@@ -12,29 +13,30 @@ use rand::rngs::StdRng;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tracing::warn;
 
-use super::batch::Batches;
-use super::claim::Message;
-use super::keys::Keys;
-use super::pipeline::{A_FREE_SLOT, A_NEWER_WRITE, Pipeline};
-use super::port::{Delivery, Ports, Receipt, ReceiptOf, Source, SourceError};
+use super::dedup::Keys;
+use super::delivery::Message;
+use super::message::{A_FREE_SLOT, A_NEWER_WRITE, Pipeline};
+use super::ports::{Delivery, Ports, Receipt, ReceiptOf, Source, SourceError};
 use super::process::Process;
 use super::settings::{FLUSH_TIMEOUT, Settings, UNREAD_TIMEOUT, stream_messages};
+use super::write::batch::Batches;
 
 /// Runs one worker until the process is asked to stop and everything of the process is settled.
 ///
 /// An error is the source's: it can never be read. Whatever is in hand then is given back.
 pub async fn run<P: Ports>(
-    process: &Process,
+    process: &Arc<Process>,
     keys: &Keys<ReceiptOf<P>>,
     mut source: P::Source,
     store: &P::Store,
     batches: Option<&Batches>,
-    letters: Option<&P::DeadLetters>,
+    dead_letters: Option<&P::DeadLetters>,
     random: StdRng,
 ) -> Result<(), SourceError> {
-    let pipeline = Pipeline::<P> { process, keys, store, batches, letters, random: RefCell::new(random) };
-    let reading = process.metrics.reading();
-    let mut backlog = Backlog::new(&pipeline);
+    let random = RefCell::new(random);
+    let pipeline = Pipeline::<P>::new(process, keys, store, batches, dead_letters, &random);
+    let reading = process.census.reading();
+    let mut backlog = Backlog::new(process, &pipeline, &random);
     let mut messages = FuturesUnordered::new();
     let mut stop = pin!(process.drain.requested());
     // Kept across turns: a waiter that is dropped and made anew loses its place in the queue.
@@ -54,7 +56,7 @@ pub async fn run<P: Ports>(
             _ = sweep.tick() => {
                 beat.turn();
                 backlog.give_up_old();
-                keys.take_old(sweep_every).into_iter().for_each(|claim| pipeline.give_up_waiting(claim, A_NEWER_WRITE));
+                keys.take_old(sweep_every).into_iter().for_each(|claim| pipeline.settler.give_up_waiting(claim, A_NEWER_WRITE));
             }
             Some(()) = messages.next() => {}
             slot = &mut slot => {
@@ -82,7 +84,7 @@ pub async fn run<P: Ports>(
     drop(messages);
     drop(reading);
     // A stream's lease task lives on this thread's runtime, and any thread may settle its receipts.
-    process.metrics.all_settled().await;
+    process.census.all_settled().await;
     if timeout(FLUSH_TIMEOUT, source.flushed()).await.is_err()
         && let Some(suppressed) = process.unflushed_log.due()
     {
@@ -97,8 +99,8 @@ pub async fn run<P: Ports>(
 
 async fn hand_back_unread<S: Source>(process: &Process, source: &mut S) {
     while let Ok(Some(delivery)) = source.next().await {
-        process.metrics.delivered(&delivery.envelope);
-        process.metrics.released.add_one();
+        process.observer.delivered(&delivery.envelope);
+        process.observer.released_unread();
         delivery.receipt.nack();
     }
 }
@@ -109,16 +111,19 @@ fn sweep_interval(max_retry_time: Duration) -> Duration {
 
 /// What was read and is not decoded: bounded by the stream's own limits.
 struct Backlog<'a, P: Ports> {
+    process: &'a Arc<Process>,
     pipeline: &'a Pipeline<'a, P>,
+    random: &'a RefCell<StdRng>,
     /// Twice the stream's limit, for a server that does not keep to it.
     room: usize,
     messages: VecDeque<Box<Message<ReceiptOf<P>>>>,
 }
 
 impl<'a, P: Ports> Backlog<'a, P> {
-    fn new(pipeline: &'a Pipeline<'a, P>) -> Backlog<'a, P> {
-        let Settings { max_outstanding, consumers, .. } = pipeline.process.settings;
-        Backlog { pipeline, room: 2 * stream_messages(max_outstanding, consumers), messages: VecDeque::new() }
+    fn new(process: &'a Arc<Process>, pipeline: &'a Pipeline<'a, P>, random: &'a RefCell<StdRng>) -> Backlog<'a, P> {
+        let Settings { max_outstanding, consumers, .. } = process.settings;
+        let room = 2 * stream_messages(max_outstanding, consumers);
+        Backlog { process, pipeline, random, room, messages: VecDeque::new() }
     }
 
     fn has_room(&self) -> bool {
@@ -130,8 +135,7 @@ impl<'a, P: Ports> Backlog<'a, P> {
     }
 
     fn push(&mut self, delivery: Delivery<ReceiptOf<P>>) {
-        let Pipeline { process, random, .. } = self.pipeline;
-        self.messages.push_back(Message::take(delivery, process, &mut random.borrow_mut()));
+        self.messages.push_back(Message::take(delivery, self.process, &mut self.random.borrow_mut()));
     }
 
     fn pop(&mut self) -> Option<Box<Message<ReceiptOf<P>>>> {
@@ -144,7 +148,7 @@ impl<'a, P: Ports> Backlog<'a, P> {
         // Deadlines differ by up to a tenth, so the oldest is not always in front; this looks at all only when one is.
         while let Some(position) = self.messages.iter().position(|message| message.claim.deadline <= now) {
             if let Some(message) = self.messages.remove(position) {
-                self.pipeline.give_up_waiting(message.claim, A_FREE_SLOT);
+                self.pipeline.settler.give_up_waiting(message.claim, A_FREE_SLOT);
             }
         }
     }

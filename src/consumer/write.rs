@@ -1,25 +1,27 @@
 //! The write of one scan: attempts with full jitter between them, until the store has answered or the receipt has
-//! reached its age; and the waiting of a write that was refused.
+//! reached its age. Settles nothing: what follows from the result is for the message to do.
 
+pub mod batch;
+pub(crate) mod refused;
+
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng;
+use rand::rngs::StdRng;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tracing::{Instrument, warn};
+use tracing::Instrument;
 
-use super::batch::{Batches, Next};
-use super::claim::Claim;
-use super::durations::Operation;
-use super::keys::{Job, Proof, Writer};
-use super::outcome::{Decision, Outcome, Policy, classify, policy};
-use super::pipeline::Pipeline;
-use super::port::{Ports, Put, ReceiptOf, Store, StoreError, StoreErrorKind, Stored, Verb};
-use super::refusals::RETRY_INTERVAL;
+use self::batch::{Batches, Next};
+use super::dedup::{Job, Keys, Proof, Writer};
+use super::delivery::Claim;
+use super::flow::WritePermit;
+use super::policy::{Decision, Outcome, Policy, classify, policy};
+use super::ports::{Operation, Ports, Put, ReceiptOf, Store, StoreError, StoreErrorKind, Stored, Verb};
+use super::process::Process;
 use super::settings::ATTEMPT_TIMEOUT;
-use super::spans;
-use super::write_permits::WritePermit;
-use crate::scan::{Reason, Rejection, Scan};
+use crate::scan::Scan;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
@@ -34,7 +36,7 @@ const LONGEST_THROTTLED_BACKOFF: Duration = Duration::from_secs(1);
 
 /// How a write ended.
 #[derive(Debug)]
-pub(super) enum Write {
+pub(crate) enum Write {
     /// With a proof where the store answered that the record is as new.
     Settled {
         outcome: Outcome,
@@ -44,15 +46,15 @@ pub(super) enum Write {
 }
 
 impl Write {
-    pub(super) fn proof(&self) -> Option<Proof> {
+    pub(crate) fn proof(&self) -> Option<Proof> {
         match self {
             Write::Settled { proof, .. } => *proof,
             Write::Refused(_) => None,
         }
     }
 
-    /// Whether the message is held, or its letter on its way, for a while yet.
-    pub(super) fn lasts(&self) -> bool {
+    /// Whether the message is parked, or its dead letter on its way, for a while yet.
+    pub(crate) fn settles_later(&self) -> bool {
         matches!(self, Write::Refused(_) | Write::Settled { outcome: Outcome::Rejected(_), .. })
     }
 }
@@ -61,11 +63,6 @@ impl Write {
 enum Place<'a> {
     Alone(WritePermit<'a>),
     In(&'a Batches),
-}
-
-pub(super) fn no_answer() -> StoreError {
-    let detail = format!("no answer within {} s", ATTEMPT_TIMEOUT.as_secs());
-    StoreError { kind: StoreErrorKind::Unavailable, detail }
 }
 
 /// The end of a write at its age, after the last error that it met.
@@ -87,10 +84,20 @@ fn longest_backoff(kind: StoreErrorKind, attempts: u32) -> Duration {
     cap.min(FIRST_BACKOFF * 2u32.saturating_pow(attempts.saturating_sub(1).min(16)))
 }
 
-impl<P: Ports> Pipeline<'_, P> {
+/// What a worker writes with.
+pub(crate) struct Writes<'a, P: Ports> {
+    pub(crate) process: &'a Process,
+    pub(crate) keys: &'a Keys<ReceiptOf<P>>,
+    pub(crate) store: &'a P::Store,
+    /// Absent where each write goes by itself.
+    pub(crate) batches: Option<&'a Batches>,
+    pub(crate) random: &'a RefCell<StdRng>,
+}
+
+impl<P: Ports> Writes<'_, P> {
     /// Writes the newest scan of a key until the store has answered, the item is refused, or its receipt has reached its
     /// age. A scan that arrives before the next attempt takes the place of an older one, with its attempts.
-    pub(super) async fn write(
+    pub(crate) async fn write(
         &self,
         mut job: Job<ReceiptOf<P>>,
         writer: &Writer<'_, ReceiptOf<P>>,
@@ -122,7 +129,7 @@ impl<P: Ports> Pipeline<'_, P> {
                 job = writer.newest(job);
             }
             if let Some(error) = &failed {
-                process.metrics.retries(error.kind).add_one();
+                process.observer.retried(error.kind);
             }
             let generation = self.keys.generation();
             let result = match place {
@@ -166,25 +173,25 @@ impl<P: Ports> Pipeline<'_, P> {
         mut verb: Option<Verb>,
         claim: &Claim<ReceiptOf<P>>,
     ) -> Option<Result<Put, StoreError>> {
-        let traffic = &self.process.metrics.traffic;
+        let observer = &self.process.observer;
         // The one and the other; a record that comes and goes in between is for the write that knows both cases.
         for _ in 0..2 {
-            let span = spans::attempt(&claim.span, Operation::Batch, &self.process.settings.table);
+            let span = observer.attempt_span(&claim.span, Operation::Batch);
             let next = batches.write(scan, verb, claim.deadline).instrument(span.clone()).await;
             if let Next::Answered(Err(error)) = &next {
-                spans::failed(&span, error.kind);
+                observer.attempt_failed(&span, error.kind);
             }
             match next {
                 Next::Answered(result) => {
-                    traffic.sent(claim.record_bytes, result.as_ref().ok());
+                    observer.sent(claim.record_bytes, result.as_ref().ok());
                     return Some(result);
                 }
                 Next::Try(other) => {
-                    traffic.sent_in_vain(claim.record_bytes);
+                    observer.sent_with_other_verb(claim.record_bytes);
                     verb = Some(other);
                 }
                 Next::Alone(_) => {
-                    traffic.sent(claim.record_bytes, None);
+                    observer.sent(claim.record_bytes, None);
                     break;
                 }
                 Next::Late => return None,
@@ -202,20 +209,20 @@ impl<P: Ports> Pipeline<'_, P> {
         _turn: WritePermit<'_>,
     ) -> Result<Put, StoreError> {
         let process = self.process;
-        let span = spans::attempt(&claim.span, Operation::Put, &process.settings.table);
+        let span = process.observer.attempt_span(&claim.span, Operation::Put);
         let began = Instant::now();
         let sent = process.refusals.tick();
         let result = match timeout(ATTEMPT_TIMEOUT, self.store.put(scan).instrument(span.clone())).await {
             Ok(result) => result,
-            Err(_) => Err(no_answer()),
+            Err(_) => Err(StoreError::no_answer(ATTEMPT_TIMEOUT)),
         };
         let failure = result.as_ref().err().map(|error| error.kind);
         if let Some(kind) = failure {
-            spans::failed(&span, kind);
+            process.observer.attempt_failed(&span, kind);
         }
         drop(span);
-        process.metrics.durations.attempted(Operation::Put, began.elapsed(), failure);
-        process.metrics.traffic.sent(claim.record_bytes, result.as_ref().ok());
+        process.observer.called(Operation::Put, began.elapsed(), failure);
+        process.observer.sent(claim.record_bytes, result.as_ref().ok());
         match &result {
             Ok(put) => {
                 process.store_took();
@@ -236,88 +243,5 @@ impl<P: Ports> Pipeline<'_, P> {
             }
         }
         result
-    }
-
-    /// Holds a refused write with its payload and without its slot, trying it again until it is stored, condemned,
-    /// has reached its age, or must make room.
-    pub(super) async fn hold_refused(&self, job: Job<ReceiptOf<P>>, refused: StoreError) {
-        let process = self.process;
-        let Job { scan, message, slot } = job;
-        drop(slot);
-        if let Some(suppressed) = process.refused_log.due() {
-            let table = &process.settings.table;
-            warn!(
-                message_id = %message.envelope.message_id,
-                delivery_attempt = message.envelope.delivery_attempt,
-                scan_key = scan.key.as_str(),
-                error.type = refused.kind.name(),
-                latency_ms = message.claim.age_ms(),
-                suppressed,
-                "table {table} refuses a write, which is held and tried again: {refused}. If it refuses every one, compare \
-                 its key schema and indexes with what `mini-scan setup table` makes"
-            );
-        }
-        let strikes = process.refusals.first();
-        let mut error = refused;
-        let place = match process.parked.try_permit() {
-            Some(place) => place,
-            None => {
-                if process.refusals.at_bound() {
-                    process.refusals_changed(Some(self.every_write_is_refused(&error)));
-                }
-                if !process.refusals.make_room() {
-                    return self.give_up(&error, Some(&scan.key), *message);
-                }
-                tokio::select! {
-                    biased;
-                    () = process.drain.requested() => return drop(message),
-                    place = timeout_at(message.claim.deadline, process.parked.place()) => match place {
-                        Ok(place) => place,
-                        Err(_) => return self.give_up(&error, Some(&scan.key), *message),
-                    },
-                }
-            }
-        };
-        let mut parked = process.refusals.hold(strikes);
-        let mut failed = error.kind;
-        loop {
-            let next_turn = async {
-                sleep(RETRY_INTERVAL).await;
-                process.turn().await
-            };
-            let turn = tokio::select! {
-                biased;
-                () = process.drain.requested() => return drop(message),
-                () = parked.evicted() => return self.give_up(&error, Some(&scan.key), *message),
-                turn = timeout_at(message.claim.deadline, next_turn) => match turn {
-                    Ok(turn) => turn,
-                    Err(_) => return self.give_up(&error, Some(&scan.key), *message),
-                },
-            };
-            process.metrics.retries(failed).add_one();
-            match classify(self.attempt(&scan, &message.claim, turn).await) {
-                Decision::Settle(outcome) => {
-                    drop(parked);
-                    return self.settle(outcome, Some(&scan.key), message, place).await;
-                }
-                Decision::Retry(again) => failed = again.kind,
-                Decision::Refused(again) => {
-                    (failed, error) = (again.kind, again);
-                    if parked.refused_again(&scan.key) {
-                        let rejection = Rejection { reason: Reason::RefusedByStore, detail: error.detail };
-                        drop(parked);
-                        return self.settle(Outcome::Rejected(rejection), Some(&scan.key), message, place).await;
-                    }
-                }
-            }
-        }
-    }
-
-    fn every_write_is_refused(&self, error: &StoreError) -> String {
-        format!(
-            "table {} refuses every write ({error}); nothing is lost, one write a second is tried. \
-             Compare its key schema and indexes with what `mini-scan setup table` makes.",
-            self.process.settings.table
-        )
     }
 }

@@ -1,4 +1,4 @@
-//! What a dead letter says about its original, and the original's attributes again. Pure.
+//! Reads the attributes of a dead letter, and restores those of its original message. Pure.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -6,17 +6,18 @@ use std::time::SystemTime;
 use crate::consumer::dead_letter::{
     DELIVERY_ATTEMPT, DETAIL, OURS, REASON, SOURCE_MESSAGE_ID, SOURCE_PUBLISH_TIME, SOURCE_SUBSCRIPTION,
 };
-use crate::consumer::port::Envelope;
+use crate::consumer::ports::Envelope;
 
-/// The reason of a letter that Pub/Sub itself forwarded, under its subscription's dead-letter policy.
+/// The reason of a message that Pub/Sub itself forwarded under a dead-letter policy.
 pub const EXHAUSTED: &str = "delivery_attempts_exhausted";
-/// The reason of a letter that names none.
+/// The reason of a dead letter without one.
 pub const UNKNOWN: &str = "unknown";
 
-/// How often a message was redriven; the consumer keeps it in its letters with the original's attributes.
+/// The number of redrives of a message. The consumer copies it to a dead letter with the other attributes of the
+/// original.
 const REDRIVE_COUNT: &str = "redrive_count";
 
-/// Begins the names of what Pub/Sub adds to what it forwards.
+/// The prefix of the attributes that Pub/Sub adds to a message that it forwards.
 /// <https://cloud.google.com/pubsub/docs/dead-letter-topics#track-delivery-attempts>
 const FORWARDED: &str = "CloudPubSubDeadLetterSource";
 const FORWARDED_SUBSCRIPTION: &str = "CloudPubSubDeadLetterSourceSubscription";
@@ -24,12 +25,12 @@ const FORWARDED_PROJECT: &str = "CloudPubSubDeadLetterSourceSubscriptionProject"
 const FORWARDED_COUNT: &str = "CloudPubSubDeadLetterSourceDeliveryCount";
 const FORWARDED_PUBLISH_TIME: &str = "CloudPubSubDeadLetterSourceTopicPublishTime";
 
-/// A dead letter without its payload. All text in it comes from outside.
+/// A dead letter without its payload. All its text is untrusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Letter {
+pub(super) struct DeadLetter {
     pub(super) reason: String,
     pub(super) detail: Option<String>,
-    /// When the letter was published.
+    /// The publish time of the dead letter, not of its original.
     pub(super) published: SystemTime,
     /// Full name.
     pub(super) source_subscription: Option<String>,
@@ -41,13 +42,13 @@ pub(super) struct Letter {
     pub(super) message_id: String,
 }
 
-impl Letter {
-    pub(super) fn read(envelope: &Envelope) -> Letter {
+impl DeadLetter {
+    pub(super) fn read(envelope: &Envelope) -> DeadLetter {
         let get = |name: &str| envelope.attributes.get(name).cloned();
         let number = |name: &str| envelope.attributes.get(name).and_then(|text| text.parse().ok());
         let (published, bytes) = (envelope.publish_time, envelope.payload.len());
         let redrive_count = number(REDRIVE_COUNT).unwrap_or(0);
-        let plain = Letter {
+        let unknown = DeadLetter {
             reason: UNKNOWN.to_owned(),
             detail: None,
             published,
@@ -60,33 +61,34 @@ impl Letter {
             message_id: envelope.message_id.clone(),
         };
         if let Some(reason) = get(REASON) {
-            return Letter {
+            return DeadLetter {
                 reason,
                 detail: get(DETAIL),
                 source_subscription: get(SOURCE_SUBSCRIPTION),
                 source_message_id: get(SOURCE_MESSAGE_ID),
                 source_publish_time: get(SOURCE_PUBLISH_TIME),
                 delivery_attempt: number(DELIVERY_ATTEMPT),
-                ..plain
+                ..unknown
             };
         }
-        let Some(subscription) = get(FORWARDED_SUBSCRIPTION) else { return plain };
+        let Some(subscription) = get(FORWARDED_SUBSCRIPTION) else { return unknown };
         let attempts = number(FORWARDED_COUNT);
-        Letter {
+        DeadLetter {
             reason: EXHAUSTED.to_owned(),
             detail: attempts.map(|attempts| format!("forwarded by Pub/Sub after {attempts} delivery attempts")),
             source_subscription: get(FORWARDED_PROJECT)
                 .map(|project| format!("projects/{project}/subscriptions/{subscription}")),
             source_publish_time: get(FORWARDED_PUBLISH_TIME),
             delivery_attempt: attempts,
-            ..plain
+            ..unknown
         }
     }
 }
 
-/// The original's attributes, with one redrive more.
+/// Returns the attributes of the redriven message: the original's, with an increased redrive count.
 pub(super) fn redriven(mut attributes: HashMap<String, String>) -> HashMap<String, String> {
-    // Without the reason the letter is not ours, and what bears our names is the original's own.
+    // Without a reason, the consumer did not write the dead letter, and attributes with our names belong to the
+    // original.
     let is_ours = attributes.contains_key(REASON);
     let count = attributes.get(REDRIVE_COUNT).and_then(|count| count.parse().ok()).unwrap_or(0_u32);
     attributes.retain(|name, _| !(name.starts_with(FORWARDED) || is_ours && OURS.contains(&name.as_str())));
@@ -94,8 +96,8 @@ pub(super) fn redriven(mut attributes: HashMap<String, String>) -> HashMap<Strin
     attributes
 }
 
-/// Whether this can be the full name of a subscription: it goes into a request's address. The rare name with a `%`, which
-/// would be read there as something else, is not taken.
+/// Returns whether this is the full name of a subscription, which is safe in the URL of a request. Refuses the rare
+/// name with a `%`, because a URL would decode it.
 pub(super) fn is_subscription(name: &str) -> bool {
     let is_id = |id: &str| !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || "-_.~+:".contains(c));
     matches!(name.split('/').collect::<Vec<_>>()[..], ["projects", project, "subscriptions", id]
@@ -114,8 +116,8 @@ mod tests {
         pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
     }
 
-    fn read(pairs: &[(&str, &str)]) -> Letter {
-        Letter::read(&Envelope {
+    fn read(pairs: &[(&str, &str)]) -> DeadLetter {
+        DeadLetter::read(&Envelope {
             payload: Bytes::from_static(b"{}"),
             attributes: attributes(pairs),
             message_id: "7".into(),
@@ -125,8 +127,8 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_of_the_consumer_says_where_it_came_from() {
-        let letter = read(&[
+    fn a_dead_letter_of_the_consumer_names_its_source() {
+        let dead_letter = read(&[
             ("rejection_reason", "invalid_port"),
             ("rejection_detail", "port is 70000"),
             ("source_subscription", "projects/p/subscriptions/s"),
@@ -135,57 +137,60 @@ mod tests {
             ("delivery_attempt", "3"),
             ("redrive_count", "2"),
         ]);
-        assert_eq!((letter.reason.as_str(), letter.detail.as_deref()), ("invalid_port", Some("port is 70000")));
-        assert_eq!(letter.source_subscription.as_deref(), Some("projects/p/subscriptions/s"));
-        assert_eq!(letter.source_message_id.as_deref(), Some("42"));
-        assert_eq!((letter.delivery_attempt, letter.redrive_count, letter.bytes), (Some(3), 2, 2));
+        assert_eq!(
+            (dead_letter.reason.as_str(), dead_letter.detail.as_deref()),
+            ("invalid_port", Some("port is 70000"))
+        );
+        assert_eq!(dead_letter.source_subscription.as_deref(), Some("projects/p/subscriptions/s"));
+        assert_eq!(dead_letter.source_message_id.as_deref(), Some("42"));
+        assert_eq!((dead_letter.delivery_attempt, dead_letter.redrive_count, dead_letter.bytes), (Some(3), 2, 2));
     }
 
     #[test]
-    fn a_letter_that_pubsub_forwarded_has_a_reason_of_its_own() {
-        let letter = read(&[
+    fn a_message_that_pubsub_forwarded_has_its_own_reason() {
+        let dead_letter = read(&[
             ("CloudPubSubDeadLetterSourceSubscription", "s"),
             ("CloudPubSubDeadLetterSourceSubscriptionProject", "p"),
             ("CloudPubSubDeadLetterSourceDeliveryCount", "100"),
             ("CloudPubSubDeadLetterSourceTopicPublishTime", "2025-02-23T08:08:45Z"),
         ]);
-        assert_eq!(letter.reason, EXHAUSTED);
-        assert_eq!(letter.detail.as_deref(), Some("forwarded by Pub/Sub after 100 delivery attempts"));
-        assert_eq!(letter.source_subscription.as_deref(), Some("projects/p/subscriptions/s"));
-        assert_eq!(letter.delivery_attempt, Some(100));
+        assert_eq!(dead_letter.reason, EXHAUSTED);
+        assert_eq!(dead_letter.detail.as_deref(), Some("forwarded by Pub/Sub after 100 delivery attempts"));
+        assert_eq!(dead_letter.source_subscription.as_deref(), Some("projects/p/subscriptions/s"));
+        assert_eq!(dead_letter.delivery_attempt, Some(100));
     }
 
     #[test]
-    fn a_letter_that_was_forwarded_before_it_was_rejected_is_the_consumers() {
-        let letter = read(&[
+    fn a_message_that_was_forwarded_before_it_was_rejected_has_the_consumers_reason() {
+        let dead_letter = read(&[
             ("rejection_reason", "invalid_ip"),
             ("CloudPubSubDeadLetterSourceSubscription", "s"),
             ("CloudPubSubDeadLetterSourceSubscriptionProject", "p"),
         ]);
-        assert_eq!((letter.reason.as_str(), letter.source_subscription), ("invalid_ip", None));
+        assert_eq!((dead_letter.reason.as_str(), dead_letter.source_subscription), ("invalid_ip", None));
     }
 
     #[test]
-    fn a_letter_that_says_nothing_is_of_unknown_reason() {
+    fn a_message_without_our_attributes_has_an_unknown_reason() {
         assert_eq!(read(&[("team", "red")]).reason, UNKNOWN);
     }
 
     #[test]
-    fn what_bears_our_name_without_our_reason_is_the_originals() {
+    fn attributes_with_our_names_but_without_a_reason_belong_to_the_original() {
         let forwarded =
             attributes(&[("CloudPubSubDeadLetterSourceSubscription", "s"), ("source_message_id", "theirs")]);
         assert_eq!(redriven(forwarded), attributes(&[("source_message_id", "theirs"), ("redrive_count", "1")]));
     }
 
     #[test]
-    fn a_count_that_is_no_number_begins_anew() {
+    fn a_redrive_count_that_is_not_a_number_starts_again() {
         assert_eq!(redriven(attributes(&[("redrive_count", "many")])), attributes(&[("redrive_count", "1")]));
-        let most = u32::MAX.to_string();
-        assert_eq!(redriven(attributes(&[("redrive_count", &most)]))["redrive_count"], most);
+        let largest = u32::MAX.to_string();
+        assert_eq!(redriven(attributes(&[("redrive_count", &largest)]))["redrive_count"], largest);
     }
 
     #[test]
-    fn only_a_subscriptions_full_name_is_taken_for_one() {
+    fn only_the_full_name_of_a_subscription_is_accepted() {
         assert!(is_subscription("projects/example.com:p-1/subscriptions/scan-sub"));
         for name in [
             "",
@@ -204,9 +209,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the original carried, its letter brings back, with the count.
         #[test]
-        fn the_originals_attributes_come_back(
+        fn a_redrive_restores_the_attributes_of_the_original_and_counts(
             original in hash_map("[a-z_]{1,12}", "\\PC{0,20}", 0..8),
             count in 0_u32..5,
             forwarded: bool,
@@ -214,13 +218,13 @@ mod tests {
             let mut original: HashMap<String, String> = original;
             original.retain(|name, _| !OURS.contains(&name.as_str()));
             original.insert(REDRIVE_COUNT.to_owned(), count.to_string());
-            let mut letter = original.clone();
-            letter.extend(OURS.map(|name| (name.to_owned(), "ours".to_owned())));
+            let mut dead_letter = original.clone();
+            dead_letter.extend(OURS.map(|name| (name.to_owned(), "ours".to_owned())));
             if forwarded {
-                letter.insert(FORWARDED_COUNT.to_owned(), "5".to_owned());
+                dead_letter.insert(FORWARDED_COUNT.to_owned(), "5".to_owned());
             }
             original.insert(REDRIVE_COUNT.to_owned(), (count + 1).to_string());
-            prop_assert_eq!(redriven(letter), original);
+            prop_assert_eq!(redriven(dead_letter), original);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! `mini-scan dead-letters list`: leases letters for a moment, says what they are, and gives them back. Pub/Sub has no
-//! way to look without leasing.
+//! `mini-scan dead-letters list`: leases dead letters for a moment, lists them, and releases them. Pub/Sub has no way
+//! to read messages without leasing them. Never acks.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -11,119 +11,119 @@ use humantime::format_duration;
 use indicatif::HumanCount;
 use tokio::time::{Instant, sleep_until};
 
-use super::dead_letter::Letter;
-use super::{Opened, QUIET, SURE, Subscription, UNSEEN, table};
-use crate::pubsub::{DeadLetterReceipt, Leased};
+use super::dead_letter::DeadLetter;
+use super::{HIDDEN_HINT, IDLE_TIMEOUT, LONG_IDLE_TIMEOUT, OpenSubscription, Outcome, Subscription, table};
+use crate::pubsub::{DeadLetterReceipt, LeaseLimit};
 use crate::service::SetupError;
 
-/// How long letters are kept from others.
-const MOST_TIME: Duration = Duration::from_secs(30);
-/// No message is larger. <https://cloud.google.com/pubsub/quotas#resource_limits>
-const LARGEST: usize = 10_000_000;
+/// A list leases dead letters for at most this time.
+const MAX_TIME: Duration = Duration::from_secs(30);
+/// The largest message. <https://cloud.google.com/pubsub/quotas#resource_limits>
+const MAX_MESSAGE_BYTES: usize = 10_000_000;
 
 /// What to list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List {
     pub from: Subscription,
     pub limit: NonZeroUsize,
-    /// An object a line, in place of the table.
+    /// Prints one JSON object per line instead of the table.
     pub json: bool,
 }
 
-/// Why no more letters are taken.
+/// Why a list ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    Quiet(Duration),
+    Idle(Duration),
     Limit,
     Time,
     Stopped,
 }
 
-/// Lists letters to `out`, and says to `notes` how many they are. False when `stop` was ready before the end.
+/// Lists dead letters to `out`, and reports their number to `notes`.
 pub async fn list(
     task: &List,
     stop: impl Future<Output = ()>,
     out: &mut impl Write,
     notes: &mut impl Write,
-) -> Result<bool, SetupError> {
+) -> Result<Outcome, SetupError> {
     let mut stop = pin!(stop);
-    let until = Instant::now() + MOST_TIME;
-    // Payloads are not kept, so that only the number of letters is to be bounded.
-    let most = Leased { letters: task.limit.get(), bytes: task.limit.get() * LARGEST };
+    let until = Instant::now() + MAX_TIME;
+    // A list does not keep payloads, so only the number of dead letters needs a bound.
+    let limit = LeaseLimit { messages: task.limit.get(), bytes: task.limit.get() * MAX_MESSAGE_BYTES };
     let mut opened = tokio::select! {
         biased;
-        () = &mut stop => return Err(SetupError("stopped before any letter was read".to_owned())),
-        opened = task.from.open(most) => opened?,
+        () = &mut stop => return Err(SetupError("stopped before the first dead letter was read".to_owned())),
+        opened = task.from.open(limit) => opened?,
     };
-    let (mut letters, mut leased) = (Vec::new(), Vec::new());
-    let end = take(task, &mut opened, until, stop, &mut letters, &mut leased).await;
+    let (mut dead_letters, mut leased) = (Vec::new(), Vec::new());
+    let end = read(task, &mut opened, until, stop, &mut dead_letters, &mut leased).await;
     drop(leased);
-    let given_back = opened.stream.close().await;
+    let released = opened.stream.close().await;
     let end = end?;
-    letters.sort_by_key(|letter: &Letter| letter.published);
+    dead_letters.sort_by_key(|dead_letter: &DeadLetter| dead_letter.published);
     let text = match task.json {
-        true => table::json(&letters, now()).map_err(|error| SetupError(format!("cannot write JSON: {error}")))?,
-        false => table::table(&letters, now(), task.from.name.split('/').nth(1).unwrap_or_default()),
+        true => table::json(&dead_letters, now()).map_err(|error| SetupError(format!("cannot write JSON: {error}")))?,
+        false => table::table(&dead_letters, now(), task.from.name.split('/').nth(1).unwrap_or_default()),
     };
-    let notice = notice(letters.len(), end, task, opened.least_delay, given_back);
+    let notice = notice(dead_letters.len(), end, task, opened.minimum_backoff, released);
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush()).and_then(|()| writeln!(notes, "{notice}"));
     written.map_err(|error| SetupError(format!("cannot write the output: {error}")))?;
-    Ok(end != End::Stopped)
+    Ok(if end == End::Stopped { Outcome::Stopped } else { Outcome::Done })
 }
 
-/// Takes letters, each once, and keeps them leased.
-async fn take(
+/// Reads dead letters, each once, and keeps them leased.
+async fn read(
     task: &List,
-    opened: &mut Opened,
+    opened: &mut OpenSubscription,
     until: Instant,
     mut stop: Pin<&mut impl Future<Output = ()>>,
-    letters: &mut Vec<Letter>,
+    dead_letters: &mut Vec<DeadLetter>,
     leased: &mut Vec<DeadLetterReceipt>,
 ) -> Result<End, SetupError> {
     let mut seen = HashSet::new();
-    let patience = |usual| task.from.patience(usual, opened.least_delay);
-    let (mut last, mut quiet) = (Instant::now(), patience(SURE));
-    while letters.len() < task.limit.get() {
+    let idle_timeout = |default| task.from.idle_timeout(default, opened.minimum_backoff);
+    let (mut last, mut idle) = (Instant::now(), idle_timeout(LONG_IDLE_TIMEOUT));
+    while dead_letters.len() < task.limit.get() {
         let delivery = tokio::select! {
             biased;
             () = &mut stop => return Ok(End::Stopped),
-            delivery = opened.stream.next() => delivery.map_err(|problem| task.from.wrong(&problem))?,
+            delivery = opened.stream.next() => delivery.map_err(|problem| task.from.setup_error(&problem))?,
             () = sleep_until(until) => return Ok(End::Time),
-            () = sleep_until(last + quiet) => return Ok(End::Quiet(quiet)),
+            () = sleep_until(last + idle) => return Ok(End::Idle(idle)),
         };
-        (last, quiet) = (Instant::now(), patience(QUIET));
-        let letter = Letter::read(&delivery.envelope);
+        (last, idle) = (Instant::now(), idle_timeout(IDLE_TIMEOUT));
+        let dead_letter = DeadLetter::read(&delivery.envelope);
         leased.push(delivery.receipt);
-        if seen.insert(letter.message_id.clone()) {
-            letters.push(letter);
+        if seen.insert(dead_letter.message_id.clone()) {
+            dead_letters.push(dead_letter);
         }
     }
     Ok(End::Limit)
 }
 
-fn notice(count: usize, end: End, task: &List, least_delay: Option<Duration>, given_back: bool) -> String {
-    let letters = if count == 1 { "dead letter" } else { "dead letters" };
-    let letters = format!("{} {letters}", HumanCount(count as u64));
+fn notice(count: usize, end: End, task: &List, minimum_backoff: Option<Duration>, released: bool) -> String {
+    let noun = if count == 1 { "dead letter" } else { "dead letters" };
+    let listed = format!("{} {noun}", HumanCount(count as u64));
     let mut notice = match end {
-        End::Quiet(quiet) => format!("{letters} on {}; no more for {}.", task.from.name, format_duration(quiet)),
-        End::Limit => format!("{letters}, and there may be more: --limit {} is reached.", task.limit),
-        End::Time => format!("{letters}, and there may be more: {} are over.", format_duration(MOST_TIME)),
-        End::Stopped => format!("{letters}, and there may be more: stopped before the end."),
+        End::Idle(idle) => format!("{listed} on {}; no more for {}.", task.from.name, format_duration(idle)),
+        End::Limit => format!("{listed}, and there may be more: --limit {} was reached.", task.limit),
+        End::Time => format!("{listed}, and there may be more: a list ends after {}.", format_duration(MAX_TIME)),
+        End::Stopped => format!("{listed}, and there may be more: the list was stopped before the end."),
     };
     if count == 0 {
-        notice += UNSEEN;
+        notice += HIDDEN_HINT;
     }
-    if !given_back {
-        notice += " Not all could be given back in time; they come again by themselves within a minute.";
+    if !released {
+        notice += " Some dead letters were not released in time; Pub/Sub redelivers them within a minute.";
     } else if count > 0
-        && let Some(delay) = least_delay
+        && let Some(delay) = minimum_backoff
     {
-        notice += &format!(" The subscription gives them again after {} at the soonest.", format_duration(delay));
+        notice += &format!(" The subscription redelivers them after {} at the earliest.", format_duration(delay));
     }
     notice
 }
 
-#[expect(clippy::disallowed_methods, reason = "an age that a person reads; nothing is decided by it")]
+#[expect(clippy::disallowed_methods, reason = "the age is only shown to a person")]
 fn now() -> SystemTime {
     SystemTime::now()
 }

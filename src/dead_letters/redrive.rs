@@ -1,5 +1,6 @@
-//! `mini-scan dead-letters redrive`: publishes originals again, and acks a letter only when its original is there. What
-//! is not redriven stays leased to the end of the run, so that it does not come round again, and is then given back.
+//! `mini-scan dead-letters redrive`: publishes the original messages again. Acks a dead letter only after its original
+//! is published. Keeps the other dead letters leased to the end of the run, so that Pub/Sub does not redeliver them to
+//! it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::Write;
@@ -14,110 +15,120 @@ use futures_util::stream::FuturesUnordered;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::dead_letter::{Letter, redriven};
+use super::dead_letter::{DeadLetter, redriven};
 use super::report::{Left, Report};
 use super::sources::Sources;
-use super::{Opened, SURE, Subscription};
-use crate::consumer::port::Delivery;
-use crate::pubsub::{DeadLetterReceipt, DeadLetterStream, Leased, Problem, Publishers};
+use super::{LONG_IDLE_TIMEOUT, OpenSubscription, Outcome, Subscription};
+use crate::consumer::ports::Delivery;
+use crate::pubsub::{DeadLetterReceipt, DeadLetterStream, LeaseLimit, Problem, Publishers};
 use crate::service::SetupError;
 
-/// The most that one run redrives, and unless told otherwise a tenth of it: it remembers the id of each.
+/// The largest `--limit` of a redrive, which remembers the id of each message that it published.
 pub const MOST_LIMIT: usize = 1_000_000;
-const USUAL_LIMIT: usize = MOST_LIMIT / 10;
-/// Letters that are kept from others to the end of the run. Their payloads are not kept, but the server counts them.
-const MOST_HELD: Leased = Leased { letters: 10_000, bytes: 256 << 20 };
-/// What is published and not confirmed: enough to fill the client's batches, little enough for the time that it has.
-const IN_FLIGHT: Leased = Leased { letters: 1_000, bytes: 32 << 20 };
-/// All that is leased at a time, so that what waits for its turn is bounded too.
-const MOST_LEASED: Leased =
-    Leased { letters: MOST_HELD.letters + IN_FLIGHT.letters, bytes: MOST_HELD.bytes + IN_FLIGHT.bytes };
-/// A redrive beyond this must be forced: what was rejected so often will be rejected again.
-pub(super) const MOST_REDRIVES: u32 = 3;
-/// One attempt to publish is given up after this long.
+const DEFAULT_LIMIT: usize = MOST_LIMIT / 10;
+/// The dead letters that a run keeps leased to its end. It does not keep their payloads, but the server counts these
+/// bytes.
+const MAX_LEFT: LeaseLimit = LeaseLimit { messages: 10_000, bytes: 256 << 20 };
+/// The messages that are published and not yet confirmed. They fill the client's batches, and the client can send them
+/// within its timeout.
+const MAX_IN_FLIGHT: LeaseLimit = LeaseLimit { messages: 1_000, bytes: 32 << 20 };
+/// All dead letters that are leased at the same time. This also bounds those that wait to be published.
+const MAX_LEASED: LeaseLimit =
+    LeaseLimit { messages: MAX_LEFT.messages + MAX_IN_FLIGHT.messages, bytes: MAX_LEFT.bytes + MAX_IN_FLIGHT.bytes };
+/// A message that was redriven this often is redriven again only with `--force`, because it is likely to be rejected
+/// again.
+pub(super) const MAX_REDRIVES: u32 = 3;
+/// The timeout of one attempt to publish.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
-/// Only a subscription that confirms acks takes any time for one.
+/// The timeout of an ack, which takes time only with exactly-once delivery.
 const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What to redrive, and where to.
+/// What to redrive, and to which topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redrive {
     pub from: Subscription,
-    /// Of these reasons alone; of any when there is none.
+    /// Redrives only dead letters with these reasons. Empty means all reasons.
     pub reasons: Vec<String>,
     pub limit: Option<NonZeroUsize>,
     pub dry_run: bool,
     pub force: bool,
-    /// Full name of the topic for all; the source's own when absent.
+    /// Full name of the topic for all messages. `None` chooses the topic of each source subscription.
     pub topic: Option<String>,
 }
 
-/// Why no more letters are taken.
+/// Why a run stopped reading dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    Quiet(Duration),
+    Idle(Duration),
     Limit(usize),
-    Held(usize),
+    LeaseLimit(usize),
     Stopped,
     Failed,
 }
 
-/// Redrives, and says to `out` what became of the letters. False when `stop` was ready before the end, or when letters
-/// could not be redriven for something that a person must mend.
-pub async fn redrive(task: &Redrive, stop: impl Future<Output = ()>, out: &mut impl Write) -> Result<bool, SetupError> {
+/// Redrives dead letters and reports the results to `out`.
+pub async fn redrive(
+    task: &Redrive,
+    stop: impl Future<Output = ()>,
+    out: &mut impl Write,
+) -> Result<Outcome, SetupError> {
     let mut stop = pin!(stop);
-    let Opened { connection, mut stream, topic, least_delay } = tokio::select! {
+    let OpenSubscription { connection, mut stream, topic, minimum_backoff } = tokio::select! {
         biased;
-        () = &mut stop => return Err(SetupError("stopped before any letter was read".to_owned())),
-        opened = task.from.open(MOST_LEASED) => opened?,
+        () = &mut stop => return Err(SetupError("stopped before the first dead letter was read".to_owned())),
+        opened = task.from.open(MAX_LEASED) => opened?,
     };
     let sources = match Sources::new(&task.from.endpoints, &connection, task.topic.as_deref(), topic) {
         Ok(sources) => sources,
-        Err(wrong) => {
+        Err(error) => {
             stream.close().await;
-            return Err(wrong);
+            return Err(error);
         }
     };
     let mut run = Run {
         task,
         sources,
-        limit: task.limit.map_or(USUAL_LIMIT, NonZeroUsize::get),
-        taken: 0,
-        bytes: 0,
-        held: Vec::new(),
-        held_bytes: 0,
+        limit: task.limit.map_or(DEFAULT_LIMIT, NonZeroUsize::get),
+        redriven: 0,
+        in_flight_bytes: 0,
+        left: Vec::new(),
+        left_bytes: 0,
         published: HashSet::new(),
         report: Report::default(),
         bar: progress(task.limit),
     };
-    let end = run.run(&mut stream, task.from.patience(SURE, least_delay), stop).await;
+    let end = run.run(&mut stream, task.from.idle_timeout(LONG_IDLE_TIMEOUT, minimum_backoff), stop).await;
     run.bar.finish_and_clear();
-    drop(run.held);
+    drop(run.left);
     let flushed = stream.close().await;
-    let why = end.as_ref().map_or(End::Failed, |end| *end);
-    let written = run.report.write(why, task.dry_run, flushed, out);
+    let reported = end.as_ref().map_or(End::Failed, |end| *end);
+    let written = run.report.write(reported, task.dry_run, flushed, out);
     written.map_err(|error| SetupError(format!("cannot write the output: {error}")))?;
-    Ok(end? != End::Stopped && !run.report.has_faults())
+    Ok(match end? {
+        End::Stopped | End::LeaseLimit(_) => Outcome::Partly,
+        _ if run.report.left_selected() => Outcome::Partly,
+        _ => Outcome::Done,
+    })
 }
 
 struct Run<'a> {
     task: &'a Redrive,
     sources: Sources,
     limit: usize,
-    /// Letters that were redriven or are on their way.
-    taken: usize,
-    /// Of the payloads that are on their way.
-    bytes: usize,
-    held: Vec<DeadLetterReceipt>,
-    held_bytes: usize,
-    /// What was published, by topic and message id.
+    /// The number of dead letters that are redriven or being published.
+    redriven: usize,
+    /// The bytes of the payloads that are being published.
+    in_flight_bytes: usize,
+    left: Vec<DeadLetterReceipt>,
+    left_bytes: usize,
+    /// The published messages, by topic and message id.
     published: HashSet<(Arc<str>, String)>,
     report: Report,
     bar: ProgressBar,
 }
 
-/// A letter that was published again, or was not.
-struct Sent {
+/// The result of publishing one original message.
+struct Published {
     reason: String,
     topic: Arc<str>,
     bytes: usize,
@@ -128,109 +139,113 @@ impl Run<'_> {
     async fn run(
         &mut self,
         stream: &mut DeadLetterStream,
-        quiet: Duration,
+        idle: Duration,
         mut stop: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<End, SetupError> {
         let (mut in_flight, mut waiting) = (FuturesUnordered::new(), VecDeque::new());
         let mut last = Instant::now();
         let mut end = loop {
-            if let Some(end) = self.is_full() {
+            if let Some(end) = self.limit_reached() {
                 break Ok(end);
             }
-            let has_room = in_flight.len() < IN_FLIGHT.letters && self.bytes < IN_FLIGHT.bytes;
+            let has_room = in_flight.len() < MAX_IN_FLIGHT.messages && self.in_flight_bytes < MAX_IN_FLIGHT.bytes;
             let step = tokio::select! {
                 biased;
                 () = &mut stop => break Ok(End::Stopped),
-                Some(sent) = in_flight.next() => self.note(sent),
-                // At all times, for the client extends no lease of what it has not read.
+                Some(published) = in_flight.next() => self.record(published),
+                // Reads even without room, because the client extends the lease of a message only after reading it.
                 delivery = stream.next() => {
-                    delivery.map(|delivery| waiting.push_back(delivery)).map_err(|problem| self.task.from.wrong(&problem))
+                    let delivery = delivery.map_err(|problem| self.task.from.setup_error(&problem));
+                    delivery.map(|delivery| waiting.push_back(delivery))
                 }
                 Some(delivery) = async { waiting.pop_front() }, if has_room => {
-                    self.take(delivery).await.map(|sending| in_flight.extend(sending))
+                    self.start(delivery).await.map(|publishing| in_flight.extend(publishing))
                 }
-                () = sleep_until(last + quiet), if in_flight.is_empty() => break Ok(End::Quiet(quiet)),
+                () = sleep_until(last + idle), if in_flight.is_empty() => break Ok(End::Idle(idle)),
             };
-            if let Err(wrong) = step {
-                break Err(wrong);
+            if let Err(error) = step {
+                break Err(error);
             }
             last = Instant::now();
         };
-        // What is on its way may be there already: only its confirmation saves a second copy.
-        while let Some(sent) = in_flight.next().await {
-            let noted = self.note(sent);
-            end = end.and_then(|end| noted.map(|()| end));
+        // The topic may already have these messages. Without their confirmation, the next run would publish them again.
+        while let Some(published) = in_flight.next().await {
+            let recorded = self.record(published);
+            end = end.and_then(|end| recorded.map(|()| end));
         }
         end
     }
 
-    fn is_full(&self) -> Option<End> {
-        if self.taken >= self.limit {
+    /// Returns the limit that the run has reached, if any.
+    fn limit_reached(&self) -> Option<End> {
+        if self.redriven >= self.limit {
             return Some(End::Limit(self.limit));
         }
-        let is_holding_most = self.held.len() >= MOST_HELD.letters || self.held_bytes >= MOST_HELD.bytes;
-        is_holding_most.then_some(End::Held(self.held.len()))
+        let is_full = self.left.len() >= MAX_LEFT.messages || self.left_bytes >= MAX_LEFT.bytes;
+        is_full.then_some(End::LeaseLimit(self.left.len()))
     }
 
-    /// Begins to redrive a letter, or holds it.
-    async fn take(
+    /// Starts to redrive a dead letter, or leaves it.
+    async fn start(
         &mut self,
         Delivery { envelope, receipt }: Delivery<DeadLetterReceipt>,
-    ) -> Result<Option<impl Future<Output = Sent> + use<>>, SetupError> {
-        let letter = Letter::read(&envelope);
-        let topic = match self.classify(&letter).await? {
+    ) -> Result<Option<impl Future<Output = Published> + use<>>, SetupError> {
+        let dead_letter = DeadLetter::read(&envelope);
+        let topic = match self.classify(&dead_letter).await? {
             Ok(topic) => topic,
             Err(left) => {
                 self.report.left(left);
-                self.hold(receipt, letter.bytes);
+                self.leave(receipt, dead_letter.bytes);
                 return Ok(None);
             }
         };
-        self.taken += 1;
+        self.redriven += 1;
         if self.task.dry_run {
-            self.report.redriven(letter.reason, topic);
-            self.hold(receipt, letter.bytes);
+            self.report.redriven(dead_letter.reason, topic);
+            self.leave(receipt, dead_letter.bytes);
             return Ok(None);
         }
         let publishers = self.sources.publishers(&topic).await?;
         let (payload, attributes) = (envelope.payload, redriven(envelope.attributes));
         let bytes = payload.len();
-        self.bytes += bytes;
+        self.in_flight_bytes += bytes;
         Ok(Some(async move {
             let result = publish(&publishers, payload, attributes, receipt).await;
-            Sent { reason: letter.reason, topic, bytes, result }
+            Published { reason: dead_letter.reason, topic, bytes, result }
         }))
     }
 
-    fn hold(&mut self, receipt: DeadLetterReceipt, bytes: usize) {
-        self.held.push(receipt);
-        self.held_bytes += bytes;
+    /// Keeps a dead letter leased to the end of the run.
+    fn leave(&mut self, receipt: DeadLetterReceipt, bytes: usize) {
+        self.left.push(receipt);
+        self.left_bytes += bytes;
     }
 
-    /// Where a letter goes to, or why it does not.
-    async fn classify(&mut self, letter: &Letter) -> Result<Result<Arc<str>, Left>, SetupError> {
+    /// Returns the topic for a dead letter, or why to leave it.
+    async fn classify(&mut self, dead_letter: &DeadLetter) -> Result<Result<Arc<str>, Left>, SetupError> {
         let Redrive { reasons, force, .. } = self.task;
-        if !reasons.is_empty() && !reasons.contains(&letter.reason) {
-            return Ok(Err(Left::OtherReason(letter.reason.clone())));
+        if !reasons.is_empty() && !reasons.contains(&dead_letter.reason) {
+            return Ok(Err(Left::OtherReason(dead_letter.reason.clone())));
         }
-        let topic = match self.sources.topic(letter.source_subscription.as_deref()).await? {
+        let topic = match self.sources.topic(dead_letter.source_subscription.as_deref()).await? {
             Ok(topic) => topic,
             Err(why) => return Ok(Err(Left::NoTopic(why))),
         };
-        let original = letter.source_message_id.clone().map(|id| (topic.clone(), id));
-        // Redriven without end otherwise, while consumers reject it.
+        let original = dead_letter.source_message_id.clone().map(|id| (topic.clone(), id));
+        // Without this, the run would not end while consumers reject the message.
         if original.is_some_and(|original| self.published.contains(&original)) {
             return Ok(Err(Left::RejectedAgain));
         }
-        if letter.redrive_count >= MOST_REDRIVES && !force {
+        if dead_letter.redrive_count >= MAX_REDRIVES && !force {
             return Ok(Err(Left::TooOften));
         }
         Ok(Ok(topic))
     }
 
-    fn note(&mut self, sent: Sent) -> Result<(), SetupError> {
-        let Sent { reason, topic, bytes, result } = sent;
-        self.bytes -= bytes;
+    /// Records the result of publishing. Fails if the topic cannot be published to at all.
+    fn record(&mut self, published: Published) -> Result<(), SetupError> {
+        let Published { reason, topic, bytes, result } = published;
+        self.in_flight_bytes -= bytes;
         match result {
             Ok(id) => {
                 self.report.redriven(reason, topic.clone());
@@ -239,7 +254,7 @@ impl Run<'_> {
                 Ok(())
             }
             Err((problem, receipt)) => {
-                self.hold(receipt, bytes);
+                self.leave(receipt, bytes);
                 match problem {
                     Problem::Invalid(detail) => {
                         self.report.left(Left::Refused(detail));
@@ -247,7 +262,7 @@ impl Run<'_> {
                     }
                     problem => {
                         self.report.left(Left::Failed);
-                        Err(self.sources.wrong(&topic, &problem))
+                        Err(self.sources.setup_error(&topic, &problem))
                     }
                 }
             }
@@ -255,17 +270,17 @@ impl Run<'_> {
     }
 }
 
-/// Publishes, and then acks. A letter whose publication is not confirmed is given back.
+/// Publishes the original, then acks the dead letter. Returns the receipt if the publication is not confirmed.
 async fn publish(
     publishers: &Publishers,
     payload: Bytes,
     attributes: HashMap<String, String>,
     receipt: DeadLetterReceipt,
 ) -> Result<String, (Problem, DeadLetterReceipt)> {
-    let late = |_| Err(Problem::Unreachable(format!("no answer within {} s", PUBLISH_TIMEOUT.as_secs())));
-    match timeout(PUBLISH_TIMEOUT, publishers.publish(payload, attributes)).await.unwrap_or_else(late) {
+    let timed_out = |_| Err(Problem::Unreachable(format!("no answer within {} s", PUBLISH_TIMEOUT.as_secs())));
+    match timeout(PUBLISH_TIMEOUT, publishers.publish(payload, attributes)).await.unwrap_or_else(timed_out) {
         Ok(id) => {
-            // An ack that is lost brings the letter again, and its original once more, which is then stale.
+            // If the ack is lost, the original is redriven again, and is then stale.
             let _ = timeout(ACK_TIMEOUT, receipt.ack()).await;
             Ok(id)
         }
@@ -273,7 +288,7 @@ async fn publish(
     }
 }
 
-/// On a terminal, what was redriven so far; nothing where there is none.
+/// Returns a progress bar, which is hidden if stderr is not a terminal.
 fn progress(limit: Option<NonZeroUsize>) -> ProgressBar {
     let template = match limit {
         Some(_) => "  {bar:40} {human_pos} of {human_len} redriven  {per_sec}",

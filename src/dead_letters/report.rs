@@ -1,4 +1,4 @@
-//! What became of the letters of a redrive, and how it is said. Pure.
+//! Counts and prints the results of a redrive. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,42 +8,42 @@ use std::sync::Arc;
 use humantime::format_duration;
 use indicatif::HumanCount;
 
-use super::UNSEEN;
-use super::redrive::{End, MOST_REDRIVES};
-use super::text::harmless;
+use super::HIDDEN_HINT;
+use super::redrive::{End, MAX_REDRIVES};
+use super::text::sanitize;
 
-const LONGEST: usize = 64;
-const LONGEST_DETAIL: usize = 200;
+const MAX_CHARS: usize = 64;
+const MAX_DETAIL_CHARS: usize = 200;
 
-/// Letters by what became of them.
+/// The dead letters of a run, counted by result.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     redriven: BTreeMap<(String, Arc<str>), u64>,
     left: BTreeMap<Left, u64>,
 }
 
-/// Why a letter was left where it is.
+/// Why a run did not redrive a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Left {
     OtherReason(String),
     TooOften,
-    /// It was redriven in this run, and rejected since.
+    /// This run had redriven it, and a consumer rejected it again.
     RejectedAgain,
     NoTopic(String),
-    /// The topic refuses this very message.
+    /// The topic refused this message.
     Refused(String),
-    /// The topic could not be published to.
+    /// Publishing failed, and may succeed later.
     Failed,
 }
 
 impl fmt::Display for Left {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Left::OtherReason(reason) => write!(f, "of another reason: {}", harmless(reason, LONGEST)),
-            Left::TooOften => write!(f, "redriven {MOST_REDRIVES} times already; --force redrives them all the same"),
-            Left::RejectedAgain => write!(f, "rejected again meanwhile: the consumers do not accept them yet"),
-            Left::NoTopic(why) => write!(f, "{why}; name their topic with --topic"),
-            Left::Refused(detail) => write!(f, "refused by the topic: {}", harmless(detail, LONGEST_DETAIL)),
+            Left::OtherReason(reason) => write!(f, "not selected by --reason: {}", sanitize(reason, MAX_CHARS)),
+            Left::TooOften => write!(f, "already redriven {MAX_REDRIVES} times; add --force to redrive them again"),
+            Left::RejectedAgain => write!(f, "rejected again during this run: the consumers do not accept them yet"),
+            Left::NoTopic(why) => write!(f, "{why}; choose a topic with --topic"),
+            Left::Refused(detail) => write!(f, "refused by the topic: {}", sanitize(detail, MAX_DETAIL_CHARS)),
             Left::Failed => write!(f, "not published"),
         }
     }
@@ -58,12 +58,12 @@ impl Report {
         *self.left.entry(why).or_default() += 1;
     }
 
-    /// Whether letters were left for what a person must mend.
-    pub(super) fn has_faults(&self) -> bool {
-        self.left.keys().any(|left| matches!(left, Left::NoTopic(_) | Left::Refused(_) | Left::Failed))
+    /// Returns whether the run left dead letters that were selected.
+    pub(super) fn left_selected(&self) -> bool {
+        self.left.keys().any(|left| !matches!(left, Left::OtherReason(_)))
     }
 
-    /// The closing line, and a line for each kind of letters.
+    /// Writes the closing line, one line for each result, and why the run ended.
     pub(super) fn write(&self, end: End, dry_run: bool, flushed: bool, out: &mut impl Write) -> io::Result<()> {
         let (what, total, each) = match dry_run {
             true => ("Dry run", "Would be redriven", "would be redriven"),
@@ -73,29 +73,29 @@ impl Report {
         let (redriven, left) = (HumanCount(self.redriven.values().sum()), HumanCount(self.left.values().sum()));
         writeln!(out, "{what} {how}. {total}: {redriven}, left: {left}")?;
         for ((reason, topic), count) in &self.redriven {
-            writeln!(out, "  {} {each}: {} to {topic}", HumanCount(*count), harmless(reason, LONGEST))?;
+            writeln!(out, "  {} {each}: {} to {topic}", HumanCount(*count), sanitize(reason, MAX_CHARS))?;
         }
         for (why, count) in &self.left {
             writeln!(out, "  {} left: {why}", HumanCount(*count))?;
         }
         match end {
             End::Limit(limit) => {
-                writeln!(out, "There may be more: the limit of {} is reached.", HumanCount(limit as u64))?
+                writeln!(out, "There may be more: the limit of {} was reached.", HumanCount(limit as u64))?
             }
-            End::Held(held) => writeln!(
+            End::LeaseLimit(leased) => writeln!(
                 out,
-                "There may be more: {} letters are the most that a run holds back. Run it again, or redrive other \
-                 reasons first.",
-                HumanCount(held as u64)
+                "There may be more: a run keeps at most {} dead letters leased that it does not redrive. \
+                 Run it again, or redrive other reasons first.",
+                HumanCount(leased as u64)
             )?,
-            End::Quiet(quiet) => {
-                let unseen = if self.redriven.is_empty() && self.left.is_empty() { UNSEEN } else { "" };
-                writeln!(out, "No more came for {}.{unseen}", format_duration(quiet))?
+            End::Idle(idle) => {
+                let hint = if self.redriven.is_empty() && self.left.is_empty() { HIDDEN_HINT } else { "" };
+                writeln!(out, "No more arrived for {}.{hint}", format_duration(idle))?
             }
-            End::Stopped | End::Failed => writeln!(out, "What was not redriven was given back.")?,
+            End::Stopped | End::Failed => writeln!(out, "The run released the dead letters that it did not redrive.")?,
         }
         if !flushed {
-            writeln!(out, "The last acknowledgements were not sent in time: some letters may be redriven once more.")?;
+            writeln!(out, "The last acknowledgements were not sent in time: some dead letters may be redriven again.")?;
         }
         out.flush()
     }

@@ -1,24 +1,24 @@
-//! How listed letters look: a table for a person, a JSON object a line for a program. Pure.
+//! Formats dead letters: as a table for people, or as one JSON object per line for programs. Pure.
 
 use std::time::{Duration, SystemTime};
 
 use indicatif::{HumanBytes, HumanDuration};
 use serde::Serialize;
 
-use super::dead_letter::Letter;
-use super::text::{ascii_json, harmless};
+use super::dead_letter::DeadLetter;
+use super::text::{ascii_json, sanitize};
 
 const HEAD: [&str; 5] = ["REASON", "AGE", "SOURCE", "SIZE", "DETAIL"];
-const LONGEST: usize = 64;
-const LONGEST_DETAIL: usize = 120;
+const MAX_CHARS: usize = 64;
+const MAX_DETAIL_CHARS: usize = 120;
 
-/// A table whose sources of `project` are named by their ids; nothing when there are no letters.
-pub(super) fn table(letters: &[Letter], now: SystemTime, project: &str) -> String {
-    if letters.is_empty() {
+/// Formats a table. Subscriptions of `project` appear by their id only. Returns an empty string for no dead letters.
+pub(super) fn table(dead_letters: &[DeadLetter], now: SystemTime, project: &str) -> String {
+    if dead_letters.is_empty() {
         return String::new();
     }
     let mut rows = vec![HEAD.map(str::to_owned)];
-    rows.extend(letters.iter().map(|letter| row(letter, now, project)));
+    rows.extend(dead_letters.iter().map(|dead_letter| row(dead_letter, now, project)));
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths = [width(0), width(1), width(2), width(3)];
     let line = |[reason, age, source, size, detail]: &[String; 5]| {
@@ -30,20 +30,20 @@ pub(super) fn table(letters: &[Letter], now: SystemTime, project: &str) -> Strin
     rows.iter().map(line).collect()
 }
 
-fn row(letter: &Letter, now: SystemTime, project: &str) -> [String; 5] {
-    let source = letter.source_subscription.as_deref().unwrap_or("-");
-    let here = format!("projects/{project}/subscriptions/");
-    let source = source.strip_prefix(&here).unwrap_or(source);
+fn row(dead_letter: &DeadLetter, now: SystemTime, project: &str) -> [String; 5] {
+    let source = dead_letter.source_subscription.as_deref().unwrap_or("-");
+    let prefix = format!("projects/{project}/subscriptions/");
+    let source = source.strip_prefix(&prefix).unwrap_or(source);
     [
-        harmless(&letter.reason, LONGEST),
-        format!("{:#}", HumanDuration(age(letter, now))),
-        harmless(source, LONGEST),
-        HumanBytes(letter.bytes as u64).to_string(),
-        harmless(letter.detail.as_deref().unwrap_or_default(), LONGEST_DETAIL),
+        sanitize(&dead_letter.reason, MAX_CHARS),
+        format!("{:#}", HumanDuration(age(dead_letter, now))),
+        sanitize(source, MAX_CHARS),
+        HumanBytes(dead_letter.bytes as u64).to_string(),
+        sanitize(dead_letter.detail.as_deref().unwrap_or_default(), MAX_DETAIL_CHARS),
     ]
 }
 
-/// All that a letter says, in the order in which it is said.
+/// A dead letter as a JSON object. The order of the fields is the order of the output.
 #[derive(Serialize)]
 struct Line<'a> {
     reason: &'a str,
@@ -59,29 +59,29 @@ struct Line<'a> {
     redrive_count: u32,
 }
 
-/// One line of JSON for each letter.
-pub(super) fn json(letters: &[Letter], now: SystemTime) -> serde_json::Result<String> {
-    let line = |letter: &Letter| {
+/// Formats one JSON object per line.
+pub(super) fn json(dead_letters: &[DeadLetter], now: SystemTime) -> serde_json::Result<String> {
+    let line = |dead_letter: &DeadLetter| {
         let line = serde_json::to_string(&Line {
-            reason: &letter.reason,
-            age_s: age(letter, now).as_secs(),
-            source_subscription: letter.source_subscription.as_deref(),
-            bytes: letter.bytes,
-            detail: letter.detail.as_deref(),
-            published: humantime::format_rfc3339_seconds(letter.published).to_string(),
-            message_id: &letter.message_id,
-            source_message_id: letter.source_message_id.as_deref(),
-            source_publish_time: letter.source_publish_time.as_deref(),
-            delivery_attempt: letter.delivery_attempt,
-            redrive_count: letter.redrive_count,
+            reason: &dead_letter.reason,
+            age_s: age(dead_letter, now).as_secs(),
+            source_subscription: dead_letter.source_subscription.as_deref(),
+            bytes: dead_letter.bytes,
+            detail: dead_letter.detail.as_deref(),
+            published: humantime::format_rfc3339_seconds(dead_letter.published).to_string(),
+            message_id: &dead_letter.message_id,
+            source_message_id: dead_letter.source_message_id.as_deref(),
+            source_publish_time: dead_letter.source_publish_time.as_deref(),
+            delivery_attempt: dead_letter.delivery_attempt,
+            redrive_count: dead_letter.redrive_count,
         })?;
         Ok(ascii_json(&line) + "\n")
     };
-    letters.iter().map(line).collect()
+    dead_letters.iter().map(line).collect()
 }
 
-fn age(letter: &Letter, now: SystemTime) -> Duration {
-    now.duration_since(letter.published).unwrap_or_default()
+fn age(dead_letter: &DeadLetter, now: SystemTime) -> Duration {
+    now.duration_since(dead_letter.published).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -90,8 +90,8 @@ mod tests {
 
     const PUBLISHED: SystemTime = SystemTime::UNIX_EPOCH;
 
-    fn letter(reason: &str, source: Option<&str>, detail: Option<&str>) -> Letter {
-        Letter {
+    fn dead_letter(reason: &str, source: Option<&str>, detail: Option<&str>) -> DeadLetter {
+        DeadLetter {
             reason: reason.to_owned(),
             detail: detail.map(str::to_owned),
             published: PUBLISHED,
@@ -105,14 +105,15 @@ mod tests {
         }
     }
 
-    fn letters() -> [Letter; 2] {
-        let invalid = letter("invalid_port", Some("projects/p/subscriptions/scan-sub"), Some("port is\u{1b}[2J 70000"));
-        [invalid, letter("unknown", Some("projects/other/subscriptions/s"), None)]
+    fn dead_letters() -> [DeadLetter; 2] {
+        let invalid =
+            dead_letter("invalid_port", Some("projects/p/subscriptions/scan-sub"), Some("port is\u{1b}[2J 70000"));
+        [invalid, dead_letter("unknown", Some("projects/other/subscriptions/s"), None)]
     }
 
     #[test]
-    fn the_table_has_a_line_for_each_letter_and_obeys_none() {
-        let text = table(&letters(), PUBLISHED + Duration::from_secs(3 * 60 * 60), "p");
+    fn the_table_has_one_sanitized_line_per_dead_letter() {
+        let text = table(&dead_letters(), PUBLISHED + Duration::from_secs(3 * 60 * 60), "p");
         let expected = "\
 REASON        AGE  SOURCE                              SIZE  DETAIL
 invalid_port   3h  scan-sub                        1.95 KiB  port is\\u{1b}[2J 70000
@@ -123,8 +124,8 @@ unknown        3h  projects/other/subscriptions/s  1.95 KiB
     }
 
     #[test]
-    fn json_has_an_object_a_line_with_every_field() {
-        let text = json(&letters(), PUBLISHED + Duration::from_secs(90)).unwrap();
+    fn json_has_one_object_per_line_with_every_field() {
+        let text = json(&dead_letters(), PUBLISHED + Duration::from_secs(90)).unwrap();
         assert_eq!(
             text.lines().next().unwrap(),
             r#"{"reason":"invalid_port","age_s":90,"source_subscription":"projects/p/subscriptions/scan-sub","#
@@ -137,8 +138,8 @@ unknown        3h  projects/other/subscriptions/s  1.95 KiB
     }
 
     #[test]
-    fn a_letter_from_the_future_has_no_age() {
-        let text = table(&letters(), PUBLISHED - Duration::from_secs(1), "p");
+    fn a_dead_letter_from_the_future_has_age_zero() {
+        let text = table(&dead_letters(), PUBLISHED - Duration::from_secs(1), "p");
         assert!(text.contains("invalid_port   0s"), "{text}");
     }
 }

@@ -1,27 +1,28 @@
-//! Text from outside, made harmless for a terminal. Pure.
+//! Makes untrusted text safe for a terminal. Pure.
 
-/// At most `most` characters of `text` in one line, in which nothing moves the cursor, colours, or turns the direction.
-pub(super) fn harmless(text: &str, most: usize) -> String {
-    let mut shown = String::with_capacity(text.len().min(most));
-    for c in text.chars().take(most) {
+/// Returns at most `max_chars` characters of `text` in one line. Escapes characters that would move the cursor, set
+/// colours or change the text direction.
+pub(super) fn sanitize(text: &str, max_chars: usize) -> String {
+    let mut sanitized = String::with_capacity(text.len().min(max_chars));
+    for c in text.chars().take(max_chars) {
         match c {
-            ' '..='~' => shown.push(c),
-            _ => shown.extend(c.escape_debug()),
+            ' '..='~' => sanitized.push(c),
+            _ => sanitized.extend(c.escape_debug()),
         }
     }
-    if text.chars().nth(most).is_some() {
-        shown.push('…');
+    if text.chars().nth(max_chars).is_some() {
+        sanitized.push('…');
     }
-    shown
+    sanitized
 }
 
-/// The same JSON in ASCII, so that a terminal shows every character of its texts and obeys none.
+/// Converts JSON to printable ASCII, so that a terminal shows every character and interprets none.
 pub(super) fn ascii_json(json: &str) -> String {
     let mut ascii = String::with_capacity(json.len());
     for c in json.chars() {
         match c {
             ' '..='~' => ascii.push(c),
-            // Only within a string can there be any: JSON's own characters are printable ASCII.
+            // Only strings contain such characters, because JSON's syntax is printable ASCII.
             _ => ascii.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}"))),
         }
     }
@@ -35,31 +36,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_for_people_stays_as_it_is() {
-        assert_eq!(harmless("port is \"70000\" \\ größer 端口", 100), "port is \"70000\" \\ größer 端口");
+    fn printable_text_is_unchanged() {
+        assert_eq!(sanitize("port is \"70000\" \\ größer 端口", 100), "port is \"70000\" \\ größer 端口");
     }
 
     #[test]
-    fn what_a_terminal_would_obey_is_shown_instead() {
-        assert_eq!(harmless("a\u{1b}[2J\r\n\t\u{7}\u{7f}", 100), "a\\u{1b}[2J\\r\\n\\t\\u{7}\\u{7f}");
-        // A control sequence in one character, a reversal, an invisible space.
-        assert_eq!(harmless("\u{9b}31m\u{202e}\u{200b}", 100), "\\u{9b}31m\\u{202e}\\u{200b}");
+    fn control_characters_are_escaped() {
+        assert_eq!(sanitize("a\u{1b}[2J\r\n\t\u{7}\u{7f}", 100), "a\\u{1b}[2J\\r\\n\\t\\u{7}\\u{7f}");
+        // A one-character control sequence, a change of direction, an invisible space.
+        assert_eq!(sanitize("\u{9b}31m\u{202e}\u{200b}", 100), "\\u{9b}31m\\u{202e}\\u{200b}");
     }
 
     #[test]
-    fn long_text_is_cut_and_says_so() {
-        assert_eq!(harmless("abcdef", 3), "abc…");
-        assert_eq!(harmless("abc", 3), "abc");
+    fn long_text_ends_with_an_ellipsis() {
+        assert_eq!(sanitize("abcdef", 3), "abc…");
+        assert_eq!(sanitize("abc", 3), "abc");
     }
 
     proptest! {
         #[test]
-        fn no_control_character_passes(text: String) {
-            prop_assert!(!harmless(&text, 50).chars().any(char::is_control));
+        fn the_result_contains_no_control_character(text: String) {
+            prop_assert!(!sanitize(&text, 50).chars().any(char::is_control));
         }
 
         #[test]
-        fn ascii_json_says_the_same(text: String) {
+        fn ascii_json_parses_to_the_same_value(text: String) {
             let ascii = ascii_json(&serde_json::to_string(&text).unwrap());
             prop_assert!(ascii.chars().all(|c| c.is_ascii_graphic() || c == ' '));
             prop_assert_eq!(serde_json::from_str::<String>(&ascii).unwrap(), text);

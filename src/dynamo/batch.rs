@@ -1,7 +1,7 @@
-//! The statements of a batch, and what the answer to each means. Pure.
+//! The PartiQL statements of a batch, and the classification of each response. Pure.
 //!
-//! PutItem replaces a record and PartiQL's UPDATE merges into it, so an update names every attribute that a record can
-//! have: what ours has is set, what it lacks is removed.
+//! PutItem replaces a record, but PartiQL's UPDATE merges into it. So an update names every attribute that a record can
+//! have: it sets the attributes of the new record and removes the others.
 
 use std::time::Duration;
 
@@ -12,38 +12,38 @@ use aws_sdk_dynamodb::types::{
 
 use super::error::{by_code, stale};
 use super::item::{EXPIRES_AT, KEY, RESPONSE_BYTES, TIMESTAMP, item, names, values};
-use crate::consumer::port::{Answer, Put, Statement, StoreError, StoreErrorKind, Verb};
+use crate::consumer::ports::{Answer, Put, Statement, StoreError, StoreErrorKind, Verb};
 
-/// The texts of the statements, of which there are few: values are parameters.
+/// The statement templates of a table. There are few, because values are parameters.
 #[derive(Debug, Clone)]
-pub(super) struct Texts {
-    plain: Text,
-    with_bytes: Text,
+pub(super) struct Templates {
+    text_only: Template,
+    with_bytes: Template,
 }
 
 #[derive(Debug, Clone)]
-struct Text {
+struct Template {
     update: String,
     insert: String,
 }
 
-impl Texts {
-    pub(super) fn new(table: &str, has_ttl: bool) -> Texts {
-        Texts { plain: Text::new(table, false, has_ttl), with_bytes: Text::new(table, true, has_ttl) }
+impl Templates {
+    pub(super) fn new(table: &str, has_ttl: bool) -> Templates {
+        Templates { text_only: Template::new(table, false, has_ttl), with_bytes: Template::new(table, true, has_ttl) }
     }
 
     pub(super) fn request(&self, statement: &Statement, ttl: Option<Duration>) -> BatchStatementRequest {
         let Statement { scan, verb } = statement;
-        let text = if scan.response_bytes.is_some() { &self.with_bytes } else { &self.plain };
+        let template = if scan.response_bytes.is_some() { &self.with_bytes } else { &self.text_only };
         let mut parameters = Vec::with_capacity(10);
         parameters.extend(values(scan, ttl));
         let text = match verb {
-            Verb::Insert => &text.insert,
+            Verb::Insert => &template.insert,
             Verb::Update => {
-                // The key comes first of a record and last of what is set.
+                // A record starts with the key. An update has it in the WHERE clause, after the values that it sets.
                 parameters.rotate_left(1);
                 parameters.push(AttributeValue::N(scan.timestamp.to_string()));
-                &text.update
+                &template.update
             }
         };
         BatchStatementRequest::builder()
@@ -51,33 +51,33 @@ impl Texts {
             .set_parameters(Some(parameters))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
-            .expect("it has a text, which is all that it must have")
+            .expect("the statement, which is the only required field, is set")
     }
 }
 
-impl Text {
-    fn new(table: &str, has_bytes: bool, has_ttl: bool) -> Text {
+impl Template {
+    fn new(table: &str, has_bytes: bool, has_ttl: bool) -> Template {
         let set = names(has_bytes, has_ttl).filter(|name| *name != KEY).map(|name| format!(r#"SET "{name}"=?"#));
         let optional = [(RESPONSE_BYTES, has_bytes), (EXPIRES_AT, has_ttl)];
-        let removed = optional.into_iter().filter(|(_, is_there)| !is_there);
+        let removed = optional.into_iter().filter(|(_, is_present)| !is_present);
         let removed = removed.map(|(name, _)| format!(r#"REMOVE "{name}""#));
         let clauses: Vec<_> = set.chain(removed).collect();
         let values: Vec<_> = names(has_bytes, has_ttl).map(|name| format!("'{name}':?")).collect();
-        Text {
+        Template {
             update: format!(r#"UPDATE "{table}" {} WHERE "{KEY}"=? AND "{TIMESTAMP}"<?"#, clauses.join(" ")),
             insert: format!(r#"INSERT INTO "{table}" VALUE {{{}}}"#, values.join(",")),
         }
     }
 }
 
-/// What the answers to these statements mean: a call that was answered has one for each.
+/// Classifies the responses to these statements. Fails unless there is one response per statement.
 pub(super) fn answers(
     responses: Vec<BatchStatementResponse>,
     statements: &[Statement],
     ttl: Option<Duration>,
 ) -> Result<Vec<Answer>, StoreError> {
     if responses.len() != statements.len() {
-        let detail = format!("{} answers to {} statements", responses.len(), statements.len());
+        let detail = format!("DynamoDB sent {} responses to {} statements", responses.len(), statements.len());
         return Err(StoreError { kind: StoreErrorKind::Unavailable, detail });
     }
     let pairs = responses.into_iter().zip(statements);
@@ -89,7 +89,7 @@ fn answer(error: Option<BatchStatementError>, statement: &Statement, ttl: Option
     let Some(error) = error else { return Answer::Put(Put::Stored) };
     match (error.code(), verb) {
         (Some(Code::DuplicateItem), Verb::Insert) => Answer::OtherVerb,
-        // A condition that failed on a record returns it.
+        // A condition that failed on an existing record returns that record. Without one there is no record to update.
         (Some(Code::ConditionalCheckFailed), Verb::Update) if error.item().is_none() => Answer::OtherVerb,
         (Some(Code::ConditionalCheckFailed), _) => {
             match stale(error.item(), scan.timestamp, |stored| *stored == item(scan, ttl)) {

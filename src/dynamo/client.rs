@@ -1,4 +1,5 @@
-//! How DynamoDB is reached: the service with the machine's credentials, or a local server without any.
+//! Connects to DynamoDB: to the service with this machine's credentials, or to a local server without any. Knows no
+//! table.
 
 use std::net::IpAddr;
 
@@ -12,14 +13,14 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::{Client, Config};
+use ops::cause;
 
 use super::credentials::CancelSafeCredentials;
 use super::error::{by_code, lacks_credentials};
-use super::lean::Lean;
-use crate::consumer::cause;
-use crate::consumer::port::StoreErrorKind;
+use super::sdk_headers::NoSdkHeaders;
+use crate::consumer::ports::StoreErrorKind;
 
-/// Why a request to DynamoDB failed, as a user would name it.
+/// Why a request to DynamoDB failed, in a user's terms.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     #[error("no AWS region is set")]
@@ -32,17 +33,18 @@ pub enum Problem {
     Refused(String),
     #[error("DynamoDB does not answer: {0}")]
     Unreachable(String),
-    /// The table is there and cannot hold scans.
+    /// The table exists, but cannot store scans.
     #[error("{0}")]
     DoesNotFit(String),
     #[error("{0}")]
     Other(String),
 }
 
-/// A client with connections of its own, on the runtime that calls this. Retries are ours, so the SDK's are off.
+/// Returns a client with its own connections, for the runtime that calls this. The SDK does not retry, because the
+/// consumer does.
 ///
-/// For an `endpoint` on the loopback interface the region has a default, and credentials come from the environment,
-/// then the profile, then dummy ones; an instance's metadata service is never asked.
+/// For an `endpoint` on the loopback interface the region has a default. Credentials come from the environment, else
+/// from the profile, else they are dummies; the metadata service of a cloud instance is never asked.
 pub async fn connect(endpoint: Option<&str>) -> Result<Client, Problem> {
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .retry_config(RetryConfig::disabled())
@@ -58,15 +60,15 @@ pub async fn connect(endpoint: Option<&str>) -> Result<Client, Problem> {
         .or_else(Region::from_static("us-east-1"));
         loader = loader.region(region).credentials_provider(local_credentials());
     }
-    let config = lasting(loader.load().await);
-    // A variable that is set to nothing sets nothing.
+    let config = with_cancel_safe_credentials(loader.load().await);
+    // A variable that is set to an empty string sets no region.
     if config.region().is_none_or(|region| region.as_ref().is_empty()) {
         return Err(Problem::NoRegion);
     }
-    Ok(Client::from_conf(Config::from(&config).to_builder().interceptor(Lean).build()))
+    Ok(Client::from_conf(Config::from(&config).to_builder().interceptor(NoSdkHeaders).build()))
 }
 
-fn lasting(config: SdkConfig) -> SdkConfig {
+fn with_cancel_safe_credentials(config: SdkConfig) -> SdkConfig {
     let provider = config
         .credentials_provider()
         .map(|provider| SharedCredentialsProvider::new(CancelSafeCredentials::new(provider)));
@@ -76,7 +78,7 @@ fn lasting(config: SdkConfig) -> SdkConfig {
 }
 
 fn local_credentials() -> CredentialsProviderChain {
-    // DynamoDB Local takes only letters and digits as an access key id.
+    // DynamoDB Local accepts only letters and digits in an access key id.
     let dummy = Credentials::new("local", "local", None, None, "local");
     CredentialsProviderChain::first_try("Environment", EnvironmentVariableCredentialsProvider::new())
         .or_else("Profile", ProfileFileCredentialsProvider::builder().build())
@@ -94,6 +96,7 @@ fn is_loopback(endpoint: &str) -> bool {
 }
 
 impl Problem {
+    /// Names the problem behind an error of the SDK.
     pub(super) fn of<E>(error: &SdkError<E>) -> Problem
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -122,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_machine_is_loopback() {
+    fn only_addresses_of_this_machine_are_loopback() {
         for endpoint in ["http://localhost:8000", "http://127.0.0.1:8000/", "https://[::1]:8000", "http://LocalHost"] {
             assert!(is_loopback(endpoint), "{endpoint}");
         }

@@ -1,4 +1,4 @@
-//! Credentials that come although the one who asks for them gives up sooner. Knows no provider by name.
+//! Keeps a request for credentials running when its caller gives up. Knows no specific provider.
 
 use std::fmt;
 use std::pin::Pin;
@@ -10,38 +10,38 @@ use aws_sdk_dynamodb::config::Credentials;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-type Asking = Pin<Box<dyn Future<Output = provider::Result> + Send>>;
+type PendingRequest = Pin<Box<dyn Future<Output = provider::Result> + Send>>;
 
-/// A provider that has not answered for so long is begun anew: it may hang for ever.
-const BEGUN_ANEW_AFTER: Duration = Duration::from_secs(60);
+/// A request to the provider is abandoned after this time, because it may hang forever.
+const PROVIDER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A provider whose answer outlives a cancelled request.
+/// A credentials provider whose request survives the cancellation of its caller.
 ///
-/// An attempt to write ends within seconds, and credentials may take longer: a role in another region, a process that
-/// asks a session. Begun anew by each attempt they would never come, so the next attempt goes on with what the last
-/// one began.
+/// A write attempt ends within seconds, but credentials may take longer, for example from a role in another region or
+/// from a credential process. If each attempt started a new request, none would ever finish. So the next attempt
+/// continues the request that the last one started.
 pub(super) struct CancelSafeCredentials {
     provider: SharedCredentialsProvider,
-    asking: Mutex<Option<Asking>>,
+    pending: Mutex<Option<PendingRequest>>,
 }
 
 impl CancelSafeCredentials {
     pub(super) fn new(provider: SharedCredentialsProvider) -> CancelSafeCredentials {
-        CancelSafeCredentials { provider, asking: Mutex::new(None) }
+        CancelSafeCredentials { provider, pending: Mutex::new(None) }
     }
 
-    async fn ask(&self) -> provider::Result {
-        let mut asking = self.asking.lock().await;
-        let begin = || -> Asking {
+    async fn request(&self) -> provider::Result {
+        let mut pending = self.pending.lock().await;
+        let start = || -> PendingRequest {
             let provider = self.provider.clone();
-            let late = || Err(CredentialsError::provider_timed_out(BEGUN_ANEW_AFTER));
+            let timed_out = || Err(CredentialsError::provider_timed_out(PROVIDER_TIMEOUT));
             Box::pin(async move {
-                timeout(BEGUN_ANEW_AFTER, provider.provide_credentials()).await.unwrap_or_else(|_| late())
+                timeout(PROVIDER_TIMEOUT, provider.provide_credentials()).await.unwrap_or_else(|_| timed_out())
             })
         };
-        let answer = asking.get_or_insert_with(begin).await;
-        *asking = None;
-        answer
+        let result = pending.get_or_insert_with(start).await;
+        *pending = None;
+        result
     }
 }
 
@@ -50,7 +50,7 @@ impl ProvideCredentials for CancelSafeCredentials {
     where
         Self: 'a,
     {
-        future::ProvideCredentials::new(self.ask())
+        future::ProvideCredentials::new(self.request())
     }
 
     fn fallback_on_interrupt(&self) -> Option<Credentials> {
@@ -74,10 +74,10 @@ mod tests {
 
     use super::*;
 
-    /// Answers after ten seconds.
+    /// Returns credentials after ten seconds.
     #[derive(Debug, Default)]
     struct Slow {
-        asked: Arc<AtomicU32>,
+        requests: Arc<AtomicU32>,
     }
 
     impl ProvideCredentials for Slow {
@@ -86,27 +86,27 @@ mod tests {
             Self: 'a,
         {
             future::ProvideCredentials::new(async {
-                let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+                let number = self.requests.fetch_add(1, Ordering::Relaxed);
                 sleep(Duration::from_secs(10)).await;
-                Ok(Credentials::new(format!("id{asked}"), "secret", None, None, "tests"))
+                Ok(Credentials::new(format!("id{number}"), "secret", None, None, "tests"))
             })
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_asks_and_gives_up_has_not_asked_in_vain() {
+    async fn an_attempt_continues_the_request_of_a_cancelled_one() {
         let slow = Slow::default();
-        let asked = slow.asked.clone();
-        let lasting = CancelSafeCredentials::new(SharedCredentialsProvider::new(slow));
-        let attempt = || timeout(Duration::from_secs(3), lasting.provide_credentials());
+        let requests = slow.requests.clone();
+        let credentials = CancelSafeCredentials::new(SharedCredentialsProvider::new(slow));
+        let attempt = || timeout(Duration::from_secs(3), credentials.provide_credentials());
 
         for _ in 0..3 {
             assert!(attempt().await.is_err());
         }
-        let credentials = attempt().await.expect("ten seconds are over").expect("they came");
+        let received = attempt().await.expect("ten seconds have passed").expect("the provider succeeds");
 
-        assert_eq!((credentials.access_key_id(), asked.load(Ordering::Relaxed)), ("id0", 1));
-        assert!(attempt().await.is_err(), "an answer that was given is not given again");
-        assert_eq!(asked.load(Ordering::Relaxed), 2);
+        assert_eq!((received.access_key_id(), requests.load(Ordering::Relaxed)), ("id0", 1));
+        assert!(attempt().await.is_err(), "the finished request must not be reused");
+        assert_eq!(requests.load(Ordering::Relaxed), 2);
     }
 }

@@ -1,7 +1,7 @@
-//! What an answer of DynamoDB to a write means, or its absence: the table from AWS's words to the consumer's. Pure.
+//! Classifies DynamoDB's response to a write, or its absence: maps AWS's errors to the consumer's. Pure.
 //!
-//! What follows from each kind stands in [`crate::consumer::outcome::policy`], and both for operators in
-//! `docs/errors.md`.
+//! [`crate::consumer::policy::policy`] decides what follows from each kind. `docs/errors.md` describes both for
+//! operators.
 
 use std::error::Error;
 use std::io;
@@ -10,16 +10,17 @@ use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkErro
 use aws_sdk_dynamodb::operation::batch_execute_statement::BatchExecuteStatementError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ThrottlingReason;
+use ops::cause;
 
 use super::item::{Item, TIMESTAMP, stored_size};
-use crate::consumer::cause;
-use crate::consumer::port::{Put, StoreError, StoreErrorKind, Stored};
+use crate::consumer::ports::{Put, StoreError, StoreErrorKind, Stored};
 
-/// What the codes of AWS mean, DynamoDB's own first. The same code is written with `Exception` at its end and without.
+/// AWS's error codes by the kind that they mean. Codes omit the suffix `Exception`, because some services send it and
+/// some do not.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/CommonErrors.html>
 const CODES: [(StoreErrorKind, &[&str]); 9] = [
-    // Faults of the service, or of the way to it.
+    // Faults of the service or of the network.
     (
         StoreErrorKind::Unavailable,
         &[
@@ -31,7 +32,7 @@ const CODES: [(StoreErrorKind, &[&str]); 9] = [
             "RequestAborted",
         ],
     ),
-    // Too much for the table or the account, unless the reasons that come with it name one key (`throttling`).
+    // Too many requests for the table or the account, unless the throttling reasons name one key (`throttling`).
     (
         StoreErrorKind::Throttled,
         &[
@@ -46,9 +47,9 @@ const CODES: [(StoreErrorKind, &[&str]); 9] = [
             "KMSThrottling",
         ],
     ),
-    // A transaction, or a write in another region of a global table, is at the same record.
+    // A transaction, or a write in another region of a global table, is changing the same record.
     (StoreErrorKind::Conflict, &["TransactionConflict", "TransactionInProgress", "ReplicatedWriteConflict"]),
-    // Also while the table is being created or deleted.
+    // DynamoDB also returns these while the table is being created or deleted.
     (StoreErrorKind::MissingTable, &["ResourceNotFound", "TableNotFound"]),
     (
         StoreErrorKind::Permission,
@@ -63,7 +64,7 @@ const CODES: [(StoreErrorKind, &[&str]); 9] = [
             "InaccessibleEncryptionKey",
         ],
     ),
-    // `InvalidSignature` is the clock's fault where its message speaks of time (`by_code`).
+    // `InvalidSignature` is a clock problem if its message is about time (`by_code`).
     (
         StoreErrorKind::Credentials,
         &[
@@ -77,42 +78,44 @@ const CODES: [(StoreErrorKind, &[&str]); 9] = [
         ],
     ),
     (StoreErrorKind::Clock, &["RequestExpired", "RequestTimeTooSkewed"]),
-    // A rule that the item breaks, or a table whose key or index is not ours.
+    // The item breaks a rule, or the table has a different key or an index that the item does not fit.
     (
         StoreErrorKind::Refused,
         &["Validation", "ValidationError", "Serialization", "ItemCollectionSizeLimitExceeded", "RequestEntityTooLarge"],
     ),
-    // Not DynamoDB, or not this DynamoDB.
+    // The endpoint is not DynamoDB, or not the right one.
     (StoreErrorKind::Misconfigured, &["InvalidEndpoint", "UnknownOperation", "InvalidAction", "MissingAction"]),
 ];
 
-/// What an answer means whose code is missing or unknown: from a proxy on the way, or newer than this program.
+/// Classifies a response without a known code: it comes from a proxy, or its code is newer than this program.
 fn by_status(status: u16) -> StoreErrorKind {
     match status {
-        // A page in place of an answer proves nothing, whatever its status.
+        // A web page instead of a response proves nothing, even with status 200.
         200..300 | 408 | 500.. => StoreErrorKind::Unavailable,
-        // It names the size of this one request.
+        // The status is about the size of this request.
         413 => StoreErrorKind::Refused,
         429 => StoreErrorKind::Throttled,
         _ => StoreErrorKind::Misconfigured,
     }
 }
 
-/// What a code means, if it is known.
+/// Returns the kind of error that a code means, or `None` if the code is unknown.
 pub(super) fn by_code(code: &str, message: &str) -> Option<StoreErrorKind> {
     let code = code.strip_suffix("Exception").unwrap_or(code);
     let (kind, _) = CODES.iter().find(|(_, codes)| codes.contains(&code))?;
-    // DynamoDB says so of a request that is more than some minutes old or early: "Signature expired: …", "Signature not
-    // yet current: …". The SDK then takes the difference from the answer's date, for the next attempt.
-    let of_time = ["Signature expired", "Signature not yet current"];
+    // DynamoDB returns "Signature expired: …" or "Signature not yet current: …" if this machine's clock is minutes off.
+    // The SDK then corrects the clock of the next attempt by the date of the response.
+    let clock_messages = ["Signature expired", "Signature not yet current"];
     Some(match kind {
-        StoreErrorKind::Credentials if of_time.iter().any(|text| message.contains(text)) => StoreErrorKind::Clock,
+        StoreErrorKind::Credentials if clock_messages.iter().any(|text| message.contains(text)) => {
+            StoreErrorKind::Clock
+        }
         kind => *kind,
     })
 }
 
-/// A failed condition is success where the stored item is as new as ours; other errors say why there was no answer.
-/// `is_same` compares a stored item with the one that was sent.
+/// Classifies an error of PutItem. A failed condition is a success if the stored item is at least as new as ours.
+/// `is_same` compares the stored item with the one that was sent.
 pub(super) fn classify(
     error: SdkError<PutItemError>,
     timestamp: u64,
@@ -124,7 +127,7 @@ pub(super) fn classify(
     }
 }
 
-/// Why a call was not answered for what was in it.
+/// Classifies an error of a whole call.
 pub(super) fn failed<E: CallError>(error: &SdkError<E>) -> StoreError {
     StoreError { kind: kind(error), detail: detail(error) }
 }
@@ -155,29 +158,30 @@ impl CallError for BatchExecuteStatementError {
     }
 }
 
-/// The SDK takes any 200 without a body for an answer. DynamoDB's carry a request id; a proxy's or a portal's do not.
+/// The error for a response that is not from DynamoDB. The SDK accepts any 200 without a body. Only DynamoDB's
+/// responses have a request id; those of a proxy or a captive portal do not.
 pub(super) fn not_from_dynamodb() -> StoreError {
     StoreError {
         kind: StoreErrorKind::Unavailable,
-        detail: "HTTP 200 without DynamoDB's request id; something else answered".to_owned(),
+        detail: "HTTP 200 without DynamoDB's request id; something other than DynamoDB responded".to_owned(),
     }
 }
 
 fn kind<E: CallError>(error: &SdkError<E>) -> StoreErrorKind {
-    if out_of_files(error) {
+    if lacks_file_descriptors(error) {
         return StoreErrorKind::OpenFiles;
     }
     match error {
-        SdkError::ServiceError(answer) => answered(answer.err(), answer.raw().status().as_u16()),
+        SdkError::ServiceError(response) => of_response(response.err(), response.raw().status().as_u16()),
         error if lacks_credentials(error) => StoreErrorKind::Credentials,
-        // There was no request, which no scan can be the cause of.
+        // The SDK could not build the request. No scan can cause that.
         SdkError::ConstructionFailure(_) => StoreErrorKind::Misconfigured,
-        // Refused, reset, no such name, TLS that fails, a timeout, an answer that cannot be read.
+        // For example: connection refused or reset, unknown host, TLS failure, timeout, unreadable response.
         _ => StoreErrorKind::Unavailable,
     }
 }
 
-fn answered(error: &impl CallError, status: u16) -> StoreErrorKind {
+fn of_response(error: &impl CallError, status: u16) -> StoreErrorKind {
     let kind = error.code().and_then(|code| by_code(code, error.message().unwrap_or_default()));
     match kind.unwrap_or_else(|| by_status(status)) {
         StoreErrorKind::Throttled => throttling(error),
@@ -185,29 +189,30 @@ fn answered(error: &impl CallError, status: u16) -> StoreErrorKind {
     }
 }
 
-/// Of one key where every reason that is named concerns its partition: any other one concerns all writes.
+/// Returns `HotKey` if every throttling reason concerns a key range. Any other reason concerns all writes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_ThrottlingReason.html>
 fn throttling(error: &impl CallError) -> StoreErrorKind {
     let reasons = error.throttling_reasons();
-    let of_one_key = |reason: &ThrottlingReason| {
+    let is_key_range = |reason: &ThrottlingReason| {
         reason.reason().is_some_and(|reason| reason.ends_with("KeyRangeThroughputExceeded"))
     };
-    match !reasons.is_empty() && reasons.iter().all(of_one_key) {
+    match !reasons.is_empty() && reasons.iter().all(is_key_range) {
         true => StoreErrorKind::HotKey,
         false => StoreErrorKind::Throttled,
     }
 }
 
 fn detail<E: CallError>(error: &SdkError<E>) -> String {
-    let SdkError::ServiceError(answer) = error else { return cause(error) };
+    let SdkError::ServiceError(response) = error else { return cause(error) };
     match error.code() {
         Some(code) => format!("{code}: {}", error.message().unwrap_or("no message")),
-        None => format!("HTTP {} without an answer of DynamoDB's", answer.raw().status().as_u16()),
+        None => format!("HTTP {} without a DynamoDB error code", response.raw().status().as_u16()),
     }
 }
 
-/// EMFILE and ENFILE have the same numbers on every Unix, and no kind of their own in `std::io`.
-fn out_of_files(error: &(dyn Error + 'static)) -> bool {
+/// Returns whether the cause is EMFILE or ENFILE. Their numbers are the same on every Unix, and `std::io` has no
+/// `ErrorKind` for them.
+fn lacks_file_descriptors(error: &(dyn Error + 'static)) -> bool {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
     let mut chain = std::iter::successors(Some(error), |error| (*error).source());
@@ -217,7 +222,8 @@ fn out_of_files(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
-/// The SDK says so only with a private cause, which its whole chain shows.
+/// Returns whether the request failed for want of credentials. The SDK reports that only as a private cause, so this
+/// searches the text of the whole chain.
 pub(super) fn lacks_credentials<E: Error + 'static>(error: &SdkError<E>) -> bool {
     match error {
         SdkError::ConstructionFailure(_) | SdkError::DispatchFailure(_) => {
@@ -227,15 +233,15 @@ pub(super) fn lacks_credentials<E: Error + 'static>(error: &SdkError<E>) -> bool
     }
 }
 
-/// What a failed condition means. A row whose timestamp is missing or not a number is not ours and would swallow every
-/// scan of its key.
+/// Classifies a failed condition. A row whose timestamp is missing or not a number is not ours, and every scan of its
+/// key would fail the condition.
 pub(super) fn stale(
     stored: Option<&Item>,
     timestamp: u64,
     is_same: impl FnOnce(&Item) -> bool,
 ) -> Result<Put, StoreError> {
     let Some(stored) = stored else {
-        let detail = "the condition failed and the stored item was not returned".to_owned();
+        let detail = "the condition failed, but DynamoDB did not return the stored item".to_owned();
         return Err(StoreError { kind: StoreErrorKind::Unavailable, detail });
     };
     let number = stored.get(TIMESTAMP).and_then(|value| value.as_n().ok());
@@ -246,17 +252,22 @@ pub(super) fn stale(
             }
             _ => Err(StoreError {
                 kind: StoreErrorKind::Unavailable,
-                detail: format!("the condition failed although the stored timestamp {number} is below {timestamp}"),
+                detail: format!(
+                    "the condition failed, although the stored timestamp {number} is older than {timestamp}"
+                ),
             }),
         },
         None => Err(StoreError {
             kind: StoreErrorKind::ForeignRow,
-            detail: "the table holds a row under this key whose timestamp is not a number; mend or delete it".into(),
+            detail:
+                "the table has a row with this key whose timestamp is missing or not a number; fix or delete the row"
+                    .into(),
         }),
     }
 }
 
-/// DynamoDB's numbers have up to 38 digits, a fraction and an exponent; ours are whole and below 2^63.
+/// Parses a number as DynamoDB returns it: with up to 38 digits, a fraction and an exponent. Ours are whole and below
+/// 2^63.
 fn whole_seconds(stored: &str) -> Option<u64> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` rounds down and saturates")]
     stored.parse().ok().or_else(|| stored.parse().ok().map(|stored: f64| stored as u64))
@@ -277,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn every_code_stands_on_the_page_for_operators_once() {
+    fn every_code_is_listed_once_and_documented() {
         let page = include_str!("../../docs/errors.md");
         let codes: Vec<_> = CODES.iter().flat_map(|(_, codes)| *codes).collect();
         for code in &codes {
@@ -287,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_as_new_is_stale() {
+    fn a_write_is_stale_when_the_row_is_at_least_as_new() {
         let huge = "99999999999999999999999999999999999999";
         for (stored, timestamp) in [("10", 10), ("11", 11), ("10.5", 10), ("1e3", 1000), (huge, u64::MAX)] {
             let answer = stale(Some(&number(stored)), 10, |_| false);
@@ -297,14 +308,14 @@ mod tests {
     }
 
     #[test]
-    fn a_row_without_a_numeric_timestamp_is_not_ours() {
+    fn a_row_without_a_numeric_timestamp_is_a_foreign_row() {
         for stored in [Item::new(), row(AttributeValue::S("11".into()))] {
             assert_eq!(stale(Some(&stored), 10, |_| true).unwrap_err().kind, StoreErrorKind::ForeignRow);
         }
     }
 
     #[test]
-    fn nothing_is_stale_without_proof() {
+    fn a_write_is_not_stale_without_a_newer_stored_item() {
         assert_eq!(stale(None, 10, |_| true).unwrap_err().kind, StoreErrorKind::Unavailable);
         assert_eq!(stale(Some(&number("9")), 10, |_| true).unwrap_err().kind, StoreErrorKind::Unavailable);
     }

@@ -1,4 +1,4 @@
-//! The record of a scan as a DynamoDB item, and its size. Pure.
+//! Builds the DynamoDB item of a scan and computes its size. Pure.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use crate::consumer::outcome::expires_at;
+use crate::consumer::policy::expires_at;
 use crate::scan::{Reason, Rejection, Scan};
 
 pub(super) const KEY: &str = "pk";
@@ -14,10 +14,10 @@ pub(super) const TIMESTAMP: &str = "timestamp";
 pub(super) const EXPIRES_AT: &str = "expires_at";
 pub(super) const RESPONSE_BYTES: &str = "response_bytes";
 
-/// What every record has; the key comes first.
+/// The attributes of every record. The key comes first.
 const RECORD: [&str; 7] = [KEY, "ip", "port", "service", TIMESTAMP, "response", "data_version"];
 
-/// The largest item, names included.
+/// The size of the largest item, including attribute names.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-items>
 const MAX_ITEM_BYTES: usize = 400 * 1024;
 
@@ -30,12 +30,12 @@ pub(super) fn item(scan: &Scan, ttl: Option<Duration>) -> Item {
     item
 }
 
-/// The names of a record's attributes.
+/// Returns the names of a record's attributes.
 pub(super) fn names(has_bytes: bool, has_ttl: bool) -> impl Iterator<Item = &'static str> {
     RECORD.into_iter().chain(has_bytes.then_some(RESPONSE_BYTES)).chain(has_ttl.then_some(EXPIRES_AT))
 }
 
-/// The values of a record's attributes, in the order of their [`names`].
+/// Returns the values of a record's attributes, in the order of [`names`].
 pub(super) fn values(scan: &Scan, ttl: Option<Duration>) -> impl Iterator<Item = AttributeValue> {
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let record = [
@@ -52,17 +52,17 @@ pub(super) fn values(scan: &Scan, ttl: Option<Duration>) -> impl Iterator<Item =
     record.into_iter().chain(bytes).chain(expiry)
 }
 
-/// The size of the scan's item. Refuses a scan whose item DynamoDB would refuse for its size.
+/// Returns the size of the scan's item. Rejects a scan whose item is too large for DynamoDB.
 pub(super) fn measure(scan: &Scan, ttl: Option<Duration>) -> Result<usize, Rejection> {
     let size = size(scan, ttl);
     if size <= MAX_ITEM_BYTES {
         return Ok(size);
     }
-    let detail = format!("the item would be {size} bytes, and DynamoDB takes at most {MAX_ITEM_BYTES}");
+    let detail = format!("the item is {size} bytes; DynamoDB accepts at most {MAX_ITEM_BYTES}");
     Err(Rejection::new(Reason::ItemTooLarge, detail))
 }
 
-/// The bytes of the item as DynamoDB counts them: names and values, a number by its significant digits.
+/// Returns the size of the item as DynamoDB counts it: names and values, with numbers by their significant digits.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
 fn size(scan: &Scan, ttl: Option<Duration>) -> usize {
     let Scan { key, timestamp, data_version, response, response_bytes } = scan;
@@ -85,7 +85,8 @@ fn size(scan: &Scan, ttl: Option<Duration>) -> usize {
         + ttl.map_or(0, |ttl| EXPIRES_AT.len() + number_size(expires_at(scan, ttl)))
 }
 
-/// The same of an item as DynamoDB returned it. Of types that are not ours only the names count.
+/// Returns the size of an item that DynamoDB returned. An attribute of a type that we do not write counts only its
+/// name.
 pub(super) fn stored_size(item: &Item) -> usize {
     let value = |value: &AttributeValue| match value {
         AttributeValue::S(text) => text.len(),
@@ -96,7 +97,7 @@ pub(super) fn stored_size(item: &Item) -> usize {
     item.iter().map(|(name, attribute)| name.len() + value(attribute)).sum()
 }
 
-/// One byte, and one for every two significant digits.
+/// Returns the size of a number: one byte plus one byte per two significant digits.
 fn number_size(mut number: u64) -> usize {
     while number != 0 && number.is_multiple_of(10) {
         number /= 10;
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn exact_bytes_and_expiry_are_there_only_when_asked_for() {
+    fn an_item_has_response_bytes_and_expiry_only_if_the_scan_does() {
         let mut scan = scan("\u{fffd}".into());
         scan.response_bytes = Some(vec![0xff]);
         let item = item(&scan, Some(Duration::from_secs(5)));
@@ -139,12 +140,12 @@ mod tests {
     }
 
     #[test]
-    fn numbers_count_by_their_significant_digits() {
+    fn the_size_of_a_number_depends_on_its_significant_digits() {
         assert_eq!([0, 7, 80, 443, 65534, 1_000_000].map(number_size), [1, 2, 2, 3, 4, 2]);
     }
 
     #[test]
-    fn a_stored_item_has_the_size_that_it_was_sent_with() {
+    fn a_stored_item_has_the_size_of_the_item_that_was_sent() {
         let mut scan = scan("\u{fffd}".into());
         scan.response_bytes = Some(vec![0xff]);
         let ttl = Some(Duration::from_secs(5));
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_of_400_kb_is_the_largest() {
+    fn an_item_may_have_at_most_400_kb() {
         let rest = size(&scan(String::new()), None);
         assert!(measure(&scan("x".repeat(MAX_ITEM_BYTES - rest)), None).is_ok());
         let rejection = measure(&scan("x".repeat(MAX_ITEM_BYTES - rest + 1)), None).unwrap_err();

@@ -1,4 +1,5 @@
-//! The conditional write of a scan.
+//! The table of scans as the consumer's store: conditional writes, one at a time or in batches. Leaves retries to the
+//! consumer.
 
 use std::time::Duration;
 
@@ -6,10 +7,10 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::RequestId;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
-use super::batch::{Texts, answers};
+use super::batch::{Templates, answers};
 use super::error::{classify, failed, not_from_dynamodb};
 use super::item::{TIMESTAMP, item, measure};
-use crate::consumer::port::{Answer, Put, Statement, Store, StoreError};
+use crate::consumer::ports::{Answer, Put, Statement, Store, StoreError};
 use crate::scan::{Rejection, Scan};
 
 /// `timestamp` is a reserved word of DynamoDB, so it needs the alias.
@@ -21,12 +22,12 @@ pub struct Scans {
     client: Client,
     table: String,
     ttl: Option<Duration>,
-    texts: Texts,
+    templates: Templates,
 }
 
 impl Scans {
     pub fn new(client: Client, table: String, ttl: Option<Duration>) -> Scans {
-        Scans { client, texts: Texts::new(&table, ttl.is_some()), table, ttl }
+        Scans { client, templates: Templates::new(&table, ttl.is_some()), table, ttl }
     }
 }
 
@@ -46,7 +47,7 @@ impl Store for Scans {
                 .expression_attribute_values(":ts", AttributeValue::N(scan.timestamp.to_string()))
                 .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
         };
-        // The SDK's future is 6 KB: in a box, a message that waits for its turn does not carry it.
+        // The SDK's future is 6 KB. In a box, it takes no memory in messages that wait for a write permit.
         match Box::pin(request().send()).await {
             Ok(answer) if answer.request_id().is_some() => Ok(Put::Stored),
             Ok(_) => Err(not_from_dynamodb()),
@@ -55,7 +56,7 @@ impl Store for Scans {
     }
 
     async fn batch(&self, statements: &[Statement]) -> Result<Vec<Answer>, StoreError> {
-        let requests = statements.iter().map(|statement| self.texts.request(statement, self.ttl)).collect();
+        let requests = statements.iter().map(|statement| self.templates.request(statement, self.ttl)).collect();
         match self.client.batch_execute_statement().set_statements(Some(requests)).send().await {
             Ok(answer) if answer.request_id().is_some() => {
                 answers(answer.responses.unwrap_or_default(), statements, self.ttl)

@@ -1,4 +1,4 @@
-//! The table: whether it fits, and how it is created.
+//! Checks and creates the table. Of a record, it knows only the key and the expiry attribute.
 
 use std::time::Duration;
 
@@ -13,28 +13,28 @@ use tokio::time::sleep;
 use super::client::Problem;
 use super::item::{EXPIRES_AT, KEY};
 
-/// The SDK itself waits for an answer without end.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-const ACTIVE_WITHIN: Duration = Duration::from_secs(60);
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// The SDK itself waits forever for a response.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+const ACTIVE_TIMEOUT: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Whether the table is there and its key fits.
+/// Checks that the table exists and that its key fits scans.
 pub async fn check(client: &Client, table: &str) -> Result<(), Problem> {
     let description = describe(client, table).await?;
-    fits(&description)
+    check_key(&description)
 }
 
-/// Creates the table of scans if it is missing: key `pk`, on demand, a stream of new and old images, and expiry on
-/// `expires_at`. True when it was missing. Safe to repeat and to run twice at once.
+/// Creates the table of scans if it is missing: key `pk`, on-demand billing, a stream of new and old images, and expiry
+/// by `expires_at`. Returns whether it was missing. Safe to repeat and to run concurrently.
 pub async fn create(client: &Client, table: &str) -> Result<bool, Problem> {
     let created = match describe(client, table).await {
         Ok(_) => false,
         Err(Problem::NotFound) => create_missing(client, table).await?,
         Err(problem) => return Err(problem),
     };
-    let description = active(client, table).await?;
-    fits(&description)?;
-    turn_on_expiry(client, table).await?;
+    let description = wait_until_active(client, table).await?;
+    check_key(&description)?;
+    enable_expiry(client, table).await?;
     Ok(created)
 }
 
@@ -49,78 +49,80 @@ async fn create_missing(client: &Client, table: &str) -> Result<bool, Problem> {
         .key_schema(built(KeySchemaElement::builder().attribute_name(KEY).key_type(KeyType::Hash).build())?)
         .billing_mode(BillingMode::PayPerRequest)
         .stream_specification(built(stream.build())?);
-    match answer(request.send()).await {
+    match within_timeout(request.send()).await {
         Ok(_) => Ok(true),
-        // Somebody else made it since we looked.
+        // Another process created it since the check.
         Err(error) if error.code() == Some("ResourceInUseException") => Ok(false),
         Err(error) => Err(Problem::of(&error)),
     }
 }
 
-async fn active(client: &Client, table: &str) -> Result<TableDescription, Problem> {
+async fn wait_until_active(client: &Client, table: &str) -> Result<TableDescription, Problem> {
     let wait = async {
         loop {
             let description = describe(client, table).await?;
             match description.table_status() {
-                Some(TableStatus::Creating) => sleep(LOOK_EVERY).await,
+                Some(TableStatus::Creating) => sleep(POLL_INTERVAL).await,
                 _ => return Ok(description),
             }
         }
     };
-    let late = || Err(Problem::Other(format!("it is still being created after {} s", ACTIVE_WITHIN.as_secs())));
-    tokio::time::timeout(ACTIVE_WITHIN, wait).await.unwrap_or_else(|_| late())
+    let timed_out =
+        || Err(Problem::Other(format!("DynamoDB is still creating it after {} s", ACTIVE_TIMEOUT.as_secs())));
+    tokio::time::timeout(ACTIVE_TIMEOUT, wait).await.unwrap_or_else(|_| timed_out())
 }
 
-async fn turn_on_expiry(client: &Client, table: &str) -> Result<(), Problem> {
-    if expiry_is_on(client, table).await? {
+async fn enable_expiry(client: &Client, table: &str) -> Result<(), Problem> {
+    if has_expiry(client, table).await? {
         return Ok(());
     }
     let expiry = built(TimeToLiveSpecification::builder().enabled(true).attribute_name(EXPIRES_AT).build())?;
     let request = client.update_time_to_live().table_name(table).time_to_live_specification(expiry);
-    match answer(request.send()).await {
+    match within_timeout(request.send()).await {
         Ok(_) => Ok(()),
-        // Turning it on twice at once is an error to the second.
-        Err(error) if error.code() == Some("ValidationException") && expiry_is_on(client, table).await? => Ok(()),
+        // If two processes enable it concurrently, DynamoDB refuses the second request.
+        Err(error) if error.code() == Some("ValidationException") && has_expiry(client, table).await? => Ok(()),
         Err(error) => Err(Problem::of(&error)),
     }
 }
 
-async fn expiry_is_on(client: &Client, table: &str) -> Result<bool, Problem> {
-    let described = answer(client.describe_time_to_live().table_name(table).send()).await;
+async fn has_expiry(client: &Client, table: &str) -> Result<bool, Problem> {
+    let described = within_timeout(client.describe_time_to_live().table_name(table).send()).await;
     let described = described.map_err(|error| Problem::of(&error))?;
     let Some(expiry) = described.time_to_live_description() else { return Ok(false) };
-    let on = matches!(expiry.time_to_live_status(), Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling));
+    let is_enabled =
+        matches!(expiry.time_to_live_status(), Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling));
     match expiry.attribute_name() {
-        Some(name) if on && name != EXPIRES_AT => {
-            Err(Problem::DoesNotFit(format!("its records expire by {name}, and ours carry {EXPIRES_AT}")))
+        Some(name) if is_enabled && name != EXPIRES_AT => {
+            Err(Problem::DoesNotFit(format!("its records expire by the attribute {name}; scans need {EXPIRES_AT}")))
         }
-        _ => Ok(on),
+        _ => Ok(is_enabled),
     }
 }
 
 async fn describe(client: &Client, table: &str) -> Result<TableDescription, Problem> {
-    let described = answer(client.describe_table().table_name(table).send()).await;
+    let described = within_timeout(client.describe_table().table_name(table).send()).await;
     described
         .map_err(|error| Problem::of(&error))?
         .table
-        .ok_or_else(|| Problem::Other("DynamoDB described no table".to_owned()))
+        .ok_or_else(|| Problem::Other("DynamoDB returned no description of it".to_owned()))
 }
 
-async fn answer<T, E>(request: impl Future<Output = Result<T, SdkError<E>>>) -> Result<T, SdkError<E>> {
-    match tokio::time::timeout(ANSWER_WITHIN, request).await {
-        Ok(answer) => answer,
-        Err(_) => Err(SdkError::timeout_error(format!("no answer within {} s", ANSWER_WITHIN.as_secs()))),
+async fn within_timeout<T, E>(request: impl Future<Output = Result<T, SdkError<E>>>) -> Result<T, SdkError<E>> {
+    match tokio::time::timeout(RESPONSE_TIMEOUT, request).await {
+        Ok(result) => result,
+        Err(_) => Err(SdkError::timeout_error(format!("no answer within {} s", RESPONSE_TIMEOUT.as_secs()))),
     }
 }
 
-fn fits(table: &TableDescription) -> Result<(), Problem> {
+fn check_key(table: &TableDescription) -> Result<(), Problem> {
     let keys: Vec<String> = table
         .key_schema()
         .iter()
         .map(|key| {
             let name = key.attribute_name();
-            let of_name = |definition: &&AttributeDefinition| definition.attribute_name() == name;
-            let definition = table.attribute_definitions().iter().find(of_name);
+            let has_name = |definition: &&AttributeDefinition| definition.attribute_name() == name;
+            let definition = table.attribute_definitions().iter().find(has_name);
             let kind = definition.map_or("?", |definition| definition.attribute_type().as_str());
             format!("{} {name} ({kind})", key.key_type().as_str())
         })
@@ -128,7 +130,7 @@ fn fits(table: &TableDescription) -> Result<(), Problem> {
     if keys == [format!("HASH {KEY} (S)")] {
         return Ok(());
     }
-    Err(Problem::DoesNotFit(format!("its key is {}, and scans need HASH {KEY} (S) alone", keys.join(", "))))
+    Err(Problem::DoesNotFit(format!("its key is {}; scans need only HASH {KEY} (S)", keys.join(", "))))
 }
 
 fn built<T>(result: Result<T, aws_sdk_dynamodb::error::BuildError>) -> Result<T, Problem> {

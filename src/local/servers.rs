@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use dynoxide::Database;
 use futures_util::TryFutureExt;
+use pubsub_local::Observer;
 use tokio::sync::oneshot;
 
 use super::dynamo::{self, OpenError, Storage};
-use super::pubsub::{self, Observer};
 pub use super::thread::Running;
 
 /// What to run, and where.
@@ -85,7 +85,7 @@ pub async fn start_pubsub(host: IpAddr, port: Port) -> Result<(Running, Observer
     let address = SocketAddr::new(host, port.number);
     let (observed, observer) = oneshot::channel();
     let running = Running::start("pubsub", move || async move {
-        let server = pubsub::Server::bind(address).await?;
+        let server = pubsub_local::Server::bind(address).await?;
         // Nobody waits for it only if nobody waits for the server.
         let _ = observed.send(server.observer());
         Ok((server.address(), server.serve(std::future::pending()).map_err(|error| error.to_string())))

@@ -1,239 +1,260 @@
-//! The name, type and labels of every metric, and no value. `docs/metrics.md` is the same table for people.
+//! What happened so far: counters and histograms that any thread raises and any thread reads.
 
-/// A metric of `GET /metrics`. No label ever holds an address, a key or anything else of a payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Metric {
-    pub(super) name: &'static str,
-    pub(super) kind: Kind,
-    pub(super) of: Of,
-    /// The labels that tell its samples from each other.
-    pub(super) labels: &'static [&'static str],
-    pub(super) help: &'static str,
+use std::time::Duration;
+
+use ops::metrics::Counter;
+use tracing::Span;
+
+use super::durations::Durations;
+use super::spans::{self, Spans};
+use super::streams::Streams;
+use super::traffic::{Traffic, units};
+use crate::consumer::ports::{End, Envelope, Observer, Operation, Put, Restart, Settled, StoreErrorKind};
+use crate::scan::Reason;
+
+/// The consumer's observer.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Deliveries taken from the streams.
+    pub received: Counter,
+    /// Of these, those that Pub/Sub counts as a second attempt or later.
+    pub redelivered: Counter,
+    pub stored: Counter,
+    /// Not written because the record is as new, or will be with a write in hand.
+    pub stale: Counter,
+    /// Of the stale, those that a newer scan of their key carried: no write was spent on them.
+    pub superseded: Counter,
+    /// Of the stale, those whose record was known to be as new: no write was spent on them.
+    pub known: Counter,
+    pub expired: Counter,
+    /// Given up after `--max-retry-time`, nacked.
+    pub given_up: Counter,
+    /// Rejected without a dead letter, nacked.
+    pub dead_letter_failed: Counter,
+    /// Given back undone, at drain or with a write that was refused and had carried it: nacked.
+    pub released: Counter,
+    /// Attempts that were answered with throttling.
+    pub throttled: Counter,
+    /// Of these, those that were throttled for their key alone.
+    pub hot_keys: Counter,
+    pub durations: Durations,
+    pub traffic: Traffic,
+    pub streams: Streams,
+    retries: [Counter; StoreErrorKind::ALL.len()],
+    /// Streams whose last acks and nacks the client could not deliver: what they settle may come again.
+    pub unflushed: Counter,
+    stream_restarts: [Counter; Restart::ALL.len()],
+    dead_letters: [Counter; Reason::ALL.len()],
+    rejections: [Counter; Reason::ALL.len()],
+    /// Absent where nothing is traced.
+    spans: Option<Spans>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
+/// Every count at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    pub received: u64,
+    pub redelivered: u64,
+    pub stored: u64,
+    pub stale: u64,
+    pub superseded: u64,
+    pub known: u64,
+    pub expired: u64,
+    pub rejected: u64,
+    pub dead_lettered: u64,
+    pub dead_letter_failed: u64,
+    pub given_up: u64,
+    pub released: u64,
+    pub retries: u64,
+    pub throttled: u64,
+    /// Replaced for a fault, not as a routine.
+    pub stream_restarts: u64,
+    pub unflushed: u64,
 }
 
-impl Kind {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-        }
+impl Snapshot {
+    /// Acked: stored, stale (expired ones too) or dead-lettered.
+    pub fn processed(&self) -> u64 {
+        self.stored + self.stale + self.expired + self.dead_lettered
+    }
+
+    /// Given up, or rejected without a dead letter.
+    pub fn failed(&self) -> u64 {
+        self.given_up + self.dead_letter_failed
     }
 }
 
-/// What a metric is of, which gives it labels that are the same in all of its samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Of {
-    Process,
-    Subscription,
-    Table,
+impl Metrics {
+    pub fn new(spans: Option<Spans>) -> Metrics {
+        Metrics { spans, ..Metrics::default() }
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        let faults = Restart::ALL.iter().filter(|cause| cause.is_fault());
+        Snapshot {
+            received: self.received.get(),
+            redelivered: self.redelivered.get(),
+            stored: self.stored.get(),
+            stale: self.stale.get(),
+            superseded: self.superseded.get(),
+            known: self.known.get(),
+            expired: self.expired.get(),
+            rejected: self.rejections.iter().map(Counter::get).sum(),
+            dead_lettered: self.dead_letters.iter().map(Counter::get).sum(),
+            dead_letter_failed: self.dead_letter_failed.get(),
+            given_up: self.given_up.get(),
+            released: self.released.get(),
+            retries: self.retries.iter().map(Counter::get).sum(),
+            throttled: self.throttled.get(),
+            stream_restarts: faults.map(|cause| self.stream_restarts(*cause).get()).sum(),
+            unflushed: self.unflushed.get(),
+        }
+    }
+
+    /// Attempts to write beyond the first, after one that ended so.
+    pub fn retries(&self, kind: StoreErrorKind) -> &Counter {
+        &self.retries[kind as usize]
+    }
+
+    /// Streams that were replaced, for this cause.
+    pub fn stream_restarts(&self, cause: Restart) -> &Counter {
+        &self.stream_restarts[cause as usize]
+    }
+
+    /// Dead letters that were published, with this reason.
+    pub fn dead_letters(&self, reason: Reason) -> &Counter {
+        &self.dead_letters[reason as usize]
+    }
+
+    /// Deliveries that were rejected with this reason, whether a letter could be published or not.
+    pub fn rejections(&self, reason: Reason) -> &Counter {
+        &self.rejections[reason as usize]
+    }
 }
 
-const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Counter, of: Of::Process, labels, help }
+impl Observer for Metrics {
+    fn delivered(&self, envelope: &Envelope) {
+        self.received.add_one();
+        if envelope.delivery_attempt.is_some_and(|attempt| attempt > 1) {
+            self.redelivered.add_one();
+        }
+    }
+
+    fn message_span(&self, envelope: &Envelope) -> Span {
+        self.spans.as_ref().map_or_else(Span::none, |spans| spans.message(envelope))
+    }
+
+    fn settled(&self, message: &Settled<'_>) {
+        match message.end {
+            End::Stored => self.stored.add_one(),
+            End::Stale => self.stale.add_one(),
+            End::Superseded => {
+                self.superseded.add_one();
+                self.stale.add_one();
+                self.traffic.superseded_units.add(units(message.record_bytes));
+            }
+            End::Known => {
+                self.known.add_one();
+                self.stale.add_one();
+                self.traffic.known_units.add(units(message.record_bytes));
+            }
+            End::Expired => self.expired.add_one(),
+            End::DeadLettered(reason) => self.dead_letters(reason).add_one(),
+            End::DeadLetterFailed(_) => self.dead_letter_failed.add_one(),
+            End::GivenUp => self.given_up.add_one(),
+            End::Released => self.released.add_one(),
+        }
+        self.durations.settled(message);
+        spans::settled(message.span, message.end);
+    }
+
+    fn released_unread(&self) {
+        self.released.add_one();
+    }
+
+    fn rejected(&self, reason: Reason) {
+        self.rejections(reason).add_one();
+    }
+
+    fn retried(&self, kind: StoreErrorKind) {
+        self.retries(kind).add_one();
+    }
+
+    fn throttled(&self, kind: StoreErrorKind) {
+        self.throttled.add_one();
+        if kind == StoreErrorKind::HotKey {
+            self.hot_keys.add_one();
+        }
+    }
+
+    fn sent(&self, record_bytes: usize, answer: Option<&Put>) {
+        self.traffic.sent(record_bytes, answer);
+    }
+
+    fn sent_with_other_verb(&self, record_bytes: usize) {
+        self.traffic.sent_with_other_verb(record_bytes);
+    }
+
+    fn called(&self, operation: Operation, took: Duration, failure: Option<StoreErrorKind>) {
+        self.durations.called(operation, took, failure);
+    }
+
+    fn attempt_span(&self, message: &Span, operation: Operation) -> Span {
+        self.spans.as_ref().map_or_else(Span::none, |spans| spans.attempt(message, operation))
+    }
+
+    fn attempt_failed(&self, attempt: &Span, kind: StoreErrorKind) {
+        spans::failed(attempt, kind);
+    }
+
+    fn stream_opened(&self, worker: usize) {
+        self.streams.opened(worker);
+    }
+
+    fn stream_ended(&self, worker: usize) {
+        self.streams.ended(worker);
+    }
+
+    fn stream_replaced(&self, cause: Restart) {
+        self.stream_restarts(cause).add_one();
+    }
+
+    fn stream_unflushed(&self) {
+        self.unflushed.add_one();
+    }
 }
-
-const fn gauge(name: &'static str, help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Gauge, of: Of::Process, labels: &[], help }
-}
-
-const fn histogram(name: &'static str, of: Of, labels: &'static [&'static str], help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Histogram, of, labels, help }
-}
-
-// By OpenTelemetry's conventions.
-pub(super) const CONSUMED: Metric = Metric {
-    of: Of::Subscription,
-    ..counter("messaging_client_consumed_messages_total", &[], "Messages taken from the streams, redelivered ones too.")
-};
-pub(super) const PROCESSED: Metric = histogram(
-    "messaging_process_duration_seconds",
-    Of::Subscription,
-    &["error_type"],
-    "From a message's arrival until it is settled.",
-);
-pub(super) const ATTEMPTS: Metric = histogram(
-    "db_client_operation_duration_seconds",
-    Of::Table,
-    &["error_type"],
-    "One call that writes; a failed condition is no failure.",
-);
-
-// What becomes of messages.
-pub(super) const OUTCOMES: Metric = Metric {
-    of: Of::Subscription,
-    ..counter("mini_scan_outcomes_total", &["outcome"], "Messages that are settled, by how.")
-};
-pub(super) const PUBLISH_TO_DURABLE: Metric = histogram(
-    "mini_scan_publish_to_durable_seconds",
-    Of::Subscription,
-    &[],
-    "From a message's publish time until the store has answered for it.",
-);
-pub(super) const REDELIVERIES: Metric =
-    counter("mini_scan_redeliveries_total", &[], "Messages delivered with an attempt above 1.");
-pub(super) const REJECTIONS: Metric =
-    counter("mini_scan_rejections_total", &["reason"], "Deliveries that were rejected, with or without a letter.");
-pub(super) const DEAD_LETTERS: Metric =
-    counter("mini_scan_dead_letters_total", &["reason"], "Dead letters that were published.");
-
-// What is in hand, and the bounds.
-pub(super) const UNSETTLED: Metric = gauge("mini_scan_unsettled", "Messages that are unsettled, undecoded ones too.");
-pub(super) const OUTSTANDING: Metric = gauge("mini_scan_outstanding", "Messages decoded, waiting or being written.");
-pub(super) const OUTSTANDING_LIMIT: Metric = gauge("mini_scan_outstanding_limit", "How many there may be of those.");
-pub(super) const PARKED: Metric =
-    gauge("mini_scan_parked", "Rejected messages without a letter, and refused writes, that wait beside those.");
-pub(super) const PARKED_LIMIT: Metric = gauge("mini_scan_parked_limit", "How many may be parked.");
-pub(super) const WRITES: Metric = gauge("mini_scan_writes_in_flight", "Attempts to write that are unanswered.");
-pub(super) const WRITE_LIMIT: Metric = gauge(
-    "mini_scan_write_limit",
-    "How many writes may be in flight now: as many as pay, fewer while the table throttles.",
-);
-pub(super) const WRITE_LIMIT_MAX: Metric = gauge("mini_scan_write_limit_max", "How many writes may ever be in flight.");
-
-// The store.
-pub(super) const CIRCUIT_BREAKER_OPEN: Metric =
-    gauge("mini_scan_circuit_breaker_open", "1 while the store is taken to be away and one write a second probes it.");
-pub(super) const RETRIES: Metric =
-    counter("mini_scan_retries_total", &["error_type"], "Attempts beyond the first, by the error of the one before.");
-pub(super) const THROTTLES: Metric =
-    counter("mini_scan_throttles_total", &["reason"], "Attempts answered with throttling.");
-pub(super) const WRITE_UNITS: Metric =
-    counter("mini_scan_write_units_total", &["outcome"], "Write units of the table, by the size of the record.");
-pub(super) const WRITE_UNITS_SAVED: Metric =
-    counter("mini_scan_write_units_saved_total", &["by"], "Write units of writes that were not needed.");
-pub(super) const STORE_BYTES: Metric = counter(
-    "mini_scan_store_bytes_total",
-    &["direction"],
-    "Bytes of the records that went to the store and came back.",
-);
-
-// The streams.
-pub(super) const STREAMS: Metric = gauge("mini_scan_streams", "Streams that are opening or open.");
-pub(super) const STREAM_AGE: Metric = gauge("mini_scan_stream_age_seconds", "The age of the youngest of them.");
-pub(super) const STREAM_RESTARTS: Metric =
-    counter("mini_scan_stream_restarts_total", &["cause"], "Streams that were replaced.");
-pub(super) const UNFLUSHED: Metric = counter(
-    "mini_scan_streams_unflushed_total",
-    &[],
-    "Replaced streams whose last acknowledgements could not be delivered.",
-);
-
-// The instance.
-pub(super) const READY: Metric = gauge("mini_scan_ready", "1 while /readyz says yes.");
-pub(super) const BUILD_INFO: Metric =
-    Metric { labels: &["version", "revision"], ..gauge("mini_scan_build_info", "Always 1.") };
-pub(super) const CPU: Metric = counter("process_cpu_seconds_total", &[], "CPU used.");
-pub(super) const RESIDENT: Metric = gauge("process_resident_memory_bytes", "Memory that is resident.");
-pub(super) const OPEN_FILES: Metric = gauge("process_open_fds", "Open files.");
-pub(super) const MAX_FILES: Metric = gauge("process_max_fds", "How many files may be open.");
-pub(super) const STARTED: Metric = gauge("process_start_time_seconds", "When the process started, in Unix seconds.");
 
 #[cfg(test)]
 mod tests {
-    use super::super::page::tests::rendered_names;
+    use std::time::SystemTime;
+
     use super::*;
 
-    const ALL: [Metric; 33] = [
-        CONSUMED,
-        PROCESSED,
-        ATTEMPTS,
-        OUTCOMES,
-        PUBLISH_TO_DURABLE,
-        REDELIVERIES,
-        REJECTIONS,
-        DEAD_LETTERS,
-        UNSETTLED,
-        OUTSTANDING,
-        OUTSTANDING_LIMIT,
-        PARKED,
-        PARKED_LIMIT,
-        WRITES,
-        WRITE_LIMIT,
-        WRITE_LIMIT_MAX,
-        CIRCUIT_BREAKER_OPEN,
-        RETRIES,
-        THROTTLES,
-        WRITE_UNITS,
-        WRITE_UNITS_SAVED,
-        STORE_BYTES,
-        STREAMS,
-        STREAM_AGE,
-        STREAM_RESTARTS,
-        UNFLUSHED,
-        READY,
-        BUILD_INFO,
-        CPU,
-        RESIDENT,
-        OPEN_FILES,
-        MAX_FILES,
-        STARTED,
-    ];
-
-    const PAGE: &str = include_str!("../../docs/metrics.md");
-
-    /// Name, type and labels of each row of the page, up to the metrics that come from elsewhere.
-    fn documented() -> Vec<(String, String, Vec<String>)> {
-        let ours = PAGE.split("## From elsewhere").next().unwrap();
-        let rows = ours.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix('|'));
-        let rows = rows.map(|row| row.split('|').map(|cell| cell.trim().trim_end_matches('`')).collect::<Vec<_>>());
-        rows.filter(|row| row.len() == 4 && ["counter", "gauge", "histogram"].contains(&row[1]))
-            .map(|row| {
-                assert!(!row[3].is_empty(), "{row:?}");
-                let labels = row[2].split(", ").filter(|label| !label.is_empty());
-                let labels = labels.map(|label| label.trim_matches('`').to_owned());
-                (row[0].to_owned(), row[1].to_owned(), labels.collect())
-            })
-            .collect()
-    }
-
-    fn as_documented(metric: &Metric) -> (String, String, Vec<String>) {
-        let of = match metric.of {
-            Of::Process => None,
-            Of::Subscription => Some("*subscription*".to_owned()),
-            Of::Table => Some("*table*".to_owned()),
-        };
-        let labels = of.into_iter().chain(metric.labels.iter().map(|label| (*label).to_owned()));
-        (metric.name.to_owned(), metric.kind.name().to_owned(), labels.collect())
-    }
-
     #[test]
-    fn the_page_for_people_lists_exactly_what_is_exported() {
-        let (mut documented, mut exported) = (documented(), ALL.iter().map(as_documented).collect::<Vec<_>>());
-        documented.sort();
-        exported.sort();
-        assert_eq!(documented, exported);
-    }
-
-    #[test]
-    fn each_metric_is_exported_once() {
-        let mut names: Vec<_> = ALL.iter().map(|metric| metric.name.to_owned()).collect();
-        let mut rendered = rendered_names();
-        names.sort();
-        rendered.sort();
-        assert_eq!(rendered, names);
-    }
-
-    #[test]
-    fn names_follow_the_conventions_of_prometheus() {
-        for Metric { name, kind, .. } in ALL {
-            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
-            assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
-            assert!(kind != Kind::Histogram || name.ends_with("_seconds"), "{name}");
+    fn a_write_that_was_not_needed_saved_its_units() {
+        let metrics = Metrics::default();
+        for end in [End::Known, End::Superseded, End::Superseded, End::Stale] {
+            let (took, publish_time, span) = (Duration::ZERO, SystemTime::UNIX_EPOCH, &Span::none());
+            metrics.settled(&Settled { end, took, publish_time, record_bytes: 2000, span });
         }
+        let Traffic { superseded_units, known_units, .. } = &metrics.traffic;
+        assert_eq!([superseded_units, known_units].map(Counter::get), [4, 2]);
+        let counts = metrics.snapshot();
+        assert_eq!((counts.stale, counts.superseded, counts.known), (4, 2, 1));
     }
 
     #[test]
-    fn no_label_can_hold_a_payload() {
-        let labels: std::collections::BTreeSet<_> = ALL.iter().flat_map(|metric| metric.labels).collect();
-        let known = ["by", "cause", "direction", "error_type", "outcome", "reason", "revision", "version"];
-        assert!(labels.into_iter().eq(known.iter()));
+    fn only_a_second_attempt_is_a_redelivery() {
+        let metrics = Metrics::default();
+        for delivery_attempt in [None, Some(1), Some(2), Some(3)] {
+            metrics.delivered(&Envelope {
+                payload: bytes::Bytes::new(),
+                attributes: Default::default(),
+                message_id: String::new(),
+                publish_time: SystemTime::UNIX_EPOCH,
+                delivery_attempt,
+            });
+        }
+        assert_eq!((metrics.received.get(), metrics.redelivered.get()), (4, 2));
     }
 }

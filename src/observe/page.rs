@@ -1,27 +1,24 @@
-//! What `GET /metrics` gives: the consumer's counters under the names of [`super::metrics`], at the moment of asking.
+//! What `GET /metrics` gives: the consumer's counters under the names of [`super::names`], at the moment of asking.
 
 use std::time::SystemTime;
 
-use super::exposition::Exposition;
-use super::metrics::{self, Metric, Of};
-use super::usage::Usage;
-use crate::consumer::metrics::{Metrics, Traffic};
-use crate::consumer::port::StoreErrorKind;
-use crate::consumer::{Load, Operation, Process, Restart};
+use ops::metrics::{Exposition, process};
+
+use super::PROGRAM;
+use super::metrics::Metrics;
+use super::names::{self, Definition, Of};
+use super::traffic::Traffic;
+use crate::consumer::ports::{Operation, Restart, StoreErrorKind};
+use crate::consumer::{Load, Process};
 use crate::scan::Reason;
 
-/// Of which source this is, where the build was told.
-const REVISION: &str = match option_env!("MINI_SCAN_REVISION") {
-    Some(revision) => revision,
-    None => "unknown",
-};
-
 /// The values of every metric, for Prometheus. `started` is when the process did.
-pub(super) fn page(process: &Process, started: SystemTime) -> String {
-    let mut page = Page { text: Exposition::default(), process };
-    page.messages();
-    page.bounds(process.load());
-    page.store(&process.metrics.traffic);
+pub(super) fn page(process: &Process, metrics: &Metrics, started: SystemTime) -> String {
+    let mut page = Page { text: Exposition::default(), process, metrics };
+    let load = process.load();
+    page.messages(&load);
+    page.bounds(&load);
+    page.store(&metrics.traffic);
     page.streams();
     page.instance(started);
     page.text.finish()
@@ -30,11 +27,12 @@ pub(super) fn page(process: &Process, started: SystemTime) -> String {
 struct Page<'a> {
     text: Exposition,
     process: &'a Process,
+    metrics: &'a Metrics,
 }
 
 impl Page<'_> {
-    fn messages(&mut self) {
-        let metrics: &Metrics = &self.process.metrics;
+    fn messages(&mut self, load: &Load) {
+        let metrics = self.metrics;
         let counts = metrics.snapshot();
         let outcomes = [
             ("stored", counts.stored),
@@ -45,50 +43,47 @@ impl Page<'_> {
             ("given_up", counts.given_up),
             ("released", counts.released),
         ];
-        self.count(&metrics::CONSUMED, counts.received);
-        self.counts(&metrics::OUTCOMES, outcomes);
-        self.count(&metrics::REDELIVERIES, metrics.redelivered.get());
-        self.counts(
-            &metrics::REJECTIONS,
-            Reason::ALL.map(|reason| (reason.as_str(), metrics.rejections(reason).get())),
-        );
+        self.count(&names::CONSUMED, counts.received);
+        self.counts(&names::OUTCOMES, outcomes);
+        self.count(&names::REDELIVERIES, metrics.redelivered.get());
+        self.counts(&names::REJECTIONS, Reason::ALL.map(|reason| (reason.as_str(), metrics.rejections(reason).get())));
         let letters = Reason::ALL.map(|reason| (reason.as_str(), metrics.dead_letters(reason).get()));
-        self.counts(&metrics::DEAD_LETTERS, letters);
-        self.gauge(&metrics::UNSETTLED, counts.unsettled);
+        self.counts(&names::DEAD_LETTERS, letters);
+        self.gauge(&names::UNSETTLED, load.unsettled);
 
-        let labels = self.labels(&metrics::PROCESSED);
-        self.text.begin(&metrics::PROCESSED);
+        let labels = self.labels(&names::PROCESSED);
+        self.text.begin(&names::PROCESSED.metric);
         for (error, took) in metrics.durations.messages().filter(|(error, took)| error.is_none() || took.count() > 0) {
-            self.text.histogram(&metrics::PROCESSED, &with_error(&labels, error), took);
+            self.text.histogram(&names::PROCESSED.metric, &with_error(&labels, error), took);
         }
-        let labels = self.labels(&metrics::PUBLISH_TO_DURABLE);
-        self.text.begin(&metrics::PUBLISH_TO_DURABLE);
-        self.text.histogram(&metrics::PUBLISH_TO_DURABLE, &labels, &metrics.durations.publish_to_durable);
+        let labels = self.labels(&names::PUBLISH_TO_DURABLE);
+        self.text.begin(&names::PUBLISH_TO_DURABLE.metric);
+        self.text.histogram(&names::PUBLISH_TO_DURABLE.metric, &labels, &metrics.durations.publish_to_durable);
     }
 
-    fn bounds(&mut self, load: Load) {
-        self.gauge(&metrics::OUTSTANDING, load.outstanding);
-        self.gauge(&metrics::OUTSTANDING_LIMIT, load.outstanding_limit);
-        self.gauge(&metrics::PARKED, load.parked);
-        self.gauge(&metrics::PARKED_LIMIT, load.parked_limit);
-        self.gauge(&metrics::WRITES, load.writes);
-        self.gauge(&metrics::WRITE_LIMIT, load.writes_limit);
-        self.gauge(&metrics::WRITE_LIMIT_MAX, load.writes_limit_max);
-        self.gauge(&metrics::CIRCUIT_BREAKER_OPEN, usize::from(load.circuit_breaker_open));
+    fn bounds(&mut self, load: &Load) {
+        self.gauge(&names::OUTSTANDING, load.outstanding);
+        self.gauge(&names::OUTSTANDING_LIMIT, load.outstanding_limit);
+        self.gauge(&names::PARKED, load.parked);
+        self.gauge(&names::PARKED_LIMIT, load.parked_limit);
+        self.gauge(&names::WRITES, load.writes);
+        self.gauge(&names::WRITE_LIMIT, load.writes_limit);
+        self.gauge(&names::WRITE_LIMIT_MAX, load.writes_limit_max);
+        self.gauge(&names::CIRCUIT_BREAKER_OPEN, usize::from(load.circuit_breaker_open));
     }
 
     fn store(&mut self, traffic: &Traffic) {
-        let metrics: &Metrics = &self.process.metrics;
-        self.text.begin(&metrics::ATTEMPTS);
+        let metrics = self.metrics;
+        self.text.begin(&names::ATTEMPTS.metric);
         for operation in Operation::ALL {
             self.calls(operation);
         }
         let retries = StoreErrorKind::ALL.map(|kind| (kind.name(), metrics.retries(kind).get()));
-        self.counts(&metrics::RETRIES, retries);
+        self.counts(&names::RETRIES, retries);
         // In this order: each is counted in both, in the first one first.
         let of_keys = metrics.hot_keys.get();
         let of_tables = metrics.throttled.get().saturating_sub(of_keys);
-        self.counts(&metrics::THROTTLES, [("table", of_tables), ("key", of_keys)]);
+        self.counts(&names::THROTTLES, [("table", of_tables), ("key", of_keys)]);
         let spent = [
             ("stored", &traffic.stored_units),
             ("stale", &traffic.stale_units),
@@ -96,67 +91,54 @@ impl Page<'_> {
         ];
         let saved = [("coalescing", &traffic.superseded_units), ("cache", &traffic.known_units)];
         let bytes = [("sent", &traffic.sent_bytes), ("received", &traffic.received_bytes)];
-        self.counts(&metrics::WRITE_UNITS, spent.map(|(outcome, units)| (outcome, units.get())));
-        self.counts(&metrics::WRITE_UNITS_SAVED, saved.map(|(by, units)| (by, units.get())));
-        self.counts(&metrics::STORE_BYTES, bytes.map(|(direction, bytes)| (direction, bytes.get())));
+        self.counts(&names::WRITE_UNITS, spent.map(|(outcome, units)| (outcome, units.get())));
+        self.counts(&names::WRITE_UNITS_SAVED, saved.map(|(by, units)| (by, units.get())));
+        self.counts(&names::STORE_BYTES, bytes.map(|(direction, bytes)| (direction, bytes.get())));
     }
 
     fn calls(&mut self, operation: Operation) {
-        let mut labels = self.labels(&metrics::ATTEMPTS);
+        let mut labels = self.labels(&names::ATTEMPTS);
         labels.push(("db_operation_name", operation.name()));
-        let calls = self.process.metrics.durations.calls(operation);
+        let calls = self.metrics.durations.calls(operation);
         // What is made anyway stands there from the start, so that its rate can be seen from the first one on.
         let is_usual = |kind: Option<StoreErrorKind>| operation == Operation::Put && kind.is_none();
         for (kind, took) in calls.filter(|(kind, took)| is_usual(*kind) || took.count() > 0) {
             let error = kind.map(StoreErrorKind::name);
-            self.text.histogram(&metrics::ATTEMPTS, &with_error(&labels, error), took);
+            self.text.histogram(&names::ATTEMPTS.metric, &with_error(&labels, error), took);
         }
     }
 
     fn streams(&mut self) {
-        let metrics: &Metrics = &self.process.metrics;
+        let metrics = self.metrics;
         let ages = metrics.streams.ages();
-        self.gauge(&metrics::STREAMS, ages.len());
-        self.text.begin(&metrics::STREAM_AGE);
+        self.gauge(&names::STREAMS, ages.len());
+        self.text.begin(&names::STREAM_AGE.metric);
         if let Some(youngest) = ages.iter().min() {
-            self.text.sample(&metrics::STREAM_AGE, &[], youngest.as_secs_f64());
+            self.text.sample(&names::STREAM_AGE.metric, &[], youngest.as_secs_f64());
         }
         let restarts = Restart::ALL.map(|cause| (cause.name(), metrics.stream_restarts(cause).get()));
-        self.counts(&metrics::STREAM_RESTARTS, restarts);
-        self.count(&metrics::UNFLUSHED, metrics.unflushed.get());
+        self.counts(&names::STREAM_RESTARTS, restarts);
+        self.count(&names::UNFLUSHED, metrics.unflushed.get());
     }
 
     fn instance(&mut self, started: SystemTime) {
-        self.gauge(&metrics::READY, usize::from(self.process.unready().is_empty()));
-        self.text.begin(&metrics::BUILD_INFO);
-        let build = [("version", env!("CARGO_PKG_VERSION")), ("revision", REVISION)];
-        self.text.sample(&metrics::BUILD_INFO, &build, 1);
-        let started = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        let Usage { cpu_seconds, resident_bytes, open_files, max_files } = Usage::now();
-        let values = [
-            (&metrics::STARTED, Some(started)),
-            (&metrics::CPU, cpu_seconds),
-            (&metrics::RESIDENT, resident_bytes),
-            (&metrics::OPEN_FILES, open_files),
-            (&metrics::MAX_FILES, max_files),
-        ];
-        for (metric, value) in values {
-            self.text.begin(metric);
-            if let Some(value) = value {
-                self.text.sample(metric, &[], value);
-            }
-        }
+        self.gauge(&names::READY, usize::from(self.process.unready().is_empty()));
+        self.text.begin(&names::BUILD_INFO);
+        let build = [("version", PROGRAM.version), ("revision", PROGRAM.revision)];
+        self.text.sample(&names::BUILD_INFO, &build, 1);
+        process::write(&mut self.text, started);
     }
 
-    fn count(&mut self, metric: &Metric, value: u64) {
-        let labels = self.labels(metric);
-        self.text.begin(metric);
-        self.text.sample(metric, &labels, value);
+    fn count(&mut self, definition: &Definition, value: u64) {
+        let labels = self.labels(definition);
+        self.text.begin(&definition.metric);
+        self.text.sample(&definition.metric, &labels, value);
     }
 
     /// One sample for each value of the metric's own label.
-    fn counts<'v>(&mut self, metric: &Metric, values: impl IntoIterator<Item = (&'v str, u64)>) {
-        let labels = self.labels(metric);
+    fn counts<'v>(&mut self, definition: &Definition, values: impl IntoIterator<Item = (&'v str, u64)>) {
+        let labels = self.labels(definition);
+        let metric = &definition.metric;
         self.text.begin(metric);
         for (value, count) in values {
             let own = metric.labels.iter().map(|label| (*label, value));
@@ -165,16 +147,16 @@ impl Page<'_> {
         }
     }
 
-    fn gauge(&mut self, metric: &Metric, value: usize) {
-        self.count(metric, value as u64);
+    fn gauge(&mut self, definition: &Definition, value: usize) {
+        self.count(definition, value as u64);
     }
 }
 
 impl<'a> Page<'a> {
     /// The labels that are the same in all samples of a metric.
-    fn labels(&self, metric: &Metric) -> Vec<(&'static str, &'a str)> {
+    fn labels(&self, definition: &Definition) -> Vec<(&'static str, &'a str)> {
         let settings = &self.process.settings;
-        match metric.of {
+        match definition.of {
             Of::Process => Vec::new(),
             Of::Subscription => {
                 let id = settings.subscription.rsplit('/').next().unwrap_or_default();
@@ -192,14 +174,15 @@ fn with_error<'a>(labels: &[(&'static str, &'a str)], error: Option<&'a str>) ->
 #[cfg(test)]
 pub(super) mod tests {
     use std::num::NonZeroUsize;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use super::*;
     use crate::consumer::settings::{Settings, WriteMode};
 
-    pub(crate) fn process() -> Process {
+    fn process(metrics: &Arc<Metrics>) -> Process {
         let (one, second) = (NonZeroUsize::MIN, Duration::from_secs(1));
-        Process::new(Settings {
+        let settings = Settings {
             consumers: one,
             threads: one,
             max_outstanding: NonZeroUsize::new(100).unwrap(),
@@ -214,23 +197,25 @@ pub(super) mod tests {
             shutdown_grace: second,
             subscription: "projects/p/subscriptions/scan-sub".to_owned(),
             table: "scan-results".to_owned(),
-        })
+        };
+        Process::new(settings, metrics.clone())
     }
 
     /// The names on the page, in its order.
     pub(crate) fn rendered_names() -> Vec<String> {
-        let page = page(&process(), SystemTime::UNIX_EPOCH);
+        let metrics = Arc::default();
+        let page = page(&process(&metrics), &metrics, SystemTime::UNIX_EPOCH);
         let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         types.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
     }
 
     #[test]
     fn a_process_that_has_done_nothing_shows_what_it_may_do() {
-        let process = process();
-        process.metrics.throttled.add(3);
-        process.metrics.hot_keys.add(1);
-        process.metrics.streams.opened(0);
-        let page = page(&process, SystemTime::UNIX_EPOCH + Duration::from_millis(1500));
+        let metrics = Arc::<Metrics>::default();
+        metrics.throttled.add(3);
+        metrics.hot_keys.add(1);
+        metrics.streams.opened(0);
+        let page = page(&process(&metrics), &metrics, SystemTime::UNIX_EPOCH + Duration::from_millis(1500));
         for line in [
             "mini_scan_outcomes_total{messaging_system=\"gcp_pubsub\",messaging_destination_name=\"scan-sub\",outcome=\"stored\"} 0",
             "db_client_operation_duration_seconds_count{db_system_name=\"aws.dynamodb\",db_collection_name=\"scan-results\",db_operation_name=\"PutItem\"} 0",

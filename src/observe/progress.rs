@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use indicatif::HumanCount;
+use ops::logs::{Logs, StatusLine};
 use tokio::time::{Instant, interval};
 use tracing::info;
 
-use super::Logs;
+use super::metrics::{Metrics, Snapshot};
 use crate::consumer::Process;
-use crate::consumer::metrics::Snapshot;
 
 const REDRAW_EVERY: Duration = Duration::from_millis(500);
 /// The rate shown is that of so many redraws, so that a slow stream does not flicker.
@@ -17,38 +17,37 @@ const RATE_OVER: usize = 10;
 const SUMMARY_EVERY: Duration = Duration::from_secs(10);
 
 /// Reports until it is dropped.
-pub async fn report(process: &Process, logs: &Logs) {
-    let shown = async { if logs.live { status_line(process, logs).await } else { summaries(process).await } };
+pub async fn report(process: &Process, metrics: &Metrics, logs: &Logs) {
+    let shown = async {
+        match logs.status_line() {
+            Some(line) => status_line(process, metrics, &line).await,
+            None => summaries(process, metrics).await,
+        }
+    };
     tokio::join!(shown, process.health.log_delayed());
 }
 
 /// Says every count once more, at the end.
-pub fn sum_up(counts: &Snapshot) {
-    summary("final summary", counts, None);
+pub fn sum_up(process: &Process, metrics: &Metrics) {
+    summary("final summary", process, &metrics.snapshot(), None);
 }
 
-async fn status_line(process: &Process, logs: &Logs) {
-    let line = logs.terminal.add(ProgressBar::new_spinner());
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
-        line.set_style(style);
-    }
-    let _cleared = Cleared(&line);
-    let mut looks = VecDeque::from([(Instant::now(), process.metrics.snapshot())]);
+async fn status_line(process: &Process, metrics: &Metrics, line: &StatusLine) {
+    let mut looks = VecDeque::from([(Instant::now(), metrics.snapshot())]);
     let mut redraw = interval(REDRAW_EVERY);
     loop {
         redraw.tick().await;
-        let now = process.metrics.snapshot();
+        let now = metrics.snapshot();
         let rate = looks.front().map_or(0, |(at, before)| rate(before, &now, at.elapsed()));
-        line.set_message(format!(
+        line.show(format!(
             "{}/s · {} stored · {} stale · {} rejected · {} in hand · {} retries",
             HumanCount(rate),
             HumanCount(now.stored),
             HumanCount(now.stale + now.expired),
             HumanCount(now.rejected),
-            HumanCount(now.unsettled as u64),
+            HumanCount(process.load().unsettled as u64),
             HumanCount(now.retries),
         ));
-        line.tick();
         looks.push_back((Instant::now(), now));
         if looks.len() > RATE_OVER {
             looks.pop_front();
@@ -56,29 +55,20 @@ async fn status_line(process: &Process, logs: &Logs) {
     }
 }
 
-/// Takes the line off the terminal when the report ends.
-struct Cleared<'a>(&'a ProgressBar);
-
-impl Drop for Cleared<'_> {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
-    }
-}
-
-async fn summaries(process: &Process) {
-    let mut before = process.metrics.snapshot();
+async fn summaries(process: &Process, metrics: &Metrics) {
+    let mut before = metrics.snapshot();
     let mut last = Instant::now();
     let mut tick = interval(SUMMARY_EVERY);
     tick.tick().await;
     loop {
         tick.tick().await;
-        let now = process.metrics.snapshot();
-        summary("summary", &now, Some(rate(&before, &now, last.elapsed())));
+        let now = metrics.snapshot();
+        summary("summary", process, &now, Some(rate(&before, &now, last.elapsed())));
         (before, last) = (now, Instant::now());
     }
 }
 
-fn summary(which: &str, counts: &Snapshot, rate_per_s: Option<u64>) {
+fn summary(which: &str, process: &Process, counts: &Snapshot, rate_per_s: Option<u64>) {
     info!(
         rate_per_s,
         received = counts.received,
@@ -97,7 +87,7 @@ fn summary(which: &str, counts: &Snapshot, rate_per_s: Option<u64>) {
         throttled = counts.throttled,
         stream_restarts = counts.stream_restarts,
         unflushed = counts.unflushed,
-        unsettled = counts.unsettled,
+        unsettled = process.load().unsettled,
         "{which}"
     );
 }

@@ -1,4 +1,4 @@
-//! Topics and subscriptions: looking at them and creating them.
+//! Reads and creates topics and subscriptions. Does not know which ones the program needs.
 
 use std::time::Duration;
 
@@ -9,29 +9,29 @@ use google_cloud_wkt::Duration as WireDuration;
 
 use super::{Connection, Problem};
 
-/// What a subscription is created with. None expires.
+/// The settings of a new subscription, which never expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscriptionSettings {
     pub ack_deadline: Duration,
     pub retention: Duration,
-    /// Least and greatest delay before a redelivery; the server's own pace when absent.
+    /// Minimum and maximum backoff before a redelivery. `None` redelivers at once.
     pub retry: Option<(Duration, Duration)>,
 }
 
-/// What is asked of a subscription that is there.
+/// An existing subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// Full name of its topic; absent when that was deleted.
+pub struct SubscriptionDetails {
+    /// Full name of its topic. `None` if the topic was deleted.
     pub topic: Option<String>,
-    /// The least delay before a redelivery, where redeliveries are spaced.
-    pub least_delay: Option<Duration>,
+    /// The minimum backoff of its retry policy. `None` without a retry policy.
+    pub minimum_backoff: Option<Duration>,
 }
 
-/// What a subscription names as its topic once that was deleted.
+/// The name of a subscription's topic after that topic was deleted.
 /// <https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.subscriptions>
 const DELETED_TOPIC: &str = "_deleted-topic_";
 /// <https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.subscriptions#retrypolicy>
-const DEFAULT_LEAST_DELAY: Duration = Duration::from_secs(10);
+const DEFAULT_MINIMUM_BACKOFF: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub struct Admin {
@@ -44,29 +44,30 @@ impl Admin {
         Ok(Admin { topics: connection.topic_admin().await?, subscriptions: connection.subscription_admin().await? })
     }
 
-    /// Whether the topic of this full name is there.
+    /// Checks that the topic with this full name exists.
     pub async fn topic(&self, name: &str) -> Result<(), Problem> {
         let result = self.topics.get_topic().set_topic(name).send().await;
         result.map(drop).map_err(|error| Problem::from(&error))
     }
 
-    /// The subscription of this full name.
-    pub async fn subscription(&self, name: &str) -> Result<Found, Problem> {
+    /// Returns the subscription with this full name.
+    pub async fn subscription(&self, name: &str) -> Result<SubscriptionDetails, Problem> {
         let result = self.subscriptions.get_subscription().set_subscription(name).send().await;
         let subscription = result.map_err(|error| Problem::from(&error))?;
-        let least_delay = subscription.retry_policy.map(|policy| {
-            let seconds = policy.minimum_backoff.map(|least| u64::try_from(least.seconds()).unwrap_or(0));
-            seconds.map_or(DEFAULT_LEAST_DELAY, Duration::from_secs)
+        let minimum_backoff = subscription.retry_policy.map(|policy| {
+            let seconds = policy.minimum_backoff.map(|backoff| u64::try_from(backoff.seconds()).unwrap_or(0));
+            seconds.map_or(DEFAULT_MINIMUM_BACKOFF, Duration::from_secs)
         });
-        Ok(Found { topic: Some(subscription.topic).filter(|topic| topic != DELETED_TOPIC), least_delay })
+        let topic = Some(subscription.topic).filter(|topic| topic != DELETED_TOPIC);
+        Ok(SubscriptionDetails { topic, minimum_backoff })
     }
 
-    /// Creates a topic by its full name; false when it was there.
+    /// Creates a topic by its full name. Returns false if it existed already.
     pub async fn create_topic(&self, name: &str) -> Result<bool, Problem> {
-        made(self.topics.create_topic().set_name(name).send().await)
+        is_new(self.topics.create_topic().set_name(name).send().await)
     }
 
-    /// Creates a subscription on a topic, both by their full names; false when it was there.
+    /// Creates a subscription on a topic, both by their full names. Returns false if it existed already.
     pub async fn create_subscription(
         &self,
         name: &str,
@@ -80,18 +81,18 @@ impl Admin {
             .set_topic(topic)
             .set_ack_deadline_seconds(i32::try_from(settings.ack_deadline.as_secs()).unwrap_or(i32::MAX))
             .set_message_retention_duration(wire(settings.retention))
-            // A policy without a ttl: the subscription never expires.
+            // With a policy without a TTL, the subscription never expires.
             .set_expiration_policy(ExpirationPolicy::new());
-        if let Some((least, greatest)) = settings.retry {
-            let policy = RetryPolicy::new().set_minimum_backoff(wire(least)).set_maximum_backoff(wire(greatest));
+        if let Some((minimum, maximum)) = settings.retry {
+            let policy = RetryPolicy::new().set_minimum_backoff(wire(minimum)).set_maximum_backoff(wire(maximum));
             request = request.set_retry_policy(policy);
         }
-        made(request.send().await)
+        is_new(request.send().await)
     }
 }
 
-/// Whether a creation made something new.
-fn made<T>(result: google_cloud_pubsub::Result<T>) -> Result<bool, Problem> {
+/// Returns whether the creation made a new resource, or false if it existed already.
+fn is_new<T>(result: google_cloud_pubsub::Result<T>) -> Result<bool, Problem> {
     match result {
         Ok(_) => Ok(true),
         Err(error)

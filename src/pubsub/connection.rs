@@ -1,4 +1,5 @@
-//! How Pub/Sub is reached: the service with the machine's credentials, or a local server without any.
+//! Connects to Pub/Sub: to the service with this machine's credentials, or to a local server without any. Knows no
+//! topic or subscription.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,24 +8,24 @@ use google_cloud_auth::credentials::{self, Credentials, anonymous};
 use google_cloud_gax::retry_policy::{NeverRetry, RetryPolicyExt};
 use google_cloud_pubsub::client::{Publisher, Subscriber, SubscriptionAdmin, TopicAdmin};
 use google_cloud_pubsub::retry_policy::RetryableErrors;
+use ops::cause;
 use tokio::sync::OnceCell;
 
 use super::Problem;
-use crate::consumer::cause;
 
-/// How long the client tries again before a publish is given up.
+/// The client retries a publish request for at most this time.
 const PUBLISH_RETRY_TIME: Duration = Duration::from_secs(5);
 
-/// The service, or the local server that `PUBSUB_EMULATOR_HOST` names. Belongs to the runtime that first uses it.
+/// The service, or the local server that `PUBSUB_EMULATOR_HOST` names. Use it only on the runtime that used it first.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    /// The local server's.
+    /// The URL of the local server.
     endpoint: Option<String>,
-    /// Shared by every client, because the token that is fetched with them is kept with them.
+    /// All clients share the credentials, because these cache the access token.
     credentials: Arc<OnceCell<Credentials>>,
 }
 
-/// A client of `builder`'s kind with a connection of its own, on the runtime that calls this.
+/// Builds a client with its own connection, on the current runtime.
 macro_rules! client {
     ($connection:expr, $builder:expr) => {{
         let connection: &Connection = $connection;
@@ -37,7 +38,7 @@ macro_rules! client {
 }
 
 impl Connection {
-    /// `emulator_host` is `host:port`, as the emulator's environment variable has it.
+    /// Takes the value of `PUBSUB_EMULATOR_HOST`: `host:port`, or a URL.
     pub fn new(emulator_host: Option<&str>) -> Connection {
         let endpoint = |host: &str| if host.contains("://") { host.to_owned() } else { format!("http://{host}") };
         Connection { endpoint: emulator_host.map(endpoint), credentials: Arc::default() }
@@ -47,7 +48,7 @@ impl Connection {
         client!(self, Subscriber::builder())
     }
 
-    /// A publisher that puts at most `batch` messages into a request.
+    /// Returns a publisher that sends at most `batch` messages per request.
     pub(super) async fn publisher(&self, topic: &str, batch: u32) -> Result<Publisher, Problem> {
         let retry = RetryableErrors.with_time_limit(PUBLISH_RETRY_TIME);
         client!(self, Publisher::builder(topic).set_message_count_threshold(batch).with_retry_policy(retry))
@@ -62,10 +63,10 @@ impl Connection {
     }
 
     async fn credentials(&self) -> Result<Credentials, Problem> {
-        let found = self.credentials.get_or_try_init(async || match &self.endpoint {
+        let credentials = self.credentials.get_or_try_init(async || match &self.endpoint {
             Some(_) => Ok(anonymous::Builder::new().build()),
             None => credentials::Builder::default().build().map_err(|error| Problem::NoCredentials(cause(&error))),
         });
-        found.await.cloned()
+        credentials.await.cloned()
     }
 }

@@ -1,4 +1,5 @@
-//! The dead-letter subscription, read by hand: what it gives stays leased until it is settled or the stream is closed.
+//! Reads the dead-letter subscription for an operator's command. A dead letter stays leased until it is settled or the
+//! stream is closed. Does not know what dead letters contain.
 
 use std::time::Duration;
 
@@ -10,24 +11,26 @@ use tokio::time::timeout;
 
 use super::envelope::envelope;
 use super::{Connection, Problem};
-use crate::consumer::port::Delivery;
+use crate::consumer::ports::Delivery;
 
-/// How soon the letters of a program that was killed come back: the soonest that Pub/Sub has. And those that were given
-/// back, where the server hands them to the closing stream once more, as Google's emulator does.
+/// The time after which Pub/Sub redelivers the dead letters of a killed run: the shortest that Pub/Sub allows.
+///
+/// It also applies to released dead letters if the server delivers them once more to the closing stream, as Google's
+/// emulator does.
 pub const LEASE_EXTENSION: Duration = Duration::from_secs(10);
-/// The client drops a lease in silence at its maximum, so that lies above any run.
+/// The client silently drops a lease at its maximum, so the maximum is longer than any run.
 const MAX_LEASE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// How long the last acks and nacks may take.
-const FLUSH: Duration = Duration::from_secs(5);
+/// The time that the last acks and nacks may take.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How much is leased at a time, at most; the server may give one letter above the bytes.
+/// The most that is leased at the same time. The server may exceed the bytes by one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Leased {
-    pub letters: usize,
+pub struct LeaseLimit {
+    pub messages: usize,
     pub bytes: usize,
 }
 
-/// One stream, which is not replaced when it ends: whoever reads by hand starts again.
+/// One stream, which is not replaced when it ends. The operator runs the command again.
 #[derive(Debug)]
 pub struct DeadLetterStream {
     deliveries: mpsc::Receiver<Result<Delivery<DeadLetterReceipt>, Problem>>,
@@ -35,15 +38,16 @@ pub struct DeadLetterStream {
     reader: JoinSet<()>,
 }
 
-/// The right to settle one letter. Dropping it nacks.
+/// The right to settle one dead letter. Dropping it nacks.
 #[derive(Debug)]
 pub struct DeadLetterReceipt(Handler);
 
 impl DeadLetterReceipt {
-    /// The letter need not come again. Best effort, except where the subscription confirms acks.
+    /// Acknowledges the dead letter. Best effort, unless the subscription has exactly-once delivery.
     pub async fn ack(self) {
         match self.0 {
-            // Whether it was confirmed or not: a letter that comes again is published again, and stale.
+            // The result does not matter: if the ack was lost, the dead letter is redriven again, and its scan is
+            // stale.
             Handler::ExactlyOnce(handler) => drop(handler.confirmed_ack().await),
             handler => handler.ack(),
         }
@@ -51,18 +55,22 @@ impl DeadLetterReceipt {
 }
 
 impl DeadLetterStream {
-    /// Starts to read the subscription of this full name on the runtime that calls this. The first answer shows whether
-    /// it may be read.
-    pub async fn open(connection: &Connection, subscription: &str, most: Leased) -> Result<DeadLetterStream, Problem> {
+    /// Starts reading the subscription with this full name on the current runtime. The first result of [`Self::next`]
+    /// shows whether the identity may read it.
+    pub async fn open(
+        connection: &Connection,
+        subscription: &str,
+        limit: LeaseLimit,
+    ) -> Result<DeadLetterStream, Problem> {
         let subscribe = connection
             .subscriber()
             .await?
             .subscribe(subscription)
-            .set_max_outstanding_messages(i64::try_from(most.letters).unwrap_or(i64::MAX))
-            .set_max_outstanding_bytes(i64::try_from(most.bytes).unwrap_or(i64::MAX))
+            .set_max_outstanding_messages(i64::try_from(limit.messages).unwrap_or(i64::MAX))
+            .set_max_outstanding_bytes(i64::try_from(limit.bytes).unwrap_or(i64::MAX))
             .set_max_lease_extension(LEASE_EXTENSION)
             .set_max_lease(MAX_LEASE)
-            // What the client has read and nobody has taken is nacked with the rest.
+            // This also nacks messages that the client has read and nobody has received.
             .set_shutdown_behavior(ShutdownBehavior::NackImmediately);
         let stream = subscribe.build();
         let token = stream.shutdown_token();
@@ -72,24 +80,25 @@ impl DeadLetterStream {
         Ok(DeadLetterStream { deliveries, token, reader })
     }
 
-    /// The next letter; waits for ever where there is none. Cancel safe. An error is the last that comes.
+    /// Returns the next dead letter, or waits forever if there is none. Cancel safe. Nothing follows an error.
     ///
-    /// To be called at all times: the client extends no lease of what it has not read.
+    /// Call it all the time: the client extends the lease of a message only after reading it.
     pub async fn next(&mut self) -> Result<Delivery<DeadLetterReceipt>, Problem> {
         let closed = || Err(Problem::Unreachable("the stream was closed".to_owned()));
         self.deliveries.recv().await.unwrap_or_else(closed)
     }
 
-    /// Nacks what is not settled, and waits until that and every ack before is sent. False when it took too long.
+    /// Nacks the unsettled dead letters and waits until the client has sent all nacks and acks. Returns false on a
+    /// timeout.
     pub async fn close(mut self) -> bool {
         drop(self.deliveries);
-        let flushed = timeout(FLUSH, self.token.shutdown()).await.is_ok();
+        let flushed = timeout(FLUSH_TIMEOUT, self.token.shutdown()).await.is_ok();
         self.reader.shutdown().await;
         flushed
     }
 }
 
-/// In a task of its own, because `next` must not be dropped while it opens the stream.
+/// Reads in a separate task, because the client's `next` must not be dropped while it opens the stream.
 async fn read(mut stream: MessageStream, sender: mpsc::Sender<Result<Delivery<DeadLetterReceipt>, Problem>>) {
     while let Some(result) = stream.next().await {
         let result = result.map(|(message, handler)| {

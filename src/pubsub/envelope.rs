@@ -1,11 +1,11 @@
-//! What the client hands over, in the consumer's terms.
+//! Converts a message of the client into the consumer's envelope. Does not look at its content.
 
 use std::time::{Duration, SystemTime};
 
 use google_cloud_pubsub::model::Message;
 use google_cloud_pubsub::subscriber::handler::Handler;
 
-use crate::consumer::port::Envelope;
+use crate::consumer::ports::Envelope;
 
 pub(super) fn envelope(message: Message, handler: &Handler) -> Envelope {
     Envelope {

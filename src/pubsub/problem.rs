@@ -1,9 +1,9 @@
-//! What can be wrong with Pub/Sub, as a user would name it, and what mends a refusal.
+//! Why a request to Pub/Sub failed, in a user's terms, and the command that grants a missing permission. Does not know
+//! what was requested.
 
 use google_cloud_gax::error::rpc::Code;
 use google_cloud_pubsub::Error;
-
-use crate::consumer::cause;
+use ops::cause;
 
 /// Why a request to Pub/Sub failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,15 +16,15 @@ pub enum Problem {
     NoCredentials(String),
     #[error("Pub/Sub does not answer: {0}")]
     Unreachable(String),
-    /// The request breaks a rule of the service.
-    #[error("Pub/Sub refuses the request: {0}")]
+    /// The request breaks a rule of Pub/Sub.
+    #[error("Pub/Sub rejected the request: {0}")]
     Invalid(String),
     #[error("{0}")]
     Other(String),
 }
 
 impl Problem {
-    /// Whether waiting will not help: for a person to mend.
+    /// Returns whether a person must fix the cause, so that retrying does not help.
     pub(super) fn is_permanent(&self) -> bool {
         match self {
             Problem::NotFound | Problem::Refused(_) | Problem::NoCredentials(_) | Problem::Invalid(_) => true,
@@ -50,12 +50,12 @@ impl From<&Error> for Problem {
     }
 }
 
-/// What to run where publishing to the topic of this full name is refused.
+/// Returns the command that allows publishing to the topic with this full name.
 pub fn grant_publisher(topic: &str) -> String {
     format!("gcloud pubsub topics add-iam-policy-binding {topic} --role=roles/pubsub.publisher --member=IDENTITY")
 }
 
-/// What to run where reading the subscription of this full name is refused.
+/// Returns the command that allows reading the subscription with this full name.
 pub fn grant_subscriber(subscription: &str) -> String {
     format!(
         "gcloud pubsub subscriptions add-iam-policy-binding {subscription} --role=roles/pubsub.subscriber \

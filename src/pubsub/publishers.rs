@@ -1,4 +1,4 @@
-//! A topic to publish to: messages go out in batches, and alone where a batch is refused.
+//! Publishes to one topic: in batches, and one by one if Pub/Sub refuses a batch. Does not know what messages contain.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use super::{Connection, Problem};
 
 const BATCH: u32 = 100;
 
-/// Belongs to the runtime that made it.
+/// Publishers to one topic. Use them only on the runtime that created them.
 #[derive(Debug, Clone)]
 pub struct Publishers {
     batched: Publisher,
@@ -19,17 +19,17 @@ pub struct Publishers {
 }
 
 impl Publishers {
-    /// Prepares to publish to the topic of this full name; the first message shows whether it is there.
+    /// Prepares to publish to the topic with this full name. The first message shows whether the topic exists.
     pub async fn connect(connection: &Connection, topic: &str) -> Result<Publishers, Problem> {
         let (batched, single) = (connection.publisher(topic, BATCH).await?, connection.publisher(topic, 1).await?);
         Ok(Publishers { batched, single })
     }
 
-    /// Publishes one message and gives its id; `Ok` proves that the topic has it. `Problem::Invalid` is this message's
-    /// own fault.
+    /// Publishes one message and returns its id. `Ok` proves that the topic has the message. `Problem::Invalid` means
+    /// that this message breaks a rule of Pub/Sub.
     pub async fn publish(&self, payload: Bytes, attributes: HashMap<String, String>) -> Result<String, Problem> {
         let message = Message::new().set_data(payload).set_attributes(attributes);
-        // Whose message broke the batch is not said, so each goes once more alone.
+        // Pub/Sub does not say which message of a batch is invalid, so each is published again by itself.
         match self.batched.publish(message.clone()).await.map_err(|error| problem(&error)) {
             Err(Problem::Invalid(_)) => self.single.publish(message).await.map_err(|error| problem(&error)),
             result => result,

@@ -1,10 +1,11 @@
-//! A supervised stream: one task reads it, replaces it when it ends or is silent, and keeps what it read for the worker.
+//! A supervised stream as the consumer's port. One task reads it and queues its messages for the worker. It replaces
+//! the stream when it ends or is idle for too long. Does not decode or settle messages.
 
 mod backoff;
-mod holding;
+mod idle;
 mod probe;
-mod silence;
 mod supervisor;
+mod unsettled;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,26 +16,26 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use self::holding::{Amount, Holding, Share};
 use self::supervisor::Supervisor;
+use self::unsettled::{Amount, Unsettled, UnsettledGuard};
 use super::Connection;
 use super::envelope::envelope;
 use crate::consumer::Health;
-use crate::consumer::metrics::Metrics;
-use crate::consumer::port::{Delivery, Receipt, Source, SourceError};
+use crate::consumer::ports::{Delivery, Observer, Receipt, Source, SourceError};
 
-/// What one stream asks the server for, and when it is replaced.
+/// The limits of one stream, and when it is replaced.
 #[derive(Debug, Clone)]
 pub struct StreamSettings {
     /// Full name of the subscription.
     pub subscription: String,
     pub max_messages: i64,
     pub max_bytes: i64,
-    /// How far each lease extension reaches: how soon the messages of a killed instance come back. 10 s to 600 s.
+    /// The length of a lease extension, and so the time until the messages of a killed instance are redelivered. 10 s
+    /// to 600 s.
     pub max_lease_extension: Duration,
-    /// The age at which the consumer gives a message back.
+    /// The age at which the consumer nacks a message.
     pub max_retry_time: Duration,
-    /// How long a stream that is not full may give nothing.
+    /// The time without a message after which a stream is replaced, unless it is at its limits.
     pub max_idle: Duration,
 }
 
@@ -57,7 +58,7 @@ pub struct StreamSource {
 #[derive(Debug)]
 pub struct StreamReceipt {
     handler: Handler,
-    _share: Share,
+    _unsettled: UnsettledGuard,
 }
 
 impl Receipt for StreamReceipt {
@@ -71,17 +72,17 @@ impl Receipt for StreamReceipt {
 }
 
 impl StreamSource {
-    /// Starts to read on the runtime that calls this. `worker` names the stream in what is said about it.
+    /// Starts reading on the current runtime. `worker` names the stream in logs, metrics and health conditions.
     pub fn open(
         connection: Connection,
         settings: StreamSettings,
         health: Arc<Health>,
-        metrics: Arc<Metrics>,
+        observer: Arc<dyn Observer>,
         worker: usize,
     ) -> StreamSource {
         let (sender, deliveries) = mpsc::channel(settings.limit().messages);
         let stop = CancellationToken::new();
-        let supervisor = Supervisor::new(connection, settings, health, metrics, worker, stop.clone(), sender);
+        let supervisor = Supervisor::new(connection, settings, health, observer, worker, stop.clone(), sender);
         let mut tasks = JoinSet::new();
         tasks.spawn(supervisor.run());
         StreamSource { deliveries, stop, supervisor: tasks }
@@ -113,11 +114,11 @@ impl Source for StreamSource {
     }
 }
 
-fn delivery(message: Message, handler: Handler, holding: &Arc<Holding>) -> Delivery<StreamReceipt> {
+fn delivery(message: Message, handler: Handler, unsettled: &Arc<Unsettled>) -> Delivery<StreamReceipt> {
     let envelope = envelope(message, &handler);
     let attributes = envelope.attributes.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-    let share = holding.share((envelope.payload.len() + attributes) as u64);
-    Delivery { envelope, receipt: StreamReceipt { handler, _share: share } }
+    let guard = unsettled.add((envelope.payload.len() + attributes) as u64);
+    Delivery { envelope, receipt: StreamReceipt { handler, _unsettled: guard } }
 }
 
 #[cfg(test)]
@@ -125,12 +126,12 @@ mod tests {
     use std::panic::AssertUnwindSafe;
 
     use futures_util::FutureExt;
+    use ops::panic_text;
 
     use super::*;
-    use crate::consumer::panic_text;
 
     #[tokio::test]
-    async fn a_panic_of_the_supervisor_goes_on_in_the_worker() {
+    async fn a_panic_of_the_supervisor_resumes_in_the_worker() {
         let (sender, deliveries) = mpsc::channel(1);
         let mut supervisor = JoinSet::new();
         supervisor.spawn(async move {

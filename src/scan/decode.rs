@@ -1,4 +1,4 @@
-//! From the bytes of a message to a [`Scan`], or to the reason why not.
+//! Decodes the payload of a message into a [`Scan`], or rejects it with a reason. Knows no store and no clock.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -13,15 +13,15 @@ const MAX_SERVICE_BYTES: usize = 255;
 
 /// Decodes one payload.
 ///
-/// `publish_time` is the server's, so that every delivery of a message gets the same verdict; a scan whose timestamp
-/// is later than `publish_time + max_future_skew` is rejected, because it would pin its record.
+/// Rejects a scan whose timestamp is later than `publish_time + max_future_skew`, because no later scan could replace
+/// its record. `publish_time` is assigned by the server, so every delivery of a message gives the same result.
 pub fn decode(payload: &[u8], publish_time: SystemTime, max_future_skew: Duration) -> Result<Scan, Rejection> {
     let message = Message::read(payload)?;
     let ip = ip(required(message.ip, "ip")?)?;
     let port = port(required(message.port, "port")?)?;
     let service = service(required(message.service, "service")?)?;
     let timestamp = timestamp(required(message.timestamp, "timestamp")?)?;
-    not_in_future(timestamp, publish_time, max_future_skew)?;
+    check_not_in_future(timestamp, publish_time, max_future_skew)?;
     let data_version = data_version(required(message.data_version, "data_version")?)?;
     let data = message.data.flatten().ok_or_else(|| missing("data"))?;
     let response = response(&data, data_version)?;
@@ -42,7 +42,7 @@ fn unexpected(reason: Reason, name: &str, raw: &str, expected: &str) -> Rejectio
 }
 
 fn ip(raw: &str) -> Result<IpAddr, Rejection> {
-    let ip = Text::parse(raw).and_then(|said| said.text.parse().ok());
+    let ip = Text::parse(raw).and_then(|text| text.text.parse().ok());
     ip.ok_or_else(|| {
         let expected = "an IPv4 or IPv6 address as a string, without leading zeros in IPv4 and without a zone";
         unexpected(Reason::InvalidIp, "ip", raw, expected)
@@ -55,14 +55,14 @@ fn port(raw: &str) -> Result<u16, Rejection> {
 
 fn service(raw: &str) -> Result<Text<'_>, Rejection> {
     let invalid = |expected: &str| unexpected(Reason::InvalidService, "service", raw, expected);
-    let said = Text::parse(raw).ok_or_else(|| invalid("a string"))?;
-    if said.text.is_empty() || said.text.len() > MAX_SERVICE_BYTES {
+    let name = Text::parse(raw).ok_or_else(|| invalid("a string"))?;
+    if name.text.is_empty() || name.text.len() > MAX_SERVICE_BYTES {
         return Err(invalid("1 to 255 bytes"));
     }
-    if !said.is_unicode() || said.text.contains(char::is_control) {
+    if !name.is_unicode() || name.text.contains(char::is_control) {
         return Err(invalid("no control character and no lone surrogate"));
     }
-    Ok(said)
+    Ok(name)
 }
 
 fn timestamp(raw: &str) -> Result<u64, Rejection> {
@@ -73,15 +73,14 @@ fn timestamp(raw: &str) -> Result<u64, Rejection> {
     })
 }
 
-fn not_in_future(timestamp: u64, publish_time: SystemTime, max_future_skew: Duration) -> Result<(), Rejection> {
+fn check_not_in_future(timestamp: u64, publish_time: SystemTime, max_future_skew: Duration) -> Result<(), Rejection> {
     let published = publish_time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let latest = published.saturating_add(max_future_skew.as_secs());
     if timestamp <= latest {
         return Ok(());
     }
     let detail = format!(
-        "`timestamp` is {timestamp}, {} s after {latest}, the latest that is accepted: the publish time \
-                          {published} and {} s",
+        "`timestamp` is {timestamp}, {} s too late; expected at most {latest} (publish time {published} plus {} s)",
         timestamp - latest,
         max_future_skew.as_secs()
     );
@@ -146,13 +145,13 @@ mod tests {
         ("data", r#"{"response_str":"hi"}"#),
     ];
 
-    /// An ordinary scan with one value replaced.
+    /// Returns a valid scan with one value replaced.
     fn with(name: &str, value: &str) -> String {
         let field = |(key, usual): (&str, &str)| format!("\"{key}\":{}", if key == name { value } else { usual });
         format!("{{{}}}", FIELDS.map(field).join(","))
     }
 
-    /// An ordinary scan and more at its end.
+    /// Returns a valid scan with more keys at its end.
     fn and(more: &str) -> String {
         with("", "").replace("\"hi\"}}", &format!("\"hi\"}},{more}}}"))
     }
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ordinary_scan_is_decoded() {
+    fn a_valid_scan_is_decoded() {
         let scan = decoded(with("", "")).unwrap();
         let key = Key::new("1.1.1.1".parse().unwrap(), 443, "HTTP");
         let response = "hi".to_owned();
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_is_a_port_and_a_timestamp_and_an_empty_response_is_one() {
+    fn port_zero_timestamp_zero_and_an_empty_response_are_valid() {
         assert_eq!(decoded(with("port", "0")).unwrap().key.as_str(), "1.1.1.1#0#HTTP");
         assert_eq!(decoded(with("timestamp", "0")).unwrap().timestamp, 0);
         assert_eq!(decoded(with("data", r#"{"response_str":""}"#)).unwrap().response, "");
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn every_required_key_is_missed_and_a_null_is_none() {
+    fn a_required_key_that_is_missing_or_null_is_rejected() {
         for (name, usual) in FIELDS {
             assert_eq!(reason(with(name, "null")), Some(Reason::MissingField), "{name}");
             let without = with("", "").replace(&format!("\"{name}\":{usual}"), "\"else\":1");
@@ -192,8 +191,8 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_a_wrong_type_form_or_range_has_a_reason_of_its_own() {
-        let own = [
+    fn an_invalid_value_is_rejected_with_the_reason_of_its_key() {
+        let reasons = [
             ("ip", Reason::InvalidIp),
             ("port", Reason::InvalidPort),
             ("service", Reason::InvalidService),
@@ -201,13 +200,14 @@ mod tests {
             ("data_version", Reason::UnsupportedVersion),
             ("data", Reason::MalformedJson),
         ];
-        for (name, expected) in own {
-            for wrong in ["true", "[]", "[{}]", "80.0", "1e3", "-1", "-0", "1e999999999", r#""\ud800""#, r#""\u0000""#]
+        for (name, expected) in reasons {
+            for invalid in
+                ["true", "[]", "[{}]", "80.0", "1e3", "-1", "-0", "1e999999999", r#""\ud800""#, r#""\u0000""#]
             {
-                assert_eq!(reason(with(name, wrong)), Some(expected), "{name} {wrong}");
+                assert_eq!(reason(with(name, invalid)), Some(expected), "{name} {invalid}");
             }
         }
-        for (name, wrong, expected) in [
+        for (name, invalid, expected) in [
             ("ip", "\"\"", Reason::InvalidIp),
             ("ip", "16843009", Reason::InvalidIp),
             ("ip", "\"example.com\"", Reason::InvalidIp),
@@ -239,7 +239,7 @@ mod tests {
             ("data", r#"{"response_str":1}"#, Reason::MalformedJson),
             ("data", r#"{"response_str":["hi"]}"#, Reason::MalformedJson),
         ] {
-            assert_eq!(reason(with(name, wrong)), Some(expected), "{name} {wrong}");
+            assert_eq!(reason(with(name, invalid)), Some(expected), "{name} {invalid}");
         }
     }
 
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timestamp_may_lead_the_publish_time_by_the_skew_and_no_second_more() {
+    fn a_timestamp_may_be_at_most_the_skew_after_the_publish_time() {
         let latest = NOW + SKEW.as_secs();
         assert_eq!(decoded(with("timestamp", &latest.to_string())).unwrap().timestamp, latest);
         for future in [latest + 1, NOW * 1_000, i64::MAX.unsigned_abs()] {
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_one_json_object_is_malformed() {
+    fn a_payload_that_is_not_one_json_object_is_malformed() {
         let scan = with("", "");
         let mut malformed: Vec<Vec<u8>> =
             ["", " ", "hello", "null", "true", "12", "1e300", "1e999", "[1,2,3]", "{", "{\"ip\"}"]
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_key_twice_is_malformed_however_it_is_spelled() {
+    fn a_duplicate_of_a_known_key_is_malformed_in_every_spelling() {
         for (name, usual) in FIELDS {
             let (first, others) = name.split_at(1);
             let spelled = format!("\\u{:04x}{others}", first.as_bytes()[0]);
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_are_skipped_whatever_they_are() {
+    fn unknown_keys_are_skipped() {
         for more in [
             r#""a":1,"a":[{"ip":1,"ip":2}],"a":null"#,
             r#""\ud800":1,"\udc00\ud800":"\ud800""#,
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn the_response_key_of_the_other_version_is_unknown_wherever_the_version_stands() {
+    fn the_response_key_of_the_other_version_is_unknown_before_and_after_the_version() {
         let data = r#"{"response_bytes_utf8":1,"more":2,"response_str":"hi","response_bytes_utf8":[[]]}"#;
         let scan = with("data", data);
         assert_eq!(decoded(&scan), decoded(with("", "")));
@@ -344,27 +344,27 @@ mod tests {
     }
 
     #[test]
-    fn base64_is_the_json_string_that_it_stands_in() {
+    fn base64_is_decoded_after_the_escapes_of_its_json_string() {
         for encoded in [r"aGk\u003d", r"a\u0047k=", r"aG\r\nk=\n"] {
             let scan = decoded(v1(&format!("{{\"response_bytes_utf8\":\"{encoded}\"}}"))).unwrap();
             assert_eq!((scan.response.as_str(), scan.response_bytes), ("hi", None));
         }
         let slashes = decoded(v1(r#"{"response_bytes_utf8":"\/\/\/\/"}"#)).unwrap();
         assert_eq!(slashes.response_bytes.unwrap(), [0xff; 3]);
-        for wrong in ["!!!!", r"\ud800", r"aGk=\ud800", "aGk ", "a"] {
-            let payload = v1(&format!("{{\"response_bytes_utf8\":\"{wrong}\"}}"));
-            assert_eq!(reason(payload), Some(Reason::InvalidBase64), "{wrong}");
+        for invalid in ["!!!!", r"\ud800", r"aGk=\ud800", "aGk ", "a"] {
+            let payload = v1(&format!("{{\"response_bytes_utf8\":\"{invalid}\"}}"));
+            assert_eq!(reason(payload), Some(Reason::InvalidBase64), "{invalid}");
         }
     }
 
     #[test]
-    fn a_lone_surrogate_in_a_text_response_is_kept_as_bytes() {
+    fn a_text_response_with_a_lone_surrogate_is_kept_as_bytes() {
         let scan = decoded(with("data", r#"{"response_str":"a\udcffb"}"#)).unwrap();
         assert_eq!((scan.response.as_str(), scan.response_bytes.unwrap()), ("a\u{fffd}b", b"a\xed\xb3\xbfb".to_vec()));
     }
 
     #[test]
-    fn a_million_levels_are_skipped_under_an_unknown_key_and_rejected_under_a_known_one() {
+    fn a_million_nested_levels_are_skipped_under_an_unknown_key_and_rejected_under_a_known_one() {
         const LEVELS: usize = 1_000_000;
         for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
             let deep = format!("{}1{}", open.repeat(LEVELS), close.repeat(LEVELS));
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_repeated_keys_digits_or_escapes_are_read_or_refused() {
+    fn a_million_repeated_keys_digits_or_escapes_are_decoded_or_rejected() {
         const MANY: usize = 1_000_000;
         let repeated = vec![r#""a":{"a":0}"#; MANY].join(",");
         assert!(decoded(and(&repeated)).is_ok());

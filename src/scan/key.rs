@@ -1,11 +1,11 @@
-//! The composite key `ip#port#service`. Trusts that the service was checked.
+//! The composite key `ip#port#service`. Expects a service that the decoder has validated.
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// The partition key of a record: `ip#port#service`, the address in canonical text.
+/// The partition key of a record: `ip#port#service`, with the address in canonical form.
 ///
-/// Injective, because neither an address nor a port can hold a `#` and the service is last.
+/// Different parts always make different keys: an address and a port contain no `#`, and the service is last.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
     text: String,
@@ -14,14 +14,14 @@ pub struct Key {
 }
 
 impl Key {
-    /// The address is written as RFC 5952 says, an IPv4-mapped one as the IPv4 address that it stands for.
+    /// Formats the address as RFC 5952 requires, and an IPv4-mapped IPv6 address as its IPv4 address.
     pub fn new(ip: IpAddr, port: u16, service: &str) -> Key {
         let ip = ip.to_canonical();
         let longest_ip = if ip.is_ipv4() { "255.255.255.255".len() } else { "ffff:".len() * 8 - 1 };
         let mut text = String::with_capacity(longest_ip + "#65535#".len() + service.len());
         match ip {
             IpAddr::V4(ip) => push_ipv4(&mut text, ip),
-            IpAddr::V6(ip) => write!(text, "{ip}").expect("a String takes whatever is written to it"),
+            IpAddr::V6(ip) => write!(text, "{ip}").expect("writing to a String does not fail"),
         }
         let ip_end = offset(&text);
         text.push('#');
@@ -50,10 +50,10 @@ impl Key {
 }
 
 fn offset(text: &str) -> u8 {
-    u8::try_from(text.len()).expect("an address and a port have at most 46 bytes with their `#`")
+    u8::try_from(text.len()).expect("an address, a port and two `#` are at most 46 bytes")
 }
 
-// Digit by digit, because std's formatting would be a fifth of what it costs to decode a scan.
+// Writes digit by digit, because std's formatting would be a fifth of the cost of decoding a scan.
 fn push_ipv4(text: &mut String, ip: Ipv4Addr) {
     let [first, others @ ..] = ip.octets();
     push_decimal(text, first.into());
@@ -68,7 +68,7 @@ fn push_decimal(text: &mut String, number: u16) {
         push_decimal(text, tens);
     }
     let digit = char::from_digit(u32::from(number % 10), 10);
-    text.push(digit.expect("a remainder of ten is a digit"));
+    text.push(digit.expect("a remainder of a division by ten is a digit"));
 }
 
 #[cfg(test)]
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_are_slices_of_the_whole() {
+    fn the_parts_are_slices_of_the_key() {
         let key = Key::new(ip("1.1.1.1"), 0, "A#B");
         assert_eq!((key.as_str(), key.ip(), key.port(), key.service()), ("1.1.1.1#0#A#B", "1.1.1.1", "0", "A#B"));
         let longest = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
@@ -91,8 +91,8 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_written_as_rfc_5952_says() {
-        for (given, written) in [
+    fn an_address_is_formatted_as_rfc_5952_requires() {
+        for (input, formatted) in [
             ("2001:0DB8:0000:0000:0000:0000:0000:0001", "2001:db8::1"),
             ("2001:db8:0:1:1:1:1:1", "2001:db8:0:1:1:1:1:1"),
             ("2001:0:0:1:0:0:0:1", "2001:0:0:1::1"),
@@ -105,7 +105,7 @@ mod tests {
             ("::1.2.3.4", "::102:304"),
             ("64:ff9b::1.2.3.4", "64:ff9b::102:304"),
         ] {
-            assert_eq!(Key::new(ip(given), 1, "S").ip(), written, "{given}");
+            assert_eq!(Key::new(ip(input), 1, "S").ip(), formatted, "{input}");
         }
     }
 
@@ -114,14 +114,14 @@ mod tests {
         prop_oneof![few.prop_map(ip), any::<[u8; 4]>().prop_map(IpAddr::from), any::<[u8; 16]>().prop_map(IpAddr::from)]
     }
 
-    /// Small alphabets, so that near misses are common.
+    /// Uses small alphabets, so that similar keys are common.
     fn parts() -> impl Strategy<Value = (IpAddr, u16, String)> {
         (addresses(), prop_oneof![0..20_u16, any::<u16>()], "[#1:.A]{1,6}")
     }
 
     proptest! {
         #[test]
-        fn two_scans_share_a_key_only_when_address_port_and_service_are_the_same(a in parts(), b in parts()) {
+        fn keys_are_equal_exactly_when_address_port_and_service_are_equal(a in parts(), b in parts()) {
             let (left, right) = (Key::new(a.0, a.1, &a.2), Key::new(b.0, b.1, &b.2));
             let same = (a.0.to_canonical(), a.1, &a.2) == (b.0.to_canonical(), b.1, &b.2);
             prop_assert_eq!(left.as_str() == right.as_str(), same);
@@ -129,7 +129,7 @@ mod tests {
         }
 
         #[test]
-        fn the_parts_of_a_key_can_be_read_back((address, port, service) in parts()) {
+        fn a_key_returns_the_parts_that_it_was_made_of((address, port, service) in parts()) {
             let key = Key::new(address, port, &service);
             prop_assert_eq!(ip(key.ip()), address.to_canonical());
             prop_assert_eq!(key.port(), port.to_string());

@@ -1,5 +1,5 @@
-//! The known keys of a message, each with the piece of the payload that is its value. Knows JSON's syntax and nothing of
-//! what a value must be.
+//! Finds the known keys of a message and the part of the payload that is the value of each. Knows JSON's syntax, but
+//! not which values are valid.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::text;
 use super::{Reason, Rejection};
 
-/// What stands in the payload under each known key, unjudged.
+/// The raw JSON value of each known key, not validated.
 #[derive(Default)]
 pub(super) struct Message<'a> {
     pub(super) ip: Option<&'a str>,
@@ -18,18 +18,18 @@ pub(super) struct Message<'a> {
     pub(super) service: Option<&'a str>,
     pub(super) timestamp: Option<&'a str>,
     pub(super) data_version: Option<&'a str>,
-    /// The inner option is empty for a null.
+    /// The inner option is `None` for a null.
     pub(super) data: Option<Option<Data<'a>>>,
 }
 
-/// Both response keys: which of them is known is said by the version, and that may come after the data.
+/// Both response keys. The version decides which one counts, and it may come after the data.
 #[derive(Default)]
 pub(super) struct Data<'a> {
     pub(super) response_bytes_utf8: Repeatable<'a>,
     pub(super) response_str: Repeatable<'a>,
 }
 
-/// A key that may turn out to be unknown and is then allowed any number of times.
+/// A key that the version may make unknown. An unknown key may occur any number of times.
 #[derive(Default)]
 pub(super) struct Repeatable<'a> {
     pub(super) first: Option<&'a str>,
@@ -37,7 +37,7 @@ pub(super) struct Repeatable<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// One pass over the payload, which must be UTF-8 and one JSON object, its ignored parts too.
+    /// Reads the payload in one pass. It must be UTF-8 and one JSON object, including the ignored parts.
     pub(super) fn read(payload: &'a [u8]) -> Result<Message<'a>, Rejection> {
         let malformed = |why: &dyn fmt::Display| Rejection::new(Reason::MalformedJson, why.to_string());
         let text = str::from_utf8(payload).map_err(|error| malformed(&error))?;
@@ -46,16 +46,16 @@ impl<'a> Message<'a> {
     }
 }
 
-/// An object with known keys, among others that are skipped.
+/// An object with known keys. Other keys are skipped.
 trait Fields<'a>: Default {
     type Name: Copy;
 
-    /// What a person calls this object.
-    const CALLED: &'static str;
+    /// The name of this object in error messages.
+    const EXPECTED: &'static str;
 
     fn name(key: &str) -> Option<Self::Name>;
 
-    /// Reads the value under that name, and refuses a second one where that is already an error.
+    /// Reads the value of this key. Fails on a second value if a duplicate is an error for this key.
     fn read_value<A: MapAccess<'a>>(&mut self, name: Self::Name, map: &mut A) -> Result<(), A::Error>;
 }
 
@@ -72,7 +72,7 @@ enum MessageKey {
 impl<'a> Fields<'a> for Message<'a> {
     type Name = MessageKey;
 
-    const CALLED: &'static str = "a JSON object";
+    const EXPECTED: &'static str = "a JSON object";
 
     fn name(key: &str) -> Option<MessageKey> {
         match key {
@@ -112,7 +112,7 @@ enum DataKey {
 impl<'a> Fields<'a> for Data<'a> {
     type Name = DataKey;
 
-    const CALLED: &'static str = "a JSON object as `data`";
+    const EXPECTED: &'static str = "a JSON object as `data`";
 
     fn name(key: &str) -> Option<DataKey> {
         match key {
@@ -146,7 +146,7 @@ fn read_once<'a, A: MapAccess<'a>>(
     Ok(())
 }
 
-/// An object, or nothing for a null.
+/// An object, or `None` for a null.
 struct Object<F>(Option<F>);
 
 impl<'de, F: Fields<'de>> Deserialize<'de> for Object<F> {
@@ -161,14 +161,14 @@ impl<'de, F: Fields<'de>> Visitor<'de> for ObjectVisitor<F> {
     type Value = Object<F>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(F::CALLED)
+        f.write_str(F::EXPECTED)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<F>, A::Error> {
         let mut fields = F::default();
-        // As a raw value even a key with a lone surrogate is skipped, and one with a raw control character refused.
+        // A key read as a raw value may contain a lone surrogate. serde_json still rejects a raw control character.
         while let Some(key) = map.next_key::<&RawValue>()? {
-            match known::<F>(key.get()) {
+            match find_name::<F>(key.get()) {
                 Some(name) => fields.read_value(name, &mut map)?,
                 None => drop(map.next_value::<IgnoredAny>()?),
             }
@@ -180,7 +180,7 @@ impl<'de, F: Fields<'de>> Visitor<'de> for ObjectVisitor<F> {
         Ok(Object(None))
     }
 
-    // The two default messages that would repeat what was sent, at any length.
+    // serde's default messages for strings and floats would repeat the value at its full length.
     fn visit_str<E: Error>(self, _: &str) -> Result<Object<F>, E> {
         Err(E::invalid_type(Unexpected::Other("string"), &self))
     }
@@ -190,7 +190,8 @@ impl<'de, F: Fields<'de>> Visitor<'de> for ObjectVisitor<F> {
     }
 }
 
-fn known<'de, F: Fields<'de>>(raw_key: &str) -> Option<F::Name> {
+/// Returns the known key that this raw JSON string spells.
+fn find_name<'de, F: Fields<'de>>(raw_key: &str) -> Option<F::Name> {
     let escaped = text::between_quotes(raw_key)?;
     F::name(escaped).or_else(|| {
         let is_escaped = escaped.contains('\\');

@@ -1,13 +1,13 @@
-//! Why a message is not a scan that can be stored. Knows nothing of how that is found out.
+//! The reasons to reject a message. Does not know how they are detected.
 
 use std::fmt;
 
-/// A message that will never become a record, and why.
+/// Why a message can never become a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}: {detail}")]
 pub struct Rejection {
     pub reason: Reason,
-    /// One line for a person: what was found and what was expected. Never the whole payload.
+    /// One line for a person: the value found and the value expected. Never the whole payload.
     pub detail: String,
 }
 
@@ -17,21 +17,22 @@ impl Rejection {
     }
 }
 
-/// How much of a wrong value a detail shows. Escaped at worst tenfold, it still fits an attribute of a dead letter.
+/// How many characters of an invalid value a detail shows. Escaping makes them at most ten times as long, which still
+/// fits in an attribute of a dead letter.
 const QUOTED_CHARS: usize = 64;
 
-/// The start of a piece of the payload, for a detail: one line of printable ASCII, whatever was sent.
-pub(super) fn quote(found: &str) -> String {
+/// Returns the start of a value for a detail: always one line of printable ASCII.
+pub(super) fn quote(value: &str) -> String {
     let mut quoted = String::from("`");
-    for c in found.chars().take(QUOTED_CHARS) {
+    for c in value.chars().take(QUOTED_CHARS) {
         match c {
             ' '..='~' => quoted.push(c),
             _ => quoted.extend(c.escape_default()),
         }
     }
     quoted.push('`');
-    if found.chars().nth(QUOTED_CHARS).is_some() {
-        quoted.push_str(&format!("... ({} bytes)", found.len()));
+    if value.chars().nth(QUOTED_CHARS).is_some() {
+        quoted.push_str(&format!("... ({} bytes)", value.len()));
     }
     quoted
 }
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quote_is_short_printable_ascii_whatever_was_sent() {
+    fn a_quote_is_short_printable_ascii_for_every_value() {
         assert_eq!(quote("\"80\""), "`\"80\"`");
         assert_eq!(quote("[\n\u{202e}]"), r"`[\n\u{202e}]`");
         let long = quote(&"\u{10ffff}".repeat(1_000));
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_is_listed_once_with_a_name_of_its_own() {
+    fn every_reason_is_listed_once_and_has_a_unique_name() {
         let names: std::collections::BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
         assert_eq!(names.len(), Reason::ALL.len());
         let rejection = Rejection::new(Reason::InvalidPort, "why");

@@ -1,4 +1,4 @@
-//! A response as text, and as bytes where text cannot hold it.
+//! A response as text, and as bytes if it is not valid Unicode text.
 
 use base64::DecodeError;
 use base64::alphabet;
@@ -9,19 +9,19 @@ use super::text::Text;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Response {
     pub(super) text: String,
-    /// The exact bytes, only when they are not UTF-8.
+    /// The exact bytes. `None` if they are UTF-8.
     pub(super) bytes: Option<Vec<u8>>,
 }
 
 impl Response {
-    pub(super) fn from_text(said: Text<'_>) -> Response {
-        let bytes = (!said.is_unicode()).then(|| said.to_wtf8());
-        Response { text: said.text.into_owned(), bytes }
+    pub(super) fn from_text(text: Text<'_>) -> Response {
+        let bytes = (!text.is_unicode()).then(|| text.to_wtf8());
+        Response { text: text.text.into_owned(), bytes }
     }
 
     pub(super) fn from_base64(encoded: &str) -> Result<Response, DecodeError> {
-        // A text that decodes as it is has neither line breaks nor the URL-safe alphabet, so it need not be searched.
-        let bytes = decode(encoded.as_bytes()).or_else(|_| decode(&plain(encoded)))?;
+        // Most responses decode as they are. Only the others need a search for line breaks and the URL-safe alphabet.
+        let bytes = decode(encoded.as_bytes()).or_else(|_| decode(&normalize(encoded)))?;
         Ok(match String::from_utf8(bytes) {
             Ok(text) => Response { text, bytes: None },
             Err(error) => Response {
@@ -40,22 +40,23 @@ const ENGINE: GeneralPurpose = GeneralPurpose::new(
 );
 
 fn decode(encoded: &[u8]) -> Result<Vec<u8>, DecodeError> {
-    // The engine would take one `=` where two belong.
+    // The engine would accept one `=` in place of two.
     if encoded.ends_with(b"=") && !encoded.len().is_multiple_of(4) {
         return Err(DecodeError::InvalidPadding);
     }
     ENGINE.decode(encoded)
 }
 
-/// The same in the standard alphabet, without line breaks.
-fn plain(encoded: &str) -> Vec<u8> {
-    let kept = encoded.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n'));
-    kept.map(|byte| match byte {
-        b'-' => b'+',
-        b'_' => b'/',
-        other => other,
-    })
-    .collect()
+/// Converts base64 to the standard alphabet and removes line breaks.
+fn normalize(encoded: &str) -> Vec<u8> {
+    let symbols = encoded.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n'));
+    symbols
+        .map(|byte| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            other => other,
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -67,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_is_optional_but_right_where_it_is() {
+    fn padding_is_optional_but_must_be_correct() {
         for (encoded, text) in [
             ("", Some("")),
             ("YQ==", Some("a")),
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn line_breaks_are_dropped_and_nothing_else() {
+    fn line_breaks_are_ignored_and_other_characters_are_errors() {
         assert_eq!(text_of("\nYW\r\nJ\rj\n").as_deref(), Some("abc"));
         assert_eq!(text_of("YQ=\r\n=").as_deref(), Some("a"));
         assert_eq!(text_of("\r\n").as_deref(), Some(""));
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn both_alphabets_and_stray_trailing_bits_are_read() {
+    fn both_alphabets_and_nonzero_trailing_bits_are_decoded() {
         for encoded in ["+/+/", "-_-_", "+_-/", "-_\n-_"] {
             let bytes = Response::from_base64(encoded).unwrap().bytes.unwrap();
             assert_eq!(bytes, [0xfb, 0xff, 0xbf], "{encoded:?}");
@@ -115,8 +116,8 @@ mod tests {
         }
     }
 
-    /// Bit by bit, from the rules alone.
-    fn by_the_rules(encoded: &str) -> Option<Vec<u8>> {
+    /// Decodes bit by bit, independently of the engine.
+    fn reference_decode(encoded: &str) -> Option<Vec<u8>> {
         let symbols = encoded.trim_end_matches('=');
         let padding = encoded.len() - symbols.len();
         if symbols.len() % 4 == 1 || (padding > 0 && (padding > 2 || !encoded.len().is_multiple_of(4))) {
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn every_short_string_is_read_by_the_rules() {
+    fn every_short_string_decodes_like_the_reference() {
         let mut strings = vec![String::new()];
         let mut start = 0;
         for _ in 0..7 {
@@ -149,14 +150,14 @@ mod tests {
             start = end;
         }
         for encoded in &strings {
-            let read = Response::from_base64(encoded).ok();
-            let bytes = read.map(|response| response.bytes.unwrap_or(response.text.into_bytes()));
-            assert_eq!(bytes, by_the_rules(encoded), "{encoded:?}");
+            let decoded = Response::from_base64(encoded).ok();
+            let bytes = decoded.map(|response| response.bytes.unwrap_or(response.text.into_bytes()));
+            assert_eq!(bytes, reference_decode(encoded), "{encoded:?}");
         }
     }
 
     #[test]
-    fn bytes_are_kept_only_where_text_cannot_hold_them() {
+    fn bytes_are_kept_only_if_the_response_is_not_unicode() {
         let text = Response::from_base64("aGVsbG8=").unwrap();
         assert_eq!(text, Response { text: "hello".into(), bytes: None });
         let binary = Response::from_base64("U1NILTIuMC3//g==").unwrap();

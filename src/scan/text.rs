@@ -1,17 +1,17 @@
-//! The content of a JSON string. Knows nothing of scans.
+//! Decodes JSON strings. Knows nothing of scans.
 
 use std::borrow::Cow;
 
-/// What a JSON string says, borrowed where nothing is escaped.
+/// The decoded content of a JSON string, borrowed if the string has no escapes.
 pub(super) struct Text<'a> {
-    /// With one U+FFFD for each lone surrogate.
+    /// Contains U+FFFD in place of each lone surrogate.
     pub(super) text: Cow<'a, str>,
-    /// The lone surrogates and where their U+FFFD starts.
+    /// Each lone surrogate, and the offset of its U+FFFD.
     lone_surrogates: Vec<(usize, u16)>,
 }
 
 impl<'a> Text<'a> {
-    /// From the text of one JSON value; `None` when that is not a string.
+    /// Decodes one raw JSON value. Returns `None` if it is not a string.
     pub(super) fn parse(raw: &'a str) -> Option<Text<'a>> {
         let escaped = between_quotes(raw)?;
         Some(match escaped.contains('\\') {
@@ -24,7 +24,7 @@ impl<'a> Text<'a> {
         self.lone_surrogates.is_empty()
     }
 
-    /// The string as WTF-8, where each lone surrogate is three bytes, as many as U+FFFD.
+    /// Returns the string as WTF-8, where a lone surrogate takes three bytes, like U+FFFD.
     pub(super) fn to_wtf8(&self) -> Vec<u8> {
         let mut bytes = self.text.as_bytes().to_vec();
         for &(at, surrogate) in &self.lone_surrogates {
@@ -36,22 +36,22 @@ impl<'a> Text<'a> {
     }
 }
 
-/// What stands between the quotes of a JSON string, still escaped; `None` for any other JSON value.
+/// Returns the content of a raw JSON string, still escaped. Returns `None` for any other JSON value.
 pub(super) fn between_quotes(raw: &str) -> Option<&str> {
     raw.strip_prefix('"')?.strip_suffix('"')
 }
 
-/// Unescapes what stands between the quotes of a string that serde_json has accepted, in one allocation.
+/// Unescapes the content of a string that serde_json has accepted, in one allocation.
 pub(super) fn unescape(escaped: &str) -> Text<'static> {
-    // No escape is shorter than what it stands for.
+    // The unescaped text is never longer than the escaped one.
     let mut text = String::with_capacity(escaped.len());
     let mut lone_surrogates = Vec::new();
     let mut rest = escaped;
     while let Some(at) = rest.find('\\') {
         text.push_str(&rest[..at]);
-        let letter = rest.as_bytes()[at + 1];
+        let escape = rest.as_bytes()[at + 1];
         rest = &rest[at + 2..];
-        text.push(match letter {
+        text.push(match escape {
             b'b' => '\u{8}',
             b'f' => '\u{c}',
             b'n' => '\n',
@@ -64,14 +64,15 @@ pub(super) fn unescape(escaped: &str) -> Text<'static> {
                     char::REPLACEMENT_CHARACTER
                 })
             }
-            itself => char::from(itself),
+            literal => char::from(literal),
         });
     }
     text.push_str(rest);
     Text { text: Cow::Owned(text), lone_surrogates }
 }
 
-/// The character that starts with `unit`, whose second half, if it has one, is taken from `rest`; or a lone surrogate.
+/// Returns the character that starts with `unit`, and consumes its low surrogate from `rest` if it has one. Returns
+/// `unit` as an error if it is a lone surrogate.
 fn utf16_char(unit: u16, rest: &mut &str) -> Result<char, u16> {
     if let Some(mut after) = rest.strip_prefix("\\u").filter(|_| (0xd800..0xdc00).contains(&unit)) {
         let pair = [unit, hex_unit(&mut after)];
@@ -86,7 +87,7 @@ fn utf16_char(unit: u16, rest: &mut &str) -> Result<char, u16> {
 fn hex_unit(rest: &mut &str) -> u16 {
     let (digits, after) = rest.split_at(4);
     *rest = after;
-    u16::from_str_radix(digits, 16).expect("serde_json accepts only four hex digits after \\u")
+    u16::from_str_radix(digits, 16).expect("serde_json has checked that four hex digits follow \\u")
 }
 
 #[cfg(test)]
@@ -117,7 +118,7 @@ mod tests {
     fn string_literals() -> impl Strategy<Value = String> {
         let piece = prop_oneof![
             any::<char>()
-                .prop_filter("stands for itself", |c| *c >= ' ' && *c != '"' && *c != '\\')
+                .prop_filter("needs no escape", |c| *c >= ' ' && *c != '"' && *c != '\\')
                 .prop_map(String::from),
             prop::sample::select(vec![r"\\", r#"\""#, r"\/", r"\b", r"\f", r"\n", r"\r", r"\t", "u", "d800"])
                 .prop_map(String::from),
@@ -129,28 +130,28 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_string_says_what_serde_json_reads_in_it(raw in string_literals()) {
-            let said = Text::parse(&raw).unwrap();
-            prop_assert_eq!(said.to_wtf8(), wtf8_of_serde_json(&raw));
+        fn a_string_decodes_as_in_serde_json(raw in string_literals()) {
+            let text = Text::parse(&raw).unwrap();
+            prop_assert_eq!(text.to_wtf8(), wtf8_of_serde_json(&raw));
             match serde_json::from_str::<String>(&raw) {
-                Ok(text) => prop_assert_eq!((said.text.as_ref(), said.is_unicode()), (text.as_str(), true)),
-                Err(_) => prop_assert!(!said.is_unicode()),
+                Ok(expected) => prop_assert_eq!((text.text.as_ref(), text.is_unicode()), (expected.as_str(), true)),
+                Err(_) => prop_assert!(!text.is_unicode()),
             }
         }
     }
 
     #[test]
-    fn each_lone_surrogate_is_one_replacement_character() {
-        let said = Text::parse(r#""a\ud800\ud83e\udd80\udc00\ud800""#).unwrap();
-        assert_eq!(said.text, "a\u{fffd}\u{1f980}\u{fffd}\u{fffd}");
+    fn each_lone_surrogate_becomes_one_replacement_character() {
+        let text = Text::parse(r#""a\ud800\ud83e\udd80\udc00\ud800""#).unwrap();
+        assert_eq!(text.text, "a\u{fffd}\u{1f980}\u{fffd}\u{fffd}");
         let wtf8 = b"a\xed\xa0\x80\xf0\x9f\xa6\x80\xed\xb0\x80\xed\xa0\x80";
-        assert_eq!(said.to_wtf8(), wtf8);
+        assert_eq!(text.to_wtf8(), wtf8);
     }
 
     #[test]
-    fn the_outermost_surrogates_pair_and_their_neighbours_stand_alone() {
-        let said = Text::parse(r#""\ud7ff\ue000\ud800\udc00\udbff\udfff""#).unwrap();
-        assert_eq!((said.text.as_ref(), said.is_unicode()), ("\u{d7ff}\u{e000}\u{10000}\u{10ffff}", true));
+    fn surrogate_pairs_decode_up_to_the_ends_of_their_range() {
+        let text = Text::parse(r#""\ud7ff\ue000\ud800\udc00\udbff\udfff""#).unwrap();
+        assert_eq!((text.text.as_ref(), text.is_unicode()), ("\u{d7ff}\u{e000}\u{10000}\u{10ffff}", true));
     }
 
     #[test]
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_value_is_a_string() {
+    fn a_value_that_is_not_a_string_is_refused() {
         for raw in ["null", "1", "[\"a\"]", "{\"a\":\"b\"}"] {
             assert!(Text::parse(raw).is_none(), "{raw}");
         }

@@ -34,7 +34,7 @@ async fn check_subscription(config: &Config) -> Result<(), SetupError> {
         async { pubsub::Admin::connect(&config.endpoints.pubsub()).await?.subscription(&config.subscription).await };
     let found = within(look, pubsub::Problem::Unreachable).await;
     let spaced = match found {
-        Ok(found) => Some(found.least_delay.is_some()),
+        Ok(found) => Some(found.minimum_backoff.is_some()),
         // `roles/pubsub.subscriber` may not look; the stream's first answer shows whether it may read.
         Err(pubsub::Problem::Refused(_)) => None,
         Err(problem) => return Err(pubsub_wrong(config, Thing::Subscription(config), problem)),

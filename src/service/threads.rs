@@ -6,13 +6,14 @@ use std::thread;
 use futures_util::TryStreamExt;
 use futures_util::future::try_join_all;
 use futures_util::stream::FuturesUnordered;
+use ops::panic_text;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::runtime;
 use tokio::sync::oneshot;
 
 use super::Config;
-use crate::consumer::port::{Ports, SourceError};
+use crate::consumer::ports::{Ports, SourceError};
 use crate::consumer::settings::stream_messages;
 use crate::consumer::{self, Keys, Process, batch};
 use crate::dynamo::{self, Scans};
@@ -77,7 +78,7 @@ fn start_thread(
     thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         let work = std::panic::AssertUnwindSafe(|| runtime.block_on(work()));
         let result = std::panic::catch_unwind(work);
-        let result = result.unwrap_or_else(|panic| Err(Failure::Panicked(consumer::panic_text(panic.as_ref()))));
+        let result = result.unwrap_or_else(|panic| Err(Failure::Panicked(panic_text(panic.as_ref()))));
         // Main may be gone after a second signal.
         let _ = sender.send(result);
         // A name look-up in flight must not delay the exit.
@@ -87,7 +88,12 @@ fn start_thread(
 }
 
 /// Runs the workers of one thread: every `threads`th of the process.
-async fn run(number: usize, config: &Config, process: &Process, keys: &Keys<StreamReceipt>) -> Result<(), Failure> {
+async fn run(
+    number: usize,
+    config: &Config,
+    process: &Arc<Process>,
+    keys: &Keys<StreamReceipt>,
+) -> Result<(), Failure> {
     let connection = config.endpoints.pubsub();
     let (store, letters) = tokio::select! {
         biased;
@@ -97,8 +103,8 @@ async fn run(number: usize, config: &Config, process: &Process, keys: &Keys<Stre
     let batches = config.write_mode.batches();
     let consumers = config.consumers.get();
     let worker = |worker| {
-        let (health, metrics) = (process.health.clone(), process.metrics.clone());
-        let source = StreamSource::open(connection.clone(), stream(config), health, metrics, worker);
+        let (health, observer) = (process.health.clone(), process.observer.clone());
+        let source = StreamSource::open(connection.clone(), stream(config), health, observer, worker);
         consumer::run::<Clouds>(
             process,
             keys,

@@ -13,7 +13,7 @@ mod world;
 
 use std::time::Duration;
 
-use mini_scan::local::pubsub::Counts;
+use pubsub_local::Counts;
 use tokio::time::Instant;
 
 use checks::Checks;

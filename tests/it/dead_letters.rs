@@ -76,6 +76,12 @@ fn attributes(message: &Message) -> HashMap<&str, &str> {
     message.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
+/// Returns what the program printed. Panics if it did not leave dead letters.
+fn stdout_of_partial_success(exit: &Exit) -> String {
+    assert_eq!(exit.code, Some(3), "{exit:#?}");
+    exit.output.stdout.join("\n")
+}
+
 /// Returns what the program printed. Panics if it failed.
 fn stdout_of_success(exit: &Exit) -> String {
     assert_eq!(exit.code, Some(0), "{exit:#?}");

@@ -8,8 +8,8 @@ mod policies;
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use mini_scan::consumer::outcome::policy;
-use mini_scan::consumer::port::StoreErrorKind;
+use mini_scan::consumer::policy::policy;
+use mini_scan::consumer::ports::StoreErrorKind;
 
 use self::injections::{INJECTIONS, inject};
 use self::page::{Row, Section, rows};

@@ -27,7 +27,7 @@ struct Monitored {
 impl Monitored {
     async fn start(launch: Launch) -> Monitored {
         let mut program = launch.arguments(["--http-listen", "127.0.0.1:0"]).start();
-        let line = program.wait_for_line("watch this instance at http://").await;
+        let line = program.wait_for_line("serving http://").await;
         let (_, rest) = line.split_once("http://").expect("the line has a URL");
         let (address, _) = rest.split_once("/metrics").expect("the line has the URL of the metrics");
         Monitored { address: address.to_owned(), program }

@@ -6,9 +6,9 @@ mod process;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mini_scan::consumer::metrics::Metrics;
-use mini_scan::consumer::port::{DeadLetter, DeadLetters, Delivery, Receipt, Source};
-use mini_scan::consumer::{Health, Restart};
+use mini_scan::consumer::Health;
+use mini_scan::consumer::ports::{DeadLetter, DeadLetters, Delivery, Receipt, Restart, Source};
+use mini_scan::observe::Metrics;
 use mini_scan::pubsub::{Connection, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
 use tokio::time::{Instant, sleep, timeout};
 

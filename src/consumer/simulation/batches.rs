@@ -10,7 +10,7 @@ use super::messages::{PUBLISHED, scan};
 use super::pubsub::Settlement;
 use super::store::Row;
 use super::world::World;
-use crate::consumer::port::Verb;
+use crate::consumer::ports::Verb;
 use crate::consumer::settings::{Settings, WriteMode};
 
 const LATENCY: Duration = Duration::from_millis(100);
@@ -95,7 +95,7 @@ async fn a_scan_that_is_not_newer_is_stale_and_known() {
         world.acked(3).await;
     };
     other.during(script).await;
-    let metrics = other.process.metrics.snapshot();
+    let metrics = other.metrics.snapshot();
     assert_eq!((metrics.stored, metrics.stale, metrics.known), (0, 2, 1));
 }
 
@@ -110,7 +110,7 @@ async fn a_refused_statement_is_judged_by_the_answer_to_a_write_by_itself() {
     let instance = Instance::new(&world, batches());
     instance.during(world.acked(2)).await;
     assert_eq!(verbs(&world, 1), [UPDATE, PUT]);
-    let metrics = instance.process.metrics.snapshot();
+    let metrics = instance.metrics.snapshot();
     assert_eq!((metrics.stored, metrics.retries), (2, 0));
 }
 
@@ -145,7 +145,7 @@ async fn a_call_that_is_refused_as_a_whole_judges_nobody() {
     let instance = Instance::new(&world, batches());
     instance.during(world.acked(60)).await;
     assert!((1..=60).all(|port| verbs(&world, port) == [UPDATE, PUT]));
-    assert_eq!(instance.process.metrics.snapshot().stored, 60);
+    assert_eq!(instance.metrics.snapshot().stored, 60);
     assert!(instance.process.health.conditions().is_empty());
 }
 
@@ -166,7 +166,7 @@ async fn one_throttled_statement_beside_others_delays_its_key_alone() {
     instance.during(script).await;
     // Beside nobody its reasons are asked for.
     assert_eq!(verbs(&world, 1)[..3], [UPDATE, UPDATE, PUT]);
-    assert_eq!(instance.process.metrics.snapshot().throttled, 2);
+    assert_eq!(instance.metrics.snapshot().throttled, 2);
 }
 
 /// How many calls were in flight at once while a table throttled every statement for a minute, and after it.
@@ -201,7 +201,7 @@ async fn a_call_that_hangs_after_a_part_was_written_is_one_failure_and_loses_not
         }
     };
     instance.during(script).await;
-    let metrics = instance.process.metrics.snapshot();
+    let metrics = instance.metrics.snapshot();
     assert_eq!((metrics.stored, metrics.stale), (25, 0), "an answer that was lost is no other scan");
     assert_eq!(world.state().subscription.deliveries.len(), 25);
 }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::faults::{Posting, Publishing, Script};
 use super::world::World;
-use crate::consumer::port::{DeadLetter, DeadLetterError, DeadLetters};
+use crate::consumer::ports::{DeadLetter, DeadLetterError, DeadLetters};
 
 const LATENCY: Duration = Duration::from_millis(5);
 

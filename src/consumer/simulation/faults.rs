@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::consumer::port::Verb;
+use crate::consumer::ports::Verb;
 
 /// What the store does with one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

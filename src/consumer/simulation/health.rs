@@ -24,7 +24,7 @@ async fn through_ten_minutes_of_outage_and_a_drain_it_is_alive_and_says_why_it_i
     assert_eq!(reasons(&instance), ["starting"]);
     let drain = async {
         instance.process.drain.requested().await;
-        while instance.process.metrics.reading_workers() > 0 {
+        while instance.process.census.reading_workers() > 0 {
             assert!(instance.process.liveness.is_alive());
             assert_eq!(reasons(&instance), ["stopping", "DynamoDB"]);
             sleep(Duration::from_secs(1)).await;

@@ -1,6 +1,7 @@
 //! One instance of the consumer in the world: its process and its workers, run beside a script.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -12,9 +13,10 @@ use super::dead_letters::SimDeadLetters;
 use super::pubsub::{SimReceipt, SimSource, Stream};
 use super::store::SimStore;
 use super::world::World;
-use crate::consumer::port::{Ports, SourceError};
+use crate::consumer::ports::{Ports, SourceError};
 use crate::consumer::settings::{FLUSH_TIMEOUT, Settings, WriteMode};
 use crate::consumer::{Keys, Process, batch, run};
+use crate::observe::Metrics;
 
 pub(super) struct Simulated;
 
@@ -49,7 +51,8 @@ pub(super) fn settings() -> Settings {
 
 pub(super) struct Instance {
     pub(super) world: World,
-    pub(super) process: Process,
+    pub(super) process: Arc<Process>,
+    pub(super) metrics: Arc<Metrics>,
     keys: Keys<SimReceipt>,
     seed: u64,
     number: usize,
@@ -58,8 +61,9 @@ pub(super) struct Instance {
 
 impl Instance {
     pub(super) fn new(world: &World, settings: Settings) -> Instance {
-        let keys = Keys::new(&settings);
-        Instance { world: world.clone(), process: Process::new(settings), keys, seed: 0, number: 0, has_topic: true }
+        let (keys, metrics) = (Keys::new(&settings), Arc::<Metrics>::default());
+        let process = Arc::new(Process::new(settings, metrics.clone()));
+        Instance { world: world.clone(), process, metrics, keys, seed: 0, number: 0, has_topic: true }
     }
 
     pub(super) fn numbered(self, number: usize) -> Instance {
@@ -121,8 +125,8 @@ impl Instance {
         assert_eq!(state.subscription.early_flushes, 0, "flushed with receipts in hand");
         assert_eq!(state.table.in_flight, 0);
         assert!(state.table.most_in_flight <= self.process.settings.max_writes.get());
-        let metrics = self.process.metrics.snapshot();
-        assert_eq!(metrics.unsettled, 0);
+        let metrics = self.metrics.snapshot();
+        assert_eq!(self.process.census.unsettled(), 0);
         assert_eq!(metrics.received, metrics.processed() + metrics.failed() + metrics.released, "{metrics:?}");
     }
 }

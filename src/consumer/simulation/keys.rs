@@ -96,7 +96,7 @@ async fn a_write_between_attempts_gives_way_to_a_newer_scan() {
     };
     instance.during(script).await;
     assert_eq!(world.state().table.calls_of(1).count(), 4);
-    let metrics = instance.process.metrics.snapshot();
+    let metrics = instance.metrics.snapshot();
     assert_eq!((metrics.stored, metrics.superseded, metrics.retries), (1, 1, 3));
     assert_eq!(world.state().table.rows[&1].response, "message 1");
 }
@@ -178,7 +178,7 @@ async fn a_scan_of_a_key_that_is_known_to_be_as_new_is_acked_without_a_write() {
     };
     instance.during(script).await;
     assert_eq!(world.state().table.calls_of(1).count(), 2);
-    assert_eq!(instance.process.metrics.snapshot().known, 2);
+    assert_eq!(instance.metrics.snapshot().known, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -257,7 +257,7 @@ async fn a_write_whose_answer_was_lost_counts_as_stored() {
     world.publish([scan(1, 5)]);
     let instance = Instance::new(&world, settings());
     instance.during(world.acked(1)).await;
-    let metrics = instance.process.metrics.snapshot();
+    let metrics = instance.metrics.snapshot();
     assert_eq!((metrics.stored, metrics.stale), (1, 0));
 }
 
@@ -291,7 +291,7 @@ async fn at_drain_the_newest_that_waits_is_written_and_beyond_the_grace_all_of_t
         let bounds = Settings { consumers: n(3), shutdown_grace: grace, ..settings() };
         let instance = Instance::new(&world, bounds);
         instance.during(sleep(Duration::from_secs(1))).await;
-        let metrics = instance.process.metrics.snapshot();
+        let metrics = instance.metrics.snapshot();
         assert_eq!((metrics.stored, metrics.released), (stored, released), "{metrics:?}");
     }
 }

@@ -95,7 +95,7 @@ async fn throttling_is_an_answer_and_closes_no_gate() {
         world.acked(100).await;
     };
     instance.during(script).await;
-    assert!(instance.process.metrics.snapshot().throttled > 100);
+    assert!(instance.metrics.snapshot().throttled > 100);
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,5 +109,5 @@ async fn a_receipt_is_given_up_behind_a_closed_gate_too() {
     let all = world.until("given up", |state| state.subscription.unsettled() == 0 && state.table.calls.len() > 100);
     instance.during(all).await;
     assert!((1700..=1804).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
-    assert_eq!(instance.process.metrics.snapshot().given_up, 100);
+    assert_eq!(instance.metrics.snapshot().given_up, 100);
 }

@@ -32,7 +32,7 @@ async fn a_rejected_message_is_acked_after_its_letter() {
     let state = world.state();
     assert_eq!(state.topic.reasons(), ["malformed_json"]);
     assert_eq!(state.topic.letters[0].payload, state.subscription.messages[0].payload);
-    assert_eq!(instance.process.metrics.snapshot().dead_lettered, 1);
+    assert_eq!(instance.metrics.snapshot().dead_lettered, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,7 +107,7 @@ async fn without_a_topic_a_rejected_message_is_held_ever_longer_and_given_back()
         let instance = Instance::new(&world, settings()).without_topic();
         instance.during(world.until("held", |state| state.subscription.settled(Settlement::Nack) == 8)).await;
         assert_eq!(held(&world, 0)[..8], [1, 2, 4, 8, 16, 32, 60, 60]);
-        assert_eq!(instance.process.metrics.snapshot().dead_letter_failed as usize, held(&world, 0).len());
+        assert_eq!(instance.metrics.snapshot().dead_letter_failed as usize, held(&world, 0).len());
         assert!(conditions(&instance).is_empty());
     }
 }

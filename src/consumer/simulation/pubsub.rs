@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::faults::{Delivering, Script};
 use super::messages::{Template, publish_time};
 use super::world::World;
-use crate::consumer::port::{Delivery, Envelope, Receipt, Source, SourceError};
+use crate::consumer::ports::{Delivery, Envelope, Receipt, Source, SourceError};
 
 #[derive(Debug)]
 pub(super) struct Subscription {

@@ -214,8 +214,8 @@ impl Schedule {
         };
         let (latest, ended) = tokio::join!(stop, work);
         assert!(ended <= latest, "stopped {:?} late", ended - latest);
-        let metrics = instance.process.metrics.snapshot();
-        assert_eq!(metrics.unsettled, 0);
+        let metrics = instance.metrics.snapshot();
+        assert_eq!(instance.process.census.unsettled(), 0);
         assert_eq!(metrics.received, metrics.processed() + metrics.failed() + metrics.released, "{metrics:?}");
     }
 }

@@ -19,7 +19,7 @@ async fn at_drain_what_is_not_decoded_goes_back_and_what_is_being_written_is_fin
     let bounds = Settings { consumers: n(3), max_outstanding: n(10), ..settings() };
     let instance = Instance::new(&world, bounds);
     instance.during(sleep(Duration::from_secs(1))).await;
-    let metrics = instance.process.metrics.snapshot();
+    let metrics = instance.metrics.snapshot();
     assert_eq!((metrics.stored, metrics.released), (10, 90));
     let state = world.state();
     let nacked = state.subscription.deliveries.iter().filter_map(|delivery| delivery.settled);
@@ -41,7 +41,7 @@ async fn at_drain_what_the_stream_still_gives_goes_back_too() {
         (1..=5).for_each(|port| state.subscription.publish(scan(port, 5)));
     };
     instance.during(script).await;
-    assert_eq!(instance.process.metrics.snapshot().released, 3);
+    assert_eq!(instance.metrics.snapshot().released, 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -75,7 +75,7 @@ async fn drain_ends_in_time_though_a_stopped_stream_never_ends() {
     world.publish((1..=10).map(|port| scan(port, 5)));
     let instance = Instance::new(&world, settings());
     instance.during(sleep(Duration::from_secs(1))).await;
-    assert_eq!(instance.process.metrics.snapshot().stored, 10);
+    assert_eq!(instance.metrics.snapshot().stored, 10);
 }
 
 #[tokio::test(start_paused = true)]
@@ -116,5 +116,5 @@ async fn a_subscription_that_is_gone_ends_the_worker_and_gives_back_what_it_hold
     let (ends, ()) = timeout(Duration::from_secs(2), both).await.unwrap();
     assert_eq!(ends[0].as_ref().unwrap_err().to_string(), "the subscription is gone");
     assert_eq!(world.state().subscription.settled(Settlement::Nack), 30);
-    assert_eq!(instance.process.metrics.snapshot().unsettled, 0);
+    assert_eq!(instance.process.census.unsettled(), 0);
 }

@@ -8,8 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::faults::{Answer, Attempt, Calling, Script};
 use super::messages::PANICKING_PORT;
 use super::world::World;
-use crate::consumer::batch::MOST_STATEMENTS;
-use crate::consumer::port::{self, Put, Statement, Store, StoreError, StoreErrorKind, Stored, Verb};
+use crate::consumer::ports::{self, MAX_STATEMENTS, Put, Statement, Store, StoreError, StoreErrorKind, Stored, Verb};
 use crate::scan::{Rejection, Scan};
 
 /// How long the table takes unless a script says otherwise.
@@ -85,11 +84,11 @@ impl Table {
         Put::Stored
     }
 
-    fn run(&mut self, statement: &Statement) -> port::Answer {
+    fn run(&mut self, statement: &Statement) -> ports::Answer {
         let has_row = self.rows.contains_key(&port_of(&statement.scan));
         match (statement.verb, has_row) {
-            (Verb::Update, false) | (Verb::Insert, true) => port::Answer::OtherVerb,
-            (Verb::Update, true) | (Verb::Insert, false) => port::Answer::Put(self.write(&statement.scan)),
+            (Verb::Update, false) | (Verb::Insert, true) => ports::Answer::OtherVerb,
+            (Verb::Update, true) | (Verb::Insert, false) => ports::Answer::Put(self.write(&statement.scan)),
         }
     }
 }
@@ -134,15 +133,15 @@ impl SimStore {
     }
 
     /// What becomes of each statement; none where the call is never answered.
-    fn run(&self, statements: &[Statement], answers: &[Answer]) -> Option<Vec<port::Answer>> {
+    fn run(&self, statements: &[Statement], answers: &[Answer]) -> Option<Vec<ports::Answer>> {
         let mut state = self.world.state();
         let run = |(statement, answer): (&Statement, &Answer)| {
             let done = writes(*answer).then(|| state.table.run(statement));
             match (kind(*answer), done) {
                 (None, Some(done)) => done,
                 // Statements carry no reasons.
-                (Some(StoreErrorKind::HotKey), _) => port::Answer::Failed(told(*answer, StoreErrorKind::Throttled)),
-                (kind, _) => port::Answer::Failed(told(*answer, kind.expect("the truth is written"))),
+                (Some(StoreErrorKind::HotKey), _) => ports::Answer::Failed(told(*answer, StoreErrorKind::Throttled)),
+                (kind, _) => ports::Answer::Failed(told(*answer, kind.expect("the truth is written"))),
             }
         };
         let done = statements.iter().zip(answers).map(run).collect();
@@ -180,7 +179,7 @@ impl Store for SimStore {
         }
     }
 
-    async fn batch(&self, statements: &[Statement]) -> Result<Vec<port::Answer>, StoreError> {
+    async fn batch(&self, statements: &[Statement]) -> Result<Vec<ports::Answer>, StoreError> {
         check_batch(statements);
         let (latency, answers, of_all) = {
             let mut state = self.world.state();
@@ -217,7 +216,7 @@ impl Store for SimStore {
 fn check_batch(statements: &[Statement]) {
     let keys: BTreeSet<_> = statements.iter().map(|statement| port_of(&statement.scan)).collect();
     assert_eq!(keys.len(), statements.len(), "a key stands twice in a batch");
-    assert!((1..=MOST_STATEMENTS).contains(&statements.len()), "a batch of {}", statements.len());
+    assert!((1..=MAX_STATEMENTS).contains(&statements.len()), "a batch of {}", statements.len());
 }
 
 struct InFlight<'a>(&'a World);

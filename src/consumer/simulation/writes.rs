@@ -36,7 +36,7 @@ async fn a_failed_condition_is_acked() {
             world.acked(3).await;
         })
         .await;
-    let metrics = instance.process.metrics.snapshot();
+    let metrics = instance.metrics.snapshot();
     assert_eq!((metrics.stored, metrics.stale), (1, 2));
     assert_eq!(world.state().table.rows[&1].response, "message 0");
 }
@@ -47,7 +47,7 @@ async fn an_expired_scan_is_acked_without_a_write() {
     world.publish([expired(1)]);
     let instance = Instance::new(&world, settings());
     instance.during(world.acked(1)).await;
-    assert_eq!(instance.process.metrics.snapshot().expired, 1);
+    assert_eq!(instance.metrics.snapshot().expired, 1);
     assert!(world.state().table.calls.is_empty());
 }
 
@@ -67,7 +67,7 @@ async fn a_redelivered_scan_is_stale() {
     world.publish([scan(1, 5)]);
     let instance = Instance::new(&world, settings());
     instance.during(world.until("both settled", |state| state.subscription.settled(Settlement::Ack) >= 2)).await;
-    let metrics = instance.process.metrics.snapshot();
+    let metrics = instance.metrics.snapshot();
     assert_eq!(metrics.stored, 1);
     assert_eq!(metrics.stale, metrics.received - 1);
 }
@@ -92,7 +92,7 @@ async fn a_transient_error_is_retried_with_the_message_in_hand() {
         assert_eq!(state.table.calls.len(), 8, "{answer:?}");
         // The longest that 50, 100, … 3,200 ms can add up to, and eight answers.
         assert!(state.start.elapsed() < Duration::from_millis(6_350 + 100), "{answer:?}");
-        assert_eq!(instance.process.metrics.snapshot().retries, 7);
+        assert_eq!(instance.metrics.snapshot().retries, 7);
         assert!(instance.process.health.conditions().is_empty());
     }
 }
@@ -130,7 +130,7 @@ async fn a_receipt_that_reaches_its_age_is_nacked_and_counted_as_given_up() {
     let state = world.state();
     let parked = state.subscription.deliveries[0].settled.unwrap().1 - state.start;
     assert!((1619..=1800).contains(&parked.as_secs()), "{parked:?}");
-    assert_eq!(instance.process.metrics.snapshot().given_up, 1);
+    assert_eq!(instance.metrics.snapshot().given_up, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,7 +144,7 @@ async fn what_waits_undecoded_is_given_back_at_its_age_too() {
     world.state().subscription.retry_delay = Duration::from_secs(3600);
     instance.during(world.until("nacked", |state| state.subscription.settled(Settlement::Nack) == 50)).await;
     assert!((1619..=1802).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
-    assert_eq!(instance.process.metrics.snapshot().given_up, 50);
+    assert_eq!(instance.metrics.snapshot().given_up, 50);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::program::{Consumer, Failure, Outcomes, Place, Program};
 use crate::consumer::Process;
 use crate::consumer::settings::WriteMode;
+use crate::observe::Metrics;
 use crate::scan::Reason;
 use crate::service::{Config, Endpoints, Running, setup};
 
@@ -19,6 +20,7 @@ pub struct Real;
 pub struct RealConsumer {
     config: Config,
     process: Arc<Process>,
+    metrics: Arc<Metrics>,
     running: Running,
 }
 
@@ -40,20 +42,20 @@ impl Program for Real {
 
     async fn consume(&self, place: &Place) -> Result<RealConsumer, Failure> {
         let config = config(place);
-        let process = config.process();
+        let metrics = Arc::<Metrics>::default();
+        let process = config.process(metrics.clone());
         let running = Running::start(&config, &process)?;
-        Ok(RealConsumer { config, process, running })
+        Ok(RealConsumer { config, process, metrics, running })
     }
 }
 
 impl Consumer for RealConsumer {
     fn outcomes(&self) -> Outcomes {
-        let metrics = &self.process.metrics;
-        let counts = metrics.snapshot();
+        let counts = self.metrics.snapshot();
         Outcomes {
             stored: counts.stored,
             stale: counts.stale + counts.expired,
-            rejections: Reason::ALL.map(|reason| (reason, metrics.dead_letters(reason).get())).into(),
+            rejections: Reason::ALL.map(|reason| (reason, self.metrics.dead_letters(reason).get())).into(),
             failed: counts.failed(),
         }
     }

@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::program::Place;
 use crate::local::dynamo::Storage;
-use crate::local::pubsub::Observer;
 use crate::local::servers::{self, Port};
 use crate::local::thread::Running;
+use pubsub_local::Observer;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const FREE: Port = Port { number: 0, flag: "--port" };

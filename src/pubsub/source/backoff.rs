@@ -1,27 +1,27 @@
-//! How long to wait before the next stream is opened.
+//! Computes the wait before the next stream is opened. Does not know why the last one ended.
 
 use std::time::Duration;
 
 use rand::Rng;
 
-const FIRST: Duration = Duration::from_millis(200);
-pub(super) const LONGEST: Duration = Duration::from_secs(10);
+const MIN_BACKOFF: Duration = Duration::from_millis(200);
+pub(super) const MAX_BACKOFF: Duration = Duration::from_secs(10);
 
-/// Counts the streams in a row that ended soon.
+/// Counts consecutive streams that ended soon after they were opened.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
-    short_lives: u32,
+    short_lived: u32,
 }
 
 impl Backoff {
-    /// The wait after a stream that lived so long.
+    /// Returns the wait after a stream with this lifetime.
     pub(super) fn after(&mut self, lived: Duration) -> Duration {
-        self.short_lives = if lived > LONGEST { 0 } else { self.short_lives.saturating_add(1) };
-        jittered(LONGEST.min(FIRST * 2u32.saturating_pow(self.short_lives.min(16))))
+        self.short_lived = if lived > MAX_BACKOFF { 0 } else { self.short_lived.saturating_add(1) };
+        jittered(MAX_BACKOFF.min(MIN_BACKOFF * 2u32.saturating_pow(self.short_lived.min(16))))
     }
 }
 
-/// Between half of it and all of it, so that streams which ended together do not come back together.
+/// Returns a random duration from half of `wait` to `wait`, so that streams that ended together do not reopen together.
 pub(super) fn jittered(wait: Duration) -> Duration {
     rand::rng().random_range(wait / 2..=wait)
 }
@@ -31,11 +31,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_grows_to_ten_seconds_while_streams_end_soon_and_starts_anew_after_one_that_did_not() {
+    fn the_wait_grows_to_ten_seconds_and_is_reset_by_a_stream_that_lasted() {
         let mut backoff = Backoff::default();
         let waits: Vec<_> = (0..20).map(|_| backoff.after(Duration::ZERO)).collect();
-        assert!(waits[0] <= 2 * FIRST && waits[3] > waits[0] && waits.iter().all(|wait| *wait <= LONGEST));
-        assert!(waits[10..].iter().all(|wait| *wait >= LONGEST / 2));
-        assert!(backoff.after(LONGEST * 2) <= FIRST);
+        assert!(waits[0] <= 2 * MIN_BACKOFF && waits[3] > waits[0] && waits.iter().all(|wait| *wait <= MAX_BACKOFF));
+        assert!(waits[10..].iter().all(|wait| *wait >= MAX_BACKOFF / 2));
+        assert!(backoff.after(MAX_BACKOFF * 2) <= MIN_BACKOFF);
     }
 }

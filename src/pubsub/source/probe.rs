@@ -1,7 +1,7 @@
-//! Whether Pub/Sub answers at all, asked over a new connection.
+//! Checks over a new connection whether Pub/Sub responds at all. Does not check the subscription's settings.
 //!
-//! A stream does not tell: an idle subscription's answers nothing, and the client tries a refused or broken connection
-//! again in silence, for ever.
+//! The stream itself does not show that. On an idle subscription it receives nothing, and the client silently retries a
+//! refused or broken connection forever.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use tokio::time::timeout;
 
 use super::super::{Connection, Problem};
 
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Asks for the subscription of this full name. That a role may not look at it is an answer like any other: what is
-/// wrong with the subscription, its stream says.
-pub(super) async fn ask(connection: Connection, subscription: String) -> Result<(), Problem> {
-    let asked = async {
-        // A client of its own: one that is kept would ask over a connection that is as old as the stream's.
+/// Requests the subscription with this full name. A denied permission counts as a response, because the stream reports
+/// any problem with the subscription itself.
+pub(super) async fn probe(connection: Connection, subscription: String) -> Result<(), Problem> {
+    let request = async {
+        // A client that is kept would reuse a connection that is as old as the stream's.
         let admin = connection.subscription_admin().await?;
-        let answer = admin.get_subscription().set_subscription(subscription).send().await;
-        answer.map(drop).map_err(|error| Problem::from(&error))
+        let response = admin.get_subscription().set_subscription(subscription).send().await;
+        response.map(drop).map_err(|error| Problem::from(&error))
     };
-    let no_answer = || Err(Problem::Unreachable(format!("no answer within {} s", ANSWER_WITHIN.as_secs())));
-    match timeout(ANSWER_WITHIN, asked).await.unwrap_or_else(|_| no_answer()) {
+    let timed_out = || Err(Problem::Unreachable(format!("no answer within {} s", RESPONSE_TIMEOUT.as_secs())));
+    match timeout(RESPONSE_TIMEOUT, request).await.unwrap_or_else(|_| timed_out()) {
         Err(problem @ (Problem::Unreachable(_) | Problem::NoCredentials(_))) => Err(problem),
         Ok(()) | Err(_) => Ok(()),
     }

@@ -1,4 +1,5 @@
-//! Reads streams, one after another: opens each, says why it ended, and whether Pub/Sub is well meanwhile.
+//! Reads one stream after another: opens each, counts why it ended, and reports whether Pub/Sub is healthy. Does not
+//! settle messages.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,51 +17,54 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::backoff::{Backoff, LONGEST, jittered};
-use super::holding::{Amount, Holding};
-use super::silence::{Last, Silence};
-use super::{StreamReceipt, StreamSettings, delivery, probe};
-use crate::consumer::metrics::Metrics;
-use crate::consumer::port::{Delivery, SourceError};
-use crate::consumer::{Condition, Health, Restart};
+use super::backoff::{Backoff, MAX_BACKOFF, jittered};
+use super::idle::{IdleTimer, LastMessage};
+use super::probe::probe;
+use super::unsettled::{Amount, Unsettled};
+use super::{StreamReceipt, StreamSettings, delivery};
+use crate::consumer::ports::{Delivery, Observer, Restart, SourceError};
+use crate::consumer::{Condition, Health};
 use crate::pubsub::envelope::publish_time;
 use crate::pubsub::{Connection, Problem, grant_subscriber};
 
-/// An error that comes this soon after the start, before any message, is a wrong setting.
-const START: Duration = Duration::from_secs(15);
-/// Pub/Sub that answers, without any error for so long, is well: an idle subscription's stream answers nothing at all.
+/// A permanent error within this time after the start, before any message, ends the program: a setting is wrong.
+const STARTUP: Duration = Duration::from_secs(15);
+/// Pub/Sub is healthy again if it responded to a probe and no error occurred for this time. The stream of an idle
+/// subscription receives nothing that would show it sooner.
 const HEALTHY_AFTER: Duration = Duration::from_secs(10);
-/// The client drops a lease in silence at its maximum, so that lies this far above the age at which we give back.
+/// The client silently drops a lease at its maximum, so the maximum is this much longer than the age at which the
+/// consumer nacks.
 const LEASE_MARGIN: Duration = Duration::from_secs(600);
-/// The client sends acks every 100 ms; those of a replaced stream that are still on their way after so long are lost.
-const FLUSH: Duration = Duration::from_secs(10);
-/// How often a worker looks whether its replaced streams have settled enough for a new one.
-const ROOM_LOOK: Duration = Duration::from_millis(100);
+/// The client sends acks every 100 ms. Acks of a replaced stream that are not sent within this time are lost.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a worker checks whether its replaced streams have settled enough messages for a new stream.
+const ROOM_CHECK: Duration = Duration::from_millis(100);
 
 pub(super) struct Supervisor {
     connection: Connection,
     settings: StreamSettings,
     health: Arc<Health>,
-    metrics: Arc<Metrics>,
+    observer: Arc<dyn Observer>,
     worker: usize,
     stop: CancellationToken,
     sender: mpsc::Sender<Result<Delivery<StreamReceipt>, SourceError>>,
     started: Instant,
-    last: Option<Last>,
-    /// Streams that ended with receipts unsettled.
-    replaced: Vec<Arc<Holding>>,
-    /// When the stream before this one was found silent, until it is known whether it was only idle.
+    last: Option<LastMessage>,
+    /// The unsettled messages of streams that have ended.
+    replaced: Vec<Arc<Unsettled>>,
+    /// When the previous stream was replaced because it was idle. `None` once it is known whether its connection was
+    /// dead.
     suspect: Option<Instant>,
-    /// When the last fault was seen, until Pub/Sub is well again.
-    unwell: Option<Instant>,
+    /// The time of the last fault. `None` while Pub/Sub is healthy.
+    last_fault: Option<Instant>,
 }
 
-/// Why a stream is read no more.
+/// Why the supervisor stopped reading a stream.
 enum End {
     Stopped,
-    Silent,
+    IdleTooLong,
     Overfull,
-    Closed { gave: bool },
+    Closed { received: bool },
     Failed(Problem),
 }
 
@@ -69,7 +73,7 @@ impl Supervisor {
         connection: Connection,
         settings: StreamSettings,
         health: Arc<Health>,
-        metrics: Arc<Metrics>,
+        observer: Arc<dyn Observer>,
         worker: usize,
         stop: CancellationToken,
         sender: mpsc::Sender<Result<Delivery<StreamReceipt>, SourceError>>,
@@ -78,7 +82,7 @@ impl Supervisor {
             connection,
             settings,
             health,
-            metrics,
+            observer,
             worker,
             stop,
             sender,
@@ -86,7 +90,7 @@ impl Supervisor {
             last: None,
             replaced: Vec::new(),
             suspect: None,
-            unwell: None,
+            last_fault: None,
         }
     }
 
@@ -102,7 +106,7 @@ impl Supervisor {
             }
             let problem = match end {
                 End::Stopped => break,
-                End::Silent => {
+                End::IdleTooLong => {
                     self.suspect = Some(Instant::now());
                     continue;
                 }
@@ -110,10 +114,10 @@ impl Supervisor {
                     self.count(Restart::Overfull);
                     continue;
                 }
-                End::Closed { gave } => {
+                End::Closed { received } => {
                     self.count(Restart::Closed);
-                    // A server may close a stream that has served; one that serves none is not well.
-                    (!gave).then(|| Problem::Unreachable("the stream was closed".to_owned()))
+                    // A server may close a stream after a while. It is unhealthy if it closes one before any message.
+                    (!received).then(|| Problem::Unreachable("the stream was closed".to_owned()))
                 }
                 End::Failed(problem) if self.is_fatal(&problem) => {
                     let _ = self.sender.send(Err(SourceError(self.describe(&problem)))).await;
@@ -137,34 +141,35 @@ impl Supervisor {
         while closing.join_next().await.is_some() {}
     }
 
-    /// Waits until the replaced streams hold less than a whole limit, so that with a new one it is never more than two.
-    /// False when asked to stop.
+    /// Waits until the replaced streams have less than one limit unsettled, so that with a new stream it is never more
+    /// than two limits. Returns false if the supervisor is stopped.
     async fn has_room(&mut self) -> bool {
         loop {
-            self.replaced.retain(|holding| holding.amount() != Amount::NOTHING);
-            if !self.held_by_replaced().reaches(self.settings.limit()) {
+            self.replaced.retain(|unsettled| unsettled.amount() != Amount::NOTHING);
+            if !self.unsettled_of_replaced().reaches(self.settings.limit()) {
                 return !self.stop.is_cancelled();
             }
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return false,
-                () = sleep(ROOM_LOOK) => {}
+                () = sleep(ROOM_CHECK) => {}
             }
         }
     }
 
-    fn held_by_replaced(&self) -> Amount {
-        self.replaced.iter().fold(Amount::NOTHING, |parked, holding| parked.plus(holding.amount()))
+    fn unsettled_of_replaced(&self) -> Amount {
+        self.replaced.iter().fold(Amount::NOTHING, |sum, unsettled| sum.plus(unsettled.amount()))
     }
 
-    /// Whether the worker holds twice the limit. The server keeps a stream below it, but not one that the client lost and
-    /// opened anew: that begins with nothing.
-    fn is_overfull(&self, stream: &Holding) -> bool {
-        let (parked, limit) = (stream.amount(), self.settings.limit());
-        parked.reaches(limit) && parked.plus(self.held_by_replaced()).reaches(limit.plus(limit))
+    /// Returns whether the worker has twice the limit unsettled. The server enforces the limit per stream, and counts
+    /// from zero if the client reconnects the stream.
+    fn is_overfull(&self, stream: &Unsettled) -> bool {
+        let (amount, limit) = (stream.amount(), self.settings.limit());
+        amount.reaches(limit) && amount.plus(self.unsettled_of_replaced()).reaches(limit.plus(limit))
     }
 
-    /// Opens one stream and reads it to its end. What it gave is still leased and settles by itself in `closing`.
+    /// Opens one stream and reads it to its end. Its messages stay leased, and a task in `closing` waits until they are
+    /// settled.
     async fn stream(&mut self, closing: &mut JoinSet<()>) -> End {
         let opened = tokio::select! {
             biased;
@@ -175,17 +180,17 @@ impl Supervisor {
             Ok(stream) => stream,
             Err(problem) => return End::Failed(problem),
         };
-        let (token, holding) = (stream.shutdown_token(), Arc::<Holding>::default());
-        self.metrics.streams.opened(self.worker);
-        let end = self.read(&mut stream, &holding).await;
-        self.metrics.streams.ended(self.worker);
-        // The token's way, never a plain drop: receipts of the ended stream stay leased and still settle.
-        closing.spawn(shut_down(token, holding.clone(), self.metrics.clone()));
-        self.replaced.push(holding);
+        let (token, unsettled) = (stream.shutdown_token(), Arc::<Unsettled>::default());
+        self.observer.stream_opened(self.worker);
+        let end = self.read(&mut stream, &unsettled).await;
+        self.observer.stream_ended(self.worker);
+        // With the token, unlike with a plain drop, receipts of the ended stream stay leased and can still be settled.
+        closing.spawn(shut_down(token, unsettled.clone(), self.observer.clone()));
+        self.replaced.push(unsettled);
         end
     }
 
-    /// A new client each time: a new stream of an old one would go over its connection, which may be dead.
+    /// Opens a stream with a new client. A stream of the old client would reuse its connection, which may be dead.
     async fn open(&self) -> Result<MessageStream, Problem> {
         let settings = &self.settings;
         let subscriber = self.connection.subscriber().await?;
@@ -198,83 +203,86 @@ impl Supervisor {
             .build())
     }
 
-    async fn read(&mut self, stream: &mut MessageStream, holding: &Arc<Holding>) -> End {
+    async fn read(&mut self, stream: &mut MessageStream, unsettled: &Arc<Unsettled>) -> End {
         let StreamSettings { max_idle, .. } = self.settings;
-        // Streams that were opened together are not to be replaced together.
-        let patience = max_idle.mul_f64(rand::rng().random_range(1.0..1.1));
-        let mut silence = Silence::new(self.settings.limit(), patience, Instant::now());
-        let mut looks = interval((max_idle / 8).clamp(Duration::from_millis(10), Duration::from_secs(5)));
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Without jitter, streams that were opened together would be replaced together.
+        let timeout = max_idle.mul_f64(rand::rng().random_range(1.0..1.1));
+        let mut idle = IdleTimer::new(self.settings.limit(), timeout, Instant::now());
+        let mut checks = interval((max_idle / 8).clamp(Duration::from_millis(10), Duration::from_secs(5)));
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut probe = pin!(self.probe());
-        let (mut answered, mut gave) = (false, false);
+        let (mut responded, mut received) = (false, false);
         loop {
-            // `next` is dropped unfinished only when the stream ends with it: an opening stream would begin anew.
+            // `next` is dropped unfinished only when the stream ends too, because a dropped `next` restarts the
+            // opening.
             let mut next = pin!(stream.next());
             let result = loop {
                 tokio::select! {
                     biased;
                     () = self.stop.cancelled() => return End::Stopped,
                     result = &mut next => break result,
-                    answer = &mut probe => match answer {
-                        Ok(()) => answered = true,
+                    response = &mut probe => match response {
+                        Ok(()) => responded = true,
                         Err(problem) => {
-                            self.unanswered(&problem);
-                            silence.shorten(jittered(LONGEST));
+                            self.probe_failed(&problem);
+                            idle.shorten(jittered(MAX_BACKOFF));
                         }
                     },
-                    _ = looks.tick() => {
-                        // A probe that is under way says more about the stream before this one than this one's silence.
-                        if probe.is_terminated() && silence.is_over(Instant::now(), holding.amount()) {
-                            return End::Silent;
+                    _ = checks.tick() => {
+                        // A running probe shows more about Pub/Sub than the idle time of this stream.
+                        if probe.is_terminated() && idle.has_expired(Instant::now(), unsettled.amount()) {
+                            return End::IdleTooLong;
                         }
-                        if answered && self.unwell.is_some_and(|fault| fault.elapsed() >= HEALTHY_AFTER) {
-                            self.well();
+                        if responded && self.last_fault.is_some_and(|fault| fault.elapsed() >= HEALTHY_AFTER) {
+                            self.recovered();
                         }
                     }
                 }
             };
             let (message, handler) = match result {
-                Some(Ok(given)) => given,
+                Some(Ok(delivered)) => delivered,
                 Some(Err(error)) => return End::Failed(Problem::from(&error)),
-                None => return End::Closed { gave },
+                None => return End::Closed { received },
             };
-            gave = true;
-            silence.gave(self.note(&message));
-            if !self.hand_over(message, handler, holding).await {
+            received = true;
+            idle.restart(self.message_received(&message));
+            if !self.forward(message, handler, unsettled).await {
                 return End::Stopped;
             }
-            if self.is_overfull(holding) {
+            if self.is_overfull(unsettled) {
                 return End::Overfull;
             }
         }
     }
 
-    /// Asks whether Pub/Sub answers, where there is reason to doubt it.
+    /// Probes Pub/Sub if there is reason to doubt that it responds.
     fn probe(&self) -> Fuse<impl Future<Output = Result<(), Problem>> + use<>> {
-        match self.suspect.is_some() || self.unwell.is_some() {
-            true => probe::ask(self.connection.clone(), self.settings.subscription.clone()).fuse(),
+        match self.suspect.is_some() || self.last_fault.is_some() {
+            true => probe(self.connection.clone(), self.settings.subscription.clone()).fuse(),
             false => Fuse::terminated(),
         }
     }
 
-    /// Full only where the server gives more than it was asked for: then this waits, and the client with it.
-    async fn hand_over(&self, message: Message, handler: Handler, holding: &Arc<Holding>) -> bool {
-        self.sender.send(Ok(delivery(message, handler, holding))).await.is_ok()
+    /// Sends a message to the worker. Waits only if the server exceeds the limits of the stream; then the client waits
+    /// too.
+    async fn forward(&self, message: Message, handler: Handler, unsettled: &Arc<Unsettled>) -> bool {
+        self.sender.send(Ok(delivery(message, handler, unsettled))).await.is_ok()
     }
 
-    /// What a message shows: Pub/Sub is well, and the silent stream before may have owed it.
-    fn note(&mut self, message: &Message) -> Instant {
-        let (given, published): (Instant, SystemTime) = (Instant::now(), publish_time(message));
+    /// Records that Pub/Sub is healthy, and whether the previous stream should have received this message. Returns the
+    /// time.
+    fn message_received(&mut self, message: &Message) -> Instant {
+        let (received, published): (Instant, SystemTime) = (Instant::now(), publish_time(message));
         if let Some(ended) = self.suspect.take() {
-            let owed = self.last.is_some_and(|last| last.was_followed_before(ended, published));
-            self.count(if owed { Restart::Silent } else { Restart::Idle });
+            let was_waiting = self.last.is_some_and(|last| last.next_was_waiting(ended, published));
+            self.count(if was_waiting { Restart::Silent } else { Restart::Idle });
         }
-        self.last = Some(Last { published, given });
-        self.well();
-        given
+        self.last = Some(LastMessage { published, received });
+        self.recovered();
+        received
     }
 
-    fn unanswered(&mut self, problem: &Problem) {
+    fn probe_failed(&mut self, problem: &Problem) {
         if self.suspect.take().is_some() {
             self.count(Restart::Silent);
         }
@@ -282,23 +290,23 @@ impl Supervisor {
     }
 
     fn count(&self, cause: Restart) {
-        self.metrics.stream_restarts(cause).add_one();
+        self.observer.stream_replaced(cause);
         debug!(worker = self.worker, cause = cause.name(), "stream replaced");
     }
 
     fn raise(&mut self, problem: &Problem) {
-        self.unwell = Some(Instant::now());
+        self.last_fault = Some(Instant::now());
         self.health.raise(Condition::Stream(self.worker), restart(problem).name(), &self.describe(problem));
     }
 
-    fn well(&mut self) {
-        if self.unwell.take().is_some() {
+    fn recovered(&mut self) {
+        if self.last_fault.take().is_some() {
             self.health.clear(Condition::Stream(self.worker));
         }
     }
 
     fn is_fatal(&self, problem: &Problem) -> bool {
-        problem.is_permanent() && self.last.is_none() && self.started.elapsed() < START
+        problem.is_permanent() && self.last.is_none() && self.started.elapsed() < STARTUP
     }
 
     fn describe(&self, problem: &Problem) -> String {
@@ -309,7 +317,7 @@ impl Supervisor {
                  Create it: mini-scan setup pubsub --topic TOPIC --subscription {subscription}"
             ),
             Problem::Refused(detail) => format!(
-                "reading subscription {subscription} (--subscription, --project) is refused: {detail}\n\
+                "Pub/Sub denied reading subscription {subscription} (--subscription, --project): {detail}\n\
                  Grant it: {}",
                 grant_subscriber(subscription)
             ),
@@ -322,7 +330,7 @@ impl Supervisor {
     }
 }
 
-/// As what a stream's error is counted.
+/// Returns the cause by which the metrics count a stream error.
 fn restart(problem: &Problem) -> Restart {
     match problem {
         Problem::NotFound => Restart::NotFound,
@@ -334,17 +342,21 @@ fn restart(problem: &Problem) -> Restart {
     }
 }
 
-/// Lets a stream that is read no more settle what it gave.
-async fn shut_down(token: ShutdownToken, holding: Arc<Holding>, metrics: Arc<Metrics>) {
+/// Closes a stream after its messages are settled.
+async fn shut_down(token: ShutdownToken, unsettled: Arc<Unsettled>, observer: Arc<dyn Observer>) {
     let mut flushed = pin!(token.shutdown());
     tokio::select! {
         biased;
         () = &mut flushed => return,
-        () = holding.settled() => {}
+        () = unsettled.settled() => {}
     }
-    // The client throws away what becomes of acks and nacks; that they do not leave its hands is all that can be seen.
-    if timeout(FLUSH, flushed).await.is_err() {
-        metrics.unflushed.add_one();
-        debug!(waited_s = FLUSH.as_secs(), "the last acks of a replaced stream were not delivered");
+    // The client discards the results of acks and nacks. A missing flush is the only visible sign that they were not
+    // sent.
+    if timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
+        observer.stream_unflushed();
+        debug!(
+            waited_s = FLUSH_TIMEOUT.as_secs(),
+            "the client did not send the last acks of a replaced stream in time"
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use google_cloud_pubsub::model::DeadLetterPolicy;
-use mini_scan::local::pubsub::{Counts, Faults};
+use pubsub_local::{Counts, Faults};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};

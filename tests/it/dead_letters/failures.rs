@@ -8,9 +8,18 @@ use crate::support::pipeline::Pipeline;
 use crate::support::program::{Exit, mini_scan};
 use crate::support::unique;
 
-/// Checks that the program exited with 1 and printed all `parts`.
+/// Checks that the program failed and printed all `parts`.
 fn assert_failed(exit: &Exit, parts: &[&str]) {
-    assert_eq!(exit.code, Some(1), "{exit:#?}");
+    assert_exit(exit, 1, parts);
+}
+
+/// Checks that the program left dead letters and printed all `parts`.
+fn assert_left(exit: &Exit, parts: &[&str]) {
+    assert_exit(exit, 3, parts);
+}
+
+fn assert_exit(exit: &Exit, code: i32, parts: &[&str]) {
+    assert_eq!(exit.code, Some(code), "{exit:#?}");
     let output = [exit.output.stdout.join("\n"), exit.output.stderr.join("\n")].join("\n");
     let missing: Vec<_> = parts.iter().filter(|part| !output.contains(**part)).collect();
     assert!(missing.is_empty(), "without {missing:?}: {output}");
@@ -50,10 +59,10 @@ async fn leaves_dead_letters_without_a_known_source_and_asks_for_a_topic() {
 
     let exit = command(&pipeline, "redrive").run().await;
 
-    let missing = format!("source subscription {gone} does not exist; name their topic with --topic");
-    let unnamed = "no source subscription is named; name their topic with --topic";
-    let invalid = "no source subscription is named, but ../../../v1/evil; name";
-    assert_failed(&exit, &["Redriven: 1, left: 3", &missing, unnamed, invalid]);
+    let missing = format!("source subscription {gone} does not exist; choose a topic with --topic");
+    let unnamed = "without a source subscription; choose a topic with --topic";
+    let invalid = "../../../v1/evil is not a valid source subscription; choose";
+    assert_left(&exit, &["Redriven: 1, left: 3", &missing, unnamed, invalid]);
     assert_eq!((pipeline.counts().published, backlog(&pipeline)), (1, 3));
 }
 
@@ -65,7 +74,7 @@ async fn asks_for_a_topic_if_the_topic_of_the_source_subscription_was_deleted() 
 
     let exit = command(&pipeline, "redrive").run().await;
 
-    assert_failed(&exit, &["the topic of source subscription", &pipeline.subscription, "was deleted", "--topic"]);
+    assert_left(&exit, &["the topic of source subscription", &pipeline.subscription, "was deleted", "--topic"]);
     assert_eq!(backlog(&pipeline), 1);
 }
 
@@ -79,7 +88,7 @@ async fn without_permission_to_get_subscriptions_list_works_and_redrive_asks_for
 
     assert!(stdout_of_success(&without_gets("list").run().await).contains("invalid_ip"));
     let parts = [pipeline.subscription.as_str(), "grant roles/pubsub.viewer", "--topic", "left: 1"];
-    assert_failed(&without_gets("redrive").run().await, &parts);
+    assert_left(&without_gets("redrive").run().await, &parts);
 
     stdout_of_success(&without_gets("redrive").arguments(["--topic", &pipeline.topic]).run().await);
     assert_eq!((pipeline.counts().published, backlog(&pipeline)), (1, 0));
@@ -112,8 +121,8 @@ async fn does_not_redrive_to_the_dead_letter_topic_itself() {
     let chosen = command(&pipeline, "redrive").arguments(["--topic", &pipeline.dead_letter_topic]).run().await;
     let named = command(&pipeline, "redrive").run().await;
 
-    assert_failed(&chosen, &["--topic", &pipeline.dead_letter_topic, "come again"]);
-    assert_failed(&named, &["is on the dead-letter topic itself", "--topic"]);
+    assert_failed(&chosen, &["--topic", &pipeline.dead_letter_topic, "come back as a dead letter"]);
+    assert_left(&named, &["is on the dead-letter topic itself", "--topic"]);
     assert_eq!(backlog(&pipeline), 1);
 }
 
@@ -126,6 +135,6 @@ async fn leaves_a_message_that_the_topic_rejects_and_redrives_the_others() {
 
     let exit = command(&pipeline, "redrive").arguments(["--topic", &pipeline.topic]).run().await;
 
-    assert_failed(&exit, &["Redriven: 1, left: 1", "1 left: refused by the topic: "]);
+    assert_left(&exit, &["Redriven: 1, left: 1", "1 left: refused by the topic: "]);
     assert_eq!((pipeline.counts().published, backlog(&pipeline)), (1, 1));
 }

@@ -96,11 +96,12 @@ async fn reports_that_there_are_no_dead_letters() {
     let exit = command(&pipeline, "list").run().await;
 
     assert_eq!(stdout_of_success(&exit), "");
-    let notice = format!("0 dead letters on {}; no more for 2s. Those that another", pipeline.dead_letter_subscription);
+    let notice =
+        format!("0 dead letters on {}; no more for 2s. Dead letters that another", pipeline.dead_letter_subscription);
     assert!(exit.output.stderr[0].starts_with(&notice), "{exit:#?}");
     let exit = command(&pipeline, "redrive").run().await;
     assert_eq!(exit.output.stdout[0], "Redrive finished. Redriven: 0, left: 0");
-    assert!(stdout_of_success(&exit).contains("No more came for 2s. Those that another"), "{exit:#?}");
+    assert!(stdout_of_success(&exit).contains("No more arrived for 2s. Dead letters that another"), "{exit:#?}");
 }
 
 #[tokio::test]
@@ -116,7 +117,7 @@ async fn waits_longer_and_reports_it_if_the_subscription_delays_redeliveries() {
     let first = command_with_default_wait(&pipeline, "list").run().await;
     let second = command_with_default_wait(&pipeline, "list").run().await;
 
-    assert!(first.output.stderr[0].ends_with("gives them again after 4s at the soonest."), "{first:#?}");
+    assert!(first.output.stderr[0].ends_with("redelivers them after 4s at the earliest."), "{first:#?}");
     assert!(
         second.output.stderr[0].contains("1 dead letter on ") && second.output.stderr[0].contains("for 9s"),
         "{second:#?}"

@@ -3,7 +3,8 @@
 use google_cloud_pubsub::model::{DeadLetterPolicy, Message};
 
 use super::{
-    attributes, backlog, command, command_with_default_wait, dead_letter, publish, redriven, stdout_of_success,
+    attributes, backlog, command, command_with_default_wait, dead_letter, publish, redriven, stdout_of_partial_success,
+    stdout_of_success,
 };
 use crate::support::pipeline::{Pipeline, scan, valid_scans};
 use crate::support::program::Exit;
@@ -69,11 +70,11 @@ async fn leaves_a_message_that_is_rejected_again_and_needs_force_after_three_red
     let exit = command_with_default_wait(&pipeline, "redrive").arguments(["--wait", "5s"]).run().await;
 
     assert_eq!(counts(&exit), "Redriven: 1, left: 1", "{exit:#?}");
-    assert!(stdout_of_success(&exit).contains("1 left: rejected again meanwhile"), "{exit:#?}");
+    assert!(stdout_of_partial_success(&exit).contains("1 left: rejected again during this run"), "{exit:#?}");
     let exit = command(&pipeline, "redrive").run().await;
 
     assert_eq!(counts(&exit), "Redriven: 0, left: 1", "{exit:#?}");
-    assert!(stdout_of_success(&exit).contains("redriven 3 times already; --force"), "{exit:#?}");
+    assert!(stdout_of_partial_success(&exit).contains("already redriven 3 times; add --force"), "{exit:#?}");
     let exit = command_with_default_wait(&pipeline, "redrive").arguments(["--wait", "5s", "--force"]).run().await;
     assert_eq!(counts(&exit), "Redriven: 1, left: 1", "{exit:#?}");
     assert_eq!(attributes(&pipeline.dead_letters(1).await[0])["redrive_count"], "4");
@@ -117,7 +118,8 @@ async fn ends_when_it_has_the_maximum_of_unsettled_dead_letters() {
     let exit = command(&pipeline, "redrive").arguments(["--reason", "invalid_port"]).run().await;
 
     assert_eq!(counts(&exit), "Redriven: 0, left: 10,000", "{exit:#?}");
-    assert!(stdout_of_success(&exit).contains("There may be more: 10,000 letters are the most"), "{exit:#?}");
+    let stdout = stdout_of_partial_success(&exit);
+    assert!(stdout.contains("There may be more: a run keeps at most 10,000 dead letters"), "{exit:#?}");
     assert_eq!((pipeline.counts().published, backlog(&pipeline)), (0, 10_100));
 }
 
@@ -133,8 +135,8 @@ async fn a_dry_run_reports_what_it_would_redrive_and_changes_nothing() {
     let expected = [
         "Dry run finished. Would be redriven: 2, left: 1".to_owned(),
         format!("  2 would be redriven: invalid_ip to {}", pipeline.topic),
-        "  1 left: of another reason: invalid_port".to_owned(),
-        "No more came for 2s.".to_owned(),
+        "  1 left: not selected by --reason: invalid_port".to_owned(),
+        "No more arrived for 2s.".to_owned(),
     ];
     assert_eq!(exit.output.stdout, expected, "{exit:#?}");
     assert_eq!((pipeline.counts().published, backlog(&pipeline)), (0, 3));

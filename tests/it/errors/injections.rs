@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::config::{
 use aws_sdk_dynamodb::error::BoxError;
 use aws_sdk_dynamodb::types::ScalarAttributeType;
 use aws_sdk_dynamodb::{Client, Config};
-use mini_scan::consumer::port::{Put, Store, Stored};
+use mini_scan::consumer::ports::{Put, Store, Stored};
 use mini_scan::dynamo::Scans;
 use mini_scan::scan::{DataVersion, Key, Scan};
 use tokio::net::TcpListener;
@@ -324,7 +324,7 @@ async fn program_before(conduct: Conduct) -> Outcome {
     Outcome::new(&injected, error_type.to_owned(), line)
 }
 
-fn outcome(result: Result<Put, mini_scan::consumer::port::StoreError>, injected: &str) -> Outcome {
+fn outcome(result: Result<Put, mini_scan::consumer::ports::StoreError>, injected: &str) -> Outcome {
     match result {
         Ok(Put::Stale(stored)) => Outcome::new(injected, "none".to_owned(), format!("{stored:?}")),
         Ok(Put::Stored) => Outcome::new(injected, "stored".to_owned(), String::new()),

@@ -1,6 +1,6 @@
 //! Parses `docs/errors.md`: each row, and the policy of its section.
 
-use mini_scan::consumer::outcome::Policy;
+use mini_scan::consumer::policy::Policy;
 
 const PAGE: &str = include_str!("../../../docs/errors.md");
 

@@ -10,7 +10,7 @@ use crate::support::QUIET_PERIOD;
 use crate::support::messages::{CONSUMING, RECOVERED, STILL_UNHEALTHY, UNHEALTHY};
 use crate::support::pipeline::{Pipeline, ip, valid_scans};
 use crate::support::program::{Launch, Program, Signal};
-use mini_scan::consumer::port::{Put, Store, StoreErrorKind};
+use mini_scan::consumer::ports::{Put, Store, StoreErrorKind};
 
 const HOT_KEY: &str = r#","throttlingReasons":[{"reason":"TableWriteKeyRangeThroughputExceeded"}]"#;
 

@@ -82,10 +82,8 @@ fn tree(
 fn resolve(path: &[String], module: &[String]) -> Vec<String> {
     let ups = path.iter().take_while(|segment| *segment == "super").count();
     let above = &module[..module.len().saturating_sub(ups)];
-    let root = || "crate".to_owned();
     match path[0].as_str() {
-        "super" => std::iter::once(root()).chain(above.iter().cloned()).chain(path[ups..].iter().cloned()).collect(),
-        "mini_scan" => std::iter::once(root()).chain(path[1..].iter().cloned()).collect(),
+        "super" => ["crate".to_owned()].iter().chain(above).chain(&path[ups..]).cloned().collect(),
         _ => path.to_vec(),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::{AttributeValue, BatchStatementRequest, ConsumedCapacity, ReturnConsumedCapacity};
-use mini_scan::consumer::port::Store;
+use mini_scan::consumer::ports::Store;
 use mini_scan::dynamo::Scans;
 use mini_scan::scan::{DataVersion, Key, Scan};
 

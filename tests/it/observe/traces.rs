@@ -136,7 +136,7 @@ async fn an_unreachable_collector_is_logged_once() {
     let mut consumer = launch.start();
     pipeline.publish(valid_scans(0..1)).await;
 
-    let line = consumer.wait_for_line("the collector does not take them").await;
+    let line = consumer.wait_for_line("the collector does not accept them").await;
 
     assert!(line.contains("WARNING"), "{line}");
     pipeline.publish(valid_scans(1..2)).await;
@@ -144,5 +144,5 @@ async fn an_unreachable_collector_is_logged_once() {
     pipeline.drained().await;
     consumer.signal(Signal::Terminate).await;
     let exit = consumer.exit().await;
-    assert_eq!(exit.output.stderr.iter().filter(|line| line.contains("does not take them")).count(), 1, "{exit:#?}");
+    assert_eq!(exit.output.stderr.iter().filter(|line| line.contains("does not accept them")).count(), 1, "{exit:#?}");
 }

@@ -7,13 +7,13 @@ pub(crate) const CONSUMING: &str = "consuming";
 pub(crate) const STOPPING: &str = "stopping";
 
 /// The instance became unhealthy. The name of the condition follows.
-pub(crate) const UNHEALTHY: &str = "not ready";
+pub(crate) const UNHEALTHY: &str = "unhealthy";
 
 /// An unhealthy instance has another cause than the one that it logged before.
-pub(crate) const STILL_UNHEALTHY: &str = "still not ready";
+pub(crate) const STILL_UNHEALTHY: &str = "still unhealthy";
 
 /// The instance recovered. The name of the condition follows.
-pub(crate) const RECOVERED: &str = "well again";
+pub(crate) const RECOVERED: &str = "recovered";
 
 /// The consumer nacked a message that it could not write.
 pub(crate) const NACKED: &str = "given back";

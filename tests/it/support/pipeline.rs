@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use google_cloud_pubsub::model::Message;
-use mini_scan::local::pubsub::{Counts, Faults};
+use pubsub_local::{Counts, Faults};
 use serde_json::json;
 
 use super::dynamo::{Dynamo, Item};

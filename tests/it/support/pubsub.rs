@@ -8,7 +8,7 @@ use google_cloud_pubsub::builder::subscriber::Subscribe;
 use google_cloud_pubsub::client::{Publisher, Subscriber, SubscriptionAdmin, TopicAdmin};
 use google_cloud_pubsub::error::PublishError;
 use google_cloud_pubsub::model::{Message, Subscription};
-use mini_scan::local::pubsub::{Counts, Faults, Observer};
+use pubsub_local::{Counts, Faults, Observer};
 
 use super::inbox::Inbox;
 use super::servers::{Embedded, PubsubServer};

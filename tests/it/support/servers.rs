@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{OnceLock, mpsc};
 use std::thread::JoinHandle;
 
-use mini_scan::local::pubsub::{Faults, Observer, Server};
+use pubsub_local::{Faults, Observer, Server};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use mini_scan::consumer::port::{Answer, Put, Statement, Store, StoreErrorKind, Stored, Verb};
+use mini_scan::consumer::ports::{Answer, Put, Statement, Store, StoreErrorKind, Stored, Verb};
 use mini_scan::dynamo::Scans;
 use mini_scan::scan::{DataVersion, Key, Scan};
 use rand::rngs::StdRng;

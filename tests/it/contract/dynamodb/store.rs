@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::RequestId;
-use mini_scan::consumer::port::{Put, Store, StoreErrorKind, Stored};
+use mini_scan::consumer::ports::{Put, Store, StoreErrorKind, Stored};
 use mini_scan::dynamo::Scans;
 use mini_scan::scan::{DataVersion, Key, Scan};
 

@@ -1,0 +1,31 @@
+//! What every program needs to be operated: logs, traces, metrics, health, an HTTP endpoint for them, and signals.
+//!
+//! It knows no program: names of metrics, flags and spans are given to it.
+
+mod cause;
+pub mod health;
+pub mod http;
+mod liveness;
+pub mod logs;
+pub mod metrics;
+mod rate_limited_log;
+pub mod signals;
+pub mod traces;
+
+pub use cause::{cause, panic_text};
+pub use liveness::{Heartbeat, Liveness};
+pub use rate_limited_log::RateLimitedLog;
+
+/// The program that uses this crate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Program {
+    /// The service name of its traces, unless an environment variable sets another.
+    pub name: &'static str,
+    /// The target of its log events: its crate's name. Its level also holds for the events of this crate.
+    pub target: &'static str,
+    /// The target of its spans. They go to traces and never to the logs.
+    pub span_target: &'static str,
+    pub version: &'static str,
+    /// The revision of its source.
+    pub revision: &'static str,
+}

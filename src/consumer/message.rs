@@ -1,0 +1,167 @@
+//! The way of one message: decode, deduplicate, write, settle. One future a message; dropping it nacks.
+
+pub mod dead_letter;
+mod reject;
+mod settle;
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::{LocalBoxFuture, join_all};
+use ops::panic_text;
+use rand::rngs::StdRng;
+use tokio::sync::OwnedSemaphorePermit;
+
+use self::settle::Settler;
+use super::dedup::{Admission, Job, Keys, Writer};
+use super::delivery::{Claim, Message};
+use super::policy::{Outcome, expired_when_published};
+use super::ports::{End, Envelope, Ports, ReceiptOf, Store};
+use super::process::Process;
+use super::write::batch::Batches;
+use super::write::refused::Parked;
+use super::write::{Write, Writes};
+use crate::scan::{self, Reason, Rejection, Scan};
+
+/// What a worker handles messages with.
+pub(crate) struct Pipeline<'a, P: Ports> {
+    process: &'a Process,
+    keys: &'a Keys<ReceiptOf<P>>,
+    store: &'a P::Store,
+    writes: Writes<'a, P>,
+    pub(crate) settler: Settler<'a, P::DeadLetters>,
+}
+
+pub(crate) const A_FREE_SLOT: &str = "a free slot of --max-outstanding";
+pub(crate) const A_NEWER_WRITE: &str = "the write of a scan of its key that is as new";
+
+/// A payload that was understood.
+enum Decoded {
+    /// With the bytes of its record.
+    Scan(Scan, usize),
+    Expired,
+}
+
+impl<'a, P: Ports> Pipeline<'a, P> {
+    pub(crate) fn new(
+        process: &'a Process,
+        keys: &'a Keys<ReceiptOf<P>>,
+        store: &'a P::Store,
+        batches: Option<&'a Batches>,
+        dead_letters: Option<&'a P::DeadLetters>,
+        random: &'a RefCell<StdRng>,
+    ) -> Pipeline<'a, P> {
+        let writes = Writes { process, keys, store, batches, random };
+        Pipeline { process, keys, store, writes, settler: Settler::new(process, dead_letters) }
+    }
+
+    /// Takes one message to its end, or leaves it with the write of its key. The slot is given back as soon as the
+    /// message no longer counts as outstanding.
+    pub(crate) async fn handle(&self, mut message: Box<Message<ReceiptOf<P>>>, slot: OwnedSemaphorePermit) {
+        match self.decode(&message.envelope) {
+            Ok(Decoded::Scan(scan, record_bytes)) => {
+                message.claim.record_bytes = record_bytes;
+                match self.keys.admit(Job { scan: Arc::new(scan), message, slot }) {
+                    Admission::Write(job, writer) => self.write_key(job, writer).await,
+                    Admission::Known(job) => job.message.claim.settle(End::Known),
+                    Admission::Waits => {}
+                }
+            }
+            Ok(Decoded::Expired) => self.settler.settle(Outcome::Expired, None, message, slot).await,
+            Err(rejection) => self.settler.settle(Outcome::Rejected(rejection), None, message, slot).await,
+        }
+    }
+
+    fn decode(&self, envelope: &Envelope) -> Result<Decoded, Rejection> {
+        let settings = &self.process.settings;
+        let decode = || {
+            let scan = scan::decode(&envelope.payload, envelope.publish_time, settings.max_future_skew)?;
+            match settings.ttl {
+                Some(ttl) if expired_when_published(&scan, ttl, envelope.publish_time) => Ok(Decoded::Expired),
+                _ => self.store.measure(&scan).map(|record_bytes| Decoded::Scan(scan, record_bytes)),
+            }
+        };
+        catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| {
+            Err(Rejection { reason: Reason::HandlerPanicked, detail: panic_text(panic.as_ref()) })
+        })
+    }
+
+    /// Writes a key until no scan of it waits.
+    async fn write_key(&self, mut job: Job<ReceiptOf<P>>, mut writer: Writer<'_, ReceiptOf<P>>) {
+        // Of the same key, parked or with a dead letter on its way: what waits need not wait for them.
+        let mut settling = Vec::new();
+        loop {
+            let (written, write) = beside(&mut settling, pin!(self.writes.write(job, &writer))).await;
+            let (carried, next) = writer.finish(write.proof());
+            self.settle_carried(carried, &write);
+            let settles_later = write.settles_later();
+            let end = self.end(written, write);
+            match next {
+                None => {
+                    beside(&mut settling, pin!(end)).await;
+                    break;
+                }
+                Some(next) if settles_later => {
+                    settling.push(end.boxed_local());
+                    job = next;
+                }
+                Some(next) => {
+                    end.await;
+                    job = next;
+                }
+            }
+        }
+        join_all(settling).await;
+    }
+
+    /// Settles the scans that a write carried.
+    fn settle_carried(&self, carried: Vec<Claim<ReceiptOf<P>>>, write: &Write) {
+        for claim in carried {
+            match write {
+                Write::Settled { outcome: Outcome::Stored | Outcome::Stale, .. } => claim.settle(End::Superseded),
+                Write::Settled { outcome: Outcome::Deferred(_), .. } => {
+                    self.settler.give_up_waiting(claim, A_NEWER_WRITE)
+                }
+                // Refused for what was in it. Their own payloads are gone: redelivery brings them, each to be judged.
+                _ => drop(claim),
+            }
+        }
+    }
+
+    async fn end(&self, job: Job<ReceiptOf<P>>, write: Write) {
+        match write {
+            Write::Settled { outcome, .. } => {
+                let Job { scan, message, slot } = job;
+                self.settler.settle(outcome, Some(&scan.key), message, slot).await;
+            }
+            // Rare and large: in a box, so that every other message is not as large.
+            Write::Refused(error) => {
+                Box::pin(async {
+                    let (scan, message, parked) = self.writes.park(job, error).await;
+                    match parked {
+                        Parked::Settled(outcome, permit) => {
+                            self.settler.settle(outcome, Some(&scan.key), message, permit).await
+                        }
+                        Parked::GivenUp(error) => self.settler.give_up(&error, Some(&scan.key), *message),
+                        Parked::Released => drop(message),
+                    }
+                })
+                .await
+            }
+        }
+    }
+}
+
+/// Polls others too until a future is done, and forgets those that end meanwhile. The future is pinned where it stands:
+/// taken by value it would be in its caller twice.
+async fn beside<T>(others: &mut Vec<LocalBoxFuture<'_, ()>>, mut future: Pin<&mut impl Future<Output = T>>) -> T {
+    poll_fn(|context| {
+        others.retain_mut(|other| other.poll_unpin(context).is_pending());
+        future.as_mut().poll(context)
+    })
+    .await
+}

@@ -1,0 +1,203 @@
+//! Writes that go out together: the scans of one thread wait here for a call that takes them, and each for its own
+//! answer. Knows calls and turns; what follows from an answer is its scan's business (`write`).
+
+mod decision;
+mod forecast;
+mod queue;
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{Fuse, FusedFuture};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+
+use self::forecast::Forecast;
+use self::queue::{Entry, Queue};
+use crate::consumer::dedup::Keys;
+use crate::consumer::flow::WritePermit;
+use crate::consumer::ports::{
+    Operation, Ports, Put, Receipt, ReceiptOf, Statement, Store, StoreError, StoreErrorKind, Verb,
+};
+use crate::consumer::process::Process;
+use crate::consumer::settings::{ATTEMPT_TIMEOUT, WriteMode};
+use crate::scan::Scan;
+
+pub(crate) use self::decision::Next;
+
+/// How late it may be that a scan which waits is given back at its age.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The batches of one thread.
+#[derive(Debug)]
+pub struct Batches {
+    queue: RefCell<Queue>,
+    forecast: RefCell<Forecast>,
+    /// Until the first call has ended there is nothing to forecast from, so it goes out alone.
+    has_asked: Cell<bool>,
+    /// A batch waits that did not, or is full.
+    changed: Notify,
+}
+
+impl Batches {
+    pub fn new(linger: Duration) -> Batches {
+        Batches {
+            queue: RefCell::new(Queue::new(linger)),
+            forecast: RefCell::default(),
+            has_asked: Cell::new(false),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Writes a scan with others, if a call takes it before its deadline.
+    pub(crate) async fn write(&self, scan: &Arc<Scan>, verb: Option<Verb>, deadline: Instant) -> Next {
+        let (answer, answered) = oneshot::channel();
+        self.push(Entry { scan: scan.clone(), verb, answer, deadline, since: Instant::now() });
+        answered.await.unwrap_or_else(|_| Next::Answered(Err(StoreError::no_answer(ATTEMPT_TIMEOUT))))
+    }
+
+    fn push(&self, entry: Entry) {
+        let mut queue = self.queue.borrow_mut();
+        let was_full = queue.is_full();
+        queue.push(entry);
+        if queue.len() == 1 || queue.is_full() && !was_full {
+            self.changed.notify_one();
+        }
+    }
+
+    async fn send<P: Ports>(&self, process: &Process, keys: &Keys<ReceiptOf<P>>, store: &P::Store) -> Infallible {
+        let mut calls = FuturesUnordered::new();
+        let mut turn = pin!(Fuse::terminated());
+        // One timer for all that wait: each would cost more than its share of a call.
+        let mut sweep = interval(SWEEP_INTERVAL);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let closes_at = match calls.is_empty() || self.has_asked.get() {
+                true => self.queue.borrow().closes_at(calls.is_empty()),
+                false => None,
+            };
+            if turn.is_terminated() && closes_at.is_some_and(|at| at <= Instant::now()) {
+                turn.set(process.turn().fuse());
+            }
+            let lingers = turn.is_terminated() && closes_at.is_some();
+            let closed = sleep_until(closes_at.unwrap_or_else(Instant::now));
+            tokio::select! {
+                biased;
+                Some(()) = calls.next() => self.has_asked.set(true),
+                turn = &mut turn => {
+                    // As late as this, so that what came while there was no turn is in it.
+                    let batch = self.queue.borrow_mut().take(Instant::now());
+                    if !batch.is_empty() {
+                        calls.push(self.call::<P>(process, keys, store, batch, turn));
+                    }
+                }
+                () = self.changed.notified() => {}
+                () = closed, if lingers => {}
+                now = sweep.tick() => self.queue.borrow_mut().give_up_late(now),
+            }
+        }
+    }
+
+    async fn call<P: Ports>(
+        &self,
+        process: &Process,
+        keys: &Keys<ReceiptOf<P>>,
+        store: &P::Store,
+        batch: Vec<Entry>,
+        _turn: WritePermit<'_>,
+    ) {
+        let forecast = self.forecast.borrow().verb();
+        let statement = |entry: &Entry| Statement { scan: entry.scan.clone(), verb: entry.verb.unwrap_or(forecast) };
+        let statements: Vec<_> = batch.iter().map(statement).collect();
+        let verbs: Vec<_> = statements.iter().map(|statement| statement.verb).collect();
+        let began = Instant::now();
+        let sent = process.refusals.tick();
+        let result = match timeout(ATTEMPT_TIMEOUT, store.batch(&statements)).await {
+            Ok(result) => result,
+            Err(_) => Err(StoreError::no_answer(ATTEMPT_TIMEOUT)),
+        };
+        let failure = result.as_ref().err().map(|error| error.kind);
+        process.observer.called(Operation::Batch, began.elapsed(), failure);
+        let nexts = decision::classify(result, &verbs);
+        note(process, keys, sent, &statements, &nexts);
+        for ((entry, verb), next) in batch.into_iter().zip(verbs).zip(nexts) {
+            if entry.verb.is_none()
+                && let Some(is_missing) = was_missing(verb, &next)
+            {
+                self.forecast.borrow_mut().note(is_missing);
+            }
+            // It may have been dropped meanwhile.
+            let _ = entry.answer.send(next);
+        }
+    }
+}
+
+/// Sends what waits, beside the workers of its thread, for as long as it is polled.
+pub async fn send<P: Ports>(
+    batches: Option<&Batches>,
+    process: &Process,
+    keys: &Keys<ReceiptOf<P>>,
+    store: &P::Store,
+) -> Infallible {
+    match batches {
+        Some(batches) => batches.send::<P>(process, keys, store).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether the record of a scan was missing, as far as its answer tells.
+fn was_missing(verb: Verb, next: &Next) -> Option<bool> {
+    match (verb, next) {
+        (Verb::Insert, Next::Answered(Ok(_))) | (Verb::Update, Next::Try(_)) => Some(true),
+        (Verb::Update, Next::Answered(Ok(_))) | (Verb::Insert, Next::Try(_)) => Some(false),
+        (_, Next::Answered(Err(_)) | Next::Alone(_) | Next::Late) => None,
+    }
+}
+
+/// Notes what a call says of the store: an error of a kind once, however many statements met it, and answers last, so
+/// that one call is never several failures in a row.
+fn note<R: Receipt>(process: &Process, keys: &Keys<R>, sent: u64, statements: &[Statement], nexts: &[Next]) {
+    let mut kinds: Vec<StoreErrorKind> = Vec::new();
+    let (mut has_answered, mut has_taken) = (false, false);
+    for (statement, next) in statements.iter().zip(nexts) {
+        match next {
+            Next::Answered(Ok(put)) => {
+                has_taken = true;
+                if *put == Put::Stored {
+                    process.stored(sent, &statement.scan.key);
+                }
+            }
+            Next::Try(_) => has_taken = true,
+            Next::Alone(_) => has_answered = true,
+            Next::Late => {}
+            Next::Answered(Err(error)) if kinds.contains(&error.kind) => process.count_throttled(error),
+            Next::Answered(Err(error)) => {
+                kinds.push(error.kind);
+                if error.kind == StoreErrorKind::MissingTable {
+                    keys.forget();
+                }
+                process.store_failed(error);
+            }
+        }
+    }
+    if has_taken {
+        process.store_took();
+    } else if has_answered {
+        process.store_answered();
+    }
+}
+
+impl WriteMode {
+    /// The batches of a thread, where there are any.
+    pub fn batches(self) -> Option<Batches> {
+        match self {
+            WriteMode::Put => None,
+            WriteMode::Batch { linger } => Some(Batches::new(linger)),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Which verb is tried first for a key that nothing is known of: the one that most of such keys needed lately. Pure.
+
+use crate::consumer::ports::Verb;
+
+/// Of so many keys the share is kept. A wrong verb costs a write unit, so it is long enough that chance rarely turns a
+/// share near a half around, and short enough to follow a backlog that changes.
+const WINDOW: f64 = 256.0;
+
+/// The recent share of missing records, among the keys whose verb it chose.
+#[derive(Debug, Default)]
+pub(super) struct Forecast {
+    missing: f64,
+    seen: f64,
+}
+
+impl Forecast {
+    pub(super) fn verb(&self) -> Verb {
+        if self.missing > 0.5 { Verb::Insert } else { Verb::Update }
+    }
+
+    /// Notes whether the record of such a key was missing.
+    pub(super) fn note(&mut self, is_missing: bool) {
+        self.seen = (self.seen + 1.0).min(WINDOW);
+        self.missing += (f64::from(u8::from(is_missing)) - self.missing) / self.seen;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+
+    fn wrong_verbs(share: f64, keys: u32, seed: u64) -> f64 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut forecast = Forecast::default();
+        let mut wrong = 0;
+        for _ in 0..keys {
+            let is_missing = random.random_bool(share);
+            wrong += u32::from((forecast.verb() == Verb::Insert) != is_missing);
+            forecast.note(is_missing);
+        }
+        f64::from(wrong) / f64::from(keys)
+    }
+
+    #[test]
+    fn the_first_answers_decide() {
+        let mut forecast = Forecast::default();
+        assert_eq!(forecast.verb(), Verb::Update);
+        forecast.note(true);
+        assert_eq!(forecast.verb(), Verb::Insert);
+        forecast.note(false);
+        assert_eq!(forecast.verb(), Verb::Update);
+    }
+
+    #[test]
+    fn a_backlog_of_another_kind_turns_it_around_within_its_window() {
+        let mut forecast = Forecast::default();
+        (0..10_000).for_each(|_| forecast.note(true));
+        let turned = (0..).find(|_| {
+            forecast.note(false);
+            forecast.verb() == Verb::Update
+        });
+        assert!(turned.is_some_and(|keys| keys < 256), "{turned:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn the_wrong_verbs_stay_at_the_smaller_of_the_two_shares(share in 0.0..=1.0, seed: u64) {
+            let wrong = wrong_verbs(share, 20_000, seed);
+            prop_assert!(wrong <= f64::min(share, 1.0 - share) + 0.02, "{wrong} of a share of {share}");
+        }
+    }
+}

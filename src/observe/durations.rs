@@ -1,0 +1,154 @@
+//! How long messages, writes and the way from publishing to the table took, by how they ended.
+
+use std::time::{Duration, SystemTime};
+
+use ops::metrics::Histogram;
+
+use crate::consumer::ports::{End, Operation, Settled, StoreErrorKind};
+use crate::scan::Reason;
+
+const BOUNDS: [Duration; 15] = [
+    Duration::from_millis(1),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(60),
+    Duration::from_secs(300),
+    Duration::from_secs(1800),
+    Duration::from_secs(3600),
+    Duration::from_secs(6 * 3600),
+    Duration::from_secs(86_400),
+];
+
+/// Of one attempt to write: 1 ms to 10 s.
+/// <https://opentelemetry.io/docs/specs/semconv/database/database-metrics/>
+const ATTEMPTS: &[Duration] = BOUNDS.split_at(9).0;
+
+/// Of a message in hand: 1 ms to the usual `--max-retry-time`.
+const MESSAGES: &[Duration] = BOUNDS.split_at(12).0;
+
+/// From publishing on: 10 ms to a day of backlog.
+const SINCE_PUBLISHED: &[Duration] = BOUNDS.split_at(2).1;
+
+/// Calls of one operation.
+#[derive(Debug)]
+struct Calls {
+    answered: Histogram,
+    failed: [Histogram; StoreErrorKind::ALL.len()],
+}
+
+impl Default for Calls {
+    fn default() -> Calls {
+        let attempts = || Histogram::new(ATTEMPTS);
+        Calls { answered: attempts(), failed: std::array::from_fn(|_| attempts()) }
+    }
+}
+
+#[derive(Debug)]
+pub struct Durations {
+    /// From a message's publish time until the store has answered for it.
+    pub publish_to_durable: Histogram,
+    /// From a message's arrival until it was settled, when it was stored, stale or expired.
+    processed: Histogram,
+    rejected: [Histogram; Reason::ALL.len()],
+    given_up: Histogram,
+    released: Histogram,
+    calls: [Calls; Operation::ALL.len()],
+}
+
+impl Default for Durations {
+    fn default() -> Durations {
+        let messages = || Histogram::new(MESSAGES);
+        Durations {
+            publish_to_durable: Histogram::new(SINCE_PUBLISHED),
+            processed: messages(),
+            rejected: std::array::from_fn(|_| messages()),
+            given_up: messages(),
+            released: messages(),
+            calls: Default::default(),
+        }
+    }
+}
+
+impl Durations {
+    pub(super) fn settled(&self, message: &Settled<'_>) {
+        let messages = match message.end {
+            End::Stored | End::Stale | End::Superseded | End::Known => {
+                // A clock that is behind the server's makes it nothing, and never less.
+                #[expect(clippy::disallowed_methods, reason = "a latency for people; no verdict depends on it")]
+                self.publish_to_durable.add(SystemTime::now().duration_since(message.publish_time).unwrap_or_default());
+                &self.processed
+            }
+            End::Expired => &self.processed,
+            End::DeadLettered(reason) | End::DeadLetterFailed(reason) => &self.rejected[reason as usize],
+            End::GivenUp => &self.given_up,
+            End::Released => &self.released,
+        };
+        messages.add(message.took);
+    }
+
+    pub(super) fn called(&self, operation: Operation, took: Duration, failure: Option<StoreErrorKind>) {
+        let calls = &self.calls[operation as usize];
+        failure.map_or(&calls.answered, |kind| &calls.failed[kind as usize]).add(took);
+    }
+
+    /// From a message's arrival until it was settled, by what kept it from being stored or stale.
+    pub fn messages(&self) -> impl Iterator<Item = (Option<&'static str>, &Histogram)> {
+        let rejected = Reason::ALL.iter().map(|reason| (Some(reason.as_str()), &self.rejected[*reason as usize]));
+        [(None, &self.processed)]
+            .into_iter()
+            .chain(rejected)
+            .chain([(Some("given_up"), &self.given_up), (Some("released"), &self.released)])
+    }
+
+    /// One call of the store, by how it failed. A failed condition is no failure, nor is one statement of a batch.
+    pub fn calls(&self, operation: Operation) -> impl Iterator<Item = (Option<StoreErrorKind>, &Histogram)> {
+        let Calls { answered, failed } = &self.calls[operation as usize];
+        let failed = StoreErrorKind::ALL.iter().map(|kind| (Some(*kind), &failed[*kind as usize]));
+        [(None, answered)].into_iter().chain(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Span;
+
+    use super::*;
+
+    const TOOK: Duration = Duration::from_millis(3);
+
+    #[test]
+    fn every_end_of_a_message_is_timed_and_only_what_is_durable_has_a_latency() {
+        let durations = Durations::default();
+        let reason = Reason::InvalidIp;
+        let answered = [End::Stored, End::Stale, End::Superseded, End::Known];
+        let others =
+            [End::Expired, End::DeadLettered(reason), End::DeadLetterFailed(reason), End::GivenUp, End::Released];
+        for end in answered.into_iter().chain(others) {
+            let (publish_time, span) = (SystemTime::UNIX_EPOCH, &Span::none());
+            durations.settled(&Settled { end, took: TOOK, publish_time, record_bytes: 0, span });
+        }
+        let counts = durations.messages().filter(|(_, took)| took.count() > 0);
+        let counts: Vec<_> = counts.map(|(error, took)| (error, took.count())).collect();
+        let errors = [(Some("invalid_ip"), 2), (Some("given_up"), 1), (Some("released"), 1)];
+        assert_eq!(counts, [&[(None, 5)][..], &errors[..]].concat());
+        assert_eq!(durations.publish_to_durable.count(), 4);
+    }
+
+    #[test]
+    fn calls_are_timed_by_operation_and_by_how_they_failed() {
+        let durations = Durations::default();
+        durations.called(Operation::Put, TOOK, None);
+        durations.called(Operation::Batch, TOOK, Some(StoreErrorKind::Conflict));
+        let timed = |operation| {
+            let calls = durations.calls(operation).filter(|(_, took)| took.count() > 0);
+            calls.map(|(kind, _)| kind).collect::<Vec<_>>()
+        };
+        assert_eq!(Operation::ALL.map(timed), [vec![None], vec![Some(StoreErrorKind::Conflict)]]);
+    }
+}

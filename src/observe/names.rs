@@ -1,0 +1,220 @@
+//! The name, type and labels of every metric, and no value. `docs/metrics.md` is the same table for people.
+
+use ops::metrics::Metric;
+
+/// A metric of `GET /metrics`. No label ever holds an address, a key or anything else of a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Definition {
+    pub(super) metric: Metric,
+    pub(super) of: Of,
+}
+
+/// What a metric is of, which gives it labels that are the same in all of its samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    Process,
+    Subscription,
+    Table,
+}
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Definition {
+    Definition { metric: Metric::counter(name, labels, help), of: Of::Process }
+}
+
+const fn gauge(name: &'static str, help: &'static str) -> Definition {
+    Definition { metric: Metric::gauge(name, help), of: Of::Process }
+}
+
+const fn histogram(name: &'static str, of: Of, labels: &'static [&'static str], help: &'static str) -> Definition {
+    Definition { metric: Metric::histogram(name, labels, help), of }
+}
+
+// By OpenTelemetry's conventions.
+pub(super) const CONSUMED: Definition = Definition {
+    of: Of::Subscription,
+    ..counter("messaging_client_consumed_messages_total", &[], "Messages taken from the streams, redelivered ones too.")
+};
+pub(super) const PROCESSED: Definition = histogram(
+    "messaging_process_duration_seconds",
+    Of::Subscription,
+    &["error_type"],
+    "From a message's arrival until it is settled.",
+);
+pub(super) const ATTEMPTS: Definition = histogram(
+    "db_client_operation_duration_seconds",
+    Of::Table,
+    &["error_type"],
+    "One call that writes; a failed condition is no failure.",
+);
+
+// What becomes of messages.
+pub(super) const OUTCOMES: Definition = Definition {
+    of: Of::Subscription,
+    ..counter("mini_scan_outcomes_total", &["outcome"], "Messages that are settled, by how.")
+};
+pub(super) const PUBLISH_TO_DURABLE: Definition = histogram(
+    "mini_scan_publish_to_durable_seconds",
+    Of::Subscription,
+    &[],
+    "From a message's publish time until the store has answered for it.",
+);
+pub(super) const REDELIVERIES: Definition =
+    counter("mini_scan_redeliveries_total", &[], "Messages delivered with an attempt above 1.");
+pub(super) const REJECTIONS: Definition =
+    counter("mini_scan_rejections_total", &["reason"], "Deliveries that were rejected, with or without a letter.");
+pub(super) const DEAD_LETTERS: Definition =
+    counter("mini_scan_dead_letters_total", &["reason"], "Dead letters that were published.");
+
+// What is in hand, and the bounds.
+pub(super) const UNSETTLED: Definition =
+    gauge("mini_scan_unsettled", "Messages that are unsettled, undecoded ones too.");
+pub(super) const OUTSTANDING: Definition =
+    gauge("mini_scan_outstanding", "Messages decoded, waiting or being written.");
+pub(super) const OUTSTANDING_LIMIT: Definition =
+    gauge("mini_scan_outstanding_limit", "How many there may be of those.");
+pub(super) const PARKED: Definition =
+    gauge("mini_scan_parked", "Rejected messages without a letter, and refused writes, that wait beside those.");
+pub(super) const PARKED_LIMIT: Definition = gauge("mini_scan_parked_limit", "How many may be parked.");
+pub(super) const WRITES: Definition = gauge("mini_scan_writes_in_flight", "Attempts to write that are unanswered.");
+pub(super) const WRITE_LIMIT: Definition = gauge(
+    "mini_scan_write_limit",
+    "How many writes may be in flight now: as many as pay, fewer while the table throttles.",
+);
+pub(super) const WRITE_LIMIT_MAX: Definition =
+    gauge("mini_scan_write_limit_max", "How many writes may ever be in flight.");
+
+// The store.
+pub(super) const CIRCUIT_BREAKER_OPEN: Definition =
+    gauge("mini_scan_circuit_breaker_open", "1 while the store is taken to be away and one write a second probes it.");
+pub(super) const RETRIES: Definition =
+    counter("mini_scan_retries_total", &["error_type"], "Attempts beyond the first, by the error of the one before.");
+pub(super) const THROTTLES: Definition =
+    counter("mini_scan_throttles_total", &["reason"], "Attempts answered with throttling.");
+pub(super) const WRITE_UNITS: Definition =
+    counter("mini_scan_write_units_total", &["outcome"], "Write units of the table, by the size of the record.");
+pub(super) const WRITE_UNITS_SAVED: Definition =
+    counter("mini_scan_write_units_saved_total", &["by"], "Write units of writes that were not needed.");
+pub(super) const STORE_BYTES: Definition = counter(
+    "mini_scan_store_bytes_total",
+    &["direction"],
+    "Bytes of the records that went to the store and came back.",
+);
+
+// The streams.
+pub(super) const STREAMS: Definition = gauge("mini_scan_streams", "Streams that are opening or open.");
+pub(super) const STREAM_AGE: Definition = gauge("mini_scan_stream_age_seconds", "The age of the youngest of them.");
+pub(super) const STREAM_RESTARTS: Definition =
+    counter("mini_scan_stream_restarts_total", &["cause"], "Streams that were replaced.");
+pub(super) const UNFLUSHED: Definition = counter(
+    "mini_scan_streams_unflushed_total",
+    &[],
+    "Replaced streams whose last acknowledgements could not be delivered.",
+);
+
+// The instance.
+pub(super) const READY: Definition = gauge("mini_scan_ready", "1 while /readyz says yes.");
+pub(super) const BUILD_INFO: Metric =
+    Metric { labels: &["version", "revision"], ..Metric::gauge("mini_scan_build_info", "Always 1.") };
+
+#[cfg(test)]
+mod tests {
+    use super::super::page::tests::rendered_names;
+    use super::*;
+    use ops::metrics::{Kind, process};
+
+    const OURS: [Definition; 27] = [
+        CONSUMED,
+        PROCESSED,
+        ATTEMPTS,
+        OUTCOMES,
+        PUBLISH_TO_DURABLE,
+        REDELIVERIES,
+        REJECTIONS,
+        DEAD_LETTERS,
+        UNSETTLED,
+        OUTSTANDING,
+        OUTSTANDING_LIMIT,
+        PARKED,
+        PARKED_LIMIT,
+        WRITES,
+        WRITE_LIMIT,
+        WRITE_LIMIT_MAX,
+        CIRCUIT_BREAKER_OPEN,
+        RETRIES,
+        THROTTLES,
+        WRITE_UNITS,
+        WRITE_UNITS_SAVED,
+        STORE_BYTES,
+        STREAMS,
+        STREAM_AGE,
+        STREAM_RESTARTS,
+        UNFLUSHED,
+        READY,
+    ];
+
+    /// All that are exported.
+    fn all() -> impl Iterator<Item = Definition> {
+        let others = [BUILD_INFO].into_iter().chain(process::ALL);
+        OURS.into_iter().chain(others.map(|metric| Definition { metric, of: Of::Process }))
+    }
+
+    const PAGE: &str = include_str!("../../docs/metrics.md");
+
+    /// Name, type and labels of each row of the page, up to the metrics that come from elsewhere.
+    fn documented() -> Vec<(String, String, Vec<String>)> {
+        let ours = PAGE.split("## From elsewhere").next().unwrap();
+        let rows = ours.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix('|'));
+        let rows = rows.map(|row| row.split('|').map(|cell| cell.trim().trim_end_matches('`')).collect::<Vec<_>>());
+        rows.filter(|row| row.len() == 4 && ["counter", "gauge", "histogram"].contains(&row[1]))
+            .map(|row| {
+                assert!(!row[3].is_empty(), "{row:?}");
+                let labels = row[2].split(", ").filter(|label| !label.is_empty());
+                let labels = labels.map(|label| label.trim_matches('`').to_owned());
+                (row[0].to_owned(), row[1].to_owned(), labels.collect())
+            })
+            .collect()
+    }
+
+    fn as_documented(Definition { metric, of }: Definition) -> (String, String, Vec<String>) {
+        let of = match of {
+            Of::Process => None,
+            Of::Subscription => Some("*subscription*".to_owned()),
+            Of::Table => Some("*table*".to_owned()),
+        };
+        let labels = of.into_iter().chain(metric.labels.iter().map(|label| (*label).to_owned()));
+        (metric.name.to_owned(), metric.kind.name().to_owned(), labels.collect())
+    }
+
+    #[test]
+    fn the_page_for_people_lists_exactly_what_is_exported() {
+        let (mut documented, mut exported) = (documented(), all().map(as_documented).collect::<Vec<_>>());
+        documented.sort();
+        exported.sort();
+        assert_eq!(documented, exported);
+    }
+
+    #[test]
+    fn each_metric_is_exported_once() {
+        let mut names: Vec<_> = all().map(|definition| definition.metric.name.to_owned()).collect();
+        let mut rendered = rendered_names();
+        names.sort();
+        rendered.sort();
+        assert_eq!(rendered, names);
+    }
+
+    #[test]
+    fn names_follow_the_conventions_of_prometheus() {
+        for Metric { name, kind, .. } in all().map(|definition| definition.metric) {
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
+            assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
+            assert!(kind != Kind::Histogram || name.ends_with("_seconds"), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_label_can_hold_a_payload() {
+        let labels: std::collections::BTreeSet<_> = all().flat_map(|definition| definition.metric.labels).collect();
+        let known = ["by", "cause", "direction", "error_type", "outcome", "reason", "revision", "version"];
+        assert!(labels.into_iter().eq(known.iter()));
+    }
+}

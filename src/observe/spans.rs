@@ -1,0 +1,160 @@
+//! The spans of a message and of its attempts to write. The layer of the traces sends them; the logs never have them.
+
+use std::collections::HashMap;
+
+use opentelemetry::Context;
+use opentelemetry::propagation::{Extractor, TextMapPropagator};
+use opentelemetry::trace::TraceContextExt;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use ops::traces::Sampling;
+use tracing::field::Empty;
+use tracing::{Span, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::consumer::ports::{End, Envelope, Operation, StoreErrorKind};
+
+/// The target of every span here.
+pub(super) const TARGET: &str = "mini_scan::spans";
+
+/// Opens spans where messages are traced.
+#[derive(Debug)]
+pub struct Spans {
+    sampling: Sampling,
+    subscription: String,
+    table: String,
+}
+
+impl Spans {
+    /// For messages of the subscription of this full name, and writes to this table.
+    pub fn new(sampling: Sampling, subscription: &str, table: &str) -> Spans {
+        let id = subscription.rsplit('/').next().unwrap_or_default();
+        Spans { sampling, subscription: id.to_owned(), table: table.to_owned() }
+    }
+
+    /// The span of a message, from its arrival until it is settled. Where only the publisher's choice counts, a message
+    /// that it did not choose has none.
+    pub(super) fn message(&self, envelope: &Envelope) -> Span {
+        let parent = parent(envelope);
+        if self.sampling == Sampling::Parent && !parent.span().span_context().is_sampled() {
+            return Span::none();
+        }
+        let span = self.open(envelope);
+        // Refused only where there is no layer, and then nothing is traced.
+        let _ = span.set_parent(parent);
+        span
+    }
+
+    /// <https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>
+    fn open(&self, envelope: &Envelope) -> Span {
+        let id = self.subscription.as_str();
+        info_span!(
+            target: TARGET,
+            parent: None,
+            "process",
+            otel.name = format!("process {id}"),
+            otel.kind = "consumer",
+            messaging.system = "gcp_pubsub",
+            messaging.operation.r#type = "process",
+            messaging.operation.name = "process",
+            messaging.destination.name = id,
+            messaging.message.id = envelope.message_id,
+            messaging.message.body.size = envelope.payload.len(),
+            messaging.gcp_pubsub.message.delivery_attempt = envelope.delivery_attempt,
+            outcome = Empty,
+            error.type = Empty,
+        )
+    }
+
+    /// One attempt of a write, within the span of its message.
+    /// <https://opentelemetry.io/docs/specs/semconv/database/dynamodb/>
+    pub(super) fn attempt(&self, message: &Span, operation: Operation) -> Span {
+        if message.is_none() {
+            return Span::none();
+        }
+        info_span!(
+            target: TARGET,
+            parent: message,
+            "write",
+            otel.name = operation.name(),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            db.system.name = "aws.dynamodb",
+            db.operation.name = operation.name(),
+            db.collection.name = self.table.as_str(),
+            error.type = Empty,
+        )
+    }
+}
+
+/// The message of this span was settled.
+pub(super) fn settled(message: &Span, end: End) {
+    if !message.is_none() {
+        message.record("outcome", end.name());
+        message.record("error.type", end.error());
+    }
+}
+
+/// An attempt failed.
+pub(super) fn failed(attempt: &Span, kind: StoreErrorKind) {
+    attempt.record("error.type", kind.name()).record("otel.status_code", "ERROR");
+}
+
+/// The publisher's span, if it sent one along.
+fn parent(envelope: &Envelope) -> Context {
+    let attributes = Attributes(&envelope.attributes);
+    TraceContextPropagator::new().extract_with_context(&Context::new(), &attributes)
+}
+
+/// Where Google's clients put the W3C trace context.
+struct Attributes<'a>(&'a HashMap<String, String>);
+
+impl Extractor for Attributes<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        let name = match key {
+            "traceparent" => "googclient_traceparent",
+            "tracestate" => "googclient_tracestate",
+            _ => return None,
+        };
+        self.0.get(name).map(String::as_str)
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        vec!["traceparent", "tracestate"]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn envelope(traceparent: Option<&str>) -> Envelope {
+        let attribute = |value: &str| ("googclient_traceparent".to_owned(), value.to_owned());
+        Envelope {
+            payload: bytes::Bytes::new(),
+            attributes: traceparent.map(attribute).into_iter().collect(),
+            message_id: "1".to_owned(),
+            publish_time: SystemTime::UNIX_EPOCH,
+            delivery_attempt: None,
+        }
+    }
+
+    #[test]
+    fn the_publishers_trace_goes_on_where_it_sent_one() {
+        let parent = parent(&envelope(Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")));
+        let span = parent.span().span_context().clone();
+        assert_eq!(span.trace_id().to_string(), "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(span.span_id().to_string(), "b7ad6b7169203331");
+        assert!(span.is_sampled() && span.is_remote());
+    }
+
+    #[test]
+    fn what_is_no_trace_or_not_sampled_has_no_span() {
+        let spans = Spans::new(Sampling::Parent, "projects/p/subscriptions/s", "scan-results");
+        let not_sampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+        for traceparent in [None, Some(""), Some("nonsense"), Some(not_sampled)] {
+            assert!(spans.message(&envelope(traceparent)).is_none(), "{traceparent:?}");
+        }
+    }
+}
