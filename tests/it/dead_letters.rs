@@ -2,6 +2,7 @@
 
 mod interrupted;
 mod list;
+mod passing_over;
 mod redrive;
 mod refused;
 

@@ -108,18 +108,6 @@ async fn no_more_than_the_limit_are_redriven() {
 }
 
 #[tokio::test]
-async fn a_run_ends_when_it_holds_back_as_many_as_it_may() {
-    let pipeline = Pipeline::new().await;
-    write(&pipeline, (0..10_100).map(|n| letter(&pipeline, "invalid_ip", &format!("{n}")))).await;
-
-    let exit = dead_letters(&pipeline, "redrive").arguments(["--reason", "invalid_port"]).run().await;
-
-    assert_eq!(counts(&exit), "Redriven: 0, left: 10,000", "{exit:#?}");
-    assert!(partly_done(&exit).contains("There may be more: a run keeps at most 10,000 dead letters"), "{exit:#?}");
-    assert_eq!((pipeline.counts().published, waiting(&pipeline)), (0, 10_100));
-}
-
-#[tokio::test]
 async fn a_dry_run_says_what_would_be_and_changes_nothing() {
     let pipeline = Pipeline::new().await;
     write(&pipeline, ["invalid_ip", "invalid_ip", "invalid_port"].map(|reason| letter(&pipeline, reason, "x"))).await;
