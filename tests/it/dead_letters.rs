@@ -3,6 +3,7 @@
 mod interrupted;
 mod list;
 mod passing_over;
+mod publisher_attributes;
 mod redrive;
 mod refused;
 

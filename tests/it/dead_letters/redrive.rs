@@ -53,14 +53,14 @@ async fn the_original_comes_back_byte_for_byte_with_its_own_attributes_and_the_c
 
     let back = brought_back(&pipeline, 1).await.remove(0);
     assert_eq!(back.data, payload);
-    assert_eq!(attributes(&back), [("team", "red"), ("empty", ""), ("redrive_count", "1")].into());
+    assert_eq!(attributes(&back), [("team", "red"), ("empty", ""), ("mini_scan_redrive_count", "1")].into());
 }
 
 #[tokio::test]
 async fn a_letter_that_is_rejected_again_is_left_and_after_three_redrives_must_be_forced() {
     let pipeline = Pipeline::new().await;
     let _consumer = pipeline.consumer().start();
-    let twice = Message::new().set_data("poison").set_attributes([("redrive_count", "2")]);
+    let twice = Message::new().set_data("poison").set_attributes([("mini_scan_redrive_count", "2")]);
     pipeline.pubsub.try_publish(&pipeline.topic, [twice]).await.remove(0).expect("it is accepted");
     pipeline.drained().await;
 
@@ -182,5 +182,5 @@ async fn what_pubsub_itself_forwarded_is_listed_and_comes_back_without_its_attri
     assert_eq!(counts(&exit), "Redriven: 1, left: 0", "{exit:#?}");
     let back = brought_back(&pipeline, 1).await.remove(0);
     assert_eq!(back.data, sent.data);
-    assert_eq!(attributes(&back), [("team", "red"), ("redrive_count", "1")].into());
+    assert_eq!(attributes(&back), [("team", "red"), ("mini_scan_redrive_count", "1")].into());
 }
