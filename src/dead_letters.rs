@@ -3,6 +3,7 @@
 
 mod dead_letter;
 mod list;
+mod reader;
 mod redrive;
 mod report;
 mod sources;
@@ -11,7 +12,7 @@ mod text;
 
 use std::time::Duration;
 
-use crate::pubsub::{Admin, Connection, DeadLetterStream, LEASE_EXTENSION, LeaseLimit, Problem, grant_subscriber};
+use crate::pubsub::{Admin, Connection, LEASE_EXTENSION, Problem, grant_subscriber};
 use crate::service::{Endpoints, SetupError, pubsub_advice, within};
 
 pub use dead_letter::{EXHAUSTED, UNKNOWN};
@@ -47,11 +48,10 @@ pub struct Subscription {
     pub wait: Option<Duration>,
 }
 
-/// The dead-letter subscription and a stream of it.
+/// What is known of the dead-letter subscription.
 #[derive(Debug)]
-struct OpenSubscription {
+struct Details {
     connection: Connection,
-    stream: DeadLetterStream,
     /// Full name of its topic. `None` if this identity may not view the subscription, or if the topic was deleted.
     topic: Option<String>,
     /// The minimum backoff of its retry policy, if it has one and this identity may view it.
@@ -59,8 +59,8 @@ struct OpenSubscription {
 }
 
 impl Subscription {
-    /// Requests the subscription's details and starts reading it.
-    async fn open(&self, limit: LeaseLimit) -> Result<OpenSubscription, SetupError> {
+    /// Requests the subscription's details, as far as this identity may view them.
+    async fn details(&self) -> Result<Details, SetupError> {
         let connection = self.endpoints.pubsub();
         let details = async { Admin::connect(&connection).await?.subscription(&self.name).await };
         let (topic, minimum_backoff) = match within(details, Problem::Unreachable).await {
@@ -69,10 +69,7 @@ impl Subscription {
             Err(Problem::Refused(_)) => (None, None),
             Err(problem) => return Err(self.setup_error(&problem)),
         };
-        let stream = DeadLetterStream::open(&connection, &self.name, limit)
-            .await
-            .map_err(|problem| self.setup_error(&problem))?;
-        Ok(OpenSubscription { connection, stream, topic, minimum_backoff })
+        Ok(Details { connection, topic, minimum_backoff })
     }
 
     /// Returns the idle timeout: the chosen one, or the default plus the minimum backoff.

@@ -13,7 +13,9 @@ mod source;
 
 pub use admin::{Admin, SubscriptionDetails, SubscriptionSettings};
 pub use connection::Connection;
-pub use dead_letter_stream::{DeadLetterReceipt, DeadLetterStream, LEASE_EXTENSION, LeaseLimit};
+pub use dead_letter_stream::{
+    DeadLetterReceipt, DeadLetterStream, FORGOTTEN_AFTER, LEASE_EXTENSION, LeaseLimit, PASSING_LEASE,
+};
 pub use dead_letters::TopicDeadLetters;
 pub use permissions::has_permission;
 pub use problem::{Problem, grant_publisher, grant_subscriber};

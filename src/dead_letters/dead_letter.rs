@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use crate::consumer::dead_letter::{
-    DELIVERY_ATTEMPT, DETAIL, OURS, REASON, SOURCE_MESSAGE_ID, SOURCE_PUBLISH_TIME, SOURCE_SUBSCRIPTION,
+    DELIVERY_ATTEMPT, DETAIL, OURS, REASON, REDRIVE_COUNT, REDRIVE_MARK, SOURCE_MESSAGE_ID, SOURCE_PUBLISH_TIME,
+    SOURCE_SUBSCRIPTION, unescape,
 };
 use crate::consumer::ports::Envelope;
 
@@ -12,10 +13,6 @@ use crate::consumer::ports::Envelope;
 pub const EXHAUSTED: &str = "delivery_attempts_exhausted";
 /// The reason of a dead letter without one.
 pub const UNKNOWN: &str = "unknown";
-
-/// The number of redrives of a message. The consumer copies it to a dead letter with the other attributes of the
-/// original.
-const REDRIVE_COUNT: &str = "redrive_count";
 
 /// The prefix of the attributes that Pub/Sub adds to a message that it forwards.
 /// <https://cloud.google.com/pubsub/docs/dead-letter-topics#track-delivery-attempts>
@@ -44,25 +41,24 @@ pub(super) struct DeadLetter {
 
 impl DeadLetter {
     pub(super) fn read(envelope: &Envelope) -> DeadLetter {
-        let get = |name: &str| envelope.attributes.get(name).cloned();
-        let number = |name: &str| envelope.attributes.get(name).and_then(|text| text.parse().ok());
-        let (published, bytes) = (envelope.publish_time, envelope.payload.len());
-        let redrive_count = number(REDRIVE_COUNT).unwrap_or(0);
+        let attributes = &envelope.attributes;
+        let get = |name: &str| attributes.get(name).cloned();
+        let number = |name: &str| attributes.get(name).and_then(|text| text.parse().ok());
         let unknown = DeadLetter {
             reason: UNKNOWN.to_owned(),
             detail: None,
-            published,
+            published: envelope.publish_time,
             source_subscription: None,
             source_message_id: None,
             source_publish_time: None,
             delivery_attempt: None,
-            redrive_count,
-            bytes,
+            redrive_count: redrive_count(attributes),
+            bytes: envelope.payload.len(),
             message_id: envelope.message_id.clone(),
         };
-        if let Some(reason) = get(REASON) {
+        if is_the_consumers(attributes) {
             return DeadLetter {
-                reason,
+                reason: get(REASON).unwrap_or(unknown.reason),
                 detail: get(DETAIL),
                 source_subscription: get(SOURCE_SUBSCRIPTION),
                 source_message_id: get(SOURCE_MESSAGE_ID),
@@ -85,15 +81,39 @@ impl DeadLetter {
     }
 }
 
-/// Returns the attributes of the redriven message: the original's, with an increased redrive count.
-pub(super) fn redriven(mut attributes: HashMap<String, String>) -> HashMap<String, String> {
-    // Without a reason, the consumer did not write the dead letter, and attributes with our names belong to the
-    // original.
-    let is_ours = attributes.contains_key(REASON);
-    let count = attributes.get(REDRIVE_COUNT).and_then(|count| count.parse().ok()).unwrap_or(0_u32);
-    attributes.retain(|name, _| !(name.starts_with(FORWARDED) || is_ours && OURS.contains(&name.as_str())));
-    attributes.insert(REDRIVE_COUNT.to_owned(), count.saturating_add(1).to_string());
-    attributes
+/// Returns whether the consumer published this dead letter. Otherwise attributes with our names are the publisher's.
+///
+/// Pub/Sub may have forwarded the original to the consumer before, or the dead letter afterwards. The last one to act
+/// wrote down the later publish time of its source.
+fn is_the_consumers(attributes: &HashMap<String, String>) -> bool {
+    let time = |name: &str| attributes.get(name).and_then(|text| rfc3339(text));
+    attributes.contains_key(REASON)
+        && (!attributes.contains_key(FORWARDED_SUBSCRIPTION)
+            || time(SOURCE_PUBLISH_TIME) >= time(FORWARDED_PUBLISH_TIME))
+}
+
+/// Parses a time in UTC, which Pub/Sub writes with an offset of zero.
+fn rfc3339(text: &str) -> Option<SystemTime> {
+    let utc = text.strip_suffix("+00:00").map(|time| format!("{time}Z"));
+    humantime::parse_rfc3339(utc.as_deref().unwrap_or(text)).ok()
+}
+
+fn redrive_count(attributes: &HashMap<String, String>) -> u32 {
+    let name = if is_the_consumers(attributes) { REDRIVE_COUNT } else { REDRIVE_MARK };
+    attributes.get(name).and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
+/// Returns the attributes of the redriven message: the original's, and the increased redrive count.
+pub(super) fn redriven(attributes: HashMap<String, String>) -> HashMap<String, String> {
+    let (is_ours, count) = (is_the_consumers(&attributes), redrive_count(&attributes));
+    let is_added = |name: &str| name.starts_with(FORWARDED) || (is_ours && OURS.contains(&name));
+    let mut originals: HashMap<String, String> = attributes
+        .into_iter()
+        .filter(|(name, _)| !is_added(name))
+        .map(|(name, value)| if is_ours { (unescape(&name).to_owned(), value) } else { (name, value) })
+        .collect();
+    originals.insert(REDRIVE_MARK.to_owned(), count.saturating_add(1).to_string());
+    originals
 }
 
 /// Returns whether this is the full name of a subscription, which is safe in the URL of a request. Refuses the rare
@@ -111,6 +131,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::consumer::dead_letter::example;
 
     fn attributes(pairs: &[(&str, &str)]) -> HashMap<String, String> {
         pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
@@ -179,14 +200,16 @@ mod tests {
     fn attributes_with_our_names_but_without_a_reason_belong_to_the_original() {
         let forwarded =
             attributes(&[("CloudPubSubDeadLetterSourceSubscription", "s"), ("source_message_id", "theirs")]);
-        assert_eq!(redriven(forwarded), attributes(&[("source_message_id", "theirs"), ("redrive_count", "1")]));
+        let expected = [("source_message_id", "theirs"), ("mini_scan_redrive_count", "1")];
+        assert_eq!(redriven(forwarded), attributes(&expected));
     }
 
     #[test]
     fn a_redrive_count_that_is_not_a_number_starts_again() {
-        assert_eq!(redriven(attributes(&[("redrive_count", "many")])), attributes(&[("redrive_count", "1")]));
+        let mark = |count: &str| attributes(&[("mini_scan_redrive_count", count)]);
+        assert_eq!(redriven(mark("many")), mark("1"));
         let largest = u32::MAX.to_string();
-        assert_eq!(redriven(attributes(&[("redrive_count", &largest)]))["redrive_count"], largest);
+        assert_eq!(redriven(mark(&largest)), mark(&largest));
     }
 
     #[test]
@@ -208,23 +231,61 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_publishers_redrive_count_does_not_count() {
+        let dead_letter = read(&[("rejection_reason", "invalid_ip"), ("original_redrive_count", "99")]);
+        assert_eq!(dead_letter.redrive_count, 0);
+        let forwarded = read(&[("CloudPubSubDeadLetterSourceSubscription", "s"), ("redrive_count", "99")]);
+        assert_eq!(forwarded.redrive_count, 0);
+        let redriven = read(&[("CloudPubSubDeadLetterSourceSubscription", "s"), ("mini_scan_redrive_count", "2")]);
+        assert_eq!(redriven.redrive_count, 2);
+    }
+
+    #[test]
+    fn pubsub_forwarded_a_message_if_its_source_is_later_than_the_consumers() {
+        let forwarded = [
+            ("rejection_reason", "theirs"),
+            ("rejection_detail", "theirs"),
+            ("CloudPubSubDeadLetterSourceSubscription", "s"),
+            ("CloudPubSubDeadLetterSourceSubscriptionProject", "p"),
+            ("CloudPubSubDeadLetterSourceTopicPublishTime", "2025-02-23T08:08:45.5+00:00"),
+        ];
+        let with_source = |time| read(&[&forwarded[..], &[("source_publish_time", time)]].concat());
+        assert_eq!(read(&forwarded).reason, EXHAUSTED);
+        assert_eq!(with_source("2025-02-23T08:08:45Z").reason, EXHAUSTED);
+        assert_eq!(with_source("2025-02-23T08:08:46Z").reason, "theirs");
+        let originals =
+            [("rejection_reason", "theirs"), ("rejection_detail", "theirs"), ("mini_scan_redrive_count", "1")];
+        assert_eq!(redriven(attributes(&forwarded)), attributes(&originals));
+    }
+
+    fn names() -> impl Strategy<Value = String> {
+        let ours = proptest::sample::select(&OURS[..]);
+        prop_oneof!["[a-z_]{1,12}", (0..3_usize, ours).prop_map(|(times, name)| "original_".repeat(times) + name)]
+    }
+
     proptest! {
         #[test]
-        fn a_redrive_restores_the_attributes_of_the_original_and_counts(
-            original in hash_map("[a-z_]{1,12}", "\\PC{0,20}", 0..8),
-            count in 0_u32..5,
-            forwarded: bool,
+        fn the_attributes_of_a_publisher_survive_a_rejection_and_a_redrive(
+            original in hash_map(names(), "\\PC{0,20}", 0..8),
+            count in proptest::option::of(0_u32..5),
         ) {
-            let mut original: HashMap<String, String> = original;
-            original.retain(|name, _| !OURS.contains(&name.as_str()));
-            original.insert(REDRIVE_COUNT.to_owned(), count.to_string());
-            let mut dead_letter = original.clone();
-            dead_letter.extend(OURS.map(|name| (name.to_owned(), "ours".to_owned())));
-            if forwarded {
-                dead_letter.insert(FORWARDED_COUNT.to_owned(), "5".to_owned());
-            }
-            original.insert(REDRIVE_COUNT.to_owned(), (count + 1).to_string());
-            prop_assert_eq!(redriven(dead_letter), original);
+            let mut rejected: HashMap<String, String> = original.clone();
+            rejected.extend(count.map(|count| (REDRIVE_MARK.to_owned(), count.to_string())));
+            let envelope = Envelope {
+                payload: Bytes::new(),
+                attributes: rejected,
+                message_id: "7".into(),
+                publish_time: SystemTime::UNIX_EPOCH,
+                delivery_attempt: Some(1),
+            };
+
+            let dead_letter = example(&envelope);
+
+            prop_assert_eq!(redrive_count(&dead_letter.attributes), count.unwrap_or(0));
+            let mut expected = original;
+            expected.insert(REDRIVE_MARK.to_owned(), (count.unwrap_or(0) + 1).to_string());
+            prop_assert_eq!(redriven(dead_letter.attributes), expected);
         }
     }
 }

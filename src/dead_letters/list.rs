@@ -12,8 +12,8 @@ use indicatif::HumanCount;
 use tokio::time::{Instant, sleep_until};
 
 use super::dead_letter::DeadLetter;
-use super::{HIDDEN_HINT, IDLE_TIMEOUT, LONG_IDLE_TIMEOUT, OpenSubscription, Outcome, Subscription, table};
-use crate::pubsub::{DeadLetterReceipt, LeaseLimit};
+use super::{HIDDEN_HINT, IDLE_TIMEOUT, LONG_IDLE_TIMEOUT, Outcome, Subscription, table};
+use crate::pubsub::{DeadLetterReceipt, DeadLetterStream, LeaseLimit};
 use crate::service::SetupError;
 
 /// A list leases dead letters for at most this time.
@@ -50,22 +50,28 @@ pub async fn list(
     let until = Instant::now() + MAX_TIME;
     // A list does not keep payloads, so only the number of dead letters needs a bound.
     let limit = LeaseLimit { messages: task.limit.get(), bytes: task.limit.get() * MAX_MESSAGE_BYTES };
-    let mut opened = tokio::select! {
+    let open = async {
+        let details = task.from.details().await?;
+        let stream = DeadLetterStream::open(&details.connection, &task.from.name, limit).await;
+        Ok((stream.map_err(|problem| task.from.setup_error(&problem))?, details.minimum_backoff))
+    };
+    let (mut stream, minimum_backoff) = tokio::select! {
         biased;
         () = &mut stop => return Err(SetupError("stopped before the first dead letter was read".to_owned())),
-        opened = task.from.open(limit) => opened?,
+        opened = open => opened?,
     };
     let (mut dead_letters, mut leased) = (Vec::new(), Vec::new());
-    let end = read(task, &mut opened, until, stop, &mut dead_letters, &mut leased).await;
+    let end = read(task, &mut stream, minimum_backoff, until, stop, &mut dead_letters, &mut leased).await;
+    stream.stop().await;
     drop(leased);
-    let released = opened.stream.close().await;
+    let released = stream.close().await;
     let end = end?;
     dead_letters.sort_by_key(|dead_letter: &DeadLetter| dead_letter.published);
     let text = match task.json {
         true => table::json(&dead_letters, now()).map_err(|error| SetupError(format!("cannot write JSON: {error}")))?,
         false => table::table(&dead_letters, now(), task.from.name.split('/').nth(1).unwrap_or_default()),
     };
-    let notice = notice(dead_letters.len(), end, task, opened.minimum_backoff, released);
+    let notice = notice(dead_letters.len(), end, task, minimum_backoff, released);
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush()).and_then(|()| writeln!(notes, "{notice}"));
     written.map_err(|error| SetupError(format!("cannot write the output: {error}")))?;
     Ok(if end == End::Stopped { Outcome::Stopped } else { Outcome::Done })
@@ -74,20 +80,21 @@ pub async fn list(
 /// Reads dead letters, each once, and keeps them leased.
 async fn read(
     task: &List,
-    opened: &mut OpenSubscription,
+    stream: &mut DeadLetterStream,
+    minimum_backoff: Option<Duration>,
     until: Instant,
     mut stop: Pin<&mut impl Future<Output = ()>>,
     dead_letters: &mut Vec<DeadLetter>,
     leased: &mut Vec<DeadLetterReceipt>,
 ) -> Result<End, SetupError> {
     let mut seen = HashSet::new();
-    let idle_timeout = |default| task.from.idle_timeout(default, opened.minimum_backoff);
+    let idle_timeout = |default| task.from.idle_timeout(default, minimum_backoff);
     let (mut last, mut idle) = (Instant::now(), idle_timeout(LONG_IDLE_TIMEOUT));
     while dead_letters.len() < task.limit.get() {
         let delivery = tokio::select! {
             biased;
             () = &mut stop => return Ok(End::Stopped),
-            delivery = opened.stream.next() => delivery.map_err(|problem| task.from.setup_error(&problem))?,
+            delivery = stream.next() => delivery.map_err(|problem| task.from.setup_error(&problem))?,
             () = sleep_until(until) => return Ok(End::Time),
             () = sleep_until(last + idle) => return Ok(End::Idle(idle)),
         };

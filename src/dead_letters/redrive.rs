@@ -1,6 +1,5 @@
 //! `mini-scan dead-letters redrive`: publishes the original messages again. Acks a dead letter only after its original
-//! is published. Keeps the other dead letters leased to the end of the run, so that Pub/Sub does not redeliver them to
-//! it.
+//! is published, and leaves the others on the subscription.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::Write;
@@ -16,25 +15,16 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::dead_letter::{DeadLetter, redriven};
+use super::reader::{Lease, Leased, MAX_IN_FLIGHT, Reader};
 use super::report::{Left, Report};
 use super::sources::Sources;
-use super::{LONG_IDLE_TIMEOUT, OpenSubscription, Outcome, Subscription};
-use crate::consumer::ports::Delivery;
-use crate::pubsub::{DeadLetterReceipt, DeadLetterStream, LeaseLimit, Problem, Publishers};
+use super::{LONG_IDLE_TIMEOUT, Outcome, Subscription};
+use crate::pubsub::{Problem, Publishers};
 use crate::service::SetupError;
 
 /// The largest `--limit` of a redrive, which remembers the id of each message that it published.
 pub const MOST_LIMIT: usize = 1_000_000;
 const DEFAULT_LIMIT: usize = MOST_LIMIT / 10;
-/// The dead letters that a run keeps leased to its end. It does not keep their payloads, but the server counts these
-/// bytes.
-const MAX_LEFT: LeaseLimit = LeaseLimit { messages: 10_000, bytes: 256 << 20 };
-/// The messages that are published and not yet confirmed. They fill the client's batches, and the client can send them
-/// within its timeout.
-const MAX_IN_FLIGHT: LeaseLimit = LeaseLimit { messages: 1_000, bytes: 32 << 20 };
-/// All dead letters that are leased at the same time. This also bounds those that wait to be published.
-const MAX_LEASED: LeaseLimit =
-    LeaseLimit { messages: MAX_LEFT.messages + MAX_IN_FLIGHT.messages, bytes: MAX_LEFT.bytes + MAX_IN_FLIGHT.bytes };
 /// A message that was redriven this often is redriven again only with `--force`, because it is likely to be rejected
 /// again.
 pub(super) const MAX_REDRIVES: u32 = 3;
@@ -60,8 +50,9 @@ pub struct Redrive {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Idle(Duration),
+    /// During the idle timeout, Pub/Sub delivered dead letters that the run had read before.
+    Repeated(Duration),
     Limit(usize),
-    LeaseLimit(usize),
     Stopped,
     Failed,
 }
@@ -73,39 +64,37 @@ pub async fn redrive(
     out: &mut impl Write,
 ) -> Result<Outcome, SetupError> {
     let mut stop = pin!(stop);
-    let OpenSubscription { connection, mut stream, topic, minimum_backoff } = tokio::select! {
+    let open = async {
+        let details = task.from.details().await?;
+        let sources = Sources::new(&task.from.endpoints, &details, task.topic.as_deref())?;
+        let reader = Reader::open(&details.connection, &task.from.name).await;
+        let reader = reader.map_err(|problem| task.from.setup_error(&problem))?;
+        Ok((sources, reader, task.from.idle_timeout(LONG_IDLE_TIMEOUT, details.minimum_backoff)))
+    };
+    let (sources, reader, idle) = tokio::select! {
         biased;
         () = &mut stop => return Err(SetupError("stopped before the first dead letter was read".to_owned())),
-        opened = task.from.open(MAX_LEASED) => opened?,
-    };
-    let sources = match Sources::new(&task.from.endpoints, &connection, task.topic.as_deref(), topic) {
-        Ok(sources) => sources,
-        Err(error) => {
-            stream.close().await;
-            return Err(error);
-        }
+        opened = open => opened?,
     };
     let mut run = Run {
         task,
         sources,
+        reader,
         limit: task.limit.map_or(DEFAULT_LIMIT, NonZeroUsize::get),
         redriven: 0,
         in_flight_bytes: 0,
-        left: Vec::new(),
-        left_bytes: 0,
         published: HashSet::new(),
         report: Report::default(),
         bar: progress(task.limit),
     };
-    let end = run.run(&mut stream, task.from.idle_timeout(LONG_IDLE_TIMEOUT, minimum_backoff), stop).await;
+    let end = run.run(idle, stop).await;
     run.bar.finish_and_clear();
-    drop(run.left);
-    let flushed = stream.close().await;
+    let closed = run.reader.close().await;
     let reported = end.as_ref().map_or(End::Failed, |end| *end);
-    let written = run.report.write(reported, task.dry_run, flushed, out);
+    let written = run.report.write(reported, task.dry_run, closed, out);
     written.map_err(|error| SetupError(format!("cannot write the output: {error}")))?;
     Ok(match end? {
-        End::Stopped | End::LeaseLimit(_) => Outcome::Partly,
+        End::Stopped | End::Repeated(_) => Outcome::Partly,
         _ if run.report.left_selected() => Outcome::Partly,
         _ => Outcome::Done,
     })
@@ -114,54 +103,73 @@ pub async fn redrive(
 struct Run<'a> {
     task: &'a Redrive,
     sources: Sources,
+    reader: Reader,
     limit: usize,
     /// The number of dead letters that are redriven or being published.
     redriven: usize,
     /// The bytes of the payloads that are being published.
     in_flight_bytes: usize,
-    left: Vec<DeadLetterReceipt>,
-    left_bytes: usize,
     /// The published messages, by topic and message id.
     published: HashSet<(Arc<str>, String)>,
     report: Report,
     bar: ProgressBar,
 }
 
+/// Dead letters that are read and not yet looked at, with their payloads.
+#[derive(Default)]
+struct Waiting {
+    queue: VecDeque<Leased>,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn has_room(&self) -> bool {
+        self.queue.len() < MAX_IN_FLIGHT.messages && self.bytes < MAX_IN_FLIGHT.bytes
+    }
+
+    fn push(&mut self, leased: Leased) {
+        self.bytes += leased.envelope.payload.len();
+        self.queue.push_back(leased);
+    }
+
+    fn pop(&mut self) -> Option<Leased> {
+        let leased = self.queue.pop_front()?;
+        self.bytes -= leased.envelope.payload.len();
+        Some(leased)
+    }
+}
+
 /// The result of publishing one original message.
 struct Published {
-    reason: String,
+    dead_letter: DeadLetter,
     topic: Arc<str>,
-    bytes: usize,
-    result: Result<String, (Problem, DeadLetterReceipt)>,
+    result: Result<String, (Problem, Lease)>,
 }
 
 impl Run<'_> {
-    async fn run(
-        &mut self,
-        stream: &mut DeadLetterStream,
-        idle: Duration,
-        mut stop: Pin<&mut impl Future<Output = ()>>,
-    ) -> Result<End, SetupError> {
-        let (mut in_flight, mut waiting) = (FuturesUnordered::new(), VecDeque::new());
+    async fn run(&mut self, idle: Duration, mut stop: Pin<&mut impl Future<Output = ()>>) -> Result<End, SetupError> {
+        let (mut in_flight, mut waiting) = (FuturesUnordered::new(), Waiting::default());
         let mut last = Instant::now();
         let mut end = loop {
-            if let Some(end) = self.limit_reached() {
-                break Ok(end);
+            if self.redriven >= self.limit {
+                break Ok(End::Limit(self.limit));
             }
-            let has_room = in_flight.len() < MAX_IN_FLIGHT.messages && self.in_flight_bytes < MAX_IN_FLIGHT.bytes;
+            if let Err(problem) = self.reader.make_room().await {
+                break Err(self.task.from.setup_error(&problem));
+            }
+            let can_publish = in_flight.len() < MAX_IN_FLIGHT.messages && self.in_flight_bytes < MAX_IN_FLIGHT.bytes;
             let step = tokio::select! {
                 biased;
                 () = &mut stop => break Ok(End::Stopped),
                 Some(published) = in_flight.next() => self.record(published),
-                // Reads even without room, because the client extends the lease of a message only after reading it.
-                delivery = stream.next() => {
-                    let delivery = delivery.map_err(|problem| self.task.from.setup_error(&problem));
-                    delivery.map(|delivery| waiting.push_back(delivery))
+                leased = self.reader.next(waiting.has_room()) => {
+                    let leased = leased.map_err(|problem| self.task.from.setup_error(&problem));
+                    leased.map(|leased| waiting.push(leased))
                 }
-                Some(delivery) = async { waiting.pop_front() }, if has_room => {
-                    self.start(delivery).await.map(|publishing| in_flight.extend(publishing))
+                Some(leased) = async { waiting.pop() }, if can_publish => {
+                    self.start(leased).await.map(|publishing| in_flight.extend(publishing))
                 }
-                () = sleep_until(last + idle), if in_flight.is_empty() => break Ok(End::Idle(idle)),
+                () = sleep_until(last + idle), if in_flight.is_empty() => break Ok(self.idle_end(last, idle)),
             };
             if let Err(error) = step {
                 break Err(error);
@@ -176,49 +184,41 @@ impl Run<'_> {
         end
     }
 
-    /// Returns the limit that the run has reached, if any.
-    fn limit_reached(&self) -> Option<End> {
-        if self.redriven >= self.limit {
-            return Some(End::Limit(self.limit));
+    fn idle_end(&self, last: Instant, idle: Duration) -> End {
+        // A single repetition soon after the last dead letter is a duplicate, which Pub/Sub may deliver at any time.
+        match self.reader.has_repeated_since(last + idle / 2) {
+            true => End::Repeated(idle),
+            false => End::Idle(idle),
         }
-        let is_full = self.left.len() >= MAX_LEFT.messages || self.left_bytes >= MAX_LEFT.bytes;
-        is_full.then_some(End::LeaseLimit(self.left.len()))
     }
 
     /// Starts to redrive a dead letter, or leaves it.
     async fn start(
         &mut self,
-        Delivery { envelope, receipt }: Delivery<DeadLetterReceipt>,
+        Leased { envelope, lease }: Leased,
     ) -> Result<Option<impl Future<Output = Published> + use<>>, SetupError> {
         let dead_letter = DeadLetter::read(&envelope);
         let topic = match self.classify(&dead_letter).await? {
             Ok(topic) => topic,
             Err(left) => {
                 self.report.left(left);
-                self.leave(receipt, dead_letter.bytes);
+                self.reader.leave(&dead_letter.message_id, lease);
                 return Ok(None);
             }
         };
         self.redriven += 1;
         if self.task.dry_run {
+            self.reader.leave(&dead_letter.message_id, lease);
             self.report.redriven(dead_letter.reason, topic);
-            self.leave(receipt, dead_letter.bytes);
             return Ok(None);
         }
         let publishers = self.sources.publishers(&topic).await?;
         let (payload, attributes) = (envelope.payload, redriven(envelope.attributes));
-        let bytes = payload.len();
-        self.in_flight_bytes += bytes;
+        self.in_flight_bytes += dead_letter.bytes;
         Ok(Some(async move {
-            let result = publish(&publishers, payload, attributes, receipt).await;
-            Published { reason: dead_letter.reason, topic, bytes, result }
+            let result = publish(&publishers, payload, attributes, lease).await;
+            Published { dead_letter, topic, result }
         }))
-    }
-
-    /// Keeps a dead letter leased to the end of the run.
-    fn leave(&mut self, receipt: DeadLetterReceipt, bytes: usize) {
-        self.left.push(receipt);
-        self.left_bytes += bytes;
     }
 
     /// Returns the topic for a dead letter, or why to leave it.
@@ -244,17 +244,17 @@ impl Run<'_> {
 
     /// Records the result of publishing. Fails if the topic cannot be published to at all.
     fn record(&mut self, published: Published) -> Result<(), SetupError> {
-        let Published { reason, topic, bytes, result } = published;
-        self.in_flight_bytes -= bytes;
+        let Published { dead_letter, topic, result } = published;
+        self.in_flight_bytes -= dead_letter.bytes;
         match result {
             Ok(id) => {
-                self.report.redriven(reason, topic.clone());
+                self.report.redriven(dead_letter.reason, topic.clone());
                 self.published.insert((topic, id));
                 self.bar.inc(1);
                 Ok(())
             }
-            Err((problem, receipt)) => {
-                self.leave(receipt, bytes);
+            Err((problem, lease)) => {
+                self.reader.leave(&dead_letter.message_id, lease);
                 match problem {
                     Problem::Invalid(detail) => {
                         self.report.left(Left::Refused(detail));
@@ -270,21 +270,21 @@ impl Run<'_> {
     }
 }
 
-/// Publishes the original, then acks the dead letter. Returns the receipt if the publication is not confirmed.
+/// Publishes the original, then acks the dead letter. Returns the lease if the publication is not confirmed.
 async fn publish(
     publishers: &Publishers,
     payload: Bytes,
     attributes: HashMap<String, String>,
-    receipt: DeadLetterReceipt,
-) -> Result<String, (Problem, DeadLetterReceipt)> {
+    lease: Lease,
+) -> Result<String, (Problem, Lease)> {
     let timed_out = |_| Err(Problem::Unreachable(format!("no answer within {} s", PUBLISH_TIMEOUT.as_secs())));
     match timeout(PUBLISH_TIMEOUT, publishers.publish(payload, attributes)).await.unwrap_or_else(timed_out) {
         Ok(id) => {
             // If the ack is lost, the original is redriven again, and is then stale.
-            let _ = timeout(ACK_TIMEOUT, receipt.ack()).await;
+            let _ = timeout(ACK_TIMEOUT, lease.receipt.ack()).await;
             Ok(id)
         }
-        Err(problem) => Err((problem, receipt)),
+        Err(problem) => Err((problem, lease)),
     }
 }
 

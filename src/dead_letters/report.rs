@@ -9,8 +9,10 @@ use humantime::format_duration;
 use indicatif::HumanCount;
 
 use super::HIDDEN_HINT;
+use super::reader::Closed;
 use super::redrive::{End, MAX_REDRIVES};
 use super::text::sanitize;
+use crate::pubsub::PASSING_LEASE;
 
 const MAX_CHARS: usize = 64;
 const MAX_DETAIL_CHARS: usize = 200;
@@ -64,7 +66,7 @@ impl Report {
     }
 
     /// Writes the closing line, one line for each result, and why the run ended.
-    pub(super) fn write(&self, end: End, dry_run: bool, flushed: bool, out: &mut impl Write) -> io::Result<()> {
+    pub(super) fn write(&self, end: End, dry_run: bool, closed: Closed, out: &mut impl Write) -> io::Result<()> {
         let (what, total, each) = match dry_run {
             true => ("Dry run", "Would be redriven", "would be redriven"),
             false => ("Redrive", "Redriven", "redriven"),
@@ -82,11 +84,10 @@ impl Report {
             End::Limit(limit) => {
                 writeln!(out, "There may be more: the limit of {} was reached.", HumanCount(limit as u64))?
             }
-            End::LeaseLimit(leased) => writeln!(
+            End::Repeated(idle) => writeln!(
                 out,
-                "There may be more: a run keeps at most {} dead letters leased that it does not redrive. \
-                 Run it again, or redrive other reasons first.",
-                HumanCount(leased as u64)
+                "There may be more: for {}, Pub/Sub delivered only dead letters that the run had read before.",
+                format_duration(idle)
             )?,
             End::Idle(idle) => {
                 let hint = if self.redriven.is_empty() && self.left.is_empty() { HIDDEN_HINT } else { "" };
@@ -94,7 +95,15 @@ impl Report {
             }
             End::Stopped | End::Failed => writeln!(out, "The run released the dead letters that it did not redrive.")?,
         }
-        if !flushed {
+        if closed.passed_over > 0 {
+            writeln!(
+                out,
+                "Pub/Sub delivers up to {} of the dead letters left again only after {}: the run could not keep all leased.",
+                HumanCount(closed.passed_over as u64),
+                format_duration(PASSING_LEASE)
+            )?;
+        }
+        if !closed.flushed {
             writeln!(out, "The last acknowledgements were not sent in time: some dead letters may be redriven again.")?;
         }
         out.flush()

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::Details;
 use super::dead_letter::is_subscription;
 use super::text::sanitize;
 use crate::pubsub::{Admin, Connection, Problem, Publishers, grant_publisher};
@@ -27,14 +28,9 @@ pub(super) struct Sources {
 
 impl Sources {
     /// Refuses the dead-letter topic as the chosen topic.
-    pub(super) fn new(
-        endpoints: &Endpoints,
-        connection: &Connection,
-        chosen: Option<&str>,
-        dead_letter_topic: Option<String>,
-    ) -> Result<Sources, SetupError> {
+    pub(super) fn new(endpoints: &Endpoints, details: &Details, chosen: Option<&str>) -> Result<Sources, SetupError> {
         if let Some(topic) = chosen
-            && dead_letter_topic.as_deref() == Some(topic)
+            && details.topic.as_deref() == Some(topic)
         {
             return Err(SetupError(format!(
                 "--topic {topic} is the dead-letter topic itself: \
@@ -44,9 +40,9 @@ impl Sources {
         }
         Ok(Sources {
             endpoints: endpoints.clone(),
-            connection: connection.clone(),
+            connection: details.connection.clone(),
             chosen: chosen.map(Arc::from),
-            dead_letter_topic,
+            dead_letter_topic: details.topic.clone(),
             admin: None,
             topics: HashMap::new(),
             publishers: HashMap::new(),

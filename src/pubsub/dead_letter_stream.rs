@@ -1,13 +1,15 @@
-//! Reads the dead-letter subscription for an operator's command. A dead letter stays leased until it is settled or the
-//! stream is closed. Does not know what dead letters contain.
+//! Reads the dead-letter subscription for an operator's command. A stream either keeps each dead letter leased until it is
+//! settled, or passes over it: its lease ends by itself. Does not know what dead letters contain.
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use google_cloud_pubsub::builder::subscriber::Subscribe;
 use google_cloud_pubsub::subscriber::handler::Handler;
 use google_cloud_pubsub::subscriber::{MessageStream, ShutdownBehavior, ShutdownToken};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::envelope::envelope;
 use super::{Connection, Problem};
@@ -20,8 +22,17 @@ use crate::consumer::ports::Delivery;
 pub const LEASE_EXTENSION: Duration = Duration::from_secs(10);
 /// The client silently drops a lease at its maximum, so the maximum is longer than any run.
 const MAX_LEASE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// The lease of a message on a stream that passes over messages: the longest that Pub/Sub allows.
+pub const PASSING_LEASE: Duration = Duration::from_secs(600);
+/// The maximum lease on such a stream. Later, the client neither extends the lease nor nacks, but still acks.
+const MAX_PASSING_LEASE: Duration = Duration::from_secs(20);
+/// Dropping a receipt of such a stream after this time leaves the lease to end by itself. The client checks the maximum
+/// lease every 3 s.
+pub const FORGOTTEN_AFTER: Duration = MAX_PASSING_LEASE.saturating_add(Duration::from_secs(5));
 /// The time that the last acks and nacks may take.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+/// The time that the server has to notice the end of a stream. Otherwise it would deliver nacked messages to that stream.
+const END_OF_STREAM: Duration = Duration::from_millis(200);
 
 /// The most that is leased at the same time. The server may exceed the bytes by one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,32 +80,57 @@ impl DeadLetterStream {
             .set_max_outstanding_messages(i64::try_from(limit.messages).unwrap_or(i64::MAX))
             .set_max_outstanding_bytes(i64::try_from(limit.bytes).unwrap_or(i64::MAX))
             .set_max_lease_extension(LEASE_EXTENSION)
-            .set_max_lease(MAX_LEASE)
-            // This also nacks messages that the client has read and nobody has received.
-            .set_shutdown_behavior(ShutdownBehavior::NackImmediately);
-        let stream = subscribe.build();
+            .set_max_lease(MAX_LEASE);
+        Ok(DeadLetterStream::start(subscribe))
+    }
+
+    /// Does the same, but passes over messages: it leases each for [`PASSING_LEASE`], and does not limit how many.
+    pub async fn open_passing(connection: &Connection, subscription: &str) -> Result<DeadLetterStream, Problem> {
+        let subscribe = connection
+            .subscriber()
+            .await?
+            .subscribe(subscription)
+            .set_max_outstanding_messages(0)
+            .set_max_outstanding_bytes(0)
+            .set_max_lease_extension(PASSING_LEASE)
+            .set_max_lease(MAX_PASSING_LEASE);
+        Ok(DeadLetterStream::start(subscribe))
+    }
+
+    fn start(subscribe: Subscribe) -> DeadLetterStream {
+        // The leases outlive the stream, so that it can end before the nacks.
+        let stream = subscribe.set_shutdown_behavior(ShutdownBehavior::WaitForProcessing).build();
         let token = stream.shutdown_token();
         let (sender, deliveries) = mpsc::channel(1);
         let mut reader = JoinSet::new();
         reader.spawn(read(stream, sender));
-        Ok(DeadLetterStream { deliveries, token, reader })
+        DeadLetterStream { deliveries, token, reader }
     }
 
     /// Returns the next dead letter, or waits forever if there is none. Cancel safe. Nothing follows an error.
     ///
-    /// Call it all the time: the client extends the lease of a message only after reading it.
+    /// Unless the stream passes over messages, call it all the time: the client extends the lease of a message only
+    /// after reading it.
     pub async fn next(&mut self) -> Result<Delivery<DeadLetterReceipt>, Problem> {
         let closed = || Err(Problem::Unreachable("the stream was closed".to_owned()));
         self.deliveries.recv().await.unwrap_or_else(closed)
     }
 
-    /// Nacks the unsettled dead letters and waits until the client has sent all nacks and acks. Returns false on a
-    /// timeout.
-    pub async fn close(mut self) -> bool {
+    /// Ends the stream. Its dead letters stay leased until their receipts are settled or dropped.
+    pub async fn stop(&mut self) {
+        // The first poll signals the end to the client, and the rest would wait for the receipts.
+        let _ = self.token.shutdown().now_or_never();
+        self.deliveries.close();
+        while self.reader.join_next().await.is_some() {}
+        sleep(END_OF_STREAM).await;
+    }
+
+    /// Waits until the client has sent all acks and nacks. Returns false on a timeout.
+    ///
+    /// First [`Self::stop`] the stream, then drop all receipts. Messages without a receipt are nacked too.
+    pub async fn close(self) -> bool {
         drop(self.deliveries);
-        let flushed = timeout(FLUSH_TIMEOUT, self.token.shutdown()).await.is_ok();
-        self.reader.shutdown().await;
-        flushed
+        timeout(FLUSH_TIMEOUT, self.token.shutdown()).await.is_ok()
     }
 }
 

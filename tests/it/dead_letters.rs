@@ -3,6 +3,8 @@
 mod failures;
 mod interrupted;
 mod list;
+mod passing_over;
+mod publisher_attributes;
 mod redrive;
 
 use std::collections::HashMap;
@@ -59,6 +61,16 @@ async fn redriven(pipeline: &Pipeline, count: usize) -> Vec<Message> {
 
 /// Waits until `count` dead letters are leased on the embedded server.
 async fn wait_for_leased(pipeline: &Pipeline, count: usize) {
+    let leased = async {
+        while pipeline.pubsub.counts(&pipeline.dead_letter_subscription).outstanding != count {
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    };
+    with_timeout("leased dead letters", leased).await;
+}
+
+/// Waits until the embedded server has leased `count` dead letters.
+async fn leased(pipeline: &Pipeline, count: usize) {
     let leased = async {
         while pipeline.pubsub.counts(&pipeline.dead_letter_subscription).outstanding != count {
             tokio::time::sleep(POLL_INTERVAL).await;

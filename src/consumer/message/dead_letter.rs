@@ -1,5 +1,6 @@
 //! The dead letter of a message: the original byte for byte, and why it was rejected, within Pub/Sub's limits. Pure.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::consumer::ports::{DeadLetter, Envelope};
@@ -7,6 +8,7 @@ use crate::scan::Rejection;
 
 // <https://cloud.google.com/pubsub/quotas#resource_limits>
 const MAX_ATTRIBUTES: usize = 100;
+const MAX_NAME_BYTES: usize = 256;
 const MAX_VALUE_BYTES: usize = 1024;
 const MAX_MESSAGE_BYTES: usize = 10_000_000;
 /// Protobuf's tags and lengths around one attribute, and around the payload, at their largest.
@@ -19,10 +21,45 @@ pub const DELIVERY_ATTEMPT: &str = "delivery_attempt";
 pub const SOURCE_PUBLISH_TIME: &str = "source_publish_time";
 pub const SOURCE_MESSAGE_ID: &str = "source_message_id";
 pub const SOURCE_SUBSCRIPTION: &str = "source_subscription";
+pub const REDRIVE_COUNT: &str = "redrive_count";
 
 /// Our attributes in the order in which they go when not all fit: the first goes first, the reason last.
-pub const OURS: [&str; 6] =
-    [DETAIL, DELIVERY_ATTEMPT, SOURCE_PUBLISH_TIME, SOURCE_MESSAGE_ID, SOURCE_SUBSCRIPTION, REASON];
+pub const OURS: [&str; 7] =
+    [DETAIL, DELIVERY_ATTEMPT, SOURCE_PUBLISH_TIME, SOURCE_MESSAGE_ID, REDRIVE_COUNT, SOURCE_SUBSCRIPTION, REASON];
+
+/// The number of redrives of a redriven message. The publisher may have attributes with any of the names in [`OURS`], so
+/// this name is the only one of ours outside of dead letters.
+pub const REDRIVE_MARK: &str = "mini_scan_redrive_count";
+
+/// In a dead letter, this prefix tells a publisher's attribute from ours with the same name.
+const ESCAPE: &str = "original_";
+
+/// Returns the name of a publisher's attribute in a dead letter. [`unescape`] returns the name again.
+fn escape(name: &str) -> Cow<'_, str> {
+    match is_reserved(name) {
+        true => Cow::Owned(format!("{ESCAPE}{name}")),
+        false => Cow::Borrowed(name),
+    }
+}
+
+/// Returns the publisher's name of an attribute of a dead letter, which is not one of ours.
+pub fn unescape(name: &str) -> &str {
+    name.strip_prefix(ESCAPE).filter(|name| is_reserved(name)).unwrap_or(name)
+}
+
+/// Returns whether the name is one of ours, escaped any number of times.
+fn is_reserved(name: &str) -> bool {
+    let mut name = name;
+    while let Some(rest) = name.strip_prefix(ESCAPE) {
+        name = rest;
+    }
+    OURS.contains(&name)
+}
+
+/// Returns how often the message was redriven. `None` if it is not a redriven message.
+fn redrive_count(envelope: &Envelope) -> Option<u32> {
+    envelope.attributes.get(REDRIVE_MARK)?.parse().ok()
+}
 
 /// The letter with all that fits, and the names of the attributes that did not.
 ///
@@ -37,46 +74,48 @@ pub(super) fn full(rejection: &Rejection, envelope: &Envelope, subscription: &st
                 SOURCE_PUBLISH_TIME => Some(humantime::format_rfc3339(envelope.publish_time).to_string()),
                 SOURCE_MESSAGE_ID => Some(envelope.message_id.clone()),
                 SOURCE_SUBSCRIPTION => Some(subscription.to_owned()),
+                REDRIVE_COUNT => redrive_count(envelope).map(|count| count.to_string()),
                 _ => Some(rejection.reason.to_string()),
             };
             Some((name, value?))
         })
         .collect();
-    let mut originals: Vec<(&str, &str)> = envelope
-        .attributes
-        .iter()
-        .filter(|(name, _)| !OURS.contains(&name.as_str()))
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
+    let names = envelope.attributes.iter().filter(|(name, _)| *name != REDRIVE_MARK);
+    let (mut originals, too_long): (Vec<_>, Vec<_>) =
+        names.map(|(name, value)| (escape(name), value.as_str())).partition(|(name, _)| name.len() <= MAX_NAME_BYTES);
     // The smallest last, so that the largest is taken off first; names decide between equals, for a stable letter.
-    originals.sort_by_key(|(name, value)| (std::cmp::Reverse(name.len() + value.len()), *name));
-    originals.reverse();
+    originals.sort_by(|(a, a_value), (b, b_value)| {
+        (a.len() + a_value.len()).cmp(&(b.len() + b_value.len())).then_with(|| b.cmp(a))
+    });
 
     let cost = |name: &str, value: &str| name.len() + value.len() + ATTRIBUTE_OVERHEAD;
     let mut bytes = envelope.payload.len()
         + PAYLOAD_OVERHEAD
         + ours.iter().map(|(name, value)| cost(name, value)).sum::<usize>()
         + originals.iter().map(|(name, value)| cost(name, value)).sum::<usize>();
-    let mut left_out = Vec::new();
+    let mut left_out: Vec<String> = too_long.into_iter().map(|(name, _)| unescape(&name).to_owned()).collect();
     while bytes > MAX_MESSAGE_BYTES || ours.len() + originals.len() > MAX_ATTRIBUTES {
         let (name, size) = if ours.len() > 1 || originals.is_empty() {
             if ours.len() <= 1 {
                 break;
             }
             let (name, value) = ours.remove(0);
-            (name, cost(name, &value))
+            (Cow::Borrowed(name), cost(name, &value))
         } else {
             match originals.pop() {
-                Some((name, value)) => (name, cost(name, value)),
+                Some((name, value)) => {
+                    let size = cost(&name, value);
+                    (name, size)
+                }
                 None => break,
             }
         };
         bytes -= size;
-        left_out.push(name.to_owned());
+        left_out.push(unescape(&name).to_owned());
     }
     let attributes = originals
         .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .map(|(name, value)| (name.into_owned(), value.to_owned()))
         .chain(ours.into_iter().map(|(name, value)| (name.to_owned(), value)))
         .collect();
     (DeadLetter { payload: envelope.payload.clone(), attributes }, left_out)
@@ -92,10 +131,19 @@ pub(super) fn bare(rejection: &Rejection, envelope: &Envelope) -> DeadLetter {
 
 /// The names of what [`bare`] leaves out.
 pub(super) fn left_out_of_bare(envelope: &Envelope) -> Vec<&str> {
-    let mut names: Vec<&str> = envelope.attributes.keys().map(String::as_str).collect();
+    let names = envelope.attributes.keys().map(String::as_str).filter(|name| *name != REDRIVE_MARK);
+    let mut names: Vec<&str> = names.collect();
     names.sort_unstable();
-    names.extend(OURS.into_iter().filter(|name| *name != REASON));
+    let has_count = redrive_count(envelope).is_some();
+    names.extend(OURS.into_iter().filter(|name| *name != REASON && (*name != REDRIVE_COUNT || has_count)));
     names
+}
+
+/// Returns the dead letter of a rejected message, for the tests of what reads it.
+#[cfg(test)]
+pub(crate) fn example(envelope: &Envelope) -> DeadLetter {
+    let rejection = Rejection::new(crate::scan::Reason::InvalidIp, "why");
+    full(&rejection, envelope, "projects/p/subscriptions/s").0
 }
 
 fn cut(text: &str) -> &str {
@@ -190,10 +238,54 @@ mod tests {
         assert_eq!(letter.attributes.into_keys().collect::<Vec<_>>(), ["rejection_reason"]);
     }
 
+    fn attributes(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    }
+
     #[test]
-    fn an_original_attribute_of_our_name_gives_way() {
-        let original = envelope(0, [("rejection_reason".to_owned(), "older".to_owned())]);
-        assert_eq!(letter(&original).0.attributes["rejection_reason"], "invalid_port");
+    fn a_publishers_attributes_with_our_names_are_kept_beside_ours() {
+        let original = envelope(
+            0,
+            attributes(&[
+                ("rejection_reason", "theirs"),
+                ("redrive_count", "99"),
+                ("original_delivery_attempt", "0"),
+                ("original_team", "red"),
+            ]),
+        );
+
+        let (letter, left_out) = letter(&original);
+
+        assert!(left_out.is_empty(), "{left_out:?}");
+        for (name, value) in [
+            ("rejection_reason", "invalid_port"),
+            ("original_rejection_reason", "theirs"),
+            ("original_redrive_count", "99"),
+            ("delivery_attempt", "3"),
+            ("original_original_delivery_attempt", "0"),
+            ("original_team", "red"),
+        ] {
+            assert_eq!(letter.attributes.get(name).map(String::as_str), Some(value), "{name}");
+        }
+        assert!(!letter.attributes.contains_key("redrive_count"), "it is not a redriven message");
+    }
+
+    #[test]
+    fn the_count_of_a_redriven_message_is_ours() {
+        let marked = attributes(&[("mini_scan_redrive_count", "2"), ("redrive_count", "99")]);
+        let (letter, _) = letter(&envelope(0, marked));
+        assert_eq!(letter.attributes["redrive_count"], "2");
+        assert_eq!(letter.attributes["original_redrive_count"], "99");
+        assert!(!letter.attributes.contains_key("mini_scan_redrive_count"));
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_when_escaped_is_left_out() {
+        let name = "original_".repeat(27) + "redrive_count";
+        assert!((248..=256).contains(&name.len()));
+        let (letter, left_out) = letter(&envelope(0, [(name.clone(), String::new())]));
+        assert_eq!(left_out, [name]);
+        assert_eq!(letter.attributes.len(), 6);
     }
 
     #[test]
