@@ -315,7 +315,7 @@ async fn program_before(conduct: Conduct) -> Seen {
 
     let line = within_patience("unhealthy", consumer.line("unhealthy")).await;
 
-    let expected = "no answer within 3 s. Nothing is lost, it is tried once a second";
+    let expected = "no answer within 3 s. Nothing is lost; one write per second is tried";
     let said: serde_json::Value = serde_json::from_str(&line).expect("a JSON line");
     let error_type = if line.contains(expected) { said["error.type"].as_str().unwrap_or("none") } else { "another" };
     Seen::new(&injected, error_type.to_owned(), line)

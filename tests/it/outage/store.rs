@@ -62,7 +62,7 @@ async fn an_outage(outage: Outage) {
     assert_eq!(pipeline.rows(2 * outage.messages).await.len(), 2 * outage.messages);
     for consumer in consumers {
         let exit = stopped(consumer).await;
-        let said = ["unhealthy", "recovered", "given back"].map(|text| lines(&exit.said.stderr, text));
+        let said = ["unhealthy", "recovered", "message nacked"].map(|text| lines(&exit.said.stderr, text));
         assert_eq!(said, [1, 1, 0], "{exit:#?}");
     }
 }
