@@ -1,4 +1,4 @@
-//! What `GET /metrics` gives: the consumer's counters under the names of [`super::names`], at the moment of asking.
+//! The response to `GET /metrics`: the current values under the names of [`super::names`].
 
 use std::time::SystemTime;
 
@@ -12,7 +12,7 @@ use crate::consumer::ports::{Operation, Restart, StoreErrorKind};
 use crate::consumer::{Load, Process};
 use crate::scan::Reason;
 
-/// The values of every metric, for Prometheus. `started` is when the process did.
+/// Returns every metric as Prometheus text. `started` is when the process started.
 pub(super) fn page(process: &Process, metrics: &Metrics, started: SystemTime) -> String {
     let mut page = Page { text: Exposition::default(), process, metrics };
     let load = process.load();
@@ -47,8 +47,8 @@ impl Page<'_> {
         self.counts(&names::OUTCOMES, outcomes);
         self.count(&names::REDELIVERIES, metrics.redelivered.get());
         self.counts(&names::REJECTIONS, Reason::ALL.map(|reason| (reason.as_str(), metrics.rejections(reason).get())));
-        let letters = Reason::ALL.map(|reason| (reason.as_str(), metrics.dead_letters(reason).get()));
-        self.counts(&names::DEAD_LETTERS, letters);
+        let dead_letters = Reason::ALL.map(|reason| (reason.as_str(), metrics.dead_letters(reason).get()));
+        self.counts(&names::DEAD_LETTERS, dead_letters);
         self.gauge(&names::UNSETTLED, load.unsettled);
 
         let labels = self.labels(&names::PROCESSED);
@@ -74,16 +74,16 @@ impl Page<'_> {
 
     fn store(&mut self, traffic: &Traffic) {
         let metrics = self.metrics;
-        self.text.begin(&names::ATTEMPTS.metric);
+        self.text.begin(&names::CALLS.metric);
         for operation in Operation::ALL {
             self.calls(operation);
         }
         let retries = StoreErrorKind::ALL.map(|kind| (kind.name(), metrics.retries(kind).get()));
         self.counts(&names::RETRIES, retries);
-        // In this order: each is counted in both, in the first one first.
-        let of_keys = metrics.hot_keys.get();
-        let of_tables = metrics.throttled.get().saturating_sub(of_keys);
-        self.counts(&names::THROTTLES, [("table", of_tables), ("key", of_keys)]);
+        // Read before `throttled`, which is incremented first, so that the difference is never negative.
+        let by_key = metrics.hot_keys.get();
+        let by_table = metrics.throttled.get().saturating_sub(by_key);
+        self.counts(&names::THROTTLES, [("table", by_table), ("key", by_key)]);
         let spent = [
             ("stored", &traffic.stored_units),
             ("stale", &traffic.stale_units),
@@ -97,14 +97,14 @@ impl Page<'_> {
     }
 
     fn calls(&mut self, operation: Operation) {
-        let mut labels = self.labels(&names::ATTEMPTS);
+        let mut labels = self.labels(&names::CALLS);
         labels.push(("db_operation_name", operation.name()));
         let calls = self.metrics.durations.calls(operation);
-        // What is made anyway stands there from the start, so that its rate can be seen from the first one on.
-        let is_usual = |kind: Option<StoreErrorKind>| operation == Operation::Put && kind.is_none();
-        for (kind, took) in calls.filter(|(kind, took)| is_usual(*kind) || took.count() > 0) {
+        // Successful PutItem calls are exported from the start, so that a rate includes the first of them.
+        let is_always_exported = |kind: Option<StoreErrorKind>| operation == Operation::Put && kind.is_none();
+        for (kind, took) in calls.filter(|(kind, took)| is_always_exported(*kind) || took.count() > 0) {
             let error = kind.map(StoreErrorKind::name);
-            self.text.histogram(&names::ATTEMPTS.metric, &with_error(&labels, error), took);
+            self.text.histogram(&names::CALLS.metric, &with_error(&labels, error), took);
         }
     }
 
@@ -135,7 +135,7 @@ impl Page<'_> {
         self.text.sample(&definition.metric, &labels, value);
     }
 
-    /// One sample for each value of the metric's own label.
+    /// Writes one sample per value of the metric's own label.
     fn counts<'v>(&mut self, definition: &Definition, values: impl IntoIterator<Item = (&'v str, u64)>) {
         let labels = self.labels(definition);
         let metric = &definition.metric;
@@ -153,7 +153,7 @@ impl Page<'_> {
 }
 
 impl<'a> Page<'a> {
-    /// The labels that are the same in all samples of a metric.
+    /// Returns the labels that are the same in all samples of a metric.
     fn labels(&self, definition: &Definition) -> Vec<(&'static str, &'a str)> {
         let settings = &self.process.settings;
         match definition.of {
@@ -201,7 +201,7 @@ pub(super) mod tests {
         Process::new(settings, metrics.clone())
     }
 
-    /// The names on the page, in its order.
+    /// Returns the names on the page, in its order.
     pub(crate) fn rendered_names() -> Vec<String> {
         let metrics = Arc::default();
         let page = page(&process(&metrics), &metrics, SystemTime::UNIX_EPOCH);
@@ -210,7 +210,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_process_that_has_done_nothing_shows_what_it_may_do() {
+    fn a_new_process_exports_its_limits_and_counters_of_zero() {
         let metrics = Arc::<Metrics>::default();
         metrics.throttled.add(3);
         metrics.hot_keys.add(1);

@@ -318,7 +318,7 @@ async fn program_before(conduct: Conduct) -> Outcome {
 
     let line = consumer.wait_for_line(UNHEALTHY).await;
 
-    let expected = "no answer within 3 s. Nothing is lost, it is tried once a second";
+    let expected = "no answer within 3 s. Nothing is lost; one write per second is tried";
     let json: serde_json::Value = serde_json::from_str(&line).expect("a JSON line");
     let error_type = if line.contains(expected) { json["error.type"].as_str().unwrap_or("none") } else { "another" };
     Outcome::new(&injected, error_type.to_owned(), line)

@@ -15,8 +15,8 @@ pub(crate) const STILL_UNHEALTHY: &str = "still unhealthy";
 /// The instance recovered. The name of the condition follows.
 pub(crate) const RECOVERED: &str = "recovered";
 
-/// The consumer nacked a message that it could not write.
-pub(crate) const NACKED: &str = "given back";
+/// The consumer nacked a message that it could not write in time.
+pub(crate) const NACKED: &str = "message nacked";
 
 /// Pub/Sub does not answer.
 pub(crate) const PUBSUB_SILENT: &str = "Pub/Sub does not answer";
