@@ -1,11 +1,13 @@
 //! The HTTP endpoint of an instance: `/metrics`, `/livez` and `/readyz`. It only reads what the program reports and never
 //! blocks it.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -13,10 +15,10 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
@@ -25,10 +27,12 @@ use crate::metrics;
 /// The port that Prometheus exporters of OpenTelemetry use.
 const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 
+/// Connections that have not sent a request within this time are closed. A probe sends its request at once.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// Connections whose request and response take longer are closed.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
-/// Further connections wait.
-const MAX_CONNECTIONS: usize = 32;
+/// With one more, the oldest connection without a request is closed, so that idle connections delay no probe.
+const MAX_CONNECTIONS: usize = 64;
 /// The pause after a failed accept, e.g. when no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -126,29 +130,53 @@ pub async fn listen(
 }
 
 async fn accept(listener: TcpListener, instance: Arc<dyn Instance>) {
-    let mut connections = JoinSet::new();
+    let mut tasks = JoinSet::new();
+    let mut connections: VecDeque<Connection> = VecDeque::new();
     loop {
         tokio::select! {
-            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                Ok((connection, _)) => {
-                    connections.spawn(serve(connection, instance.clone()));
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.retain(|connection| !connection.task.is_finished());
+                    if connections.len() >= MAX_CONNECTIONS {
+                        close_one(&mut connections);
+                    }
+                    let has_request = Arc::<AtomicBool>::default();
+                    let task = tasks.spawn(serve(stream, instance.clone(), has_request.clone()));
+                    connections.push_back(Connection { task, has_request });
                 }
                 Err(_) => sleep(ACCEPT_PAUSE).await,
             },
-            Some(_) = connections.join_next() => {}
+            Some(_) = tasks.join_next() => {}
         }
     }
 }
 
+/// An open connection.
+struct Connection {
+    task: AbortHandle,
+    /// Whether its request has arrived.
+    has_request: Arc<AtomicBool>,
+}
+
+/// Closes the oldest connection without a request, or the oldest of all if each has one.
+fn close_one(connections: &mut VecDeque<Connection>) {
+    let idle = connections.iter().position(|connection| !connection.has_request.load(Ordering::Relaxed));
+    if let Some(closed) = connections.remove(idle.unwrap_or(0)) {
+        closed.task.abort();
+    }
+}
+
 /// Serves one request of one connection.
-async fn serve(connection: TcpStream, instance: Arc<dyn Instance>) {
+async fn serve(stream: TcpStream, instance: Arc<dyn Instance>, has_request: Arc<AtomicBool>) {
     let service = service_fn(|request: Request<Incoming>| {
+        has_request.store(true, Ordering::Relaxed);
         let response = respond(&*instance, request.method(), request.uri().path());
         async { Ok::<_, Infallible>(response) }
     });
-    let connection = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(connection), service);
+    let mut server = http1::Builder::new();
+    server.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT);
     // Nobody waits for the error of a client that left or sent no HTTP.
-    let _ = timeout(CONNECTION_TIMEOUT, connection).await;
+    let _ = timeout(CONNECTION_TIMEOUT, server.serve_connection(TokioIo::new(stream), service)).await;
 }
 
 fn respond(instance: &dyn Instance, method: &Method, path: &str) -> Response<String> {
@@ -189,6 +217,8 @@ fn response(status: StatusCode, content_type: &'static str, body: String) -> Res
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     #[derive(Default)]
@@ -243,5 +273,53 @@ mod tests {
         let starting = json!({"condition": "starting", "detail": "0 of 1 workers run"});
         let away = json!({"condition": "DynamoDB", "detail": "it is \"away\""});
         assert_eq!(body, json!({"ready": false, "reasons": [starting, away]}));
+    }
+
+    /// Sends a request and returns the response.
+    async fn get(address: SocketAddr, path: &str) -> io::Result<String> {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await?;
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await?;
+        Ok(response)
+    }
+
+    async fn serve_on_free_port() -> (SocketAddr, JoinSet<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(listener, Arc::new(Fixed::default())));
+        (address, tasks)
+    }
+
+    #[tokio::test]
+    async fn a_thousand_idle_connections_delay_no_probe() {
+        rlimit::increase_nofile_limit(4096).unwrap();
+        let (address, _tasks) = serve_on_free_port().await;
+        let mut idle = Vec::new();
+        for _ in 0..1000 {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+
+        // Far below the time that 1,000 connections take to run into their timeout, 64 at a time.
+        let response = timeout(Duration::from_secs(10), get(address, "/livez")).await;
+
+        assert!(response.expect("a response in time").unwrap().starts_with("HTTP/1.1 200 OK"));
+    }
+
+    #[tokio::test]
+    async fn closes_the_oldest_idle_connection_before_one_with_a_request() {
+        let (mut connections, mut tasks) = (VecDeque::new(), JoinSet::new());
+        for has_request in [true, false, false] {
+            let task = tasks.spawn(std::future::pending::<()>());
+            connections.push_back(Connection { task, has_request: Arc::new(AtomicBool::new(has_request)) });
+        }
+        let ids: Vec<_> = connections.iter().map(|connection| connection.task.id()).collect();
+
+        for _ in 0..2 {
+            close_one(&mut connections);
+        }
+
+        assert_eq!(connections.iter().map(|connection| connection.task.id()).collect::<Vec<_>>(), ids[..1]);
     }
 }
