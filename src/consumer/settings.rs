@@ -64,7 +64,7 @@ const MAX_WRITES_PER_THREAD: usize = 1024;
 const OTHER_FILES: usize = 128;
 
 /// Returns the upper bound of writes in flight over all workers. It depends on `max_outstanding`, the threads and the limit
-/// of open files. Each write needs an HTTP/1.1 connection of about 50 KB, so fewer are used if more raise no throughput.
+/// of open files. Each write needs an HTTP/1.1 connection of about 50 KB, so fewer are used unless more raise throughput.
 pub fn write_limit(
     max_outstanding: NonZeroUsize,
     consumers: NonZeroUsize,
