@@ -42,7 +42,7 @@ const NEEDS: [Line; 9] = [
 /// The settings of each consumer, which must suffice for both cases.
 const CHOICES: [Choice; 3] = [
     ("`--max-outstanding` of each", |i, load| i.max_outstanding(load) as f64),
-    ("`--consumers` of each, its streams", Inputs::streams_per_consumer),
+    ("`--consumers` of each, its streams", Inputs::streams_of_each),
     ("memory limit of each, MiB", Inputs::memory_limit),
 ];
 
