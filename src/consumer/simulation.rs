@@ -1,5 +1,5 @@
-//! The shipped worker loop on a paused clock, between simulated ports. What the ports hold is one [`World`]; faults are
-//! scripted or drawn from a seed, and what must always hold is checked at every settlement.
+//! Runs the shipped worker loop on a paused clock between simulated ports. All ports share one [`World`]. Faults are
+//! scripted or random, and every settlement checks the invariants.
 
 mod batches;
 mod bounds;

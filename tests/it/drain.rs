@@ -25,7 +25,7 @@ async fn stuck(pipeline: &Pipeline, arguments: &[&str]) -> (Program, HttpProxy) 
     pipeline.drained().await;
     proxy.freeze();
     pipeline.publish(valid_scans(1..1 + UNSETTLED)).await;
-    proxy.wait_for_held(UNSETTLED).await;
+    proxy.wait_for_stalled(UNSETTLED).await;
     (consumer, proxy)
 }
 

@@ -35,7 +35,7 @@ fn every_kind_of_error_is_on_the_page_in_the_section_of_its_policy() {
 }
 
 #[tokio::test]
-async fn the_program_classifies_every_injected_error_as_the_page_says() {
+async fn the_program_classifies_every_injected_error_as_documented() {
     let rows = rows();
     let failures = join_all(rows.iter().map(async |row| {
         let (_, fault) = INJECTIONS.iter().find(|(class, _)| *class == row.class)?;

@@ -1,4 +1,4 @@
-//! Scripts of writes that go out together: what is in a call, and what follows from its answer.
+//! Writes in batches: the content of a call, and the effects of its answers.
 
 use std::time::Duration;
 
@@ -27,19 +27,19 @@ fn uncached() -> Settings {
     Settings { cache_entries: 0, ..batches() }
 }
 
-/// The verbs of every attempt on a key.
+/// Returns the verbs of all attempts to write a key.
 fn verbs(world: &World, port: u16) -> Vec<Option<Verb>> {
     world.state().table.calls_of(port).map(|call| call.verb).collect()
 }
 
-/// A record as old as can be, so that every scan is newer.
-fn has_row(world: &World, port: u16) {
-    let row = Row { timestamp: PUBLISHED - 2000, response: "of before".to_owned() };
+/// Inserts a record that is older than every scan.
+fn insert_old_row(world: &World, port: u16) {
+    let row = Row { timestamp: PUBLISHED - 2000, response: "old".to_owned() };
     world.state().table.rows.insert(port, row);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_missing_is_inserted_and_one_that_is_known_updated() {
+async fn a_missing_key_is_inserted_and_a_known_key_is_updated() {
     let world = World::new();
     world.publish([scan(1, 5)]);
     let script = async {
@@ -53,9 +53,9 @@ async fn a_key_that_is_missing_is_inserted_and_one_that_is_known_updated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_insert_that_meets_a_record_becomes_an_update() {
+async fn an_insert_is_followed_by_an_update_if_the_record_exists() {
     let world = World::new();
-    has_row(&world, 200);
+    insert_old_row(&world, 200);
     world.publish((1..=100).map(|port| scan(port, 5)));
     let script = async {
         world.acked(100).await;
@@ -68,13 +68,13 @@ async fn an_insert_that_meets_a_record_becomes_an_update() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_comes_between_both_is_for_a_write_by_itself() {
+async fn a_record_inserted_between_update_and_insert_is_replaced_by_put_item() {
     let world = World::new();
-    world.slow_store(|_| (LATENCY, Answer::Truly));
+    world.slow_store(|_| (LATENCY, Answer::Normal));
     world.publish([scan(1, 5)]);
     let script = async {
         world.until("inserting", |state| state.table.calls.len() == 2).await;
-        has_row(&world, 1);
+        insert_old_row(&world, 1);
         world.acked(1).await;
     };
     Instance::new(&world, batches()).during(script).await;
@@ -83,7 +83,7 @@ async fn a_record_that_comes_between_both_is_for_a_write_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scan_that_is_not_newer_is_stale_and_known() {
+async fn an_older_scan_is_stale_and_its_record_is_cached() {
     let world = World::new();
     world.publish([scan(1, 9)]);
     Instance::new(&world, batches()).during(world.acked(1)).await;
@@ -100,11 +100,11 @@ async fn a_scan_that_is_not_newer_is_stale_and_known() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_statement_is_judged_by_the_answer_to_a_write_by_itself() {
+async fn a_refused_statement_is_repeated_as_put_item_whose_answer_decides() {
     let world = World::new();
     world.store(|attempt| match (attempt.port, attempt.verb) {
         (1, Some(_)) => Answer::Refused,
-        _ => Answer::Truly,
+        _ => Answer::Normal,
     });
     world.publish([scan(1, 5), scan(2, 5)]);
     let instance = Instance::new(&world, batches());
@@ -115,9 +115,9 @@ async fn a_refused_statement_is_judged_by_the_answer_to_a_write_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_item_is_condemned_beside_others_of_its_calls() {
+async fn a_refused_item_is_dead_lettered_while_others_in_its_batches_are_stored() {
     let world = World::new();
-    world.store(|attempt| if attempt.port == 1 { Answer::Refused } else { Answer::Truly });
+    world.store(|attempt| if attempt.port == 1 { Answer::Refused } else { Answer::Normal });
     world.publish([scan(1, 5)]);
     let script = async {
         let others = async {
@@ -128,7 +128,7 @@ async fn a_refused_item_is_condemned_beside_others_of_its_calls() {
         };
         tokio::select! {
             () = others => {}
-            () = world.until("lettered", |state| !state.topic.letters.is_empty()) => {}
+            () = world.until("dead-lettered", |state| !state.topic.dead_letters.is_empty()) => {}
         }
         world.until("acked", |state| state.subscription.messages[0].acked).await;
     };
@@ -138,7 +138,7 @@ async fn a_refused_item_is_condemned_beside_others_of_its_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_refused_as_a_whole_judges_nobody() {
+async fn a_call_that_is_refused_as_a_whole_counts_against_none_of_its_scans() {
     let world = World::new();
     world.batches(|_| Some(Answer::Refused));
     world.publish((1..=60).map(|port| scan(port, 5)));
@@ -150,12 +150,12 @@ async fn a_call_that_is_refused_as_a_whole_judges_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_throttled_statement_beside_others_delays_its_key_alone() {
+async fn a_single_throttled_statement_of_a_call_delays_only_its_key() {
     let world = World::new();
     world.slow_store(|attempt| {
-        (LATENCY, if attempt.port == 1 && attempt.of_key <= 3 { Answer::HotKey } else { Answer::Truly })
+        (LATENCY, if attempt.port == 1 && attempt.of_key <= 3 { Answer::HotKey } else { Answer::Normal })
     });
-    (1..=25).for_each(|port| has_row(&world, port));
+    (1..=25).for_each(|port| insert_old_row(&world, port));
     world.publish((1..=25).map(|port| scan(port, 5)));
     let script = async {
         world.acked(24).await;
@@ -164,65 +164,66 @@ async fn one_throttled_statement_beside_others_delays_its_key_alone() {
     };
     let instance = Instance::new(&world, batches());
     instance.during(script).await;
-    // Beside nobody its reasons are asked for.
+    // Alone in a call it is repeated as PutItem, whose error has reasons.
     assert_eq!(verbs(&world, 1)[..3], [UPDATE, UPDATE, PUT]);
     assert_eq!(instance.metrics.snapshot().throttled, 2);
 }
 
-/// How many calls were in flight at once while a table throttled every statement for a minute, and after it.
 #[tokio::test(start_paused = true)]
-async fn a_table_that_throttles_whole_calls_gets_fewer_of_them() {
+async fn a_table_that_throttles_whole_calls_gets_fewer_calls() {
     let world = World::new();
-    let spell = Duration::from_secs(60);
-    world.slow_store(move |attempt| (LATENCY, if attempt.at < spell { Answer::Throttled } else { Answer::Truly }));
+    let throttled_for = Duration::from_secs(60);
+    world.slow_store(move |attempt| {
+        (LATENCY, if attempt.at < throttled_for { Answer::Throttled } else { Answer::Normal })
+    });
     world.publish((1..=400).map(|port| scan(port, 5)));
     let start = Instant::now();
     let bounds = Settings { max_outstanding: n(400), max_writes: n(16), ..batches() };
     let instance = Instance::new(&world, bounds);
     instance.during(world.acked(400)).await;
     let state = world.state();
-    let calls = state.table.calls_between(start, Duration::from_secs(20), spell) / 25;
-    assert!(calls <= 40 * 11, "{calls} calls in 40 s, where one at a time makes 10 a second");
-    assert!(instance.process.health.conditions().is_empty(), "throttling is an answer");
+    let calls = state.table.calls_between(start, Duration::from_secs(20), throttled_for) / 25;
+    assert!(calls <= 40 * 11, "{calls} calls in 40 s, but one call in flight allows only 10 per second");
+    assert!(instance.process.health.conditions().is_empty(), "throttling is not an outage");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_hangs_after_a_part_was_written_is_one_failure_and_loses_nothing() {
+async fn a_call_that_hangs_after_a_partial_write_is_one_failure_and_loses_nothing() {
     let world = World::new();
-    world.batches(|calling| (calling.number <= 7).then_some(Answer::Never { written: true }));
-    (1..=25).for_each(|port| has_row(&world, port));
+    world.batches(|call| (call.number <= 7).then_some(Answer::Hang { written: true }));
+    (1..=25).for_each(|port| insert_old_row(&world, port));
     world.publish((1..=25).map(|port| scan(port, 5)));
     let instance = Instance::new(&world, batches());
     let script = async {
-        let no_outage = world.until("an outage", |_| !instance.process.health.conditions().is_empty());
+        let outage = world.until("an outage", |_| !instance.process.health.conditions().is_empty());
         tokio::select! {
-            () = no_outage => panic!("seven failures are no outage"),
+            () = outage => panic!("seven failures are not an outage"),
             () = world.acked(25) => {}
         }
     };
     instance.during(script).await;
     let metrics = instance.metrics.snapshot();
-    assert_eq!((metrics.stored, metrics.stale), (25, 0), "an answer that was lost is no other scan");
+    assert_eq!((metrics.stored, metrics.stale), (25, 0), "a lost response is not another scan");
     assert_eq!(world.state().subscription.deliveries.len(), 25);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_is_probed_by_one_call_a_second_and_ends_for_all_at_once() {
+async fn an_outage_is_probed_by_one_call_per_second_and_ends_for_all_scans_together() {
     let world = World::new();
-    let away = Duration::from_secs(60);
-    world.batches(move |calling| (calling.at < away).then_some(Answer::Unavailable { written: false }));
-    (1..=100).for_each(|port| has_row(&world, port));
+    let outage = Duration::from_secs(60);
+    world.batches(move |call| (call.at < outage).then_some(Answer::Unavailable { written: false }));
+    (1..=100).for_each(|port| insert_old_row(&world, port));
     world.publish((1..=100).map(|port| scan(port, 5)));
     let instance = Instance::new(&world, batches());
     instance.during(world.acked(100)).await;
     let state = world.state();
-    assert!(state.start.elapsed() < away + Duration::from_secs(2), "{:?}", state.start.elapsed());
+    assert!(state.start.elapsed() < outage + Duration::from_secs(2), "{:?}", state.start.elapsed());
     assert_eq!(state.subscription.deliveries.len(), 100, "an outage nacks nothing");
     assert!(state.table.batches.len() < 90, "{} calls", state.table.batches.len());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scan_that_waits_for_a_call_is_given_back_at_its_age() {
+async fn a_scan_that_waits_for_a_call_is_nacked_after_max_retry_time() {
     let world = World::new();
     world.store(|_| Answer::Unavailable { written: false });
     world.state().subscription.retry_delay = Duration::from_secs(3600);
@@ -235,28 +236,28 @@ async fn a_scan_that_waits_for_a_call_is_given_back_at_its_age() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_takes_one_turn_and_all_that_wait() {
+async fn a_call_needs_one_write_permit_and_takes_all_waiting_scans() {
     let world = World::new();
-    world.slow_store(|_| (LATENCY, Answer::Truly));
-    (1..=100).for_each(|port| has_row(&world, port));
+    world.slow_store(|_| (LATENCY, Answer::Normal));
+    (1..=100).for_each(|port| insert_old_row(&world, port));
     world.publish((1..=100).map(|port| scan(port, 5)));
     Instance::new(&world, Settings { max_writes: n(2), ..batches() }).during(world.acked(100)).await;
     let state = world.state();
     assert_eq!(state.table.batches, [25; 4]);
-    assert_eq!(state.table.most_in_flight, 2);
-    // The first call goes alone, for what is to be learned from it.
+    assert_eq!(state.table.max_in_flight, 2);
+    // The first call is sent alone, because its result decides the verbs of the next ones.
     let sent: Vec<_> = state.table.calls.iter().step_by(25).map(|call| call.at - state.start).collect();
     assert_eq!(sent, [Duration::ZERO, LATENCY, LATENCY, 2 * LATENCY]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn beside_a_call_in_flight_a_scan_lingers_for_others_and_not_for_the_call() {
+async fn while_a_call_is_in_flight_a_scan_lingers_for_other_scans_but_does_not_wait_for_the_call() {
     let world = World::new();
-    (1..=5).for_each(|port| has_row(&world, port));
+    (1..=5).for_each(|port| insert_old_row(&world, port));
     world.publish([scan(1, 5)]);
     let script = async {
         world.acked(1).await;
-        world.slow_store(|_| (LATENCY, Answer::Truly));
+        world.slow_store(|_| (LATENCY, Answer::Normal));
         let start = Instant::now();
         for port in 2..=5 {
             world.publish([scan(port, 5)]);
@@ -272,13 +273,13 @@ async fn beside_a_call_in_flight_a_scan_lingers_for_others_and_not_for_the_call(
     Instance::new(&world, batches()).during(script).await;
 }
 
-/// Write units a message where this share of the keys is missing and nothing is remembered.
+/// Returns the write units per message without a cache, if this share of the keys is missing.
 async fn write_units(missing: f64) -> f64 {
     const KEYS: u16 = 8000;
     let world = World::new();
-    // A stride that is prime to it mixes them.
+    // The stride has no common factor with the number of keys, which mixes them.
     let is_missing = |port: u16| f64::from(u32::from(port) * 3_571 % u32::from(KEYS)) < missing * f64::from(KEYS);
-    (1..=KEYS).filter(|port| *port != 666 && !is_missing(*port)).for_each(|port| has_row(&world, port));
+    (1..=KEYS).filter(|port| *port != 666 && !is_missing(*port)).for_each(|port| insert_old_row(&world, port));
     let ports: Vec<_> = (1..=KEYS).filter(|port| *port != 666).collect();
     world.publish(ports.iter().map(|port| scan(*port, 5)));
     Instance::new(&world, uncached()).during(world.acked(ports.len())).await;
@@ -286,10 +287,10 @@ async fn write_units(missing: f64) -> f64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn known_and_missing_keys_in_any_share_cost_at_most_one_unit_and_the_smaller_share() {
+async fn a_message_costs_at_most_one_write_unit_plus_the_smaller_share_of_known_or_missing_keys() {
     for missing in [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0] {
         let units = write_units(missing).await;
         let most = 1.0 + f64::min(missing, 1.0 - missing);
-        assert!(units <= most + 0.02, "{units} units a message with {missing} missing");
+        assert!(units <= most + 0.02, "{units} units per message with {missing} missing");
     }
 }

@@ -1,42 +1,45 @@
-//! Scripts of the bounds: slots, writes in flight, and how workers share them.
+//! The limits: slots, writes in flight, and how workers share them.
 
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::faults::Answer;
 use super::instance::{Instance, n, settings};
 use super::messages::scan;
+use super::pubsub::{Distribution, Settlement};
 use super::world::World;
 use crate::consumer::settings::Settings;
 
 fn slow(world: &World, latency: Duration) {
-    world.slow_store(move |_| (latency, Answer::Truly));
+    world.slow_store(move |_| (latency, Answer::Normal));
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_than_max_outstanding_are_being_written() {
+async fn never_writes_more_messages_than_max_outstanding() {
     let world = World::new();
     slow(&world, Duration::from_secs(1));
     world.publish((1..=200).map(|port| scan(port, 5)));
     let bounds = Settings { consumers: n(3), max_outstanding: n(20), ..settings() };
     Instance::new(&world, bounds).during(world.acked(200)).await;
     let state = world.state();
-    assert_eq!(state.table.most_in_flight, 20);
-    assert!(state.start.elapsed() < Duration::from_millis(10_500), "the slots were not all used");
+    assert_eq!(state.table.max_in_flight, 20);
+    assert!(state.start.elapsed() < Duration::from_millis(10_500), "some slots were not used");
 }
 
 #[tokio::test(start_paused = true)]
-async fn writes_in_flight_stay_within_their_own_bound() {
+async fn never_has_more_writes_in_flight_than_max_writes() {
     let world = World::new();
     slow(&world, Duration::from_secs(1));
     world.publish((1..=70).map(|port| scan(port, 5)));
     Instance::new(&world, Settings { max_writes: n(7), ..settings() }).during(world.acked(70)).await;
-    assert_eq!(world.state().table.most_in_flight, 7);
+    assert_eq!(world.state().table.max_in_flight, 7);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backoff_holds_no_write_permit() {
+async fn a_write_in_backoff_has_no_write_permit() {
     let world = World::new();
-    world.store(|attempt| if attempt.port == 1 { Answer::HotKey } else { Answer::Truly });
+    world.store(|attempt| if attempt.port == 1 { Answer::HotKey } else { Answer::Normal });
     world.publish((1..=100).map(|port| scan(port, 5)));
     let script = async {
         world.acked(99).await;
@@ -46,7 +49,7 @@ async fn a_backoff_holds_no_write_permit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_worker_holds_no_slot() {
+async fn an_idle_worker_has_no_slot() {
     let world = World::new();
     world.publish((1..=50).map(|port| scan(port, 5)));
     let bounds = Settings { consumers: n(10), max_outstanding: n(1), ..settings() };
@@ -58,23 +61,21 @@ async fn an_idle_worker_holds_no_slot() {
     assert_eq!(instance.during(spare).await, 1);
 }
 
-/// Each stream reads ahead of the only slot; whose message waits longest has the next turn.
+/// Each stream reads ahead of the only slot. The message that has waited longest gets the slot next.
 #[tokio::test(start_paused = true)]
-async fn one_of_two_workers_cannot_starve_the_other_of_the_only_slot() {
+async fn two_workers_share_the_only_slot_fairly() {
     let world = World::new();
     slow(&world, Duration::from_millis(10));
-    let share = super::pubsub::Streams::InTurn;
-    world.state().subscription.streams = share;
+    world.state().subscription.distribution = Distribution::RoundRobin;
     world.publish((1..=200).map(|port| scan(port, 5)));
     let bounds = Settings { consumers: n(2), max_outstanding: n(1), ..settings() };
     let instance = Instance::new(&world, bounds);
     instance.during(world.acked(100)).await;
     let state = world.state();
-    let acked_of = |stream: usize| {
-        let acked = state.subscription.deliveries.iter().filter(|delivery| {
-            delivery.stream == stream && matches!(delivery.settled, Some((super::pubsub::Settlement::Ack, _)))
-        });
-        acked.count()
+    let acked_by = |stream: usize| {
+        let is_acked = |settled: Option<(Settlement, Instant)>| matches!(settled, Some((Settlement::Ack, _)));
+        let deliveries = state.subscription.deliveries.iter().filter(|delivery| delivery.stream == stream);
+        deliveries.filter(|delivery| is_acked(delivery.settled)).count()
     };
-    assert!(acked_of(0).abs_diff(acked_of(1)) <= 2, "{} and {}", acked_of(0), acked_of(1));
+    assert!(acked_by(0).abs_diff(acked_by(1)) <= 2, "{} and {}", acked_by(0), acked_by(1));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use super::faults::{Posting, Publishing, Script};
+use super::faults::{PublishAnswer, PublishCall, Script};
 use super::world::World;
 use crate::consumer::ports::{DeadLetter, DeadLetterError, DeadLetters};
 
@@ -13,24 +13,24 @@ const LATENCY: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
 pub(super) struct Topic {
-    pub(super) letters: Vec<DeadLetter>,
+    pub(super) dead_letters: Vec<DeadLetter>,
     pub(super) calls: Vec<Instant>,
-    pub(super) fault: Script<Posting, Publishing>,
+    pub(super) fault: Script<PublishCall, PublishAnswer>,
 }
 
 impl Default for Topic {
     fn default() -> Topic {
-        Topic { letters: Vec::new(), calls: Vec::new(), fault: Script::new(|_| Publishing::Well) }
+        Topic { dead_letters: Vec::new(), calls: Vec::new(), fault: Script::new(|_| PublishAnswer::Normal) }
     }
 }
 
 impl Topic {
     pub(super) fn has(&self, payload: &Bytes) -> bool {
-        self.letters.iter().any(|letter| letter.payload == *payload)
+        self.dead_letters.iter().any(|dead_letter| dead_letter.payload == *payload)
     }
 
     pub(super) fn reasons(&self) -> Vec<&str> {
-        self.letters.iter().map(|letter| letter.attributes["rejection_reason"].as_str()).collect()
+        self.dead_letters.iter().map(|dead_letter| dead_letter.attributes["rejection_reason"].as_str()).collect()
     }
 }
 
@@ -40,28 +40,28 @@ pub(super) struct SimDeadLetters {
 }
 
 impl DeadLetters for SimDeadLetters {
-    async fn publish(&self, letter: DeadLetter) -> Result<(), DeadLetterError> {
-        let how = {
+    async fn publish(&self, dead_letter: DeadLetter) -> Result<(), DeadLetterError> {
+        let answer = {
             let mut state = self.world.state();
             let at = state.start.elapsed();
             state.topic.calls.push(Instant::now());
             let number = state.topic.calls.len();
-            state.topic.fault.ask(Posting { number, attributes: letter.attributes.len(), at })
+            state.topic.fault.call(PublishCall { number, attributes: dead_letter.attributes.len(), at })
         };
-        self.world.note();
+        self.world.notify();
         sleep(LATENCY).await;
-        match how {
-            Publishing::Well | Publishing::Unanswered => {
-                self.world.state().topic.letters.push(letter);
-                self.world.note();
+        match answer {
+            PublishAnswer::Normal | PublishAnswer::ResponseLost => {
+                self.world.state().topic.dead_letters.push(dead_letter);
+                self.world.notify();
             }
-            Publishing::Unavailable => {}
-            Publishing::Invalid => return Err(DeadLetterError::Invalid("told to refuse".to_owned())),
-            Publishing::Never => std::future::pending().await,
+            PublishAnswer::Unavailable => {}
+            PublishAnswer::Invalid => return Err(DeadLetterError::Invalid("injected".to_owned())),
+            PublishAnswer::Hang => std::future::pending().await,
         }
-        match how {
-            Publishing::Well => Ok(()),
-            _ => Err(DeadLetterError::Unavailable("told to be away".to_owned())),
+        match answer {
+            PublishAnswer::Normal => Ok(()),
+            _ => Err(DeadLetterError::Unavailable("injected".to_owned())),
         }
     }
 }

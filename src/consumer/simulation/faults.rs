@@ -1,85 +1,84 @@
-//! What can go wrong at a port: the answers of the store and the topic, and what a delivery does beside arriving.
+//! The faults that a script can inject into the ports: answers of the store and the topic, and duplicate deliveries.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::consumer::ports::Verb;
 
-/// What the store does with one attempt.
+/// The store's answer to one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
     /// The condition decides.
-    Truly,
-    /// A failed answer, of a write that happened or did not.
+    Normal,
+    /// An error. The scan is written or not.
     Unavailable {
         written: bool,
     },
     Throttled,
     HotKey,
-    /// There is no table.
-    Misconfigured,
+    MissingTable,
     Refused,
     ForeignRow,
-    /// No answer ever, of a write that happened or did not.
-    Never {
+    /// No answer. The scan is written or not.
+    Hang {
         written: bool,
     },
 }
 
-/// One attempt at the store, as a script sees it.
+/// One attempt to write a scan, as a script sees it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attempt {
     pub(super) port: u16,
-    /// None for a write by itself.
+    /// `None` for a PutItem.
     pub(super) verb: Option<Verb>,
-    /// From 1, over all keys.
+    /// The number of this attempt among all attempts, from 1.
     pub(super) number: usize,
-    /// From 1, of this key.
+    /// The number of this attempt among those for its key, from 1.
     pub(super) of_key: usize,
-    /// Since the world began.
+    /// The simulated time since the start.
     pub(super) at: Duration,
 }
 
-/// One batch at the store, as a script sees it.
+/// One batch call, as a script sees it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Calling {
-    /// From 1.
+pub(super) struct BatchCall {
+    /// The number of this call, from 1.
     pub(super) number: usize,
-    /// Since the world began.
+    /// The simulated time since the start.
     pub(super) at: Duration,
 }
 
-/// One letter at the topic, as a script sees it.
+/// One publish of a dead letter, as a script sees it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Posting {
-    /// From 1.
+pub(super) struct PublishCall {
+    /// The number of this publish, from 1.
     pub(super) number: usize,
-    /// One, if it is bare.
+    /// The number of attributes, which is 1 for a dead letter with its reason alone.
     pub(super) attributes: usize,
-    /// Since the world began.
+    /// The simulated time since the start.
     pub(super) at: Duration,
 }
 
-/// How the topic takes one letter.
+/// The topic's answer to one publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Publishing {
-    Well,
+pub(super) enum PublishAnswer {
+    Normal,
     Unavailable,
-    /// The letter is there, and the answer is lost.
-    Unanswered,
+    /// The dead letter is published, but the response is lost.
+    ResponseLost,
     Invalid,
-    Never,
+    Hang,
 }
 
-/// What else a delivery does.
+/// A fault of one delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Delivering {
-    Well,
-    /// It comes again, unless it is acked by then: a lease that ran out, or Pub/Sub's own duplicate.
-    TwiceAfter(Duration),
+pub(super) enum DeliveryFault {
+    None,
+    /// The message is redelivered unless it is acked by then, e.g. because its lease expired.
+    RedeliverAfter(Duration),
 }
 
-/// A closure that can be printed as a part of the world.
+/// A closure that implements `Debug`, because it is a part of the state.
 pub(super) struct Script<I, O>(Box<dyn FnMut(I) -> O + Send>);
 
 impl<I, O> Script<I, O> {
@@ -87,8 +86,8 @@ impl<I, O> Script<I, O> {
         Script(Box::new(script))
     }
 
-    pub(super) fn ask(&mut self, about: I) -> O {
-        (self.0)(about)
+    pub(super) fn call(&mut self, input: I) -> O {
+        (self.0)(input)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Scripts of what is said of the instance's health: alive whatever is away, ready when its work is done.
+//! Health of the instance: it is alive during every outage, and ready when it can work.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ fn reasons(instance: &Instance) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn through_ten_minutes_of_outage_and_a_drain_it_is_alive_and_says_why_it_is_not_ready() {
+async fn is_alive_and_names_its_conditions_during_an_outage_of_ten_minutes_and_a_drain() {
     let world = World::new();
-    world.store(|_| Answer::Never { written: false });
+    world.store(|_| Answer::Hang { written: false });
     let grace = Duration::from_secs(300);
     world.publish((1..=100).map(|port| scan(port, 5)));
     let instance = Instance::new(&world, Settings { consumers: n(3), shutdown_grace: grace, ..settings() });
@@ -43,13 +43,9 @@ async fn through_ten_minutes_of_outage_and_a_drain_it_is_alive_and_says_why_it_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_instance_is_alive_and_ready_and_so_is_one_whose_outage_is_over() {
+async fn is_alive_and_ready_while_idle_and_after_an_outage() {
     let world = World::new();
-    let mut away = 0;
-    world.store(move |_| {
-        away += 1;
-        if away <= 20 { Answer::Unavailable { written: false } } else { Answer::Truly }
-    });
+    world.store(|attempt| if attempt.number <= 20 { Answer::Unavailable { written: false } } else { Answer::Normal });
     let instance = Instance::new(&world, Settings { consumers: n(3), ..settings() });
     let script = async {
         sleep(Duration::from_secs(600)).await;

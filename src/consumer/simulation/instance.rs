@@ -1,4 +1,4 @@
-//! One instance of the consumer in the world: its process and its workers, run beside a script.
+//! One instance of the consumer: its process and its workers, which run concurrently with a script.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ impl Instance {
         Instance { number, ..self }
     }
 
-    /// Draws its backoffs and ages from this seed.
+    /// Seeds the random backoffs and retry times of the instance.
     pub(super) fn seeded(self, seed: u64) -> Instance {
         Instance { seed, ..self }
     }
@@ -79,16 +79,16 @@ impl Instance {
         Instance { has_topic: false, ..self }
     }
 
-    /// Runs every worker to its end.
+    /// Runs all workers until they end.
     pub(super) async fn work(&self) -> Vec<Result<(), SourceError>> {
         let store = SimStore { world: self.world.clone() };
-        let letters = self.has_topic.then(|| SimDeadLetters { world: self.world.clone() });
+        let dead_letters = self.has_topic.then(|| SimDeadLetters { world: self.world.clone() });
         let batches = self.process.settings.write_mode.batches();
         let of = self.process.settings.consumers.get();
         let workers = (0..of).map(|number| {
             let source = SimSource::new(&self.world, Stream { instance: self.number, number, of });
             let random = StdRng::seed_from_u64(self.seed.wrapping_add(number as u64));
-            run::<Simulated>(&self.process, &self.keys, source, &store, batches.as_ref(), letters.as_ref(), random)
+            run::<Simulated>(&self.process, &self.keys, source, &store, batches.as_ref(), dead_letters.as_ref(), random)
         });
         tokio::select! {
             biased;
@@ -97,14 +97,15 @@ impl Instance {
         }
     }
 
-    /// Runs the workers beside a script, stops them when it ends, and checks how they leave the world.
+    /// Runs the workers concurrently with a script, stops them when it ends, and checks that everything is settled.
     pub(super) async fn during<T>(&self, script: impl Future<Output = T>) -> T {
         let script = async {
             let result = script.await;
             self.process.drain.request(self.process.settings.shutdown_grace);
             (result, Instant::now())
         };
-        // An outer timeout cannot be used: workers that never end would let the paused clock run for ever.
+        // The latest allowed end depends on the end of the script, so it is checked below. The timeout of one day fails a
+        // script whose workers never end.
         let work = async {
             let ends = self.work().await;
             (ends, Instant::now())
@@ -114,17 +115,17 @@ impl Instance {
             timeout(Duration::from_secs(86_400), both).await.expect("the workers end");
         assert!(ends.iter().all(Result::is_ok), "{ends:?}");
         let longest = self.process.drain.deadline().max(stopped) + FLUSH_TIMEOUT + Duration::from_millis(10);
-        assert!(ended <= longest, "stopped {:?} late", ended - longest);
-        self.check_left();
+        assert!(ended <= longest, "stopped {:?} too late", ended - longest);
+        self.check_settled();
         result
     }
 
-    fn check_left(&self) {
+    fn check_settled(&self) {
         let state = self.world.state();
-        assert_eq!(state.subscription.unsettled(), 0, "receipts are left unsettled");
-        assert_eq!(state.subscription.early_flushes, 0, "flushed with receipts in hand");
+        assert_eq!(state.subscription.unsettled(), 0, "some receipts are unsettled");
+        assert_eq!(state.subscription.early_flushes, 0, "flushed with unsettled receipts");
         assert_eq!(state.table.in_flight, 0);
-        assert!(state.table.most_in_flight <= self.process.settings.max_writes.get());
+        assert!(state.table.max_in_flight <= self.process.settings.max_writes.get());
         let metrics = self.metrics.snapshot();
         assert_eq!(self.process.census.unsettled(), 0);
         assert_eq!(metrics.received, metrics.processed() + metrics.failed() + metrics.released, "{metrics:?}");

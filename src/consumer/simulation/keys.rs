@@ -1,11 +1,11 @@
-//! Scripts of one key: its scans are written one at a time, the newest of those that wait, and none that is known to be
-//! durable.
+//! Deduplication of one key: one write is in flight at a time, the newest waiting scan is written next, and a scan that
+//! is known to be stale is not written.
 
 use std::time::Duration;
 
 use tokio::time::{advance, sleep};
 
-use super::faults::{Answer, Delivering, Script};
+use super::faults::{Answer, DeliveryFault, Script};
 use super::instance::{Instance, n, settings};
 use super::messages::{Template, scan};
 use super::pubsub::Settlement;
@@ -16,7 +16,7 @@ const LATENCY: Duration = Duration::from_millis(20);
 
 fn slow() -> World {
     let world = World::new();
-    world.slow_store(|_| (LATENCY, Answer::Truly));
+    world.slow_store(|_| (LATENCY, Answer::Normal));
     world
 }
 
@@ -24,7 +24,7 @@ fn uncached() -> Settings {
     Settings { cache_entries: 0, ..settings() }
 }
 
-/// The writes of port 1 that it takes until each of these is acked.
+/// Returns the number of writes of port 1 until all of these scans are acked.
 async fn writes(settings: Settings, scans: impl IntoIterator<Item = Template>) -> usize {
     let world = slow();
     world.publish(scans);
@@ -34,23 +34,23 @@ async fn writes(settings: Settings, scans: impl IntoIterator<Item = Template>) -
 }
 
 #[tokio::test(start_paused = true)]
-async fn copies_that_arrive_together_are_one_write_whichever_stream_brings_them() {
+async fn concurrent_copies_need_one_write_on_any_stream() {
     let streams = Settings { consumers: n(10), ..uncached() };
     assert_eq!(writes(streams, (0..10).map(|_| scan(1, 5))).await, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_timestamps_in_order_are_the_write_of_the_first_and_of_the_last() {
+async fn of_ten_timestamps_in_order_only_the_first_and_the_last_are_written() {
     assert_eq!(writes(uncached(), (0..10).map(|second| scan(1, second))).await, 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_timestamps_in_reverse_order_are_one_write() {
+async fn ten_timestamps_in_reverse_order_need_one_write() {
     assert_eq!(writes(uncached(), (0..10).rev().map(|second| scan(1, second))).await, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_equal_timestamps_the_first_that_arrives_stays() {
+async fn of_equal_timestamps_the_first_to_arrive_is_stored() {
     let world = slow();
     world.publish([scan(1, 1), scan(1, 5), scan(1, 5), scan(1, 4)]);
     Instance::new(&world, uncached()).during(world.acked(4)).await;
@@ -58,9 +58,9 @@ async fn of_equal_timestamps_the_first_that_arrives_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_is_acked_only_with_a_write_at_least_as_new() {
+async fn a_waiting_scan_is_acked_only_after_a_write_that_is_at_least_as_new() {
     let world = World::new();
-    world.slow_store(|attempt| (if attempt.of_key == 1 { LATENCY } else { 100 * LATENCY }, Answer::Truly));
+    world.slow_store(|attempt| (if attempt.of_key == 1 { LATENCY } else { 100 * LATENCY }, Answer::Normal));
     world.publish([scan(1, 5), scan(1, 7), scan(1, 6), scan(1, 4)]);
     let script = async {
         sleep(2 * LATENCY).await;
@@ -73,24 +73,24 @@ async fn what_waits_is_acked_only_with_a_write_at_least_as_new() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_condition_settles_what_waits_as_far_as_the_stored_record_reaches() {
+async fn a_failed_condition_settles_the_waiting_scans_that_are_not_newer_than_the_record() {
     let world = slow();
-    let elsewhere = Instance::new(&world, uncached());
+    let other = Instance::new(&world, uncached());
     world.publish([scan(1, 9)]);
-    elsewhere.during(world.acked(1)).await;
+    other.during(world.acked(1)).await;
     world.publish([scan(1, 5), scan(1, 7)]);
     Instance::new(&world, uncached()).numbered(1).during(world.acked(3)).await;
     assert_eq!(world.state().table.calls_of(1).count(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_between_attempts_gives_way_to_a_newer_scan() {
+async fn a_newer_scan_supersedes_a_write_in_backoff() {
     let world = World::new();
-    world.store(|attempt| if attempt.of_key <= 3 { Answer::HotKey } else { Answer::Truly });
+    world.store(|attempt| if attempt.of_key <= 3 { Answer::HotKey } else { Answer::Normal });
     world.publish([scan(1, 5)]);
     let instance = Instance::new(&world, settings());
     let script = async {
-        world.until("tried", |state| state.table.calls.len() == 1).await;
+        world.until("a first attempt", |state| state.table.calls.len() == 1).await;
         world.publish([scan(1, 6)]);
         world.acked(2).await;
     };
@@ -102,15 +102,15 @@ async fn a_write_between_attempts_gives_way_to_a_newer_scan() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_is_given_up_gives_up_only_itself_and_what_it_carried() {
+async fn after_max_retry_time_a_write_nacks_only_its_scan_and_the_scans_it_superseded() {
     let world = World::new();
-    world.store(|attempt| if attempt.at < Duration::from_secs(100) { Answer::HotKey } else { Answer::Truly });
+    world.store(|attempt| if attempt.at < Duration::from_secs(100) { Answer::HotKey } else { Answer::Normal });
     world.state().subscription.retry_delay = Duration::from_secs(1000);
     world.publish([scan(1, 5), scan(1, 4)]);
     let instance = Instance::new(&world, Settings { max_retry_time: Duration::from_secs(60), ..settings() });
     let script = async {
         sleep(Duration::from_millis(1)).await;
-        world.until("given up", |state| state.subscription.settled(Settlement::Nack) == 2).await;
+        world.until("nacked", |state| state.subscription.settled(Settlement::Nack) == 2).await;
         world.publish([scan(1, 6)]);
         world.until("stored", |state| state.subscription.messages[2].acked).await;
     };
@@ -119,7 +119,7 @@ async fn a_write_that_is_given_up_gives_up_only_itself_and_what_it_carried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scan_that_waits_gives_itself_up_at_its_age() {
+async fn a_waiting_scan_is_nacked_after_its_own_max_retry_time() {
     let world = World::new();
     world.slow_store(|_| (Duration::from_secs(1), Answer::HotKey));
     world.state().subscription.retry_delay = Duration::from_secs(1000);
@@ -130,7 +130,7 @@ async fn a_scan_that_waits_gives_itself_up_at_its_age() {
             sleep(Duration::from_secs(10)).await;
             world.publish([scan(1, second)]);
         }
-        // Each newer scan takes the write over, and the older ones age as what it carries.
+        // Each newer scan supersedes the write. The older scans wait for it, each with its own retry time.
         let state = world.state();
         assert_eq!(state.subscription.settled(Settlement::Nack), 3);
         for delivery in state.subscription.deliveries.iter().filter(|delivery| delivery.settled.is_some()) {
@@ -142,9 +142,9 @@ async fn a_scan_that_waits_gives_itself_up_at_its_age() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_refused_write_carried_comes_again_and_is_judged_by_itself() {
+async fn scans_that_a_refused_write_superseded_are_nacked_and_written_by_themselves() {
     let world = World::new();
-    world.store(|attempt| if attempt.of_key == 1 { Answer::Refused } else { Answer::Truly });
+    world.store(|attempt| if attempt.of_key == 1 { Answer::Refused } else { Answer::Normal });
     world.publish([scan(1, 5), scan(1, 4)]);
     let instance = Instance::new(&world, uncached());
     instance.during(world.acked(2)).await;
@@ -154,12 +154,12 @@ async fn what_a_refused_write_carried_comes_again_and_is_judged_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_behind_a_refused_write_goes_on() {
+async fn a_newer_scan_does_not_wait_for_a_refused_write() {
     let world = World::new();
-    world.slow_store(|attempt| (LATENCY, if attempt.of_key == 1 { Answer::Refused } else { Answer::Truly }));
+    world.slow_store(|attempt| (LATENCY, if attempt.of_key == 1 { Answer::Refused } else { Answer::Normal }));
     world.publish([scan(1, 5), scan(1, 6)]);
     let script = async {
-        world.until("the newer is acked", |state| state.subscription.messages[1].acked).await;
+        world.until("an ack of the newer scan", |state| state.subscription.messages[1].acked).await;
         assert!(world.state().start.elapsed() < Duration::from_secs(1));
         world.acked(2).await;
     };
@@ -167,7 +167,7 @@ async fn what_waits_behind_a_refused_write_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scan_of_a_key_that_is_known_to_be_as_new_is_acked_without_a_write() {
+async fn a_scan_that_the_cache_knows_to_be_stale_is_acked_without_a_write() {
     let world = slow();
     let instance = Instance::new(&world, settings());
     let script = async {
@@ -182,7 +182,7 @@ async fn a_scan_of_a_key_that_is_known_to_be_as_new_is_acked_without_a_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_condition_teaches_what_the_record_holds() {
+async fn a_failed_condition_caches_the_timestamp_of_the_record() {
     let world = slow();
     world.publish([scan(1, 9)]);
     Instance::new(&world, settings()).during(world.acked(1)).await;
@@ -198,7 +198,7 @@ async fn a_failed_condition_teaches_what_the_record_holds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_known_is_believed_for_its_age_only() {
+async fn a_cache_entry_expires_after_cache_max_age() {
     let world = slow();
     let instance = Instance::new(&world, Settings { cache_max_age: Duration::from_secs(60), ..settings() });
     let script = async {
@@ -212,11 +212,11 @@ async fn what_is_known_is_believed_for_its_age_only() {
     assert_eq!(world.state().table.calls_of(1).count(), 2);
 }
 
-/// The row of a table that was deleted and made again is gone, and with it what was known.
+/// The rows of a table that was deleted and created again are gone, so that the cache is wrong.
 #[tokio::test(start_paused = true)]
-async fn a_missing_table_empties_what_is_known() {
+async fn a_missing_table_clears_the_cache() {
     let world = slow();
-    world.store(|attempt| if attempt.port == 2 && attempt.of_key == 1 { Answer::Misconfigured } else { Answer::Truly });
+    world.store(|attempt| if attempt.port == 2 && attempt.of_key == 1 { Answer::MissingTable } else { Answer::Normal });
     let instance = Instance::new(&world, settings());
     let script = async {
         world.publish([scan(1, 5)]);
@@ -230,14 +230,14 @@ async fn a_missing_table_empties_what_is_known() {
     assert_eq!(world.state().table.calls_of(1).count(), 2);
 }
 
-/// The answer comes from the table that was, after another write has seen that it is gone.
+/// The answer is about the deleted table, but it arrives after another write has noticed that the table is missing.
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_was_asked_for_before_the_table_went_is_not_remembered() {
+async fn the_answer_to_a_write_that_began_before_the_table_was_missing_is_not_cached() {
     let world = World::new();
     world.slow_store(|attempt| match (attempt.port, attempt.of_key) {
-        (1, 1) => (Duration::from_secs(2), Answer::Truly),
-        (2, 1) => (Duration::from_secs(1), Answer::Misconfigured),
-        _ => (LATENCY, Answer::Truly),
+        (1, 1) => (Duration::from_secs(2), Answer::Normal),
+        (2, 1) => (Duration::from_secs(1), Answer::MissingTable),
+        _ => (LATENCY, Answer::Normal),
     });
     world.publish([scan(1, 5), scan(2, 5)]);
     let instance = Instance::new(&world, settings());
@@ -251,9 +251,9 @@ async fn an_answer_that_was_asked_for_before_the_table_went_is_not_remembered() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_whose_answer_was_lost_counts_as_stored() {
+async fn a_write_whose_response_was_lost_counts_as_stored() {
     let world = World::new();
-    world.store(|attempt| if attempt.number == 1 { Answer::Unavailable { written: true } } else { Answer::Truly });
+    world.store(|attempt| if attempt.number == 1 { Answer::Unavailable { written: true } } else { Answer::Normal });
     world.publish([scan(1, 5)]);
     let instance = Instance::new(&world, settings());
     instance.during(world.acked(1)).await;
@@ -262,31 +262,30 @@ async fn a_write_whose_answer_was_lost_counts_as_stored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_instances_with_one_key_in_hand_leave_the_newest() {
+async fn concurrent_writes_of_a_key_by_two_instances_leave_the_newest_scan() {
     let world = World::new();
-    // The older write arrives last.
-    world.slow_store(|attempt| (if attempt.number == 1 { 10 * LATENCY } else { LATENCY }, Answer::Truly));
-    world.state().subscription.fault = Script::new(|_| Delivering::Well);
+    // The older write completes last.
+    world.slow_store(|attempt| (if attempt.number == 1 { 10 * LATENCY } else { LATENCY }, Answer::Normal));
+    world.state().subscription.fault = Script::new(|_| DeliveryFault::None);
     world.publish([scan(1, 5)]);
     let (first, second) = (Instance::new(&world, settings()), Instance::new(&world, settings()).numbered(1));
     let script = async {
-        world.until("in flight", |state| state.table.in_flight == 1).await;
+        world.until("a write in flight", |state| state.table.in_flight == 1).await;
         let newer = async {
             world.publish([scan(1, 6)]);
             world.acked(2).await;
         };
         second.during(newer).await;
     };
-    // The first reads no more once it has its scan: its only slot is in use.
     first.during(script).await;
     assert_eq!(world.state().table.rows[&1].response, "message 1");
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_drain_the_newest_that_waits_is_written_and_beyond_the_grace_all_of_the_key_goes_back() {
+async fn a_drain_writes_the_newest_waiting_scan_and_releases_all_scans_of_the_key_after_the_grace() {
     for (grace, stored, released) in [(Duration::from_secs(30), 2, 0), (Duration::from_secs(2), 1, 2)] {
         let world = World::new();
-        world.slow_store(|_| (Duration::from_secs(2), Answer::Truly));
+        world.slow_store(|_| (Duration::from_secs(2), Answer::Normal));
         world.publish([scan(1, 5), scan(1, 6), scan(1, 7)]);
         let bounds = Settings { consumers: n(3), shutdown_grace: grace, ..settings() };
         let instance = Instance::new(&world, bounds);
@@ -297,12 +296,12 @@ async fn at_drain_the_newest_that_waits_is_written_and_beyond_the_grace_all_of_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_given_up_without_an_answer_is_not_known() {
+async fn a_write_nacked_without_an_answer_is_not_cached() {
     let world = World::new();
     let outage = Duration::from_secs(100);
     world.store(move |attempt| match attempt.at < outage {
         true => Answer::Unavailable { written: false },
-        false => Answer::Truly,
+        false => Answer::Normal,
     });
     world.publish([scan(1, 5)]);
     Instance::new(&world, Settings { max_retry_time: Duration::from_secs(60), ..settings() })
@@ -313,9 +312,9 @@ async fn a_write_given_up_without_an_answer_is_not_known() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ever_newer_scans_of_a_key_that_is_always_refused_are_each_judged_and_none_is_lost() {
+async fn every_scan_of_a_key_with_a_foreign_row_is_settled_while_newer_ones_keep_arriving() {
     let world = World::new();
-    world.slow_store(|attempt| (LATENCY, if attempt.port == 1 { Answer::ForeignRow } else { Answer::Truly }));
+    world.slow_store(|attempt| (LATENCY, if attempt.port == 1 { Answer::ForeignRow } else { Answer::Normal }));
     let instance = Instance::new(&world, settings());
     let script = async {
         for second in 0..2000 {

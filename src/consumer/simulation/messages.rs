@@ -1,20 +1,20 @@
-//! The messages of the simulation, each with what is true of it. A key is a port.
+//! The messages of the simulation, each with its expected result. The port of a scan is its key.
 
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-/// When every message was published, in Unix seconds.
+/// The publish time of every message, in Unix seconds.
 pub(super) const PUBLISHED: u64 = 1_700_000_000;
 
-/// A scan of this port makes the store's check panic.
+/// The store panics when it measures a scan of this port.
 pub(super) const PANICKING_PORT: u16 = 666;
 
 pub(super) fn publish_time() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(PUBLISHED)
 }
 
-/// What the consumer has to make of a message.
+/// The expected result of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Truth {
     Scan { port: u16, timestamp: u64 },
@@ -29,19 +29,19 @@ pub(super) struct Template {
 }
 
 impl Template {
-    /// The payload, which names its message, so that a letter can be told from every other.
+    /// Returns the payload of message `id`. It contains the id, so that every dead letter is unique.
     pub(super) fn payload(&self, id: usize) -> Bytes {
         Bytes::from(self.text.replace("ID", &format!("message {id}")))
     }
 }
 
-/// A scan this many seconds after the publish time of 1,000 s ago.
+/// Returns a scan that was taken `second` seconds after the time 1,000 s before its publish time.
 pub(super) fn scan(port: u16, second: u64) -> Template {
     let timestamp = PUBLISHED - 1000 + second;
     Template { truth: Truth::Scan { port, timestamp }, text: text(port, timestamp) }
 }
 
-/// A scan that was beyond a time to live of a day when it was published.
+/// Returns a scan that was older than a time to live of one day when it was published.
 pub(super) fn expired(port: u16) -> Template {
     Template { truth: Truth::Expired, text: text(port, PUBLISHED - 100_000) }
 }

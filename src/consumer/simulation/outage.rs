@@ -1,4 +1,4 @@
-//! Scripts of a store that is away: the gate, and what is said about it.
+//! Outages of the store: the circuit breaker and the condition of the instance.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use super::world::World;
 use crate::consumer::Condition;
 use crate::consumer::settings::Settings;
 
-const AWAY: Duration = Duration::from_secs(60);
+const OUTAGE: Duration = Duration::from_secs(60);
 
-/// Away for the first minute.
-fn away(world: &World, answer: Answer) {
-    world.store(move |attempt| if attempt.at < AWAY { answer } else { Answer::Truly });
+/// Lets all attempts during the first minute get this answer.
+fn fail_during_outage(world: &World, answer: Answer) {
+    world.store(move |attempt| if attempt.at < OUTAGE { answer } else { Answer::Normal });
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_is_probed_once_a_second_and_ends_for_every_waiting_write_at_once() {
-    for answer in [Answer::Unavailable { written: false }, Answer::Misconfigured, Answer::Never { written: false }] {
+async fn an_outage_is_probed_once_per_second_and_ends_for_all_waiting_writes_together() {
+    for answer in [Answer::Unavailable { written: false }, Answer::MissingTable, Answer::Hang { written: false }] {
         let world = World::new();
-        away(&world, answer);
+        fail_during_outage(&world, answer);
         let start = Instant::now();
         world.publish((1..=100).map(|port| scan(port, 5)));
         let instance = Instance::new(&world, settings());
@@ -33,19 +33,19 @@ async fn an_outage_is_probed_once_a_second_and_ends_for_every_waiting_write_at_o
             world.acked(100).await;
         };
         instance.during(script).await;
-        assert!(start.elapsed() < AWAY + Duration::from_secs(5), "{answer:?}: {:?}", start.elapsed());
+        assert!(start.elapsed() < OUTAGE + Duration::from_secs(5), "{answer:?}: {:?}", start.elapsed());
         assert!(instance.process.health.conditions().is_empty());
         let state = world.state();
         assert_eq!(state.subscription.deliveries.len(), 100, "an outage nacks nothing");
-        let probes = state.table.calls_between(start, Duration::from_secs(10), AWAY);
+        let probes = state.table.calls_between(start, Duration::from_secs(10), OUTAGE);
         assert!((48..=50).contains(&probes), "{answer:?}: {probes} probes in 50 s");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_that_arrive_in_an_outage_wait_at_the_gate() {
+async fn messages_that_arrive_during_an_outage_wait_for_the_circuit_breaker() {
     let world = World::new();
-    away(&world, Answer::Unavailable { written: false });
+    fail_during_outage(&world, Answer::Unavailable { written: false });
     let start = Instant::now();
     world.publish((1..=20).map(|port| scan(port, 5)));
     let script = async {
@@ -54,14 +54,14 @@ async fn messages_that_arrive_in_an_outage_wait_at_the_gate() {
         world.acked(80).await;
     };
     Instance::new(&world, settings()).during(script).await;
-    let probes = world.state().table.calls_between(start, Duration::from_secs(10), AWAY);
+    let probes = world.state().table.calls_between(start, Duration::from_secs(10), OUTAGE);
     assert!((48..=50).contains(&probes), "{probes} probes in 50 s");
 }
 
 #[tokio::test(start_paused = true)]
-async fn writes_that_queue_for_a_permit_wait_at_a_gate_that_closed_before_them() {
+async fn writes_that_waited_for_a_permit_respect_a_circuit_breaker_that_opened_meanwhile() {
     let world = World::new();
-    away(&world, Answer::Unavailable { written: false });
+    fail_during_outage(&world, Answer::Unavailable { written: false });
     let start = Instant::now();
     world.publish((1..=100).map(|port| scan(port, 5)));
     Instance::new(&world, Settings { max_writes: n(4), ..settings() }).during(world.acked(100)).await;
@@ -70,12 +70,12 @@ async fn writes_that_queue_for_a_permit_wait_at_a_gate_that_closed_before_them()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_single_waiting_write_is_a_probe_a_second() {
+async fn a_single_waiting_write_is_probed_once_per_second() {
     let world = World::new();
     let outage = Duration::from_secs(600);
     world.store(move |attempt| match attempt.at < outage {
         true => Answer::Unavailable { written: false },
-        false => Answer::Truly,
+        false => Answer::Normal,
     });
     let start = Instant::now();
     world.publish([scan(1, 5)]);
@@ -84,9 +84,9 @@ async fn a_single_waiting_write_is_a_probe_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttling_is_an_answer_and_closes_no_gate() {
+async fn throttling_does_not_open_the_circuit_breaker() {
     let world = World::new();
-    away(&world, Answer::Throttled);
+    fail_during_outage(&world, Answer::Throttled);
     world.publish((1..=100).map(|port| scan(port, 5)));
     let instance = Instance::new(&world, settings());
     let script = async {
@@ -99,7 +99,7 @@ async fn throttling_is_an_answer_and_closes_no_gate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_receipt_is_given_up_behind_a_closed_gate_too() {
+async fn a_message_is_nacked_after_max_retry_time_while_the_circuit_breaker_is_open() {
     let world = World::new();
     world.store(|_| Answer::Unavailable { written: false });
     let start = Instant::now();

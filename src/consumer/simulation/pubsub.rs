@@ -1,12 +1,12 @@
-//! The simulated subscription: redelivers what was nacked or not settled, counts deliveries, and refuses a receipt that
-//! is settled twice, or acked before its work is durable.
+//! The simulated subscription: it redelivers nacked and unsettled messages, counts deliveries, and panics if a receipt is
+//! settled twice or acked before its work is durable.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::faults::{Delivering, Script};
+use super::faults::{DeliveryFault, Script};
 use super::messages::{Template, publish_time};
 use super::world::World;
 use crate::consumer::ports::{Delivery, Envelope, Receipt, Source, SourceError};
@@ -15,27 +15,27 @@ use crate::consumer::ports::{Delivery, Envelope, Receipt, Source, SourceError};
 pub(super) struct Subscription {
     pub(super) messages: Vec<Published>,
     pub(super) deliveries: Vec<Delivered>,
-    /// Everything was published.
+    /// Whether all messages are published.
     pub(super) is_complete: bool,
-    /// When messages may be delivered (again), in no order.
+    /// The messages to deliver, each with the earliest time of its delivery, in no particular order.
     waiting: Vec<(Instant, usize)>,
-    /// How long a nacked message stays away.
+    /// The time until a nacked message is redelivered.
     pub(super) retry_delay: Duration,
-    /// Whether deliveries carry their number.
+    /// Whether deliveries have a delivery attempt.
     pub(super) counts_attempts: bool,
-    /// Every stream ends with an error from now on.
+    /// Whether the subscription was deleted. Then every stream fails.
     pub(super) is_gone: bool,
-    /// What a stream had read but not handed over when it was stopped.
+    /// The messages that a stream still delivers after it was stopped.
     pub(super) read_ahead: usize,
-    /// A stopped stream never says that it has ended.
+    /// Whether a stopped stream never ends.
     pub(super) never_ends: bool,
-    /// How long the client takes to send its last acknowledgements.
+    /// The time that the client needs to send the last acknowledgements.
     pub(super) flush: Duration,
-    pub(super) fault: Script<usize, Delivering>,
-    pub(super) streams: Streams,
-    /// Instances that were killed: what they do to their receipts is never heard.
-    pub(super) dead: Vec<usize>,
-    /// Flushes that were asked for while their instance held an unsettled receipt.
+    pub(super) fault: Script<usize, DeliveryFault>,
+    pub(super) distribution: Distribution,
+    /// The killed instances. Their settlements have no effect.
+    pub(super) killed: Vec<usize>,
+    /// The number of flushes while the instance still had unsettled receipts.
     pub(super) early_flushes: usize,
 }
 
@@ -47,13 +47,13 @@ pub(super) struct Published {
     pub(super) attempts: u32,
 }
 
-/// Which stream gets a message.
+/// How messages are distributed to streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Streams {
-    /// Whichever asks first.
-    AsAsked,
+pub(super) enum Distribution {
+    /// To the stream that reads first.
+    FirstCome,
     /// By the number of the message.
-    InTurn,
+    RoundRobin,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,9 +84,9 @@ impl Default for Subscription {
             read_ahead: 0,
             never_ends: false,
             flush: Duration::from_millis(10),
-            fault: Script::new(|_| Delivering::Well),
-            streams: Streams::AsAsked,
-            dead: Vec::new(),
+            fault: Script::new(|_| DeliveryFault::None),
+            distribution: Distribution::FirstCome,
+            killed: Vec::new(),
             early_flushes: 0,
         }
     }
@@ -104,11 +104,11 @@ impl Subscription {
     }
 
     pub(super) fn unsettled(&self) -> usize {
-        let lives = |delivery: &&Delivered| delivery.settled.is_none() && !self.dead.contains(&delivery.instance);
-        self.deliveries.iter().filter(lives).count()
+        let is_open = |delivery: &&Delivered| delivery.settled.is_none() && !self.killed.contains(&delivery.instance);
+        self.deliveries.iter().filter(is_open).count()
     }
 
-    /// The deliveries of one message.
+    /// Returns the deliveries of one message.
     pub(super) fn deliveries_of(&self, message: usize) -> impl Iterator<Item = &Delivered> {
         self.deliveries.iter().filter(move |delivery| delivery.message == message)
     }
@@ -117,41 +117,42 @@ impl Subscription {
         self.deliveries.iter().filter(|delivery| delivery.settled.is_some_and(|(how, _)| how == settlement)).count()
     }
 
+    /// Delivers a message to a stream, if one is due. Returns the numbers of the delivery and of the message.
     fn take(&mut self, source: &Stream) -> Option<(usize, usize)> {
         let Stream { instance, number: stream, of } = *source;
         let now = Instant::now();
         let messages = &self.messages;
         self.waiting.retain(|(_, message)| !messages[*message].acked);
-        let any = self.streams == Streams::AsAsked;
-        let ours = |(at, message): &(Instant, usize)| *at <= now && (any || message % of == stream);
-        let position = self.waiting.iter().position(ours)?;
+        let first_come = self.distribution == Distribution::FirstCome;
+        let is_due = |(at, message): &(Instant, usize)| *at <= now && (first_come || message % of == stream);
+        let position = self.waiting.iter().position(is_due)?;
         let (_, message) = self.waiting.remove(position);
         self.messages[message].attempts += 1;
         self.deliveries.push(Delivered { message, instance, stream, at: now, settled: None });
-        match self.fault.ask(message) {
-            Delivering::Well => {}
-            Delivering::TwiceAfter(delay) => self.deliver_again(now + delay, message),
+        match self.fault.call(message) {
+            DeliveryFault::None => {}
+            DeliveryFault::RedeliverAfter(delay) => self.redeliver(now + delay, message),
         }
         Some((self.deliveries.len() - 1, message))
     }
 
-    /// When something that waits is due that was not before.
+    /// Returns the next time at which a further message becomes due.
     fn next_due(&self) -> Option<Instant> {
         let now = Instant::now();
         self.waiting.iter().map(|(at, _)| *at).filter(|at| *at > now).min()
     }
 
-    /// Kills an instance: what it holds comes again when the leases end.
+    /// Kills an instance. Its unsettled messages are redelivered when their leases end.
     pub(super) fn kill(&mut self, instance: usize, lease: Duration) {
-        self.dead.push(instance);
-        let again = Instant::now() + lease;
-        let lost = |delivery: &&Delivered| delivery.instance == instance && delivery.settled.is_none();
-        let lost: Vec<usize> = self.deliveries.iter().filter(lost).map(|delivery| delivery.message).collect();
-        lost.into_iter().for_each(|message| self.deliver_again(again, message));
+        self.killed.push(instance);
+        let lease_end = Instant::now() + lease;
+        let is_lost = |delivery: &&Delivered| delivery.instance == instance && delivery.settled.is_none();
+        let lost: Vec<usize> = self.deliveries.iter().filter(is_lost).map(|delivery| delivery.message).collect();
+        lost.into_iter().for_each(|message| self.redeliver(lease_end, message));
     }
 
-    /// A message waits once at most, however many of its deliveries come back.
-    fn deliver_again(&mut self, at: Instant, message: usize) {
+    /// Delivers a message again. Several redeliveries of one message become one, at the earliest of their times.
+    fn redeliver(&mut self, at: Instant, message: usize) {
         match self.waiting.iter_mut().find(|(_, other)| *other == message) {
             Some((due, _)) => *due = at.min(*due),
             None => self.waiting.push((at, message)),
@@ -159,12 +160,12 @@ impl Subscription {
     }
 }
 
-/// Which stream this is.
+/// Identifies a stream.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stream {
     pub(super) instance: usize,
     pub(super) number: usize,
-    /// How many the instance has.
+    /// The number of streams of the instance.
     pub(super) of: usize,
 }
 
@@ -173,7 +174,7 @@ pub(super) struct Stream {
 pub(super) struct SimSource {
     world: World,
     stream: Stream,
-    /// What may still be handed over, once stopped.
+    /// After a stop, the number of messages that the stream still delivers.
     left: Option<usize>,
 }
 
@@ -186,7 +187,7 @@ impl SimSource {
         let mut state = self.world.state();
         let subscription = &mut state.subscription;
         if subscription.is_gone {
-            return Some(Err(SourceError("the subscription is gone".to_owned())));
+            return Some(Err(SourceError("the subscription was deleted".to_owned())));
         }
         let mut next = None;
         if self.left != Some(0) {
@@ -206,7 +207,7 @@ impl SimSource {
         };
         let receipt = SimReceipt { world: self.world.clone(), number, open: true };
         drop(state);
-        self.world.note();
+        self.world.notify();
         Some(Ok(Some(Delivery { envelope, receipt })))
     }
 }
@@ -228,7 +229,7 @@ impl Source for SimSource {
             };
             tokio::select! {
                 biased;
-                () = self.world.change() => {}
+                () = self.world.changed() => {}
                 () = wait => {}
             }
         }
@@ -242,8 +243,8 @@ impl Source for SimSource {
         let flush = {
             let mut state = self.world.state();
             let instance = self.stream.instance;
-            let holds = |delivery: &Delivered| delivery.instance == instance && delivery.settled.is_none();
-            if state.subscription.deliveries.iter().any(holds) {
+            let is_unsettled = |delivery: &Delivered| delivery.instance == instance && delivery.settled.is_none();
+            if state.subscription.deliveries.iter().any(is_unsettled) {
                 state.subscription.early_flushes += 1;
             }
             state.subscription.flush
@@ -265,21 +266,21 @@ impl SimReceipt {
         let mut state = self.world.state();
         let Delivered { message, instance, settled, .. } = &state.subscription.deliveries[self.number];
         let (message, instance) = (*message, *instance);
-        if state.subscription.dead.contains(&instance) {
+        if state.subscription.killed.contains(&instance) {
             return;
         }
         assert!(settled.is_none(), "delivery {} of message {message} is settled twice", self.number);
         if how == Settlement::Ack {
-            assert!(state.is_done(message), "message {message} is acked, and its work is not durable");
+            assert!(state.is_durable(message), "message {message} is acked before its work is durable");
         }
         let subscription = &mut state.subscription;
         subscription.deliveries[self.number].settled = Some((how, Instant::now()));
         match how {
             Settlement::Ack => subscription.messages[message].acked = true,
-            Settlement::Nack => subscription.deliver_again(Instant::now() + subscription.retry_delay, message),
+            Settlement::Nack => subscription.redeliver(Instant::now() + subscription.retry_delay, message),
         }
         drop(state);
-        self.world.note();
+        self.world.notify();
     }
 }
 

@@ -1,5 +1,5 @@
-//! Schedules drawn from a seed: messages, faults at every port, stops and kills of two instances; then all is well, and
-//! everything must drain. A seed replays its schedule in every detail: `make simulate SEED=17`.
+//! Random schedules: messages, faults at every port, and stops and kills of two instances. When the faults end, all
+//! messages must be settled. A seed determines its schedule completely: `make simulate SEED=17` replays one.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -12,30 +12,31 @@ use rand::{Rng, SeedableRng};
 use tokio::runtime;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::faults::{Answer, Delivering, Publishing, Script};
+use super::faults::{Answer, DeliveryFault, PublishAnswer, Script};
 use super::instance::{Instance, n, settings};
 use super::messages::{Template, Truth, broken, expired, panicking, scan};
 use super::world::{State, World};
 use crate::consumer::settings::{FLUSH_TIMEOUT, Settings, WriteMode};
 
-/// The first seed, and how many follow it; a seed without a number is run alone.
+/// The environment variable with the first seed.
 const SEED: &str = "MINI_SCAN_SEED";
+/// The environment variable with the number of schedules. Its default is 1 if the first seed is given.
 const SCHEDULES: &str = "MINI_SCAN_SCHEDULES";
-const USUAL_SCHEDULES: u64 = 10_000;
+const DEFAULT_SCHEDULES: u64 = 10_000;
 const KEYS: u16 = 6;
 
-/// After the faults a message may be held by its delay, its backoff and its age before it comes again.
+/// The time to settle all messages after the faults. It covers retry delays, backoffs and the maximum retry time.
 const RECOVERY: Duration = Duration::from_secs(2 * 3600);
 
 #[test]
-fn whatever_goes_wrong_nothing_is_lost_and_the_newest_wins() {
+fn no_message_is_lost_and_the_newest_scan_wins_in_random_schedules() {
     let first = number_in(SEED);
-    let count = number_in(SCHEDULES).unwrap_or(if first.is_some() { 1 } else { USUAL_SCHEDULES });
+    let count = number_in(SCHEDULES).unwrap_or(if first.is_some() { 1 } else { DEFAULT_SCHEDULES });
     let first = first.unwrap_or(0);
     let seeds = Mutex::new(first..first + count);
     let work = || {
         while let Some(seed) = { seeds.lock().unwrap().next() } {
-            let _seed = SeedOfFailure(seed);
+            let _printer = PrintSeedOnPanic(seed);
             let paused = runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
             paused.block_on(async { Schedule::new(seed).run().await });
         }
@@ -45,20 +46,20 @@ fn whatever_goes_wrong_nothing_is_lost_and_the_newest_wins() {
             scope.spawn(work);
         }
     });
-    // Not by a macro: what a passing test prints with one is not shown.
-    writeln!(io::stderr(), "simulated {count} schedules, from seed {first} on: nothing was lost").unwrap();
+    // The test harness hides the output of print macros in a passing test.
+    writeln!(io::stderr(), "simulated {count} schedules from seed {first}: no message was lost").unwrap();
 }
 
 fn number_in(variable: &str) -> Option<u64> {
     #[expect(clippy::disallowed_methods, reason = "a test has no flags")]
     let text = std::env::var(variable).ok().filter(|text| !text.is_empty())?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is {text}, and should be a number")))
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is {text}, but it must be a number")))
 }
 
-/// Says which seed failed.
-struct SeedOfFailure(u64);
+/// Prints the seed of a schedule that failed.
+struct PrintSeedOnPanic(u64);
 
-impl Drop for SeedOfFailure {
+impl Drop for PrintSeedOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the schedule of seed {0} failed; replay it with: make simulate SEED={0}", self.0);
@@ -71,8 +72,8 @@ struct Schedule {
     world: World,
     settings: Settings,
     has_topic: bool,
-    /// When the last fault happens.
-    calm: Instant,
+    /// No fault happens after this time.
+    faults_end: Instant,
 }
 
 impl Schedule {
@@ -91,25 +92,26 @@ impl Schedule {
             shutdown_grace: Duration::from_millis(random.random_range(0..=8000)),
             ..settings()
         };
-        let calm = Instant::now() + Duration::from_secs(random.random_range(10..=200));
+        let faults_end = Instant::now() + Duration::from_secs(random.random_range(10..=200));
         let has_topic = random.random_bool(0.7);
-        Schedule { world: World::new(), settings, has_topic, calm, random }
+        Schedule { world: World::new(), settings, has_topic, faults_end, random }
     }
 
     async fn run(mut self) {
-        self.break_ports();
+        self.inject_faults();
         let messages: Vec<Template> = (0..self.random.random_range(1..=60)).map(|_| self.message()).collect();
-        let publishing = publish(self.world.clone(), messages, self.calm, self.fork());
-        let lives = [self.fork(), self.fork()].into_iter().enumerate();
-        let instances = lives.map(|(place, random)| self.live(place, random));
+        let publishing = publish(self.world.clone(), messages, self.faults_end, self.next_random());
+        let randoms = [self.next_random(), self.next_random()].into_iter().enumerate();
+        let instances = randoms.map(|(first, random)| self.run_instances(first, random));
         let instances = futures_util::future::join_all(instances);
         tokio::join!(publishing, instances);
         check_end(&self.world.state(), self.has_topic);
         let most = 2 * self.settings.max_writes.get();
-        assert!(self.world.state().table.most_in_flight <= most, "more writes in flight than two instances may have");
+        assert!(self.world.state().table.max_in_flight <= most, "more writes in flight than two instances may have");
     }
 
-    fn fork(&mut self) -> StdRng {
+    /// Returns a generator for a concurrent part of the schedule.
+    fn next_random(&mut self) -> StdRng {
         StdRng::seed_from_u64(self.random.random())
     }
 
@@ -123,57 +125,58 @@ impl Schedule {
         }
     }
 
-    /// Each port fails with a share of its own until the calm.
-    fn break_ports(&mut self) {
+    /// Lets each port fail with a random probability until the end of the faults.
+    fn inject_faults(&mut self) {
         let mut state = self.world.state();
-        let calm = self.calm - state.start;
+        let faults_end = self.faults_end - state.start;
         let mut random = StdRng::seed_from_u64(self.random.random());
         state.subscription.retry_delay = Duration::from_millis(random.random_range(500..=20_000));
         state.subscription.counts_attempts = random.random();
         state.subscription.read_ahead = random.random_range(0..5);
         state.subscription.flush = Duration::from_millis(random.random_range(0..4000));
-        let (twice, until) = (random.random_range(0.0..0.5), self.calm);
+        let (probability, until) = (random.random_range(0.0..0.5), self.faults_end);
         let mut deliveries = StdRng::seed_from_u64(random.random());
         state.subscription.fault = Script::new(move |_| {
             let delay = Duration::from_millis(deliveries.random_range(0..10_000));
-            let fails = deliveries.random_bool(twice) && Instant::now() < until;
-            if fails { Delivering::TwiceAfter(delay) } else { Delivering::Well }
+            let fails = deliveries.random_bool(probability) && Instant::now() < until;
+            if fails { DeliveryFault::RedeliverAfter(delay) } else { DeliveryFault::None }
         });
-        let (share, slowest) = (random.random_range(0.0..=1.0), random.random_range(1..=3500));
+        let (probability, slowest) = (random.random_range(0.0..=1.0), random.random_range(1..=3500));
         let mut answers = StdRng::seed_from_u64(random.random());
         state.table.fault = Script::new(move |attempt: super::faults::Attempt| {
             let latency = Duration::from_millis(answers.random_range(1..=slowest));
-            let fails = answers.random_bool(share) && attempt.at < calm;
+            let fails = answers.random_bool(probability) && attempt.at < faults_end;
             let answer = store_fault(&mut answers);
-            if fails { (latency, answer) } else { (latency.min(Duration::from_secs(1)), Answer::Truly) }
+            if fails { (latency, answer) } else { (latency.min(Duration::from_secs(1)), Answer::Normal) }
         });
-        let share = random.random_range(0.0..=0.5);
+        let probability = random.random_range(0.0..=0.5);
         let mut batches = StdRng::seed_from_u64(random.random());
-        state.table.batch_fault = Script::new(move |calling: super::faults::Calling| {
-            let fails = batches.random_bool(share) && calling.at < calm;
+        state.table.batch_fault = Script::new(move |call: super::faults::BatchCall| {
+            let fails = batches.random_bool(probability) && call.at < faults_end;
             let answer = batch_fault(&mut batches);
             fails.then_some(answer)
         });
-        let share = random.random_range(0.0..=1.0);
-        state.topic.fault = Script::new(move |posting: super::faults::Posting| {
-            let fails = random.random_bool(share) && posting.at < calm;
+        let probability = random.random_range(0.0..=1.0);
+        state.topic.fault = Script::new(move |call: super::faults::PublishCall| {
+            let fails = random.random_bool(probability) && call.at < faults_end;
             let answer = topic_fault(&mut random);
-            if fails { answer } else { Publishing::Well }
+            if fails { answer } else { PublishAnswer::Normal }
         });
     }
 
-    /// One place at which an instance runs, is stopped or killed, and is started again; calm, it runs to the end.
-    async fn live(&self, place: usize, mut random: StdRng) {
-        for number in (place..).step_by(2) {
+    /// Runs one of two sequences of instances. Each instance is stopped or killed, and the next one is started. After the
+    /// end of the faults, the last instance runs until all messages are settled.
+    async fn run_instances(&self, first: usize, mut random: StdRng) {
+        for number in (first..).step_by(2) {
             let instance = Instance::new(&self.world, self.settings.clone()).numbered(number).seeded(random.random());
             let instance = if self.has_topic { instance } else { instance.without_topic() };
             let end = Instant::now() + Duration::from_millis(random.random_range(0..60_000));
-            if end >= self.calm {
-                return self.last_life(&instance).await;
+            if end >= self.faults_end {
+                return self.run_last_instance(&instance).await;
             }
             if random.random_bool(0.3) {
                 let _ = timeout_at(end, instance.work()).await;
-                // What it held was dropped just now; from here on it is dead, and another in its place starts late.
+                // The timeout dropped the instance and its receipts. The next instance starts after a pause.
                 sleep(Duration::from_millis(random.random_range(0..5000))).await;
             } else if random.random_bool(0.5) {
                 tokio::select! {
@@ -187,14 +190,15 @@ impl Schedule {
         }
     }
 
-    async fn last_life(&self, instance: &Instance) {
-        sleep_until(self.calm).await;
+    async fn run_last_instance(&self, instance: &Instance) {
+        sleep_until(self.faults_end).await;
         let has_topic = self.has_topic;
-        let drained = self.world.until("everything drained", |state| is_drained(state, has_topic));
-        self.work_until(instance, async { timeout_at(self.calm + RECOVERY, drained).await.expect("it drains") }).await;
+        let drained = self.world.until("all messages settled", |state| is_drained(state, has_topic));
+        let drained = timeout_at(self.faults_end + RECOVERY, drained);
+        self.work_until(instance, async { drained.await.expect("all messages are settled in time") }).await;
     }
 
-    /// Marks an instance as killed, so that its receipts are lost with it.
+    /// Marks an instance as killed, so that its settlements have no effect.
     async fn kill(&self, number: usize, at: Instant, lease_seconds: u64) {
         sleep_until(at).await;
         self.world.state().subscription.kill(number, Duration::from_secs(lease_seconds));
@@ -213,37 +217,37 @@ impl Schedule {
             Instant::now()
         };
         let (latest, ended) = tokio::join!(stop, work);
-        assert!(ended <= latest, "stopped {:?} late", ended - latest);
+        assert!(ended <= latest, "stopped {:?} too late", ended - latest);
         let metrics = instance.metrics.snapshot();
         assert_eq!(instance.process.census.unsettled(), 0);
         assert_eq!(metrics.received, metrics.processed() + metrics.failed() + metrics.released, "{metrics:?}");
     }
 }
 
-async fn publish(world: World, messages: Vec<Template>, calm: Instant, mut random: StdRng) {
-    let longest = (calm - Instant::now()).as_millis() as u64 / messages.len() as u64;
+async fn publish(world: World, messages: Vec<Template>, faults_end: Instant, mut random: StdRng) {
+    let longest = (faults_end - Instant::now()).as_millis() as u64 / messages.len() as u64;
     for message in messages {
         world.publish([message]);
         sleep(Duration::from_millis(random.random_range(0..=longest))).await;
     }
     world.state().subscription.is_complete = true;
-    world.note();
+    world.notify();
 }
 
 fn store_fault(random: &mut StdRng) -> Answer {
     match random.random_range(0..8) {
         0 | 1 => Answer::Unavailable { written: random.random() },
-        2 => Answer::Never { written: random.random() },
+        2 => Answer::Hang { written: random.random() },
         3 => Answer::Throttled,
         4 => Answer::HotKey,
-        5 => Answer::Misconfigured,
+        5 => Answer::MissingTable,
         6 => Answer::Refused,
         _ if random.random_bool(0.1) => Answer::ForeignRow,
         _ => Answer::Unavailable { written: true },
     }
 }
 
-/// A batch that fails as a whole: of a foreign row and of a truth only statements can tell.
+/// Returns a fault of a whole batch. Only a single statement can fail because of a foreign row.
 fn batch_fault(random: &mut StdRng) -> Answer {
     loop {
         match store_fault(random) {
@@ -253,16 +257,16 @@ fn batch_fault(random: &mut StdRng) -> Answer {
     }
 }
 
-fn topic_fault(random: &mut StdRng) -> Publishing {
+fn topic_fault(random: &mut StdRng) -> PublishAnswer {
     match random.random_range(0..4) {
-        0 => Publishing::Unavailable,
-        1 => Publishing::Unanswered,
-        2 => Publishing::Invalid,
-        _ => Publishing::Never,
+        0 => PublishAnswer::Unavailable,
+        1 => PublishAnswer::ResponseLost,
+        2 => PublishAnswer::Invalid,
+        _ => PublishAnswer::Hang,
     }
 }
 
-/// Whether all that can be acked is: without a topic what is broken stays.
+/// Returns whether all messages are acked. Without a topic, broken messages stay on the subscription.
 fn is_drained(state: &State, has_topic: bool) -> bool {
     let stays = |truth| !has_topic && truth == Truth::Broken;
     let mut messages = state.subscription.messages.iter();
@@ -271,23 +275,23 @@ fn is_drained(state: &State, has_topic: bool) -> bool {
 
 fn check_end(state: &State, has_topic: bool) {
     assert!(is_drained(state, has_topic));
-    assert_eq!(state.subscription.unsettled(), 0, "receipts are left unsettled");
+    assert_eq!(state.subscription.unsettled(), 0, "some receipts are unsettled");
     assert_eq!(state.table.in_flight, 0);
     let mut newest = BTreeMap::new();
-    let mut every = BTreeMap::new();
+    let mut all = BTreeMap::new();
     for message in &state.subscription.messages {
         let Truth::Scan { port, timestamp } = message.template.truth else { continue };
-        every.entry(port).or_insert_with(Vec::new).push(timestamp);
-        // Refused three times by chance, so its letter is its record.
+        all.entry(port).or_insert_with(Vec::new).push(timestamp);
+        // A scan that the store refused three times by chance is dead-lettered instead of stored.
         if !state.topic.has(&message.payload) {
             let newest = newest.entry(port).or_insert(timestamp);
             *newest = timestamp.max(*newest);
         }
     }
     for (port, timestamp) in newest {
-        assert!(state.table.rows[&port].timestamp >= timestamp, "key {port} does not hold its newest");
+        assert!(state.table.rows[&port].timestamp >= timestamp, "key {port} does not have its newest scan");
     }
     for (port, row) in &state.table.rows {
-        assert!(every[port].contains(&row.timestamp), "key {port} holds a scan that was never published");
+        assert!(all[port].contains(&row.timestamp), "key {port} has a scan that was never published");
     }
 }

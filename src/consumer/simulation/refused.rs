@@ -1,4 +1,4 @@
-//! Scripts of refused writes: the item's fault, or the table's.
+//! Refused writes: either the item or the table is the cause.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use super::world::World;
 use crate::consumer::Condition;
 use crate::consumer::settings::Settings;
 
-fn unready(instance: &Instance) -> bool {
+fn is_unhealthy(instance: &Instance) -> bool {
     instance.process.health.conditions().iter().any(|(condition, _)| *condition == Condition::Refusals)
 }
 
-/// Publishes a scan of another key every second, for as long as it is polled.
-async fn a_scan_a_second(world: &World, ports: std::ops::Range<u16>) {
+/// Publishes a scan of another key every second, while it is polled.
+async fn publish_one_per_second(world: &World, ports: std::ops::Range<u16>) {
     for port in ports {
         sleep(Duration::from_secs(1)).await;
         world.publish([scan(port, 5)]);
@@ -26,16 +26,16 @@ async fn a_scan_a_second(world: &World, ports: std::ops::Range<u16>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scan_is_condemned_at_its_third_refusal_between_stored_writes_of_other_keys() {
+async fn a_scan_is_dead_lettered_after_three_refusals_with_stored_writes_of_other_keys_between_them() {
     let world = World::new();
-    world.store(|attempt| if attempt.port == 1 { Answer::Refused } else { Answer::Truly });
+    world.store(|attempt| if attempt.port == 1 { Answer::Refused } else { Answer::Normal });
     world.publish([scan(1, 5)]);
     let instance = Instance::new(&world, settings());
-    let lettered = world.until("lettered", |state| !state.topic.letters.is_empty());
+    let dead_lettered = world.until("dead-lettered", |state| !state.topic.dead_letters.is_empty());
     let script = async {
         tokio::select! {
-            () = a_scan_a_second(&world, 100..200) => {}
-            () = lettered => {}
+            () = publish_one_per_second(&world, 100..200) => {}
+            () = dead_lettered => {}
         }
         world.until("acked", |state| state.subscription.messages[0].acked).await;
     };
@@ -47,9 +47,9 @@ async fn a_scan_is_condemned_at_its_third_refusal_between_stored_writes_of_other
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_other_writes_no_refusal_condemns() {
+async fn without_stored_writes_of_other_keys_no_scan_is_dead_lettered() {
     let world = World::new();
-    world.store(|attempt| if attempt.of_key <= 20 { Answer::Refused } else { Answer::Truly });
+    world.store(|attempt| if attempt.of_key <= 20 { Answer::Refused } else { Answer::Normal });
     world.publish([scan(1, 5)]);
     let instance = Instance::new(&world, settings());
     instance.during(world.acked(1)).await;
@@ -58,34 +58,34 @@ async fn without_other_writes_no_refusal_condemns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_table_that_refuses_everything_is_written_to_at_a_message_a_second_and_loses_nothing() {
+async fn a_table_that_refuses_all_writes_gets_one_new_message_per_second_and_no_message_is_lost() {
     let world = World::new();
     let broken_until = Duration::from_secs(600);
-    world.store(move |attempt| if attempt.at < broken_until { Answer::Refused } else { Answer::Truly });
+    world.store(move |attempt| if attempt.at < broken_until { Answer::Refused } else { Answer::Normal });
     let start = Instant::now();
     world.publish((1..=200).map(|port| scan(port, 5)));
     let instance = Instance::new(&world, Settings { consumers: n(2), ..settings() });
     let script = async {
         sleep_until(start + Duration::from_secs(120)).await;
-        assert!(unready(&instance));
+        assert!(is_unhealthy(&instance));
         let calls = world.state().table.calls_between(start, Duration::from_secs(20), Duration::from_secs(120));
-        // A new message a second, and each of the ten held every 10 s until it makes room.
+        // One new message per second, and each of the ten parked ones every 10 s.
         assert!((90..=210).contains(&calls), "{calls} calls in 100 s");
         let nacked = world.state().subscription.settled(Settlement::Nack);
         assert!(nacked <= 230, "{nacked} nacked in 120 s");
         world.acked(200).await;
     };
     instance.during(script).await;
-    assert!(!unready(&instance));
-    assert!(world.state().topic.calls.is_empty(), "a dead letter for the table's fault");
+    assert!(!is_unhealthy(&instance));
+    assert!(world.state().topic.calls.is_empty(), "a dead letter although the table is the cause");
     assert!(start.elapsed() < broken_until + Duration::from_secs(15), "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_pace_ends_with_the_first_stored_write_even_if_nothing_is_held_by_then() {
+async fn the_first_stored_write_ends_the_slow_pace_even_if_no_message_is_parked() {
     let world = World::new();
     let broken_until = Duration::from_secs(300);
-    world.store(move |attempt| if attempt.at < broken_until { Answer::Refused } else { Answer::Truly });
+    world.store(move |attempt| if attempt.at < broken_until { Answer::Refused } else { Answer::Normal });
     world.state().subscription.retry_delay = Duration::from_secs(3600);
     let start = Instant::now();
     world.publish((1..=20).map(|port| scan(port, 5)));
@@ -94,43 +94,43 @@ async fn the_pace_ends_with_the_first_stored_write_even_if_nothing_is_held_by_th
     let script = async {
         sleep_until(start + Duration::from_secs(400)).await;
         assert_eq!(world.state().subscription.unsettled(), 0);
-        assert!(unready(&instance));
+        assert!(is_unhealthy(&instance));
         world.publish((101..=200).map(|port| scan(port, 5)));
         let published = Instant::now();
         world.acked(100).await;
         assert!(published.elapsed() < Duration::from_secs(3), "{:?}", published.elapsed());
-        assert!(!unready(&instance));
+        assert!(!is_unhealthy(&instance));
     };
     instance.during(script).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn held_poison_does_not_make_one_refused_write_a_broken_table() {
+async fn one_refused_write_beside_parked_poison_does_not_make_the_instance_unhealthy() {
     let world = World::new();
-    world.store(|attempt| if attempt.port == 1 { Answer::Refused } else { Answer::Truly });
+    world.store(|attempt| if attempt.port == 1 { Answer::Refused } else { Answer::Normal });
     world.publish((0..10).map(|_| broken()));
     let instance = Instance::new(&world, settings()).without_topic();
     let script = async {
         sleep(Duration::from_millis(100)).await;
         world.publish([scan(1, 5)]);
         sleep(Duration::from_millis(100)).await;
-        assert!(!unready(&instance));
+        assert!(!is_unhealthy(&instance));
     };
     instance.during(script).await;
 }
 
-/// More refused keys than may be held: those that are held must stay for long enough to be condemned.
+/// There are more refused keys than parking permits. Parked messages must stay parked until they are dead-lettered.
 #[tokio::test(start_paused = true)]
-async fn refused_keys_beyond_the_bound_do_not_keep_those_that_are_held_from_their_verdict() {
+async fn refused_keys_without_a_parking_permit_do_not_prevent_the_dead_letters_of_parked_ones() {
     let world = World::new();
-    world.store(|attempt| if attempt.port <= 40 { Answer::Refused } else { Answer::Truly });
+    world.store(|attempt| if attempt.port <= 40 { Answer::Refused } else { Answer::Normal });
     world.publish((1..=40).map(|port| scan(port, 5)));
     let instance = Instance::new(&world, settings());
     let script = async {
-        let lettered = world.until("lettered", |state| state.topic.letters.len() >= 40);
+        let dead_lettered = world.until("40 dead letters", |state| state.topic.dead_letters.len() >= 40);
         tokio::select! {
-            () = a_scan_a_second(&world, 1000..2000) => {}
-            () = lettered => {}
+            () = publish_one_per_second(&world, 1000..2000) => {}
+            () = dead_lettered => {}
         }
     };
     instance.during(script).await;
@@ -138,12 +138,12 @@ async fn refused_keys_beyond_the_bound_do_not_keep_those_that_are_held_from_thei
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_table_that_breaks_while_one_write_is_held_is_still_seen_to_be_broken() {
+async fn a_table_that_starts_to_refuse_all_writes_is_noticed_while_one_write_is_parked() {
     let world = World::new();
     let breaks = Duration::from_secs(15);
     world.store(move |attempt| {
         let refused = attempt.port == 1 || attempt.at >= breaks;
-        if refused { Answer::Refused } else { Answer::Truly }
+        if refused { Answer::Refused } else { Answer::Normal }
     });
     world.publish([scan(1, 5), scan(2, 5)]);
     let instance = Instance::new(&world, settings());
@@ -153,7 +153,7 @@ async fn a_table_that_breaks_while_one_write_is_held_is_still_seen_to_be_broken(
         sleep(Duration::from_secs(15)).await;
         world.publish((11..=100).map(|port| scan(port, 5)));
         sleep(Duration::from_secs(60)).await;
-        assert!(unready(&instance));
+        assert!(is_unhealthy(&instance));
         let nacked = world.state().subscription.settled(Settlement::Nack);
         assert!(nacked < 200, "{nacked} nacked in a minute");
     };

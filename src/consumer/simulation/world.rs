@@ -1,4 +1,4 @@
-//! Everything that outlives an instance: the subscription, the table and the dead-letter topic, behind one lock.
+//! The state that outlives an instance, behind one lock: the subscription, the table and the dead-letter topic.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,13 +7,13 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::dead_letters::Topic;
-use super::faults::{Answer, Attempt, Calling, Posting, Publishing, Script};
+use super::faults::{Answer, Attempt, BatchCall, PublishAnswer, PublishCall, Script};
 use super::messages::{Template, Truth};
 use super::pubsub::Subscription;
 use super::store::{LATENCY, Table};
 
-/// The most simulated time that a script waits for one event.
-const PATIENCE: Duration = Duration::from_secs(4 * 3600);
+/// The maximum of simulated time that a script waits for one event.
+const TIMEOUT: Duration = Duration::from_secs(4 * 3600);
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -24,15 +24,15 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Whether this message may be acked: its work is durable.
-    pub(super) fn is_done(&self, message: usize) -> bool {
+    /// Returns whether the work of a message is durable, so that it may be acked.
+    pub(super) fn is_durable(&self, message: usize) -> bool {
         let published = &self.subscription.messages[message];
-        let done = match published.template.truth {
+        let is_stored = match published.template.truth {
             Truth::Scan { port, timestamp } => self.table.rows.get(&port).is_some_and(|row| row.timestamp >= timestamp),
             Truth::Expired => true,
             Truth::Broken => false,
         };
-        done || self.topic.has(&published.payload)
+        is_stored || self.topic.has(&published.payload)
     }
 }
 
@@ -57,12 +57,13 @@ impl World {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes whoever waits for something to have happened.
-    pub(super) fn note(&self) {
+    /// Wakes all waiting tasks after a change of the state.
+    pub(super) fn notify(&self) {
         self.changed.notify_waiters();
     }
 
-    pub(super) async fn change(&self) {
+    /// Waits until the state changes.
+    pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
 
@@ -72,45 +73,47 @@ impl World {
             state.subscription.publish(template);
         }
         drop(state);
-        self.note();
+        self.notify();
     }
 
+    /// Sets the script of the store, with the default latency.
     pub(super) fn store(&self, script: impl FnMut(Attempt) -> Answer + Send + 'static) {
         let mut script = script;
         self.slow_store(move |attempt| (LATENCY, script(attempt)));
     }
 
-    /// The store with a latency for each attempt.
+    /// Sets the script of the store, with a latency for each attempt.
     pub(super) fn slow_store(&self, script: impl FnMut(Attempt) -> (Duration, Answer) + Send + 'static) {
         self.state().table.fault = Script::new(script);
     }
 
-    /// What batches do as a whole, where it is not for their statements to say.
-    pub(super) fn batches(&self, script: impl FnMut(Calling) -> Option<Answer> + Send + 'static) {
+    /// Sets the script of batches that get an answer as a whole.
+    pub(super) fn batches(&self, script: impl FnMut(BatchCall) -> Option<Answer> + Send + 'static) {
         self.state().table.batch_fault = Script::new(script);
     }
 
-    pub(super) fn topic(&self, script: impl FnMut(Posting) -> Publishing + Send + 'static) {
+    /// Sets the script of the dead-letter topic.
+    pub(super) fn topic(&self, script: impl FnMut(PublishCall) -> PublishAnswer + Send + 'static) {
         self.state().topic.fault = Script::new(script);
     }
 
-    /// Waits until something holds of the world.
-    pub(super) async fn until(&self, what: &str, holds: impl Fn(&State) -> bool) {
+    /// Waits until the state fulfils a condition.
+    pub(super) async fn until(&self, what: &str, condition: impl Fn(&State) -> bool) {
         let wait = async {
             loop {
                 let change = self.changed.notified();
-                if holds(&self.state()) {
+                if condition(&self.state()) {
                     return;
                 }
                 change.await;
             }
         };
-        if timeout(PATIENCE, wait).await.is_err() {
-            panic!("it never came about: {what}: {:#?}", self.state());
+        if timeout(TIMEOUT, wait).await.is_err() {
+            panic!("still waiting for {what}: {:#?}", self.state());
         }
     }
 
-    /// Waits until so many messages are acked.
+    /// Waits until `count` messages are acked.
     pub(super) async fn acked(&self, count: usize) {
         self.until(&format!("{count} acked"), |state| state.subscription.acked() == count).await;
     }

@@ -1,10 +1,10 @@
-//! Scripts of one write: when it is acked, and what a failed attempt leads to.
+//! Single writes: when a message is acked, and the effects of failed attempts.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::faults::{Answer, Delivering, Publishing, Script};
+use super::faults::{Answer, DeliveryFault, PublishAnswer, Script};
 use super::instance::{Instance, settings};
 use super::messages::{broken, expired, panicking, scan};
 use super::pubsub::Settlement;
@@ -12,9 +12,9 @@ use super::world::World;
 use crate::consumer::settings::Settings;
 
 #[tokio::test(start_paused = true)]
-async fn a_scan_is_acked_only_after_the_store_has_answered() {
+async fn a_scan_is_acked_only_after_the_answer_of_the_store() {
     let world = World::new();
-    world.slow_store(|_| (Duration::from_secs(2), Answer::Truly));
+    world.slow_store(|_| (Duration::from_secs(2), Answer::Normal));
     world.publish([scan(1, 5)]);
     Instance::new(&world, settings()).during(world.acked(1)).await;
     let state = world.state();
@@ -25,7 +25,7 @@ async fn a_scan_is_acked_only_after_the_store_has_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_condition_is_acked() {
+async fn a_scan_whose_condition_fails_is_acked() {
     let world = World::new();
     world.publish([scan(1, 5)]);
     let instance = Instance::new(&world, settings());
@@ -52,7 +52,7 @@ async fn an_expired_scan_is_acked_without_a_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_while_a_message_is_checked_is_its_rejection_and_the_worker_goes_on() {
+async fn a_message_that_causes_a_panic_is_rejected_and_the_worker_continues() {
     let world = World::new();
     world.publish([panicking(), scan(1, 5)]);
     Instance::new(&world, settings()).during(world.acked(2)).await;
@@ -62,8 +62,8 @@ async fn a_panic_while_a_message_is_checked_is_its_rejection_and_the_worker_goes
 #[tokio::test(start_paused = true)]
 async fn a_redelivered_scan_is_stale() {
     let world = World::new();
-    world.slow_store(|_| (Duration::from_secs(1), Answer::Truly));
-    world.state().subscription.fault = Script::new(|_| Delivering::TwiceAfter(Duration::from_millis(500)));
+    world.slow_store(|_| (Duration::from_secs(1), Answer::Normal));
+    world.state().subscription.fault = Script::new(|_| DeliveryFault::RedeliverAfter(Duration::from_millis(500)));
     world.publish([scan(1, 5)]);
     let instance = Instance::new(&world, settings());
     instance.during(world.until("both settled", |state| state.subscription.settled(Settlement::Ack) >= 2)).await;
@@ -72,25 +72,25 @@ async fn a_redelivered_scan_is_stale() {
     assert_eq!(metrics.stale, metrics.received - 1);
 }
 
-/// A store that fails the first seven attempts, a failure short of an outage.
+/// The store fails seven attempts. The eighth failure would be an outage.
 #[tokio::test(start_paused = true)]
-async fn a_transient_error_is_retried_with_the_message_in_hand() {
+async fn transient_errors_are_retried_without_a_redelivery() {
     for answer in [
         Answer::Unavailable { written: false },
         Answer::Unavailable { written: true },
         Answer::Throttled,
         Answer::HotKey,
-        Answer::Misconfigured,
+        Answer::MissingTable,
     ] {
         let world = World::new();
-        world.store(move |attempt| if attempt.number <= 7 { answer } else { Answer::Truly });
+        world.store(move |attempt| if attempt.number <= 7 { answer } else { Answer::Normal });
         world.publish([scan(1, 5)]);
         let instance = Instance::new(&world, settings());
         instance.during(world.acked(1)).await;
         let state = world.state();
         assert_eq!(state.subscription.deliveries.len(), 1, "{answer:?}");
         assert_eq!(state.table.calls.len(), 8, "{answer:?}");
-        // The longest that 50, 100, … 3,200 ms can add up to, and eight answers.
+        // At most the sum of the backoffs of 50, 100, … 3,200 ms, and the latencies of eight attempts.
         assert!(state.start.elapsed() < Duration::from_millis(6_350 + 100), "{answer:?}");
         assert_eq!(instance.metrics.snapshot().retries, 7);
         assert!(instance.process.health.conditions().is_empty());
@@ -100,7 +100,7 @@ async fn a_transient_error_is_retried_with_the_message_in_hand() {
 #[tokio::test(start_paused = true)]
 async fn the_backoff_of_a_hot_key_never_exceeds_two_seconds() {
     let world = World::new();
-    world.store(|attempt| if attempt.number <= 100 { Answer::HotKey } else { Answer::Truly });
+    world.store(|attempt| if attempt.number <= 100 { Answer::HotKey } else { Answer::Normal });
     world.publish([scan(1, 5)]);
     Instance::new(&world, settings()).during(world.acked(1)).await;
     let state = world.state();
@@ -109,10 +109,10 @@ async fn the_backoff_of_a_hot_key_never_exceeds_two_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_hangs_is_given_up_after_three_seconds_and_retried() {
+async fn an_attempt_that_hangs_times_out_after_three_seconds_and_is_retried() {
     let world = World::new();
-    let never = Answer::Never { written: true };
-    world.store(move |attempt| if attempt.number == 1 { never } else { Answer::Truly });
+    let hang = Answer::Hang { written: true };
+    world.store(move |attempt| if attempt.number == 1 { hang } else { Answer::Normal });
     world.publish([scan(1, 5)]);
     Instance::new(&world, settings()).during(world.acked(1)).await;
     let state = world.state();
@@ -121,20 +121,20 @@ async fn an_attempt_that_hangs_is_given_up_after_three_seconds_and_retried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_receipt_that_reaches_its_age_is_nacked_and_counted_as_given_up() {
+async fn a_message_is_nacked_after_max_retry_time_and_counted_as_given_up() {
     let world = World::new();
     world.store(|_| Answer::Throttled);
     world.publish([scan(1, 5)]);
     let instance = Instance::new(&world, settings());
     instance.during(world.until("nacked", |state| state.subscription.settled(Settlement::Nack) == 1)).await;
     let state = world.state();
-    let parked = state.subscription.deliveries[0].settled.unwrap().1 - state.start;
-    assert!((1619..=1800).contains(&parked.as_secs()), "{parked:?}");
+    let kept = state.subscription.deliveries[0].settled.unwrap().1 - state.start;
+    assert!((1619..=1800).contains(&kept.as_secs()), "{kept:?}");
     assert_eq!(instance.metrics.snapshot().given_up, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_undecoded_is_given_back_at_its_age_too() {
+async fn an_undecoded_message_is_nacked_after_max_retry_time() {
     let world = World::new();
     let start = Instant::now();
     world.store(|_| Answer::Throttled);
@@ -148,10 +148,10 @@ async fn what_waits_undecoded_is_given_back_at_its_age_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_row_that_is_not_ours_rejects_the_scan_at_once() {
+async fn a_foreign_row_rejects_the_scan_at_the_first_attempt() {
     let world = World::new();
     world.store(|_| Answer::ForeignRow);
-    world.topic(|_| Publishing::Well);
+    world.topic(|_| PublishAnswer::Normal);
     world.publish([scan(1, 5), broken()]);
     Instance::new(&world, settings()).during(world.acked(2)).await;
     let state = world.state();

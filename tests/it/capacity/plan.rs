@@ -137,7 +137,7 @@ impl Inputs {
     }
 
     /// Returns the streams of one consumer, which is its `--consumers`.
-    pub(super) fn streams_per_consumer(&self, load: &Load) -> f64 {
+    pub(super) fn streams_of_each(&self, load: &Load) -> f64 {
         let for_bytes = self.headroom * load.messages * self.delivered() / self.stream_bytes;
         (for_bytes / self.consumers(load)).ceil().max(self.streams)
     }
@@ -159,7 +159,7 @@ impl Inputs {
 
     /// Returns the memory limit of a consumer, in MiB.
     pub(super) fn memory_limit(&self, load: &Load) -> f64 {
-        let needed = self.memory(self.max_outstanding(load), self.streams_per_consumer(load)) * self.headroom / MIB;
+        let needed = self.memory(self.max_outstanding(load), self.streams_of_each(load)) * self.headroom / MIB;
         (needed / MEMORY_STEP).ceil() * MEMORY_STEP
     }
 

@@ -91,7 +91,7 @@ async fn a_full_stream_is_kept_while_the_store_hangs() {
 
     store_proxy.freeze();
     pipeline.publish(valid_scans(1..601)).await;
-    store_proxy.wait_for_held(10).await;
+    store_proxy.wait_for_stalled(10).await;
     tokio::time::sleep(QUIET_PERIOD).await;
     let connections = pubsub_proxy.opened();
     // Three times --stream-max-idle.

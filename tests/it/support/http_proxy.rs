@@ -68,12 +68,12 @@ impl HttpProxy {
         self.proxy.freeze();
     }
 
-    /// Waits until the proxy holds back `requests` requests.
-    pub(crate) async fn wait_for_held(&self, requests: usize) {
-        self.proxy.wait_for_held(requests).await;
+    /// Waits until the proxy has stalled `requests` requests.
+    pub(crate) async fn wait_for_stalled(&self, requests: usize) {
+        self.proxy.wait_for_stalled(requests).await;
     }
 
-    /// Forwards everything that the proxy held back, and all that follows.
+    /// Forwards the stalled requests and everything that follows.
     pub(crate) fn thaw(&self) {
         self.proxy.thaw();
     }

@@ -54,8 +54,8 @@ struct State {
     /// Whether the port refuses connections already.
     refused: bool,
     delay: Duration,
-    /// Chunks that a freeze has held back.
-    held: usize,
+    /// Chunks that a freeze has stalled.
+    stalled: usize,
 }
 
 impl TcpProxy {
@@ -107,7 +107,7 @@ impl TcpProxy {
         self.state.send_modify(|state| state.frozen = u64::MAX);
     }
 
-    /// Forwards everything that a freeze held back, and all that follows.
+    /// Forwards the stalled bytes and everything that follows.
     pub(crate) fn thaw(&self) {
         self.state.send_modify(|state| state.frozen = 0);
     }
@@ -128,10 +128,10 @@ impl TcpProxy {
         with_timeout("new connections through a proxy", opened).await;
     }
 
-    /// Waits until a freeze has held back `chunks` chunks.
-    pub(crate) async fn wait_for_held(&self, chunks: usize) {
-        let held = wait_for(&self.state, |state| state.held >= chunks);
-        with_timeout("bytes that a frozen proxy holds back", held).await;
+    /// Waits until a freeze has stalled `chunks` chunks.
+    pub(crate) async fn wait_for_stalled(&self, chunks: usize) {
+        let stalled = wait_for(&self.state, |state| state.stalled >= chunks);
+        with_timeout("stalled bytes in a frozen proxy", stalled).await;
     }
 }
 
@@ -209,9 +209,9 @@ impl View {
     }
 
     /// Waits until a chunk may be forwarded, and counts it if it has to wait.
-    async fn hold_while_frozen(&self) {
+    async fn stall_while_frozen(&self) {
         if self.is_frozen() {
-            self.state.send_modify(|state| state.held += 1);
+            self.state.send_modify(|state| state.stalled += 1);
             self.thawed().await;
         }
     }
@@ -239,7 +239,7 @@ async fn forward(client: &mut TcpStream, server: String, inspect: Inspect, view:
             Inspection::Respond(response) => break Some(response),
         }
     };
-    view.hold_while_frozen().await;
+    view.stall_while_frozen().await;
     if let Some(response) = response {
         return client.write_all(response.as_bytes()).await;
     }
@@ -261,7 +261,7 @@ async fn copy(from: impl AsyncReadExt + Unpin, to: impl AsyncWriteExt + Unpin, v
 async fn read_chunks(mut from: impl AsyncReadExt + Unpin, to: mpsc::Sender<(Instant, Vec<u8>)>, view: &View) {
     let mut chunk = vec![0; CHUNK_BYTES];
     while let Ok(read) = from.read(&mut chunk).await {
-        view.hold_while_frozen().await;
+        view.stall_while_frozen().await;
         let due = Instant::now() + view.state.borrow().delay;
         if read == 0 || to.send((due, chunk[..read].to_vec())).await.is_err() {
             return;
@@ -277,7 +277,7 @@ async fn write_chunks(mut from: mpsc::Receiver<(Instant, Vec<u8>)>, mut to: impl
             return;
         }
     }
-    // A freeze holds back the end of the stream as well.
+    // A freeze stalls the end of the stream as well.
     view.thawed().await;
     let _ = to.shutdown().await;
 }

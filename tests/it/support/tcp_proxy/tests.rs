@@ -106,7 +106,7 @@ async fn freeze_open_freezes_open_connections_only() {
 }
 
 #[tokio::test]
-async fn freeze_freezes_all_connections_and_thaw_forwards_the_held_bytes() {
+async fn freeze_freezes_all_connections_and_thaw_forwards_the_stalled_bytes() {
     let (proxy, _server) = echo().await;
     let mut old = Client::connect(&proxy).await;
 
@@ -115,7 +115,7 @@ async fn freeze_freezes_all_connections_and_thaw_forwards_the_held_bytes() {
     let mut new = Client(TcpStream::connect(proxy.address).await.expect("a frozen proxy accepts connections"));
     proxy.wait_for_opened(2).await;
     assert!(old.is_frozen().await && new.is_frozen().await);
-    proxy.wait_for_held(2).await;
+    proxy.wait_for_stalled(2).await;
     proxy.thaw();
     old.receive().await;
     new.receive().await;
