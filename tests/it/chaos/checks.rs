@@ -59,7 +59,8 @@ pub(super) fn check_acknowledgements(checks: &mut Checks, log: &Log, observed: &
     let statement = format!("the table or a dead letter had what each of {} acks needs", judge.acknowledgements());
     checks.no_differences(statement, judge.violations());
     checks.no_differences("every message was acknowledged", &judge.never_acknowledged());
-    checks.no_differences("the responses of the store agree with the table's stream", &observed.compare(&log.entries()));
+    checks
+        .no_differences("the responses of the store agree with the table's stream", &observed.compare(&log.entries()));
 }
 
 /// Checks that every key has its newest scan.
@@ -120,6 +121,7 @@ pub(super) fn check_dead_letters(checks: &mut Checks, publisher: &Publisher, dea
     differences.extend(missing.iter().map(|id| format!("{id}: no dead letter")));
     let (expected, right) = (publisher.rejected.len(), publisher.rejected.len() - missing.len());
     let count = dead_letters.len();
-    let statement = format!("{right} of {expected} broken or refused messages have a dead letter, {count} dead letters in total");
+    let statement =
+        format!("{right} of {expected} broken or refused messages have a dead letter, {count} dead letters in total");
     checks.no_differences(statement, &differences);
 }

@@ -139,12 +139,8 @@ impl Judge {
     /// Returns the messages that were never acknowledged. When the subscription is empty, there must be none.
     pub(super) fn never_acknowledged(&self) -> Vec<Violation> {
         let left = self.messages.iter().filter(|(_, message)| message.acknowledgements == 0);
-        left.map(|(id, _)| Violation {
-            number: self.judged,
-            kind: Kind::NeverAcknowledged,
-            subjects: vec![id.clone()],
-        })
-        .collect()
+        left.map(|(id, _)| Violation { number: self.judged, kind: Kind::NeverAcknowledged, subjects: vec![id.clone()] })
+            .collect()
     }
 
     /// Returns the number of judged acknowledgements.
@@ -155,7 +151,8 @@ impl Judge {
     /// Returns the number of messages with a right dead letter for this reason.
     pub(super) fn dead_lettered_for(&self, reason: &str) -> usize {
         let is_for = |message: &&Message| {
-            message.is_dead_lettered && matches!(message.expected, Expected::DeadLetter { reason: of, .. } if of == reason)
+            message.is_dead_lettered
+                && matches!(message.expected, Expected::DeadLetter { reason: of, .. } if of == reason)
         };
         self.messages.values().filter(is_for).count()
     }

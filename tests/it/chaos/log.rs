@@ -129,10 +129,9 @@ impl Log {
         }
     }
 
-    /// Returns how many responses of the store said that the table does not exist.
-    pub(super) fn missing_tables(&self) -> usize {
-        let entries = self.entries();
-        entries.iter().filter(|entry| matches!(entry.event, Event::TableMissing)).count()
+    /// Returns whether the store has answered that the table does not exist since there were this many entries.
+    pub(super) fn table_was_missing_since(&self, count: usize) -> bool {
+        self.entries()[count..].iter().any(|entry| matches!(entry.event, Event::TableMissing))
     }
 
     /// Judges the log until there is a violation, and returns it with its history.

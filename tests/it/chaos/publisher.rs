@@ -131,8 +131,6 @@ fn expected(message: &generator::Message) -> Expected {
         Kind::New(record) | Kind::Duplicate(record) | Kind::Late(record) => {
             Expected::Scan(Row { key: record.key(), timestamp: record.timestamp })
         }
-        Kind::Broken(reason) => {
-            Expected::DeadLetter { reason: reason.as_str(), payload: hash(&message.payload) }
-        }
+        Kind::Broken(reason) => Expected::DeadLetter { reason: reason.as_str(), payload: hash(&message.payload) },
     }
 }

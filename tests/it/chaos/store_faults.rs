@@ -35,15 +35,8 @@ impl Mode {
         [Mode::Throttling, Mode::Denied, Mode::Errors, Mode::Closing, Mode::Slow, Mode::Hanging];
 
     /// The modes for consumers some of which write in batches.
-    pub(super) const BATCH: [Mode; 7] = [
-        Mode::Throttling,
-        Mode::Statements,
-        Mode::Denied,
-        Mode::Errors,
-        Mode::Closing,
-        Mode::Slow,
-        Mode::Hanging,
-    ];
+    pub(super) const BATCH: [Mode; 7] =
+        [Mode::Throttling, Mode::Statements, Mode::Denied, Mode::Errors, Mode::Closing, Mode::Slow, Mode::Hanging];
 }
 
 /// The current modes, and how often each action was taken. Clones share them.

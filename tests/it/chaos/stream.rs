@@ -70,7 +70,8 @@ async fn read(
         let (deletion, ending) = (deletions.try_recv().ok(), *end.borrow());
         loop {
             // The embedded server has one stream for all tables of a name. While there is no table, it finds none.
-            let response = client.call("DynamoDBStreams_20120810.GetRecords", json!({ "ShardIterator": iterator })).await;
+            let response =
+                client.call("DynamoDBStreams_20120810.GetRecords", json!({ "ShardIterator": iterator })).await;
             let records = response["Records"].as_array().expect("a list of records");
             records.iter().for_each(|record| observed.add(record));
             iterator = text(&response["NextShardIterator"]);

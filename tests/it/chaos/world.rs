@@ -204,11 +204,11 @@ impl World {
         let paused = self.store_proxy.pause().await;
         self.stream.before_deletion().await;
         dynamo.client.delete_table().table_name(table).send().await.expect("the table is deleted");
-        let missing_before = self.log.missing_tables();
         self.log.add(LogEvent::TableDeleted);
+        let entries = self.log.entries().len();
         drop(paused);
         sleep(missing_for).await;
-        let has_effect = until(|| self.log.missing_tables() > missing_before).await;
+        let has_effect = until(|| self.log.table_was_missing_since(entries)).await;
         dynamo.create(table).send().await.expect("the table is created");
         self.effective.recreations += usize::from(has_effect);
     }
@@ -288,7 +288,11 @@ impl World {
         }
         checks.happened("connections to Pub/Sub disturbed", count(self.effective.connections), plan.connection_faults);
         checks.happened("periods without Pub/Sub", count(self.effective.pubsub_refusals), plan.pubsub_refusals);
-        checks.happened("times that Pub/Sub closed the streams", count(self.effective.stream_closes), plan.stream_closes);
+        checks.happened(
+            "times that Pub/Sub closed the streams",
+            count(self.effective.stream_closes),
+            plan.stream_closes,
+        );
         let freezes = count(self.effective.dead_letter_freezes);
         checks.happened("periods without the dead-letter topic", freezes, plan.dead_letter_freezes);
         checks.happened("restarts of the store", count(self.effective.store_restarts), plan.store_restarts);

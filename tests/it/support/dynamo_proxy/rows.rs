@@ -135,9 +135,8 @@ mod tests {
         let stored = json!({ "pk": { "S": "b" }, "timestamp": { "N": "9" } });
         let failed = |code: &str| json!({ "Error": { "Code": code, "Message": "m" } });
         let stale = json!({ "Error": { "Code": "ConditionalCheckFailed", "Item": stored } });
-        let answer = |responses: [Value; 2]| {
-            batch().answer(&Response::new(200, &json!({ "Responses": responses }).to_string()))
-        };
+        let answer =
+            |responses: [Value; 2]| batch().answer(&Response::new(200, &json!({ "Responses": responses }).to_string()));
         assert_eq!(answer([json!({ "TableName": "t" }), stale]).rows, [found("a", 5), found("b", 9)]);
         assert_eq!(answer([failed("DuplicateItem"), failed("ConditionalCheckFailed")]), Answer::default());
         assert!(answer([failed("ResourceNotFound"), failed("ThrottlingError")]).table_is_missing);
