@@ -34,10 +34,12 @@ demo-picture: build ## Run the demo and draw its output in docs/demo.svg
 # --- the parts, each in its own terminal ---
 
 .PHONY: start-dynamo
-start-dynamo: ## Run a local DynamoDB on port 8000 until Ctrl-C
-	@if $(COMPOSE_ANSWERS); then exec docker compose -f docker-compose.dynamo.yml up; fi; \
-	echo "No container engine is running, so this starts the embedded DynamoDB on port 8000."; \
-	$(BUILD) && exec $(RUN) local dynamo
+start-dynamo: ## Run a local DynamoDB on port 8000 until Ctrl-C; DATA=dir keeps the table there
+	@if [ -n "$(DATA)" ]; then \
+		echo "The embedded DynamoDB on port 8000 keeps its tables in $(DATA)."; \
+	elif $(COMPOSE_ANSWERS); then exec docker compose -f docker-compose.dynamo.yml up; \
+	else echo "No container engine is running, so this starts the embedded DynamoDB on port 8000."; fi; \
+	$(BUILD) && exec $(RUN) local dynamo $(if $(DATA),--data "$(DATA)")
 
 .PHONY: start-scanner
 start-scanner: ## Run a local Pub/Sub on port 8085 and a scanner that publishes to it until Ctrl-C
@@ -48,10 +50,10 @@ start-scanner: ## Run a local Pub/Sub on port 8085 and a scanner that publishes 
 .PHONY: run-consumer
 run-consumer: export PUBSUB_EMULATOR_HOST ?= localhost:8085
 run-consumer: export AWS_ENDPOINT_URL_DYNAMODB ?= http://localhost:8000
-# Other names, for setup and consumer alike, come from the environment; ARGS are the consumer's alone.
 run-consumer: export MINI_SCAN_DEAD_LETTER_TOPIC ?= scan-dead-letter
+# Both get the same flags, so that setup creates exactly what the consumer uses.
 run-consumer: build ## Create the resources, then run the consumer on both; ARGS="…" sets the consumer's flags
-	@$(RUN) setup
+	@$(RUN) setup $(ARGS)
 	@exec $(RUN) consumer $(ARGS)
 
 # --- tests and checks ---
@@ -59,6 +61,11 @@ run-consumer: build ## Create the resources, then run the consumer on both; ARGS
 .PHONY: test
 test: ## Run all tests that need only Rust, without network after the crates are downloaded
 	cargo test --locked --workspace
+
+# A test fails if the page differs from the flags of the program.
+.PHONY: settings
+settings: ## Write docs/settings.md from the flags of the program
+	MINI_SCAN_BLESS=1 cargo test --locked --test it settings_page::
 
 .PHONY: test-integration
 test-integration: ## Run only the integration tests

@@ -1,17 +1,25 @@
-//! The flags: one struct a subcommand, each flag also by environment variable, and the checks that relate them.
+//! The command line: one file per command, each flag also as an environment variable, and the checks that relate flags.
 
+mod check;
+mod completions;
 mod consumer;
 mod dead_letters;
 #[cfg(feature = "local")]
 mod demo;
-mod endpoints;
+mod help;
 #[cfg(feature = "local")]
 mod local;
 mod names;
+mod pubsub;
 #[cfg(feature = "local")]
 mod scanner;
 mod setup;
+mod table;
+mod version;
 
+use self::help::{heading, more};
+pub use check::CheckArgs;
+pub use completions::CompletionsArgs;
 pub use consumer::ConsumerArgs;
 pub use dead_letters::{DeadLettersArgs, DeadLettersTask};
 #[cfg(feature = "local")]
@@ -22,23 +30,50 @@ pub use local::LocalArgs;
 pub use scanner::ScannerArgs;
 pub use setup::{SetupArgs, Task};
 
+const HELP: &str = concat!(
+    heading!("Examples"),
+    "  mini-scan setup --project my-project     create what is missing\n",
+    "  mini-scan check --project my-project     check names and permissions\n",
+    "  mini-scan consumer --project my-project  run until SIGTERM or Ctrl-C\n\n",
+    heading!("Exit codes"),
+    "  0    success\n",
+    "  1    failure\n",
+    "  2    wrong usage: a flag is missing, unknown or out of range\n",
+    "  3    partly done: a redrive left dead letters\n",
+    "  130  stopped at once by a second SIGINT (143 by SIGTERM)\n\n",
+    more!()
+);
+
 /// Internet scan results from Google Cloud Pub/Sub into Amazon DynamoDB: the newest of each (ip, port, service) wins
 #[derive(Debug, clap::Parser)]
-#[command(version, max_term_width = 110)]
+#[command(version = version::text(), max_term_width = 110, after_help = HELP)]
+#[command(disable_help_flag = true, disable_version_flag = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+
+    /// Print help
+    // With a heading, so that it comes last.
+    #[arg(short, long, global = true, action = clap::ArgAction::Help, help_heading = "Options")]
+    help: Option<bool>,
+
+    /// Print version, revision and features
+    #[arg(short = 'V', long, action = clap::ArgAction::Version, help_heading = "Options")]
+    version: Option<bool>,
 }
 
+// The help lists them in this order: that of their use, and those for trials last.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    Consumer(ConsumerArgs),
     Setup(SetupArgs),
+    Check(CheckArgs),
+    Consumer(ConsumerArgs),
     DeadLetters(DeadLettersArgs),
     #[cfg(feature = "local")]
-    Scanner(ScannerArgs),
+    Demo(DemoArgs),
     #[cfg(feature = "local")]
     Local(LocalArgs),
     #[cfg(feature = "local")]
-    Demo(DemoArgs),
+    Scanner(ScannerArgs),
+    Completions(CompletionsArgs),
 }

@@ -6,11 +6,13 @@ mod client;
 mod credentials;
 mod error;
 mod item;
+mod probe;
 mod scans;
 mod sdk_headers;
 mod table;
 
 pub use aws_sdk_dynamodb::Client;
 pub use client::{Problem, connect};
+pub use probe::check_write;
 pub use scans::Scans;
 pub use table::{check, create};

@@ -5,7 +5,7 @@
 //! - [`pubsub`] and [`dynamo`] implement these ports. Only they know a vendor's client.
 //! - [`service`] runs the consumer on both clouds and checks the setup first.
 //! - [`dead_letters`] lists and redrives dead letters on an operator's command.
-//! - [`observe`] reports logs, metrics, traces and health. [`cli`] defines the flags.
+//! - [`observe`] counts and shows what the consumer reports: metrics, the status line and spans. [`cli`] defines the flags.
 //! - `local` (cargo feature `local`) contains the embedded servers, the scan generator and the demo.
 //!
 //! `ARCHITECTURE.md` follows one message through these modules and lists the invariants.

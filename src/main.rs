@@ -1,50 +1,102 @@
 //! The program: from flags to a running command, and its exit code.
 
-use std::io;
+use std::io::{self, Write};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
-use mini_scan::cli::{Cli, Command, ConsumerArgs, DeadLettersArgs, DeadLettersTask, SetupArgs};
+use mini_scan::cli::{
+    CheckArgs, Cli, Command, CompletionsArgs, ConsumerArgs, DeadLettersArgs, DeadLettersTask, SetupArgs,
+};
 use mini_scan::consumer::Process;
 use mini_scan::dead_letters::{self, Outcome};
 use mini_scan::observe::{self, Metrics, PROGRAM, Spans, Watched};
-use mini_scan::service::{self, Config, Running, setup};
+use mini_scan::service::{self, Config, Finding, Running, setup};
 use ops::http;
-use ops::logs::Logs;
+use ops::logs::{self, Logs};
 use ops::signals::{Signal, Signals};
 use ops::traces::Traces;
 use tokio::sync::Notify;
+use tracing::Level;
 
-/// Most of the work is the SDK's, which allocates some three hundred times a write.
+/// Most of the work is the SDK's, which allocates some 300 times per write.
 #[cfg(not(feature = "system-allocator"))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// A flag is missing, unknown or out of range.
+const WRONG_USAGE: u8 = 2;
+/// Some of the work was done, and some was left.
+const PARTLY_DONE: u8 = 3;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let stderr = Stderr::of(&cli.command);
+    if stderr == Stderr::Json {
+        std::panic::set_hook(Box::new(|panic| Stderr::Json.write(Level::ERROR, &panic.to_string())));
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&error.into()),
+        Err(error) => return stderr.fail(&error.into()),
     };
-    let code = runtime.block_on(run(cli.command)).unwrap_or_else(|error| fail(&error));
-    // A name look-up in flight must not delay the exit.
+    let code = runtime.block_on(run(cli.command)).unwrap_or_else(|error| stderr.fail(&error));
+    // A DNS lookup in flight must not delay the exit.
     runtime.shutdown_background();
     code
 }
 
-fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("mini-scan: {error:#}");
-    ExitCode::FAILURE
+/// The format of the lines on stderr that are not log events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stderr {
+    Text,
+    /// For JSON logs, so that every line can be parsed.
+    Json,
+}
+
+impl Stderr {
+    fn of(command: &Command) -> Stderr {
+        match command {
+            Command::Consumer(args) => Stderr::of_consumer(args),
+            _ => Stderr::Text,
+        }
+    }
+
+    fn of_consumer(args: &ConsumerArgs) -> Stderr {
+        if args.log_format().is_json() { Stderr::Json } else { Stderr::Text }
+    }
+
+    fn write(self, level: Level, message: &str) {
+        // An error means that nobody reads stderr any more.
+        let _ = match self {
+            Stderr::Text => writeln!(io::stderr(), "{message}"),
+            Stderr::Json => writeln!(io::stderr(), "{}", logs::line(PROGRAM.version, level, message)),
+        };
+    }
+
+    /// Reports an error and returns its exit code.
+    fn fail(self, error: &anyhow::Error) -> ExitCode {
+        let usage = error.downcast_ref::<clap::Error>();
+        match (self, usage) {
+            (Stderr::Text, Some(usage)) => _ = usage.print(),
+            (Stderr::Text, None) => self.write(Level::ERROR, &format!("mini-scan: {error:#}")),
+            (Stderr::Json, Some(usage)) => {
+                self.write(Level::ERROR, usage.to_string().trim_start_matches("error: ").trim_end());
+            }
+            (Stderr::Json, None) => self.write(Level::ERROR, &format!("{error:#}")),
+        }
+        if usage.is_some() { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
+    }
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Consumer(args) => consumer(args).await,
         Command::Setup(args) => set_up(&args).await,
+        Command::Check(args) => check(&args).await,
         Command::DeadLetters(args) => dead_letters(&args).await,
+        Command::Completions(args) => completions(&args),
         #[cfg(feature = "local")]
         Command::Scanner(args) => local::scanner(&args).await,
         #[cfg(feature = "local")]
@@ -60,22 +112,22 @@ fn listen() -> anyhow::Result<Signals> {
 
 async fn consumer(args: ConsumerArgs) -> anyhow::Result<ExitCode> {
     let mut signals = listen()?;
-    let config = args.config().unwrap_or_else(|error| error.exit());
+    let config = args.config()?;
     let traces = Traces::start(&PROGRAM)?;
     let fields = vec![("subscription", config.subscription.clone())];
-    let logs = Logs::start(&PROGRAM, args.log_format, args.log_levels(), fields, traces.as_ref());
+    let logs = Logs::start(&PROGRAM, args.log_format(), args.log_levels(), fields, traces.as_ref());
     let spans = traces.as_ref().map(|traces| Spans::new(traces.sampling(), &config.subscription, &config.table));
     let metrics = Arc::new(Metrics::new(spans));
     let process = config.process(metrics.clone());
-    // Until the end, so that a drain can be watched too.
+    // Until the end, so that monitoring sees the drain too.
     let watched = Arc::new(Watched::new(process.clone(), metrics.clone()));
-    let _endpoint = http::listen(args.http_listen, "--http-listen, MINI_SCAN_HTTP_LISTEN", watched).await?;
-    let stopped = tokio::select! {
+    let _endpoint = http::listen(args.http_listen(), "--http-listen, MINI_SCAN_HTTP_LISTEN", watched).await?;
+    let is_stopped = tokio::select! {
         biased;
         _ = signals.next() => true,
         result = service::check(&config) => { result?; false }
     };
-    if !stopped && let Some(second) = consume(&config, &process, &metrics, &logs, &mut signals).await? {
+    if !is_stopped && let Some(second) = consume(&config, &process, &metrics, &logs, &mut signals).await? {
         return Ok(ExitCode::from(second.exit_code()));
     }
     if let Some(traces) = traces {
@@ -83,7 +135,7 @@ async fn consumer(args: ConsumerArgs) -> anyhow::Result<ExitCode> {
     }
     observe::sum_up(&process, &metrics);
     let counts = metrics.snapshot();
-    eprintln!("Handed back undone: {}", counts.released);
+    Stderr::of_consumer(&args).write(Level::INFO, &format!("Released at shutdown: {}", counts.released));
     println!("Consumer stopped. Final stats - Processed: {}, Failed: {}", counts.processed(), counts.failed());
     Ok(ExitCode::SUCCESS)
 }
@@ -112,7 +164,7 @@ async fn consume(
         () = observe::report(process, metrics, logs) => {}
     }
     let grace = config.shutdown_grace;
-    tracing::info!("stopping: what is in hand is finished within {grace:?}; a second signal stops at once");
+    tracing::info!("stopping: writes in flight may take {grace:?}; a second signal stops at once");
     process.drain.request(grace);
     tokio::select! {
         biased;
@@ -121,8 +173,23 @@ async fn consume(
     }
 }
 
+/// Prints every finding; a check that failed is a failure of the command.
+async fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let findings = service::check_all(&args.config()?).await;
+    for finding in &findings {
+        let line = if args.json { finding.json() } else { finding.to_string() };
+        writeln!(io::stdout(), "{line}").context("cannot write the output")?;
+    }
+    Ok(if findings.iter().any(Finding::has_failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn completions(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
+    io::stdout().write_all(&args.script()).context("cannot write the output")?;
+    Ok(ExitCode::SUCCESS)
+}
+
 async fn set_up(args: &SetupArgs) -> anyhow::Result<ExitCode> {
-    let task = args.task().unwrap_or_else(|error| error.exit());
+    let task = args.task()?;
     let mut out = io::stdout();
     if let Some(names) = &task.pubsub {
         setup::pubsub(&task.endpoints, names, &mut out).await?;
@@ -133,42 +200,36 @@ async fn set_up(args: &SetupArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Lists or redrives until the end or a signal. What is not settled by then is given back first.
+/// Lists or redrives until the end or a signal. The dead letters that are not settled by then are nacked first.
 async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
     let mut signals = listen()?;
-    let task = args.task().unwrap_or_else(|error| error.exit());
+    let task = args.task()?;
     let stop = Notify::new();
     let mut work = pin!(async {
-        match &task {
+        let outcome = match &task {
             DeadLettersTask::List(list) => {
-                dead_letters::list(list, stop.notified(), &mut io::stdout(), &mut io::stderr()).await
+                dead_letters::list(list, stop.notified(), &mut io::stdout(), &mut io::stderr()).await?
             }
             DeadLettersTask::Redrive(redrive) => {
-                dead_letters::redrive(redrive, stop.notified(), &mut io::stdout()).await
+                dead_letters::redrive(redrive, stop.notified(), &mut io::stdout()).await?
             }
-        }
+        };
+        Ok(match outcome {
+            Outcome::Done => ExitCode::SUCCESS,
+            Outcome::Stopped => ExitCode::FAILURE,
+            Outcome::Partly => ExitCode::from(PARTLY_DONE),
+        })
     });
-    let done = tokio::select! {
+    tokio::select! {
         biased;
-        _ = signals.next() => None,
-        done = &mut work => Some(done),
-    };
-    let done = match done {
-        Some(done) => done,
-        None => {
-            stop.notify_one();
-            tokio::select! {
-                biased;
-                second = signals.next() => return Ok(ExitCode::from(second.exit_code())),
-                done = work => done,
-            }
-        }
-    };
-    Ok(ExitCode::from(match done? {
-        Outcome::Done => 0,
-        Outcome::Stopped => 1,
-        Outcome::Partly => 3,
-    }))
+        _ = signals.next() => stop.notify_one(),
+        code = &mut work => return code,
+    }
+    tokio::select! {
+        biased;
+        second = signals.next() => Ok(ExitCode::from(second.exit_code())),
+        code = work => code,
+    }
 }
 
 #[cfg(feature = "local")]
@@ -185,9 +246,8 @@ mod local {
 
     pub(super) async fn scanner(args: &ScannerArgs) -> anyhow::Result<ExitCode> {
         let mut signals = listen()?;
-        let settings = args.settings().unwrap_or_else(|error| error.exit());
-        let name = args.topic_name().unwrap_or_else(|error| error.exit());
-        let topic = Topic::connect(&name, args.endpoints().pubsub.as_deref()).await?;
+        let (settings, name) = (args.settings()?, args.topic_name()?);
+        let topic = Topic::connect(&name, args.emulator_host().as_deref()).await?;
         let send = |payload| topic.publish(payload);
         console::run(&settings, &name, send, async { _ = signals.next().await }, &mut io::stdout()).await?;
         Ok(ExitCode::SUCCESS)

@@ -27,8 +27,8 @@ pub const PROGRAM: Program = Program {
     span_target: spans::TARGET,
     version: env!("CARGO_PKG_VERSION"),
     revision: match option_env!("MINI_SCAN_REVISION") {
-        Some(revision) => revision,
-        None => "unknown",
+        Some(revision) if !revision.is_empty() => revision,
+        _ => "unknown",
     },
 };
 

@@ -1,9 +1,11 @@
-//! The consumer on both clouds: from settings to threads that run, and the checks before. The one room beside `main`
-//! and the demo that knows both `pubsub` and `dynamo`.
+//! The consumer on both clouds: from settings to running threads, with the checks before them. Besides `main` and the demo,
+//! the only module that knows both `pubsub` and `dynamo`.
 
 mod checks;
 mod endpoints;
+mod finding;
 pub mod setup;
+mod setup_error;
 mod threads;
 
 use std::num::NonZeroUsize;
@@ -14,12 +16,15 @@ use crate::consumer::Process;
 use crate::consumer::ports::Observer;
 use crate::consumer::settings::{Settings, WriteMode, write_limit};
 
-pub use checks::{SetupError, check};
-pub(crate) use checks::{pubsub_advice, within};
+pub(crate) use checks::within;
+pub use checks::{check, check_all};
 pub use endpoints::Endpoints;
+pub use finding::{CheckResult, Finding};
+pub use setup_error::SetupError;
+pub(crate) use setup_error::pubsub_advice;
 pub use threads::{Failure, Running};
 
-/// How the consumer runs, and on what. Checked by the flags that fill it.
+/// The settings of a consumer and the names of what it uses. The flags that fill it are checked before.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub endpoints: Endpoints,
@@ -44,7 +49,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// What all workers will share. Raises the limit of open files as far as the system lets it.
+    /// Creates what all workers share. Raises the limit of open files as far as the system allows.
     pub fn process(&self, observer: Arc<dyn Observer>) -> Arc<Process> {
         let open_files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
         let settings = Settings {

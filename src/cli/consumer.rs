@@ -9,109 +9,163 @@ use clap::error::ErrorKind;
 use ops::http::Listen;
 use tracing_subscriber::filter::Targets;
 
-use super::endpoints::{DynamoEndpoint, PubsubEndpoint, endpoints};
-use super::names;
+use super::help::{heading, more};
+use super::pubsub::{PubsubArgs, set};
+use super::table::TableArgs;
 use crate::consumer::settings::WriteMode;
 use crate::observe;
-use crate::service::Config;
+use crate::service::{Config, Endpoints};
 use ops::logs::LogFormat;
 
-/// A stream that may hold less than a usual scan would be given one at a time.
-const LEAST_BYTES_A_STREAM: u64 = 1024;
+/// A stream with fewer bytes than a usual scan would deliver one message at a time.
+const MIN_BYTES_PER_STREAM: u64 = 1024;
 
-/// Write the scans of a subscription to a table, the newest of each key, until stopped
+const HELP: &str = concat!(
+    heading!("Examples"),
+    "  mini-scan consumer --project my-project --dead-letter-topic scan-dead-letter\n",
+    "  mini-scan consumer --consumers 20 \\\n",
+    "    --subscription projects/my-project/subscriptions/scan-sub\n\n",
+    heading!("Exit codes"),
+    "  0    stopped by SIGTERM or SIGINT; unfinished messages were nacked\n",
+    "  1    failure, e.g. a check at the start failed\n",
+    "  2    wrong usage: a flag is missing, unknown or out of range\n",
+    "  130  stopped at once by a second SIGINT (143 by SIGTERM)\n\n",
+    more!(),
+    "\n  docs/runbook.md says what to do about alerts"
+);
+
+/// Write the newest scan of each key to the table, until stopped
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 pub struct ConsumerArgs {
-    /// Google Cloud project of the subscription and the dead-letter topic
-    #[arg(short, long, env = "MINI_SCAN_PROJECT", default_value = "test-project")]
-    project: String,
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    #[command(flatten)]
+    pub(super) destination: DestinationArgs,
+    #[command(flatten)]
+    pub(super) dead_letters: DeadLetterArgs,
+    #[command(flatten)]
+    throughput: ThroughputArgs,
+    #[command(flatten)]
+    reliability: ReliabilityArgs,
+    #[command(flatten)]
+    observability: ObservabilityArgs,
+}
 
-    /// Subscription to read: an id, or a full name
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Source")]
+pub(super) struct SourceArgs {
+    #[command(flatten)]
+    pub(super) pubsub: PubsubArgs,
+
+    /// Subscription of the scans: an id or a full name
     #[arg(short, long, env = "MINI_SCAN_SUBSCRIPTION", default_value = "scan-sub")]
     subscription: String,
+}
 
-    /// Workers, each with one stream
-    #[arg(short, long, env = "MINI_SCAN_CONSUMERS", default_value = "10", value_parser = consumers)]
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Destination")]
+pub(super) struct DestinationArgs {
+    #[command(flatten)]
+    pub(super) table: TableArgs,
+
+    /// Delete each record this long after its scan's timestamp, e.g. 90days, at least 1s; without it records stay
+    #[arg(long, env = "MINI_SCAN_TTL", value_parser = positive, value_name = "TIME")]
+    ttl: Option<Duration>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Dead letters")]
+pub(super) struct DeadLetterArgs {
+    /// Topic for messages that can never be stored: an id or a full name. Without it Pub/Sub redelivers them
+    #[arg(long, env = "MINI_SCAN_DEAD_LETTER_TOPIC", value_name = "TOPIC", next_line_help = true)]
+    dead_letter_topic: Option<String>,
+
+    /// Reject a scan whose timestamp is more than this after its message was published, e.g. 24h
+    #[arg(long, env = "MINI_SCAN_MAX_FUTURE_SKEW", default_value = "24h", value_parser = duration, value_name = "TIME")]
+    max_future_skew: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Throughput")]
+struct ThroughputArgs {
+    /// Workers, each with its own stream, from 1 to 1000
+    #[arg(short, long, env = "MINI_SCAN_CONSUMERS", default_value = "10", value_parser = consumers, value_name = "NUMBER")]
     consumers: NonZeroUsize,
 
-    /// Messages that are decoded, waiting or being written at a time, over all workers
-    #[arg(short, long, env = "MINI_SCAN_MAX_OUTSTANDING", default_value = "1000", value_parser = outstanding)]
+    /// Messages that are decoded, waiting or being written at a time over all workers, from 1 to 1000000
+    #[arg(short, long, env = "MINI_SCAN_MAX_OUTSTANDING", default_value = "1000", value_parser = outstanding,
+          value_name = "NUMBER")]
     max_outstanding: NonZeroUsize,
 
-    /// Bytes of messages that are read and unsettled at a time, over all workers
+    /// Bytes of unsettled messages at a time over all workers, e.g. 256MiB, at least 1KiB per worker
     #[arg(long, env = "MINI_SCAN_MAX_OUTSTANDING_BYTES", default_value = "256MiB", value_name = "BYTES")]
     max_outstanding_bytes: ByteSize,
 
-    /// Threads that share the workers; by default one a core
-    #[arg(long, env = "MINI_SCAN_THREADS")]
+    /// Threads that run the workers, at most one per worker; the default is one per core
+    #[arg(long, env = "MINI_SCAN_THREADS", value_name = "NUMBER", next_line_help = true)]
     threads: Option<NonZeroUsize>,
 
-    /// Table to write to
-    #[arg(long, env = "MINI_SCAN_TABLE", default_value = "scan-results")]
-    table: String,
-
-    /// How scans are written: put, each by itself, or batch, up to 25 in a call: cheaper here, and some more write units
+    /// Write each scan by itself (put), or up to 25 per call (batch), which takes less CPU and some more write units
     #[arg(long, env = "MINI_SCAN_WRITE_MODE", default_value = "put", value_enum, value_name = "MODE")]
     write_mode: Mode,
 
-    /// With --write-mode batch, how long a scan waits for others while a call is in flight, as 2ms
+    /// How long a scan waits for others in batch mode while a call is in flight, from 0ms to 1s
     #[arg(long, env = "MINI_SCAN_BATCH_LINGER", default_value = "2ms", value_parser = linger, value_name = "TIME")]
     batch_linger: Duration,
 
-    /// Topic for messages that can never be stored: an id, or a full name; without it they come again and again
-    #[arg(long, env = "MINI_SCAN_DEAD_LETTER_TOPIC", value_name = "TOPIC")]
-    dead_letter_topic: Option<String>,
+    /// Keys whose newest stored timestamp stays in memory, so that older scans need no write; 0 turns it off
+    #[arg(long, env = "MINI_SCAN_CACHE_ENTRIES", default_value = "100000", value_name = "NUMBER")]
+    cache_entries: usize,
 
-    /// How far a scan's timestamp may lie after its message was published, as 24h or 90m
-    #[arg(long, env = "MINI_SCAN_MAX_FUTURE_SKEW", default_value = "24h", value_parser = duration, value_name = "TIME")]
-    max_future_skew: Duration,
+    /// How long a timestamp in memory is trusted, e.g. 10m: after that, a row that was changed by hand is noticed
+    #[arg(long, env = "MINI_SCAN_CACHE_MAX_AGE", default_value = "10m", value_parser = duration, value_name = "TIME")]
+    cache_max_age: Duration,
+}
 
-    /// How long a record lives after its scan's timestamp, as 90days; for ever when not given
-    #[arg(long, env = "MINI_SCAN_TTL", value_parser = positive, value_name = "TIME")]
-    ttl: Option<Duration>,
-
-    /// How long a message is held and tried before it is given back, as 30m
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Reliability")]
+struct ReliabilityArgs {
+    /// Nack a message that was not written for this long, at least 1s
     #[arg(long, env = "MINI_SCAN_MAX_RETRY_TIME", default_value = "30m", value_parser = positive, value_name = "TIME")]
     max_retry_time: Duration,
 
-    /// How soon the messages of a killed instance come back, 10s to 600s
-    #[arg(long, env = "MINI_SCAN_MAX_LEASE_EXTENSION", default_value = "20s", value_parser = lease, value_name = "TIME")]
+    /// How soon Pub/Sub redelivers the messages of a killed instance, from 10s to 600s
+    #[arg(long, env = "MINI_SCAN_MAX_LEASE_EXTENSION", default_value = "20s", value_parser = lease, value_name = "TIME",
+          next_line_help = true)]
     max_lease_extension: Duration,
 
-    /// How long a stream may give nothing before another is opened in its place, as 60s
+    /// Replace a stream that has delivered nothing for this long, at least 1s
     #[arg(long, env = "MINI_SCAN_STREAM_MAX_IDLE", default_value = "60s", value_parser = positive, value_name = "TIME")]
     stream_max_idle: Duration,
 
-    /// Keys whose newest stored timestamp is remembered, so that an older scan needs no write; 0 turns it off
-    #[arg(long, env = "MINI_SCAN_CACHE_ENTRIES", default_value = "100000", value_name = "KEYS")]
-    cache_entries: usize,
-
-    /// How long a remembered timestamp is believed, as 10m: rows can be mended by hand
-    #[arg(long, env = "MINI_SCAN_CACHE_MAX_AGE", default_value = "10m", value_parser = duration, value_name = "TIME")]
-    cache_max_age: Duration,
-
-    /// How long writes in hand may take after SIGTERM, as 30s
-    #[arg(long, env = "MINI_SCAN_SHUTDOWN_GRACE", default_value = "30s", value_parser = duration, value_name = "TIME")]
+    /// How long writes in flight may take after SIGTERM; the whole stop takes at most 4 s more
+    #[arg(long, env = "MINI_SCAN_SHUTDOWN_GRACE", default_value = "20s", value_parser = duration, value_name = "TIME")]
     shutdown_grace: Duration,
+}
 
-    /// Where /metrics, /livez and /readyz are served, as 0.0.0.0:9464, or `off`; by default 127.0.0.1:9464, unless another
-    /// instance is there
-    #[arg(long, env = "MINI_SCAN_HTTP_LISTEN", value_name = "ADDRESS")]
-    pub http_listen: Option<Listen>,
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Observability")]
+struct ObservabilityArgs {
+    /// Address of /metrics, /livez and /readyz, e.g. 0.0.0.0:9464, or off. The default is 127.0.0.1:9464 if that port
+    /// is free
+    #[arg(long, env = "MINI_SCAN_HTTP_LISTEN", value_name = "ADDRESS", next_line_help = true)]
+    http_listen: Option<Listen>,
 
-    /// How log lines look
-    #[arg(long, env = "MINI_SCAN_LOG_FORMAT", default_value = "auto", value_enum)]
-    pub log_format: LogFormat,
+    /// Write logs as text, as json, or as auto: text with a status line on a terminal, JSON otherwise
+    #[arg(
+        long,
+        env = "MINI_SCAN_LOG_FORMAT",
+        default_value = "auto",
+        value_enum,
+        value_name = "FORMAT",
+        hide_possible_values = true
+    )]
+    log_format: LogFormat,
 
-    /// What is logged, as debug, or warn,mini_scan=debug; by default warn,mini_scan=info
+    /// Levels of logs, e.g. debug, or warn,mini_scan=debug; the default is warn,mini_scan=info
     #[arg(long, env = "RUST_LOG", value_name = "LEVELS")]
     log_levels: Option<Targets>,
-
-    #[command(flatten)]
-    pubsub: PubsubEndpoint,
-
-    #[command(flatten)]
-    dynamo: DynamoEndpoint,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -121,66 +175,103 @@ enum Mode {
 }
 
 impl ConsumerArgs {
-    /// How the consumer runs, if the flags agree.
+    /// Returns the settings of the consumer, or the flags that contradict each other.
     pub fn config(&self) -> Result<Config, clap::Error> {
-        let conflict = |text: String| Err(clap::Error::raw(ErrorKind::ArgumentConflict, text));
-        if let Some(threads) = self.threads
-            && threads > self.consumers
-        {
-            return conflict(format!(
-                "--threads {threads} is more than --consumers {}: a thread runs one worker at least\n",
-                self.consumers
-            ));
-        }
-        let share = self.max_outstanding_bytes.as_u64() / self.consumers.get() as u64;
-        if share < LEAST_BYTES_A_STREAM {
-            return conflict(format!(
-                "--max-outstanding-bytes {} is less than {LEAST_BYTES_A_STREAM} bytes for each of --consumers {}\n",
-                self.max_outstanding_bytes, self.consumers
-            ));
-        }
+        let ConsumerArgs { source, destination, dead_letters, throughput, reliability, .. } = self;
+        throughput.check()?;
         let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let topic = |given: &String| names::topic(&self.project, given, "--dead-letter-topic");
         Ok(Config {
-            endpoints: endpoints(Some(&self.pubsub), Some(&self.dynamo)),
-            subscription: names::subscription(&self.project, &self.subscription, "--subscription")?,
-            dead_letter_topic: self.dead_letter_topic.as_ref().map(topic).transpose()?,
-            table: self.table.clone(),
-            consumers: self.consumers,
-            threads: self.threads.unwrap_or(cores).min(self.consumers),
-            max_outstanding: self.max_outstanding,
-            max_outstanding_bytes: self.max_outstanding_bytes.as_u64(),
-            write_mode: match self.write_mode {
+            endpoints: self.endpoints(),
+            subscription: source.subscription()?,
+            dead_letter_topic: dead_letters.topic(&source.pubsub)?,
+            table: destination.table.table.clone(),
+            consumers: throughput.consumers,
+            threads: throughput.threads.unwrap_or(cores).min(throughput.consumers),
+            max_outstanding: throughput.max_outstanding,
+            max_outstanding_bytes: throughput.max_outstanding_bytes.as_u64(),
+            write_mode: match throughput.write_mode {
                 Mode::Put => WriteMode::Put,
-                Mode::Batch => WriteMode::Batch { linger: self.batch_linger },
+                Mode::Batch => WriteMode::Batch { linger: throughput.batch_linger },
             },
-            max_future_skew: self.max_future_skew,
-            ttl: self.ttl,
-            max_retry_time: self.max_retry_time,
-            max_lease_extension: self.max_lease_extension,
-            stream_max_idle: self.stream_max_idle,
-            cache_entries: self.cache_entries,
-            cache_max_age: self.cache_max_age,
-            shutdown_grace: self.shutdown_grace,
+            max_future_skew: dead_letters.max_future_skew,
+            ttl: destination.ttl,
+            max_retry_time: reliability.max_retry_time,
+            max_lease_extension: reliability.max_lease_extension,
+            stream_max_idle: reliability.stream_max_idle,
+            cache_entries: throughput.cache_entries,
+            cache_max_age: throughput.cache_max_age,
+            shutdown_grace: reliability.shutdown_grace,
         })
     }
 
+    pub(super) fn endpoints(&self) -> Endpoints {
+        Endpoints { pubsub: self.source.pubsub.emulator_host(), dynamo: self.destination.table.endpoint() }
+    }
+
+    pub fn http_listen(&self) -> Option<Listen> {
+        self.observability.http_listen
+    }
+
+    pub fn log_format(&self) -> LogFormat {
+        self.observability.log_format
+    }
+
     pub fn log_levels(&self) -> Targets {
-        self.log_levels.clone().unwrap_or_else(observe::default_levels)
+        self.observability.log_levels.clone().unwrap_or_else(observe::default_levels)
+    }
+}
+
+impl SourceArgs {
+    /// Returns the full name of the subscription.
+    pub(super) fn subscription(&self) -> Result<String, clap::Error> {
+        self.pubsub.subscription(&self.subscription, "--subscription")
+    }
+}
+
+impl DeadLetterArgs {
+    /// Returns the topic as it is given.
+    pub(super) fn given_topic(&self) -> Option<&str> {
+        set(&self.dead_letter_topic)
+    }
+
+    /// Returns the full name of the topic.
+    fn topic(&self, pubsub: &PubsubArgs) -> Result<Option<String>, clap::Error> {
+        self.given_topic().map(|given| pubsub.topic(given, "--dead-letter-topic")).transpose()
+    }
+}
+
+impl ThroughputArgs {
+    fn check(&self) -> Result<(), clap::Error> {
+        let ThroughputArgs { threads, consumers, max_outstanding_bytes, .. } = self;
+        let conflict = |text: String| Err(clap::Error::raw(ErrorKind::ArgumentConflict, text));
+        if let Some(threads) = threads
+            && threads > consumers
+        {
+            return conflict(format!(
+                "--threads {threads} is more than --consumers {consumers}: each thread runs at least one worker\n"
+            ));
+        }
+        if max_outstanding_bytes.as_u64() / (consumers.get() as u64) < MIN_BYTES_PER_STREAM {
+            return conflict(format!(
+                "--max-outstanding-bytes {max_outstanding_bytes} is less than {MIN_BYTES_PER_STREAM} bytes for each of \
+                 --consumers {consumers}\n"
+            ));
+        }
+        Ok(())
     }
 }
 
 fn consumers(text: &str) -> Result<NonZeroUsize, String> {
     let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= 1000);
-    number.ok_or_else(|| "a whole number from 1 to 1000".to_owned())
+    number.ok_or_else(|| "it must be a whole number from 1 to 1000".to_owned())
 }
 
 fn outstanding(text: &str) -> Result<NonZeroUsize, String> {
     let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= 1_000_000);
-    number.ok_or_else(|| "a whole number from 1 to 1000000".to_owned())
+    number.ok_or_else(|| "it must be a whole number from 1 to 1000000".to_owned())
 }
 
-/// At least a second: with less, every scan would be too old and every receipt given back at once.
+/// With less than a second every scan would be expired, or every message nacked, at once.
 fn positive(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         duration if duration < Duration::from_secs(1) => Err("it must be at least 1s".to_owned()),
@@ -189,15 +280,16 @@ fn positive(text: &str) -> Result<Duration, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| format!("{error}: write it as 30s, 15m or 24h"))?;
-    // Far beyond any use, and far below what would overflow a clock.
+    let duration =
+        humantime::parse_duration(text).map_err(|error| format!("{error}: write a duration, e.g. 30s, 15m or 24h"))?;
+    // Longer than any use, and short enough that no clock overflows.
     match duration <= Duration::from_secs(100 * 365 * 24 * 60 * 60) {
         true => Ok(duration),
-        false => Err("it is above a hundred years".to_owned()),
+        false => Err("it must be at most 100 years".to_owned()),
     }
 }
 
-/// Longer than a second would be taken for an attempt that hangs.
+/// A longer linger would look like an attempt that hangs.
 fn linger(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         linger if linger <= Duration::from_secs(1) => Ok(linger),
@@ -209,7 +301,7 @@ fn lease(text: &str) -> Result<Duration, String> {
     let lease = duration(text)?;
     match (10..=600).contains(&lease.as_secs()) {
         true => Ok(lease),
-        false => Err("Pub/Sub takes 10s to 600s".to_owned()),
+        false => Err("it must be from 10s to 600s, which are Pub/Sub's limits".to_owned()),
     }
 }
 
@@ -226,21 +318,21 @@ mod tests {
     }
 
     fn parse(flags: &str) -> Result<Config, clap::Error> {
-        Command::try_parse_from(format!("consumer {flags}").split_whitespace())
+        Command::try_parse_from(format!("consumer --project p {flags}").split_whitespace())
             .and_then(|command| command.consumer.config())
     }
 
     #[test]
-    fn the_defaults_agree() {
+    fn the_defaults_do_not_contradict_each_other() {
         let config = parse("").unwrap();
-        assert_eq!(config.subscription, "projects/test-project/subscriptions/scan-sub");
+        assert_eq!(config.subscription, "projects/p/subscriptions/scan-sub");
         assert_eq!((config.consumers.get(), config.max_outstanding.get()), (10, 1000));
         assert_eq!(config.max_outstanding_bytes, 256 << 20);
         assert_eq!(config.dead_letter_topic, None);
     }
 
     #[test]
-    fn contradictory_flags_are_named_both() {
+    fn an_error_names_both_of_two_contradictory_flags() {
         for (flags, named) in [
             ("--threads 3 --consumers 2", ["--threads 3", "--consumers 2"]),
             ("--max-outstanding-bytes 1KiB", ["--max-outstanding-bytes 1", "--consumers 10"]),
@@ -252,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_out_of_range_are_refused() {
+    fn values_out_of_range_are_refused() {
         for flags in [
             "-m 0",
             "-c 0",

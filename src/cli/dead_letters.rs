@@ -5,16 +5,52 @@ use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 
-use super::endpoints::{PubsubEndpoint, endpoints};
-use super::names;
+use super::help::{exit_codes, heading, more};
+use super::pubsub::PubsubArgs;
 use crate::dead_letters::{self, EXHAUSTED, List, MOST_LIMIT, Redrive, UNKNOWN};
 use crate::scan::Reason;
+use crate::service::Endpoints;
 
-/// Letters are kept in memory until they are shown.
+/// A list keeps its dead letters in memory until it prints them.
 const MOST_LISTED: usize = 10_000;
 
-/// Look at dead letters, or bring them back
+const HELP: &str = concat!(
+    heading!("Examples"),
+    "  mini-scan dead-letters list --project my-project\n",
+    "  mini-scan dead-letters redrive --project my-project --dry-run\n\n",
+    more!()
+);
+
+const LIST_HELP: &str = concat!(
+    heading!("Examples"),
+    "  mini-scan dead-letters list --project my-project\n",
+    "  mini-scan dead-letters list --project my-project --json |\n",
+    "    jq -r .reason | sort | uniq -c\n\n",
+    "  A list leases the dead letters: other readers do not get them for up to 30s.\n\n",
+    exit_codes!(),
+    more!()
+);
+
+const REDRIVE_HELP: &str = concat!(
+    heading!("Examples"),
+    "  mini-scan dead-letters redrive --project my-project --dry-run\n",
+    "  mini-scan dead-letters redrive --project my-project \\\n",
+    "    --reason timestamp_in_future,invalid_port\n\n",
+    "  Originals keep their payload and attributes, and get redrive_count.\n",
+    "  A run that is stopped or killed loses no dead letter. Until it ends, it keeps\n",
+    "  at most 10000 dead letters that it does not redrive from other readers.\n\n",
+    heading!("Exit codes"),
+    "  0    it redrove every dead letter of the chosen reasons, up to --limit\n",
+    "  1    failure, e.g. the subscription is missing\n",
+    "  2    wrong usage: a flag is missing, unknown or out of range\n",
+    "  3    partly done: it left dead letters of the chosen reasons, or was stopped\n",
+    "  130  stopped at once by a second SIGINT (143 by SIGTERM)\n\n",
+    more!()
+);
+
+/// List dead letters, or redrive them to their source
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 pub struct DeadLettersArgs {
     #[command(subcommand)]
     task: Task,
@@ -22,84 +58,82 @@ pub struct DeadLettersArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum Task {
-    /// Show dead letters, and leave them where they are
-    ///
-    /// Pub/Sub has no way to look without leasing: letters are kept from others for at most 30s and then given back. The
-    /// list ends at --limit, when none has come for --wait, or after 30s, and says when there may be more.
+    /// Print dead letters, and leave them where they are
     List(ListArgs),
-    /// Publish the originals of dead letters again, and remove each letter only after that
-    ///
-    /// The original goes to the topic of the subscription that it came from, or to --topic: payload and attributes as
-    /// they were, and redrive_count. Do it once a consumer accepts them. What is not redriven is kept from others to the
-    /// end of the run, 10000 letters at most, and then given back. The run ends when no letter has come for --wait, or
-    /// at --limit. A letter that is rejected again meanwhile is left. A run that is stopped, or killed, loses nothing.
+    /// Publish the originals again, and then remove the dead letters
     Redrive(RedriveArgs),
 }
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Source")]
 struct SubscriptionArgs {
-    /// Google Cloud project
-    #[arg(short, long, env = "MINI_SCAN_PROJECT", default_value = "test-project")]
-    project: String,
+    #[command(flatten)]
+    pubsub: PubsubArgs,
 
-    /// Subscription on the dead-letter topic: an id, or a full name
+    /// Subscription on the dead-letter topic: an id or a full name
     #[arg(
         short,
         long,
-        visible_alias = "dead-letter-subscription",
+        alias = "dead-letter-subscription",
         env = "MINI_SCAN_DEAD_LETTER_SUBSCRIPTION",
         default_value = "scan-dead-letter"
     )]
     subscription: String,
 
-    /// How long no letter may come before it is taken that there is none left; by default 15s, 5s after the first that is
-    /// listed, and longer where the subscription has a retry policy
+    /// Stop after this long without a new dead letter, from 1s to 10m. The default is 15s, and 5s once a list has
+    /// some; a retry policy of the subscription adds its minimum backoff
     #[arg(long, value_parser = wait, value_name = "TIME")]
     wait: Option<Duration>,
-
-    #[command(flatten)]
-    place: PubsubEndpoint,
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = LIST_HELP)]
 struct ListArgs {
     #[command(flatten)]
     from: SubscriptionArgs,
 
-    /// Letters to show at most
-    #[arg(long, default_value = "100", value_parser = listed, value_name = "LETTERS")]
+    /// Show at most this many dead letters, from 1 to 10000
+    #[arg(long, default_value = "100", value_parser = listed, value_name = "NUMBER", help_heading = "Output")]
     limit: NonZeroUsize,
 
-    /// A JSON object a line in place of the table, with every field that a letter has
-    #[arg(long)]
+    /// Print one JSON object per dead letter, with every field, in place of the table
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = REDRIVE_HELP)]
 struct RedriveArgs {
     #[command(flatten)]
     from: SubscriptionArgs,
 
-    /// Only letters of this reason; may be given again, or as a list with commas
+    #[command(flatten)]
+    selection: SelectionArgs,
+
+    /// Topic for all originals: an id or a full name. Without it each goes to the topic of its source subscription
+    #[arg(long, help_heading = "Destination")]
+    topic: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Selection")]
+struct SelectionArgs {
+    /// Redrive only dead letters of this reason; may be repeated, or be a list with commas
     #[arg(long = "reason", value_parser = PossibleValuesParser::new(reasons()), value_delimiter = ',',
           value_name = "REASON")]
     reasons: Vec<String>,
 
-    /// Letters to redrive at most; 100000 when not given
-    #[arg(long, value_parser = redriven, value_name = "LETTERS")]
+    /// Redrive at most this many, from 1 to 1000000; the default is 100000
+    #[arg(long, value_parser = redriven, value_name = "NUMBER", next_line_help = true)]
     limit: Option<NonZeroUsize>,
-
-    /// Say what would be redriven, and leave everything where it is
-    #[arg(long)]
-    dry_run: bool,
 
     /// Redrive also what was redriven three times already
     #[arg(long)]
     force: bool,
 
-    /// Topic for all of them, in place of that of each one's source subscription: an id, or a full name
+    /// Print what would be redriven, and leave everything where it is
     #[arg(long)]
-    topic: Option<String>,
+    dry_run: bool,
 }
 
 /// What to do with dead letters.
@@ -110,21 +144,21 @@ pub enum DeadLettersTask {
 }
 
 impl DeadLettersArgs {
-    /// What to do, if the flags agree.
+    /// Returns what to do, or the flags that contradict each other.
     pub fn task(&self) -> Result<DeadLettersTask, clap::Error> {
         Ok(match &self.task {
             Task::List(args) => {
                 DeadLettersTask::List(List { from: args.from.subscription()?, limit: args.limit, json: args.json })
             }
-            Task::Redrive(args) => {
-                let topic = |given: &String| names::topic(&args.from.project, given, "--topic");
+            Task::Redrive(RedriveArgs { from, selection, topic }) => {
+                let full_name = |given: &String| from.pubsub.topic(given, "--topic");
                 DeadLettersTask::Redrive(Redrive {
-                    from: args.from.subscription()?,
-                    reasons: args.reasons.clone(),
-                    limit: args.limit,
-                    dry_run: args.dry_run,
-                    force: args.force,
-                    topic: args.topic.as_ref().map(topic).transpose()?,
+                    from: from.subscription()?,
+                    reasons: selection.reasons.clone(),
+                    limit: selection.limit,
+                    dry_run: selection.dry_run,
+                    force: selection.force,
+                    topic: topic.as_ref().map(full_name).transpose()?,
                 })
             }
         })
@@ -134,8 +168,8 @@ impl DeadLettersArgs {
 impl SubscriptionArgs {
     fn subscription(&self) -> Result<dead_letters::Subscription, clap::Error> {
         Ok(dead_letters::Subscription {
-            endpoints: endpoints(Some(&self.place), None),
-            name: names::subscription(&self.project, &self.subscription, "--subscription")?,
+            endpoints: Endpoints { pubsub: self.pubsub.emulator_host(), dynamo: None },
+            name: self.pubsub.subscription(&self.subscription, "--subscription")?,
             wait: self.wait,
         })
     }
@@ -146,7 +180,7 @@ fn reasons() -> Vec<&'static str> {
 }
 
 fn wait(text: &str) -> Result<Duration, String> {
-    let wait = humantime::parse_duration(text).map_err(|error| format!("{error}: write it as 5s or 1m"))?;
+    let wait = humantime::parse_duration(text).map_err(|error| format!("{error}: write a duration, e.g. 5s or 1m"))?;
     match (Duration::from_secs(1)..=Duration::from_secs(600)).contains(&wait) {
         true => Ok(wait),
         false => Err("it must be from 1s to 10m".to_owned()),
@@ -163,7 +197,7 @@ fn redriven(text: &str) -> Result<NonZeroUsize, String> {
 
 fn number(text: &str, most: usize) -> Result<NonZeroUsize, String> {
     let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= most);
-    number.ok_or_else(|| format!("a whole number from 1 to {most}"))
+    number.ok_or_else(|| format!("it must be a whole number from 1 to {most}"))
 }
 
 #[cfg(test)]
@@ -175,12 +209,12 @@ mod tests {
     #[derive(clap::Parser)]
     struct Command {
         #[command(flatten)]
-        letters: DeadLettersArgs,
+        dead_letters: DeadLettersArgs,
     }
 
     fn parse(line: &str) -> Result<DeadLettersTask, clap::Error> {
-        let arguments = std::iter::once("dead-letters").chain(line.split(' '));
-        Command::try_parse_from(arguments).and_then(|command| command.letters.task())
+        let arguments = std::iter::once("dead-letters").chain(line.split(' ')).chain(["--project", "p"]);
+        Command::try_parse_from(arguments).and_then(|command| command.dead_letters.task())
     }
 
     fn redrive(line: &str) -> Redrive {
@@ -191,25 +225,25 @@ mod tests {
     }
 
     #[test]
-    fn without_flags_it_reads_the_subscription_that_setup_makes() {
+    fn by_default_it_reads_the_subscription_that_setup_creates() {
         let DeadLettersTask::List(list) = parse("list").unwrap() else { panic!("no list") };
-        assert_eq!(list.from.name, "projects/test-project/subscriptions/scan-dead-letter");
+        assert_eq!(list.from.name, "projects/p/subscriptions/scan-dead-letter");
         assert_eq!((list.limit.get(), list.json, list.from.wait), (100, false, None));
         assert_eq!(redrive("redrive").from, list.from);
     }
 
     #[test]
-    fn a_redrive_is_chosen_by_reason_and_topic() {
+    fn a_redrive_selects_by_reason_and_publishes_to_the_given_topic() {
         let flags =
             "redrive --reason invalid_port,malformed_json --reason delivery_attempts_exhausted --topic other-topic";
         let Redrive { reasons, topic, limit, dry_run, force, .. } = redrive(flags);
         assert_eq!(reasons, ["invalid_port", "malformed_json", "delivery_attempts_exhausted"]);
-        assert_eq!(topic.as_deref(), Some("projects/test-project/topics/other-topic"));
+        assert_eq!(topic.as_deref(), Some("projects/p/topics/other-topic"));
         assert_eq!((limit, dry_run, force), (None, false, false));
     }
 
     #[test]
-    fn what_no_letter_can_be_is_refused() {
+    fn values_that_no_dead_letter_can_have_are_refused() {
         for flags in [
             "redrive --reason invalid_prot",
             "redrive --limit 0",

@@ -3,12 +3,21 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::help::{exit_codes, heading, more};
 use crate::local::dynamo::Storage;
 use crate::local::servers::{Port, Settings};
 
-/// Run a Pub/Sub and a DynamoDB server for trying and testing, or one of them
+const HELP: &str = concat!(
+    heading!("Examples"),
+    "  mini-scan local\n",
+    "  mini-scan local dynamo --data ~/scans\n\n",
+    exit_codes!(),
+    more!()
+);
+
+/// Run an embedded Pub/Sub server and an embedded DynamoDB, or one of them
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, after_help = HELP, next_help_heading = "Options")]
 pub struct LocalArgs {
     #[command(subcommand)]
     server: Option<Server>,
@@ -16,12 +25,12 @@ pub struct LocalArgs {
     #[command(flatten)]
     host: Host,
 
-    /// Port of the Pub/Sub server; 0 is any free one
-    #[arg(long, env = "MINI_SCAN_PUBSUB_PORT", default_value_t = 8085)]
+    /// Port of the Pub/Sub server; 0 chooses a free one
+    #[arg(long, env = "MINI_SCAN_PUBSUB_PORT", value_name = "PORT", default_value_t = 8085)]
     pubsub_port: u16,
 
-    /// Port of the DynamoDB server; 0 is any free one
-    #[arg(long, env = "MINI_SCAN_DYNAMO_PORT", default_value_t = 8000)]
+    /// Port of the DynamoDB server; 0 chooses a free one
+    #[arg(long, env = "MINI_SCAN_DYNAMO_PORT", value_name = "PORT", default_value_t = 8000)]
     dynamo_port: u16,
 
     #[command(flatten)]
@@ -30,20 +39,20 @@ pub struct LocalArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum Server {
-    /// Only the Pub/Sub server
+    /// Run only the Pub/Sub server
     Pubsub {
         #[command(flatten)]
         host: Host,
-        /// Port to listen on; 0 is any free one
-        #[arg(long, env = "MINI_SCAN_PUBSUB_PORT", default_value_t = 8085)]
+        /// Port to listen on; 0 chooses a free one
+        #[arg(long, env = "MINI_SCAN_PUBSUB_PORT", value_name = "PORT", default_value_t = 8085)]
         port: u16,
     },
-    /// Only the DynamoDB server
+    /// Run only the DynamoDB server
     Dynamo {
         #[command(flatten)]
         host: Host,
-        /// Port to listen on; 0 is any free one
-        #[arg(long, env = "MINI_SCAN_DYNAMO_PORT", default_value_t = 8000)]
+        /// Port to listen on; 0 chooses a free one
+        #[arg(long, env = "MINI_SCAN_DYNAMO_PORT", value_name = "PORT", default_value_t = 8000)]
         port: u16,
         #[command(flatten)]
         data: Data,
@@ -51,16 +60,18 @@ enum Server {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options")]
 struct Host {
-    /// Address to listen on; others than loopback open the servers to whoever reaches it, without a password
-    #[arg(long, env = "MINI_SCAN_HOST", default_value = "127.0.0.1")]
+    /// Address to listen on. Everyone who can reach it can read and write everything, without a password
+    #[arg(long, env = "MINI_SCAN_HOST", value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: IpAddr,
 }
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options")]
 struct Data {
-    /// Directory that keeps the tables across restarts; kept in memory when not given
-    #[arg(long = "data", env = "MINI_SCAN_DATA", value_name = "DIR")]
+    /// Directory that keeps the tables across restarts; without it they are kept in memory
+    #[arg(long = "data", env = "MINI_SCAN_DATA", value_name = "DIRECTORY")]
     directory: Option<PathBuf>,
 }
 
@@ -71,6 +82,7 @@ impl Data {
 }
 
 impl LocalArgs {
+    /// Returns which servers to run, and where.
     pub fn settings(&self) -> Settings {
         let port = |number| Some(Port { number, flag: "--port" });
         match &self.server {
@@ -107,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn both_run_on_their_usual_ports_and_on_loopback() {
+    fn by_default_both_servers_run_on_their_usual_ports_on_loopback() {
         let settings = parse("local");
         assert!(settings.host.is_loopback());
         assert_eq!(settings.pubsub.map(|port| port.number), Some(8085));
@@ -116,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn one_runs_alone() {
+    fn a_command_runs_one_server_alone() {
         let pubsub = parse("local pubsub --port 1");
         assert_eq!((pubsub.pubsub, pubsub.dynamo), (Some(Port { number: 1, flag: "--port" }), None));
         let dynamo = parse("local dynamo --data here --host ::1");
@@ -125,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_that_would_go_unheard_is_refused() {
+    fn a_flag_that_would_be_ignored_is_refused() {
         assert!(Command::try_parse_from(["local", "--data", "here", "dynamo"]).is_err());
         assert!(Command::try_parse_from(["local", "pubsub", "--data", "here"]).is_err());
     }

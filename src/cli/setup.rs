@@ -1,62 +1,70 @@
 //! Flags of `mini-scan setup`.
 
-use super::endpoints::{DynamoEndpoint, PubsubEndpoint, endpoints};
-use super::names;
+use clap::error::ErrorKind;
+
+use super::consumer::{ConsumerArgs, SourceArgs};
+use super::help::{exit_codes, heading, more};
+use super::table::TableArgs;
 use crate::service::{Endpoints, setup};
 
-/// Create what is missing of topic, subscription, dead-letter topic and table; safe to repeat
+const HELP: &str = concat!(
+    heading!("Examples"),
+    "  mini-scan setup --project my-project\n",
+    "  mini-scan setup pubsub --project my-project --subscription my-scans\n",
+    "  mini-scan setup table --table my-scans\n\n",
+    "  It is safe to repeat. Without a command it also accepts the other flags of\n",
+    "  `mini-scan consumer` and ignores them, so the same flags fit both.\n\n",
+    exit_codes!(),
+    more!()
+);
+
+/// Create the topics, subscriptions and table that are missing
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, after_help = HELP)]
+#[command(mut_args(hide_unused), mut_arg("dead_letter_topic", describe_topic))]
 pub struct SetupArgs {
     #[command(subcommand)]
     part: Option<Part>,
 
     #[command(flatten)]
-    pubsub: PubsubArgs,
+    consumer: ConsumerArgs,
 
     #[command(flatten)]
-    table: TableArgs,
+    topic: TopicArgs,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Part {
-    /// Only the topics and subscriptions
-    Pubsub(PubsubArgs),
-    /// Only the table
+    /// Create only the topics and subscriptions
+    Pubsub(PubsubPartArgs),
+    /// Create only the table
     Table(TableArgs),
 }
 
 #[derive(Debug, clap::Args)]
-struct PubsubArgs {
-    /// Google Cloud project
-    #[arg(short, long, env = "MINI_SCAN_PROJECT", default_value = "test-project")]
-    project: String,
-
-    /// Topic that scans are published to: an id, or a full name
-    #[arg(long, env = "MINI_SCAN_TOPIC", default_value = "scan-topic")]
-    topic: String,
-
-    /// Subscription on it: an id, or a full name
-    #[arg(short, long, env = "MINI_SCAN_SUBSCRIPTION", default_value = "scan-sub")]
-    subscription: String,
-
-    /// Topic for rejected messages, and the name of the subscription on it: an id, or a full name
-    #[arg(long, env = "MINI_SCAN_DEAD_LETTER_TOPIC", default_value = "scan-dead-letter")]
-    dead_letter_topic: String,
+struct PubsubPartArgs {
+    #[command(flatten)]
+    source: SourceArgs,
 
     #[command(flatten)]
-    place: PubsubEndpoint,
+    topic: TopicArgs,
+
+    #[arg(long, env = "MINI_SCAN_DEAD_LETTER_TOPIC", value_name = "TOPIC", default_value = DEAD_LETTER_TOPIC,
+          help = DEAD_LETTER_TOPIC_HELP, help_heading = "Dead letters", next_line_help = true)]
+    dead_letter_topic: String,
 }
 
 #[derive(Debug, clap::Args)]
-struct TableArgs {
-    /// Table of scans
-    #[arg(long, env = "MINI_SCAN_TABLE", default_value = "scan-results")]
-    table: String,
-
-    #[command(flatten)]
-    place: DynamoEndpoint,
+#[command(next_help_heading = "Source")]
+struct TopicArgs {
+    /// Topic that scanners publish to: an id or a full name
+    #[arg(long, env = "MINI_SCAN_TOPIC", default_value = "scan-topic")]
+    topic: String,
 }
+
+const DEAD_LETTER_TOPIC: &str = "scan-dead-letter";
+const DEAD_LETTER_TOPIC_HELP: &str =
+    "Topic for rejected messages: an id or a full name. Its subscription has the same id";
 
 /// What to set up, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,39 +75,63 @@ pub struct Task {
 }
 
 impl SetupArgs {
-    /// What to set up, if the flags agree.
+    /// Returns what to set up, or the flags that contradict each other.
     pub fn task(&self) -> Result<Task, clap::Error> {
-        let (pubsub, table) = match &self.part {
-            None => (Some(&self.pubsub), Some(&self.table)),
-            Some(Part::Pubsub(pubsub)) => (Some(pubsub), None),
-            Some(Part::Table(table)) => (None, Some(table)),
-        };
-        Ok(Task {
-            endpoints: endpoints(pubsub.map(|args| &args.place), table.map(|args| &args.place)),
-            pubsub: pubsub.map(PubsubArgs::names).transpose()?,
-            table: table.map(|args| args.table.clone()),
+        Ok(match &self.part {
+            None => {
+                let ConsumerArgs { source, destination, dead_letters, .. } = &self.consumer;
+                let dead_letter_topic = dead_letters.given_topic().unwrap_or(DEAD_LETTER_TOPIC);
+                Task {
+                    endpoints: self.consumer.endpoints(),
+                    pubsub: Some(names(source, &self.topic, dead_letter_topic)?),
+                    table: Some(destination.table.table.clone()),
+                }
+            }
+            Some(Part::Pubsub(PubsubPartArgs { source, topic, dead_letter_topic })) => Task {
+                endpoints: Endpoints { pubsub: source.pubsub.emulator_host(), dynamo: None },
+                pubsub: Some(names(source, topic, dead_letter_topic)?),
+                table: None,
+            },
+            Some(Part::Table(args)) => Task {
+                endpoints: Endpoints { pubsub: None, dynamo: args.endpoint() },
+                pubsub: None,
+                table: Some(args.table.clone()),
+            },
         })
     }
 }
 
-impl PubsubArgs {
-    fn names(&self) -> Result<setup::Pubsub, clap::Error> {
-        let topic = names::topic(&self.project, &self.topic, "--topic")?;
-        let dead_letter_topic = names::topic(&self.project, &self.dead_letter_topic, "--dead-letter-topic")?;
-        if topic == dead_letter_topic {
-            return Err(clap::Error::raw(
-                clap::error::ErrorKind::ArgumentConflict,
-                format!("--topic and --dead-letter-topic are both {topic}: rejected messages would come again\n"),
-            ));
-        }
-        let subscription = names::subscription(&self.project, &self.subscription, "--subscription")?;
-        let dead_letter_subscription = dead_letter_topic.replacen("/topics/", "/subscriptions/", 1);
-        if subscription == dead_letter_subscription {
-            return Err(clap::Error::raw(
-                clap::error::ErrorKind::ArgumentConflict,
-                format!("--subscription and the one on --dead-letter-topic are both {subscription}\n"),
-            ));
-        }
-        Ok(setup::Pubsub { topic, subscription, dead_letter_topic, dead_letter_subscription })
+fn names(source: &SourceArgs, topic: &TopicArgs, dead_letter_topic: &str) -> Result<setup::Pubsub, clap::Error> {
+    let conflict = |text: String| Err(clap::Error::raw(ErrorKind::ArgumentConflict, text));
+    let topic = source.pubsub.topic(&topic.topic, "--topic")?;
+    let dead_letter_topic = source.pubsub.topic(dead_letter_topic, "--dead-letter-topic")?;
+    if topic == dead_letter_topic {
+        return conflict(format!(
+            "--topic and --dead-letter-topic are both {topic}: rejected messages would be delivered and rejected again\n"
+        ));
     }
+    let subscription = source.subscription()?;
+    let dead_letter_subscription = dead_letter_topic.replacen("/topics/", "/subscriptions/", 1);
+    if subscription == dead_letter_subscription {
+        return conflict(format!(
+            "--subscription and the subscription on --dead-letter-topic are both {subscription}: choose another name\n"
+        ));
+    }
+    Ok(setup::Pubsub { topic, subscription, dead_letter_topic, dead_letter_subscription })
+}
+
+/// Hides the flags that only the consumer uses.
+fn hide_unused(arg: clap::Arg) -> clap::Arg {
+    let is_hidden = arg.is_hide_set()
+        || match arg.get_help_heading() {
+            Some("Source") => false,
+            Some("Destination") => arg.get_id() == "ttl",
+            Some("Dead letters") => arg.get_id() != "dead_letter_topic",
+            _ => true,
+        };
+    arg.hide(is_hidden)
+}
+
+fn describe_topic(arg: clap::Arg) -> clap::Arg {
+    arg.help(DEAD_LETTER_TOPIC_HELP).default_value(DEAD_LETTER_TOPIC)
 }

@@ -2,15 +2,16 @@
 //! message.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rand::Rng;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
-use tracing::Span;
+use tracing::{Level, Span, debug};
 
 use super::ports::{Delivery, End, Envelope, Receipt, Settled};
 use super::process::Process;
+use crate::scan::Key;
 
 /// A delivery that is ours until its receipt is settled. Kept in a box from here on: it is moved often, and large.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ impl<R: Receipt> Message<R> {
             publish_time: envelope.publish_time,
             record_bytes: 0,
             span: process.observer.message_span(&envelope),
+            labels: tracing::enabled!(Level::DEBUG)
+                .then(|| Box::new(Labels { message_id: envelope.message_id.clone(), key: None })),
         };
         Box::new(Message { envelope, claim })
     }
@@ -53,12 +56,22 @@ pub(crate) struct Claim<R: Receipt> {
     pub(crate) record_bytes: usize,
     /// Disabled where the message is not traced.
     pub(crate) span: Span,
+    /// Absent unless debug lines are logged, so that they cost nothing otherwise.
+    pub(super) labels: Option<Box<Labels>>,
+}
+
+/// What the debug line of a settled message names.
+#[derive(Debug)]
+pub(crate) struct Labels {
+    message_id: String,
+    /// Known once the scan is decoded.
+    pub(super) key: Option<Key>,
 }
 
 impl<R: Receipt> Claim<R> {
     /// How long it is in hand, in milliseconds.
     pub(crate) fn age_ms(&self) -> u64 {
-        u64::try_from(self.received.elapsed().as_millis()).unwrap_or(u64::MAX)
+        whole_milliseconds(self.received.elapsed())
     }
 
     /// Acks or nacks, as the end asks, and reports it.
@@ -68,9 +81,20 @@ impl<R: Receipt> Claim<R> {
 
     fn settle_once(&mut self, end: End) {
         let Some(receipt) = self.receipt.take() else { return };
+        let labels = self.labels.take();
         let Claim { process, received, publish_time, record_bytes, span, .. } = self;
         let (took, publish_time, record_bytes) = (received.elapsed(), *publish_time, *record_bytes);
         process.observer.settled(&Settled { end, took, publish_time, record_bytes, span });
+        if let Some(labels) = labels {
+            debug!(
+                message_id = labels.message_id,
+                scan_key = labels.key.as_ref().map(Key::as_str),
+                outcome = end.name(),
+                error.type = end.error(),
+                latency_ms = whole_milliseconds(took),
+                "settled"
+            );
+        }
         if end.is_acked() {
             receipt.ack()
         } else {
@@ -78,6 +102,10 @@ impl<R: Receipt> Claim<R> {
         }
         process.census.end_unsettled();
     }
+}
+
+fn whole_milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl<R: Receipt> Drop for Claim<R> {

@@ -65,6 +65,9 @@ impl<'a, P: Ports> Pipeline<'a, P> {
         match self.decode(&message.envelope) {
             Ok(Decoded::Scan(scan, record_bytes)) => {
                 message.claim.record_bytes = record_bytes;
+                if let Some(labels) = &mut message.claim.labels {
+                    labels.key = Some(scan.key.clone());
+                }
                 match self.keys.admit(Job { scan: Arc::new(scan), message, slot }) {
                     Admission::Write(job, writer) => self.write_key(job, writer).await,
                     Admission::Known(job) => job.message.claim.settle(End::Known),

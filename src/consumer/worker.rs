@@ -11,12 +11,12 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use rand::rngs::StdRng;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::dedup::Keys;
 use super::delivery::Message;
 use super::message::{A_FREE_SLOT, A_NEWER_WRITE, Pipeline};
-use super::ports::{Delivery, Ports, Receipt, ReceiptOf, Source, SourceError};
+use super::ports::{Delivery, End, Ports, Receipt, ReceiptOf, Source, SourceError};
 use super::process::Process;
 use super::settings::{FLUSH_TIMEOUT, Settings, UNREAD_TIMEOUT, stream_messages};
 use super::write::batch::Batches;
@@ -101,6 +101,7 @@ async fn hand_back_unread<S: Source>(process: &Process, source: &mut S) {
     while let Ok(Some(delivery)) = source.next().await {
         process.observer.delivered(&delivery.envelope);
         process.observer.released_unread();
+        debug!(message_id = delivery.envelope.message_id, outcome = End::Released.name(), latency_ms = 0, "settled");
         delivery.receipt.nack();
     }
 }

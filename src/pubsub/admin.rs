@@ -50,6 +50,14 @@ impl Admin {
         result.map(drop).map_err(|error| Problem::from(&error))
     }
 
+    /// Returns whether the topic of this full name has a subscription.
+    pub async fn has_subscription(&self, topic: &str) -> Result<bool, Problem> {
+        let result = self.topics.list_topic_subscriptions().set_topic(topic).send().await;
+        let page = result.map_err(|error| Problem::from(&error))?;
+        // A page can be empty although others follow.
+        Ok(!page.subscriptions.is_empty() || !page.next_page_token.is_empty())
+    }
+
     /// Returns the subscription with this full name.
     pub async fn subscription(&self, name: &str) -> Result<SubscriptionDetails, Problem> {
         let result = self.subscriptions.get_subscription().set_subscription(name).send().await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use google_cloud_auth::credentials::{self, Credentials, anonymous};
 use google_cloud_gax::retry_policy::{NeverRetry, RetryPolicyExt};
-use google_cloud_pubsub::client::{Publisher, Subscriber, SubscriptionAdmin, TopicAdmin};
+use google_cloud_pubsub::client::{Publisher, SchemaService, Subscriber, SubscriptionAdmin, TopicAdmin};
 use google_cloud_pubsub::retry_policy::RetryableErrors;
 use ops::cause;
 use tokio::sync::OnceCell;
@@ -60,6 +60,10 @@ impl Connection {
 
     pub(super) async fn subscription_admin(&self) -> Result<SubscriptionAdmin, Problem> {
         client!(self, SubscriptionAdmin::builder().with_retry_policy(NeverRetry))
+    }
+
+    pub(super) async fn schema_service(&self) -> Result<SchemaService, Problem> {
+        client!(self, SchemaService::builder().with_retry_policy(NeverRetry))
     }
 
     async fn credentials(&self) -> Result<Credentials, Problem> {

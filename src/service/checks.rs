@@ -1,184 +1,189 @@
-//! The checks before the first message: each wrong setting is named with what chose it and what to do next.
+//! The checks before the first message, and those of `mini-scan check`. Each failure names the wrong setting and what to do.
 //!
-//! They need no more than the roles that running needs: where looking is refused, the first use shows what is wrong.
+//! They need no permissions beyond those that running needs. What they may not read, the first use shows.
 
-use std::fmt;
 use std::time::Duration;
 
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::{Config, Endpoints};
+use super::finding::{CheckResult, Finding};
+use super::{Config, SetupError, setup_error};
+use crate::consumer::settings::WriteMode;
+use crate::pubsub::{Admin, grant_publisher, grant_subscriber, has_permission};
 use crate::{dynamo, pubsub};
 
-/// How long one check may take, all at once: together they stay below 15 s.
+/// One check takes at most this long. They run at once, so together they stay below 15 s.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// A wrong setting, in one to three lines.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct SetupError(pub String);
+const CONSUME: &str = "pubsub.subscriptions.consume";
+const PUBLISH: &str = "pubsub.topics.publish";
+const PUT: &str = "dynamodb:PutItem";
 
-/// Looks at the subscription, the dead-letter topic and the table.
+/// Checks what the consumer needs at its start: warns of what it can run with, and returns the first failure.
 pub async fn check(config: &Config) -> Result<(), SetupError> {
     let pubsub = async {
-        let (subscription, topic) = tokio::join!(check_subscription(config), check_dead_letter_topic(config));
-        subscription.and(topic)
+        let (subscription, dead_letters) = tokio::join!(check_subscription(config), check_dead_letters(config));
+        report([subscription, dead_letters].concat())
     };
-    tokio::try_join!(biased; pubsub, check_table(config)).map(|_| ())
+    let table = async { report(vec![check_table(config).await]) };
+    tokio::try_join!(biased; pubsub, table).map(|_| ())
 }
 
-async fn check_subscription(config: &Config) -> Result<(), SetupError> {
-    // Connecting asks for credentials, which may take as long as an answer.
-    let look =
-        async { pubsub::Admin::connect(&config.endpoints.pubsub()).await?.subscription(&config.subscription).await };
-    let found = within(look, pubsub::Problem::Unreachable).await;
-    let spaced = match found {
-        Ok(found) => Some(found.minimum_backoff.is_some()),
-        // `roles/pubsub.subscriber` may not look; the stream's first answer shows whether it may read.
-        Err(pubsub::Problem::Refused(_)) => None,
-        Err(problem) => return Err(pubsub_wrong(config, Thing::Subscription(config), problem)),
-    };
-    if config.dead_letter_topic.is_none() {
-        warn!(
-            "no dead-letter topic is set: rejected messages are held a while and given back, again and again. \
-             Set --dead-letter-topic scan-dead-letter (`mini-scan setup pubsub` creates it)"
-        );
-        if spaced == Some(false) {
-            warn!(
-                "subscription {0} has no retry policy, so rejected messages return at the server's pace. \
-                 Set one: gcloud pubsub subscriptions update {0} --min-retry-delay=10s --max-retry-delay=600s",
-                config.subscription
-            );
+fn report(findings: Vec<Finding>) -> Result<(), SetupError> {
+    for Finding { what, name, result } in findings {
+        match result {
+            CheckResult::Ok | CheckResult::Unknown(_) => {}
+            CheckResult::Warning(detail) => warn!(check = what, name, "{detail}"),
+            CheckResult::Failed(error) => return Err(error),
         }
     }
     Ok(())
 }
 
-async fn check_dead_letter_topic(config: &Config) -> Result<(), SetupError> {
-    let Some(topic) = &config.dead_letter_topic else { return Ok(()) };
-    let look = async { pubsub::Admin::connect(&config.endpoints.pubsub()).await?.topic(topic).await };
-    match within(look, pubsub::Problem::Unreachable).await {
-        // `roles/pubsub.publisher` may not look; the first dead letter shows whether it may publish.
-        Ok(()) | Err(pubsub::Problem::Refused(_)) => Ok(()),
-        Err(problem) => Err(pubsub_wrong(config, Thing::DeadLetterTopic(topic), problem)),
+/// Checks the same and the permissions, and returns every finding.
+pub async fn check_all(config: &Config) -> Vec<Finding> {
+    let subscription = async {
+        let mut findings = check_subscription(config).await;
+        if !findings.iter().any(Finding::has_failed) {
+            let name = &config.subscription;
+            findings.insert(1, check_permission(config, name, CONSUME, &grant_subscriber(name)).await);
+        }
+        findings
+    };
+    let dead_letters = async {
+        let mut findings = check_dead_letters(config).await;
+        if let Some(topic) = &config.dead_letter_topic
+            && !findings[0].has_failed()
+        {
+            findings.insert(1, check_permission(config, topic, PUBLISH, &grant_publisher(topic)).await);
+        }
+        findings
+    };
+    let table = async {
+        let found = check_table(config).await;
+        let permission = if found.has_failed() { None } else { Some(check_write(config).await) };
+        [found].into_iter().chain(permission).collect()
+    };
+    <[Vec<Finding>; 3]>::from(tokio::join!(subscription, dead_letters, table)).concat()
+}
+
+async fn check_subscription(config: &Config) -> Vec<Finding> {
+    let name = &config.subscription;
+    let look = async { Admin::connect(&config.endpoints.pubsub()).await?.subscription(name).await };
+    let found = within(look, pubsub::Problem::Unreachable).await;
+    let has_retry_policy = found.as_ref().ok().map(|found| found.minimum_backoff.is_some());
+    let result = match found {
+        Ok(found) if found.topic.is_none() => {
+            CheckResult::Warning("the topic of the subscription was deleted, so no message comes".into())
+        }
+        Ok(_) => CheckResult::Ok,
+        // `roles/pubsub.subscriber` does not include it. The stream's first answer shows whether it may be read.
+        Err(pubsub::Problem::Refused(_)) => CheckResult::Unknown("this identity may not view it".into()),
+        Err(problem) => CheckResult::Failed(setup_error::subscription(config, &problem)),
+    };
+    let mut findings = vec![Finding::new("subscription", name, result)];
+    if config.dead_letter_topic.is_none() && has_retry_policy == Some(false) {
+        let advice = format!(
+            "without a retry policy, Pub/Sub redelivers rejected messages at once. Set one: \
+             gcloud pubsub subscriptions update {name} --min-retry-delay=10s --max-retry-delay=600s"
+        );
+        findings.push(Finding::new("retry policy", name, CheckResult::Warning(advice)));
+    }
+    findings
+}
+
+async fn check_dead_letters(config: &Config) -> Vec<Finding> {
+    let Some(topic) = &config.dead_letter_topic else {
+        let advice = "without a dead-letter topic, Pub/Sub redelivers rejected messages again and again. Set \
+                      --dead-letter-topic scan-dead-letter (`mini-scan setup pubsub` creates it)";
+        return vec![Finding::new("dead-letter topic", "none", CheckResult::Warning(advice.into()))];
+    };
+    let look = async {
+        let admin = Admin::connect(&config.endpoints.pubsub()).await?;
+        tokio::try_join!(admin.topic(topic), async { Ok(admin.has_subscription(topic).await) })
+    };
+    let (found, subscription) = match within(look, pubsub::Problem::Unreachable).await {
+        Ok(((), has_subscription)) => (CheckResult::Ok, dead_letter_subscription(config, topic, has_subscription)),
+        // `roles/pubsub.publisher` does not include it. The first dead letter shows whether it may be published.
+        Err(problem @ pubsub::Problem::Refused(_)) => (
+            CheckResult::Unknown("this identity may not view it".into()),
+            dead_letter_subscription(config, topic, Err(problem)),
+        ),
+        Err(problem) => {
+            let failed = CheckResult::Failed(setup_error::dead_letter_topic(config, topic, &problem));
+            return vec![Finding::new("dead-letter topic", topic, failed)];
+        }
+    };
+    vec![
+        Finding::new("dead-letter topic", topic, found),
+        Finding::new("dead-letter subscription", format!("on {topic}"), subscription),
+    ]
+}
+
+/// A topic keeps nothing, so without a subscription dead letters are lost.
+fn dead_letter_subscription(
+    config: &Config,
+    topic: &str,
+    has_subscription: Result<bool, pubsub::Problem>,
+) -> CheckResult {
+    match has_subscription {
+        Ok(true) => CheckResult::Ok,
+        Ok(false) => CheckResult::Failed(setup_error::no_dead_letter_subscription(config, topic)),
+        Err(problem) => CheckResult::Warning(format!(
+            "cannot check that the dead-letter topic has a subscription: {problem}. Without one, dead letters are \
+             lost. Look for it: gcloud pubsub topics list-subscriptions {topic}"
+        )),
     }
 }
 
-async fn check_table(config: &Config) -> Result<(), SetupError> {
-    let look = async {
-        let client = config.endpoints.dynamo().await?;
-        dynamo::check(&client, &config.table).await
-    };
-    match within(look, dynamo::Problem::Unreachable).await {
-        // Writing needs no right to describe the table; the first write shows whether it may be written.
-        Ok(()) | Err(dynamo::Problem::Refused(_)) => Ok(()),
-        // Throttled, as when many instances start at once, or a fault of the service: no setting is wrong.
+async fn check_table(config: &Config) -> Finding {
+    let table = &config.table;
+    let look = async { dynamo::check(&config.endpoints.dynamo().await?, table).await };
+    let result = match within(look, dynamo::Problem::Unreachable).await {
+        Ok(()) => CheckResult::Ok,
+        // Writing needs no permission to describe the table. The first write shows whether it may be written.
+        Err(dynamo::Problem::Refused(_)) => CheckResult::Unknown("this identity may not describe it".into()),
+        // Throttled, e.g. when many instances start at once, or a fault of the service: no setting is wrong.
         Err(dynamo::Problem::Other(detail)) => {
-            warn!(
-                "table {} (--table) could not be looked at: {detail}. The first write shows whether it fits",
-                config.table
-            );
-            Ok(())
+            CheckResult::Warning(format!("cannot check the table: {detail}. The first write shows whether it fits"))
         }
-        Err(problem) => Err(table_wrong(&config.endpoints, &config.table, problem)),
+        Err(problem) => CheckResult::Failed(setup_error::table(&config.endpoints, table, problem)),
+    };
+    Finding::new("table", table, result)
+}
+
+async fn check_permission(config: &Config, resource: &str, permission: &str, grant: &str) -> Finding {
+    let ask = async { has_permission(&config.endpoints.pubsub(), resource, permission).await };
+    let result = match within(ask, pubsub::Problem::Unreachable).await {
+        Ok(true) => CheckResult::Ok,
+        Ok(false) => CheckResult::Failed(setup_error::no_permission(permission, grant)),
+        // Local servers know no permissions.
+        Err(_) if config.endpoints.pubsub.is_some() => CheckResult::Unknown("local servers know no permissions".into()),
+        Err(problem) => CheckResult::Unknown(problem.to_string()),
+    };
+    Finding::new("permission", permission, result)
+}
+
+async fn check_write(config: &Config) -> Finding {
+    if config.write_mode != WriteMode::Put {
+        let unknown = CheckResult::Unknown("they cannot be checked without a write".into());
+        return Finding::new("permission", "dynamodb:PartiQLInsert and PartiQLUpdate", unknown);
     }
+    let write = async { dynamo::check_write(&config.endpoints.dynamo().await?, &config.table).await };
+    let result = match within(write, dynamo::Problem::Unreachable).await {
+        Ok(()) => CheckResult::Ok,
+        Err(dynamo::Problem::Refused(detail)) => CheckResult::Failed(setup_error::no_write(&config.table, &detail)),
+        Err(problem @ dynamo::Problem::NotFound) => {
+            CheckResult::Failed(setup_error::table(&config.endpoints, &config.table, problem))
+        }
+        Err(problem) => CheckResult::Unknown(problem.to_string()),
+    };
+    Finding::new("permission", PUT, result)
 }
 
 /// Bounds one check.
 pub(crate) async fn within<T, E>(look: impl Future<Output = Result<T, E>>, late: impl Fn(String) -> E) -> Result<T, E> {
     let no_answer = || Err(late(format!("no answer within {} s", ANSWER_WITHIN.as_secs())));
     timeout(ANSWER_WITHIN, look).await.unwrap_or_else(|_| no_answer())
-}
-
-/// What was looked at in Pub/Sub.
-#[derive(Clone, Copy)]
-enum Thing<'a> {
-    Subscription(&'a Config),
-    DeadLetterTopic(&'a str),
-}
-
-impl fmt::Display for Thing<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Thing::Subscription(config) => {
-                write!(f, "subscription {} (--subscription, --project)", config.subscription)
-            }
-            Thing::DeadLetterTopic(topic) => write!(f, "dead-letter topic {topic} (--dead-letter-topic)"),
-        }
-    }
-}
-
-fn pubsub_wrong(config: &Config, thing: Thing<'_>, problem: pubsub::Problem) -> SetupError {
-    match problem {
-        pubsub::Problem::NotFound => {
-            let dead_letter_topic = match &config.dead_letter_topic {
-                Some(topic) => format!(" --dead-letter-topic {topic}"),
-                None => String::new(),
-            };
-            let flags = format!("--subscription {}{dead_letter_topic}", config.subscription);
-            SetupError(format!("{thing} does not exist.\nCreate it: mini-scan setup pubsub --topic TOPIC {flags}"))
-        }
-        problem => {
-            SetupError(format!("{thing} cannot be read: {problem}\n{}", pubsub_advice(&config.endpoints, &problem)))
-        }
-    }
-}
-
-/// What to do about a problem with Pub/Sub that is not about one thing in it.
-pub(crate) fn pubsub_advice(endpoints: &Endpoints, problem: &pubsub::Problem) -> String {
-    match (problem, &endpoints.pubsub) {
-        (pubsub::Problem::NoCredentials(_), _) => {
-            "Run `gcloud auth application-default login`; for a local server set PUBSUB_EMULATOR_HOST.".to_owned()
-        }
-        (pubsub::Problem::Unreachable(_), Some(host)) => format!(
-            "PUBSUB_EMULATOR_HOST={host} (or its flag) chose the server. Start one there with `mini-scan local pubsub`, \
-             or unset it."
-        ),
-        (pubsub::Problem::Unreachable(_), None) => "Check the network and the credentials with \
-             `gcloud auth application-default print-access-token`; for a local server set PUBSUB_EMULATOR_HOST."
-            .to_owned(),
-        (pubsub::Problem::Refused(_), _) => "Grant this identity roles/pubsub.editor on the project: \
-             gcloud projects add-iam-policy-binding PROJECT --role=roles/pubsub.editor --member=IDENTITY"
-            .to_owned(),
-        _ => "Compare the names with `gcloud pubsub topics list` and `gcloud pubsub subscriptions list`.".to_owned(),
-    }
-}
-
-/// What is wrong with the table, and what to do.
-pub(super) fn table_wrong(endpoints: &Endpoints, table: &str, problem: dynamo::Problem) -> SetupError {
-    let endpoint = match &endpoints.dynamo {
-        Some(url) => format!(" at {url} (AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL or --endpoint-url)"),
-        None => String::new(),
-    };
-    let text = match problem {
-        dynamo::Problem::NotFound => format!(
-            "table {table} (--table) does not exist{endpoint}.\nCreate it: mini-scan setup table --table {table}"
-        ),
-        dynamo::Problem::DoesNotFit(why) => format!(
-            "table {table} (--table){endpoint} cannot hold scans: {why}.\n\
-             Choose another with --table; `mini-scan setup table --table NAME` creates one that fits."
-        ),
-        dynamo::Problem::NoRegion => {
-            "no AWS region is set, so table {table} (--table) cannot be found.\nSet it: export AWS_REGION=us-east-1"
-                .replace("{table}", table)
-        }
-        problem @ dynamo::Problem::NoCredentials(_) => format!(
-            "table {table} (--table) cannot be read: {problem}\nRun `aws sso login` or `aws configure`, or choose a \
-             profile with AWS_PROFILE; for a local server set AWS_ENDPOINT_URL_DYNAMODB=http://localhost:8000"
-        ),
-        dynamo::Problem::Refused(detail) => format!(
-            "table {table} (--table) cannot be set up: permission denied: {detail}\nGrant dynamodb:CreateTable, \
-             DescribeTable, DescribeTimeToLive and UpdateTimeToLive on it, or let someone create it who may."
-        ),
-        problem @ dynamo::Problem::Unreachable(_) if endpoints.dynamo.is_some() => format!(
-            "table {table} (--table) cannot be read{endpoint}: {problem}\n\
-             Start a server there with `mini-scan local dynamo`, or choose another."
-        ),
-        problem => format!(
-            "table {table} (--table) cannot be read: {problem}\n\
-             Check AWS_REGION and the network with `aws dynamodb describe-table --table-name {table}`"
-        ),
-    };
-    SetupError(text)
 }

@@ -1,4 +1,4 @@
-//! Where the services are: Google's and Amazon's own, or local servers.
+//! The endpoints of both services: Google's and Amazon's own, or local servers.
 
 use crate::{dynamo, pubsub};
 

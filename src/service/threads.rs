@@ -1,4 +1,4 @@
-//! The threads of the consumer: each a current-thread runtime with its own clients and its share of the workers.
+//! The threads of the consumer. Each has a current-thread runtime, its own clients and its share of the workers.
 
 use std::sync::Arc;
 use std::thread;
@@ -19,7 +19,7 @@ use crate::consumer::{self, Keys, Process, batch};
 use crate::dynamo::{self, Scans};
 use crate::pubsub::{self, Connection, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
 
-/// Why a thread ended before it was asked to.
+/// Why a thread ended before the drain.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     #[error(transparent)]
@@ -30,7 +30,7 @@ pub enum Failure {
     Dynamo(#[from] dynamo::Problem),
     #[error("cannot start a thread")]
     Thread(#[from] std::io::Error),
-    #[error("a worker panicked: {0}; its messages come again to another")]
+    #[error("a worker panicked: {0}. Pub/Sub redelivers its messages to another instance")]
     Panicked(String),
 }
 
@@ -43,13 +43,14 @@ impl Ports for Clouds {
     type DeadLetters = TopicDeadLetters;
 }
 
-/// Threads that run until the process is asked to drain.
+/// Threads that run until the drain.
 #[derive(Debug)]
 pub struct Running {
     ends: Vec<oneshot::Receiver<Result<(), Failure>>>,
 }
 
 impl Running {
+    /// Starts every thread.
     pub fn start(config: &Config, process: &Arc<Process>) -> Result<Running, Failure> {
         let keys = Arc::new(Keys::new(&process.settings));
         let start = |number| {
@@ -59,12 +60,11 @@ impl Running {
         Ok(Running { ends: (0..config.threads.get()).map(start).collect::<Result<_, _>>()? })
     }
 
-    /// Resolves when every thread has ended, or the first has failed.
+    /// Waits until every thread has ended or the first one has failed.
     pub async fn finished(self) -> Result<(), Failure> {
-        let ended = self
-            .ends
-            .into_iter()
-            .map(|end| async { end.await.unwrap_or_else(|_| Err(Failure::Panicked("the thread is gone".to_owned()))) });
+        let ended = self.ends.into_iter().map(|end| async {
+            end.await.unwrap_or_else(|_| Err(Failure::Panicked("its thread ended without a result".to_owned())))
+        });
         try_join_all(ended).await.map(|_| ())
     }
 }
@@ -81,13 +81,13 @@ fn start_thread(
         let result = result.unwrap_or_else(|panic| Err(Failure::Panicked(panic_text(panic.as_ref()))));
         // Main may be gone after a second signal.
         let _ = sender.send(result);
-        // A name look-up in flight must not delay the exit.
+        // A DNS lookup in flight must not delay the exit.
         runtime.shutdown_background();
     })?;
     Ok(end)
 }
 
-/// Runs the workers of one thread: every `threads`th of the process.
+/// Runs the workers of one thread: every `threads`th worker of the instance.
 async fn run(
     number: usize,
     config: &Config,
@@ -95,7 +95,7 @@ async fn run(
     keys: &Keys<StreamReceipt>,
 ) -> Result<(), Failure> {
     let connection = config.endpoints.pubsub();
-    let (store, letters) = tokio::select! {
+    let (store, dead_letters) = tokio::select! {
         biased;
         () = process.drain.requested() => return Ok(()),
         connected = connect(config, &connection) => connected?,
@@ -111,14 +111,14 @@ async fn run(
             source,
             &store,
             batches.as_ref(),
-            letters.as_ref(),
+            dead_letters.as_ref(),
             StdRng::from_os_rng(),
         )
     };
-    // Each is polled only when it is woken itself.
+    // It polls only the workers that were woken.
     let workers: FuturesUnordered<_> = (number..consumers).step_by(config.threads.get()).map(worker).collect();
     tokio::select! {
-        // First, so that a batch has in it all that they have read by then.
+        // Workers first, so that a batch contains everything that they have read by then.
         biased;
         ended = workers.try_collect::<()>() => ended.map_err(Failure::from),
         never = batch::send::<Clouds>(batches.as_ref(), process, keys, &store) => match never {},
@@ -127,11 +127,11 @@ async fn run(
 
 async fn connect(config: &Config, connection: &Connection) -> Result<(Scans, Option<TopicDeadLetters>), Failure> {
     let store = Scans::new(config.endpoints.dynamo().await?, config.table.clone(), config.ttl);
-    let letters = match &config.dead_letter_topic {
+    let dead_letters = match &config.dead_letter_topic {
         Some(topic) => Some(TopicDeadLetters::connect(connection, topic).await?),
         None => None,
     };
-    Ok((store, letters))
+    Ok((store, dead_letters))
 }
 
 fn stream(config: &Config) -> StreamSettings {
@@ -152,12 +152,15 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_on_one_thread_is_the_failure_of_all() {
+    async fn a_panic_on_one_thread_fails_all_threads() {
         let bug = start_thread(0, async || panic!("a bug")).unwrap();
-        let well = start_thread(1, async || std::future::pending().await).unwrap();
+        let healthy = start_thread(1, async || std::future::pending().await).unwrap();
 
-        let failure = Running { ends: vec![well, bug] }.finished().await.unwrap_err();
+        let failure = Running { ends: vec![healthy, bug] }.finished().await.unwrap_err();
 
-        assert_eq!(failure.to_string(), "a worker panicked: a bug; its messages come again to another");
+        assert_eq!(
+            failure.to_string(),
+            "a worker panicked: a bug. Pub/Sub redelivers its messages to another instance"
+        );
     }
 }

@@ -76,7 +76,7 @@ fn attributes(message: &Message) -> HashMap<&str, &str> {
     message.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
-/// Returns what the program printed. Panics unless it left dead letters.
+/// Returns what the program printed. Panics if it did not leave dead letters.
 fn stdout_of_partial_success(exit: &Exit) -> String {
     assert_eq!(exit.code, Some(3), "{exit:#?}");
     exit.output.stdout.join("\n")

@@ -2,6 +2,8 @@
 
 mod capacity;
 mod chaos;
+mod check;
+mod command_line;
 mod consumer;
 mod contract;
 mod corpus;
@@ -12,12 +14,14 @@ mod errors;
 mod fuzz;
 mod layering;
 mod local;
+mod make;
 mod observe;
 mod outage;
 mod poison;
 mod prose;
 mod roles;
 mod settings;
+mod settings_page;
 mod setup;
 mod streams;
 mod support;

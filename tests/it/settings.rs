@@ -1,14 +1,15 @@
-//! SetupError settings and wrong flags: each is named with what chose it and with what to do, soon.
+//! Wrong settings and flags: each error comes soon, and names the setting, what chose it and what to do.
 
 use std::net::TcpListener;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{KeyType, ScalarAttributeType};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::support::dynamo::{attribute, key};
 use crate::support::pipeline::Pipeline;
-use crate::support::program::{Launch, mini_scan};
+use crate::support::program::{Exit, Launch, mini_scan};
 use crate::support::unique;
 
 const SOON: Duration = Duration::from_secs(15);
@@ -16,19 +17,28 @@ const SOON: Duration = Duration::from_secs(15);
 /// Where nothing listens.
 const CLOSED: &str = "127.0.0.1:1";
 
-/// The program must end with 1 and, last, one to three short lines that contain all `parts`.
+/// The program must exit with 1 and with an error of one to three short lines that contain all `parts`.
 async fn is_refused(launch: Launch, parts: &[&str]) {
     let started = Instant::now();
     let exit = launch.run().await;
     let took = started.elapsed();
     assert_eq!(exit.code, Some(1), "{exit:#?}");
     assert!(took < SOON, "it took {took:?}: {exit:#?}");
-    let before = exit.output.stderr.iter().take_while(|line| !line.starts_with("mini-scan: ")).count();
-    let message = &exit.output.stderr[before..];
-    assert!((1..=3).contains(&message.len()) && message.iter().all(|line| line.len() < 320), "{message:#?}");
-    let message = message.join("\n");
+    let message = error(&exit);
+    assert!((1..=3).contains(&message.lines().count()) && message.lines().all(|line| line.len() < 320), "{message}");
     let missing: Vec<_> = parts.iter().filter(|part| !message.contains(**part)).collect();
     assert!(missing.is_empty(), "without {missing:?}: {message}");
+}
+
+/// The error that the program ended with: the last JSON line, or the lines from its name on.
+fn error(exit: &Exit) -> String {
+    let last = exit.output.stderr.last().expect("an error");
+    if let Ok(line) = serde_json::from_str::<Value>(last) {
+        assert_eq!(line["severity"], "ERROR", "{line}");
+        return line["message"].as_str().expect("a text").to_owned();
+    }
+    let before = exit.output.stderr.iter().take_while(|line| !line.starts_with("mini-scan: ")).count();
+    exit.output.stderr[before..].join("\n")
 }
 
 /// `--project` and the rest of `mini-scan consumer` on servers that `env` of the launch chooses.
@@ -44,7 +54,7 @@ fn silent() -> (TcpListener, String) {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_named_with_its_flag_and_the_command_that_creates_it() {
+async fn a_missing_thing_is_named_with_its_flag_and_the_command_that_creates_it() {
     for flag in ["--subscription", "--table", "--dead-letter-topic"] {
         let mut pipeline = Pipeline::new().await;
         let missing = match flag {
@@ -96,7 +106,7 @@ async fn a_table_whose_key_does_not_fit_is_refused() {
 }
 
 #[tokio::test]
-async fn without_aws_credentials_it_says_how_to_get_some() {
+async fn without_aws_credentials_the_error_names_the_commands_that_get_some() {
     let pipeline = Pipeline::new().await;
     let (_metadata, address) = silent();
     let metadata = format!("http://{address}");
@@ -107,7 +117,7 @@ async fn without_aws_credentials_it_says_how_to_get_some() {
 }
 
 #[tokio::test]
-async fn without_a_region_it_says_which_variable_to_set() {
+async fn without_a_region_the_error_names_the_variable_to_set() {
     let pipeline = Pipeline::new().await;
     let (_metadata, address) = silent();
     let metadata = format!("http://{address}");
@@ -119,7 +129,7 @@ async fn without_a_region_it_says_which_variable_to_set() {
 }
 
 #[tokio::test]
-async fn without_google_credentials_it_says_how_to_get_some() {
+async fn without_google_credentials_the_error_names_the_command_that_gets_some() {
     let pipeline = Pipeline::new().await;
     let login = "gcloud auth application-default login";
     for (variable, value) in [("GCE_METADATA_HOST", CLOSED), ("GOOGLE_APPLICATION_CREDENTIALS", "/no/such/file.json")] {
@@ -171,7 +181,7 @@ async fn no_dynamodb_answers(pipeline: &Pipeline, address: &str) {
 }
 
 #[tokio::test]
-async fn flags_that_cannot_be_are_named_and_exit_with_2() {
+async fn values_that_are_out_of_range_are_named_with_their_flag_and_exit_with_2() {
     for arguments in [
         &["--max-outstanding", "0"][..],
         &["--consumers", "none"],
@@ -190,8 +200,8 @@ async fn flags_that_cannot_be_are_named_and_exit_with_2() {
 }
 
 #[tokio::test]
-async fn setup_refuses_names_that_are_one_and_the_same() {
-    let same = ["--topic", "one-topic", "--dead-letter-topic", "one-topic"];
+async fn setup_refuses_one_topic_for_scans_and_dead_letters() {
+    let same = ["--project", "p", "--topic", "one-topic", "--dead-letter-topic", "one-topic"];
 
     let exit = mini_scan(["setup"]).arguments(same).run().await;
 

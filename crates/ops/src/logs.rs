@@ -18,6 +18,7 @@ use self::json::Json;
 use crate::Program;
 use crate::traces::Traces;
 
+pub use json::line;
 pub use status_line::StatusLine;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -28,6 +29,24 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line
     Json,
+}
+
+impl LogFormat {
+    /// Returns whether every line on stderr is a JSON object.
+    pub fn is_json(self) -> bool {
+        match self {
+            LogFormat::Auto => !io::stderr().is_terminal(),
+            LogFormat::Text => false,
+            LogFormat::Json => true,
+        }
+    }
+}
+
+/// Returns false if the user or the terminal wants no colour. <https://no-color.org>
+#[expect(clippy::disallowed_methods, reason = "every program reads these variables, so they are no flags")]
+fn has_colour() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// A field with the same value in every JSON line.
@@ -52,15 +71,11 @@ impl Logs {
         traces: Option<&Traces>,
     ) -> Logs {
         let is_terminal = io::stderr().is_terminal();
-        let json = match format {
-            LogFormat::Auto => !is_terminal,
-            LogFormat::Text => false,
-            LogFormat::Json => true,
-        };
+        let json = format.is_json();
         let has_status_line = is_terminal && !json;
         let target = if has_status_line { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let logs = Logs { terminal: MultiProgress::with_draw_target(target), has_status_line };
-        let lines = tracing_subscriber::fmt::layer().with_writer(logs.clone()).with_ansi(is_terminal);
+        let lines = tracing_subscriber::fmt::layer().with_writer(logs.clone()).with_ansi(is_terminal && has_colour());
         let lines = if json {
             lines.event_format(Json { version: program.version, fields }).boxed()
         } else {

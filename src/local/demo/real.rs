@@ -91,6 +91,6 @@ fn config(environment: &Environment) -> Config {
         stream_max_idle: Duration::from_secs(60),
         cache_entries: 100_000,
         cache_max_age: Duration::from_secs(600),
-        shutdown_grace: Duration::from_secs(30),
+        shutdown_grace: Duration::from_secs(20),
     }
 }

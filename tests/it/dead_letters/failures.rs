@@ -8,17 +8,17 @@ use crate::support::pipeline::Pipeline;
 use crate::support::program::{Exit, mini_scan};
 use crate::support::unique;
 
-/// Checks that the program exited with 1 and printed all `parts`.
+/// Checks that the program failed and printed all `parts`.
 fn assert_failed(exit: &Exit, parts: &[&str]) {
-    assert_ended(exit, 1, parts);
+    assert_exit(exit, 1, parts);
 }
 
 /// Checks that the program left dead letters and printed all `parts`.
-fn assert_partly_done(exit: &Exit, parts: &[&str]) {
-    assert_ended(exit, 3, parts);
+fn assert_left(exit: &Exit, parts: &[&str]) {
+    assert_exit(exit, 3, parts);
 }
 
-fn assert_ended(exit: &Exit, code: i32, parts: &[&str]) {
+fn assert_exit(exit: &Exit, code: i32, parts: &[&str]) {
     assert_eq!(exit.code, Some(code), "{exit:#?}");
     let output = [exit.output.stdout.join("\n"), exit.output.stderr.join("\n")].join("\n");
     let missing: Vec<_> = parts.iter().filter(|part| !output.contains(**part)).collect();
@@ -62,7 +62,7 @@ async fn leaves_dead_letters_without_a_known_source_and_asks_for_a_topic() {
     let missing = format!("source subscription {gone} does not exist; choose a topic with --topic");
     let unnamed = "without a source subscription; choose a topic with --topic";
     let invalid = "../../../v1/evil is not a valid source subscription; choose";
-    assert_partly_done(&exit, &["Redriven: 1, left: 3", &missing, unnamed, invalid]);
+    assert_left(&exit, &["Redriven: 1, left: 3", &missing, unnamed, invalid]);
     assert_eq!((pipeline.counts().published, backlog(&pipeline)), (1, 3));
 }
 
@@ -74,7 +74,7 @@ async fn asks_for_a_topic_if_the_topic_of_the_source_subscription_was_deleted() 
 
     let exit = command(&pipeline, "redrive").run().await;
 
-    assert_partly_done(&exit, &["the topic of source subscription", &pipeline.subscription, "was deleted", "--topic"]);
+    assert_left(&exit, &["the topic of source subscription", &pipeline.subscription, "was deleted", "--topic"]);
     assert_eq!(backlog(&pipeline), 1);
 }
 
@@ -88,7 +88,7 @@ async fn without_permission_to_get_subscriptions_list_works_and_redrive_asks_for
 
     assert!(stdout_of_success(&without_gets("list").run().await).contains("invalid_ip"));
     let parts = [pipeline.subscription.as_str(), "grant roles/pubsub.viewer", "--topic", "left: 1"];
-    assert_partly_done(&without_gets("redrive").run().await, &parts);
+    assert_left(&without_gets("redrive").run().await, &parts);
 
     stdout_of_success(&without_gets("redrive").arguments(["--topic", &pipeline.topic]).run().await);
     assert_eq!((pipeline.counts().published, backlog(&pipeline)), (1, 0));
@@ -122,7 +122,7 @@ async fn does_not_redrive_to_the_dead_letter_topic_itself() {
     let named = command(&pipeline, "redrive").run().await;
 
     assert_failed(&chosen, &["--topic", &pipeline.dead_letter_topic, "come back as a dead letter"]);
-    assert_partly_done(&named, &["is on the dead-letter topic itself", "--topic"]);
+    assert_left(&named, &["is on the dead-letter topic itself", "--topic"]);
     assert_eq!(backlog(&pipeline), 1);
 }
 
@@ -135,6 +135,6 @@ async fn leaves_a_message_that_the_topic_rejects_and_redrives_the_others() {
 
     let exit = command(&pipeline, "redrive").arguments(["--topic", &pipeline.topic]).run().await;
 
-    assert_partly_done(&exit, &["Redriven: 1, left: 1", "1 left: refused by the topic: "]);
+    assert_left(&exit, &["Redriven: 1, left: 1", "1 left: refused by the topic: "]);
     assert_eq!((pipeline.counts().published, backlog(&pipeline)), (1, 1));
 }

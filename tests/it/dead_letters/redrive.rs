@@ -106,7 +106,7 @@ async fn redrives_no_more_dead_letters_than_the_limit() {
     let exit = command(&pipeline, "redrive").arguments(["--limit", "4"]).run().await;
 
     assert_eq!(counts(&exit), "Redriven: 4, left: 0", "{exit:#?}");
-    assert!(stdout_of_partial_success(&exit).contains("There may be more: the limit of 4"), "{exit:#?}");
+    assert!(stdout_of_success(&exit).contains("There may be more: the limit of 4"), "{exit:#?}");
     assert_eq!((pipeline.counts().published, backlog(&pipeline)), (4, 6));
 }
 
@@ -118,10 +118,8 @@ async fn ends_when_it_has_the_maximum_of_unsettled_dead_letters() {
     let exit = command(&pipeline, "redrive").arguments(["--reason", "invalid_port"]).run().await;
 
     assert_eq!(counts(&exit), "Redriven: 0, left: 10,000", "{exit:#?}");
-    assert!(
-        stdout_of_partial_success(&exit).contains("There may be more: a run keeps at most 10,000 dead letters"),
-        "{exit:#?}"
-    );
+    let stdout = stdout_of_partial_success(&exit);
+    assert!(stdout.contains("There may be more: a run keeps at most 10,000 dead letters"), "{exit:#?}");
     assert_eq!((pipeline.counts().published, backlog(&pipeline)), (0, 10_100));
 }
 

@@ -64,8 +64,13 @@ pub(crate) enum Signal {
 
 /// Returns `mini-scan` with `arguments`. Its HTTP server is off by default, because tests run concurrently.
 pub(crate) fn mini_scan<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Launch {
+    launch(env!("CARGO_BIN_EXE_mini-scan"), arguments)
+}
+
+/// Another program with `arguments`, in the same empty environment.
+pub(crate) fn launch<'a>(program: &str, arguments: impl IntoIterator<Item = &'a str>) -> Launch {
     let home = tempfile::tempdir().expect("a temporary directory");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mini-scan"));
+    let mut command = Command::new(program);
     command.args(arguments).env_clear().env("HOME", home.path()).current_dir(home.path());
     command.env("MINI_SCAN_HTTP_LISTEN", "off");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);

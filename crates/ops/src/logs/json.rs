@@ -23,18 +23,30 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        #[expect(clippy::disallowed_methods, reason = "the time of a log event")]
-        let now = SystemTime::now();
-        let mut fields = Fields(Map::new());
-        fields.0.insert("timestamp".into(), humantime::format_rfc3339_micros(now).to_string().into());
-        fields.0.insert("severity".into(), severity(*event.metadata().level()).into());
-        fields.0.insert("version".into(), self.version.into());
+        let mut fields = Fields(head(self.version, *event.metadata().level()));
         for (name, value) in &self.fields {
             fields.0.insert((*name).into(), value.as_str().into());
         }
         event.record(&mut fields);
         writeln!(writer, "{}", Value::Object(fields.0))
     }
+}
+
+/// Returns one line for what no event reports, e.g. an error before logging starts.
+pub fn line(version: &str, level: Level, message: &str) -> String {
+    let mut fields = head(version, level);
+    fields.insert("message".into(), message.into());
+    Value::Object(fields).to_string()
+}
+
+fn head(version: &str, level: Level) -> Map<String, Value> {
+    #[expect(clippy::disallowed_methods, reason = "the time of a log event")]
+    let now = SystemTime::now();
+    let mut fields = Map::new();
+    fields.insert("timestamp".into(), humantime::format_rfc3339_micros(now).to_string().into());
+    fields.insert("severity".into(), severity(level).into());
+    fields.insert("version".into(), version.into());
+    fields
 }
 
 fn severity(level: Level) -> &'static str {

@@ -1,0 +1,114 @@
+//! The texts of wrong settings: what failed, why, and what to do, in one to three lines.
+
+use super::{Config, Endpoints};
+use crate::{dynamo, pubsub};
+
+/// A setting that does not fit what is there, in one to three lines.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SetupError(pub String);
+
+pub(super) fn subscription(config: &Config, problem: &pubsub::Problem) -> SetupError {
+    let thing = format!("subscription {} (--subscription, --project)", config.subscription);
+    of_pubsub(config, &thing, problem)
+}
+
+pub(super) fn dead_letter_topic(config: &Config, topic: &str, problem: &pubsub::Problem) -> SetupError {
+    of_pubsub(config, &format!("dead-letter topic {topic} (--dead-letter-topic)"), problem)
+}
+
+pub(super) fn no_dead_letter_subscription(config: &Config, topic: &str) -> SetupError {
+    SetupError(format!(
+        "dead-letter topic {topic} (--dead-letter-topic) has no subscription, so every dead letter would be lost.\n\
+         Create one: {}",
+        setup_command(config)
+    ))
+}
+
+pub(super) fn no_permission(permission: &str, grant: &str) -> SetupError {
+    SetupError(format!("this identity lacks the permission {permission}.\nGrant it: {grant}"))
+}
+
+pub(super) fn no_write(table: &str, detail: &str) -> SetupError {
+    SetupError(format!(
+        "this identity may not write to table {table} (--table): {detail}\nGrant it dynamodb:PutItem on the table."
+    ))
+}
+
+fn of_pubsub(config: &Config, thing: &str, problem: &pubsub::Problem) -> SetupError {
+    SetupError(match problem {
+        pubsub::Problem::NotFound => format!("{thing} does not exist.\nCreate it: {}", setup_command(config)),
+        problem => format!("{thing} cannot be read: {problem}\n{}", pubsub_advice(&config.endpoints, problem)),
+    })
+}
+
+/// Returns the command that creates what this consumer reads and publishes to.
+fn setup_command(config: &Config) -> String {
+    let project = config.subscription.split('/').nth(1).unwrap_or("PROJECT");
+    // Names of the same project are ids there.
+    let short = |name: &str| match name.split('/').collect::<Vec<_>>()[..] {
+        ["projects", of, _, id] if of == project => id.to_owned(),
+        _ => name.to_owned(),
+    };
+    let subscription = short(&config.subscription);
+    let dead_letters = config.dead_letter_topic.as_ref().map(|topic| format!(" --dead-letter-topic {}", short(topic)));
+    format!(
+        "mini-scan setup pubsub --project {project} --topic TOPIC --subscription {subscription}{}",
+        dead_letters.unwrap_or_default()
+    )
+}
+
+/// Returns what to do about a problem with Pub/Sub as a whole.
+pub(crate) fn pubsub_advice(endpoints: &Endpoints, problem: &pubsub::Problem) -> String {
+    match (problem, &endpoints.pubsub) {
+        (pubsub::Problem::NoCredentials(_), _) => {
+            "Run `gcloud auth application-default login`, or set PUBSUB_EMULATOR_HOST for a local server.".to_owned()
+        }
+        (pubsub::Problem::Unreachable(_), Some(host)) => format!(
+            "PUBSUB_EMULATOR_HOST={host} (or --pubsub-emulator-host) chose the server. Start one there with \
+             `mini-scan local pubsub`, or unset it."
+        ),
+        (pubsub::Problem::Unreachable(_), None) => "Check the network, and the credentials with \
+             `gcloud auth application-default print-access-token`. For a local server set PUBSUB_EMULATOR_HOST."
+            .to_owned(),
+        (pubsub::Problem::Refused(_), _) => "Grant this identity roles/pubsub.editor on the project: \
+             gcloud projects add-iam-policy-binding PROJECT --role=roles/pubsub.editor --member=IDENTITY"
+            .to_owned(),
+        _ => "Compare the names with `gcloud pubsub topics list` and `gcloud pubsub subscriptions list`.".to_owned(),
+    }
+}
+
+pub(super) fn table(endpoints: &Endpoints, table: &str, problem: dynamo::Problem) -> SetupError {
+    let endpoint = match &endpoints.dynamo {
+        Some(url) => format!(" at {url} (AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL or --endpoint-url)"),
+        None => String::new(),
+    };
+    SetupError(match problem {
+        dynamo::Problem::NotFound => format!(
+            "table {table} (--table) does not exist{endpoint}.\nCreate it: mini-scan setup table --table {table}"
+        ),
+        dynamo::Problem::DoesNotFit(why) => format!(
+            "table {table} (--table){endpoint} cannot store scans: {why}.\n\
+             Choose another table with --table, or create one: mini-scan setup table --table NAME"
+        ),
+        dynamo::Problem::NoRegion => format!(
+            "no AWS region is set, so table {table} (--table) cannot be found.\nSet one, e.g. export AWS_REGION=us-east-1"
+        ),
+        problem @ dynamo::Problem::NoCredentials(_) => format!(
+            "table {table} (--table) cannot be read: {problem}\nRun `aws sso login` or `aws configure`, or choose a \
+             profile with AWS_PROFILE. For a local server set AWS_ENDPOINT_URL_DYNAMODB=http://localhost:8000"
+        ),
+        dynamo::Problem::Refused(detail) => format!(
+            "table {table} (--table) cannot be set up: permission denied: {detail}\nGrant this identity \
+             dynamodb:CreateTable, DescribeTable, DescribeTimeToLive and UpdateTimeToLive on it."
+        ),
+        problem @ dynamo::Problem::Unreachable(_) if endpoints.dynamo.is_some() => format!(
+            "table {table} (--table) cannot be read{endpoint}: {problem}\n\
+             Start a server there with `mini-scan local dynamo`, or choose another one."
+        ),
+        problem => format!(
+            "table {table} (--table) cannot be read: {problem}\n\
+             Check AWS_REGION and the network: aws dynamodb describe-table --table-name {table}"
+        ),
+    })
+}
