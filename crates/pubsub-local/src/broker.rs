@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use self::registry::Registry;
 use super::error::ApiError;
+use super::events::{Event, Listeners};
 use super::faults::Faults;
 use super::leases::LeaseId;
 use super::message;
@@ -26,6 +27,7 @@ const MAX_EXTENSION_SECONDS: i32 = 600;
 pub(super) struct Broker {
     registry: Mutex<Registry>,
     faults: Faults,
+    listeners: Listeners,
     timer: Timer,
     shutdown: watch::Sender<bool>,
     next_message_id: AtomicU64,
@@ -37,6 +39,7 @@ impl Broker {
         Broker {
             registry: Mutex::default(),
             faults: Faults::default(),
+            listeners: Listeners::default(),
             timer: Timer::default(),
             shutdown: watch::Sender::new(false),
             // Ids start at the current time, so that a client never sees the same id before and after a restart.
@@ -46,6 +49,10 @@ impl Broker {
 
     pub(super) fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    pub(super) fn listeners(&self) -> &Listeners {
+        &self.listeners
     }
 
     /// Ends all open streams and waiting pulls.
@@ -77,12 +84,15 @@ impl Broker {
     pub(super) fn publish(&self, topic: &str, messages: Vec<PubsubMessage>) -> Result<Vec<String>, ApiError> {
         message::check_request(&messages)?;
         let subscriptions = self.registry().subscriptions_of(topic)?;
-        Ok(self.fan_out(&subscriptions, messages))
+        Ok(self.fan_out(topic, &subscriptions, messages))
     }
 
-    fn fan_out(&self, subscriptions: &[Arc<Subscription>], messages: Vec<PubsubMessage>) -> Vec<String> {
+    fn fan_out(&self, topic: &str, subscriptions: &[Arc<Subscription>], messages: Vec<PubsubMessage>) -> Vec<String> {
         let first = self.next_message_id.fetch_add(messages.len() as u64, Ordering::Relaxed);
         let ids: Vec<String> = (first..).take(messages.len()).map(|id| id.to_string()).collect();
+        for (PubsubMessage { data, attributes, .. }, message_id) in messages.iter().zip(&ids) {
+            self.listeners.notify(&Event::Published { topic, message_id, data, attributes });
+        }
         let publish_time = wall_clock().into();
         let encoded: Vec<_> =
             messages.into_iter().zip(&ids).map(|(message, id)| message::encode(message, id, publish_time)).collect();
@@ -94,9 +104,20 @@ impl Broker {
 
     pub(super) fn acknowledge(&self, subscription: &Subscription, ack_ids: &[String]) -> Result<(), ApiError> {
         let leases = leases(subscription, ack_ids)?;
+        let now = Instant::now();
         self.change(subscription, |queue| {
             for lease in leases {
-                if self.faults.loses_ack() { queue.lose_ack() } else { queue.ack(lease) }
+                if self.faults.loses_ack() {
+                    queue.lose_ack();
+                } else if let Some(acked) = queue.ack(lease)
+                    && self.listeners.any()
+                {
+                    self.listeners.notify(&Event::Acknowledged {
+                        subscription: &subscription.name,
+                        message_id: &message::id(&acked.entry.message),
+                        leased_for: now.saturating_duration_since(acked.granted),
+                    });
+                }
             }
         });
         Ok(())
@@ -154,7 +175,7 @@ impl Broker {
             Ok(subscriptions) => {
                 let message =
                     message::dead_letter(&dead_letter.entry.message, &subscription.name, dead_letter.entry.attempts);
-                self.fan_out(&subscriptions, vec![message]);
+                self.fan_out(&dead_letter.topic, &subscriptions, vec![message]);
                 self.change(subscription, Queue::dead_letter_forwarded);
             }
             Err(_) => self.change(subscription, |queue| queue.requeue(dead_letter.entry, Instant::now())),

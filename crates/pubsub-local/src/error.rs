@@ -45,4 +45,8 @@ impl ApiError {
     pub(super) fn shutting_down() -> ApiError {
         ApiError::new(Code::Unavailable, "The server is shutting down")
     }
+
+    pub(super) fn stream_closed() -> ApiError {
+        ApiError::new(Code::Unavailable, "The server closed the stream")
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use tokio::sync::watch;
 
 /// Injects faults into a server while it serves. All clones control the same server.
 ///
@@ -20,6 +21,8 @@ struct Controls {
     deliver_twice: AtomicU64,
     reorder: AtomicU64,
     lose_acks: AtomicU64,
+    /// How often the streams have been closed.
+    closes: watch::Sender<u64>,
     rng: Mutex<StdRng>,
 }
 
@@ -31,6 +34,7 @@ impl Default for Faults {
                 deliver_twice: zero(),
                 reorder: zero(),
                 lose_acks: zero(),
+                closes: watch::Sender::new(0),
                 rng: Mutex::new(StdRng::seed_from_u64(0)),
             }),
         }
@@ -55,6 +59,12 @@ impl Faults {
         set(&self.controls.lose_acks, probability);
     }
 
+    /// Ends the streams and the waiting pulls that are open now with UNAVAILABLE, as the service does now and then. Their
+    /// messages stay leased. New streams work.
+    pub fn close_streams(&self) {
+        self.controls.closes.send_modify(|closes| *closes += 1);
+    }
+
     /// Seeds the random numbers again. The same calls in the same order then have the same faults.
     pub fn seed(&self, seed: u64) {
         *self.rng() = StdRng::seed_from_u64(seed);
@@ -65,6 +75,11 @@ impl Faults {
         [&self.controls.deliver_twice, &self.controls.reorder, &self.controls.lose_acks]
             .into_iter()
             .for_each(|probability| set(probability, 0.0));
+    }
+
+    /// Returns how often the streams have been closed, as it changes.
+    pub(super) fn closes(&self) -> watch::Receiver<u64> {
+        self.controls.closes.subscribe()
     }
 
     pub(super) fn duplicates_delivery(&self) -> bool {

@@ -18,6 +18,7 @@ pub(super) struct StreamId(pub(super) u64);
 pub(super) struct Lease {
     pub(super) entry: Entry,
     pub(super) stream: StreamId,
+    pub(super) granted: Instant,
     deadline: Instant,
 }
 
@@ -29,10 +30,10 @@ pub(super) struct Leases {
 }
 
 impl Leases {
-    pub(super) fn grant(&mut self, entry: Entry, stream: StreamId, deadline: Instant) -> LeaseId {
+    pub(super) fn grant(&mut self, entry: Entry, stream: StreamId, granted: Instant, deadline: Instant) -> LeaseId {
         self.last_id += 1;
         let id = LeaseId(self.last_id);
-        self.active.insert(id, Lease { entry, stream, deadline });
+        self.active.insert(id, Lease { entry, stream, granted, deadline });
         self.deadlines.insert((deadline, id));
         id
     }

@@ -2,8 +2,8 @@
 //!
 //! A [`Server`] speaks Google's gRPC and REST APIs on one port, so the official client libraries work with it
 //! unchanged. It has leases, redelivery, retry policies, dead-letter topics and flow control. [`Faults`] makes it
-//! deliver twice, reorder messages and lose acknowledgements, and an [`Observer`] reads the [`Counts`] of a
-//! subscription. The README lists what it supports and what it does not.
+//! deliver twice, reorder messages, lose acknowledgements and close streams. An [`Observer`] reads the [`Counts`] of a
+//! subscription and listens to [`Event`]s. The README lists what it supports and what it does not.
 //!
 //! # Example
 //!
@@ -49,6 +49,7 @@
 mod backlog;
 mod broker;
 mod error;
+mod events;
 mod faults;
 mod grpc;
 mod leases;
@@ -75,6 +76,7 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 
 use self::broker::Broker;
+pub use self::events::Event;
 pub use self::faults::Faults;
 pub use self::queue::Counts;
 
@@ -91,7 +93,7 @@ pub struct Server {
     broker: Arc<Broker>,
 }
 
-/// Reads the state of a server from inside the process, while it serves and afterwards.
+/// Watches a server from inside the process, while it serves and afterwards.
 #[derive(Clone)]
 pub struct Observer {
     broker: Arc<Broker>,
@@ -156,6 +158,16 @@ impl Observer {
     /// Returns the counts of a subscription, given its full name, or `None` if it does not exist.
     pub fn counts(&self, subscription: &str) -> Option<Counts> {
         self.broker.subscription(subscription).ok().map(|subscription| subscription.counts())
+    }
+
+    /// Calls `listener` for every [`Event`] from now on.
+    ///
+    /// The acknowledgements of a subscription come in the order in which they happen. Every event comes before the
+    /// response to the request that caused it, so it precedes whatever a client does because of that response. The
+    /// server calls the listener on its own threads while it holds a lock: the listener must return soon and must not
+    /// call the server.
+    pub fn listen(&self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) {
+        self.broker.listeners().add(Box::new(listener));
     }
 }
 

@@ -6,7 +6,7 @@ use prost_types::Timestamp;
 
 use super::error::ApiError;
 use super::names;
-use super::wire::PubsubMessage;
+use super::wire::{MessageId, PubsubMessage};
 
 // https://cloud.google.com/pubsub/quotas#resource_limits. The error of the service names 10485760.
 const MAX_REQUEST_BYTES: usize = 10 * 1024 * 1024;
@@ -61,6 +61,12 @@ pub(super) fn encode(mut message: PubsubMessage, id: &str, publish_time: Timesta
     message.message_id = id.to_owned();
     message.publish_time = Some(publish_time);
     message.encode_to_vec().into()
+}
+
+/// Returns the id of an encoded message.
+pub(super) fn id(encoded: &Bytes) -> String {
+    // `encode` made the bytes, so they can be decoded.
+    MessageId::decode(encoded.clone()).unwrap_or_default().message_id
 }
 
 /// Returns the message for the dead-letter topic: the original with the attributes that Google adds.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::broker::Broker;
 use super::error::ApiError;
 use super::leases::StreamId;
-use super::queue::Delivery;
+use super::queue::{Delivery, Queue};
 use super::subscription::Subscription;
 use super::window::Window;
 use super::wire::ReceivedMessage;
@@ -43,6 +43,9 @@ pub(super) struct Puller {
     id: StreamId,
     waker: Arc<Notify>,
     shutdown: watch::Receiver<bool>,
+    closes: watch::Receiver<u64>,
+    /// How often streams had been closed when this one was opened.
+    closes_before: u64,
 }
 
 impl Puller {
@@ -55,8 +58,9 @@ impl Puller {
         let waker = Arc::new(Notify::new());
         let id = broker.change(&subscription, |queue| queue.open(window, lease));
         subscription.attach(id, Arc::clone(&waker));
-        let shutdown = broker.shutdown();
-        Puller { broker, subscription, id, waker, shutdown }
+        let (shutdown, closes) = (broker.shutdown(), broker.faults().closes());
+        let closes_before = *closes.borrow();
+        Puller { broker, subscription, id, waker, shutdown, closes, closes_before }
     }
 
     /// Takes the messages that are available now, which may be none.
@@ -66,6 +70,10 @@ impl Puller {
         }
         if *self.shutdown.borrow() {
             return Err(ApiError::shutting_down());
+        }
+        if *self.closes.borrow() != self.closes_before {
+            self.broker.change(&self.subscription, Queue::stream_closed);
+            return Err(ApiError::stream_closed());
         }
         let faults = self.broker.faults();
         let deliveries = self.broker.change(&self.subscription, |queue| queue.take(self.id, Instant::now(), faults));
@@ -78,6 +86,7 @@ impl Puller {
             () = self.waker.notified() => {}
             // An error means that the server has shut down, which `take` reports as well.
             _ = self.shutdown.wait_for(|requested| *requested) => {}
+            _ = self.closes.wait_for(|closes| *closes != self.closes_before) => {}
         }
     }
 

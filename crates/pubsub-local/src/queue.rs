@@ -69,6 +69,8 @@ pub struct Counts {
     pub dead_lettered: u64,
     /// Acknowledgements that [`Faults::lose_acks`] dropped.
     pub lost_acks: u64,
+    /// Streams and pulls that [`Faults::close_streams`] ended.
+    pub closed_streams: u64,
     /// The highest delivery attempt of any message so far.
     pub highest_attempt: u32,
 }
@@ -113,6 +115,11 @@ impl Queue {
         self.streams.close(id);
     }
 
+    /// Counts a stream that a fault closed.
+    pub(super) fn stream_closed(&mut self) {
+        self.counts.closed_streams += 1;
+    }
+
     pub(super) fn set_lease(&mut self, id: StreamId, lease: Duration) {
         self.streams.set_lease(id, lease);
     }
@@ -131,7 +138,7 @@ impl Queue {
             let attempt = if self.settings.dead_letter.is_some() { attempts } else { 0 };
             self.counts.delivered += 1;
             self.counts.highest_attempt = self.counts.highest_attempt.max(attempts);
-            let lease = self.leases.grant(entry, id, now + stream.lease);
+            let lease = self.leases.grant(entry, id, now, now + stream.lease);
             deliveries.push(Delivery { lease, message, attempt });
         }
         if deliveries.is_empty() {
@@ -140,12 +147,12 @@ impl Queue {
         deliveries
     }
 
-    /// Acknowledges a delivery. Does nothing if its lease has already ended, which is not an error.
-    pub(super) fn ack(&mut self, id: LeaseId) {
-        if let Some(lease) = self.leases.end(id) {
-            self.counts.acknowledged += 1;
-            self.streams.release(lease.stream, lease.entry.message.len());
-        }
+    /// Acknowledges a delivery and returns its lease. Does nothing if the lease has already ended, which is not an error.
+    pub(super) fn ack(&mut self, id: LeaseId) -> Option<Lease> {
+        let lease = self.leases.end(id)?;
+        self.counts.acknowledged += 1;
+        self.streams.release(lease.stream, lease.entry.message.len());
+        Some(lease)
     }
 
     /// Counts an acknowledgement that a fault dropped. The lease stays.

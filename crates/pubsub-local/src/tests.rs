@@ -1,6 +1,7 @@
 //! The server through the official Rust clients.
 
 use std::future::Future;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use google_cloud_auth::credentials::{Credentials, anonymous};
@@ -12,7 +13,7 @@ use google_cloud_pubsub::subscriber::handler::Handler;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
-use super::{Counts, Faults, Observer, Server};
+use super::{Counts, Event, Faults, Observer, Server};
 
 const TOPIC: &str = "projects/p/topics/scan-topic";
 const SUBSCRIPTION: &str = "projects/p/subscriptions/scan-sub";
@@ -135,6 +136,44 @@ async fn a_client_sees_injected_faults() {
         handler.ack();
         assert_eq!(first, second);
         server.until(|counts| counts.acknowledged == 2 && counts.backlog() == 0).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_listener_hears_of_each_message_and_of_accepted_acknowledgements() {
+    with_server(|server| async move {
+        server.subscribe(Subscription::new()).await;
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let heard = events.clone();
+        server.observer.listen(move |event| {
+            heard.lock().unwrap().push(match event {
+                Event::Published { topic, message_id, data, .. } => {
+                    format!("{topic} {message_id} {}", String::from_utf8_lossy(data))
+                }
+                Event::Acknowledged { subscription, message_id, leased_for } => {
+                    assert!(*leased_for < PATIENCE);
+                    format!("{subscription} {message_id}")
+                }
+            });
+        });
+        server.publish(["accepted".to_owned()]).await;
+        let mut stream = server.stream().await;
+        let (accepted, handler) = next(&mut stream).await;
+        handler.ack();
+        server.until(|counts| counts.acknowledged == 1).await;
+        server.faults.lose_acks(1.0);
+        server.publish(["lost".to_owned()]).await;
+        let (lost, handler) = next(&mut stream).await;
+        handler.ack();
+        server.until(|counts| counts.lost_acks == 1).await;
+        let (accepted, lost) = (accepted.message_id, lost.message_id);
+        let expected = [
+            format!("{TOPIC} {accepted} accepted"),
+            format!("{SUBSCRIPTION} {accepted}"),
+            format!("{TOPIC} {lost} lost"),
+        ];
+        assert_eq!(*events.lock().unwrap(), expected);
     })
     .await;
 }

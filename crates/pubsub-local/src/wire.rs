@@ -29,6 +29,13 @@ pub(super) struct ReceivedMessage {
     pub(super) delivery_attempt: i32,
 }
 
+/// `google.pubsub.v1.PubsubMessage` without all fields but the id.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct MessageId {
+    #[prost(string, tag = "3")]
+    pub(super) message_id: String,
+}
+
 /// `google.pubsub.v1.PullResponse`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct PullResponse {

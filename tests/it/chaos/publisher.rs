@@ -6,13 +6,20 @@ use bytes::Bytes;
 use google_cloud_pubsub::client::Publisher as Client;
 use google_cloud_pubsub::model::Message;
 use mini_scan::local::demo::truth::Truth;
-use mini_scan::local::generator::{Generator, Kind, Shares};
+use mini_scan::local::generator::{self, Generator, Kind, Shares};
 use mini_scan::local::scanner::unix_now;
 use mini_scan::scan::Reason;
+use serde_json::json;
 use tokio::sync::watch;
 
+use super::log::{Expected, Log, hash};
+use super::schedule::Plan;
+use crate::support::dynamo_proxy::Row;
 use crate::support::pipeline::Pipeline;
 use crate::support::{POLL_INTERVAL, with_timeout};
+
+/// The service of the scans whose items the store refuses.
+pub(super) const REFUSED_SERVICE: &str = "REFUSED";
 
 const SHARES: Shares = Shares { duplicates: 0.1, late: 0.1, broken: 0.01 };
 /// The mean number of scans of each key.
@@ -26,23 +33,26 @@ const MAX_BACKLOG: usize = 15_000;
 pub(super) struct Publisher {
     client: Client,
     generator: Generator,
+    log: Log,
     /// The expected table.
     pub(super) truth: Truth,
-    /// The broken messages by id.
-    pub(super) broken: BTreeMap<String, (Reason, Bytes)>,
+    /// The broken and the refused messages by id.
+    pub(super) rejected: BTreeMap<String, (Reason, Bytes)>,
     total: u64,
     start: u64,
     progress: watch::Sender<u64>,
 }
 
 impl Publisher {
-    /// Creates a publisher for `total` messages.
-    pub(super) async fn new(pipeline: &Pipeline, seed: u64, total: u64) -> Publisher {
+    /// Creates a publisher for the messages of a plan.
+    pub(super) async fn new(pipeline: &Pipeline, seed: u64, plan: &Plan, log: Log) -> Publisher {
+        let total = plan.messages + plan.outage_messages;
         Publisher {
             client: pipeline.pubsub.publisher(&pipeline.topic).build().await.expect("a publisher"),
             generator: Generator::new(seed, SHARES, total.div_ceil(SCANS_PER_KEY)),
+            log,
             truth: Truth::default(),
-            broken: BTreeMap::new(),
+            rejected: BTreeMap::new(),
             total,
             start: unix_now() - SCANNED_SECONDS,
             progress: watch::Sender::new(0),
@@ -54,9 +64,14 @@ impl Publisher {
         self.progress.subscribe()
     }
 
-    /// Publishes `count` more messages, as fast as they are consumed.
-    pub(super) async fn publish_paced(&mut self, count: u64, pipeline: &Pipeline) {
-        let end = *self.progress.borrow() + count;
+    /// Publishes the messages of a plan before the outage, as fast as they are consumed.
+    pub(super) async fn publish_paced(&mut self, plan: &Plan, pipeline: &Pipeline) {
+        self.publish_until(plan.before_refused_items(), pipeline).await;
+        self.publish_refused(plan.refused_items).await;
+        self.publish_until(plan.messages, pipeline).await;
+    }
+
+    async fn publish_until(&mut self, end: u64, pipeline: &Pipeline) {
         while *self.progress.borrow() < end {
             while pipeline.counts().backlog() > MAX_BACKLOG {
                 tokio::time::sleep(POLL_INTERVAL).await;
@@ -69,19 +84,53 @@ impl Publisher {
     /// Publishes `count` more messages.
     pub(super) async fn publish(&mut self, count: u64) {
         let first = *self.progress.borrow();
-        let mut sent = Vec::new();
-        for nth in first..first + count {
-            let message = self.generator.next_at(self.start + SCANNED_SECONDS * nth / self.total);
-            sent.push((self.client.publish(Message::new().set_data(message.payload.clone())), message));
-        }
-        self.client.flush().await;
-        for (result, message) in sent {
-            let id = with_timeout("the result of a publish", result).await.expect("the message is accepted");
+        let now = |nth| self.start + SCANNED_SECONDS * nth / self.total;
+        let messages: Vec<_> = (first..first + count).map(|nth| self.generator.next_at(now(nth))).collect();
+        let ids = self.send(messages.iter().map(|message| (&message.payload, expected(message)))).await;
+        for (message, id) in messages.into_iter().zip(ids) {
             match message.kind {
-                Kind::Broken(reason) => drop(self.broken.insert(id, (reason, message.payload))),
+                Kind::Broken(reason) => drop(self.rejected.insert(id, (reason, message.payload))),
                 _ => self.truth.note(&message),
             }
         }
         self.progress.send_modify(|published| *published += count);
+    }
+
+    /// Publishes `count` valid scans of different keys, whose items the store refuses.
+    async fn publish_refused(&mut self, count: usize) {
+        let scan = |port| {
+            let data = json!({ "response_str": "refused" });
+            let service = REFUSED_SERVICE;
+            json!({ "ip": "1.1.2.1", "port": port, "service": service, "timestamp": self.start, "data_version": 2, "data": data })
+        };
+        let payloads: Vec<Bytes> = (1..=count).map(|port| scan(port).to_string().into()).collect();
+        let reason = Reason::RefusedByStore;
+        let expected = |payload: &Bytes| Expected::DeadLetter { reason: reason.as_str(), payload: hash(payload) };
+        let ids = self.send(payloads.iter().map(|payload| (payload, expected(payload)))).await;
+        self.rejected.extend(ids.into_iter().zip(payloads).map(|(id, payload)| (id, (reason, payload))));
+    }
+
+    /// Announces and publishes payloads, and returns their ids.
+    async fn send(&self, messages: impl Iterator<Item = (&Bytes, Expected)>) -> Vec<String> {
+        let mut results = Vec::new();
+        for (payload, expected) in messages {
+            self.log.expect(payload, expected);
+            results.push(self.client.publish(Message::new().set_data(payload.clone())));
+        }
+        self.client.flush().await;
+        let mut ids = Vec::with_capacity(results.len());
+        for result in results {
+            ids.push(with_timeout("the result of a publish", result).await.expect("the message is accepted"));
+        }
+        ids
+    }
+}
+
+fn expected(message: &generator::Message) -> Expected {
+    match &message.kind {
+        Kind::New(record) | Kind::Duplicate(record) | Kind::Late(record) => {
+            Expected::Scan(Row { key: record.key(), timestamp: record.timestamp })
+        }
+        Kind::Broken(reason) => Expected::DeadLetter { reason: reason.as_str(), payload: hash(&message.payload) },
     }
 }

@@ -1,5 +1,6 @@
-//! The schedule of faults, as a function of the seed alone.
+//! The schedule of faults, as a function of the seed and the plan alone.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -7,19 +8,30 @@ use rand::{Rng, SeedableRng};
 
 use super::store_faults::Mode;
 
-/// How many messages are published and how many faults are injected.
-#[derive(Debug, Clone, Copy)]
+/// How many messages are published and how many faults are injected. A fault that happens less often fails the run.
+#[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) messages: u64,
+    /// Consumers that are killed while they consume.
     pub(super) kills: usize,
     pub(super) terminations: usize,
     /// Periods with one kind of fault between the consumers and the store.
     pub(super) store_faults: usize,
+    pub(super) modes: Vec<Mode>,
     /// Faults of one consumer's connections to Pub/Sub.
     pub(super) connection_faults: usize,
+    /// Periods in which all connections to Pub/Sub are closed and new ones refused.
+    pub(super) pubsub_refusals: usize,
+    /// How often Pub/Sub closes all streams.
+    pub(super) stream_closes: usize,
     /// Periods in which the dead-letter topic does not respond.
     pub(super) dead_letter_freezes: usize,
-    /// Messages published while the store is stopped, after all other faults.
+    pub(super) store_restarts: usize,
+    /// How often the table is deleted and created again. The consumers then have no cache.
+    pub(super) recreations: usize,
+    /// Messages whose items the store refuses for good. They are published after all kills and terminations.
+    pub(super) refused_items: usize,
+    /// Messages published while the store is stopped, after all other faults. Without any, it is not stopped.
     pub(super) outage_messages: u64,
 }
 
@@ -53,11 +65,17 @@ pub(super) enum Fault {
     },
     /// The store is killed, and started again on its data.
     RestartStore,
+    /// The table is deleted, and created again after this time.
+    RecreateTable {
+        missing_for: Duration,
+    },
     /// All connections to Pub/Sub are closed, and new ones refused for ten seconds.
     RefusePubsub,
+    /// Pub/Sub ends all open streams.
+    CloseStreams,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ConnectionFault {
     Close,
     Delay,
@@ -66,44 +84,72 @@ pub(super) enum ConnectionFault {
     FreezeAll,
 }
 
+impl Plan {
+    /// Returns how many messages are published before the messages with refused items.
+    pub(super) fn before_refused_items(&self) -> u64 {
+        self.messages / 2
+    }
+
+    /// Returns the messages between which consumers are restarted.
+    fn restarts(&self) -> Range<u64> {
+        match self.refused_items {
+            0 => self.messages / 10..self.messages * 9 / 10,
+            _ => self.messages / 10..self.before_refused_items(),
+        }
+    }
+}
+
 /// Returns the events in order. Nothing happens during the first and the last tenth of the messages.
 pub(super) fn schedule(seed: u64, plan: &Plan, consumers: usize) -> Vec<Event> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut events = Vec::new();
-    let (first, last) = (plan.messages / 10, plan.messages * 9 / 10);
+    let faulty = plan.messages / 10..plan.messages * 9 / 10;
+    let mut add = |at, fault| events.push(Event { at, fault });
+    let milliseconds = |random: &mut StdRng, range| Duration::from_millis(random.random_range(range));
     let restarts = (0..plan.kills).map(|_| false).chain((0..plan.terminations).map(|_| true));
     for gracefully in restarts {
-        let fault = Fault::Restart {
-            consumer: random.random_range(0..consumers),
-            gracefully,
-            pause: Duration::from_millis(random.random_range(0..1_500)),
-        };
-        events.push(Event { at: random.random_range(first..last), fault });
+        let consumer = random.random_range(0..consumers);
+        let pause = milliseconds(&mut random, 0..1_500);
+        add(random.random_range(plan.restarts()), Fault::Restart { consumer, gracefully, pause });
     }
-    for n in 0..plan.store_faults {
-        let mode = Mode::FAULTY[n % Mode::FAULTY.len()];
-        let fault = Fault::Store { mode, lasts: Duration::from_millis(random.random_range(500..4_000)) };
-        events.push(Event { at: random.random_range(first..last), fault });
+    for mode in plan.modes.iter().cycle().take(plan.store_faults) {
+        let lasts = milliseconds(&mut random, 500..3_000);
+        add(random.random_range(faulty.clone()), Fault::Store { mode: *mode, lasts });
     }
-    for n in 0..plan.connection_faults {
-        let faults =
-            [ConnectionFault::Close, ConnectionFault::Delay, ConnectionFault::FreezeOpen, ConnectionFault::FreezeAll];
-        let fault = Fault::Connection {
-            consumer: random.random_range(0..consumers),
-            fault: faults[n % faults.len()],
-            lasts: Duration::from_millis(random.random_range(500..5_000)),
-        };
-        events.push(Event { at: random.random_range(first..last), fault });
+    let faults =
+        [ConnectionFault::Close, ConnectionFault::Delay, ConnectionFault::FreezeOpen, ConnectionFault::FreezeAll];
+    for fault in faults.into_iter().cycle().take(plan.connection_faults) {
+        let consumer = random.random_range(0..consumers);
+        let lasts = milliseconds(&mut random, 500..5_000);
+        add(random.random_range(faulty.clone()), Fault::Connection { consumer, fault, lasts });
     }
     for _ in 0..plan.dead_letter_freezes {
         // Longer than the timeout of a publish.
-        let fault = Fault::FreezeDeadLetters { lasts: Duration::from_millis(random.random_range(7_000..15_000)) };
-        events.push(Event { at: random.random_range(first..last), fault });
+        let lasts = milliseconds(&mut random, 7_000..15_000);
+        add(random.random_range(faulty.clone()), Fault::FreezeDeadLetters { lasts });
     }
-    events.push(Event { at: plan.messages * random.random_range(25..40) / 100, fault: Fault::RestartStore });
-    events.push(Event { at: plan.messages * random.random_range(50..65) / 100, fault: Fault::RefusePubsub });
+    for _ in 0..plan.stream_closes {
+        add(random.random_range(faulty.clone()), Fault::CloseStreams);
+    }
+    for at in apart(&mut random, plan.recreations, &faulty) {
+        add(at, Fault::RecreateTable { missing_for: milliseconds(&mut random, 1_000..3_000) });
+    }
+    for at in apart(&mut random, plan.store_restarts, &faulty) {
+        add(at, Fault::RestartStore);
+    }
+    for at in apart(&mut random, plan.pubsub_refusals, &faulty) {
+        add(at, Fault::RefusePubsub);
+    }
     events.sort_by_key(|event| event.at);
     events
+}
+
+/// Divides the range into this many parts of equal length, and returns a random place in the middle of each.
+fn apart(random: &mut StdRng, count: usize, range: &Range<u64>) -> Vec<u64> {
+    let count = count as u64;
+    let length = (range.end - range.start) / count.max(1);
+    let place = |n| range.start + n * length + random.random_range(length / 4..=length * 3 / 4);
+    (0..count).map(place).collect()
 }
 
 #[test]
@@ -113,11 +159,20 @@ fn the_seed_determines_the_schedule() {
         kills: 5,
         terminations: 5,
         store_faults: 5,
+        modes: Mode::BATCH.to_vec(),
         connection_faults: 5,
+        pubsub_refusals: 1,
+        stream_closes: 2,
         dead_letter_freezes: 5,
+        store_restarts: 1,
+        recreations: 2,
+        refused_items: 10,
         outage_messages: 0,
     };
-    assert_eq!(schedule(1, &plan, 4), schedule(1, &plan, 4));
-    assert_ne!(schedule(1, &plan, 4), schedule(2, &plan, 4));
-    assert_eq!(schedule(1, &plan, 4).len(), 27);
+    let events = schedule(1, &plan, 4);
+    assert_eq!(events, schedule(1, &plan, 4));
+    assert_ne!(events, schedule(2, &plan, 4));
+    assert_eq!(events.len(), 31);
+    let restarts = events.iter().filter(|event| matches!(event.fault, Fault::Restart { .. }));
+    assert!(restarts.clone().count() == 10 && restarts.clone().all(|event| event.at < plan.before_refused_items()));
 }

@@ -1,15 +1,20 @@
 //! An HTTP proxy before a DynamoDB. For each request a closure decides whether to forward it, delay it, answer it
-//! instead of the server, or close the connection before or after the server has acted.
+//! instead of the server, fail some statements of a batch, or close the connection before or after the server has acted.
+//! Another closure sees each forwarded request with the server's own response.
+
+mod rows;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock, watch};
 use tokio::task::JoinSet;
+
+pub(crate) use rows::Row;
 
 /// The longest head of a request or a response.
 const HEAD_BYTES: usize = 16 << 10;
@@ -28,6 +33,18 @@ pub(crate) enum Action {
     CloseAfter,
     /// Neither forwards the request nor responds.
     Hang,
+    /// Forwards a batch. These statements of it, in ascending order, get an error instead of their response.
+    FailStatements(Vec<StatementError>),
+}
+
+/// An error of one statement of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StatementError {
+    pub(crate) index: usize,
+    /// One of <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchStatementError.html>.
+    pub(crate) code: &'static str,
+    /// Whether the server executes the statement all the same.
+    pub(crate) executed: bool,
 }
 
 impl Action {
@@ -56,6 +73,20 @@ impl Action {
         Action::Respond(500, body.to_string())
     }
 
+    /// Returns DynamoDB's response when the role may not write.
+    pub(crate) fn access_denied() -> Action {
+        let message = "User is not authorized to perform this action on resource: table/scans";
+        let body = json!({ "__type": "com.amazon.coral.service#AccessDeniedException", "Message": message });
+        Action::Respond(400, body.to_string())
+    }
+
+    /// Returns DynamoDB's response to an item that it does not accept.
+    pub(crate) fn invalid_item() -> Action {
+        let message = "One or more parameter values were invalid";
+        let body = json!({ "__type": "com.amazon.coral.validate#ValidationException", "message": message });
+        Action::Respond(400, body.to_string())
+    }
+
     /// Returns the response of a load balancer or proxy in front of the service.
     pub(crate) fn unavailable() -> Action {
         Action::Respond(503, String::new())
@@ -66,9 +97,19 @@ impl Action {
 pub(crate) struct Request {
     head: Vec<u8>,
     body: Vec<u8>,
+    json: OnceLock<Value>,
 }
 
 impl Request {
+    fn received(head: Vec<u8>, body: Vec<u8>) -> Request {
+        Request { head, body, json: OnceLock::new() }
+    }
+
+    fn new(target: &str, body: &Value) -> Request {
+        let body = body.to_string().into_bytes();
+        Request::received(format!("POST / HTTP/1.1\r\nx-amz-target: {target}\r\n\r\n").into(), body)
+    }
+
     /// Returns whether the request writes one item, as the consumer does by default.
     pub(crate) fn is_put(&self) -> bool {
         self.is(".PutItem")
@@ -85,18 +126,89 @@ impl Request {
 
     /// Returns the key of the item that the request writes.
     pub(crate) fn key(&self) -> Option<String> {
-        let body: Value = serde_json::from_slice(&self.body).ok()?;
-        Some(body["Item"]["pk"]["S"].as_str()?.to_owned())
+        Some(self.json()["Item"]["pk"]["S"].as_str()?.to_owned())
+    }
+
+    fn json(&self) -> &Value {
+        self.json.get_or_init(|| serde_json::from_slice(&self.body).unwrap_or_default())
+    }
+
+    /// Returns this batch without the statements that the server must not execute, or `None` if none is left.
+    fn without(&self, errors: &[StatementError]) -> Option<Request> {
+        let is_left_out = |index: usize| errors.iter().any(|error| error.index == index && !error.executed);
+        let statements = self.statements().iter().enumerate();
+        let left: Vec<&Value> = statements.filter(|(index, _)| !is_left_out(*index)).map(|(_, it)| it).collect();
+        if left.is_empty() {
+            return None;
+        }
+        let mut batch = self.json().clone();
+        batch["Statements"] = json!(left);
+        let body = batch.to_string().into_bytes();
+        Some(Request::received(with_length(&self.head, body.len()), body))
+    }
+}
+
+/// One response, as the server sent it.
+#[derive(Clone)]
+pub(crate) struct Response {
+    head: Vec<u8>,
+    body: Vec<u8>,
+}
+
+impl Response {
+    fn new(status: u16, body: &str) -> Response {
+        let length = body.len();
+        // The request id marks the response as one of DynamoDB.
+        let head = format!(
+            "HTTP/1.1 {status} \r\ncontent-type: application/x-amz-json-1.0\r\nx-amzn-requestid: proxy\r\n\
+             content-length: {length}\r\n\r\n"
+        );
+        Response { head: head.into(), body: body.into() }
+    }
+
+    pub(crate) fn status(&self) -> u16 {
+        let status = self.head.split(|byte| *byte == b' ').nth(1).and_then(|status| std::str::from_utf8(status).ok());
+        status.and_then(|status| status.parse().ok()).expect("a response starts with its status")
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// Returns this response to a batch with these errors. Statements that were not executed have no response in it.
+    fn with(self, errors: &[StatementError]) -> Response {
+        let mut body = self.json();
+        let Some(responses) = body["Responses"].as_array_mut() else { return self };
+        for StatementError { index, code, executed } in errors {
+            let error = json!({ "Error": { "Code": code, "Message": "injected" } });
+            match executed {
+                true => responses[*index] = error,
+                false => responses.insert(*index, error),
+            }
+        }
+        let body = body.to_string().into_bytes();
+        Response { head: with_length(&self.head, body.len()), body }
     }
 }
 
 type Decide = Arc<dyn Fn(&Request) -> Action + Send + Sync>;
+type Observe = Arc<dyn Fn(&Request, Option<&Response>) + Send + Sync>;
 
 /// The proxy, on its own port. Dropping it closes its connections.
 pub(crate) struct DynamoProxy {
     address: SocketAddr,
     server: watch::Sender<String>,
+    forwarding: Arc<RwLock<()>>,
     _connections: JoinSet<()>,
+}
+
+/// The way to the server, shared by all connections of the clients.
+#[derive(Clone)]
+struct Upstream {
+    server: watch::Receiver<String>,
+    observe: Observe,
+    /// Locked shared by each request that the server has received and not answered.
+    forwarding: Arc<RwLock<()>>,
 }
 
 impl DynamoProxy {
@@ -105,10 +217,22 @@ impl DynamoProxy {
         server: &str,
         decide: impl Fn(&Request) -> Action + Send + Sync + 'static,
     ) -> DynamoProxy {
+        DynamoProxy::observed(server, decide, |_, _| {}).await
+    }
+
+    /// Starts a proxy that also calls `observe` for every forwarded request, with the server's response unless none
+    /// came. The call precedes everything that the client can do because of the response.
+    pub(crate) async fn observed(
+        server: &str,
+        decide: impl Fn(&Request) -> Action + Send + Sync + 'static,
+        observe: impl Fn(&Request, Option<&Response>) + Send + Sync + 'static,
+    ) -> DynamoProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener");
-        let server = watch::Sender::new(server.to_owned());
-        let (upstream, decide): (_, Decide) = (server.subscribe(), Arc::new(decide));
+        let (server, forwarding) = (watch::Sender::new(server.to_owned()), Arc::new(RwLock::new(())));
+        let upstream =
+            Upstream { server: server.subscribe(), observe: Arc::new(observe), forwarding: forwarding.clone() };
+        let decide: Decide = Arc::new(decide);
         let mut connections = JoinSet::new();
         connections.spawn(async move {
             let mut open = JoinSet::new();
@@ -117,12 +241,17 @@ impl DynamoProxy {
                 while open.try_join_next().is_some() {}
             }
         });
-        DynamoProxy { address, server, _connections: connections }
+        DynamoProxy { address, server, forwarding, _connections: connections }
     }
 
     /// Forwards new connections to another server.
     pub(crate) fn redirect_to(&self, server: &str) {
         self.server.send_replace(server.to_owned());
+    }
+
+    /// Waits until the server has answered all requests, and forwards no other until the guard is dropped.
+    pub(crate) async fn pause(&self) -> OwnedRwLockWriteGuard<()> {
+        self.forwarding.clone().write_owned().await
     }
 
     pub(crate) fn url(&self) -> String {
@@ -131,12 +260,12 @@ impl DynamoProxy {
 }
 
 /// Serves one connection until either side closes it.
-async fn serve(mut client: TcpStream, server: watch::Receiver<String>, decide: Decide) {
-    let mut upstream = None;
+async fn serve(mut client: TcpStream, upstream: Upstream, decide: Decide) {
+    let mut connection = None;
     // A failure costs latency only.
     let _ = client.set_nodelay(true);
     while let Some((head, body)) = read(&mut client).await {
-        let request = Request { head, body };
+        let request = Request::received(head, body);
         let mut action = decide(&request);
         while let Action::Delay(delay, then) = action {
             tokio::time::sleep(delay).await;
@@ -149,42 +278,61 @@ async fn serve(mut client: TcpStream, server: watch::Receiver<String>, decide: D
                 while client.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
                 return;
             }
-            Action::Respond(status, body) => Some(response(*status, body)),
-            Action::Forward | Action::CloseAfter | Action::Delay(..) => forward(&mut upstream, &server, &request).await,
+            Action::Respond(status, body) => Some(Response::new(*status, body)),
+            Action::FailStatements(errors) => {
+                let response = match request.without(errors) {
+                    Some(rest) => upstream.forward(&mut connection, &rest).await,
+                    None => Some(Response::new(200, r#"{"Responses":[]}"#)),
+                };
+                response.map(|response| response.with(errors))
+            }
+            Action::Forward | Action::CloseAfter | Action::Delay(..) => {
+                upstream.forward(&mut connection, &request).await
+            }
         };
-        let Some(response) = response.filter(|_| action != Action::CloseAfter) else { return };
-        if client.write_all(&response).await.is_err() {
+        let Some(Response { mut head, body }) = response.filter(|_| action != Action::CloseAfter) else { return };
+        head.extend(body);
+        if client.write_all(&head).await.is_err() {
             return;
         }
     }
 }
 
-/// Forwards a request over `upstream`, which is the client's own connection to the server, and returns the response.
-async fn forward(
-    upstream: &mut Option<TcpStream>,
-    server: &watch::Receiver<String>,
-    request: &Request,
-) -> Option<Vec<u8>> {
-    let connection = match upstream {
-        Some(connection) => connection,
-        None => {
-            let address = server.borrow().clone();
-            let connection = TcpStream::connect(address).await.ok()?;
-            let _ = connection.set_nodelay(true);
-            upstream.insert(connection)
-        }
-    };
-    let Request { head, body } = request;
-    connection.write_all(&[head.as_slice(), body].concat()).await.ok()?;
-    let (mut head, body) = read(connection).await?;
-    head.extend(body);
-    Some(head)
+impl Upstream {
+    /// Forwards a request over `connection`, which is the client's own connection to the server, and returns the
+    /// response.
+    async fn forward(&self, connection: &mut Option<TcpStream>, request: &Request) -> Option<Response> {
+        let _forwarding = self.forwarding.read().await;
+        let server = self.server.borrow().clone();
+        let response = exchange(connection, &server, request).await;
+        (self.observe)(request, response.as_ref());
+        response
+    }
 }
 
-fn response(status: u16, body: &str) -> Vec<u8> {
-    let length = body.len();
-    format!("HTTP/1.1 {status} \r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {length}\r\n\r\n{body}")
-        .into()
+async fn exchange(connection: &mut Option<TcpStream>, server: &str, request: &Request) -> Option<Response> {
+    let connection = match connection {
+        Some(connection) => connection,
+        None => {
+            let opened = TcpStream::connect(server).await.ok()?;
+            let _ = opened.set_nodelay(true);
+            connection.insert(opened)
+        }
+    };
+    connection.write_all(&[request.head.as_slice(), &request.body].concat()).await.ok()?;
+    let (head, body) = read(connection).await?;
+    Some(Response { head, body })
+}
+
+/// Returns the head for a body of another length. It has no checksum of the body.
+fn with_length(head: &[u8], length: usize) -> Vec<u8> {
+    let head = std::str::from_utf8(head).expect("a head is text");
+    let is_kept = |line: &&str| {
+        let name = line.split(':').next().unwrap_or_default();
+        !["content-length", "x-amz-crc32"].iter().any(|dropped| name.eq_ignore_ascii_case(dropped))
+    };
+    let kept: Vec<&str> = head.trim_end().split("\r\n").filter(is_kept).collect();
+    format!("{}\r\ncontent-length: {length}\r\n\r\n", kept.join("\r\n")).into()
 }
 
 /// Reads the head and the body of the next message. Returns `None` at the end of the connection. Both sides send
@@ -213,4 +361,20 @@ fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a str> {
     let lines = std::str::from_utf8(head).ok()?.lines();
     let mut headers = lines.filter_map(|line| line.split_once(':'));
     headers.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+}
+
+#[test]
+fn fails_single_statements_of_a_batch() {
+    let statements: Vec<_> = (0..4).map(|n| json!({ "Statement": n.to_string() })).collect();
+    let batch = Request::new("DynamoDB_20120810.BatchExecuteStatement", &json!({ "Statements": statements }));
+    let error = |index, executed| StatementError { index, code: "InternalServerError", executed };
+    let errors = [error(0, false), error(1, true), error(3, false)];
+    let rest = batch.without(&errors).expect("two statements are left");
+    assert_eq!(rest.statements(), [statements[1].clone(), statements[2].clone()]);
+    assert_eq!(header(&rest.head, "content-length"), Some(rest.body.len().to_string().as_str()));
+    let answer = |n: u32| json!({ "TableName": n.to_string() });
+    let response = Response::new(200, &json!({ "Responses": [answer(1), answer(2)] }).to_string()).with(&errors);
+    let failed = json!({ "Error": { "Code": "InternalServerError", "Message": "injected" } });
+    assert_eq!(response.json()["Responses"], json!([failed, failed, answer(2), failed]));
+    assert!(batch.without(&[0, 1, 2, 3].map(|index| error(index, false))).is_none());
 }

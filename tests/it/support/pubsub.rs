@@ -8,7 +8,7 @@ use google_cloud_pubsub::builder::subscriber::Subscribe;
 use google_cloud_pubsub::client::{Publisher, Subscriber, SubscriptionAdmin, TopicAdmin};
 use google_cloud_pubsub::error::PublishError;
 use google_cloud_pubsub::model::{Message, Subscription};
-use pubsub_local::{Counts, Faults, Observer};
+use pubsub_local::{Counts, Event, Faults, Observer};
 
 use super::inbox::Inbox;
 use super::servers::{Embedded, PubsubServer};
@@ -162,6 +162,11 @@ impl Pubsub {
     pub(crate) fn counts(&self, subscription: &str) -> Counts {
         let observer = self.observer.as_ref().expect("only the embedded server has counts");
         observer.counts(subscription).expect("the subscription exists")
+    }
+
+    /// Calls `listener` for every event of the embedded server from now on.
+    pub(crate) fn listen(&self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) {
+        self.observer.as_ref().expect("only the embedded server has events").listen(listener);
     }
 
     /// Waits until no message of `subscription` is left.

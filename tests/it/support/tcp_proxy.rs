@@ -56,6 +56,8 @@ struct State {
     delay: Duration,
     /// Chunks that a freeze has stalled.
     stalled: usize,
+    /// Connections that were closed, and chunks that were stalled or delayed.
+    disturbed: usize,
 }
 
 impl TcpProxy {
@@ -115,6 +117,11 @@ impl TcpProxy {
     /// Delays every byte by this time, in each direction.
     pub(crate) fn delay(&self, delay: Duration) {
         self.state.send_modify(|state| state.delay = delay);
+    }
+
+    /// Returns how many connections were closed and chunks were held back or delayed so far.
+    pub(crate) fn disturbed(&self) -> usize {
+        self.state.borrow().disturbed
     }
 
     /// Returns the number of connections accepted so far.
@@ -211,7 +218,10 @@ impl View {
     /// Waits until a chunk may be forwarded, and counts it if it has to wait.
     async fn stall_while_frozen(&self) {
         if self.is_frozen() {
-            self.state.send_modify(|state| state.stalled += 1);
+            self.state.send_modify(|state| {
+                state.stalled += 1;
+                state.disturbed += 1;
+            });
             self.thawed().await;
         }
     }
@@ -223,6 +233,7 @@ async fn connect(mut client: TcpStream, server: String, inspect: Inspect, view: 
         () = view.closed() => {
             // Makes the close a reset.
             let _ = client.set_zero_linger();
+            view.state.send_modify(|state| state.disturbed += 1);
         }
     }
 }
@@ -262,7 +273,11 @@ async fn read_chunks(mut from: impl AsyncReadExt + Unpin, to: mpsc::Sender<(Inst
     let mut chunk = vec![0; CHUNK_BYTES];
     while let Ok(read) = from.read(&mut chunk).await {
         view.stall_while_frozen().await;
-        let due = Instant::now() + view.state.borrow().delay;
+        let delay = view.state.borrow().delay;
+        if !delay.is_zero() {
+            view.state.send_modify(|state| state.disturbed += 1);
+        }
+        let due = Instant::now() + delay;
         if read == 0 || to.send((due, chunk[..read].to_vec())).await.is_err() {
             return;
         }

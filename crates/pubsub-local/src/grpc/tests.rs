@@ -174,6 +174,17 @@ async fn a_stream_reports_the_properties_of_its_subscription() {
 }
 
 #[tokio::test]
+async fn a_fault_closes_the_open_streams_and_keeps_the_leases() {
+    let broker = broker();
+    let (mut stream, _) = stream_with(&broker, "scan").await;
+    broker.faults().close_streams();
+    assert_eq!(stream.responses.message().await.unwrap_err().code(), Code::Unavailable);
+    let counts = counts(&broker);
+    assert_eq!((counts.closed_streams, counts.streams, counts.outstanding), (1, 0, 1));
+    stream_with(&broker, "another").await;
+}
+
+#[tokio::test]
 async fn shutdown_ends_streams_with_unavailable() {
     let broker = broker();
     let (mut stream, _) = stream_with(&broker, "scan").await;

@@ -446,7 +446,7 @@ impl Simulation {
                 }
             }
             Event::Ack(at) => {
-                Simulation::pick(&self.leases, at).into_iter().for_each(|lease| self.harness.queue.ack(lease))
+                Simulation::pick(&self.leases, at).into_iter().for_each(|lease| drop(self.harness.queue.ack(lease)))
             }
             Event::Nack(at) => {
                 Simulation::pick(&self.leases, at).into_iter().for_each(|lease| self.harness.nack(lease))
