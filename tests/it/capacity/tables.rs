@@ -42,7 +42,7 @@ const NEEDS: [Line; 9] = [
 /// The settings of each consumer, which must suffice for both cases.
 const CHOICES: [Choice; 3] = [
     ("`--max-outstanding` per consumer", |i, load| i.max_outstanding(load) as f64),
-    ("`--consumers` (streams) per consumer", Inputs::streams_per_consumer),
+    ("`--consumers` (streams) per consumer", Inputs::streams_of_each),
     ("memory limit per consumer, MiB", Inputs::memory_limit),
 ];
 
