@@ -13,7 +13,7 @@ pub(super) const MAX_BATCH_MESSAGES: usize = 1000;
 pub(super) struct Streams {
     open: HashMap<StreamId, Stream>,
     last_id: u64,
-    /// Streams with room that polled and got nothing, the longest waiting first. Some may have got messages since.
+    /// Streams below their limits that polled and got nothing, the longest waiting first. Some may have got messages since.
     idle: VecDeque<StreamId>,
     /// The number of streams that were woken and have not polled yet.
     woken: usize,

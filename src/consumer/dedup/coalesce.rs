@@ -34,7 +34,7 @@ pub(super) struct Coalescer<W: Work> {
 struct Writing<W: Work> {
     /// The timestamp of the scan that is being written.
     timestamp: u64,
-    /// The receipts of scans that are at most as new. They are settled with it.
+    /// The receipts of scans that are not newer. They are settled with it.
     superseded: Vec<W::Receipt>,
     /// The newest waiting scan, which is newer than the one being written.
     waiting: Option<Waiting<W>>,
@@ -266,10 +266,10 @@ mod tests {
     }
 
     proptest! {
-        /// In any order of events, every scan is either written or superseded by one that is at least as new, and is settled
+        /// In any order of events, every scan is either written or superseded by one that is not older, and is settled
         /// exactly once. Writes of one key never go back in time.
         #[test]
-        fn every_scan_is_settled_once_by_one_at_least_as_new(steps in vec((0u8..4, 0u16..3, 0u64..6), 1..200)) {
+        fn every_scan_is_settled_once_by_one_that_is_not_older(steps in vec((0u8..4, 0u16..3, 0u64..6), 1..200)) {
             let mut coalescer = Coalescer::default();
             let mut unsettled: HashMap<Key, Scan> = HashMap::new();
             let mut settled = Vec::new();

@@ -1,5 +1,5 @@
 //! The keys of the process: which are being written, which scans wait, and which timestamps are durable. Sharded by key hash;
-//! the mutex of a shard is never held over an await.
+//! the mutex of a shard is never locked across an await.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -84,7 +84,7 @@ impl Outage {
     }
 }
 
-/// Returns what a person can do about an error, unless the error itself says it.
+/// Returns what a person can do about an error, unless the error itself names it.
 fn next_step(kind: StoreErrorKind, table: &str) -> Option<String> {
     let step = match kind {
         StoreErrorKind::OpenFiles => {

@@ -38,7 +38,7 @@ const LEASE_MARGIN: Duration = Duration::from_secs(600);
 /// The client sends acks every 100 ms. Acks of a replaced stream that are not sent within this time are lost.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a worker checks whether its replaced streams have settled enough messages for a new stream.
-const ROOM_CHECK: Duration = Duration::from_millis(100);
+const CAPACITY_CHECK: Duration = Duration::from_millis(100);
 
 pub(super) struct Supervisor {
     connection: Connection,
@@ -97,7 +97,7 @@ impl Supervisor {
     pub(super) async fn run(mut self) {
         let mut closing = JoinSet::new();
         let mut backoff = Backoff::default();
-        while self.has_room().await {
+        while self.has_capacity().await {
             let opened = Instant::now();
             let end = self.stream(&mut closing).await;
             while closing.try_join_next().is_some() {}
@@ -143,7 +143,7 @@ impl Supervisor {
 
     /// Waits until the replaced streams have less than one limit unsettled, so that with a new stream it is never more
     /// than two limits. Returns false if the supervisor is stopped.
-    async fn has_room(&mut self) -> bool {
+    async fn has_capacity(&mut self) -> bool {
         loop {
             self.replaced.retain(|unsettled| unsettled.amount() != Amount::NOTHING);
             if !self.unsettled_of_replaced().reaches(self.settings.limit()) {
@@ -152,7 +152,7 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return false,
-                () = sleep(ROOM_CHECK) => {}
+                () = sleep(CAPACITY_CHECK) => {}
             }
         }
     }

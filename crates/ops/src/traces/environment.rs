@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_the_exporter_ignores_and_says_what_to_do() {
+    fn rejects_what_the_exporter_ignores_and_names_the_fix() {
         for (of_traces, of_all, instead) in IGNORED {
             for name in [of_traces, of_all] {
                 let refused = with_collector(&[(name, "x")]).unwrap_err().to_string();

@@ -11,7 +11,7 @@ pub(crate) struct Row {
     pub(crate) timestamp: u64,
 }
 
-/// What the server's response to a request says about the table.
+/// What the server's response to a request shows of the table.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answer {
     /// The rows that the table had at that moment: those that were written, and those that failed a condition.
@@ -34,7 +34,7 @@ impl Request {
         self.json()["Statements"].as_array().map_or(&[], Vec::as_slice)
     }
 
-    /// Returns what the server's response to this request says about the table.
+    /// Returns what the server's response to this request shows of the table.
     pub(crate) fn answer(&self, response: &Response) -> Answer {
         let body = response.json();
         let mut answer = Answer::default();
