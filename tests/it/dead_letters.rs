@@ -1,5 +1,6 @@
 //! `mini-scan dead-letters` as a process: what it shows, what it brings back, and what it leaves where it is.
 
+mod circle;
 mod interrupted;
 mod list;
 mod passing_over;
