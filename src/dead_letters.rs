@@ -6,7 +6,6 @@ mod list;
 mod reader;
 mod redrive;
 mod report;
-mod sources;
 mod table;
 mod text;
 
@@ -52,7 +51,9 @@ pub struct Subscription {
 #[derive(Debug)]
 struct Details {
     connection: Connection,
-    /// Full name of its topic. `None` if this identity may not view the subscription, or if the topic was deleted.
+    /// Whether this identity may view the subscription.
+    is_visible: bool,
+    /// Full name of its topic. `None` if the subscription is not visible or the topic was deleted.
     topic: Option<String>,
     /// The minimum backoff of its retry policy, if it has one and this identity may view it.
     minimum_backoff: Option<Duration>,
@@ -63,13 +64,13 @@ impl Subscription {
     async fn details(&self) -> Result<Details, SetupError> {
         let connection = self.endpoints.pubsub();
         let details = async { Admin::connect(&connection).await?.subscription(&self.name).await };
-        let (topic, minimum_backoff) = match within(details, Problem::Unreachable).await {
-            Ok(details) => (details.topic, details.minimum_backoff),
+        let (is_visible, topic, minimum_backoff) = match within(details, Problem::Unreachable).await {
+            Ok(details) => (true, details.topic, details.minimum_backoff),
             // `roles/pubsub.subscriber` may not view it. The stream shows whether this identity may read it.
-            Err(Problem::Refused(_)) => (None, None),
+            Err(Problem::Refused(_)) => (false, None, None),
             Err(problem) => return Err(self.setup_error(&problem)),
         };
-        Ok(Details { connection, topic, minimum_backoff })
+        Ok(Details { connection, is_visible, topic, minimum_backoff })
     }
 
     /// Returns the idle timeout: the chosen one, or the default plus the minimum backoff.

@@ -98,6 +98,11 @@ fn rfc3339(text: &str) -> Option<SystemTime> {
     humantime::parse_rfc3339(utc.as_deref().unwrap_or(text)).ok()
 }
 
+/// Returns whether these are the attributes of a message that a redrive published, and not those of a dead letter.
+pub(super) fn is_redriven(attributes: &HashMap<String, String>) -> bool {
+    attributes.contains_key(REDRIVE_MARK) && !is_the_consumers(attributes)
+}
+
 fn redrive_count(attributes: &HashMap<String, String>) -> u32 {
     let name = if is_the_consumers(attributes) { REDRIVE_COUNT } else { REDRIVE_MARK };
     attributes.get(name).and_then(|count| count.parse().ok()).unwrap_or(0)

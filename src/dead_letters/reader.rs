@@ -7,9 +7,11 @@
 use std::collections::{HashSet, VecDeque};
 use std::future::pending;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
+use super::report::End;
 use crate::consumer::ports::Envelope;
 use crate::pubsub::{Connection, DeadLetterReceipt, DeadLetterStream, FORGOTTEN_AFTER, LeaseLimit, Problem};
 
@@ -21,6 +23,8 @@ pub(super) const MAX_IN_FLIGHT: LeaseLimit = LeaseLimit { messages: 1_000, bytes
 /// All dead letters that are leased on the first stream. This also bounds those that wait to be settled.
 const FIRST_STREAM: LeaseLimit =
     LeaseLimit { messages: MAX_KEPT.messages + MAX_IN_FLIGHT.messages, bytes: MAX_KEPT.bytes + MAX_IN_FLIGHT.bytes };
+/// The timeout of an ack, which takes time only with exactly-once delivery.
+const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 /// The receipts of dead letters that the client has not forgotten yet, some 500 bytes each.
 const MAX_PASSING: usize = 200_000;
 
@@ -34,11 +38,18 @@ pub(super) struct Leased {
 /// The right to settle one dead letter.
 #[derive(Debug)]
 pub(super) struct Lease {
-    pub(super) receipt: DeadLetterReceipt,
+    receipt: DeadLetterReceipt,
     /// The size that counts towards the limits of a stream.
     bytes: usize,
     /// When the reader received it on the second stream. `None` on the first.
     passing_since: Option<Instant>,
+}
+
+impl Lease {
+    /// Acknowledges the dead letter. Best effort.
+    pub(super) async fn ack(self) {
+        let _ = timeout(ACK_TIMEOUT, self.receipt.ack()).await;
+    }
 }
 
 /// What happened to the dead letters that the run left.
@@ -121,9 +132,13 @@ impl Reader {
         }
     }
 
-    /// Returns whether Pub/Sub has delivered a dead letter again since this time.
-    pub(super) fn has_repeated_since(&self, time: Instant) -> bool {
-        self.last_repeat.is_some_and(|repeat| repeat >= time)
+    /// Returns how a run ends that got no new dead letter for the idle timeout.
+    pub(super) fn idle_end(&self, last: Instant, idle: Duration) -> End {
+        // A single repetition soon after the last dead letter is a duplicate, which Pub/Sub may deliver at any time.
+        match self.last_repeat.is_some_and(|repeat| repeat >= last + idle / 2) {
+            true => End::Repeated(idle),
+            false => End::Idle(idle),
+        }
     }
 
     /// Leaves a dead letter on the subscription, where this run does not meet it again.
@@ -229,7 +244,6 @@ fn hash(message_id: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::rc::Rc;
-    use std::time::Duration;
 
     use super::*;
 

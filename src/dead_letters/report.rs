@@ -4,18 +4,38 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use humantime::format_duration;
 use indicatif::HumanCount;
 
-use super::HIDDEN_HINT;
 use super::reader::Closed;
-use super::redrive::{End, MAX_REDRIVES};
+use super::redrive::MAX_REDRIVES;
 use super::text::sanitize;
+use super::{HIDDEN_HINT, Outcome};
 use crate::pubsub::PASSING_LEASE;
+use crate::service::SetupError;
 
 const MAX_CHARS: usize = 64;
 const MAX_DETAIL_CHARS: usize = 200;
+
+/// What a run does, or in a dry run would do, with the dead letters that it does not leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    Redrive,
+    WouldRedrive,
+}
+
+/// Why a run stopped reading dead letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Idle(Duration),
+    /// During the idle timeout, Pub/Sub delivered dead letters that the run had read before.
+    Repeated(Duration),
+    Limit(usize),
+    Stopped,
+    Failed,
+}
 
 /// The dead letters of a run, counted by result.
 #[derive(Debug, Default)]
@@ -36,6 +56,8 @@ pub(super) enum Left {
     Refused(String),
     /// Publishing failed, and may succeed later.
     Failed,
+    /// The message was published, perhaps to the dead-letter topic.
+    Unverified,
 }
 
 impl fmt::Display for Left {
@@ -47,6 +69,7 @@ impl fmt::Display for Left {
             Left::NoTopic(why) => write!(f, "{why}; choose a topic with --topic"),
             Left::Refused(detail) => write!(f, "refused by the topic: {}", sanitize(detail, MAX_DETAIL_CHARS)),
             Left::Failed => write!(f, "not published"),
+            Left::Unverified => write!(f, "kept, because the topic is or may be the dead-letter topic itself"),
         }
     }
 }
@@ -61,15 +84,33 @@ impl Report {
     }
 
     /// Returns whether the run left dead letters that were selected.
-    pub(super) fn left_selected(&self) -> bool {
+    fn left_selected(&self) -> bool {
         self.left.keys().any(|left| !matches!(left, Left::OtherReason(_)))
     }
 
+    /// Writes the report of a run and returns how it ended.
+    pub(super) fn finish(
+        &self,
+        verb: Verb,
+        end: Result<End, SetupError>,
+        closed: Closed,
+        out: &mut impl Write,
+    ) -> Result<Outcome, SetupError> {
+        let reported = end.as_ref().map_or(End::Failed, |end| *end);
+        let written = self.write(verb, reported, closed, out);
+        written.map_err(|error| SetupError(format!("cannot write the output: {error}")))?;
+        Ok(match end? {
+            End::Stopped | End::Repeated(_) => Outcome::Partly,
+            _ if self.left_selected() => Outcome::Partly,
+            _ => Outcome::Done,
+        })
+    }
+
     /// Writes the closing line, one line for each result, and why the run ended.
-    pub(super) fn write(&self, end: End, dry_run: bool, closed: Closed, out: &mut impl Write) -> io::Result<()> {
-        let (what, total, each) = match dry_run {
-            true => ("Dry run", "Would be redriven", "would be redriven"),
-            false => ("Redrive", "Redriven", "redriven"),
+    fn write(&self, verb: Verb, end: End, closed: Closed, out: &mut impl Write) -> io::Result<()> {
+        let (what, total, each) = match verb {
+            Verb::Redrive => ("Redrive", "Redriven", "redriven"),
+            Verb::WouldRedrive => ("Dry run", "Would be redriven", "would be redriven"),
         };
         let how = if matches!(end, End::Stopped | End::Failed) { "stopped before the end" } else { "finished" };
         let (redriven, left) = (HumanCount(self.redriven.values().sum()), HumanCount(self.left.values().sum()));

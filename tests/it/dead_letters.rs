@@ -1,5 +1,6 @@
 //! `mini-scan dead-letters` as a process.
 
+mod circle;
 mod failures;
 mod interrupted;
 mod list;

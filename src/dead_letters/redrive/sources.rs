@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Details;
-use super::dead_letter::is_subscription;
-use super::text::sanitize;
+use crate::dead_letters::dead_letter::is_subscription;
+use crate::dead_letters::text::sanitize;
+use crate::dead_letters::{Details, Subscription};
 use crate::pubsub::{Admin, Connection, Problem, Publishers, grant_publisher};
 use crate::service::{Endpoints, SetupError, pubsub_advice, within};
 
@@ -27,8 +27,9 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Refuses the dead-letter topic as the chosen topic.
-    pub(super) fn new(endpoints: &Endpoints, details: &Details, chosen: Option<&str>) -> Result<Sources, SetupError> {
+    /// Refuses the dead-letter topic as the chosen topic, and, if that is unknown, a topic with the id that `setup` gives
+    /// it.
+    pub(super) fn new(from: &Subscription, details: &Details, chosen: Option<&str>) -> Result<Sources, SetupError> {
         if let Some(topic) = chosen
             && details.topic.as_deref() == Some(topic)
         {
@@ -38,8 +39,19 @@ impl Sources {
                  Choose the topic of the consumers' subscription, or omit --topic."
             )));
         }
+        if let Some(topic) = chosen
+            && !details.is_visible
+            && topic.replace("/topics/", "/subscriptions/") == from.name
+        {
+            return Err(SetupError(format!(
+                "--topic {topic} has the id of the dead-letter subscription, as setup names a dead-letter topic.\n\
+                 Choose the topic of the consumers' subscription. If this is it, grant roles/pubsub.viewer on {}, \
+                 so that its topic can be compared.",
+                from.name
+            )));
+        }
         Ok(Sources {
-            endpoints: endpoints.clone(),
+            endpoints: from.endpoints.clone(),
             connection: details.connection.clone(),
             chosen: chosen.map(Arc::from),
             dead_letter_topic: details.topic.clone(),
@@ -109,12 +121,25 @@ impl Sources {
         Ok(publishers)
     }
 
-    /// Names the topic, the problem, and the fix.
-    pub(super) fn setup_error(&self, topic: &str, problem: &Problem) -> SetupError {
-        let thing = match self.chosen {
+    /// Names the topic that is the dead-letter topic, and the fix.
+    pub(super) fn circle_error(&self, topic: &str, subscription: &str) -> SetupError {
+        SetupError(format!(
+            "{} is the dead-letter topic itself: a redriven message came back to {subscription}.\n\
+             Choose the topic of the consumers' subscription with --topic.",
+            self.describe(topic)
+        ))
+    }
+
+    fn describe(&self, topic: &str) -> String {
+        match self.chosen {
             Some(_) => format!("topic {topic} (--topic, --project)"),
             None => format!("source topic {topic}"),
-        };
+        }
+    }
+
+    /// Names the topic, the problem, and the fix.
+    pub(super) fn setup_error(&self, topic: &str, problem: &Problem) -> SetupError {
+        let thing = self.describe(topic);
         SetupError(match problem {
             Problem::NotFound => {
                 format!(
