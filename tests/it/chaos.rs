@@ -1,12 +1,12 @@
-//! Several consumers run while processes are killed and servers fail. Every acknowledgement is judged while the run goes
-//! on: at that moment, the table or the dead-letter topic must have held what the message asked for. A run in which the
+//! Several consumers run while processes are killed and servers fail. Every acknowledgement is checked while the run goes
+//! on: at that moment, the table or the dead-letter topic must have stored what the message asked for. A run in which the
 //! planned faults did not happen fails. `make chaos` runs it in full, `make chaos-short` in two minutes.
 //!
 //! The seed determines the schedule of faults and every random choice within a fault. The timing is real.
 
+mod audit;
 mod checks;
 mod fleet;
-mod judge;
 mod log;
 mod publisher;
 mod schedule;

@@ -55,10 +55,10 @@ impl Checks {
 
 /// Checks every acknowledgement of the log, and the log by the table's stream.
 pub(super) fn check_acknowledgements(checks: &mut Checks, log: &Log, observed: &Observed) {
-    let judge = log.judge();
-    let statement = format!("the table or a dead letter had what each of {} acks needs", judge.acknowledgements());
-    checks.no_differences(statement, judge.violations());
-    checks.no_differences("every message was acknowledged", &judge.never_acknowledged());
+    let audit = log.audit();
+    let statement = format!("the table or a dead letter had what each of {} acks needs", audit.acknowledgements());
+    checks.no_differences(statement, audit.violations());
+    checks.no_differences("every message was acknowledged", &audit.never_acknowledged());
     checks
         .no_differences("the responses of the store agree with the table's stream", &observed.compare(&log.entries()));
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use pubsub_local::Event as PubsubEvent;
 use tokio::time::{Instant, sleep};
 
-use super::judge::Judge;
+use super::audit::Audit;
 use crate::support::dynamo_proxy::{Request, Response, Row};
 use crate::support::pipeline::Pipeline;
 
-/// How often the log is judged during a run.
-const JUDGE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the log is checked during a run.
+const AUDIT_INTERVAL: Duration = Duration::from_secs(1);
 /// The most entries that the history of a violation shows.
 const SHOWN: usize = 20;
 
@@ -25,7 +25,7 @@ pub(super) struct Log {
 
 struct Inner {
     start: Instant,
-    /// The place of an entry is its number.
+    /// The index of an entry is its number.
     entries: Mutex<Vec<Entry>>,
     /// The expected result of each payload, by its hash.
     expected: Mutex<HashMap<u64, Expected>>,
@@ -114,7 +114,7 @@ impl Log {
         });
     }
 
-    /// Adds what the store's response to a request says, or that none came.
+    /// Adds what the store's response to a request shows, or that none came.
     pub(super) fn observe(&self, request: &Request, response: Option<&Response>) {
         if !request.is_write() {
             return;
@@ -134,26 +134,26 @@ impl Log {
         self.entries()[count..].iter().any(|entry| matches!(entry.event, Event::TableMissing))
     }
 
-    /// Judges the log until there is a violation, and returns it with its history.
+    /// Checks the log until there is a violation, and returns it with its history.
     pub(super) async fn first_violation(&self) -> String {
-        let (mut judge, mut judged) = (Judge::default(), 0);
+        let (mut audit, mut checked) = (Audit::default(), 0);
         loop {
-            let new: Vec<Entry> = self.entries()[judged..].to_vec();
-            judged += new.len();
-            new.iter().for_each(|entry| judge.add(entry));
-            if let Some(violation) = judge.violations().first() {
+            let new: Vec<Entry> = self.entries()[checked..].to_vec();
+            checked += new.len();
+            new.iter().for_each(|entry| audit.add(entry));
+            if let Some(violation) = audit.violations().first() {
                 let history = self.history(&violation.subjects).join("\n    ");
                 return format!("{violation}\n    {history}");
             }
-            sleep(JUDGE_INTERVAL).await;
+            sleep(AUDIT_INTERVAL).await;
         }
     }
 
-    /// Judges the whole log.
-    pub(super) fn judge(&self) -> Judge {
-        let mut judge = Judge::default();
-        self.entries().iter().for_each(|entry| judge.add(entry));
-        judge
+    /// Checks the whole log.
+    pub(super) fn audit(&self) -> Audit {
+        let mut audit = Audit::default();
+        self.entries().iter().for_each(|entry| audit.add(entry));
+        audit
     }
 
     /// Returns the last entries about these messages and keys, and the deletions of the table.

@@ -297,7 +297,7 @@ impl World {
         checks.happened("periods without the dead-letter topic", freezes, plan.dead_letter_freezes);
         checks.happened("restarts of the store", count(self.effective.store_restarts), plan.store_restarts);
         checks.happened("tables deleted while consumers wrote", count(self.effective.recreations), plan.recreations);
-        let refused = count(self.log.judge().dead_lettered_for("refused_by_store"));
+        let refused = count(self.log.audit().dead_lettered_for("refused_by_store"));
         checks.happened("refused items with a dead letter", refused, plan.refused_items);
 
         println!("\n  Checks\n");

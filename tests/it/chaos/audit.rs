@@ -1,4 +1,4 @@
-//! Judges every acknowledgement of a log: at that moment, the table or the dead-letter topic must have held what the
+//! Checks every acknowledgement of a log: at that moment, the table or the dead-letter topic must have stored what the
 //! message asked for. Pure.
 //!
 //! The rows come from the store's responses. `stream` checks at the end that they are those of the table's stream, and
@@ -17,8 +17,8 @@ use crate::support::dynamo_proxy::Row;
 const BUFFERED: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
-pub(super) struct Judge {
-    judged: usize,
+pub(super) struct Audit {
+    checked: usize,
     messages: HashMap<String, Message>,
     /// The tables in the order of their creation. The last one exists.
     tables: Vec<Table>,
@@ -59,14 +59,14 @@ pub(super) enum Kind {
     NeverAcknowledged,
 }
 
-impl Default for Judge {
-    fn default() -> Judge {
-        Judge { judged: 0, messages: HashMap::new(), tables: vec![Table::default()], violations: Vec::new() }
+impl Default for Audit {
+    fn default() -> Audit {
+        Audit { checked: 0, messages: HashMap::new(), tables: vec![Table::default()], violations: Vec::new() }
     }
 }
 
-impl Judge {
-    /// Judges the next entry of the log.
+impl Audit {
+    /// Checks the next entry of the log.
     pub(super) fn add(&mut self, entry: &Entry) {
         let Entry { at, event } = entry;
         match event {
@@ -88,7 +88,7 @@ impl Judge {
             }
             Event::Unanswered(_) | Event::TableMissing => {}
         }
-        self.judged += 1;
+        self.checked += 1;
     }
 
     fn dead_lettered(&mut self, source: &String, reason: &str, payload: u64) {
@@ -129,7 +129,7 @@ impl Judge {
 
     fn violated<'a>(&mut self, kind: Kind, subjects: impl IntoIterator<Item = &'a String>) {
         let subjects = subjects.into_iter().cloned().collect();
-        self.violations.push(Violation { number: self.judged, kind, subjects });
+        self.violations.push(Violation { number: self.checked, kind, subjects });
     }
 
     pub(super) fn violations(&self) -> &[Violation] {
@@ -139,11 +139,15 @@ impl Judge {
     /// Returns the messages that were never acknowledged. When the subscription is empty, there must be none.
     pub(super) fn never_acknowledged(&self) -> Vec<Violation> {
         let left = self.messages.iter().filter(|(_, message)| message.acknowledgements == 0);
-        left.map(|(id, _)| Violation { number: self.judged, kind: Kind::NeverAcknowledged, subjects: vec![id.clone()] })
-            .collect()
+        left.map(|(id, _)| Violation {
+            number: self.checked,
+            kind: Kind::NeverAcknowledged,
+            subjects: vec![id.clone()],
+        })
+        .collect()
     }
 
-    /// Returns the number of judged acknowledgements.
+    /// Returns the number of checked acknowledgements.
     pub(super) fn acknowledgements(&self) -> usize {
         self.messages.values().map(|message| message.acknowledgements).sum()
     }
@@ -186,14 +190,14 @@ mod tests {
     /// A log under construction. One second passes with each entry.
     #[derive(Default)]
     struct Run {
-        judge: Judge,
+        audit: Audit,
         seconds: u64,
     }
 
     impl Run {
         fn then(mut self, event: Event) -> Run {
             self.seconds += 1;
-            self.judge.add(&Entry { at: Duration::from_secs(self.seconds), event });
+            self.audit.add(&Entry { at: Duration::from_secs(self.seconds), event });
             self
         }
 
@@ -234,14 +238,14 @@ mod tests {
 
         /// Checks that the last entry is the only violation.
         fn violates(self, kind: &Kind) {
-            let violations = self.judge.violations();
+            let violations = self.audit.violations();
             assert_eq!(violations.len(), 1, "{violations:?}");
-            assert_eq!((&violations[0].kind, violations[0].number), (kind, self.judge.judged - 1));
+            assert_eq!((&violations[0].kind, violations[0].number), (kind, self.audit.checked - 1));
         }
 
         fn is_legal(self) {
-            assert_eq!(self.judge.violations(), []);
-            assert_eq!(self.judge.never_acknowledged(), []);
+            assert_eq!(self.audit.violations(), []);
+            assert_eq!(self.audit.never_acknowledged(), []);
         }
     }
 
@@ -273,7 +277,7 @@ mod tests {
     fn finds_an_acknowledgement_before_the_write() {
         Run::default().scan("1", "a", 5).acknowledged("1").violates(&Kind::NotInTheTable { newest: None });
         let written_later = Run::default().scan("1", "a", 5).acknowledged("1").answered("a", 5);
-        assert_eq!(written_later.judge.violations().len(), 1);
+        assert_eq!(written_later.audit.violations().len(), 1);
     }
 
     #[test]
@@ -338,7 +342,7 @@ mod tests {
         let unannounced = Event::Published { id: "1".to_owned(), expected: None };
         Run::default().then(unannounced).violates(&Kind::UnknownMessage);
         let run = Run::default().scan("1", "a", 5).scan("2", "a", 5).answered("a", 5).acknowledged("2");
-        let left = run.judge.never_acknowledged();
+        let left = run.audit.never_acknowledged();
         assert_eq!((left.len(), &left[0].subjects), (1, &vec!["1".to_owned()]));
     }
 }
