@@ -21,15 +21,13 @@ pub use progress::{report, sum_up};
 pub use spans::Spans;
 
 /// The name and version of this program in logs, traces and metrics.
-pub const PROGRAM: Program = Program {
-    name: "mini-scan",
-    target: "mini_scan",
-    span_target: spans::TARGET,
-    version: env!("CARGO_PKG_VERSION"),
-    revision: match option_env!("MINI_SCAN_REVISION") {
-        Some(revision) if !revision.is_empty() => revision,
-        _ => "unknown",
-    },
+pub const PROGRAM: Program =
+    Program { name: "mini-scan", target: "mini_scan", span_target: spans::TARGET, version: env!("CARGO_PKG_VERSION") };
+
+/// The revision of the source, if the build was told.
+pub const REVISION: &str = match option_env!("MINI_SCAN_REVISION") {
+    Some(revision) if !revision.is_empty() => revision,
+    _ => "unknown",
 };
 
 /// Returns the default log levels: our own events, and the warnings of the clients.

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::observe::PROGRAM;
+use crate::observe::REVISION;
 
 /// The compiled features that users can tell apart.
 const FEATURES: &str = match (cfg!(feature = "local"), cfg!(feature = "system-allocator")) {
@@ -15,7 +15,7 @@ const FEATURES: &str = match (cfg!(feature = "local"), cfg!(feature = "system-al
 /// Returns e.g. `0.1.0 (abc1234, features: local)`.
 pub(super) fn text() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
-        format!("{} ({}, features: {FEATURES})", env!("CARGO_PKG_VERSION"), abbreviated(PROGRAM.revision))
+        format!("{} ({}, features: {FEATURES})", env!("CARGO_PKG_VERSION"), abbreviated(REVISION))
     });
     &TEXT
 }

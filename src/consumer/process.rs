@@ -47,16 +47,22 @@ pub struct Process {
     pub(crate) refusals: Refusals,
     pub(crate) store_breaker: CircuitBreaker,
     pub(crate) dead_letter_breaker: CircuitBreaker,
-    pub(crate) rejection_logs: [RateLimitedLog; Reason::ALL.len()],
-    pub(crate) give_up_log: RateLimitedLog,
-    pub(crate) short_dead_letter_log: RateLimitedLog,
-    pub(crate) bare_dead_letter_log: RateLimitedLog,
-    pub(crate) refused_log: RateLimitedLog,
-    pub(crate) unflushed_log: RateLimitedLog,
-    throttled_log: RateLimitedLog,
+    pub(crate) logs: Logs,
     /// Whether the current throttling was logged, so that its end is logged as well.
     throttling_logged: AtomicBool,
     outage: Outage,
+}
+
+/// The log messages that can repeat for every message.
+#[derive(Debug, Default)]
+pub(crate) struct Logs {
+    pub(crate) rejected: [RateLimitedLog; Reason::ALL.len()],
+    pub(crate) given_up: RateLimitedLog,
+    pub(crate) short_dead_letter: RateLimitedLog,
+    pub(crate) bare_dead_letter: RateLimitedLog,
+    pub(crate) refused: RateLimitedLog,
+    pub(crate) unflushed: RateLimitedLog,
+    throttled: RateLimitedLog,
 }
 
 impl Process {
@@ -77,13 +83,7 @@ impl Process {
             refusals: Refusals::default(),
             store_breaker: CircuitBreaker::new(STORE_FAILURES),
             dead_letter_breaker: CircuitBreaker::new(1),
-            rejection_logs: Default::default(),
-            give_up_log: RateLimitedLog::default(),
-            short_dead_letter_log: RateLimitedLog::default(),
-            bare_dead_letter_log: RateLimitedLog::default(),
-            refused_log: RateLimitedLog::default(),
-            unflushed_log: RateLimitedLog::default(),
-            throttled_log: RateLimitedLog::default(),
+            logs: Logs::default(),
             throttling_logged: AtomicBool::new(false),
             outage: Outage::new(settings.table.clone(), STORE_FAILURES),
             settings,
@@ -181,7 +181,7 @@ impl Process {
 
     fn table_throttled(&self, error: &StoreError) {
         if let Change::Lowered(limit) = self.write_permits.throttled()
-            && let Some(suppressed) = self.throttled_log.due()
+            && let Some(suppressed) = self.logs.throttled.due()
         {
             let Settings { table, max_writes, .. } = &self.settings;
             self.throttling_logged.store(true, Ordering::Relaxed);

@@ -86,7 +86,7 @@ pub async fn run<P: Ports>(
     // Any thread may settle receipts of this stream, and their leases are extended by a task on this thread's runtime.
     process.census.all_settled().await;
     if timeout(FLUSH_TIMEOUT, source.flushed()).await.is_err()
-        && let Some(suppressed) = process.unflushed_log.due()
+        && let Some(suppressed) = process.logs.unflushed.due()
     {
         warn!(
             waited_s = FLUSH_TIMEOUT.as_secs(),

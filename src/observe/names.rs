@@ -3,126 +3,98 @@
 
 use ops::metrics::Metric;
 
-/// A metric of `GET /metrics`. No label contains an address, a key or other content of a payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Definition {
-    pub(super) metric: Metric,
-    pub(super) of: Of,
-}
-
-/// What a metric describes. It determines the labels that are the same in all of its samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Of {
-    Process,
-    Subscription,
-    Table,
-}
-
-const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Definition {
-    Definition { metric: Metric::counter(name, labels, help), of: Of::Process }
-}
-
-const fn gauge(name: &'static str, help: &'static str) -> Definition {
-    Definition { metric: Metric::gauge(name, help), of: Of::Process }
-}
-
-const fn histogram(name: &'static str, of: Of, labels: &'static [&'static str], help: &'static str) -> Definition {
-    Definition { metric: Metric::histogram(name, labels, help), of }
-}
+// No label contains an address, a key or other content of a payload. The labels that are the same in all samples (those of
+// the subscription or the table) are not listed here.
 
 // Named by OpenTelemetry's conventions.
-pub(super) const CONSUMED: Definition = Definition {
-    of: Of::Subscription,
-    ..counter(
-        "messaging_client_consumed_messages_total",
-        &[],
-        "Messages delivered by the streams, including redeliveries.",
-    )
-};
-pub(super) const PROCESSED: Definition = histogram(
+pub(super) const CONSUMED: Metric = Metric::counter(
+    "messaging_client_consumed_messages_total",
+    &[],
+    "Messages delivered by the streams, including redeliveries.",
+);
+pub(super) const PROCESSED: Metric = Metric::histogram(
     "messaging_process_duration_seconds",
-    Of::Subscription,
     &["error_type"],
     "Time from the arrival of a message to its settlement.",
 );
-pub(super) const CALLS: Definition = histogram(
+pub(super) const CALLS: Metric = Metric::histogram(
     "db_client_operation_duration_seconds",
-    Of::Table,
     &["error_type"],
     "Duration of one call that writes. A failed condition is not a failure.",
 );
 
 // The outcomes of messages.
-pub(super) const OUTCOMES: Definition = Definition {
-    of: Of::Subscription,
-    ..counter("mini_scan_outcomes_total", &["outcome"], "Settled messages by outcome.")
-};
-pub(super) const PUBLISH_TO_DURABLE: Definition = histogram(
+pub(super) const OUTCOMES: Metric =
+    Metric::counter("mini_scan_outcomes_total", &["outcome"], "Settled messages by outcome.");
+pub(super) const PUBLISH_TO_DURABLE: Metric = Metric::histogram(
     "mini_scan_publish_to_durable_seconds",
-    Of::Subscription,
     &[],
     "Time from the publishing of a message to the answer of the store.",
 );
-pub(super) const REDELIVERIES: Definition =
-    counter("mini_scan_redeliveries_total", &[], "Deliveries with an attempt above 1.");
-pub(super) const REJECTIONS: Definition =
-    counter("mini_scan_rejections_total", &["reason"], "Rejected deliveries, with or without a dead letter.");
-pub(super) const DEAD_LETTERS: Definition =
-    counter("mini_scan_dead_letters_total", &["reason"], "Published dead letters.");
+pub(super) const REDELIVERIES: Metric =
+    Metric::counter("mini_scan_redeliveries_total", &[], "Deliveries with an attempt above 1.");
+pub(super) const REJECTIONS: Metric =
+    Metric::counter("mini_scan_rejections_total", &["reason"], "Rejected deliveries, with or without a dead letter.");
+pub(super) const DEAD_LETTERS: Metric =
+    Metric::counter("mini_scan_dead_letters_total", &["reason"], "Published dead letters.");
 
 // Messages in progress, and their limits.
-pub(super) const UNSETTLED: Definition =
-    gauge("mini_scan_unsettled", "Messages delivered and not settled, including undecoded ones.");
-pub(super) const OUTSTANDING: Definition =
-    gauge("mini_scan_outstanding", "Messages decoded, waiting or being written.");
-pub(super) const OUTSTANDING_LIMIT: Definition =
-    gauge("mini_scan_outstanding_limit", "Limit of outstanding messages (--max-outstanding).");
-pub(super) const PARKED: Definition =
-    gauge("mini_scan_parked", "Parked messages: rejected without a dead letter, or refused by the table.");
-pub(super) const PARKED_LIMIT: Definition = gauge("mini_scan_parked_limit", "Limit of parked messages.");
-pub(super) const WRITES: Definition =
-    gauge("mini_scan_writes_in_flight", "Attempts to write that were not answered yet.");
-pub(super) const WRITE_LIMIT: Definition = gauge(
+pub(super) const UNSETTLED: Metric =
+    Metric::gauge("mini_scan_unsettled", "Messages delivered and not settled, including undecoded ones.");
+pub(super) const OUTSTANDING: Metric =
+    Metric::gauge("mini_scan_outstanding", "Messages decoded, waiting or being written.");
+pub(super) const OUTSTANDING_LIMIT: Metric =
+    Metric::gauge("mini_scan_outstanding_limit", "Limit of outstanding messages (--max-outstanding).");
+pub(super) const PARKED: Metric =
+    Metric::gauge("mini_scan_parked", "Parked messages: rejected without a dead letter, or refused by the table.");
+pub(super) const PARKED_LIMIT: Metric = Metric::gauge("mini_scan_parked_limit", "Limit of parked messages.");
+pub(super) const WRITES: Metric =
+    Metric::gauge("mini_scan_writes_in_flight", "Attempts to write that were not answered yet.");
+pub(super) const WRITE_LIMIT: Metric = Metric::gauge(
     "mini_scan_write_limit",
     "Current limit of writes in flight. It follows the throughput and drops while the table throttles.",
 );
-pub(super) const WRITE_LIMIT_MAX: Definition =
-    gauge("mini_scan_write_limit_max", "Upper bound of the limit of writes in flight.");
+pub(super) const WRITE_LIMIT_MAX: Metric =
+    Metric::gauge("mini_scan_write_limit_max", "Upper bound of the limit of writes in flight.");
 
 // The store.
-pub(super) const CIRCUIT_BREAKER_OPEN: Definition = gauge(
+pub(super) const CIRCUIT_BREAKER_OPEN: Metric = Metric::gauge(
     "mini_scan_circuit_breaker_open",
     "1 while the circuit breaker of the table is open: one write per second probes the table.",
 );
-pub(super) const RETRIES: Definition = counter(
+pub(super) const RETRIES: Metric = Metric::counter(
     "mini_scan_retries_total",
     &["error_type"],
     "Attempts after the first, by the error of the previous attempt.",
 );
-pub(super) const THROTTLES: Definition = counter("mini_scan_throttles_total", &["reason"], "Throttled attempts.");
-pub(super) const WRITE_UNITS: Definition = counter(
+pub(super) const THROTTLES: Metric = Metric::counter("mini_scan_throttles_total", &["reason"], "Throttled attempts.");
+pub(super) const WRITE_UNITS: Metric = Metric::counter(
     "mini_scan_write_units_total",
     &["outcome"],
     "Write units consumed in the table, calculated from the sizes of records.",
 );
-pub(super) const WRITE_UNITS_SAVED: Definition =
-    counter("mini_scan_write_units_saved_total", &["by"], "Write units of writes that were not needed.");
-pub(super) const STORE_BYTES: Definition =
-    counter("mini_scan_store_bytes_total", &["direction"], "Bytes of records sent to the table and returned by it.");
+pub(super) const WRITE_UNITS_SAVED: Metric =
+    Metric::counter("mini_scan_write_units_saved_total", &["by"], "Write units of writes that were not needed.");
+pub(super) const STORE_BYTES: Metric = Metric::counter(
+    "mini_scan_store_bytes_total",
+    &["direction"],
+    "Bytes of records sent to the table and returned by it.",
+);
 
 // The streams.
-pub(super) const STREAMS: Definition = gauge("mini_scan_streams", "Streams that are open or being opened.");
-pub(super) const STREAM_AGE: Definition = gauge("mini_scan_stream_age_seconds", "Age of the youngest stream.");
-pub(super) const STREAM_RESTARTS: Definition =
-    counter("mini_scan_stream_restarts_total", &["cause"], "Replaced streams.");
-pub(super) const UNFLUSHED: Definition = counter(
+pub(super) const STREAMS: Metric = Metric::gauge("mini_scan_streams", "Streams that are open or being opened.");
+pub(super) const STREAM_AGE: Metric = Metric::gauge("mini_scan_stream_age_seconds", "Age of the youngest stream.");
+pub(super) const STREAM_RESTARTS: Metric =
+    Metric::counter("mini_scan_stream_restarts_total", &["cause"], "Replaced streams.");
+pub(super) const UNFLUSHED: Metric = Metric::counter(
     "mini_scan_streams_unflushed_total",
     &[],
     "Replaced streams whose last acknowledgements could not be sent.",
 );
 
 // The instance.
-pub(super) const READY: Definition = gauge("mini_scan_ready", "1 while /readyz reports that the instance is ready.");
+pub(super) const READY: Metric =
+    Metric::gauge("mini_scan_ready", "1 while /readyz reports that the instance is ready.");
 pub(super) const BUILD_INFO: Metric =
     Metric { labels: &["version", "revision"], ..Metric::gauge("mini_scan_build_info", "Always 1.") };
 
@@ -133,7 +105,7 @@ mod tests {
     use super::super::page::tests::rendered_names;
     use super::*;
 
-    const OURS: [Definition; 27] = [
+    const OURS: [Metric; 28] = [
         CONSUMED,
         PROCESSED,
         CALLS,
@@ -161,12 +133,12 @@ mod tests {
         STREAM_RESTARTS,
         UNFLUSHED,
         READY,
+        BUILD_INFO,
     ];
 
     /// Returns every exported metric.
-    fn all() -> impl Iterator<Item = Definition> {
-        let others = [BUILD_INFO].into_iter().chain(process::ALL);
-        OURS.into_iter().chain(others.map(|metric| Definition { metric, of: Of::Process }))
+    fn all() -> impl Iterator<Item = Metric> {
+        OURS.into_iter().chain(process::ALL)
     }
 
     const PAGE: &str = include_str!("../../docs/metrics.md");
@@ -186,13 +158,13 @@ mod tests {
             .collect()
     }
 
-    fn as_documented(Definition { metric, of }: Definition) -> (String, String, Vec<String>) {
-        let of = match of {
-            Of::Process => None,
-            Of::Subscription => Some("*subscription*".to_owned()),
-            Of::Table => Some("*table*".to_owned()),
+    fn as_documented(metric: Metric) -> (String, String, Vec<String>) {
+        let constant = match metric {
+            CALLS => Some("*table*".to_owned()),
+            CONSUMED | PROCESSED | OUTCOMES | PUBLISH_TO_DURABLE => Some("*subscription*".to_owned()),
+            _ => None,
         };
-        let labels = of.into_iter().chain(metric.labels.iter().map(|label| (*label).to_owned()));
+        let labels = constant.into_iter().chain(metric.labels.iter().map(|label| (*label).to_owned()));
         (metric.name.to_owned(), metric.kind.name().to_owned(), labels.collect())
     }
 
@@ -206,7 +178,7 @@ mod tests {
 
     #[test]
     fn each_metric_is_exported_once() {
-        let mut names: Vec<_> = all().map(|definition| definition.metric.name.to_owned()).collect();
+        let mut names: Vec<_> = all().map(|metric| metric.name.to_owned()).collect();
         let mut rendered = rendered_names();
         names.sort();
         rendered.sort();
@@ -215,7 +187,7 @@ mod tests {
 
     #[test]
     fn names_follow_the_conventions_of_prometheus() {
-        for Metric { name, kind, .. } in all().map(|definition| definition.metric) {
+        for Metric { name, kind, .. } in all() {
             assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
             assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
             assert!(kind != Kind::Histogram || name.ends_with("_seconds"), "{name}");
@@ -224,7 +196,7 @@ mod tests {
 
     #[test]
     fn no_label_can_contain_a_payload() {
-        let labels: std::collections::BTreeSet<_> = all().flat_map(|definition| definition.metric.labels).collect();
+        let labels: std::collections::BTreeSet<_> = all().flat_map(|metric| metric.labels).collect();
         let known = ["by", "cause", "direction", "error_type", "outcome", "reason", "revision", "version"];
         assert!(labels.into_iter().eq(known.iter()));
     }

@@ -91,14 +91,14 @@ impl<D: DeadLetters> Rejects<'_, D> {
         let process = self.process;
         let (full, left_out) = dead_letter::full(rejection, envelope, &process.settings.subscription);
         if !left_out.is_empty()
-            && let Some(suppressed) = process.short_dead_letter_log.due()
+            && let Some(suppressed) = process.logs.short_dead_letter.due()
         {
             let left_out = left_out.join(", ");
             warn!(message_id = %envelope.message_id, left_out, suppressed, "dead letter published without some attributes");
         }
         let result = match self.send(topic, full).await {
             Err(DeadLetterError::Invalid(detail)) => {
-                if let Some(suppressed) = process.bare_dead_letter_log.due() {
+                if let Some(suppressed) = process.logs.bare_dead_letter.due() {
                     warn!(
                         message_id = %envelope.message_id,
                         left_out = dead_letter::left_out_of_bare(envelope).join(", "),

@@ -46,7 +46,7 @@ impl<'a, D: DeadLetters> Settler<'a, D> {
     /// Nacks a message whose write did not finish, at its deadline or because the parking lot is full.
     pub(super) fn give_up<R: Receipt>(&self, error: &StoreError, key: Option<&Key>, message: Message<R>) {
         let Message { envelope, claim } = message;
-        if let Some(suppressed) = self.process.give_up_log.due() {
+        if let Some(suppressed) = self.process.logs.given_up.due() {
             warn!(
                 message_id = %envelope.message_id,
                 delivery_attempt = envelope.delivery_attempt,
@@ -64,7 +64,7 @@ impl<'a, D: DeadLetters> Settler<'a, D> {
 
     /// Nacks a message at its deadline that waited and was not written.
     pub(crate) fn give_up_waiting<R: Receipt>(&self, claim: Claim<R>, waiting_for: &str) {
-        if let Some(suppressed) = self.process.give_up_log.due() {
+        if let Some(suppressed) = self.process.logs.given_up.due() {
             warn!(
                 outcome = "given_up",
                 waiting_for,
@@ -78,7 +78,7 @@ impl<'a, D: DeadLetters> Settler<'a, D> {
 
     fn log_rejection<R: Receipt>(&self, rejection: &Rejection, key: Option<&Key>, message: &Message<R>) {
         let Message { envelope, claim } = message;
-        if let Some(suppressed) = self.process.rejection_logs[rejection.reason as usize].due() {
+        if let Some(suppressed) = self.process.logs.rejected[rejection.reason as usize].due() {
             info!(
                 message_id = %envelope.message_id,
                 delivery_attempt = envelope.delivery_attempt,

@@ -41,7 +41,7 @@ impl<P: Ports> Writes<'_, P> {
 
     async fn park_message(&self, scan: &Scan, message: &Message<ReceiptOf<P>>, refused: StoreError) -> Parked {
         let process = self.process;
-        if let Some(suppressed) = process.refused_log.due() {
+        if let Some(suppressed) = process.logs.refused.due() {
             warn!(
                 message_id = %message.envelope.message_id,
                 delivery_attempt = message.envelope.delivery_attempt,
