@@ -275,7 +275,10 @@ fn whole_seconds(stored: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_dynamodb::config::http::HttpResponse;
+    use aws_sdk_dynamodb::error::ErrorMetadata;
     use aws_sdk_dynamodb::types::AttributeValue;
+    use aws_sdk_dynamodb::types::error::{RequestLimitExceeded, ThrottlingException};
 
     use super::*;
 
@@ -318,5 +321,45 @@ mod tests {
     fn a_write_is_not_stale_without_a_newer_stored_item() {
         assert_eq!(stale(None, 10, |_| true).unwrap_err().kind, StoreErrorKind::Unavailable);
         assert_eq!(stale(Some(&number("9")), 10, |_| true).unwrap_err().kind, StoreErrorKind::Unavailable);
+    }
+
+    fn bad_request<E>(error: E) -> SdkError<E> {
+        SdkError::service_error(error, HttpResponse::new(400.try_into().unwrap(), "".into()))
+    }
+
+    #[test]
+    fn a_throttled_batch_is_a_hot_key_only_if_every_reason_is_a_key_range() {
+        const KEY_RANGE: &str = "TableWriteKeyRangeThroughputExceeded";
+        for (reasons, expected) in [
+            (&[KEY_RANGE][..], StoreErrorKind::HotKey),
+            (&[KEY_RANGE, "TableWriteAccountLimitExceeded"], StoreErrorKind::Throttled),
+            (&[], StoreErrorKind::Throttled),
+        ] {
+            let reasons = reasons.iter().map(|reason| ThrottlingReason::builder().reason(*reason).build());
+            let reasons = Some(reasons.collect::<Vec<_>>());
+            let meta = |code| ErrorMetadata::builder().code(code).build();
+            let throttling = ThrottlingException::builder().set_throttling_reasons(reasons.clone());
+            let throttling = throttling.meta(meta("ThrottlingException")).build();
+            let limit = RequestLimitExceeded::builder().set_throttling_reasons(reasons.clone());
+            let limit = limit.meta(meta("RequestLimitExceeded")).build();
+            for error in [
+                BatchExecuteStatementError::ThrottlingException(throttling),
+                BatchExecuteStatementError::RequestLimitExceeded(limit),
+            ] {
+                assert_eq!(failed(&bad_request(error)).kind, expected, "{reasons:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_detail_of_an_error_response_has_its_code_and_message_or_its_status() {
+        let meta = ErrorMetadata::builder;
+        for (meta, detail) in [
+            (meta().code("AccessDeniedException").message("not authorized"), "AccessDeniedException: not authorized"),
+            (meta().code("AccessDeniedException"), "AccessDeniedException: no message"),
+            (meta(), "HTTP 400 without a DynamoDB error code"),
+        ] {
+            assert_eq!(failed(&bad_request(PutItemError::generic(meta.build()))).detail, detail);
+        }
     }
 }

@@ -400,4 +400,16 @@ mod tests {
         assert_eq!(reason(with("timestamp", &digits)), Some(Reason::InvalidTimestamp));
         assert_eq!(reason(with("data", &digits)), Some(Reason::MalformedJson));
     }
+
+    #[test]
+    fn the_detail_of_a_value_that_is_not_an_object_names_what_was_expected() {
+        for (payload, expected) in [
+            ("[]".to_owned(), "expected a JSON object at"),
+            ("\"hi\"".to_owned(), "expected a JSON object at"),
+            (with("data", "[]"), "expected a JSON object as `data` at"),
+        ] {
+            let detail = decoded(&payload).unwrap_err().detail;
+            assert!(detail.contains(expected), "{detail}");
+        }
+    }
 }

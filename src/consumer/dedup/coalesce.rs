@@ -316,4 +316,17 @@ mod tests {
             prop_assert!(coalescer.keys.is_empty());
         }
     }
+
+    #[test]
+    fn an_abandoned_write_returns_everything_that_waits_for_it_and_frees_the_key() {
+        let mut coalescer = Coalescer::default();
+        written(coalescer.admit(scan(10, 0)));
+        for (timestamp, id) in [(9, 1), (12, 2), (11, 3)] {
+            coalescer.admit(scan(timestamp, id));
+        }
+        let mut abandoned = coalescer.abandon(&key(80));
+        abandoned.sort();
+        assert_eq!(abandoned, [(9, 1), (11, 3), (12, 2)]);
+        written(coalescer.admit(scan(1, 4)));
+    }
 }

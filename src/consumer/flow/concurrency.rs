@@ -263,4 +263,59 @@ mod tests {
             }
         }
     }
+
+    impl Run {
+        /// Feeds a window with this many responses, and returns how many writes may be in flight after it.
+        fn window(&mut self, responses: u32) -> usize {
+            self.now += WINDOW;
+            self.answers += f64::from(responses);
+            self.concurrency.answered(self.answers as u64, true, self.now);
+            self.concurrency.current()
+        }
+    }
+
+    #[test]
+    fn a_clear_gain_is_accepted_in_the_second_window() {
+        let mut run = Run::begin();
+        assert_eq!([0, 1000, 1000, 1700, 1700].map(|responses| run.window(responses)), [64, 64, 128, 128, 256]);
+    }
+
+    #[test]
+    fn a_small_gain_is_accepted_in_the_fourth_window() {
+        let mut run = Run::begin();
+        let seen = [0, 1000, 1000, 1300, 1300, 1300, 1300].map(|responses| run.window(responses));
+        assert_eq!(seen, [64, 64, 128, 128, 128, 128, 256]);
+    }
+
+    #[test]
+    fn only_the_windows_after_its_first_undo_a_trial() {
+        let mut run = Run::begin();
+        assert_eq!([0, 1000, 1000, 500, 1100].map(|responses| run.window(responses)), [64, 64, 128, 128, 64]);
+        let mut run = Run::begin();
+        let seen = [0, 1000, 1000, 500, 1300, 1100].map(|responses| run.window(responses));
+        assert_eq!(seen, [64, 64, 128, 128, 128, 64]);
+    }
+
+    #[test]
+    fn a_rate_that_grows_by_less_than_the_steady_share_begins_a_trial() {
+        let mut run = Run::begin();
+        assert_eq!([0, 1000, 1040].map(|responses| run.window(responses)), [64, 64, 128]);
+    }
+
+    #[test]
+    fn a_window_stays_open_until_it_has_one_response_per_write_in_flight() {
+        let mut run = Run::begin();
+        assert_eq!([0, 1000, 63, 1].map(|responses| run.window(responses)), [64, 64, 64, 128]);
+    }
+
+    #[test]
+    fn a_downward_trial_halves_the_writes_in_flight() {
+        let mut run = Run::begin();
+        let seen = [0, 1000, 1000, 1700, 1700, 3000, 3000, 3000, 3000].map(|responses| run.window(responses));
+        assert_eq!(seen, [64, 64, 128, 128, 256, 256, 512, 512, 256]);
+        // After the pause that follows a failed trial, the next one goes down, and it needs 95 % of the rate.
+        let seen = (0..1000).map(|_| run.window(3000)).find(|in_flight| *in_flight != 256);
+        assert_eq!(seen, Some(128));
+        assert_eq!([2000, 2900, 2900, 2900].map(|responses| run.window(responses)), [128, 128, 128, 64]);
+    }
 }

@@ -242,4 +242,23 @@ mod tests {
             prop_assert!(sent.chunk_by(|a, b| a.0 == b.0).all(|of_key| of_key.is_sorted_by_key(|(_, came)| came)));
         }
     }
+
+    #[test]
+    fn the_exact_bytes_of_a_response_count_toward_the_size_of_a_batch() {
+        let mut waiting = Waiting::new();
+        waiting.fill(1..=3, 10);
+        for mut entry in waiting.queue.take(waiting.start) {
+            Arc::get_mut(&mut entry.scan).unwrap().response_bytes = Some(vec![0xff; 400_000]);
+            waiting.queue.push(entry);
+        }
+        assert!(waiting.queue.is_full());
+        assert_eq!(waiting.take(), [1, 2]);
+    }
+
+    #[test]
+    fn a_batch_takes_at_most_as_many_scans_as_a_call_has_statements() {
+        let mut waiting = Waiting::new();
+        waiting.fill(1..=30, 10);
+        assert_eq!([waiting.take().len(), waiting.take().len()], [MAX_STATEMENTS, 5]);
+    }
 }
