@@ -14,9 +14,8 @@ const FEATURES: &str = match (cfg!(feature = "local"), cfg!(feature = "system-al
 
 /// Returns e.g. `0.1.0 (abc1234, features: local)`.
 pub(super) fn text() -> &'static str {
-    static TEXT: LazyLock<String> = LazyLock::new(|| {
-        format!("{} ({}, features: {FEATURES})", env!("CARGO_PKG_VERSION"), abbreviated(REVISION))
-    });
+    static TEXT: LazyLock<String> =
+        LazyLock::new(|| format!("{} ({}, features: {FEATURES})", env!("CARGO_PKG_VERSION"), abbreviated(REVISION)));
     &TEXT
 }
 

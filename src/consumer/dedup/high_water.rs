@@ -183,10 +183,10 @@ mod tests {
     fn an_older_timestamp_does_not_lower_a_mark_of_the_old_generation() {
         let now = Instant::now();
         let mut marks = HighWater::new(2, MAX_AGE, now);
-        marks.learn(&key(1), 10, now);
-        marks.learn(&key(2), 10, now);
+        marks.record(&key(1), 10, now);
+        marks.record(&key(2), 10, now);
         assert!(marks.old.contains_key(key(1).as_str()));
-        marks.learn(&key(1), 5, now);
+        marks.record(&key(1), 5, now);
         assert!(covers(&marks, &key(1), 10, now));
     }
 
@@ -195,11 +195,11 @@ mod tests {
         let start = Instant::now();
         let later = start + MAX_AGE / 2;
         let mut marks = HighWater::new(2, MAX_AGE, start);
-        marks.learn(&key(1), 10, start);
-        marks.learn(&key(2), 10, start);
+        marks.record(&key(1), 10, start);
+        marks.record(&key(2), 10, start);
         assert!(marks.old.contains_key(key(1).as_str()) && marks.young.contains_key(key(2).as_str()));
-        marks.learn(&key(2), 10, later);
-        marks.learn(&key(1), 10, later);
+        marks.record(&key(2), 10, later);
+        marks.record(&key(1), 10, later);
         for port in [1, 2] {
             assert!(covers(&marks, &key(port), 10, start + MAX_AGE), "port {port}");
             assert!(!covers(&marks, &key(port), 10, later + MAX_AGE), "port {port}");

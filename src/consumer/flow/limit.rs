@@ -135,15 +135,15 @@ mod tests {
     #[test]
     fn a_new_maximum_is_the_limit_at_once() {
         let mut limit = Limit::new(100);
-        for most in [200, 50] {
-            limit.set_most(most);
-            assert_eq!(limit.current(), most);
+        for max in [200, 50] {
+            limit.set_max(max);
+            assert_eq!(limit.current(), max);
         }
         let now = Instant::now();
         limit.throttled(now);
         assert_eq!(limit.current(), 25);
         for step in 1..100 {
-            limit.taken(now + step * STEP);
+            limit.succeeded(now + step * STEP);
         }
         assert_eq!(limit.current(), 50);
     }
