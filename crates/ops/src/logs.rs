@@ -43,7 +43,6 @@ impl LogFormat {
 }
 
 /// Returns false if the user or the terminal wants no colour. <https://no-color.org>
-#[expect(clippy::disallowed_methods, reason = "every program reads these variables, so they are no flags")]
 fn has_colour() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
