@@ -243,7 +243,7 @@ mod tests {
             assert_eq!((&violations[0].kind, violations[0].number), (kind, self.audit.checked - 1));
         }
 
-        fn is_legal(self) {
+        fn assert_legal(self) {
             assert_eq!(self.audit.violations(), []);
             assert_eq!(self.audit.never_acknowledged(), []);
         }
@@ -270,7 +270,7 @@ mod tests {
             .dead_lettered("4", "invalid_port", PAYLOAD)
             .acknowledged("4")
             .then(Event::Unanswered(row("c", 1)))
-            .is_legal();
+            .assert_legal();
     }
 
     #[test]
@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn a_delivery_from_before_the_deletion_may_be_acknowledged_after_it() {
         let run = Run::default().scan("1", "a", 5).answered("a", 5).deleted().wait(100);
-        run.acknowledged_after("1", 101).is_legal();
+        run.acknowledged_after("1", 101).assert_legal();
         let run = Run::default().scan("1", "a", 5).answered("a", 5).deleted().wait(100);
         run.acknowledged_after("1", 90).violates(&Kind::NotInTheTable { newest: None });
     }
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn a_row_of_the_new_table_counts() {
         let run = Run::default().scan("1", "a", 5).answered("a", 5).deleted().wait(10).answered("a", 5);
-        run.acknowledged("1").is_legal();
+        run.acknowledged("1").assert_legal();
     }
 
     #[test]
