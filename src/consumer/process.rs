@@ -17,7 +17,7 @@ use self::census::Census;
 use super::flow::{Change, CircuitBreaker, ParkingLot, Refusals, WritePermit, WritePermits};
 use super::health::{Condition, Fault, Health, Outage};
 use super::policy::is_outage;
-use super::ports::{Observer, StoreError, StoreErrorKind};
+use super::ports::{Observer, Put, StoreError, StoreErrorKind};
 use super::settings::Settings;
 use crate::scan::{Key, Reason};
 
@@ -109,9 +109,13 @@ impl Process {
         }
     }
 
-    /// Records a stored write that was sent at this tick.
-    pub(crate) fn stored(&self, sent: u64, key: &Key) {
-        if self.refusals.stored(sent, key) {
+    /// Records the answer to a write that was sent at this tick. A stale write also shows that the table answers.
+    pub(crate) fn put(&self, sent: u64, key: &Key, put: Put) {
+        let ends_the_pace = match put {
+            Put::Stored => self.refusals.stored(sent, key),
+            Put::Stale(_) => self.refusals.answered(sent),
+        };
+        if ends_the_pace {
             self.refusals_changed(None);
         }
     }

@@ -225,9 +225,7 @@ impl<P: Ports> Writes<'_, P> {
         match &result {
             Ok(put) => {
                 process.store_succeeded();
-                if *put == Put::Stored {
-                    process.stored(sent, &scan.key);
-                }
+                process.put(sent, &scan.key, *put);
             }
             Err(error) => {
                 if error.kind == StoreErrorKind::MissingTable {
