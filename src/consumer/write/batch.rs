@@ -173,13 +173,15 @@ fn record<R: Receipt>(process: &Process, keys: &Keys<R>, sent: u64, statements: 
             Next::Try(_) => has_succeeded = true,
             Next::Alone(_) => has_answered = true,
             Next::Late => {}
-            Next::Answered(Err(error)) if kinds.contains(&error.kind) => process.report_throttling(error),
+            Next::Answered(Err(error)) if kinds.contains(&error.kind) => {
+                process.report_throttling(error, &statement.scan.key);
+            }
             Next::Answered(Err(error)) => {
                 kinds.push(error.kind);
                 if error.kind == StoreErrorKind::MissingTable {
                     keys.clear_cache();
                 }
-                process.store_failed(error);
+                process.store_failed(error, &statement.scan.key);
             }
         }
     }
