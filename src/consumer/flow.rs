@@ -3,12 +3,14 @@
 
 mod circuit_breaker;
 mod concurrency;
+mod key_range_throttles;
 mod limit;
 mod parking_lot;
 mod refusals;
 mod write_permits;
 
 pub(crate) use circuit_breaker::CircuitBreaker;
+pub(crate) use key_range_throttles::KeyRangeThrottles;
 pub(crate) use parking_lot::ParkingLot;
 pub(crate) use refusals::{RETRY_INTERVAL, Refusals};
 pub(crate) use write_permits::{Change, WritePermit, WritePermits};

@@ -40,7 +40,7 @@ pub enum Policy {
     NeedsFix,
     /// Retry, and lower the limit of writes in flight.
     SlowDown,
-    /// Retry soon. Only this key waits.
+    /// Retry soon. Only this key waits, unless its whole partition is throttled.
     DelayKey,
     /// Park the message without a slot and retry, until other writes show whether the item or the table is at fault.
     Park,
@@ -58,7 +58,8 @@ pub fn policy(kind: StoreErrorKind) -> Policy {
         StoreErrorKind::OpenFiles => Policy::NeedsFix,
         // The table accepts fewer writes than we send. It would refuse more of them as well.
         StoreErrorKind::Throttled => Policy::SlowDown,
-        // One partition is at its limit and the table is not. Slower writes of other keys would not help this key.
+        // The key is hot, and slower writes of other keys would not help it. If several keys are throttled at once, their
+        // partition is at its limit, and `Process` lowers the limit of writes in flight as well.
         StoreErrorKind::HotKey => Policy::DelayKey,
         // A transaction or another region is writing this record.
         StoreErrorKind::Conflict => Policy::DelayKey,

@@ -8,7 +8,7 @@ mod source;
 mod store;
 
 pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetters};
-pub use observer::{End, Observer, Operation, Settled};
+pub use observer::{End, Observer, Operation, Settled, Throttle};
 pub use restart::Restart;
 pub use source::{Delivery, Envelope, Receipt, Source, SourceError};
 pub use store::{Answer, MAX_STATEMENTS, Put, Statement, Store, StoreError, StoreErrorKind, Stored, Verb};

@@ -6,18 +6,19 @@ mod drain;
 mod load;
 mod readiness;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ops::{Liveness, RateLimitedLog};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use self::census::Census;
-use super::flow::{Change, CircuitBreaker, ParkingLot, Refusals, WritePermit, WritePermits};
+use super::flow::{Change, CircuitBreaker, KeyRangeThrottles, ParkingLot, Refusals, WritePermit, WritePermits};
 use super::health::{Condition, Fault, Health, Outage};
 use super::policy::is_outage;
-use super::ports::{Observer, StoreError, StoreErrorKind};
+use super::ports::{Observer, Put, StoreError, StoreErrorKind, Throttle};
 use super::settings::Settings;
 use crate::scan::{Key, Reason};
 
@@ -48,6 +49,7 @@ pub struct Process {
     pub(crate) store_breaker: CircuitBreaker,
     pub(crate) dead_letter_breaker: CircuitBreaker,
     pub(crate) logs: Logs,
+    key_range_throttles: Mutex<KeyRangeThrottles>,
     /// Whether the current throttling was logged, so that its end is logged as well.
     throttling_logged: AtomicBool,
     outage: Outage,
@@ -84,6 +86,7 @@ impl Process {
             store_breaker: CircuitBreaker::new(STORE_FAILURES),
             dead_letter_breaker: CircuitBreaker::new(1),
             logs: Logs::default(),
+            key_range_throttles: Mutex::default(),
             throttling_logged: AtomicBool::new(false),
             outage: Outage::new(settings.table.clone(), STORE_FAILURES),
             settings,
@@ -109,9 +112,13 @@ impl Process {
         }
     }
 
-    /// Records a stored write that was sent at this tick.
-    pub(crate) fn stored(&self, sent: u64, key: &Key) {
-        if self.refusals.stored(sent, key) {
+    /// Records the answer to a write that was sent at this tick. A stale write also shows that the table answers.
+    pub(crate) fn put(&self, sent: u64, key: &Key, put: Put) {
+        let ends_the_pace = match put {
+            Put::Stored => self.refusals.stored(sent, key),
+            Put::Stale(_) => self.refusals.answered(sent),
+        };
+        if ends_the_pace {
             self.refusals_changed(None);
         }
     }
@@ -134,18 +141,27 @@ impl Process {
         }
     }
 
-    /// Reports a throttled attempt; does nothing for other errors.
-    pub(crate) fn report_throttling(&self, error: &StoreError) {
-        if matches!(error.kind, StoreErrorKind::Throttled | StoreErrorKind::HotKey) {
-            self.observer.throttled(error.kind);
-        }
+    /// Reports a throttled attempt to write this key. Returns what was throttled, or `None` for other errors.
+    pub(crate) fn report_throttling(&self, error: &StoreError, key: &Key) -> Option<Throttle> {
+        let is_partition = || {
+            let mut throttles = self.key_range_throttles.lock().unwrap_or_else(PoisonError::into_inner);
+            throttles.record(key, Instant::now())
+        };
+        let throttle = match error.kind {
+            StoreErrorKind::Throttled => Throttle::Table,
+            StoreErrorKind::HotKey if is_partition() => Throttle::Partition,
+            StoreErrorKind::HotKey => Throttle::Key,
+            _ => return None,
+        };
+        self.observer.throttled(throttle);
+        Some(throttle)
     }
 
-    /// Records an attempt that failed.
-    pub(crate) fn store_failed(&self, error: &StoreError) {
-        self.report_throttling(error);
-        if error.kind == StoreErrorKind::Throttled {
-            self.table_throttled(error);
+    /// Records a failed attempt to write this key. Returns what was throttled, if that is why it failed.
+    pub(crate) fn store_failed(&self, error: &StoreError, key: &Key) -> Option<Throttle> {
+        let throttle = self.report_throttling(error, key);
+        if let Some(throttle) = throttle.filter(|throttle| throttle.lowers_limit()) {
+            self.lower_write_limit(throttle, error);
         }
         if !is_outage(error.kind) {
             self.store_answered();
@@ -159,6 +175,7 @@ impl Process {
         } else {
             self.outage.single_failure(error);
         }
+        throttle
     }
 
     /// Returns the current use of every limit.
@@ -179,20 +196,25 @@ impl Process {
         }
     }
 
-    fn table_throttled(&self, error: &StoreError) {
+    fn lower_write_limit(&self, throttle: Throttle, error: &StoreError) {
         if let Change::Lowered(limit) = self.write_permits.throttled()
             && let Some(suppressed) = self.logs.throttled.due()
         {
             let Settings { table, max_writes, .. } = &self.settings;
             self.throttling_logged.store(true, Ordering::Relaxed);
+            let (throttled, next_step) = match throttle {
+                Throttle::Partition => ("a partition of the table", Some("Pre-warm the table if it is new")),
+                Throttle::Table | Throttle::Key => ("the table", None),
+            };
             warn!(
                 table,
                 write_limit = limit,
                 write_limit_max = max_writes,
                 error.type = error.kind.name(),
                 %error,
+                next_step,
                 suppressed,
-                "the table is throttled; lowered the limit of writes in flight"
+                "{throttled} is throttled; lowered the limit of writes in flight"
             );
         }
     }

@@ -18,7 +18,7 @@ use super::dedup::{Job, Keys, Proof, Writer};
 use super::delivery::Claim;
 use super::flow::WritePermit;
 use super::policy::{Decision, Outcome, Policy, classify, policy};
-use super::ports::{Operation, Ports, Put, ReceiptOf, Store, StoreError, StoreErrorKind, Stored, Verb};
+use super::ports::{Operation, Ports, Put, ReceiptOf, Store, StoreError, StoreErrorKind, Stored, Throttle, Verb};
 use super::process::Process;
 use super::settings::ATTEMPT_TIMEOUT;
 use crate::scan::Scan;
@@ -225,19 +225,17 @@ impl<P: Ports> Writes<'_, P> {
         match &result {
             Ok(put) => {
                 process.store_succeeded();
-                if *put == Put::Stored {
-                    process.stored(sent, &scan.key);
-                }
+                process.put(sent, &scan.key, *put);
             }
             Err(error) => {
                 if error.kind == StoreErrorKind::MissingTable {
                     // Another table may be created later.
                     self.keys.clear_cache();
                 }
-                process.store_failed(error);
+                let throttle = process.store_failed(error, &scan.key);
                 // A table may throttle faster than it writes. If the permit were free at once, the next write would be
                 // throttled just as fast.
-                if error.kind == StoreErrorKind::Throttled {
+                if throttle.is_some_and(Throttle::lowers_limit) {
                     sleep(THROTTLED_PAUSE).await;
                 }
             }

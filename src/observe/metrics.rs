@@ -9,7 +9,7 @@ use super::durations::Durations;
 use super::spans::{self, Spans};
 use super::streams::Streams;
 use super::traffic::{Traffic, units};
-use crate::consumer::ports::{End, Envelope, Observer, Operation, Put, Restart, Settled, StoreErrorKind};
+use crate::consumer::ports::{End, Envelope, Observer, Operation, Put, Restart, Settled, StoreErrorKind, Throttle};
 use crate::scan::Reason;
 
 /// Counts what the consumer reports, and opens the spans of messages that are traced.
@@ -33,14 +33,11 @@ pub struct Metrics {
     pub dead_letter_failed: Counter,
     /// Nacked without a result: at drain, or because the write that superseded them was refused.
     pub released: Counter,
-    /// Throttled attempts.
-    pub throttled: Counter,
-    /// Of these, attempts throttled only for their key.
-    pub hot_keys: Counter,
     pub durations: Durations,
     pub traffic: Traffic,
     pub streams: Streams,
     retries: [Counter; StoreErrorKind::ALL.len()],
+    throttles: [Counter; Throttle::ALL.len()],
     /// Replaced streams whose last acks and nacks were not sent: their messages may be redelivered.
     pub unflushed: Counter,
     stream_restarts: [Counter; Restart::ALL.len()],
@@ -105,7 +102,7 @@ impl Metrics {
             given_up: self.given_up.get(),
             released: self.released.get(),
             retries: self.retries.iter().map(Counter::get).sum(),
-            throttled: self.throttled.get(),
+            throttled: self.throttles.iter().map(Counter::get).sum(),
             stream_restarts: faults.map(|cause| self.stream_restarts(*cause).get()).sum(),
             unflushed: self.unflushed.get(),
         }
@@ -114,6 +111,11 @@ impl Metrics {
     /// Counts the attempts that follow an attempt with this error.
     pub fn retries(&self, kind: StoreErrorKind) -> &Counter {
         &self.retries[kind as usize]
+    }
+
+    /// Counts the attempts for which this was throttled.
+    pub fn throttles(&self, throttle: Throttle) -> &Counter {
+        &self.throttles[throttle as usize]
     }
 
     /// Counts the streams replaced for this cause.
@@ -180,11 +182,8 @@ impl Observer for Metrics {
         self.retries(kind).add_one();
     }
 
-    fn throttled(&self, kind: StoreErrorKind) {
-        self.throttled.add_one();
-        if kind == StoreErrorKind::HotKey {
-            self.hot_keys.add_one();
-        }
+    fn throttled(&self, throttle: Throttle) {
+        self.throttles(throttle).add_one();
     }
 
     fn sent(&self, record_bytes: usize, answer: Option<&Put>) {

@@ -8,7 +8,7 @@ use super::metrics::Metrics;
 use super::names;
 use super::traffic::Traffic;
 use super::{PROGRAM, REVISION};
-use crate::consumer::ports::{Operation, Restart, StoreErrorKind};
+use crate::consumer::ports::{Operation, Restart, StoreErrorKind, Throttle};
 use crate::consumer::{Load, Process};
 use crate::scan::Reason;
 
@@ -80,10 +80,8 @@ impl Page<'_> {
         }
         let retries = StoreErrorKind::ALL.map(|kind| (kind.name(), metrics.retries(kind).get()));
         self.counts(&names::RETRIES, retries);
-        // Read before `throttled`, which is incremented first, so that the difference is never negative.
-        let by_key = metrics.hot_keys.get();
-        let by_table = metrics.throttled.get().saturating_sub(by_key);
-        self.counts(&names::THROTTLES, [("table", by_table), ("key", by_key)]);
+        let throttles = Throttle::ALL.map(|throttle| (throttle.name(), metrics.throttles(throttle).get()));
+        self.counts(&names::THROTTLES, throttles);
         let spent = [
             ("stored", &traffic.stored_units),
             ("stale", &traffic.stale_units),
@@ -206,8 +204,9 @@ pub(super) mod tests {
     #[test]
     fn a_new_process_exports_its_limits_and_counters_of_zero() {
         let metrics = Arc::<Metrics>::default();
-        metrics.throttled.add(3);
-        metrics.hot_keys.add(1);
+        metrics.throttles(Throttle::Table).add(2);
+        metrics.throttles(Throttle::Key).add(1);
+        metrics.throttles(Throttle::Partition).add(3);
         metrics.streams.opened(0);
         let page = page(&process(&metrics), &metrics, SystemTime::UNIX_EPOCH + Duration::from_millis(1500));
         for line in [
@@ -217,6 +216,7 @@ pub(super) mod tests {
             "mini_scan_stream_restarts_total{cause=\"silent\"} 0",
             "mini_scan_throttles_total{reason=\"table\"} 2",
             "mini_scan_throttles_total{reason=\"key\"} 1",
+            "mini_scan_throttles_total{reason=\"partition\"} 3",
             "mini_scan_retries_total{error_type=\"Unavailable\"} 0",
             "mini_scan_outstanding_limit 100",
             "mini_scan_parked_limit 10",

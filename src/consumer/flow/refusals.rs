@@ -2,6 +2,8 @@
 //!
 //! An item is rejected at its third refusal if a write of another key was sent and stored between each two of them: then the
 //! table accepts writes, but not this one. While the table refuses everything, one message per second is admitted.
+//!
+//! A stale write rejects no item, because it shows only that the table answers. That is enough to admit messages at full rate.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,8 +29,10 @@ pub(crate) struct Refusals {
     /// lock.
     watching: AtomicBool,
     stored: Mutex<StoredWrites>,
+    /// The latest sending of a write that was stored or stale.
+    answered: AtomicU64,
     parked: Mutex<VecDeque<Arc<Entry>>>,
-    /// Set when the parking lot is full and nothing was stored since each parked write was last refused.
+    /// Set when the parking lot is full and no write was stored or stale since each parked write was last refused.
     paced: AtomicBool,
     pace_ended: Notify,
     next_admission: tokio::sync::Mutex<Option<Instant>>,
@@ -58,10 +62,6 @@ impl StoredWrites {
                 self.latest = Some((sent, key.clone()));
             }
         }
-    }
-
-    fn any_since(&self, since: u64) -> bool {
-        [&self.latest, &self.other].into_iter().flatten().any(|(sent, _)| *sent > since)
     }
 
     fn of_another_key_since(&self, since: u64, key: &Key) -> bool {
@@ -127,11 +127,19 @@ impl Refusals {
 
     /// Records a stored write. Returns true when this ends the pace.
     pub(crate) fn stored(&self, sent: u64, key: &Key) -> bool {
+        if self.watching.load(Ordering::Acquire) {
+            self.stored.lock().unwrap_or_else(PoisonError::into_inner).record(sent, key);
+        }
+        self.answered(sent)
+    }
+
+    /// Records a write that was stored or stale. Returns true when this ends the pace.
+    pub(crate) fn answered(&self, sent: u64) -> bool {
         // The pace may still be set after the last parked write was nacked.
         if !self.watching.load(Ordering::Acquire) && !self.is_paced() {
             return false;
         }
-        self.stored.lock().unwrap_or_else(PoisonError::into_inner).record(sent, key);
+        self.answered.fetch_max(sent, Ordering::AcqRel);
         let has_ended = self.paced.swap(false, Ordering::AcqRel);
         if has_ended {
             self.pace_ended.notify_waiters();
@@ -171,13 +179,12 @@ impl Refusals {
         oldest.inspect(|entry| entry.evicted.notify_one()).is_some()
     }
 
-    /// Call it when the parking lot is full. Begins the pace if nothing was stored since each parked write was last refused.
-    /// Returns true when the pace begins.
+    /// Call it when the parking lot is full. Begins the pace if no write was stored or stale since each parked write was last
+    /// refused. Returns true when the pace begins.
     pub(crate) fn parking_lot_is_full(&self) -> bool {
         let parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(oldest) = parked.iter().map(|entry| entry.latest.load(Ordering::Acquire)).min() else { return false };
-        let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
-        !stored.any_since(oldest) && !self.paced.swap(true, Ordering::AcqRel)
+        self.answered.load(Ordering::Acquire) <= oldest && !self.paced.swap(true, Ordering::AcqRel)
     }
 
     /// Returns whether the table refuses every write, so that one message per second is admitted.
@@ -273,6 +280,20 @@ mod tests {
         first.refused_again(&key(1));
         assert!(refusals.parking_lot_is_full());
         assert!(refusals.evict_oldest());
+    }
+
+    #[test]
+    fn a_stale_write_ends_the_pace_and_prevents_the_next_but_rejects_no_item() {
+        let refusals = Refusals::default();
+        let mut parked = refusals.park(refusals.first());
+        assert!(refusals.parking_lot_is_full());
+        for _ in 0..10 {
+            refusals.answered(refusals.tick());
+            assert!(!refusals.is_paced());
+            assert!(!refusals.parking_lot_is_full());
+            assert!(!parked.refused_again(&key(1)));
+        }
+        assert!(refusals.parking_lot_is_full(), "nothing was answered since the last refusal");
     }
 
     #[test]

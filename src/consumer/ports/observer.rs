@@ -31,8 +31,8 @@ pub trait Observer: fmt::Debug + Send + Sync {
     /// A write is retried after an error of this kind.
     fn retried(&self, kind: StoreErrorKind);
 
-    /// An attempt was throttled: the table ([`StoreErrorKind::Throttled`]) or one key ([`StoreErrorKind::HotKey`]).
-    fn throttled(&self, kind: StoreErrorKind);
+    /// An attempt was throttled.
+    fn throttled(&self, throttle: Throttle);
 
     /// A record of this size was sent, with the store's answer unless the attempt failed.
     fn sent(&self, record_bytes: usize, answer: Option<&Put>);
@@ -141,5 +141,34 @@ impl End {
             End::Stored | End::Stale | End::Superseded | End::Known | End::Expired | End::DeadLettered(_) => true,
             End::DeadLetterFailed(_) | End::GivenUp | End::Released => false,
         }
+    }
+}
+
+/// What was throttled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Throttle {
+    /// The table or the account.
+    Table,
+    /// One key.
+    Key,
+    /// A partition of the table: several keys within a second.
+    Partition,
+}
+
+impl Throttle {
+    pub const ALL: [Throttle; 3] = [Throttle::Table, Throttle::Key, Throttle::Partition];
+
+    /// Returns its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Throttle::Table => "table",
+            Throttle::Key => "key",
+            Throttle::Partition => "partition",
+        }
+    }
+
+    /// Returns whether the writes of other keys must slow down as well.
+    pub fn lowers_limit(self) -> bool {
+        self != Throttle::Key
     }
 }

@@ -93,7 +93,7 @@ pub enum StoreErrorKind {
     OpenFiles,
     /// The table or the account is throttled.
     Throttled,
-    /// This key alone is throttled.
+    /// The key range of this key is throttled: the key is hot, or its partition is at its limit.
     HotKey,
     /// Another write of this record is in progress.
     Conflict,

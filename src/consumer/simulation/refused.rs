@@ -6,11 +6,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::faults::Answer;
 use super::instance::{Instance, n, settings};
-use super::messages::{broken, scan};
+use super::messages::{PUBLISHED, broken, scan};
 use super::pubsub::Settlement;
+use super::store::Row;
 use super::world::World;
 use crate::consumer::Condition;
-use crate::consumer::settings::Settings;
+use crate::consumer::settings::{Settings, WriteMode};
 
 fn is_unhealthy(instance: &Instance) -> bool {
     instance.process.health.conditions().iter().any(|(condition, _)| *condition == Condition::Refusals)
@@ -158,4 +159,43 @@ async fn a_table_that_starts_to_refuse_all_writes_is_noticed_while_one_write_is_
         assert!(nacked < 200, "{nacked} nacked in a minute");
     };
     instance.during(script).await;
+}
+
+/// Nothing is stored: nine of ten scans are stale, and the table refuses the others.
+#[tokio::test(start_paused = true)]
+async fn stale_scans_keep_their_rate_while_the_parking_lot_is_full_of_refused_ones() {
+    const SCANS: u16 = 2000;
+    let is_refused = |port: u16| port.is_multiple_of(10);
+    for write_mode in [WriteMode::Put, WriteMode::Batch { linger: Duration::from_millis(2) }] {
+        let world = World::new();
+        world.store(move |attempt| if is_refused(attempt.port) { Answer::Refused } else { Answer::Normal });
+        world.state().subscription.retry_delay = Duration::from_secs(60);
+        for port in (1..=2 * SCANS).filter(|port| !is_refused(*port)) {
+            world.state().table.rows.insert(port, Row { timestamp: PUBLISHED, response: "newer".to_owned() });
+        }
+        let instance = Instance::new(&world, Settings { write_mode, cache_entries: 0, ..settings() });
+        let script = async {
+            // The first scans fill the parking lot. No stale scan is among them.
+            world.publish((1..=20).map(|n| scan(10 * n, 5)));
+            sleep(Duration::from_secs(1)).await;
+            assert!(is_unhealthy(&instance), "the table has refused every write");
+            let published = Instant::now();
+            world.publish((SCANS..2 * SCANS).map(|port| scan(port, 5)));
+            let stale = usize::from(SCANS) * 9 / 10;
+            while world.state().subscription.acked() < stale {
+                sleep(Duration::from_millis(100)).await;
+                let is_late = published.elapsed() > Duration::from_secs(3);
+                assert!(!is_late, "{write_mode:?}: {} acked", world.state().subscription.acked());
+                assert!(!is_unhealthy(&instance) || published.elapsed() < Duration::from_millis(1500));
+            }
+            // The parked writes are refused again, and more refused scans arrive beside stale ones.
+            for round in 0..60 {
+                world.publish([scan(10, 6 + round), scan(SCANS + 1, 6)]);
+                sleep(Duration::from_secs(1)).await;
+                assert!(!is_unhealthy(&instance), "{write_mode:?}, round {round}");
+            }
+        };
+        instance.during(script).await;
+        assert!(world.state().topic.calls.is_empty(), "a dead letter, although no write of another key was stored");
+    }
 }

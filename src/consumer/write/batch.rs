@@ -22,7 +22,7 @@ use self::queue::{Entry, Queue};
 use crate::consumer::dedup::Keys;
 use crate::consumer::flow::WritePermit;
 use crate::consumer::ports::{
-    Operation, Ports, Put, Receipt, ReceiptOf, Statement, Store, StoreError, StoreErrorKind, Verb,
+    Operation, Ports, Receipt, ReceiptOf, Statement, Store, StoreError, StoreErrorKind, Verb,
 };
 use crate::consumer::process::Process;
 use crate::consumer::settings::{ATTEMPT_TIMEOUT, WriteMode};
@@ -168,20 +168,20 @@ fn record<R: Receipt>(process: &Process, keys: &Keys<R>, sent: u64, statements: 
         match next {
             Next::Answered(Ok(put)) => {
                 has_succeeded = true;
-                if *put == Put::Stored {
-                    process.stored(sent, &statement.scan.key);
-                }
+                process.put(sent, &statement.scan.key, *put);
             }
             Next::Try(_) => has_succeeded = true,
             Next::Alone(_) => has_answered = true,
             Next::Late => {}
-            Next::Answered(Err(error)) if kinds.contains(&error.kind) => process.report_throttling(error),
+            Next::Answered(Err(error)) if kinds.contains(&error.kind) => {
+                process.report_throttling(error, &statement.scan.key);
+            }
             Next::Answered(Err(error)) => {
                 kinds.push(error.kind);
                 if error.kind == StoreErrorKind::MissingTable {
                     keys.clear_cache();
                 }
-                process.store_failed(error);
+                process.store_failed(error, &statement.scan.key);
             }
         }
     }
