@@ -50,12 +50,18 @@ impl Admin {
         result.map(drop).map_err(|error| Problem::from(&error))
     }
 
-    /// Returns whether the topic of this full name has a subscription.
+    /// Returns whether the topic of this full name has a subscription. Detached subscriptions do not count.
     pub async fn has_subscription(&self, topic: &str) -> Result<bool, Problem> {
-        let result = self.topics.list_topic_subscriptions().set_topic(topic).send().await;
-        let page = result.map_err(|error| Problem::from(&error))?;
-        // A page can be empty although others follow.
-        Ok(!page.subscriptions.is_empty() || !page.next_page_token.is_empty())
+        let mut token = String::new();
+        loop {
+            let request = self.topics.list_topic_subscriptions().set_topic(topic).set_page_token(token);
+            let page = request.send().await.map_err(|error| Problem::from(&error))?;
+            // A page can be empty although others follow.
+            if !page.subscriptions.is_empty() || page.next_page_token.is_empty() {
+                return Ok(!page.subscriptions.is_empty());
+            }
+            token = page.next_page_token;
+        }
     }
 
     /// Returns the subscription with this full name.
