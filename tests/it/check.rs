@@ -1,6 +1,6 @@
 //! `mini-scan check`, and what the consumer refuses at its start: names, permissions, dead letters without a subscription.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::http_proxy::{Answer, HttpProxy, Reject};
 use crate::support::pipeline::{Pipeline, valid_scans};
@@ -182,4 +182,49 @@ async fn the_permissions_of_batch_mode_cannot_be_checked() {
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     let unknown = exit.output.stdout.last().expect("a line");
     assert!(unknown.starts_with("unknown  permission") && unknown.contains("PartiQL"), "{unknown}");
+}
+
+#[tokio::test]
+async fn a_push_subscription_fails_the_check_and_the_start_of_a_consumer() {
+    let pipeline = Pipeline::new().await;
+    let push = json!({"pushEndpoint": "https://example.com/push"});
+    let found = json!({"name": pipeline.subscription, "topic": pipeline.topic, "pushConfig": push});
+    let to = format!("GET /v1/{}", pipeline.subscription);
+    let answer = Answer { to, status: "200 OK", body: found.to_string() };
+    let proxy = HttpProxy::answering(&pipeline.pubsub.address, vec![answer]);
+    let behind = |launch: Launch| launch.env("PUBSUB_EMULATOR_HOST", &proxy.address.to_string());
+
+    let exit = behind(check(&pipeline)).run().await;
+    let refused = behind(pipeline.consumer()).run().await;
+
+    assert_eq!((exit.code, refused.code), (Some(1), Some(1)), "{exit:#?} {refused:#?}");
+    let failed = line(&exit, "failed   subscription");
+    let stderr = refused.output.stderr.join("\n");
+    for part in [&pipeline.subscription, "--subscription", "expected a pull subscription", "https://example.com/push"] {
+        assert!(failed.contains(part) && stderr.contains(part), "without {part}: {failed} {stderr}");
+    }
+}
+
+#[tokio::test]
+async fn empty_pages_of_subscriptions_do_not_count_as_a_subscription() {
+    let pipeline = Pipeline::new().await;
+    for (last_page, code) in [("{}", 1), (r#"{"subscriptions":["projects/p/subscriptions/last"]}"#, 0)] {
+        let topic = &pipeline.dead_letter_topic;
+        // The first text that a request contains decides. Every answer closes its connection, so that the proxy sees
+        // the next request.
+        let answers = [
+            ("pageToken=second", last_page),
+            ("/subscriptions?", r#"{"nextPageToken":"second"}"#),
+            (&format!("GET /v1/{topic}"), "{}"),
+        ];
+        let answers =
+            answers.map(|(to, body): (&str, &str)| Answer { to: to.into(), status: "200 OK", body: body.into() });
+        let proxy = HttpProxy::answering(&pipeline.pubsub.address, answers.into());
+
+        let exit = check(&pipeline).env("PUBSUB_EMULATOR_HOST", &proxy.address.to_string()).run().await;
+
+        assert_eq!(exit.code, Some(code), "{exit:#?}");
+        let result = if code == 0 { "ok" } else { "failed" };
+        line(&exit, &format!("{result:<7}  dead-letter subscription"));
+    }
 }
