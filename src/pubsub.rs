@@ -11,7 +11,7 @@ mod problem;
 mod publishers;
 mod source;
 
-pub use admin::{Admin, SubscriptionDetails, SubscriptionSettings};
+pub use admin::{Admin, Delivery, SubscriptionDetails, SubscriptionSettings};
 pub use connection::Connection;
 pub use dead_letter_stream::{
     DeadLetterReceipt, DeadLetterStream, FORGOTTEN_AFTER, LEASE_EXTENSION, LeaseLimit, PASSING_LEASE,

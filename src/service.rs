@@ -6,6 +6,7 @@ mod endpoints;
 mod finding;
 pub mod setup;
 mod setup_error;
+mod subscription;
 mod threads;
 
 use std::num::NonZeroUsize;

@@ -18,24 +18,36 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 const ACTIVE_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
+/// A table that can store scans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Table {
+    /// Whether it was missing before.
+    pub is_new: bool,
+    /// Whether it has a stream of new and old images.
+    pub has_stream: bool,
+}
+
 /// Checks that the table exists and that its key fits scans.
 pub async fn check(client: &Client, table: &str) -> Result<(), Problem> {
     let description = describe(client, table).await?;
-    check_key(&description)
+    check_fit(&description)
 }
 
 /// Creates the table of scans if it is missing: key `pk`, on-demand billing, a stream of new and old images, and expiry
-/// by `expires_at`. Returns whether it was missing. Safe to repeat and to run concurrently.
-pub async fn create(client: &Client, table: &str) -> Result<bool, Problem> {
-    let created = match describe(client, table).await {
+/// by `expires_at`. Enables expiry on an existing table, and otherwise leaves it unchanged. Safe to repeat and to run
+/// concurrently.
+pub async fn create(client: &Client, table: &str) -> Result<Table, Problem> {
+    let is_new = match describe(client, table).await {
         Ok(_) => false,
         Err(Problem::NotFound) => create_missing(client, table).await?,
         Err(problem) => return Err(problem),
     };
     let description = wait_until_active(client, table).await?;
-    check_key(&description)?;
+    check_fit(&description)?;
     enable_expiry(client, table).await?;
-    Ok(created)
+    let stream = description.stream_specification().filter(|stream| stream.stream_enabled());
+    let has_stream = stream.and_then(|stream| stream.stream_view_type()) == Some(&StreamViewType::NewAndOldImages);
+    Ok(Table { is_new, has_stream })
 }
 
 async fn create_missing(client: &Client, table: &str) -> Result<bool, Problem> {
@@ -115,7 +127,7 @@ async fn within_timeout<T, E>(request: impl Future<Output = Result<T, SdkError<E
     }
 }
 
-fn check_key(table: &TableDescription) -> Result<(), Problem> {
+fn check_fit(table: &TableDescription) -> Result<(), Problem> {
     let keys: Vec<String> = table
         .key_schema()
         .iter()
@@ -127,6 +139,9 @@ fn check_key(table: &TableDescription) -> Result<(), Problem> {
             format!("{} {name} ({kind})", key.key_type().as_str())
         })
         .collect();
+    if table.table_status() == Some(&TableStatus::Deleting) {
+        return Err(Problem::DoesNotFit("DynamoDB is deleting it".to_owned()));
+    }
     if keys == [format!("HASH {KEY} (S)")] {
         return Ok(());
     }

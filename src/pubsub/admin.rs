@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use google_cloud_gax::error::rpc::Code;
 use google_cloud_pubsub::client::{SubscriptionAdmin, TopicAdmin};
-use google_cloud_pubsub::model::{ExpirationPolicy, RetryPolicy};
+use google_cloud_pubsub::model::{ExpirationPolicy, RetryPolicy, Subscription};
 use google_cloud_wkt::Duration as WireDuration;
 
 use super::{Connection, Problem};
@@ -25,6 +25,27 @@ pub struct SubscriptionDetails {
     pub topic: Option<String>,
     /// The minimum backoff of its retry policy. `None` without a retry policy.
     pub minimum_backoff: Option<Duration>,
+    /// How clients get its messages.
+    pub delivery: Delivery,
+    /// Only messages that match are delivered. Empty without a filter.
+    pub filter: String,
+    /// Whether transforms change or drop messages before they are delivered.
+    pub has_transforms: bool,
+    pub is_ordered: bool,
+    pub is_exactly_once: bool,
+    /// Pub/Sub deletes the subscription after this time without a client. `None` if it never does.
+    pub expires_after: Option<Duration>,
+}
+
+/// How clients get the messages of a subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// They pull, which includes streams.
+    Pull,
+    /// Pub/Sub sends the messages to this destination, and clients cannot pull.
+    Export(String),
+    /// It is detached from its topic: it has no messages, and gets none.
+    Detached,
 }
 
 /// The name of a subscription's topic after that topic was deleted.
@@ -50,24 +71,39 @@ impl Admin {
         result.map(drop).map_err(|error| Problem::from(&error))
     }
 
-    /// Returns whether the topic of this full name has a subscription.
+    /// Returns whether the topic of this full name has a subscription. Detached subscriptions do not count.
     pub async fn has_subscription(&self, topic: &str) -> Result<bool, Problem> {
-        let result = self.topics.list_topic_subscriptions().set_topic(topic).send().await;
-        let page = result.map_err(|error| Problem::from(&error))?;
-        // A page can be empty although others follow.
-        Ok(!page.subscriptions.is_empty() || !page.next_page_token.is_empty())
+        let mut token = String::new();
+        loop {
+            let request = self.topics.list_topic_subscriptions().set_topic(topic).set_page_token(token);
+            let page = request.send().await.map_err(|error| Problem::from(&error))?;
+            // A page can be empty although others follow.
+            if !page.subscriptions.is_empty() || page.next_page_token.is_empty() {
+                return Ok(!page.subscriptions.is_empty());
+            }
+            token = page.next_page_token;
+        }
     }
 
     /// Returns the subscription with this full name.
     pub async fn subscription(&self, name: &str) -> Result<SubscriptionDetails, Problem> {
         let result = self.subscriptions.get_subscription().set_subscription(name).send().await;
         let subscription = result.map_err(|error| Problem::from(&error))?;
-        let minimum_backoff = subscription.retry_policy.map(|policy| {
+        let minimum_backoff = subscription.retry_policy.as_ref().map(|policy| {
             let seconds = policy.minimum_backoff.map(|backoff| u64::try_from(backoff.seconds()).unwrap_or(0));
             seconds.map_or(DEFAULT_MINIMUM_BACKOFF, Duration::from_secs)
         });
-        let topic = Some(subscription.topic).filter(|topic| topic != DELETED_TOPIC);
-        Ok(SubscriptionDetails { topic, minimum_backoff })
+        let expiration = subscription.expiration_policy.as_ref().and_then(|policy| policy.ttl);
+        Ok(SubscriptionDetails {
+            delivery: delivery(&subscription),
+            topic: Some(subscription.topic).filter(|topic| topic != DELETED_TOPIC),
+            minimum_backoff,
+            filter: subscription.filter,
+            has_transforms: !subscription.message_transforms.is_empty(),
+            is_ordered: subscription.enable_message_ordering,
+            is_exactly_once: subscription.enable_exactly_once_delivery,
+            expires_after: expiration.map(|ttl| Duration::from_secs(u64::try_from(ttl.seconds()).unwrap_or(0))),
+        })
     }
 
     /// Creates a topic by its full name. Returns false if it existed already.
@@ -96,6 +132,23 @@ impl Admin {
             request = request.set_retry_policy(policy);
         }
         is_new(request.send().await)
+    }
+}
+
+fn delivery(subscription: &Subscription) -> Delivery {
+    let push = subscription.push_config.as_ref().map(|push| &push.push_endpoint).filter(|url| !url.is_empty());
+    if subscription.detached {
+        Delivery::Detached
+    } else if let Some(url) = push {
+        Delivery::Export(format!("the push endpoint {url}"))
+    } else if let Some(config) = &subscription.bigquery_config {
+        Delivery::Export(format!("the BigQuery table {}", config.table))
+    } else if let Some(config) = &subscription.cloud_storage_config {
+        Delivery::Export(format!("the Cloud Storage bucket {}", config.bucket))
+    } else if let Some(config) = &subscription.bigtable_config {
+        Delivery::Export(format!("the Bigtable table {}", config.table))
+    } else {
+        Delivery::Pull
     }
 }
 

@@ -74,7 +74,8 @@ impl DeadLetters for TopicDeadLetters {
     async fn publish(&self, dead_letter: DeadLetter) -> Result<(), DeadLetterError> {
         let mut publishers = self.publishers().await.map_err(|problem| self.unavailable(&problem))?;
         let problem = publishers.publishers.publish(dead_letter.payload, dead_letter.attributes).await.err();
-        publishers.is_healthy = !matches!(problem, Some(Problem::Unreachable(_) | Problem::Other(_)));
+        publishers.is_healthy =
+            !matches!(problem, Some(Problem::Unreachable(_) | Problem::Transient(_) | Problem::Other(_)));
         match problem {
             None => Ok(()),
             Some(Problem::Invalid(detail)) => Err(DeadLetterError::Invalid(detail)),

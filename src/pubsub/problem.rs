@@ -19,6 +19,9 @@ pub enum Problem {
     /// The request breaks a rule of Pub/Sub.
     #[error("Pub/Sub rejected the request: {0}")]
     Invalid(String),
+    /// A quota or a fault of the service. No setting is wrong, and a retry may succeed.
+    #[error("{0}")]
+    Transient(String),
     #[error("{0}")]
     Other(String),
 }
@@ -28,7 +31,7 @@ impl Problem {
     pub(super) fn is_permanent(&self) -> bool {
         match self {
             Problem::NotFound | Problem::Refused(_) | Problem::NoCredentials(_) | Problem::Invalid(_) => true,
-            Problem::Unreachable(_) | Problem::Other(_) => false,
+            Problem::Unreachable(_) | Problem::Transient(_) | Problem::Other(_) => false,
         }
     }
 }
@@ -45,6 +48,11 @@ impl From<&Error> for Problem {
             (Some(Code::Unauthenticated), _) | (None, Some(401)) => Problem::NoCredentials(detail),
             (Some(Code::InvalidArgument), _) | (None, Some(400)) => Problem::Invalid(detail),
             (Some(Code::Unavailable | Code::DeadlineExceeded), _) | (None, None) => Problem::Unreachable(detail),
+            // Another server than Pub/Sub: the client finds no code of Pub/Sub in its answer.
+            (Some(Code::Unknown), Some(400..500)) => Problem::Other(detail),
+            (Some(Code::ResourceExhausted | Code::Internal | Code::Aborted | Code::Unknown), _) => {
+                Problem::Transient(detail)
+            }
             _ => Problem::Other(detail),
         }
     }

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::finding::{CheckResult, Finding};
-use super::{Config, SetupError, setup_error};
+use super::{Config, SetupError, setup_error, subscription};
 use crate::consumer::settings::WriteMode;
 use crate::pubsub::{Admin, grant_publisher, grant_subscriber, has_permission};
 use crate::{dynamo, pubsub};
@@ -77,9 +77,16 @@ async fn check_subscription(config: &Config) -> Vec<Finding> {
         Ok(found) if found.topic.is_none() => {
             CheckResult::Warning("the topic of the subscription was deleted, so no message comes".into())
         }
-        Ok(_) => CheckResult::Ok,
+        Ok(found) => match subscription::unusable(&found) {
+            Some(why) => CheckResult::Failed(setup_error::unusable_subscription(config, &why)),
+            None => CheckResult::Ok,
+        },
         // `roles/pubsub.subscriber` does not include it. The stream's first answer shows whether it may be read.
         Err(pubsub::Problem::Refused(_)) => CheckResult::Unknown("this identity may not view it".into()),
+        // A quota or a fault of the service: no setting is wrong.
+        Err(pubsub::Problem::Transient(detail)) => CheckResult::Warning(format!(
+            "cannot check the subscription: {detail}. The stream shows whether it can be read"
+        )),
         Err(problem) => CheckResult::Failed(setup_error::subscription(config, &problem)),
     };
     let mut findings = vec![Finding::new("subscription", name, result)];
@@ -108,6 +115,12 @@ async fn check_dead_letters(config: &Config) -> Vec<Finding> {
         // `roles/pubsub.publisher` does not include it. The first dead letter shows whether it may be published.
         Err(problem @ pubsub::Problem::Refused(_)) => (
             CheckResult::Unknown("this identity may not view it".into()),
+            dead_letter_subscription(config, topic, Err(problem)),
+        ),
+        Err(problem @ pubsub::Problem::Transient(_)) => (
+            CheckResult::Warning(format!(
+                "cannot check the dead-letter topic: {problem}. The first dead letter shows whether it exists"
+            )),
             dead_letter_subscription(config, topic, Err(problem)),
         ),
         Err(problem) => {

@@ -1,11 +1,12 @@
-//! `mini-scan setup`: creates the topics, subscriptions and the table that are missing. Safe to repeat and to run
-//! concurrently.
+//! `mini-scan setup`: creates the topics, subscriptions and the table that are missing, and verifies those that exist.
+//! Safe to repeat and to run concurrently.
 
 use std::io::Write;
 use std::time::Duration;
 
 use super::checks::within;
 use super::setup_error::{self, pubsub_advice};
+use super::subscription::{Purpose, mismatch, warnings};
 use super::{Endpoints, SetupError};
 use crate::dynamo;
 use crate::pubsub::{Admin, Problem, SubscriptionSettings};
@@ -25,7 +26,8 @@ pub struct Pubsub {
     pub dead_letter_subscription: String,
 }
 
-/// Creates the topics and subscriptions that are missing, and prints of each whether it was created or found.
+/// Creates the topics and subscriptions that are missing, and prints of each whether it was created or found. Refuses
+/// an existing subscription that does not fit.
 pub async fn pubsub(endpoints: &Endpoints, names: &Pubsub, out: &mut impl Write) -> Result<(), SetupError> {
     let admin = within(async { Admin::connect(&endpoints.pubsub()).await }, Problem::Unreachable).await;
     let admin = admin
@@ -34,11 +36,33 @@ pub async fn pubsub(endpoints: &Endpoints, names: &Pubsub, out: &mut impl Write)
     // Without a retry policy, so that dead letters that were listed by hand are delivered again at once.
     let dead_letters = SubscriptionSettings { retention: DEAD_LETTER_RETENTION, retry: None, ..settings.clone() };
     topic(endpoints, &admin, "topic", &names.topic, "--topic", out).await?;
-    subscription(endpoints, &admin, &names.subscription, &names.topic, "--subscription", &settings, out).await?;
-    let flag = "--dead-letter-topic";
-    topic(endpoints, &admin, "dead-letter topic", &names.dead_letter_topic, flag, out).await?;
-    subscription(endpoints, &admin, &names.dead_letter_subscription, &names.dead_letter_topic, flag, &dead_letters, out)
-        .await
+    let scans = Wanted { name: &names.subscription, topic: &names.topic, purpose: Purpose::Scans, settings };
+    subscription(endpoints, &admin, &scans, out).await?;
+    topic(endpoints, &admin, "dead-letter topic", &names.dead_letter_topic, "--dead-letter-topic", out).await?;
+    let dead_letters = Wanted {
+        name: &names.dead_letter_subscription,
+        topic: &names.dead_letter_topic,
+        purpose: Purpose::DeadLetters,
+        settings: dead_letters,
+    };
+    subscription(endpoints, &admin, &dead_letters, out).await
+}
+
+/// A subscription that must exist, with the settings of a new one.
+struct Wanted<'a> {
+    name: &'a str,
+    topic: &'a str,
+    purpose: Purpose,
+    settings: SubscriptionSettings,
+}
+
+impl Wanted<'_> {
+    fn flag(&self) -> &'static str {
+        match self.purpose {
+            Purpose::Scans => "--subscription",
+            Purpose::DeadLetters => "--dead-letter-topic",
+        }
+    }
 }
 
 async fn topic(
@@ -58,35 +82,83 @@ async fn topic(
 async fn subscription(
     endpoints: &Endpoints,
     admin: &Admin,
-    name: &str,
-    topic: &str,
-    flag: &str,
-    settings: &SubscriptionSettings,
+    wanted: &Wanted<'_>,
     out: &mut impl Write,
 ) -> Result<(), SetupError> {
+    let Wanted { name, topic, settings, .. } = wanted;
     let mut created = within(admin.create_subscription(name, topic, settings), Problem::Unreachable).await;
     if settings.retention > RETENTION && matches!(created, Err(Problem::Invalid(_))) {
         // Google's emulator accepts at most 7 days, and the service 31.
         let shorter = SubscriptionSettings { retention: RETENTION, ..settings.clone() };
         created = within(admin.create_subscription(name, topic, &shorter), Problem::Unreachable).await;
     }
-    let thing = || format!("subscription {name} ({flag}, --project)");
-    print(out, created.map_err(|problem| cannot_create(endpoints, &thing(), problem))?, "subscription", name)
+    let thing = format!("subscription {name} ({}, --project)", wanted.flag());
+    let created = created.map_err(|problem| cannot_create(endpoints, &thing, problem))?;
+    let warnings = if created { Vec::new() } else { verify(endpoints, admin, wanted, &thing).await? };
+    print(out, created, "subscription", name)?;
+    warnings.iter().try_for_each(|warning| print_line(out, "warning", "subscription", &format!("{name}: {warning}")))
 }
 
-/// Creates the table if it is missing, and prints whether it was created or found.
+/// Returns the warnings about an existing subscription, or how it differs from what is wanted.
+async fn verify(
+    endpoints: &Endpoints,
+    admin: &Admin,
+    wanted: &Wanted<'_>,
+    thing: &str,
+) -> Result<Vec<String>, SetupError> {
+    let Wanted { name, topic, purpose, .. } = wanted;
+    let found = match within(admin.subscription(name), Problem::Unreachable).await {
+        Ok(found) => found,
+        Err(problem @ Problem::Refused(_)) => {
+            return Ok(vec![format!("cannot check that it is a pull subscription on topic {topic}: {problem}")]);
+        }
+        Err(problem) => {
+            let advice = pubsub_advice(endpoints, &problem);
+            return Err(SetupError(format!("{thing} exists, but cannot be checked: {problem}\n{advice}")));
+        }
+    };
+    match mismatch(&found, topic) {
+        None => Ok(warnings(name, &found, *purpose)),
+        Some(difference) => {
+            let names = match purpose {
+                Purpose::Scans => "--subscription or --topic",
+                Purpose::DeadLetters => "--dead-letter-topic, whose subscription has the same id",
+            };
+            Err(SetupError(format!(
+                "{thing} exists, but does not fit: {difference}.\nChoose another name with {names}. To replace it and \
+                 lose its messages, delete it and run setup again: gcloud pubsub subscriptions delete {name}"
+            )))
+        }
+    }
+}
+
+/// Creates the table if it is missing, and prints whether it was created or found. Refuses an existing table that cannot
+/// store scans.
 pub async fn table(endpoints: &Endpoints, name: &str, out: &mut impl Write) -> Result<(), SetupError> {
     let create = async {
         let client = within(async { endpoints.dynamo().await }, dynamo::Problem::Unreachable).await?;
         dynamo::create(&client, name).await
     };
-    let created = create.await.map_err(|problem| setup_error::table(endpoints, name, problem))?;
-    print(out, created, "table", name)
+    let table = create.await.map_err(|problem| setup_error::table(endpoints, name, problem))?;
+    print(out, table.is_new, "table", name)?;
+    if !table.has_stream {
+        let warning = format!(
+            "{name}: it has no stream of new and old images, so other programs cannot follow its changes. Enable it: aws \
+             dynamodb update-table --table-name {name} --stream-specification \
+             StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES"
+        );
+        print_line(out, "warning", "table", &warning)?;
+    }
+    Ok(())
 }
 
 fn print(out: &mut impl Write, created: bool, kind: &str, name: &str) -> Result<(), SetupError> {
-    let what = if created { "created" } else { "found  " };
-    writeln!(out, "{what}  {kind:<17}  {name}").map_err(|error| SetupError(format!("cannot write the output: {error}")))
+    print_line(out, if created { "created" } else { "found" }, kind, name)
+}
+
+fn print_line(out: &mut impl Write, what: &str, kind: &str, text: &str) -> Result<(), SetupError> {
+    writeln!(out, "{what:<7}  {kind:<17}  {text}")
+        .map_err(|error| SetupError(format!("cannot write the output: {error}")))
 }
 
 fn cannot_create(endpoints: &Endpoints, thing: &str, problem: Problem) -> SetupError {

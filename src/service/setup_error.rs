@@ -13,6 +13,14 @@ pub(super) fn subscription(config: &Config, problem: &pubsub::Problem) -> SetupE
     of_pubsub(config, &thing, problem)
 }
 
+pub(super) fn unusable_subscription(config: &Config, why: &str) -> SetupError {
+    SetupError(format!(
+        "subscription {} (--subscription, --project) cannot be read: {why}.\n\
+         Choose another one with --subscription. To create one: mini-scan setup pubsub --topic TOPIC --subscription NAME",
+        config.subscription
+    ))
+}
+
 pub(super) fn dead_letter_topic(config: &Config, topic: &str, problem: &pubsub::Problem) -> SetupError {
     of_pubsub(config, &format!("dead-letter topic {topic} (--dead-letter-topic)"), problem)
 }

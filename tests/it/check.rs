@@ -1,13 +1,10 @@
 //! `mini-scan check`, and what the consumer refuses at its start: names, permissions, dead letters without a subscription.
 
-use std::sync::Arc;
+use serde_json::{Value, json};
 
-use serde_json::Value;
-
-use crate::support::http_proxy::{HttpProxy, Reject};
+use crate::support::http_proxy::{Answer, HttpProxy, Reject};
 use crate::support::pipeline::{Pipeline, valid_scans};
 use crate::support::program::{Exit, Launch, mini_scan};
-use crate::support::tcp_proxy::{Inspection, TcpProxy};
 
 /// `mini-scan check` on all of a pipeline.
 fn check(pipeline: &Pipeline) -> Launch {
@@ -29,26 +26,6 @@ fn results(exit: &Exit) -> Vec<(&str, &str)> {
 fn line<'a>(exit: &'a Exit, start: &str) -> &'a str {
     let found = exit.output.stdout.iter().find(|line| line.starts_with(start));
     found.unwrap_or_else(|| panic!("no line starts with {start}: {exit:#?}"))
-}
-
-/// A server before `server` that answers each connection whose first request contains the text with status and body.
-fn answering(server: &str, answers: &'static [(&'static str, &'static str, &'static str)]) -> TcpProxy {
-    TcpProxy::inspecting(
-        server,
-        Arc::new(move |first| {
-            let text = String::from_utf8_lossy(first);
-            if !text.contains("\r\n\r\n") {
-                return Inspection::NeedsMore;
-            }
-            match answers.iter().find(|(part, ..)| text.contains(part)) {
-                None => Inspection::Forward,
-                Some((_, status, body)) => Inspection::Respond(format!(
-                    "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-                    body.len()
-                )),
-            }
-        }),
-    )
 }
 
 #[tokio::test]
@@ -170,18 +147,18 @@ async fn without_permission_to_view_there_is_a_warning_and_the_consumer_runs() {
 #[tokio::test]
 async fn missing_permissions_are_named_with_what_grants_them() {
     let pipeline = Pipeline::new().await;
-    let google = answering(
-        &pipeline.pubsub.address,
-        &[(":testIamPermissions", "200 OK", r#"{"permissions":["pubsub.subscriptions.consume"]}"#)],
-    );
-    let amazon = answering(
-        pipeline.dynamo.endpoint.trim_start_matches("http://"),
-        &[(
-            "DynamoDB_20120810.PutItem",
-            "400 Bad Request",
-            r#"{"__type":"AccessDeniedException","Message":"not authorized"}"#,
-        )],
-    );
+    let granted = Answer {
+        to: ":testIamPermissions".into(),
+        status: "200 OK",
+        body: r#"{"permissions":["pubsub.subscriptions.consume"]}"#.into(),
+    };
+    let google = HttpProxy::answering(&pipeline.pubsub.address, vec![granted]);
+    let denied = Answer {
+        to: "DynamoDB_20120810.PutItem".into(),
+        status: "400 Bad Request",
+        body: r#"{"__type":"AccessDeniedException","Message":"not authorized"}"#.into(),
+    };
+    let amazon = HttpProxy::answering(pipeline.dynamo.endpoint.trim_start_matches("http://"), vec![denied]);
     let launch = check(&pipeline).env("PUBSUB_EMULATOR_HOST", &google.address.to_string());
 
     let exit = launch.env("AWS_ENDPOINT_URL_DYNAMODB", &amazon.url()).run().await;
@@ -205,4 +182,49 @@ async fn the_permissions_of_batch_mode_cannot_be_checked() {
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     let unknown = exit.output.stdout.last().expect("a line");
     assert!(unknown.starts_with("unknown  permission") && unknown.contains("PartiQL"), "{unknown}");
+}
+
+#[tokio::test]
+async fn a_push_subscription_fails_the_check_and_the_start_of_a_consumer() {
+    let pipeline = Pipeline::new().await;
+    let push = json!({"pushEndpoint": "https://example.com/push"});
+    let found = json!({"name": pipeline.subscription, "topic": pipeline.topic, "pushConfig": push});
+    let to = format!("GET /v1/{}", pipeline.subscription);
+    let answer = Answer { to, status: "200 OK", body: found.to_string() };
+    let proxy = HttpProxy::answering(&pipeline.pubsub.address, vec![answer]);
+    let behind = |launch: Launch| launch.env("PUBSUB_EMULATOR_HOST", &proxy.address.to_string());
+
+    let exit = behind(check(&pipeline)).run().await;
+    let refused = behind(pipeline.consumer()).run().await;
+
+    assert_eq!((exit.code, refused.code), (Some(1), Some(1)), "{exit:#?} {refused:#?}");
+    let failed = line(&exit, "failed   subscription");
+    let stderr = refused.output.stderr.join("\n");
+    for part in [&pipeline.subscription, "--subscription", "expected a pull subscription", "https://example.com/push"] {
+        assert!(failed.contains(part) && stderr.contains(part), "without {part}: {failed} {stderr}");
+    }
+}
+
+#[tokio::test]
+async fn empty_pages_of_subscriptions_do_not_count_as_a_subscription() {
+    let pipeline = Pipeline::new().await;
+    for (last_page, code) in [("{}", 1), (r#"{"subscriptions":["projects/p/subscriptions/last"]}"#, 0)] {
+        let topic = &pipeline.dead_letter_topic;
+        // The first text that a request contains decides. Every answer closes its connection, so that the proxy sees
+        // the next request.
+        let answers = [
+            ("pageToken=second", last_page),
+            ("/subscriptions?", r#"{"nextPageToken":"second"}"#),
+            (&format!("GET /v1/{topic}"), "{}"),
+        ];
+        let answers =
+            answers.map(|(to, body): (&str, &str)| Answer { to: to.into(), status: "200 OK", body: body.into() });
+        let proxy = HttpProxy::answering(&pipeline.pubsub.address, answers.into());
+
+        let exit = check(&pipeline).env("PUBSUB_EMULATOR_HOST", &proxy.address.to_string()).run().await;
+
+        assert_eq!(exit.code, Some(code), "{exit:#?}");
+        let result = if code == 0 { "ok" } else { "failed" };
+        line(&exit, &format!("{result:<7}  dead-letter subscription"));
+    }
 }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::support::dynamo::Dynamo;
-use crate::support::http_proxy::{HttpProxy, Reject};
+use crate::support::http_proxy::{Answer, HttpProxy, Reject};
 use crate::support::messages::{CONSUMING, RECOVERED, UNHEALTHY};
 use crate::support::pipeline::{Pipeline, valid_scans};
 use crate::support::program::Launch;
@@ -29,6 +31,52 @@ async fn a_rejected_get_is_not_fatal() {
     assert_eq!(pipeline.rows(10).await.len(), 10);
     pipeline.dead_letters(1).await;
     pipeline.drained().await;
+}
+
+#[tokio::test]
+async fn a_quota_or_a_fault_of_pubsub_is_logged_at_the_start_and_not_fatal() {
+    let faults = [
+        ("429 Too Many Requests", 429, "RESOURCE_EXHAUSTED"),
+        ("500 Internal Server Error", 500, "INTERNAL"),
+        ("409 Conflict", 409, "ABORTED"),
+        ("500 Internal Server Error", 500, "UNKNOWN"),
+    ];
+    for (status, code, name) in faults {
+        let pipeline = Pipeline::new().await;
+        let message = format!("not now: {name}");
+        let body = json!({"error": {"code": code, "message": message, "status": name}}).to_string();
+        let proxy =
+            HttpProxy::answering(&pipeline.pubsub.address, vec![Answer { to: "GET /v1/".into(), status, body }]);
+        pipeline.publish(valid_scans(0..10).chain(["poison".to_owned()])).await;
+
+        let mut consumer = pipeline.consumer().env("PUBSUB_EMULATOR_HOST", &proxy.address.to_string()).start();
+
+        let line = consumer.wait_for_line("cannot check the subscription").await;
+        assert!(line.contains(&pipeline.subscription) && line.contains(&message), "{line}");
+        let line = consumer.wait_for_line("cannot check the dead-letter topic").await;
+        assert!(line.contains(&pipeline.dead_letter_topic) && line.contains(&message), "{line}");
+        assert_eq!(pipeline.rows(10).await.len(), 10);
+        pipeline.dead_letters(1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_pubsub_is_fatal() {
+    let pipeline = Pipeline::new().await;
+    for (status, body) in [
+        ("404 Not Found", "404 page not found"),
+        ("405 Method Not Allowed", r#"{"error":{"code":405,"message":"Method Not Allowed"}}"#),
+        ("503 Service Unavailable", r#"{"error":{"code":503,"message":"no upstream","status":"UNAVAILABLE"}}"#),
+    ] {
+        let answer = Answer { to: "GET /v1/".into(), status, body: body.into() };
+        let proxy = HttpProxy::answering(&pipeline.pubsub.address, vec![answer]);
+
+        let exit = pipeline.consumer().env("PUBSUB_EMULATOR_HOST", &proxy.address.to_string()).run().await;
+
+        assert_eq!(exit.code, Some(1), "{exit:#?}");
+        let stderr = exit.output.stderr.join("\n");
+        assert!(stderr.contains(&pipeline.subscription), "{stderr}");
+    }
 }
 
 #[tokio::test]

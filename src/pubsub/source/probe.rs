@@ -2,6 +2,9 @@
 //!
 //! The stream itself does not show that. On an idle subscription it receives nothing, and the client silently retries a
 //! refused or broken connection forever.
+//!
+//! The probe cannot show that Pub/Sub opens streams. While a quota refuses them (RESOURCE_EXHAUSTED), the client retries
+//! without an error, and the probe succeeds. Only Google's metrics show that.
 
 use std::time::Duration;
 
@@ -11,8 +14,12 @@ use super::super::{Connection, Problem};
 
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Requests the subscription with this full name. A denied permission counts as a response, because the stream reports
-/// any problem with the subscription itself.
+/// Requests the subscription with this full name. Every response counts except UNAVAILABLE,
+/// DEADLINE_EXCEEDED and missing credentials.
+///
+/// A denied permission counts too: a consumer needs no permission to view the subscription. It shows that Pub/Sub
+/// responds and knows the identity, but not that this identity may read. The stream reports that, and a missing
+/// subscription.
 pub(super) async fn probe(connection: Connection, subscription: String) -> Result<(), Problem> {
     let request = async {
         // A client that is kept would reuse a connection that is as old as the stream's.

@@ -338,7 +338,7 @@ fn restart(problem: &Problem) -> Restart {
         Problem::NoCredentials(_) => Restart::NoCredentials,
         Problem::Unreachable(_) => Restart::Unreachable,
         Problem::Invalid(_) => Restart::Invalid,
-        Problem::Other(_) => Restart::Failed,
+        Problem::Transient(_) | Problem::Other(_) => Restart::Failed,
     }
 }
 

@@ -44,10 +44,22 @@ impl Reject {
             ),
             _ => return Inspection::Forward,
         };
-        let length = body.len();
-        let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}");
-        Inspection::Respond(format!("{head}\r\nconnection: close\r\n\r\n{body}"))
+        respond(status, body)
     }
+}
+
+fn respond(status: &str, body: &str) -> Inspection {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}");
+    Inspection::Respond(format!("{head}\r\nconnection: close\r\n\r\n{body}"))
+}
+
+/// An answer of the proxy to each connection whose first request contains a text.
+pub(crate) struct Answer {
+    pub(crate) to: String,
+    /// The status code and its reason.
+    pub(crate) status: &'static str,
+    pub(crate) body: String,
 }
 
 /// The proxy, on its own port. Dropping it closes its connections.
@@ -60,6 +72,20 @@ impl HttpProxy {
     /// Starts a proxy before the server at `host:port`.
     pub(crate) async fn before(server: &str, reject: Reject) -> HttpProxy {
         let proxy = TcpProxy::inspecting(server, Arc::new(move |first| reject.inspect(first)));
+        HttpProxy { address: proxy.address, proxy }
+    }
+
+    /// Starts a proxy before the server at `host:port`. It forwards the connections that have no answer.
+    pub(crate) fn answering(server: &str, answers: Vec<Answer>) -> HttpProxy {
+        let inspect = move |first: &[u8]| {
+            let text = String::from_utf8_lossy(first);
+            if !text.contains("\r\n\r\n") && first.len() < HEAD_BYTES {
+                return Inspection::NeedsMore;
+            }
+            let answer = answers.iter().find(|answer| text.contains(&answer.to));
+            answer.map_or(Inspection::Forward, |answer| respond(answer.status, &answer.body))
+        };
+        let proxy = TcpProxy::inspecting(server, Arc::new(inspect));
         HttpProxy { address: proxy.address, proxy }
     }
 
