@@ -63,7 +63,7 @@ test-integration: ## Only the integration tests: the program as it is used
 .PHONY: check-slow
 check-slow: check-instructions ## Tests that last minutes each, such as long outages, and what only a release build shows
 	cargo test --locked --test it -- --ignored --test-threads 1 outage:: streams::
-	cargo test --locked --package mini-scan --lib -- --ignored --exact consumer::high_water::tests::an_entry_takes_some_120_bytes
+	cargo test --locked --package mini-scan --lib -- --ignored --exact consumer::dedup::high_water::tests::an_entry_takes_about_120_bytes
 
 # Every other consumer writes in batches; WRITE_MODE=put or WRITE_MODE=batch holds for all of them.
 .PHONY: chaos

@@ -1,4 +1,5 @@
-//! What is done with a scan: workers between the ports. Knows tokio and [`crate::scan`], and no vendor.
+//! Processes messages: each is decoded, deduplicated, written and settled by a worker. Defines the ports that it needs, and
+//! knows no vendor.
 
 mod dedup;
 mod delivery;

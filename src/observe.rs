@@ -1,5 +1,5 @@
-//! What a person, a log collector and a monitor see of the consumer: names and values of its metrics, its status line and
-//! summaries, and the spans of its messages. Reads and counts what the consumer reports, and decides nothing.
+//! The consumer as people, log collectors and monitors see it: metrics, the status line, summaries and spans. Counts what
+//! the consumer reports and never influences it.
 
 mod durations;
 mod instance;
@@ -20,23 +20,21 @@ pub use metrics::{Metrics, Snapshot};
 pub use progress::{report, sum_up};
 pub use spans::Spans;
 
-/// As the logs, traces and metrics name this program.
-pub const PROGRAM: Program = Program {
-    name: "mini-scan",
-    target: "mini_scan",
-    span_target: spans::TARGET,
-    version: env!("CARGO_PKG_VERSION"),
-    revision: match option_env!("MINI_SCAN_REVISION") {
-        Some(revision) => revision,
-        None => "unknown",
-    },
+/// The name and version of this program in logs, traces and metrics.
+pub const PROGRAM: Program =
+    Program { name: "mini-scan", target: "mini_scan", span_target: spans::TARGET, version: env!("CARGO_PKG_VERSION") };
+
+/// The revision of the source, if the build was told.
+pub const REVISION: &str = match option_env!("MINI_SCAN_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
 };
 
-/// What is logged without other orders: our own state changes, and what goes wrong in the clients.
+/// Returns the default log levels: our own events, and the warnings of the clients.
 pub fn default_levels() -> Targets {
     Targets::new()
         .with_default(LevelFilter::WARN)
-        // What it warns of at start, the start checks say in a sentence.
+        // The start checks report in one sentence what it warns about at start.
         .with_target("aws_config", LevelFilter::ERROR)
         .with_target(PROGRAM.target, LevelFilter::INFO)
 }

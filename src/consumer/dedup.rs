@@ -1,5 +1,5 @@
-//! Which scans need a write at all: one write per key at a time, and none for a scan that the store is known to hold or
-//! to have replaced. Knows nothing of how a write is made.
+//! Decides which scans need a write: one write per key at a time, and none for a scan whose record is known to be up to date.
+//! Knows nothing of how a write is made.
 
 mod coalesce;
 mod high_water;

@@ -1,5 +1,5 @@
-//! One delivery: counted as unsettled from its arrival until its receipt is settled, once. Knows nothing of what is in the
-//! message.
+//! One delivery and its receipt: counted as unsettled from its arrival until it is settled, exactly once. Knows nothing of
+//! the content of the message.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,7 +12,7 @@ use tracing::Span;
 use super::ports::{Delivery, End, Envelope, Receipt, Settled};
 use super::process::Process;
 
-/// A delivery that is ours until its receipt is settled. Kept in a box from here on: it is moved often, and large.
+/// A delivered message that is not settled. It is large and moved often, so it is always boxed.
 #[derive(Debug)]
 pub(crate) struct Message<R: Receipt> {
     pub(crate) envelope: Envelope,
@@ -20,6 +20,7 @@ pub(crate) struct Message<R: Receipt> {
 }
 
 impl<R: Receipt> Message<R> {
+    /// Reports a delivery and counts it as unsettled.
     pub(crate) fn take(delivery: Delivery<R>, process: &Arc<Process>, random: &mut StdRng) -> Box<Message<R>> {
         let Delivery { envelope, receipt } = delivery;
         process.observer.delivered(&envelope);
@@ -39,29 +40,29 @@ impl<R: Receipt> Message<R> {
     }
 }
 
-/// A receipt, and the time by which it is given back. Dropping it nacks.
+/// A receipt, and the deadline for settling it. Dropping it nacks the message.
 #[derive(Debug)]
 pub(crate) struct Claim<R: Receipt> {
     receipt: Option<R>,
     process: Arc<Process>,
-    /// When the receipt reaches its age: `--max-retry-time` less up to 10 % at random, so that what arrived together
-    /// is not given back together.
+    /// When the message is nacked: `--max-retry-time` after its arrival, less up to 10 % at random, so that messages that
+    /// arrived together are not redelivered together.
     pub(crate) deadline: Instant,
     received: Instant,
     publish_time: SystemTime,
-    /// Of the record that its scan would be, as the store bills it; none until the scan is decoded.
+    /// The size of its scan's record, as the store bills it; 0 until the message is decoded.
     pub(crate) record_bytes: usize,
-    /// Disabled where the message is not traced.
+    /// Disabled if the message is not traced.
     pub(crate) span: Span,
 }
 
 impl<R: Receipt> Claim<R> {
-    /// How long it is in hand, in milliseconds.
+    /// Returns the time since its arrival, in milliseconds.
     pub(crate) fn age_ms(&self) -> u64 {
         u64::try_from(self.received.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Acks or nacks, as the end asks, and reports it.
+    /// Reports the end of the message, and acks or nacks it accordingly.
     pub(crate) fn settle(mut self, end: End) {
         self.settle_once(end);
     }

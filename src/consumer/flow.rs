@@ -1,5 +1,5 @@
-//! How much is in progress at a time: circuit breakers, write permits whose number adapts, permits of parked messages, and
-//! the pace while a table refuses every write. Knows no message's way.
+//! Limits of what is in progress: circuit breakers, an adaptive number of write permits, the parking lot, and the pace while a
+//! table refuses every write. Knows neither messages nor how they are written.
 
 mod circuit_breaker;
 mod concurrency;

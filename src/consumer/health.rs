@@ -1,5 +1,5 @@
-//! What makes an instance of the consumer unready, and what its log says of a store that cannot be written. When a
-//! condition begins and ends is decided elsewhere.
+//! The conditions that make an instance unready, and the log messages about a store that cannot be written. Other modules
+//! decide when a condition begins and ends.
 
 mod outage;
 
@@ -17,16 +17,16 @@ pub type Health = health::Health<Condition>;
 pub enum Condition {
     /// The stream of this worker cannot be read.
     Stream(usize),
-    /// DynamoDB does not answer, or answers that table, credentials or permission are missing.
+    /// DynamoDB does not answer, or reports that the table, credentials or permissions are missing.
     Store,
-    /// Every write is refused.
+    /// The table refuses every write.
     Refusals,
     /// Dead letters cannot be published.
     DeadLetters,
 }
 
 impl health::Condition for Condition {
-    /// The streams, which fail together, are of one kind.
+    /// All streams are of one kind, because they usually fail together.
     fn kind(self) -> usize {
         match self {
             Condition::Stream(_) => 0,

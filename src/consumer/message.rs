@@ -1,4 +1,5 @@
-//! The way of one message: decode, deduplicate, write, settle. One future a message; dropping it nacks.
+//! Processes one message: decodes, deduplicates, writes and settles it. Each message is one future; dropping it nacks the
+//! message.
 
 pub mod dead_letter;
 mod reject;
@@ -27,7 +28,7 @@ use super::write::refused::Parked;
 use super::write::{Write, Writes};
 use crate::scan::{self, Reason, Rejection, Scan};
 
-/// What a worker handles messages with.
+/// Processes the messages of one worker.
 pub(crate) struct Pipeline<'a, P: Ports> {
     process: &'a Process,
     keys: &'a Keys<ReceiptOf<P>>,
@@ -37,11 +38,11 @@ pub(crate) struct Pipeline<'a, P: Ports> {
 }
 
 pub(crate) const A_FREE_SLOT: &str = "a free slot of --max-outstanding";
-pub(crate) const A_NEWER_WRITE: &str = "the write of a scan of its key that is as new";
+pub(crate) const A_NEWER_WRITE: &str = "the write of a newer scan of its key";
 
-/// A payload that was understood.
+/// A valid payload.
 enum Decoded {
-    /// With the bytes of its record.
+    /// With the size of its record.
     Scan(Scan, usize),
     Expired,
 }
@@ -59,8 +60,8 @@ impl<'a, P: Ports> Pipeline<'a, P> {
         Pipeline { process, keys, store, writes, settler: Settler::new(process, dead_letters) }
     }
 
-    /// Takes one message to its end, or leaves it with the write of its key. The slot is given back as soon as the
-    /// message no longer counts as outstanding.
+    /// Processes a message to its end, or until the task that writes its key takes it over. Releases the slot when the message
+    /// is not outstanding any more.
     pub(crate) async fn handle(&self, mut message: Box<Message<ReceiptOf<P>>>, slot: OwnedSemaphorePermit) {
         match self.decode(&message.envelope) {
             Ok(Decoded::Scan(scan, record_bytes)) => {
@@ -90,19 +91,20 @@ impl<'a, P: Ports> Pipeline<'a, P> {
         })
     }
 
-    /// Writes a key until no scan of it waits.
+    /// Writes scans of one key until none waits.
     async fn write_key(&self, mut job: Job<ReceiptOf<P>>, mut writer: Writer<'_, ReceiptOf<P>>) {
-        // Of the same key, parked or with a dead letter on its way: what waits need not wait for them.
+        // Earlier scans of the key that are parked or whose dead letters are being published. Later ones need not wait for
+        // them.
         let mut settling = Vec::new();
         loop {
-            let (written, write) = beside(&mut settling, pin!(self.writes.write(job, &writer))).await;
-            let (carried, next) = writer.finish(write.proof());
-            self.settle_carried(carried, &write);
+            let (written, write) = poll_beside(&mut settling, pin!(self.writes.write(job, &writer))).await;
+            let (superseded, next) = writer.finish(write.proof());
+            self.settle_superseded(superseded, &write);
             let settles_later = write.settles_later();
             let end = self.end(written, write);
             match next {
                 None => {
-                    beside(&mut settling, pin!(end)).await;
+                    poll_beside(&mut settling, pin!(end)).await;
                     break;
                 }
                 Some(next) if settles_later => {
@@ -118,15 +120,16 @@ impl<'a, P: Ports> Pipeline<'a, P> {
         join_all(settling).await;
     }
 
-    /// Settles the scans that a write carried.
-    fn settle_carried(&self, carried: Vec<Claim<ReceiptOf<P>>>, write: &Write) {
-        for claim in carried {
+    /// Settles the messages that a write superseded.
+    fn settle_superseded(&self, superseded: Vec<Claim<ReceiptOf<P>>>, write: &Write) {
+        for claim in superseded {
             match write {
                 Write::Settled { outcome: Outcome::Stored | Outcome::Stale, .. } => claim.settle(End::Superseded),
                 Write::Settled { outcome: Outcome::Deferred(_), .. } => {
                     self.settler.give_up_waiting(claim, A_NEWER_WRITE)
                 }
-                // Refused for what was in it. Their own payloads are gone: redelivery brings them, each to be judged.
+                // The item was refused or rejected, which proves nothing about theirs. Their payloads are gone, so they
+                // must be redelivered.
                 _ => drop(claim),
             }
         }
@@ -138,7 +141,7 @@ impl<'a, P: Ports> Pipeline<'a, P> {
                 let Job { scan, message, slot } = job;
                 self.settler.settle(outcome, Some(&scan.key), message, slot).await;
             }
-            // Rare and large: in a box, so that every other message is not as large.
+            // Boxed because it is rare and large. Otherwise the future of every message would be as large.
             Write::Refused(error) => {
                 Box::pin(async {
                     let (scan, message, parked) = self.writes.park(job, error).await;
@@ -156,9 +159,9 @@ impl<'a, P: Ports> Pipeline<'a, P> {
     }
 }
 
-/// Polls others too until a future is done, and forgets those that end meanwhile. The future is pinned where it stands:
-/// taken by value it would be in its caller twice.
-async fn beside<T>(others: &mut Vec<LocalBoxFuture<'_, ()>>, mut future: Pin<&mut impl Future<Output = T>>) -> T {
+/// Polls the others as well until the future is done, and removes those that end. The future is pinned by the caller,
+/// because an argument by value would be stored twice in the caller's future.
+async fn poll_beside<T>(others: &mut Vec<LocalBoxFuture<'_, ()>>, mut future: Pin<&mut impl Future<Output = T>>) -> T {
     poll_fn(|context| {
         others.retain_mut(|other| other.poll_unpin(context).is_pending());
         future.as_mut().poll(context)

@@ -1,22 +1,22 @@
-//! The one place where results become policy. Pure.
+//! Decides what follows from each answer and each error of the store. Pure.
 
 use std::time::{Duration, SystemTime};
 
 use super::ports::{Put, StoreError, StoreErrorKind};
 use crate::scan::{Reason, Rejection, Scan};
 
-/// How a delivery ended.
+/// The result of a message, which determines how it is settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Written: acked.
+    /// Written; acked.
     Stored,
-    /// The record was already as new: acked.
+    /// Not written because the record is up to date; acked.
     Stale,
-    /// Beyond its time to live when it was published: acked, never written.
+    /// Not written because it was past its time to live when it was published; acked.
     Expired,
-    /// Will never be a record: dead letter, then acked.
+    /// Can never be stored; acked after its dead letter is published.
     Rejected(Rejection),
-    /// Given up for now: nacked.
+    /// Not written in time; nacked.
     Deferred(StoreError),
 }
 
@@ -24,60 +24,60 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     Settle(Outcome),
-    /// Try again later; the message keeps its slot.
+    /// Retry later. The message keeps its slot.
     Retry(StoreError),
-    /// The item was refused; whose fault it is will show.
+    /// The item was refused. Later writes show whether the item or the table is at fault.
     Refused(StoreError),
 }
 
-/// What follows from an error of the store. `docs/errors.md` is the same table for operators.
+/// What follows from an error of the store. `docs/errors.md` describes it for operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// Tried again after a growing pause, until the receipt has reached its age. Eight such errors in a row, with no
-    /// answer between them, close the gate: the instance is unready, and one write a second probes.
+    /// Retry with exponential backoff until `--max-retry-time`. Eight such errors in a row without an answer open the circuit
+    /// breaker: the instance is unready, and one write per second probes the store.
     Retry,
-    /// The same, for a person must mend it: what is said names the next step. It ends without a restart.
+    /// The same, but a person must fix the cause. The log names the next step. Recovery needs no restart.
     NeedsFix,
-    /// Tried again, and fewer writes are in flight from now on.
+    /// Retry, and lower the limit of writes in flight.
     SlowDown,
-    /// Tried again soon; no other key waits for it.
+    /// Retry soon. Only this key waits.
     DelayKey,
-    /// Parked without a slot and tried again, until other writes have shown whether the item or the table is at fault.
+    /// Park the message without a slot and retry, until other writes show whether the item or the table is at fault.
     Park,
-    /// Will never be a record.
+    /// Reject the message. It can never be stored.
     DeadLetter,
 }
 
-/// The table of policy: what follows from each kind of error, and why.
+/// Returns what follows from each kind of error. The comments give the reasons.
 pub fn policy(kind: StoreErrorKind) -> Policy {
     match kind {
-        // Most of these pass by themselves. It may have been written: the condition makes a second write harmless.
+        // Most of these end by themselves. The scan may have been written, but the condition makes a second write harmless.
         StoreErrorKind::Unavailable => Policy::Retry,
-        // Connections that there are still write, and those that end free descriptors. It is our limit, and says
-        // nothing about what the table takes, so it moves no write limit.
+        // Open connections continue to write, and closed ones free descriptors. This is a limit of the process and not of
+        // the table, so it does not change the write limit.
         StoreErrorKind::OpenFiles => Policy::NeedsFix,
-        // The table answers, and takes fewer writes than we send: more of them would only be refused too.
+        // The table accepts fewer writes than we send. It would refuse more of them as well.
         StoreErrorKind::Throttled => Policy::SlowDown,
-        // One partition is at its end and the table is not: slower writes for all would not help this key.
+        // One partition is at its limit and the table is not. Slower writes of other keys would not help this key.
         StoreErrorKind::HotKey => Policy::DelayKey,
-        // A transaction or another region is at this record at the moment.
+        // A transaction or another region is writing this record.
         StoreErrorKind::Conflict => Policy::DelayKey,
-        // These are true of every message, so they can be the fault of none; waiting loses nothing.
+        // These affect every message, so no message is at fault. Waiting loses nothing.
         StoreErrorKind::Credentials
         | StoreErrorKind::Clock
         | StoreErrorKind::Permission
         | StoreErrorKind::MissingTable => Policy::NeedsFix,
-        // An answer that is not known here is more likely about the account or the path than about one item, and a
-        // dead letter cannot be taken back. What is retried comes to an end at the receipt's age.
+        // An unknown answer is more likely about the account or the network than about one item, and a dead letter cannot
+        // be undone. Retries end at `--max-retry-time`.
         StoreErrorKind::Misconfigured => Policy::NeedsFix,
-        // An item breaks a rule, or the table has another key or index than ours: the same answer for both.
+        // The item is invalid, or the table has another key schema or index than ours. Both give the same answer.
         StoreErrorKind::Refused => Policy::Park,
-        // The condition can never hold while that row is there, so a retry would never end.
+        // The condition fails as long as that row exists, so retries would never end.
         StoreErrorKind::ForeignRow => Policy::DeadLetter,
     }
 }
 
-/// Judges one attempt.
+/// Classifies the result of one attempt.
 pub fn classify(result: Result<Put, StoreError>) -> Decision {
     let error = match result {
         Ok(Put::Stored) => return Decision::Settle(Outcome::Stored),
@@ -93,21 +93,21 @@ pub fn classify(result: Result<Put, StoreError>) -> Decision {
     }
 }
 
-/// Whether an error leaves open that the service is there at all.
+/// Returns whether an error counts towards an outage, which opens the circuit breaker.
 ///
-/// Throttling and refusals are answers; a missing table or permission is one too, but nothing gets through until a
-/// person mends it, so it closes the gate like an outage.
+/// Throttling and refusals are answers, so they do not. A missing table or permission is an answer as well, but nothing can
+/// be written until a person fixes it, so it counts.
 pub fn is_outage(kind: StoreErrorKind) -> bool {
     matches!(policy(kind), Policy::Retry | Policy::NeedsFix)
 }
 
-/// When the record of this scan ends, in Unix seconds.
+/// Returns when the record of this scan expires, in Unix seconds.
 pub fn expires_at(scan: &Scan, ttl: Duration) -> u64 {
     scan.timestamp.saturating_add(ttl.as_secs())
 }
 
-/// Whether the scan was already beyond its time to live when its message was published. No local clock is asked, so
-/// every delivery gets the same verdict.
+/// Returns whether the scan was past its time to live when its message was published. It does not use the local clock, so
+/// every delivery gets the same result.
 pub fn expired_when_published(scan: &Scan, ttl: Duration, publish_time: SystemTime) -> bool {
     let published = publish_time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Duration::from_secs(expires_at(scan, ttl)) <= published
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_condition_is_success() {
+    fn a_failed_condition_is_stale() {
         assert_eq!(
             classify(Ok(Put::Stale(Stored { timestamp: 10, is_same: false, bytes: 100 }))),
             Decision::Settle(Outcome::Stale)
@@ -134,26 +134,26 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_is_the_stores_fault_is_rejected() {
+    fn retries_every_error_that_is_not_the_items_fault() {
         use StoreErrorKind as Kind;
         let outages = [Kind::Unavailable, Kind::OpenFiles, Kind::Credentials, Kind::Clock, Kind::Permission];
         let outages = outages.into_iter().chain([Kind::MissingTable, Kind::Misconfigured]);
         let answers = [Kind::Throttled, Kind::HotKey, Kind::Conflict];
-        for (kind, is_away) in outages.map(|kind| (kind, true)).chain(answers.map(|kind| (kind, false))) {
+        for (kind, is_an_outage) in outages.map(|kind| (kind, true)).chain(answers.map(|kind| (kind, false))) {
             assert_eq!(classify(Err(error(kind))), Decision::Retry(error(kind)));
-            assert_eq!(is_outage(kind), is_away, "{kind:?}");
+            assert_eq!(is_outage(kind), is_an_outage, "{kind:?}");
         }
     }
 
     #[test]
-    fn a_refused_item_is_not_condemned_by_one_answer() {
+    fn one_refusal_does_not_reject_an_item() {
         let refused = error(StoreErrorKind::Refused);
         assert_eq!(classify(Err(refused.clone())), Decision::Refused(refused));
         assert!(!is_outage(StoreErrorKind::Refused));
     }
 
     #[test]
-    fn a_row_that_is_not_ours_is_never_stale() {
+    fn a_foreign_row_rejects_the_scan() {
         let Decision::Settle(Outcome::Rejected(rejection)) = classify(Err(error(StoreErrorKind::ForeignRow))) else {
             panic!("not rejected");
         };
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_expires_by_its_publish_time() {
+    fn expiry_is_compared_with_the_publish_time() {
         let scan = Scan {
             key: Key::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 80, "HTTP"),
             timestamp: 1000,

@@ -1,4 +1,5 @@
-//! What all workers of the process share.
+//! The state that all workers of a process share: limits, health, drain, and what is known of the store and of the
+//! dead-letter topic. Knows no message.
 
 mod census;
 mod drain;
@@ -23,13 +24,12 @@ use crate::scan::{Key, Reason};
 pub use drain::Drain;
 pub use load::Load;
 
-/// Eight failures in a row, with no answer between them, are an outage of the store.
+/// This many failures in a row without an answer are an outage of the store.
 const STORE_FAILURES: u32 = 8;
 
-/// A store that answers within a few milliseconds keeps a core busy with as many.
-const FIRST_WRITES_A_THREAD: usize = 32;
+/// The initial number of writes in flight per thread. It keeps a core busy with a store that answers in a few milliseconds.
+const INITIAL_WRITES_PER_THREAD: usize = 32;
 
-/// One for the whole process: bounds, counters, and what is known of the store and the dead-letter topic.
 #[derive(Debug)]
 pub struct Process {
     pub settings: Settings,
@@ -38,24 +38,31 @@ pub struct Process {
     pub drain: Drain,
     pub liveness: Liveness,
     pub(crate) census: Census,
-    /// `--max-outstanding`: messages decoded, waiting or being written. Taken after a message has arrived.
+    /// One permit per message that is decoded, waiting or being written, up to `--max-outstanding`. A worker takes it after
+    /// a message has arrived, so that idle workers hold none.
     pub(crate) slots: Arc<Semaphore>,
-    /// Writes in flight, at most `max_writes`; held for an attempt only, never through a backoff.
+    /// One permit per write in flight. It is released during a backoff.
     pub(crate) write_permits: WritePermits,
-    pub(crate) parked: ParkingLot,
+    pub(crate) parking_lot: ParkingLot,
     pub(crate) refusals: Refusals,
     pub(crate) store_breaker: CircuitBreaker,
     pub(crate) dead_letter_breaker: CircuitBreaker,
-    pub(crate) rejection_logs: [RateLimitedLog; Reason::ALL.len()],
-    pub(crate) give_up_log: RateLimitedLog,
-    pub(crate) short_dead_letter_log: RateLimitedLog,
-    pub(crate) bare_dead_letter_log: RateLimitedLog,
-    pub(crate) refused_log: RateLimitedLog,
-    pub(crate) unflushed_log: RateLimitedLog,
-    throttled_log: RateLimitedLog,
-    /// Whether the throttling of now was said, so that its end is to be said as well.
+    pub(crate) logs: Logs,
+    /// Whether the current throttling was logged, so that its end is logged as well.
     throttling_logged: AtomicBool,
     outage: Outage,
+}
+
+/// The log messages that can repeat for every message.
+#[derive(Debug, Default)]
+pub(crate) struct Logs {
+    pub(crate) rejected: [RateLimitedLog; Reason::ALL.len()],
+    pub(crate) given_up: RateLimitedLog,
+    pub(crate) short_dead_letter: RateLimitedLog,
+    pub(crate) bare_dead_letter: RateLimitedLog,
+    pub(crate) refused: RateLimitedLog,
+    pub(crate) unflushed: RateLimitedLog,
+    throttled: RateLimitedLog,
 }
 
 impl Process {
@@ -68,93 +75,96 @@ impl Process {
             liveness: Liveness::default(),
             census: Census::default(),
             slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
-            write_permits: WritePermits::new(FIRST_WRITES_A_THREAD * settings.threads.get(), settings.max_writes.get()),
-            parked: ParkingLot::new((slots / 10).max(1)),
+            write_permits: WritePermits::new(
+                INITIAL_WRITES_PER_THREAD * settings.threads.get(),
+                settings.max_writes.get(),
+            ),
+            parking_lot: ParkingLot::new((slots / 10).max(1)),
             refusals: Refusals::default(),
             store_breaker: CircuitBreaker::new(STORE_FAILURES),
             dead_letter_breaker: CircuitBreaker::new(1),
-            rejection_logs: Default::default(),
-            give_up_log: RateLimitedLog::default(),
-            short_dead_letter_log: RateLimitedLog::default(),
-            bare_dead_letter_log: RateLimitedLog::default(),
-            refused_log: RateLimitedLog::default(),
-            unflushed_log: RateLimitedLog::default(),
-            throttled_log: RateLimitedLog::default(),
+            logs: Logs::default(),
             throttling_logged: AtomicBool::new(false),
             outage: Outage::new(settings.table.clone(), STORE_FAILURES),
             settings,
         }
     }
 
-    /// A slot of `--max-outstanding`, and while every write is being refused, the turn to write.
+    /// Waits for a slot of `--max-outstanding`, and for the pace while the table refuses every write.
     pub(crate) async fn free_slot(&self) -> OwnedSemaphorePermit {
         let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
         self.refusals.admission().await;
         slot
     }
 
-    /// The turn to write: through the gate, and within the bound of writes in flight.
-    pub(crate) async fn turn(&self) -> WritePermit<'_> {
+    /// Waits until a write may be sent: until the circuit breaker lets it pass and a write permit is free.
+    pub(crate) async fn write_permit(&self) -> WritePermit<'_> {
         loop {
             let is_probe = self.store_breaker.pass().await;
-            let turn = self.write_permits.next().await;
-            // The gate may have closed while this one queued for its turn.
+            let permit = self.write_permits.acquire().await;
+            // The breaker may have opened while this caller waited for the permit.
             if is_probe || !self.store_breaker.is_open() {
-                return turn;
+                return permit;
             }
         }
     }
 
-    /// A write that was sent at this tick is stored.
+    /// Records a stored write that was sent at this tick.
     pub(crate) fn stored(&self, sent: u64, key: &Key) {
         if self.refusals.stored(sent, key) {
             self.refusals_changed(None);
         }
     }
 
-    /// The store took a write, or holds a newer one.
-    pub(crate) fn store_took(&self) {
+    /// Records that the store answered a write with success: it is stored or stale.
+    pub(crate) fn store_succeeded(&self) {
         self.store_answered();
-        if self.write_permits.taken() == Change::Restored && self.throttling_logged.swap(false, Ordering::Relaxed) {
-            info!("table {} takes writes at full rate again", self.settings.table);
+        if self.write_permits.succeeded() == Change::Restored && self.throttling_logged.swap(false, Ordering::Relaxed) {
+            info!(
+                table = self.settings.table,
+                "the table is not throttled any more; restored the limit of writes in flight"
+            );
         }
     }
 
-    /// The store answered, whatever it said.
+    /// Records any answer of the store, which closes the circuit breaker.
     pub(crate) fn store_answered(&self) {
         if self.store_breaker.answered() {
             self.health.update(Condition::Store, None, || self.store_breaker.is_open());
         }
     }
 
-    pub(crate) fn count_throttled(&self, error: &StoreError) {
+    /// Reports a throttled attempt; does nothing for other errors.
+    pub(crate) fn report_throttling(&self, error: &StoreError) {
         if matches!(error.kind, StoreErrorKind::Throttled | StoreErrorKind::HotKey) {
             self.observer.throttled(error.kind);
         }
     }
 
+    /// Records an attempt that failed.
     pub(crate) fn store_failed(&self, error: &StoreError) {
-        self.count_throttled(error);
+        self.report_throttling(error);
         if error.kind == StoreErrorKind::Throttled {
             self.table_throttled(error);
         }
         if !is_outage(error.kind) {
             self.store_answered();
         } else if self.store_breaker.failed() {
-            let fault = Fault { error: error.kind.name(), detail: self.outage.begins(error) };
+            let fault = Fault { error: error.kind.name(), detail: self.outage.begin(error) };
             self.health.update(Condition::Store, Some(fault), || self.store_breaker.is_open());
         } else if self.store_breaker.is_open() {
-            if let Some(detail) = self.outage.goes_on(error) {
+            if let Some(detail) = self.outage.probe_failed(error) {
                 self.health.change(Condition::Store, Fault { error: error.kind.name(), detail });
             }
         } else {
-            self.outage.single(error);
+            self.outage.single_failure(error);
         }
     }
 
+    /// Returns the current use of every limit.
     pub fn load(&self) -> Load {
         let outstanding_limit = self.settings.max_outstanding.get();
-        let (parked, parked_limit) = self.parked.used();
+        let (parked, parked_limit) = self.parking_lot.used();
         let (writes, writes_limit) = self.write_permits.used();
         Load {
             unsettled: self.census.unsettled(),
@@ -171,38 +181,45 @@ impl Process {
 
     fn table_throttled(&self, error: &StoreError) {
         if let Change::Lowered(limit) = self.write_permits.throttled()
-            && let Some(suppressed) = self.throttled_log.due()
+            && let Some(suppressed) = self.logs.throttled.due()
         {
             let Settings { table, max_writes, .. } = &self.settings;
             self.throttling_logged.store(true, Ordering::Relaxed);
             warn!(
+                table,
+                write_limit = limit,
+                write_limit_max = max_writes,
                 error.type = error.kind.name(),
+                %error,
                 suppressed,
-                "table {table} is throttled; {limit} of {max_writes} writes in flight for now: {error}"
+                "the table is throttled; lowered the limit of writes in flight"
             );
         }
     }
 
-    pub(crate) fn topic_answered(&self) {
+    /// Records that the dead-letter topic accepted a dead letter.
+    pub(crate) fn topic_accepted(&self) {
         self.dead_letter_breaker.answered();
         self.health.update(Condition::DeadLetters, None, || self.dead_letter_breaker.is_open());
     }
 
+    /// Records that the dead-letter topic could not be reached.
     pub(crate) fn topic_failed(&self, detail: &str) {
         self.dead_letter_breaker.failed();
         let fault = Fault { error: StoreErrorKind::Unavailable.name(), detail: detail.to_owned() };
         self.health.update(Condition::DeadLetters, Some(fault), || self.dead_letter_breaker.is_open());
     }
 
-    /// The topic is there, and refuses a letter even with its reason as the only attribute.
+    /// Records that the topic answers, but refuses a dead letter that has only its reason as an attribute.
     pub(crate) fn dead_letter_refused(&self, detail: &str) {
         self.dead_letter_breaker.answered();
-        let detail =
-            format!("a letter is refused even with its reason alone, its message is held and comes again: {detail}");
+        let detail = format!(
+            "a dead letter is refused even without its other attributes; its message is parked and redelivered: {detail}"
+        );
         self.health.raise(Condition::DeadLetters, StoreErrorKind::Refused.name(), &detail);
     }
 
-    /// Every write is refused from now on, or no longer.
+    /// Updates the health after the pace began (with its detail) or ended.
     pub(crate) fn refusals_changed(&self, detail: Option<String>) {
         let fault = detail.map(|detail| Fault { error: StoreErrorKind::Refused.name(), detail });
         self.health.update(Condition::Refusals, fault, || self.refusals.is_paced());

@@ -1,70 +1,70 @@
-//! How a consumer runs. Checked by the flags that fill it.
+//! The settings of a consumer. `cli` validates them.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-/// One attempt to write is given up after this long, and counts as unavailable.
+/// The timeout of one attempt to write. An attempt without an answer counts as unavailable.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// At drain, how long the client may take to send its last acknowledgements.
+/// During drain, how long to wait until the client has sent its last acknowledgements.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// At drain, how long a stream may take to hand over what it had read.
+/// During drain, how long to wait for the messages that a stream has read already.
 pub const UNREAD_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Workers of the process, each with one stream.
+    /// The number of workers. Each has one stream.
     pub consumers: NonZeroUsize,
-    /// Plain threads that share the workers; at most one a worker.
+    /// The number of threads that share the workers; at most one per worker.
     pub threads: NonZeroUsize,
-    /// Messages decoded, waiting or being written, over all workers.
+    /// The limit of messages that are decoded, waiting or being written, over all workers.
     pub max_outstanding: NonZeroUsize,
-    /// Bytes that the streams may hold unsettled, over all workers.
+    /// The limit of unsettled bytes, over all workers.
     pub max_outstanding_bytes: u64,
-    /// Writes in flight, over all workers: calls, where a call carries many.
+    /// The limit of writes in flight (in batch mode, of calls), over all workers.
     pub max_writes: NonZeroUsize,
     pub write_mode: WriteMode,
-    /// How far after its publish time a scan's timestamp may lie.
+    /// How far a scan's timestamp may be after its publish time.
     pub max_future_skew: Duration,
-    /// How long a record lives after its scan's timestamp; for ever when absent.
+    /// How long a record lives after its scan's timestamp; forever if `None`.
     pub ttl: Option<Duration>,
-    /// The age at which a receipt is given back.
+    /// The age at which an unsettled message is nacked.
     pub max_retry_time: Duration,
-    /// Keys whose newest durable timestamp is remembered, over all workers; none turns it off.
+    /// The number of keys whose newest durable timestamp is cached, over all workers; 0 turns the cache off.
     pub cache_entries: usize,
-    /// How long a remembered timestamp is believed: rows can be mended by hand.
+    /// How long a cached timestamp is trusted. It can become wrong when somebody changes rows by hand.
     pub cache_max_age: Duration,
-    /// How long writes in hand may take after a stop was asked for.
+    /// How long to wait for writes in flight during drain.
     pub shutdown_grace: Duration,
-    /// Full name of the subscription, as dead letters carry it.
+    /// The full name of the subscription, for dead letters.
     pub subscription: String,
-    /// Name of the table, for what is said about it.
+    /// The name of the table, for log messages.
     pub table: String,
 }
 
-/// How writes reach the store.
+/// How scans are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteMode {
-    /// Each by itself.
+    /// One scan per call.
     Put,
-    /// Several in a call, for which the first of them waits this long at most.
+    /// Several scans per call. The first of them waits at most this long for the others.
     Batch { linger: Duration },
 }
 
-/// A stream's own limit of unsettled messages. Below about 1,000 free slots the client's ack flush (every 100 ms or
-/// 1,000 ids) throttles the stream, so each gets that many beside its share of `max_outstanding`.
+/// Returns the limit of unsettled messages per stream: its share of `max_outstanding`, and 1,000 more. With less, the
+/// client's ack flush (every 100 ms or 1,000 ids) would throttle the stream.
 pub fn stream_messages(max_outstanding: NonZeroUsize, consumers: NonZeroUsize) -> usize {
     1000 + max_outstanding.get().div_ceil(consumers.get())
 }
 
-/// As many keep a core busy where the store takes 40 ms.
-const MOST_WRITES_A_THREAD: usize = 1024;
-/// Open files that are not the streams' (two each) nor the writes' (one each).
+/// This many keep a core busy with a store that answers in 40 ms.
+const MAX_WRITES_PER_THREAD: usize = 1024;
+/// Open files other than those of streams (two each) and writes (one each).
 const OTHER_FILES: usize = 128;
 
-/// The most writes that may be in flight over all workers: all that is outstanding, and what the threads and the open
-/// files bear. Each is one HTTP/1.1 connection of some 50 KB, so that only as many are used as raise the rate.
+/// Returns the upper bound of writes in flight over all workers. It depends on `max_outstanding`, the threads and the limit
+/// of open files. Each write needs an HTTP/1.1 connection of about 50 KB, so fewer are used unless more raise throughput.
 pub fn write_limit(
     max_outstanding: NonZeroUsize,
     consumers: NonZeroUsize,
@@ -72,7 +72,7 @@ pub fn write_limit(
     open_files: u64,
 ) -> NonZeroUsize {
     let files = usize::try_from(open_files).unwrap_or(usize::MAX).saturating_sub(OTHER_FILES + 2 * consumers.get());
-    let limit = max_outstanding.get().min(MOST_WRITES_A_THREAD * threads.get()).min(files);
+    let limit = max_outstanding.get().min(MAX_WRITES_PER_THREAD * threads.get()).min(files);
     NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN)
 }
 
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_in_flight_stay_below_every_bound() {
+    fn the_write_limit_respects_every_bound() {
         let plenty = 1 << 20;
         assert_eq!(write_limit(n(10), n(10), n(2), plenty), n(10));
         assert_eq!(write_limit(n(1000), n(10), n(2), plenty), n(1000));
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_always_has_room_for_the_ack_flush() {
+    fn a_stream_always_has_1000_messages_for_the_ack_flush() {
         assert_eq!(stream_messages(n(1), n(10)), 1001);
         assert_eq!(stream_messages(n(1000), n(10)), 1100);
     }

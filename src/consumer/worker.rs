@@ -1,4 +1,4 @@
-//! A worker: one loop over a finished message, a free slot, the next delivery, a timer, and the request to stop.
+//! A worker: one loop that waits for the request to stop, a timer, a finished message, a free slot and the next delivery.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -21,9 +21,9 @@ use super::process::Process;
 use super::settings::{FLUSH_TIMEOUT, Settings, UNREAD_TIMEOUT, stream_messages};
 use super::write::batch::Batches;
 
-/// Runs one worker until the process is asked to stop and everything of the process is settled.
+/// Runs a worker until the process is asked to stop and all messages of the process are settled.
 ///
-/// An error is the source's: it can never be read. Whatever is in hand then is given back.
+/// Returns the error of a source that can never be read. Unsettled messages of the worker are nacked then.
 pub async fn run<P: Ports>(
     process: &Arc<Process>,
     keys: &Keys<ReceiptOf<P>>,
@@ -35,16 +35,16 @@ pub async fn run<P: Ports>(
 ) -> Result<(), SourceError> {
     let random = RefCell::new(random);
     let pipeline = Pipeline::<P>::new(process, keys, store, batches, dead_letters, &random);
-    let reading = process.census.reading();
+    let reading = process.census.begin_reading();
     let mut backlog = Backlog::new(process, &pipeline, &random);
     let mut messages = FuturesUnordered::new();
     let mut stop = pin!(process.drain.requested());
-    // Kept across turns: a waiter that is dropped and made anew loses its place in the queue.
+    // Kept across iterations, because a waiter that is dropped loses its place in the queue.
     let mut slot = pin!(Fuse::terminated());
     let sweep_every = sweep_interval(process.settings.max_retry_time);
     let mut sweep = interval(sweep_every);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let beat = process.liveness.begin();
+    let heartbeat = process.liveness.begin();
     loop {
         if slot.is_terminated() && !backlog.is_empty() {
             slot.set(process.free_slot().fuse());
@@ -52,10 +52,10 @@ pub async fn run<P: Ports>(
         tokio::select! {
             biased;
             () = &mut stop => break,
-            // Before all that may never pause.
+            // Before the branches that may always be ready.
             _ = sweep.tick() => {
-                beat.turn();
-                backlog.give_up_old();
+                heartbeat.beat();
+                backlog.nack_old();
                 keys.take_old(sweep_every).into_iter().for_each(|claim| pipeline.settler.give_up_waiting(claim, A_NEWER_WRITE));
             }
             Some(()) = messages.next() => {}
@@ -70,34 +70,34 @@ pub async fn run<P: Ports>(
             },
         }
     }
-    // From here on every wait has a bound, and a loop that turns no more is none that is stuck.
-    drop(beat);
+    // The loop ended, so it is not stuck. From here on every wait has a timeout.
+    drop(heartbeat);
     slot.set(Fuse::terminated());
     source.stop();
     drop(backlog);
     let finish = async { while messages.next().await.is_some() {} };
-    // Beyond the grace what is left is dropped, which nacks it.
+    // After the grace period the remaining messages are dropped, which nacks them.
     let finish = timeout_at(process.drain.deadline(), finish);
-    // Bounded too, for a stream that does not end; what it read is then given back when its lease ends.
-    let rest = timeout(UNREAD_TIMEOUT, hand_back_unread(process, &mut source));
-    let _ = tokio::join!(finish, rest);
+    // With a timeout, because a stream may not end. Messages that it still holds are redelivered after their lease.
+    let nack = timeout(UNREAD_TIMEOUT, nack_unread(process, &mut source));
+    let _ = tokio::join!(finish, nack);
     drop(messages);
     drop(reading);
-    // A stream's lease task lives on this thread's runtime, and any thread may settle its receipts.
+    // Any thread may settle receipts of this stream, and their leases are extended by a task on this thread's runtime.
     process.census.all_settled().await;
     if timeout(FLUSH_TIMEOUT, source.flushed()).await.is_err()
-        && let Some(suppressed) = process.unflushed_log.due()
+        && let Some(suppressed) = process.logs.unflushed.due()
     {
-        let waited = FLUSH_TIMEOUT.as_secs();
         warn!(
-            suppressed,
-            "the last acknowledgements were not confirmed within {waited} s; what they settle may come again"
+            waited_s = FLUSH_TIMEOUT.as_secs(),
+            suppressed, "the last acknowledgements were not sent in time; their messages may be redelivered"
         );
     }
     Ok(())
 }
 
-async fn hand_back_unread<S: Source>(process: &Process, source: &mut S) {
+/// Nacks the messages that the source has read already.
+async fn nack_unread<S: Source>(process: &Process, source: &mut S) {
     while let Ok(Some(delivery)) = source.next().await {
         process.observer.delivered(&delivery.envelope);
         process.observer.released_unread();
@@ -109,25 +109,25 @@ fn sweep_interval(max_retry_time: Duration) -> Duration {
     (max_retry_time / 20).clamp(Duration::from_millis(100), Duration::from_secs(1))
 }
 
-/// What was read and is not decoded: bounded by the stream's own limits.
+/// Messages that were received and not decoded. The stream's own limit bounds them.
 struct Backlog<'a, P: Ports> {
     process: &'a Arc<Process>,
     pipeline: &'a Pipeline<'a, P>,
     random: &'a RefCell<StdRng>,
-    /// Twice the stream's limit, for a server that does not keep to it.
-    room: usize,
+    /// Twice the stream's limit, because the server may exceed it.
+    max_messages: usize,
     messages: VecDeque<Box<Message<ReceiptOf<P>>>>,
 }
 
 impl<'a, P: Ports> Backlog<'a, P> {
     fn new(process: &'a Arc<Process>, pipeline: &'a Pipeline<'a, P>, random: &'a RefCell<StdRng>) -> Backlog<'a, P> {
         let Settings { max_outstanding, consumers, .. } = process.settings;
-        let room = 2 * stream_messages(max_outstanding, consumers);
-        Backlog { process, pipeline, random, room, messages: VecDeque::new() }
+        let max_messages = 2 * stream_messages(max_outstanding, consumers);
+        Backlog { process, pipeline, random, max_messages, messages: VecDeque::new() }
     }
 
     fn has_room(&self) -> bool {
-        self.messages.len() < self.room
+        self.messages.len() < self.max_messages
     }
 
     fn is_empty(&self) -> bool {
@@ -142,10 +142,10 @@ impl<'a, P: Ports> Backlog<'a, P> {
         self.messages.pop_front()
     }
 
-    /// Gives back what reached its age before it was decoded.
-    fn give_up_old(&mut self) {
+    /// Nacks the messages that reached their deadline before they were decoded.
+    fn nack_old(&mut self) {
         let now = Instant::now();
-        // Deadlines differ by up to a tenth, so the oldest is not always in front; this looks at all only when one is.
+        // Deadlines are jittered, so an expired message is not always the first.
         while let Some(position) = self.messages.iter().position(|message| message.claim.deadline <= now) {
             if let Some(message) = self.messages.remove(position) {
                 self.pipeline.settler.give_up_waiting(message.claim, A_FREE_SLOT);

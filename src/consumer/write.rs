@@ -1,5 +1,5 @@
-//! The write of one scan: attempts with full jitter between them, until the store has answered or the receipt has
-//! reached its age. Settles nothing: what follows from the result is for the message to do.
+//! Writes one scan: attempts with full jitter between them, until the store has answered or the message reaches its deadline.
+//! Does not settle messages.
 
 pub mod batch;
 pub(crate) mod refused;
@@ -24,20 +24,20 @@ use super::settings::ATTEMPT_TIMEOUT;
 use crate::scan::Scan;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
-/// A hot key's partition recovers within a second or two, and nobody else waits for it.
-const LONGEST_HOT_KEY_BACKOFF: Duration = Duration::from_secs(2);
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
+/// The partition of a hot key recovers within a second or two, and no other key waits for it.
+const MAX_HOT_KEY_BACKOFF: Duration = Duration::from_secs(2);
 
-/// How long a throttled write keeps its turn. Less than a step of the write limit, or each step would begin without
-/// throttling and end with it, and the limit would only grow.
+/// How long a throttled write keeps its permit. This must be shorter than the step of the write limit. Otherwise each step
+/// would begin without throttling, and the limit would only grow.
 const THROTTLED_PAUSE: Duration = Duration::from_millis(50);
-/// The table's own limit of writes in flight paces what it throttles, so nobody waits long beside it.
-const LONGEST_THROTTLED_BACKOFF: Duration = Duration::from_secs(1);
+/// The write limit already slows down writes to a throttled table, so the backoff can be short.
+const MAX_THROTTLED_BACKOFF: Duration = Duration::from_secs(1);
 
 /// How a write ended.
 #[derive(Debug)]
 pub(crate) enum Write {
-    /// With a proof where the store answered that the record is as new.
+    /// With a proof if the store answered that the record is up to date.
     Settled {
         outcome: Outcome,
         proof: Option<Proof>,
@@ -46,6 +46,7 @@ pub(crate) enum Write {
 }
 
 impl Write {
+    /// Returns what the store's answer proves.
     pub(crate) fn proof(&self) -> Option<Proof> {
         match self {
             Write::Settled { proof, .. } => *proof,
@@ -53,50 +54,52 @@ impl Write {
         }
     }
 
-    /// Whether the message is parked, or its dead letter on its way, for a while yet.
+    /// Returns whether settling the message takes time: it is parked, or its dead letter is being published.
     pub(crate) fn settles_later(&self) -> bool {
         matches!(self, Write::Refused(_) | Write::Settled { outcome: Outcome::Rejected(_), .. })
     }
 }
 
-/// Where the next attempt is made.
-enum Place<'a> {
-    Alone(WritePermit<'a>),
-    In(&'a Batches),
+/// How the next attempt is sent.
+enum Attempt<'a> {
+    /// In a call of its own.
+    Put(WritePermit<'a>),
+    /// In a batch, which takes the permit itself.
+    Batch(&'a Batches),
 }
 
-/// The end of a write at its age, after the last error that it met.
+/// Returns the end of a write at its deadline, after its last error.
 fn given_up(failed: Option<StoreError>) -> Write {
     let error = failed.unwrap_or_else(|| {
-        let detail = "no turn to write came".to_owned();
+        let detail = "no write permit was free in time".to_owned();
         StoreError { kind: StoreErrorKind::Unavailable, detail }
     });
     Write::Settled { outcome: Outcome::Deferred(error), proof: None }
 }
 
-/// The most that is waited before the attempt after `attempts`: doubled each time.
-fn longest_backoff(kind: StoreErrorKind, attempts: u32) -> Duration {
+/// Returns the upper bound of the backoff after this number of attempts. It doubles with each attempt.
+fn max_backoff(kind: StoreErrorKind, attempts: u32) -> Duration {
     let cap = match policy(kind) {
-        Policy::DelayKey => LONGEST_HOT_KEY_BACKOFF,
-        Policy::SlowDown => LONGEST_THROTTLED_BACKOFF,
-        Policy::Retry | Policy::NeedsFix | Policy::Park | Policy::DeadLetter => LONGEST_BACKOFF,
+        Policy::DelayKey => MAX_HOT_KEY_BACKOFF,
+        Policy::SlowDown => MAX_THROTTLED_BACKOFF,
+        Policy::Retry | Policy::NeedsFix | Policy::Park | Policy::DeadLetter => MAX_BACKOFF,
     };
     cap.min(FIRST_BACKOFF * 2u32.saturating_pow(attempts.saturating_sub(1).min(16)))
 }
 
-/// What a worker writes with.
+/// Writes the scans of one worker.
 pub(crate) struct Writes<'a, P: Ports> {
     pub(crate) process: &'a Process,
     pub(crate) keys: &'a Keys<ReceiptOf<P>>,
     pub(crate) store: &'a P::Store,
-    /// Absent where each write goes by itself.
+    /// `None` if each scan is written in a call of its own.
     pub(crate) batches: Option<&'a Batches>,
     pub(crate) random: &'a RefCell<StdRng>,
 }
 
 impl<P: Ports> Writes<'_, P> {
-    /// Writes the newest scan of a key until the store has answered, the item is refused, or its receipt has reached its
-    /// age. A scan that arrives before the next attempt takes the place of an older one, with its attempts.
+    /// Writes a scan until the store has answered, refuses the item, or the message reaches its deadline. A newer scan of the
+    /// key that arrives before the next attempt replaces this one and continues with its number of attempts.
     pub(crate) async fn write(
         &self,
         mut job: Job<ReceiptOf<P>>,
@@ -106,40 +109,40 @@ impl<P: Ports> Writes<'_, P> {
         let mut failed: Option<StoreError> = None;
         let mut backoff = Duration::ZERO;
         let mut attempts = 0;
-        // The timestamp of a scan that may have been written by an attempt without an answer.
+        // The timestamp of the scan in an unanswered attempt, which may have been written.
         let mut unanswered = None;
         loop {
             attempts += 1;
-            let next_turn = async {
+            let next_attempt = async {
                 if attempts > 1 {
                     process.store_breaker.sleep(backoff).await;
                 }
-                // That of a batch is taken by its call.
                 match self.batches {
-                    Some(batches) => Place::In(batches),
-                    None => Place::Alone(process.turn().await),
+                    Some(batches) => Attempt::Batch(batches),
+                    None => Attempt::Put(process.write_permit().await),
                 }
             };
-            let place = match timeout_at(job.message.claim.deadline, next_turn).await {
-                Ok(place) if Instant::now() < job.message.claim.deadline => place,
+            let attempt = match timeout_at(job.message.claim.deadline, next_attempt).await {
+                Ok(attempt) if Instant::now() < job.message.claim.deadline => attempt,
                 _ => return (job, given_up(failed)),
             };
-            // What goes into a batch at once was the newest just now.
-            if attempts > 1 || matches!(place, Place::Alone(_)) {
+            // The first attempt in a batch does not wait before it is queued, so no newer scan can have arrived.
+            if attempts > 1 || matches!(attempt, Attempt::Put(_)) {
                 job = writer.newest(job);
             }
             if let Some(error) = &failed {
                 process.observer.retried(error.kind);
             }
             let generation = self.keys.generation();
-            let result = match place {
-                Place::Alone(turn) => Some(self.attempt(&job.scan, &job.message.claim, turn).await),
-                Place::In(batches) => {
+            let result = match attempt {
+                Attempt::Put(permit) => Some(self.put(&job.scan, &job.message.claim, permit).await),
+                Attempt::Batch(batches) => {
                     let verb = writer.has_record().then_some(Verb::Update);
-                    self.attempt_in(batches, &job.scan, verb, &job.message.claim).await
+                    self.put_in_batch(batches, &job.scan, verb, &job.message.claim).await
                 }
             };
             let Some(mut result) = result else { return (job, given_up(failed)) };
+            // An equal record shows that the unanswered attempt was written.
             if matches!(result, Ok(Put::Stale(Stored { is_same: true, .. })) if unanswered == Some(job.scan.timestamp))
             {
                 result = Ok(Put::Stored);
@@ -160,13 +163,14 @@ impl<P: Ports> Writes<'_, P> {
             if error.kind == StoreErrorKind::Unavailable {
                 unanswered = Some(job.scan.timestamp);
             }
-            backoff = self.random.borrow_mut().random_range(Duration::ZERO..=longest_backoff(error.kind, attempts));
+            backoff = self.random.borrow_mut().random_range(Duration::ZERO..=max_backoff(error.kind, attempts));
             failed = Some(error);
         }
     }
 
-    /// One attempt among others, first with this verb if one is known to fit; none if it was not sent by the deadline.
-    async fn attempt_in(
+    /// Makes an attempt in a batch, first with this verb if the right one is known. Returns `None` if it was not sent before
+    /// the deadline.
+    async fn put_in_batch(
         &self,
         batches: &Batches,
         scan: &Arc<Scan>,
@@ -174,7 +178,7 @@ impl<P: Ports> Writes<'_, P> {
         claim: &Claim<ReceiptOf<P>>,
     ) -> Option<Result<Put, StoreError>> {
         let observer = &self.process.observer;
-        // The one and the other; a record that comes and goes in between is for the write that knows both cases.
+        // At most one statement per verb. If the record appears or disappears in between, a PutItem handles both cases.
         for _ in 0..2 {
             let span = observer.attempt_span(&claim.span, Operation::Batch);
             let next = batches.write(scan, verb, claim.deadline).instrument(span.clone()).await;
@@ -197,17 +201,12 @@ impl<P: Ports> Writes<'_, P> {
                 Next::Late => return None,
             }
         }
-        let turn = timeout_at(claim.deadline, self.process.turn()).await.ok()?;
-        Some(self.attempt(scan, claim, turn).await)
+        let permit = timeout_at(claim.deadline, self.process.write_permit()).await.ok()?;
+        Some(self.put(scan, claim, permit).await)
     }
 
-    /// One attempt by itself, with its turn held to the end.
-    async fn attempt(
-        &self,
-        scan: &Scan,
-        claim: &Claim<ReceiptOf<P>>,
-        _turn: WritePermit<'_>,
-    ) -> Result<Put, StoreError> {
+    /// Makes an attempt in a call of its own, and keeps the permit until its end.
+    async fn put(&self, scan: &Scan, claim: &Claim<ReceiptOf<P>>, _permit: WritePermit<'_>) -> Result<Put, StoreError> {
         let process = self.process;
         let span = process.observer.attempt_span(&claim.span, Operation::Put);
         let began = Instant::now();
@@ -225,18 +224,19 @@ impl<P: Ports> Writes<'_, P> {
         process.observer.sent(claim.record_bytes, result.as_ref().ok());
         match &result {
             Ok(put) => {
-                process.store_took();
+                process.store_succeeded();
                 if *put == Put::Stored {
                     process.stored(sent, &scan.key);
                 }
             }
             Err(error) => {
                 if error.kind == StoreErrorKind::MissingTable {
-                    // There may be another in its place later.
-                    self.keys.forget();
+                    // Another table may be created later.
+                    self.keys.clear_cache();
                 }
                 process.store_failed(error);
-                // A table may refuse faster than it writes: with its turn free at once, the next would be refused as soon.
+                // A table may throttle faster than it writes. If the permit were free at once, the next write would be
+                // throttled just as fast.
                 if error.kind == StoreErrorKind::Throttled {
                     sleep(THROTTLED_PAUSE).await;
                 }

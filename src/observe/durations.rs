@@ -1,4 +1,4 @@
-//! How long messages, writes and the way from publishing to the table took, by how they ended.
+//! Durations of messages and of calls of the store, by how they ended, and the latency from publishing to the table.
 
 use std::time::{Duration, SystemTime};
 
@@ -25,17 +25,17 @@ const BOUNDS: [Duration; 15] = [
     Duration::from_secs(86_400),
 ];
 
-/// Of one attempt to write: 1 ms to 10 s.
+/// For calls of the store: 1 ms to 10 s.
 /// <https://opentelemetry.io/docs/specs/semconv/database/database-metrics/>
-const ATTEMPTS: &[Duration] = BOUNDS.split_at(9).0;
+const CALLS: &[Duration] = BOUNDS.split_at(9).0;
 
-/// Of a message in hand: 1 ms to the usual `--max-retry-time`.
+/// For messages: 1 ms to the default of `--max-retry-time`.
 const MESSAGES: &[Duration] = BOUNDS.split_at(12).0;
 
-/// From publishing on: 10 ms to a day of backlog.
+/// For the latency since publishing: 10 ms to a backlog of one day.
 const SINCE_PUBLISHED: &[Duration] = BOUNDS.split_at(2).1;
 
-/// Calls of one operation.
+/// The calls of one operation.
 #[derive(Debug)]
 struct Calls {
     answered: Histogram,
@@ -44,16 +44,16 @@ struct Calls {
 
 impl Default for Calls {
     fn default() -> Calls {
-        let attempts = || Histogram::new(ATTEMPTS);
-        Calls { answered: attempts(), failed: std::array::from_fn(|_| attempts()) }
+        let calls = || Histogram::new(CALLS);
+        Calls { answered: calls(), failed: std::array::from_fn(|_| calls()) }
     }
 }
 
 #[derive(Debug)]
 pub struct Durations {
-    /// From a message's publish time until the store has answered for it.
+    /// From the publish time of a message until the store answered for it.
     pub publish_to_durable: Histogram,
-    /// From a message's arrival until it was settled, when it was stored, stale or expired.
+    /// From the arrival to the settlement of messages that were stored, stale or expired.
     processed: Histogram,
     rejected: [Histogram; Reason::ALL.len()],
     given_up: Histogram,
@@ -79,8 +79,8 @@ impl Durations {
     pub(super) fn settled(&self, message: &Settled<'_>) {
         let messages = match message.end {
             End::Stored | End::Stale | End::Superseded | End::Known => {
-                // A clock that is behind the server's makes it nothing, and never less.
-                #[expect(clippy::disallowed_methods, reason = "a latency for people; no verdict depends on it")]
+                // Zero if this machine's clock is behind the server's.
+                #[expect(clippy::disallowed_methods, reason = "a latency for people; no decision depends on it")]
                 self.publish_to_durable.add(SystemTime::now().duration_since(message.publish_time).unwrap_or_default());
                 &self.processed
             }
@@ -97,7 +97,7 @@ impl Durations {
         failure.map_or(&calls.answered, |kind| &calls.failed[kind as usize]).add(took);
     }
 
-    /// From a message's arrival until it was settled, by what kept it from being stored or stale.
+    /// Returns the durations of messages from arrival to settlement, by what kept them from being stored or stale.
     pub fn messages(&self) -> impl Iterator<Item = (Option<&'static str>, &Histogram)> {
         let rejected = Reason::ALL.iter().map(|reason| (Some(reason.as_str()), &self.rejected[*reason as usize]));
         [(None, &self.processed)]
@@ -106,7 +106,8 @@ impl Durations {
             .chain([(Some("given_up"), &self.given_up), (Some("released"), &self.released)])
     }
 
-    /// One call of the store, by how it failed. A failed condition is no failure, nor is one statement of a batch.
+    /// Returns the durations of calls, by how they failed. A failed condition is not a failure, nor is a failed statement of
+    /// a batch.
     pub fn calls(&self, operation: Operation) -> impl Iterator<Item = (Option<StoreErrorKind>, &Histogram)> {
         let Calls { answered, failed } = &self.calls[operation as usize];
         let failed = StoreErrorKind::ALL.iter().map(|kind| (Some(*kind), &failed[*kind as usize]));
@@ -123,7 +124,7 @@ mod tests {
     const TOOK: Duration = Duration::from_millis(3);
 
     #[test]
-    fn every_end_of_a_message_is_timed_and_only_what_is_durable_has_a_latency() {
+    fn times_every_end_of_a_message_and_the_latency_of_durable_ones() {
         let durations = Durations::default();
         let reason = Reason::InvalidIp;
         let answered = [End::Stored, End::Stale, End::Superseded, End::Known];
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_timed_by_operation_and_by_how_they_failed() {
+    fn times_calls_by_operation_and_by_how_they_failed() {
         let durations = Durations::default();
         durations.called(Operation::Put, TOOK, None);
         durations.called(Operation::Batch, TOOK, Some(StoreErrorKind::Conflict));

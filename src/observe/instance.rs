@@ -1,4 +1,4 @@
-//! The consumer as its HTTP endpoint shows it.
+//! What the HTTP endpoint shows of a running consumer.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -9,7 +9,7 @@ use super::metrics::Metrics;
 use super::page::page;
 use crate::consumer::Process;
 
-/// A running consumer.
+/// A running consumer with its metrics.
 #[derive(Debug)]
 pub struct Watched {
     process: Arc<Process>,
@@ -18,9 +18,9 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Of a process that has just started.
+    /// Combines both. The process has just started.
     pub fn new(process: Arc<Process>, metrics: Arc<Metrics>) -> Watched {
-        #[expect(clippy::disallowed_methods, reason = "the start of the process, for people")]
+        #[expect(clippy::disallowed_methods, reason = "a start time for people; no decision depends on it")]
         let started = SystemTime::now();
         Watched { process, metrics, started }
     }

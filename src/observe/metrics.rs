@@ -1,4 +1,4 @@
-//! What happened so far: counters and histograms that any thread raises and any thread reads.
+//! The counters and histograms of the consumer. Any thread updates them, without a lock.
 
 use std::time::Duration;
 
@@ -12,41 +12,41 @@ use super::traffic::{Traffic, units};
 use crate::consumer::ports::{End, Envelope, Observer, Operation, Put, Restart, Settled, StoreErrorKind};
 use crate::scan::Reason;
 
-/// The consumer's observer.
+/// Counts what the consumer reports, and opens the spans of messages that are traced.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    /// Deliveries taken from the streams.
+    /// Deliveries from the streams.
     pub received: Counter,
-    /// Of these, those that Pub/Sub counts as a second attempt or later.
+    /// Of these, deliveries with an attempt above 1.
     pub redelivered: Counter,
     pub stored: Counter,
-    /// Not written because the record is as new, or will be with a write in hand.
+    /// Not written because the record is up to date, or will be after a write in flight.
     pub stale: Counter,
-    /// Of the stale, those that a newer scan of their key carried: no write was spent on them.
+    /// Of the stale, those settled by the write of a newer scan of their key: they needed no write.
     pub superseded: Counter,
-    /// Of the stale, those whose record was known to be as new: no write was spent on them.
+    /// Of the stale, those whose record was known to be up to date: they needed no write.
     pub known: Counter,
     pub expired: Counter,
-    /// Given up after `--max-retry-time`, nacked.
+    /// Nacked after `--max-retry-time`.
     pub given_up: Counter,
-    /// Rejected without a dead letter, nacked.
+    /// Rejected without a dead letter, and nacked.
     pub dead_letter_failed: Counter,
-    /// Given back undone, at drain or with a write that was refused and had carried it: nacked.
+    /// Nacked without a result: at drain, or because the write that superseded them was refused.
     pub released: Counter,
-    /// Attempts that were answered with throttling.
+    /// Throttled attempts.
     pub throttled: Counter,
-    /// Of these, those that were throttled for their key alone.
+    /// Of these, attempts throttled only for their key.
     pub hot_keys: Counter,
     pub durations: Durations,
     pub traffic: Traffic,
     pub streams: Streams,
     retries: [Counter; StoreErrorKind::ALL.len()],
-    /// Streams whose last acks and nacks the client could not deliver: what they settle may come again.
+    /// Replaced streams whose last acks and nacks were not sent: their messages may be redelivered.
     pub unflushed: Counter,
     stream_restarts: [Counter; Restart::ALL.len()],
     dead_letters: [Counter; Reason::ALL.len()],
     rejections: [Counter; Reason::ALL.len()],
-    /// Absent where nothing is traced.
+    /// `None` where nothing is traced.
     spans: Option<Spans>,
 }
 
@@ -67,18 +67,18 @@ pub struct Snapshot {
     pub released: u64,
     pub retries: u64,
     pub throttled: u64,
-    /// Replaced for a fault, not as a routine.
+    /// Streams replaced because of a fault.
     pub stream_restarts: u64,
     pub unflushed: u64,
 }
 
 impl Snapshot {
-    /// Acked: stored, stale (expired ones too) or dead-lettered.
+    /// Returns the number of acked messages: stored, stale, expired or dead-lettered.
     pub fn processed(&self) -> u64 {
         self.stored + self.stale + self.expired + self.dead_lettered
     }
 
-    /// Given up, or rejected without a dead letter.
+    /// Returns the number of messages nacked after `--max-retry-time` or rejected without a dead letter.
     pub fn failed(&self) -> u64 {
         self.given_up + self.dead_letter_failed
     }
@@ -111,22 +111,22 @@ impl Metrics {
         }
     }
 
-    /// Attempts to write beyond the first, after one that ended so.
+    /// Counts the attempts that follow an attempt with this error.
     pub fn retries(&self, kind: StoreErrorKind) -> &Counter {
         &self.retries[kind as usize]
     }
 
-    /// Streams that were replaced, for this cause.
+    /// Counts the streams replaced for this cause.
     pub fn stream_restarts(&self, cause: Restart) -> &Counter {
         &self.stream_restarts[cause as usize]
     }
 
-    /// Dead letters that were published, with this reason.
+    /// Counts the published dead letters with this reason.
     pub fn dead_letters(&self, reason: Reason) -> &Counter {
         &self.dead_letters[reason as usize]
     }
 
-    /// Deliveries that were rejected with this reason, whether a letter could be published or not.
+    /// Counts the deliveries rejected with this reason, with or without a published dead letter.
     pub fn rejections(&self, reason: Reason) -> &Counter {
         &self.rejections[reason as usize]
     }
@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_write_that_was_not_needed_saved_its_units() {
+    fn counts_the_write_units_that_duplicates_did_not_need() {
         let metrics = Metrics::default();
         for end in [End::Known, End::Superseded, End::Superseded, End::Stale] {
             let (took, publish_time, span) = (Duration::ZERO, SystemTime::UNIX_EPOCH, &Span::none());

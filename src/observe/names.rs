@@ -1,131 +1,114 @@
-//! The name, type and labels of every metric, and no value. `docs/metrics.md` is the same table for people.
+//! The name, type, labels and help text of every metric, without values. `docs/metrics.md` describes the same metrics for
+//! people.
 
 use ops::metrics::Metric;
 
-/// A metric of `GET /metrics`. No label ever holds an address, a key or anything else of a payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Definition {
-    pub(super) metric: Metric,
-    pub(super) of: Of,
-}
+// No label contains an address, a key or other content of a payload. The labels that are the same in all samples (those of
+// the subscription or the table) are not listed here.
 
-/// What a metric is of, which gives it labels that are the same in all of its samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Of {
-    Process,
-    Subscription,
-    Table,
-}
-
-const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Definition {
-    Definition { metric: Metric::counter(name, labels, help), of: Of::Process }
-}
-
-const fn gauge(name: &'static str, help: &'static str) -> Definition {
-    Definition { metric: Metric::gauge(name, help), of: Of::Process }
-}
-
-const fn histogram(name: &'static str, of: Of, labels: &'static [&'static str], help: &'static str) -> Definition {
-    Definition { metric: Metric::histogram(name, labels, help), of }
-}
-
-// By OpenTelemetry's conventions.
-pub(super) const CONSUMED: Definition = Definition {
-    of: Of::Subscription,
-    ..counter("messaging_client_consumed_messages_total", &[], "Messages taken from the streams, redelivered ones too.")
-};
-pub(super) const PROCESSED: Definition = histogram(
-    "messaging_process_duration_seconds",
-    Of::Subscription,
-    &["error_type"],
-    "From a message's arrival until it is settled.",
-);
-pub(super) const ATTEMPTS: Definition = histogram(
-    "db_client_operation_duration_seconds",
-    Of::Table,
-    &["error_type"],
-    "One call that writes; a failed condition is no failure.",
-);
-
-// What becomes of messages.
-pub(super) const OUTCOMES: Definition = Definition {
-    of: Of::Subscription,
-    ..counter("mini_scan_outcomes_total", &["outcome"], "Messages that are settled, by how.")
-};
-pub(super) const PUBLISH_TO_DURABLE: Definition = histogram(
-    "mini_scan_publish_to_durable_seconds",
-    Of::Subscription,
+// Named by OpenTelemetry's conventions.
+pub(super) const CONSUMED: Metric = Metric::counter(
+    "messaging_client_consumed_messages_total",
     &[],
-    "From a message's publish time until the store has answered for it.",
+    "Messages delivered by the streams, including redeliveries.",
 );
-pub(super) const REDELIVERIES: Definition =
-    counter("mini_scan_redeliveries_total", &[], "Messages delivered with an attempt above 1.");
-pub(super) const REJECTIONS: Definition =
-    counter("mini_scan_rejections_total", &["reason"], "Deliveries that were rejected, with or without a letter.");
-pub(super) const DEAD_LETTERS: Definition =
-    counter("mini_scan_dead_letters_total", &["reason"], "Dead letters that were published.");
+pub(super) const PROCESSED: Metric = Metric::histogram(
+    "messaging_process_duration_seconds",
+    &["error_type"],
+    "Time from the arrival of a message to its settlement.",
+);
+pub(super) const CALLS: Metric = Metric::histogram(
+    "db_client_operation_duration_seconds",
+    &["error_type"],
+    "Duration of one call that writes. A failed condition is not a failure.",
+);
 
-// What is in hand, and the bounds.
-pub(super) const UNSETTLED: Definition =
-    gauge("mini_scan_unsettled", "Messages that are unsettled, undecoded ones too.");
-pub(super) const OUTSTANDING: Definition =
-    gauge("mini_scan_outstanding", "Messages decoded, waiting or being written.");
-pub(super) const OUTSTANDING_LIMIT: Definition =
-    gauge("mini_scan_outstanding_limit", "How many there may be of those.");
-pub(super) const PARKED: Definition =
-    gauge("mini_scan_parked", "Rejected messages without a letter, and refused writes, that wait beside those.");
-pub(super) const PARKED_LIMIT: Definition = gauge("mini_scan_parked_limit", "How many may be parked.");
-pub(super) const WRITES: Definition = gauge("mini_scan_writes_in_flight", "Attempts to write that are unanswered.");
-pub(super) const WRITE_LIMIT: Definition = gauge(
-    "mini_scan_write_limit",
-    "How many writes may be in flight now: as many as pay, fewer while the table throttles.",
+// The outcomes of messages.
+pub(super) const OUTCOMES: Metric =
+    Metric::counter("mini_scan_outcomes_total", &["outcome"], "Settled messages by outcome.");
+pub(super) const PUBLISH_TO_DURABLE: Metric = Metric::histogram(
+    "mini_scan_publish_to_durable_seconds",
+    &[],
+    "Time from the publishing of a message to the answer of the store.",
 );
-pub(super) const WRITE_LIMIT_MAX: Definition =
-    gauge("mini_scan_write_limit_max", "How many writes may ever be in flight.");
+pub(super) const REDELIVERIES: Metric =
+    Metric::counter("mini_scan_redeliveries_total", &[], "Deliveries with an attempt above 1.");
+pub(super) const REJECTIONS: Metric =
+    Metric::counter("mini_scan_rejections_total", &["reason"], "Rejected deliveries, with or without a dead letter.");
+pub(super) const DEAD_LETTERS: Metric =
+    Metric::counter("mini_scan_dead_letters_total", &["reason"], "Published dead letters.");
+
+// Messages in progress, and their limits.
+pub(super) const UNSETTLED: Metric =
+    Metric::gauge("mini_scan_unsettled", "Messages delivered and not settled, including undecoded ones.");
+pub(super) const OUTSTANDING: Metric =
+    Metric::gauge("mini_scan_outstanding", "Messages decoded, waiting or being written.");
+pub(super) const OUTSTANDING_LIMIT: Metric =
+    Metric::gauge("mini_scan_outstanding_limit", "Limit of outstanding messages (--max-outstanding).");
+pub(super) const PARKED: Metric =
+    Metric::gauge("mini_scan_parked", "Parked messages: rejected without a dead letter, or refused by the table.");
+pub(super) const PARKED_LIMIT: Metric = Metric::gauge("mini_scan_parked_limit", "Limit of parked messages.");
+pub(super) const WRITES: Metric =
+    Metric::gauge("mini_scan_writes_in_flight", "Attempts to write that were not answered yet.");
+pub(super) const WRITE_LIMIT: Metric = Metric::gauge(
+    "mini_scan_write_limit",
+    "Current limit of writes in flight. It follows the throughput and drops while the table throttles.",
+);
+pub(super) const WRITE_LIMIT_MAX: Metric =
+    Metric::gauge("mini_scan_write_limit_max", "Upper bound of the limit of writes in flight.");
 
 // The store.
-pub(super) const CIRCUIT_BREAKER_OPEN: Definition =
-    gauge("mini_scan_circuit_breaker_open", "1 while the store is taken to be away and one write a second probes it.");
-pub(super) const RETRIES: Definition =
-    counter("mini_scan_retries_total", &["error_type"], "Attempts beyond the first, by the error of the one before.");
-pub(super) const THROTTLES: Definition =
-    counter("mini_scan_throttles_total", &["reason"], "Attempts answered with throttling.");
-pub(super) const WRITE_UNITS: Definition =
-    counter("mini_scan_write_units_total", &["outcome"], "Write units of the table, by the size of the record.");
-pub(super) const WRITE_UNITS_SAVED: Definition =
-    counter("mini_scan_write_units_saved_total", &["by"], "Write units of writes that were not needed.");
-pub(super) const STORE_BYTES: Definition = counter(
+pub(super) const CIRCUIT_BREAKER_OPEN: Metric = Metric::gauge(
+    "mini_scan_circuit_breaker_open",
+    "1 while the circuit breaker of the table is open: one write per second probes the table.",
+);
+pub(super) const RETRIES: Metric = Metric::counter(
+    "mini_scan_retries_total",
+    &["error_type"],
+    "Attempts after the first, by the error of the previous attempt.",
+);
+pub(super) const THROTTLES: Metric = Metric::counter("mini_scan_throttles_total", &["reason"], "Throttled attempts.");
+pub(super) const WRITE_UNITS: Metric = Metric::counter(
+    "mini_scan_write_units_total",
+    &["outcome"],
+    "Write units consumed in the table, calculated from the sizes of records.",
+);
+pub(super) const WRITE_UNITS_SAVED: Metric =
+    Metric::counter("mini_scan_write_units_saved_total", &["by"], "Write units of writes that were not needed.");
+pub(super) const STORE_BYTES: Metric = Metric::counter(
     "mini_scan_store_bytes_total",
     &["direction"],
-    "Bytes of the records that went to the store and came back.",
+    "Bytes of records sent to the table and returned by it.",
 );
 
 // The streams.
-pub(super) const STREAMS: Definition = gauge("mini_scan_streams", "Streams that are opening or open.");
-pub(super) const STREAM_AGE: Definition = gauge("mini_scan_stream_age_seconds", "The age of the youngest of them.");
-pub(super) const STREAM_RESTARTS: Definition =
-    counter("mini_scan_stream_restarts_total", &["cause"], "Streams that were replaced.");
-pub(super) const UNFLUSHED: Definition = counter(
+pub(super) const STREAMS: Metric = Metric::gauge("mini_scan_streams", "Streams that are open or being opened.");
+pub(super) const STREAM_AGE: Metric = Metric::gauge("mini_scan_stream_age_seconds", "Age of the youngest stream.");
+pub(super) const STREAM_RESTARTS: Metric =
+    Metric::counter("mini_scan_stream_restarts_total", &["cause"], "Replaced streams.");
+pub(super) const UNFLUSHED: Metric = Metric::counter(
     "mini_scan_streams_unflushed_total",
     &[],
-    "Replaced streams whose last acknowledgements could not be delivered.",
+    "Replaced streams whose last acknowledgements could not be sent.",
 );
 
 // The instance.
-pub(super) const READY: Definition = gauge("mini_scan_ready", "1 while /readyz says yes.");
+pub(super) const READY: Metric =
+    Metric::gauge("mini_scan_ready", "1 while /readyz reports that the instance is ready.");
 pub(super) const BUILD_INFO: Metric =
     Metric { labels: &["version", "revision"], ..Metric::gauge("mini_scan_build_info", "Always 1.") };
 
 #[cfg(test)]
 mod tests {
-    use super::super::page::tests::rendered_names;
-    use super::*;
     use ops::metrics::{Kind, process};
 
-    const OURS: [Definition; 27] = [
+    use super::super::page::tests::rendered_names;
+    use super::*;
+
+    const OURS: [Metric; 28] = [
         CONSUMED,
         PROCESSED,
-        ATTEMPTS,
+        CALLS,
         OUTCOMES,
         PUBLISH_TO_DURABLE,
         REDELIVERIES,
@@ -150,17 +133,17 @@ mod tests {
         STREAM_RESTARTS,
         UNFLUSHED,
         READY,
+        BUILD_INFO,
     ];
 
-    /// All that are exported.
-    fn all() -> impl Iterator<Item = Definition> {
-        let others = [BUILD_INFO].into_iter().chain(process::ALL);
-        OURS.into_iter().chain(others.map(|metric| Definition { metric, of: Of::Process }))
+    /// Returns every exported metric.
+    fn all() -> impl Iterator<Item = Metric> {
+        OURS.into_iter().chain(process::ALL)
     }
 
     const PAGE: &str = include_str!("../../docs/metrics.md");
 
-    /// Name, type and labels of each row of the page, up to the metrics that come from elsewhere.
+    /// Returns name, type and labels of each row of the page, up to the metrics of other exporters.
     fn documented() -> Vec<(String, String, Vec<String>)> {
         let ours = PAGE.split("## From elsewhere").next().unwrap();
         let rows = ours.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix('|'));
@@ -175,18 +158,18 @@ mod tests {
             .collect()
     }
 
-    fn as_documented(Definition { metric, of }: Definition) -> (String, String, Vec<String>) {
-        let of = match of {
-            Of::Process => None,
-            Of::Subscription => Some("*subscription*".to_owned()),
-            Of::Table => Some("*table*".to_owned()),
+    fn as_documented(metric: Metric) -> (String, String, Vec<String>) {
+        let constant = match metric {
+            CALLS => Some("*table*".to_owned()),
+            CONSUMED | PROCESSED | OUTCOMES | PUBLISH_TO_DURABLE => Some("*subscription*".to_owned()),
+            _ => None,
         };
-        let labels = of.into_iter().chain(metric.labels.iter().map(|label| (*label).to_owned()));
+        let labels = constant.into_iter().chain(metric.labels.iter().map(|label| (*label).to_owned()));
         (metric.name.to_owned(), metric.kind.name().to_owned(), labels.collect())
     }
 
     #[test]
-    fn the_page_for_people_lists_exactly_what_is_exported() {
+    fn the_documentation_lists_exactly_the_exported_metrics() {
         let (mut documented, mut exported) = (documented(), all().map(as_documented).collect::<Vec<_>>());
         documented.sort();
         exported.sort();
@@ -195,7 +178,7 @@ mod tests {
 
     #[test]
     fn each_metric_is_exported_once() {
-        let mut names: Vec<_> = all().map(|definition| definition.metric.name.to_owned()).collect();
+        let mut names: Vec<_> = all().map(|metric| metric.name.to_owned()).collect();
         let mut rendered = rendered_names();
         names.sort();
         rendered.sort();
@@ -204,7 +187,7 @@ mod tests {
 
     #[test]
     fn names_follow_the_conventions_of_prometheus() {
-        for Metric { name, kind, .. } in all().map(|definition| definition.metric) {
+        for Metric { name, kind, .. } in all() {
             assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
             assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
             assert!(kind != Kind::Histogram || name.ends_with("_seconds"), "{name}");
@@ -212,8 +195,8 @@ mod tests {
     }
 
     #[test]
-    fn no_label_can_hold_a_payload() {
-        let labels: std::collections::BTreeSet<_> = all().flat_map(|definition| definition.metric.labels).collect();
+    fn no_label_can_contain_a_payload() {
+        let labels: std::collections::BTreeSet<_> = all().flat_map(|metric| metric.labels).collect();
         let known = ["by", "cause", "direction", "error_type", "outcome", "reason", "revision", "version"];
         assert!(labels.into_iter().eq(known.iter()));
     }

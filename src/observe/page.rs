@@ -1,18 +1,18 @@
-//! What `GET /metrics` gives: the consumer's counters under the names of [`super::names`], at the moment of asking.
+//! The response to `GET /metrics`: the current values under the names of [`super::names`].
 
 use std::time::SystemTime;
 
-use ops::metrics::{Exposition, process};
+use ops::metrics::{Exposition, Labels, Metric, process};
 
-use super::PROGRAM;
 use super::metrics::Metrics;
-use super::names::{self, Definition, Of};
+use super::names;
 use super::traffic::Traffic;
+use super::{PROGRAM, REVISION};
 use crate::consumer::ports::{Operation, Restart, StoreErrorKind};
 use crate::consumer::{Load, Process};
 use crate::scan::Reason;
 
-/// The values of every metric, for Prometheus. `started` is when the process did.
+/// Returns every metric as Prometheus text. `started` is when the process started.
 pub(super) fn page(process: &Process, metrics: &Metrics, started: SystemTime) -> String {
     let mut page = Page { text: Exposition::default(), process, metrics };
     let load = process.load();
@@ -43,22 +43,22 @@ impl Page<'_> {
             ("given_up", counts.given_up),
             ("released", counts.released),
         ];
-        self.count(&names::CONSUMED, counts.received);
-        self.counts(&names::OUTCOMES, outcomes);
+        let labels = self.subscription();
+        self.text.begin(&names::CONSUMED);
+        self.text.sample(&names::CONSUMED, &labels, counts.received);
+        self.counts_of(&labels, &names::OUTCOMES, outcomes);
         self.count(&names::REDELIVERIES, metrics.redelivered.get());
         self.counts(&names::REJECTIONS, Reason::ALL.map(|reason| (reason.as_str(), metrics.rejections(reason).get())));
-        let letters = Reason::ALL.map(|reason| (reason.as_str(), metrics.dead_letters(reason).get()));
-        self.counts(&names::DEAD_LETTERS, letters);
+        let dead_letters = Reason::ALL.map(|reason| (reason.as_str(), metrics.dead_letters(reason).get()));
+        self.counts(&names::DEAD_LETTERS, dead_letters);
         self.gauge(&names::UNSETTLED, load.unsettled);
 
-        let labels = self.labels(&names::PROCESSED);
-        self.text.begin(&names::PROCESSED.metric);
+        self.text.begin(&names::PROCESSED);
         for (error, took) in metrics.durations.messages().filter(|(error, took)| error.is_none() || took.count() > 0) {
-            self.text.histogram(&names::PROCESSED.metric, &with_error(&labels, error), took);
+            self.text.histogram(&names::PROCESSED, &with_error(&labels, error), took);
         }
-        let labels = self.labels(&names::PUBLISH_TO_DURABLE);
-        self.text.begin(&names::PUBLISH_TO_DURABLE.metric);
-        self.text.histogram(&names::PUBLISH_TO_DURABLE.metric, &labels, &metrics.durations.publish_to_durable);
+        self.text.begin(&names::PUBLISH_TO_DURABLE);
+        self.text.histogram(&names::PUBLISH_TO_DURABLE, &labels, &metrics.durations.publish_to_durable);
     }
 
     fn bounds(&mut self, load: &Load) {
@@ -74,16 +74,16 @@ impl Page<'_> {
 
     fn store(&mut self, traffic: &Traffic) {
         let metrics = self.metrics;
-        self.text.begin(&names::ATTEMPTS.metric);
+        self.text.begin(&names::CALLS);
         for operation in Operation::ALL {
             self.calls(operation);
         }
         let retries = StoreErrorKind::ALL.map(|kind| (kind.name(), metrics.retries(kind).get()));
         self.counts(&names::RETRIES, retries);
-        // In this order: each is counted in both, in the first one first.
-        let of_keys = metrics.hot_keys.get();
-        let of_tables = metrics.throttled.get().saturating_sub(of_keys);
-        self.counts(&names::THROTTLES, [("table", of_tables), ("key", of_keys)]);
+        // Read before `throttled`, which is incremented first, so that the difference is never negative.
+        let by_key = metrics.hot_keys.get();
+        let by_table = metrics.throttled.get().saturating_sub(by_key);
+        self.counts(&names::THROTTLES, [("table", by_table), ("key", by_key)]);
         let spent = [
             ("stored", &traffic.stored_units),
             ("stale", &traffic.stale_units),
@@ -97,14 +97,15 @@ impl Page<'_> {
     }
 
     fn calls(&mut self, operation: Operation) {
-        let mut labels = self.labels(&names::ATTEMPTS);
-        labels.push(("db_operation_name", operation.name()));
+        let table = self.process.settings.table.as_str();
+        let operation_name = ("db_operation_name", operation.name());
+        let labels = [("db_system_name", "aws.dynamodb"), ("db_collection_name", table), operation_name];
         let calls = self.metrics.durations.calls(operation);
-        // What is made anyway stands there from the start, so that its rate can be seen from the first one on.
-        let is_usual = |kind: Option<StoreErrorKind>| operation == Operation::Put && kind.is_none();
-        for (kind, took) in calls.filter(|(kind, took)| is_usual(*kind) || took.count() > 0) {
+        // Successful PutItem calls are exported from the start, so that a rate includes the first of them.
+        let is_always_exported = |kind: Option<StoreErrorKind>| operation == Operation::Put && kind.is_none();
+        for (kind, took) in calls.filter(|(kind, took)| is_always_exported(*kind) || took.count() > 0) {
             let error = kind.map(StoreErrorKind::name);
-            self.text.histogram(&names::ATTEMPTS.metric, &with_error(&labels, error), took);
+            self.text.histogram(&names::CALLS, &with_error(&labels, error), took);
         }
     }
 
@@ -112,9 +113,9 @@ impl Page<'_> {
         let metrics = self.metrics;
         let ages = metrics.streams.ages();
         self.gauge(&names::STREAMS, ages.len());
-        self.text.begin(&names::STREAM_AGE.metric);
+        self.text.begin(&names::STREAM_AGE);
         if let Some(youngest) = ages.iter().min() {
-            self.text.sample(&names::STREAM_AGE.metric, &[], youngest.as_secs_f64());
+            self.text.sample(&names::STREAM_AGE, &[], youngest.as_secs_f64());
         }
         let restarts = Restart::ALL.map(|cause| (cause.name(), metrics.stream_restarts(cause).get()));
         self.counts(&names::STREAM_RESTARTS, restarts);
@@ -124,46 +125,39 @@ impl Page<'_> {
     fn instance(&mut self, started: SystemTime) {
         self.gauge(&names::READY, usize::from(self.process.unready().is_empty()));
         self.text.begin(&names::BUILD_INFO);
-        let build = [("version", PROGRAM.version), ("revision", PROGRAM.revision)];
+        let build = [("version", PROGRAM.version), ("revision", REVISION)];
         self.text.sample(&names::BUILD_INFO, &build, 1);
         process::write(&mut self.text, started);
     }
 
-    fn count(&mut self, definition: &Definition, value: u64) {
-        let labels = self.labels(definition);
-        self.text.begin(&definition.metric);
-        self.text.sample(&definition.metric, &labels, value);
+    fn count(&mut self, metric: &Metric, value: u64) {
+        self.text.begin(metric);
+        self.text.sample(metric, &[], value);
     }
 
-    /// One sample for each value of the metric's own label.
-    fn counts<'v>(&mut self, definition: &Definition, values: impl IntoIterator<Item = (&'v str, u64)>) {
-        let labels = self.labels(definition);
-        let metric = &definition.metric;
+    fn gauge(&mut self, metric: &Metric, value: usize) {
+        self.count(metric, value as u64);
+    }
+
+    /// Writes one sample per value of the metric's label.
+    fn counts<'v>(&mut self, metric: &Metric, values: impl IntoIterator<Item = (&'v str, u64)>) {
+        self.counts_of(&[], metric, values);
+    }
+
+    /// Writes one sample per value of the metric's label, each also with these labels.
+    fn counts_of<'v>(&mut self, labels: Labels<'v>, metric: &Metric, values: impl IntoIterator<Item = (&'v str, u64)>) {
         self.text.begin(metric);
         for (value, count) in values {
-            let own = metric.labels.iter().map(|label| (*label, value));
-            let labels: Vec<_> = labels.iter().copied().chain(own).collect();
-            self.text.sample(metric, &labels, count);
+            self.text.sample(metric, &[labels, &[(metric.labels[0], value)]].concat(), count);
         }
-    }
-
-    fn gauge(&mut self, definition: &Definition, value: usize) {
-        self.count(definition, value as u64);
     }
 }
 
 impl<'a> Page<'a> {
-    /// The labels that are the same in all samples of a metric.
-    fn labels(&self, definition: &Definition) -> Vec<(&'static str, &'a str)> {
-        let settings = &self.process.settings;
-        match definition.of {
-            Of::Process => Vec::new(),
-            Of::Subscription => {
-                let id = settings.subscription.rsplit('/').next().unwrap_or_default();
-                vec![("messaging_system", "gcp_pubsub"), ("messaging_destination_name", id)]
-            }
-            Of::Table => vec![("db_system_name", "aws.dynamodb"), ("db_collection_name", &settings.table)],
-        }
+    /// Returns the labels of the subscription.
+    fn subscription(&self) -> [(&'static str, &'a str); 2] {
+        let id = self.process.settings.subscription.rsplit('/').next().unwrap_or_default();
+        [("messaging_system", "gcp_pubsub"), ("messaging_destination_name", id)]
     }
 }
 
@@ -201,7 +195,7 @@ pub(super) mod tests {
         Process::new(settings, metrics.clone())
     }
 
-    /// The names on the page, in its order.
+    /// Returns the names on the page, in its order.
     pub(crate) fn rendered_names() -> Vec<String> {
         let metrics = Arc::default();
         let page = page(&process(&metrics), &metrics, SystemTime::UNIX_EPOCH);
@@ -210,7 +204,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_process_that_has_done_nothing_shows_what_it_may_do() {
+    fn a_new_process_exports_its_limits_and_counters_of_zero() {
         let metrics = Arc::<Metrics>::default();
         metrics.throttled.add(3);
         metrics.hot_keys.add(1);

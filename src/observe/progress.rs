@@ -1,4 +1,4 @@
-//! How it goes: one live line on a terminal, else a line in the log every ten seconds.
+//! Progress: a status line on a terminal, or else a log event every ten seconds.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use tracing::info;
 use super::metrics::{Metrics, Snapshot};
 use crate::consumer::Process;
 
-const REDRAW_EVERY: Duration = Duration::from_millis(500);
-/// The rate shown is that of so many redraws, so that a slow stream does not flicker.
-const RATE_OVER: usize = 10;
-const SUMMARY_EVERY: Duration = Duration::from_secs(10);
+const REDRAW_INTERVAL: Duration = Duration::from_millis(500);
+/// The rate covers this many redraws, so that it does not flicker for a slow stream.
+const RATE_REDRAWS: usize = 10;
+const SUMMARY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Reports until it is dropped.
+/// Shows progress, and logs delayed health conditions, until it is dropped.
 pub async fn report(process: &Process, metrics: &Metrics, logs: &Logs) {
     let shown = async {
         match logs.status_line() {
@@ -27,20 +27,20 @@ pub async fn report(process: &Process, metrics: &Metrics, logs: &Logs) {
     tokio::join!(shown, process.health.log_delayed());
 }
 
-/// Says every count once more, at the end.
+/// Logs every count at the end.
 pub fn sum_up(process: &Process, metrics: &Metrics) {
     summary("final summary", process, &metrics.snapshot(), None);
 }
 
 async fn status_line(process: &Process, metrics: &Metrics, line: &StatusLine) {
-    let mut looks = VecDeque::from([(Instant::now(), metrics.snapshot())]);
-    let mut redraw = interval(REDRAW_EVERY);
+    let mut samples = VecDeque::from([(Instant::now(), metrics.snapshot())]);
+    let mut redraw = interval(REDRAW_INTERVAL);
     loop {
         redraw.tick().await;
         let now = metrics.snapshot();
-        let rate = looks.front().map_or(0, |(at, before)| rate(before, &now, at.elapsed()));
+        let rate = samples.front().map_or(0, |(at, before)| rate(before, &now, at.elapsed()));
         line.show(format!(
-            "{}/s · {} stored · {} stale · {} rejected · {} in hand · {} retries",
+            "{}/s · {} stored · {} stale · {} rejected · {} unsettled · {} retries",
             HumanCount(rate),
             HumanCount(now.stored),
             HumanCount(now.stale + now.expired),
@@ -48,9 +48,9 @@ async fn status_line(process: &Process, metrics: &Metrics, line: &StatusLine) {
             HumanCount(process.load().unsettled as u64),
             HumanCount(now.retries),
         ));
-        looks.push_back((Instant::now(), now));
-        if looks.len() > RATE_OVER {
-            looks.pop_front();
+        samples.push_back((Instant::now(), now));
+        if samples.len() > RATE_REDRAWS {
+            samples.pop_front();
         }
     }
 }
@@ -58,7 +58,7 @@ async fn status_line(process: &Process, metrics: &Metrics, line: &StatusLine) {
 async fn summaries(process: &Process, metrics: &Metrics) {
     let mut before = metrics.snapshot();
     let mut last = Instant::now();
-    let mut tick = interval(SUMMARY_EVERY);
+    let mut tick = interval(SUMMARY_INTERVAL);
     tick.tick().await;
     loop {
         tick.tick().await;
@@ -92,7 +92,7 @@ fn summary(which: &str, process: &Process, counts: &Snapshot, rate_per_s: Option
     );
 }
 
-/// Messages settled a second.
+/// Returns the settled messages per second.
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
 fn rate(before: &Snapshot, now: &Snapshot, elapsed: Duration) -> u64 {
     let settled = (now.processed() + now.failed()).saturating_sub(before.processed() + before.failed());

@@ -1,4 +1,5 @@
-//! The spans of a message and of its attempts to write. The layer of the traces sends them; the logs never have them.
+//! The spans of messages and of their writes, with the publisher's trace context. `ops` sends them to the collector and
+//! keeps them out of the logs.
 
 use std::collections::HashMap;
 
@@ -13,10 +14,10 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::consumer::ports::{End, Envelope, Operation, StoreErrorKind};
 
-/// The target of every span here.
+/// The target of all spans in this module.
 pub(super) const TARGET: &str = "mini_scan::spans";
 
-/// Opens spans where messages are traced.
+/// Opens the spans of one subscription and table.
 #[derive(Debug)]
 pub struct Spans {
     sampling: Sampling,
@@ -25,21 +26,21 @@ pub struct Spans {
 }
 
 impl Spans {
-    /// For messages of the subscription of this full name, and writes to this table.
+    /// Takes the full name of the subscription and the name of the table.
     pub fn new(sampling: Sampling, subscription: &str, table: &str) -> Spans {
         let id = subscription.rsplit('/').next().unwrap_or_default();
         Spans { sampling, subscription: id.to_owned(), table: table.to_owned() }
     }
 
-    /// The span of a message, from its arrival until it is settled. Where only the publisher's choice counts, a message
-    /// that it did not choose has none.
+    /// Opens the span of a message, from its arrival to its settlement; a disabled one if the publisher decides what is
+    /// traced and did not trace this message.
     pub(super) fn message(&self, envelope: &Envelope) -> Span {
         let parent = parent(envelope);
         if self.sampling == Sampling::Parent && !parent.span().span_context().is_sampled() {
             return Span::none();
         }
         let span = self.open(envelope);
-        // Refused only where there is no layer, and then nothing is traced.
+        // Fails only without a layer for traces.
         let _ = span.set_parent(parent);
         span
     }
@@ -65,7 +66,7 @@ impl Spans {
         )
     }
 
-    /// One attempt of a write, within the span of its message.
+    /// Opens the span of one attempt to write, inside the span of its message.
     /// <https://opentelemetry.io/docs/specs/semconv/database/dynamodb/>
     pub(super) fn attempt(&self, message: &Span, operation: Operation) -> Span {
         if message.is_none() {
@@ -86,7 +87,7 @@ impl Spans {
     }
 }
 
-/// The message of this span was settled.
+/// Records how the message of this span ended.
 pub(super) fn settled(message: &Span, end: End) {
     if !message.is_none() {
         message.record("outcome", end.name());
@@ -94,18 +95,18 @@ pub(super) fn settled(message: &Span, end: End) {
     }
 }
 
-/// An attempt failed.
+/// Records why the attempt of this span failed.
 pub(super) fn failed(attempt: &Span, kind: StoreErrorKind) {
     attempt.record("error.type", kind.name()).record("otel.status_code", "ERROR");
 }
 
-/// The publisher's span, if it sent one along.
+/// Returns the publisher's span context, which is invalid if the message carries none.
 fn parent(envelope: &Envelope) -> Context {
     let attributes = Attributes(&envelope.attributes);
     TraceContextPropagator::new().extract_with_context(&Context::new(), &attributes)
 }
 
-/// Where Google's clients put the W3C trace context.
+/// Reads the W3C trace context from the attributes that Google's clients write.
 struct Attributes<'a>(&'a HashMap<String, String>);
 
 impl Extractor for Attributes<'_> {
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_publishers_trace_goes_on_where_it_sent_one() {
+    fn continues_the_trace_of_the_publisher() {
         let parent = parent(&envelope(Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")));
         let span = parent.span().span_context().clone();
         assert_eq!(span.trace_id().to_string(), "0af7651916cd43dd8448eb211c80319c");
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_trace_or_not_sampled_has_no_span() {
+    fn a_message_without_a_sampled_trace_has_no_span() {
         let spans = Spans::new(Sampling::Parent, "projects/p/subscriptions/s", "scan-results");
         let not_sampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
         for traceparent in [None, Some(""), Some("nonsense"), Some(not_sampled)] {

@@ -1,4 +1,4 @@
-//! Which workers have a stream, and since when. Asked for when streams change and when somebody looks, never between.
+//! Which workers have a stream, and since when. Locked only when a stream changes and when metrics are read.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 #[derive(Debug, Default)]
 pub struct Streams {
-    /// When the stream of each worker was opened.
+    /// When each worker's stream was opened.
     opened: Mutex<BTreeMap<usize, Instant>>,
 }
 
@@ -21,7 +21,8 @@ impl Streams {
         self.lock().remove(&worker);
     }
 
-    /// The age of each stream. Those that are opening count: on an idle subscription nothing tells them from open ones.
+    /// Returns the age of each stream. A stream that is still opening counts as well: on an idle subscription the client
+    /// does not distinguish it from an open one.
     pub fn ages(&self) -> Vec<Duration> {
         self.lock().values().map(Instant::elapsed).collect()
     }
@@ -36,7 +37,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_worker_has_one_stream_as_old_as_its_opening() {
+    async fn a_worker_has_one_stream_whose_age_counts_from_its_opening() {
         let (streams, second) = (Streams::default(), Duration::from_secs(1));
         streams.opened(0);
         tokio::time::advance(second).await;

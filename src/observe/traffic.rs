@@ -1,32 +1,32 @@
-//! What writes cost and move, by the sizes of their records.
+//! Write units and bytes, calculated from the sizes of records.
 
 use crate::consumer::ports::Put;
 use ops::metrics::Counter;
 
-/// A write costs one unit for each begun KB of its record.
+/// A write costs one unit per KB of its record, rounded up.
 const UNIT_BYTES: usize = 1024;
 
-/// What writes cost and move, as far as sizes of records tell.
 #[derive(Debug, Default)]
 pub struct Traffic {
-    /// Write units of the writes that were stored.
+    /// Units of stored writes.
     pub stored_units: Counter,
-    /// Of those that were stale, by the record that was there.
+    /// Units of stale writes, by the size of the record in the table.
     pub stale_units: Counter,
-    /// Of statements that found a record where there should be none, or none: they are sent again the other way.
+    /// Units of statements whose verb did not fit (an update without a record, an insert with one). They are sent again with
+    /// the other verb.
     pub other_verb_units: Counter,
-    /// Of the writes that a newer scan of their key made needless.
+    /// Units saved because the write of a newer scan settled the message.
     pub superseded_units: Counter,
-    /// Of the writes that what was known of their key made needless.
+    /// Units saved because the record was known to be up to date.
     pub known_units: Counter,
-    /// Bytes of the records that were sent, at every attempt.
+    /// Bytes of the records sent, in every attempt.
     pub sent_bytes: Counter,
     /// Bytes of the records that stale writes returned.
     pub received_bytes: Counter,
 }
 
 impl Traffic {
-    /// A record of so many bytes was sent; the store took it, or holds a newer one, or said neither.
+    /// Counts a record that was sent, and the store's answer if there was one.
     pub(super) fn sent(&self, record_bytes: usize, put: Option<&Put>) {
         self.sent_bytes.add(record_bytes as u64);
         match put {
@@ -39,8 +39,8 @@ impl Traffic {
         }
     }
 
-    /// A record of so many bytes was sent in a statement that did not fit: of the record that is there the size is not
-    /// known.
+    /// Counts a record that was sent with the wrong verb. It costs one unit at least; the size of the record in the table is
+    /// not known.
     pub(super) fn sent_with_other_verb(&self, record_bytes: usize) {
         self.sent_bytes.add(record_bytes as u64);
         self.other_verb_units.add(1);
@@ -57,12 +57,12 @@ mod tests {
     use crate::consumer::ports::Stored;
 
     #[test]
-    fn a_write_costs_a_unit_for_each_begun_kb() {
+    fn a_write_costs_one_unit_per_kb_rounded_up() {
         assert_eq!([0, 1, 1024, 1025, 400 * 1024].map(units), [1, 1, 1, 2, 400]);
     }
 
     #[test]
-    fn a_stale_write_costs_by_the_record_that_was_there_and_brings_it() {
+    fn a_stale_write_costs_and_returns_the_record_in_the_table() {
         let traffic = Traffic::default();
         let stale = Put::Stale(Stored { timestamp: 7, is_same: false, bytes: 3000 });
         for put in [Some(&Put::Stored), Some(&stale), None] {

@@ -1,4 +1,4 @@
-//! `docs/capacity.md`: its tables are computed here from its inputs, and must be what stands there.
+//! Computes the tables of `docs/capacity.md` from its inputs, and compares them with the page.
 
 mod bill;
 mod inputs;
@@ -17,35 +17,35 @@ use self::tables::tables;
 const PAGE: &str = include_str!("../../docs/capacity.md");
 const MEASURED: &str = include_str!("../../docs/performance.md");
 
-/// How far a measurement may lie outside of what the last `make bench` saw: half of what the headroom makes up for.
+/// The factor by which an input may differ from the range of the last `make bench`. The headroom covers twice as much.
 const TOLERANCE: f64 = 1.25;
 
 #[test]
-fn every_table_is_what_its_formulas_give() {
-    let is_wrong = |(name, table): &(&str, String)| table.trim() != on_page(name);
-    let wrong: Vec<_> = tables(&Inputs::read(PAGE)).into_iter().filter(is_wrong).collect();
+fn the_tables_match_their_formulas() {
+    let differs = |(name, table): &(&str, String)| table.trim() != on_page(name);
+    let different: Vec<_> = tables(&Inputs::read(PAGE)).into_iter().filter(differs).collect();
     let shown = |(name, table): &(_, String)| format!("\n<!-- {name} -->\n\n{table}\n<!-- end -->\n");
-    let expected: String = wrong.iter().map(shown).collect();
-    assert!(wrong.is_empty(), "docs/capacity.md should have, between these lines:\n{expected}");
+    let expected: String = different.iter().map(shown).collect();
+    assert!(different.is_empty(), "docs/capacity.md should have, between these lines:\n{expected}");
 }
 
-/// The table of this name, as it stands on the page.
+/// Returns the table of this name from the page.
 fn on_page(name: &str) -> &'static str {
-    let (_, rest) = PAGE.split_once(&format!("<!-- {name} -->")).unwrap_or_else(|| panic!("no place for {name:?}"));
+    let (_, rest) = PAGE.split_once(&format!("<!-- {name} -->")).unwrap_or_else(|| panic!("no table {name:?}"));
     rest.split_once("<!-- end -->").expect("a table has an end").0.trim()
 }
 
-/// Fails when `make bench` has come to other figures: then renew the measured inputs, and the tables after them.
+/// Fails when `make bench` has measured other figures. Then update the measured inputs and the tables.
 #[test]
-fn measured_inputs_are_what_the_bench_measured() {
+fn the_measured_inputs_match_the_benchmark() {
     let measured: Vec<_> = rows(PAGE).into_iter().filter_map(|row| Some((row, bench_cell(row.from)?))).collect();
-    assert!(measured.len() >= 5, "the page takes little from docs/performance.md: {measured:?}");
-    let is_other = |(row, (low, high)): &(Row, (f64, f64))| !(low / TOLERANCE..=high * TOLERANCE).contains(&row.value);
-    let other: Vec<_> = measured.into_iter().filter(is_other).collect();
-    assert!(other.is_empty(), "docs/performance.md has, from lowest to highest: {other:#?}");
+    assert!(measured.len() >= 5, "few inputs come from docs/performance.md: {measured:?}");
+    let differs = |(row, (low, high)): &(Row, (f64, f64))| !(low / TOLERANCE..=high * TOLERANCE).contains(&row.value);
+    let different: Vec<_> = measured.into_iter().filter(differs).collect();
+    assert!(different.is_empty(), "docs/performance.md has these ranges: {different:#?}");
 }
 
-/// The lowest and the highest of the cell that "performance: row, column" names.
+/// Returns the lowest and the highest value of the cell that "performance: row, column" names.
 fn bench_cell(from: &str) -> Option<(f64, f64)> {
     let (row, column) = from.strip_prefix("performance: ")?.rsplit_once(", ")?;
     let cells = |line: &'static str| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>();
@@ -59,13 +59,13 @@ fn bench_cell(from: &str) -> Option<(f64, f64)> {
 }
 
 #[test]
-fn the_bounds_of_the_manifests_and_flags_are_the_pages() {
+fn the_settings_match_the_manifests_and_the_defaults_of_the_flags() {
     let inputs = Inputs::read(PAGE);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let file = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
     let scaler = file("infra/kubernetes/overlays/gke/scaledobject.yaml");
-    assert!(scaler.contains(&format!("maxReplicaCount: {}\n", inputs.replicas)), "maxReplicaCount is another");
-    assert!(scaler.contains(&format!("threshold: \"{}\"\n", inputs.threshold)), "threshold is another");
+    assert!(scaler.contains(&format!("maxReplicaCount: {}\n", inputs.replicas)), "maxReplicaCount differs");
+    assert!(scaler.contains(&format!("threshold: \"{}\"\n", inputs.threshold)), "threshold differs");
     let readme = file("README.md");
     let default = |flag: &str, value: String| {
         let row = readme.lines().find(|line| line.starts_with(&format!("| `{flag}`")));
@@ -77,17 +77,17 @@ fn the_bounds_of_the_manifests_and_flags_are_the_pages() {
 }
 
 #[test]
-fn a_source_is_named_for_every_limit_and_price() {
-    let (_, outside) = PAGE.split_once("### Limits and prices").expect("the section of what others publish");
-    let lines: Vec<_> = outside.lines().skip_while(|line| !line.starts_with("|---")).skip(1).collect();
+fn every_limit_and_price_has_a_source() {
+    let (_, section) = PAGE.split_once("### Limits and prices").expect("the section exists");
+    let lines: Vec<_> = section.lines().skip_while(|line| !line.starts_with("|---")).skip(1).collect();
     let lines: Vec<_> = lines.into_iter().take_while(|line| line.starts_with('|')).collect();
     assert!(lines.len() > 20, "{}", lines.len());
     let without = lines.iter().find(|line| !line.contains("](https://"));
-    assert_eq!(without, None, "a row without its source");
+    assert_eq!(without, None, "a row without a source");
 }
 
 #[test]
-fn the_pages_examples_of_the_formulas_hold() {
+fn the_formulas_compute_known_examples() {
     assert_eq!(bill::tiered(11.0, &[(1.0, 3.0), (10.0, 2.0), (f64::INFINITY, 1.0)]), 3.0 + 9.0 * 2.0 + 1.0);
     assert_eq!(bill::wire(1400.0), 1400.0 + 22.0 + 2.0 * 52.0);
     assert_eq!(writes_of_copies(10.0, 1.0), 1.0);
@@ -98,8 +98,8 @@ fn load(messages: f64, mode: Mode, copies: Copies) -> Load {
     Load { messages, mode, copies, cores: 4 }
 }
 
-/// What must not fall when there is more to do.
-fn efforts(inputs: &Inputs, load: &Load) -> [f64; 12] {
+/// The results that must not decrease when the load increases.
+fn results(inputs: &Inputs, load: &Load) -> [f64; 12] {
     let bill = inputs.bill(load);
     [
         inputs.writes(load),
@@ -117,13 +117,13 @@ fn efforts(inputs: &Inputs, load: &Load) -> [f64; 12] {
     ]
 }
 
-fn none_falls(less: [f64; 12], more: [f64; 12]) -> bool {
+fn none_decreases(less: [f64; 12], more: [f64; 12]) -> bool {
     less.iter().zip(more).all(|(less, more)| *less <= more * (1.0 + 1e-9))
 }
 
 proptest! {
     #[test]
-    fn more_of_anything_never_needs_less(
+    fn a_higher_load_never_needs_less(
         messages in 1.0..2e6, more in 1.0..3.0, response in 1.0..100_000.0, copies in 0.0..0.99, missing in 0.0..0.5,
         batch: bool, meet: bool,
     ) {
@@ -131,19 +131,20 @@ proptest! {
         let mode = if batch { Mode::Batch } else { Mode::Put };
         let case = if meet { Copies::Meet } else { Copies::Miss };
         let at = |messages| load(messages, mode, case);
-        let now = efforts(&inputs, &at(messages));
-        prop_assert!(none_falls(now, efforts(&inputs, &at(messages * more))), "more messages");
+        let now = results(&inputs, &at(messages));
+        prop_assert!(none_decreases(now, results(&inputs, &at(messages * more))), "more messages");
         let larger = Inputs { response: response * more, ..inputs.clone() };
-        prop_assert!(none_falls(now, efforts(&larger, &at(messages))), "larger responses");
+        prop_assert!(none_decreases(now, results(&larger, &at(messages))), "larger responses");
         let unsure = Inputs { missing: f64::min(missing * more, 0.5), ..inputs.clone() };
-        prop_assert!(none_falls(now, efforts(&unsure, &at(messages))), "keys that are harder to guess");
-        prop_assert!(none_falls(efforts(&inputs, &load(messages, mode, Copies::Meet)), now), "copies that do not meet");
+        prop_assert!(none_decreases(now, results(&unsure, &at(messages))), "a verb that is harder to guess");
+        let met = results(&inputs, &load(messages, mode, Copies::Meet));
+        prop_assert!(none_decreases(met, now), "copies that do not meet");
         let fewer = Inputs { copies: copies / more, ..inputs.clone() };
         prop_assert!(inputs.writes(&at(messages)) <= fewer.writes(&at(messages)), "fewer copies");
     }
 
     #[test]
-    fn copies_cost_from_one_write_to_one_each(copies in 1.0..1000.0, consumers in 1.0..1000.0, more in 1.0..3.0) {
+    fn copies_cost_between_one_write_in_total_and_one_write_each(copies in 1.0..1000.0, consumers in 1.0..1000.0, more in 1.0..3.0) {
         let writes = writes_of_copies(copies, consumers);
         prop_assert!((1.0 - 1e-9..=copies + 1e-9).contains(&writes), "{writes}");
         prop_assert!(writes <= writes_of_copies(copies * more, consumers) + 1e-9, "more copies");

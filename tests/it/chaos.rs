@@ -1,13 +1,14 @@
-//! Several consumers, servers and faults of every kind, with truth at the end: `make chaos`, and a short one for CI.
+//! Several consumers run while processes are killed and servers fail. At the end, the table, its stream and the dead
+//! letters are checked. `make chaos` runs it in full, `make chaos-short` in two minutes.
 //!
-//! The script of what is done comes from the seed, and so do the dice of every fault; what it meets is as it happens.
+//! The seed determines the schedule of faults and every random choice within a fault. The timing is real.
 
+mod checks;
 mod fleet;
+mod observer;
 mod publisher;
-mod script;
-mod verdict;
-mod weather;
-mod witness;
+mod schedule;
+mod store_faults;
 mod world;
 
 use std::time::Duration;
@@ -15,16 +16,16 @@ use std::time::Duration;
 use pubsub_local::Counts;
 use tokio::time::Instant;
 
+use checks::Checks;
 use publisher::Publisher;
-use script::{Plan, script};
-use verdict::Decision;
+use schedule::{Plan, schedule};
 use world::{Outage, World};
 
-/// The store is away for so long, and nothing is killed meanwhile.
+/// How long the store is stopped. No process is killed during this time.
 const OUTAGE: Duration = Duration::from_secs(60);
-/// After it, and beyond what the messages that it held up take at this rate.
+/// How soon after the outage the consumers must be at this rate.
 const AT_FULL_RATE_WITHIN: Duration = Duration::from_secs(5);
-const LEAST_A_SECOND: u64 = 500;
+const MIN_MESSAGES_PER_SECOND: u64 = 500;
 
 #[tokio::test]
 #[ignore = "a quarter of an hour; run by `make chaos`"]
@@ -33,10 +34,10 @@ async fn a_million_messages_and_a_hundred_kills() {
         messages: 1_000_000,
         kills: 110,
         terminations: 40,
-        weathers: 60,
-        wires: 40,
-        letterless: 10,
-        in_outage: 10_000,
+        store_faults: 60,
+        connection_faults: 40,
+        dead_letter_freezes: 10,
+        outage_messages: 10_000,
     };
     chaos(plan).await;
 }
@@ -48,10 +49,10 @@ async fn two_minutes() {
         messages: 60_000,
         kills: 12,
         terminations: 6,
-        weathers: 10,
-        wires: 8,
-        letterless: 2,
-        in_outage: 2_000,
+        store_faults: 10,
+        connection_faults: 8,
+        dead_letter_freezes: 2,
+        outage_messages: 2_000,
     })
     .await;
 }
@@ -64,40 +65,43 @@ fn seed() -> u64 {
 
 async fn chaos(plan: Plan) {
     let (seed, start) = (seed(), Instant::now());
-    println!("\nChaos. The same script again: SEED={seed}\n");
-    let script = script(seed, &plan, World::consumers());
-    let world = World::begin(seed).await;
-    let mut publisher = Publisher::new(&world.pipeline, seed, plan.messages + plan.in_outage).await;
+    println!("\nChaos. SEED={seed} replays this schedule.\n");
+    let schedule = schedule(seed, &plan, World::consumers());
+    let world = World::start(seed).await;
+    let mut publisher = Publisher::new(&world.pipeline, seed, plan.messages + plan.outage_messages).await;
     let (pipeline, published) = (world.pipeline.clone(), publisher.progress());
-    let ((), world) = tokio::join!(publisher.publish_paced(plan.messages, &pipeline), world.play(&script, published));
+    let ((), world) = tokio::join!(publisher.publish_paced(plan.messages, &pipeline), world.run(&schedule, published));
     println!(
-        "  {:>4} s  {} messages published, {} things done",
+        "  {:>4} s  {} messages published, {} faults injected",
         start.elapsed().as_secs(),
         plan.messages,
-        script.len()
+        schedule.len()
     );
-    world.calm_down().await;
-    println!("  {:>4} s  all of them settled", start.elapsed().as_secs());
-    let outage = world.outage(&mut publisher, plan.in_outage, OUTAGE).await;
+    world.stop_faults().await;
+    println!("  {:>4} s  all messages settled", start.elapsed().as_secs());
+    let outage = world.outage(&mut publisher, plan.outage_messages, OUTAGE).await;
     println!("  {:>4} s  an outage of {} s is over\n", start.elapsed().as_secs(), OUTAGE.as_secs());
 
-    let mut verdict = Decision::default();
-    world.classify(&publisher, &mut verdict).await;
-    classify(&outage, plan.in_outage, &mut verdict);
-    let passed = verdict.passed();
+    let mut checks = Checks::default();
+    world.check(&publisher, &mut checks).await;
+    check_outage(&outage, plan.outage_messages, &mut checks);
+    let passed = checks.passed();
     println!("\n{} in {} s, SEED={seed}\n", if passed { "Passed" } else { "FAILED" }, start.elapsed().as_secs());
-    assert!(passed, "see the report above; SEED={seed} plays the same script");
+    assert!(passed, "see the report above; SEED={seed} replays this schedule");
 }
 
-/// The outage cost nothing: each message of that time was delivered once, and written soon after it.
-fn classify(outage: &Outage, messages: u64, verdict: &mut Decision) {
-    let Outage { before, during, after, recovered } = outage;
-    let given_back = |counts: &Counts| (counts.nacked, counts.expired);
-    verdict.is_so(during.acknowledged - before.acknowledged < messages / 2, "the store was away in the outage");
-    verdict.is_so(given_back(after) == given_back(before), "the outage gave nothing back");
+/// Checks that each message of the outage was delivered once and written soon after the outage.
+fn check_outage(outage: &Outage, messages: u64, checks: &mut Checks) {
+    let Outage { before, during, after, recovered_in } = outage;
+    let redelivered = |counts: &Counts| (counts.nacked, counts.expired);
+    checks.that(during.acknowledged - before.acknowledged < messages / 2, "the store was stopped during the outage");
+    checks.that(redelivered(after) == redelivered(before), "no message was nacked and no lease expired in the outage");
     let (published, delivered) = (after.published - before.published, after.delivered - before.delivered);
-    let once = format!("the {published} messages of the outage were delivered {delivered} times: each has attempt 1");
-    verdict.is_so(published == messages && delivered == published, once);
-    let bound = AT_FULL_RATE_WITHIN + Duration::from_secs(messages / LEAST_A_SECOND);
-    verdict.is_so(*recovered < bound, format_args!("they were settled {recovered:.1?} after it, bound {bound:?}"));
+    let once = format!("each of the {published} messages of the outage was delivered once: {delivered} deliveries");
+    checks.that(published == messages && delivered == published, once);
+    let bound = AT_FULL_RATE_WITHIN + Duration::from_secs(messages / MIN_MESSAGES_PER_SECOND);
+    checks.that(
+        *recovered_in < bound,
+        format_args!("they were settled {recovered_in:.1?} after the outage, bound {bound:?}"),
+    );
 }

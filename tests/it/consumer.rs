@@ -1,4 +1,4 @@
-//! `mini-scan consumer` as a process: what goes in, what comes out, how it ends.
+//! `mini-scan consumer` as a process: its input, its output and its exit.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use google_cloud_pubsub::model::Message;
 use serde_json::json;
 
 use crate::support::dynamo::{Item, item, number, text};
-use crate::support::pipeline::{Pipeline, good, ip, scan};
+use crate::support::pipeline::{Pipeline, ip, scan, valid_scans};
 use crate::support::program::Signal;
 use crate::support::servers::PubsubServer;
 
-/// Google's emulator takes a minute and a half where the leases are of ten seconds.
-const COMES_BACK: &str = "what a killed process held comes back when its leases end";
+/// Google's emulator needs a minute and a half for leases of ten seconds.
+const REDELIVERED_AFTER_KILL: &str = "messages of a killed process are redelivered when their leases end";
 
-/// Many scans of few keys, in no order of their timestamps.
+/// Many scans of few keys, not in the order of their timestamps.
 struct Shuffled {
     messages: u64,
     keys: u64,
@@ -21,7 +21,7 @@ struct Shuffled {
 
 impl Shuffled {
     fn scans(&self) -> impl Iterator<Item = (String, u64)> {
-        // A prime stride visits every timestamp once.
+        // The stride is prime, so that every timestamp occurs once.
         let Shuffled { messages, keys } = *self;
         (0..messages).map(move |n| (ip((n % keys) as usize), 1 + n * 7919 % messages))
     }
@@ -30,7 +30,7 @@ impl Shuffled {
         self.scans().map(|(ip, timestamp)| scan(&ip, timestamp, "good"))
     }
 
-    /// The newest timestamp of each key.
+    /// Returns the newest timestamp of each key.
     fn newest(&self) -> BTreeMap<String, u64> {
         self.scans().fold(BTreeMap::new(), |mut newest, (ip, timestamp)| {
             let seen = newest.entry(format!("{ip}#80#HTTP")).or_default();
@@ -41,12 +41,12 @@ impl Shuffled {
 }
 
 fn timestamps(rows: &BTreeMap<String, Item>) -> BTreeMap<String, u64> {
-    let timestamp = |row: &Item| row["timestamp"].as_n().expect("a number").parse().expect("a whole one");
+    let timestamp = |row: &Item| row["timestamp"].as_n().expect("a number").parse().expect("a whole number");
     rows.iter().map(|(pk, row)| (pk.clone(), timestamp(row))).collect()
 }
 
 #[tokio::test]
-async fn a_scan_of_either_version_becomes_a_row_with_exactly_the_attributes_of_the_design() {
+async fn a_scan_of_either_version_becomes_a_row_with_exactly_the_documented_attributes() {
     let pipeline = Pipeline::new().await;
     let data = json!({"response_bytes_utf8": "aGVsbG8gd29ybGQ="});
     let first =
@@ -75,23 +75,24 @@ async fn a_scan_of_either_version_becomes_a_row_with_exactly_the_attributes_of_t
 async fn a_poison_message_becomes_a_dead_letter_byte_for_byte() {
     let pipeline = Pipeline::new().await;
     let poison = Message::new().set_data([0xff, 0x00, b'{'].as_slice()).set_attributes([("source", "probe ü")]);
-    let id = pipeline.pubsub.try_publish(&pipeline.topic, [poison.clone()]).await.remove(0).expect("it is accepted");
+    let published = pipeline.pubsub.try_publish(&pipeline.topic, [poison.clone()]).await.remove(0);
+    let id = published.expect("the message is accepted");
 
     let _consumer = pipeline.consumer().start();
 
-    let letter = pipeline.dead_letters(1).await.remove(0);
-    let attribute = |name: &str| letter.attributes.get(name).map(String::as_str);
-    assert_eq!(letter.data, poison.data);
+    let dead_letter = pipeline.dead_letters(1).await.remove(0);
+    let attribute = |name: &str| dead_letter.attributes.get(name).map(String::as_str);
+    assert_eq!(dead_letter.data, poison.data);
     assert_eq!(attribute("source"), Some("probe ü"));
     assert_eq!(attribute("rejection_reason"), Some("malformed_json"));
     assert_eq!(attribute("source_message_id"), Some(id.as_str()));
-    assert!(attribute("source_publish_time").is_some() && attribute("rejection_detail").is_some(), "{letter:?}");
+    assert!(attribute("source_publish_time").is_some() && attribute("rejection_detail").is_some(), "{dead_letter:?}");
     pipeline.drained().await;
     assert!(pipeline.rows(0).await.is_empty());
 }
 
 #[tokio::test]
-async fn sigterm_and_sigint_end_it_with_the_closing_line_and_0() {
+async fn exits_with_0_and_the_closing_line_at_sigterm_and_sigint() {
     for signal in [Signal::Terminate, Signal::Interrupt] {
         let pipeline = Pipeline::new().await;
         pipeline.publish([scan("1.1.1.1", 7, "good"), scan("1.1.1.1", 6, "stale"), "poison".to_owned()]).await;
@@ -103,19 +104,19 @@ async fn sigterm_and_sigint_end_it_with_the_closing_line_and_0() {
 
         let exit = consumer.exit().await;
         assert_eq!(exit.code, Some(0), "{exit:#?}");
-        let closing = exit.said.stdout.last().map(String::as_str);
+        let closing = exit.output.stdout.last().map(String::as_str);
         assert_eq!(closing, Some("Consumer stopped. Final stats - Processed: 3, Failed: 0"), "{exit:#?}");
     }
 }
 
 #[tokio::test]
-async fn after_a_kill_another_finishes_the_work() {
+async fn another_consumer_writes_the_messages_of_a_killed_one() {
     let pipeline = Pipeline::new().await;
-    if pipeline.pubsub.excuses(PubsubServer::GoogleEmulator, COMES_BACK) {
+    if pipeline.pubsub.skips(PubsubServer::GoogleEmulator, REDELIVERED_AFTER_KILL) {
         return;
     }
-    pipeline.publish(good(0..2_000)).await;
-    // Leases end within 10 s, so that the rest of the killed one's messages come to the other.
+    pipeline.publish(valid_scans(0..2_000)).await;
+    // Leases end within 10 s. Then the other consumer gets the unsettled messages of the killed one.
     let killed = pipeline.consumer().arguments(["--max-lease-extension", "10s"]).start();
     pipeline.rows(1).await;
     killed.signal(Signal::Kill).await;
@@ -127,7 +128,7 @@ async fn after_a_kill_another_finishes_the_work() {
 }
 
 #[tokio::test]
-async fn duplicates_disorder_and_lost_acks_leave_every_key_at_its_newest() {
+async fn every_key_has_its_newest_scan_after_duplicates_reordering_and_lost_acks() {
     let (pipeline, faults) = Pipeline::with_faults().await;
     faults.deliver_twice(0.3);
     faults.reorder(0.5);
@@ -144,18 +145,18 @@ async fn duplicates_disorder_and_lost_acks_leave_every_key_at_its_newest() {
 }
 
 #[tokio::test]
-async fn without_a_dead_letter_topic_a_warning_says_how_to_set_one() {
+async fn warns_how_to_set_a_dead_letter_topic_if_there_is_none() {
     let pipeline = Pipeline::new().await;
 
-    let mut consumer = pipeline.consumer_without_letters().start();
+    let mut consumer = pipeline.consumer_without_dead_letter_topic().start();
 
-    consumer.line("--dead-letter-topic").await;
+    consumer.wait_for_line("--dead-letter-topic").await;
 }
 
 #[tokio::test]
-async fn one_message_at_a_time_over_ten_workers_on_two_threads_drains_a_thousand() {
+async fn ten_workers_on_two_threads_write_a_thousand_messages_one_at_a_time() {
     let pipeline = Pipeline::new().await;
-    pipeline.publish(good(0..1_000)).await;
+    pipeline.publish(valid_scans(0..1_000)).await;
 
     let _consumer = pipeline.consumer().arguments(["-m", "1", "-c", "10", "--threads", "2"]).start();
 
@@ -164,9 +165,9 @@ async fn one_message_at_a_time_over_ten_workers_on_two_threads_drains_a_thousand
 }
 
 #[tokio::test]
-async fn after_a_kill_of_one_of_three_and_its_restart_every_key_holds_its_newest() {
+async fn every_key_has_its_newest_scan_after_one_of_three_consumers_is_killed_and_restarted() {
     let pipeline = Pipeline::new().await;
-    if pipeline.pubsub.excuses(PubsubServer::GoogleEmulator, COMES_BACK) {
+    if pipeline.pubsub.skips(PubsubServer::GoogleEmulator, REDELIVERED_AFTER_KILL) {
         return;
     }
     let scans = Shuffled { messages: 20_000, keys: 4_000 };
@@ -183,7 +184,7 @@ async fn after_a_kill_of_one_of_three_and_its_restart_every_key_holds_its_newest
 }
 
 #[tokio::test]
-async fn a_scan_that_was_expired_when_it_was_published_is_not_written_and_others_say_when_they_end() {
+async fn with_a_ttl_expired_scans_are_not_written_and_other_rows_have_an_expiry_time() {
     const THIRTY_YEARS: u64 = 30 * 31_557_600;
     let pipeline = Pipeline::new().await;
     pipeline.publish([scan("1.1.1.1", 7, "expired"), scan("1.1.1.2", 1_740_298_125, "good")]).await;
@@ -197,6 +198,6 @@ async fn a_scan_that_was_expired_when_it_was_published_is_not_written_and_others
     assert_eq!(rows["1.1.1.2#80#HTTP"]["expires_at"], number(1_740_298_125 + THIRTY_YEARS));
     consumer.signal(Signal::Terminate).await;
     let exit = consumer.exit().await;
-    let closing = exit.said.stdout.last().map(String::as_str);
+    let closing = exit.output.stdout.last().map(String::as_str);
     assert_eq!(closing, Some("Consumer stopped. Final stats - Processed: 2, Failed: 0"), "{exit:#?}");
 }

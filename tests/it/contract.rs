@@ -1,8 +1,8 @@
-//! What the consumer relies on in Pub/Sub and in DynamoDB.
+//! The behaviour of Pub/Sub and DynamoDB that the consumer relies on.
 //!
-//! The same tests run against the embedded servers and, where `MINI_SCAN_CONTRACT_PUBSUB` and
-//! `MINI_SCAN_CONTRACT_DYNAMODB` name them, against Google's emulator and AWS's DynamoDB Local. The measure is what
-//! Google and AWS document: where a foreign server departs from it, the test says so and leaves that assertion out.
+//! The tests run against the embedded servers. If `MINI_SCAN_CONTRACT_PUBSUB` and `MINI_SCAN_CONTRACT_DYNAMODB` are
+//! set, they run against Google's emulator and AWS's DynamoDB Local. The documentation of Google and AWS is the
+//! standard: where a server is known to differ from it, the test prints so and skips the assertion.
 
 mod dynamodb;
 mod pubsub;

@@ -1,4 +1,4 @@
-//! The corpus, case by case.
+//! The corpus of messages in `tests/corpus`, through the decoder and through the consumer.
 
 mod consumed;
 mod modes;
@@ -11,11 +11,11 @@ use mini_scan::scan::{DataVersion, Reason, Rejection, Scan, decode};
 use proptest::prelude::*;
 use serde::Deserialize;
 
-/// The corpus gives no publish time: its ordinary scans are published in the second in which they were taken.
+/// The publish time of all cases. The corpus has none. This is the second in which its ordinary scans were taken.
 const PUBLISHED: u64 = 1_740_298_125;
 const MAX_FUTURE_SKEW: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// DynamoDB's limit, which is the writer's to check: such a scan is decoded.
+/// DynamoDB's limit. The decoder accepts a larger scan, because the writer checks the size.
 const MAX_ITEM_BYTES: usize = 400 * 1024;
 
 #[derive(Deserialize)]
@@ -45,7 +45,7 @@ fn decoded(payload: &[u8]) -> Result<Scan, Rejection> {
     decode(payload, SystemTime::UNIX_EPOCH + Duration::from_secs(PUBLISHED), MAX_FUTURE_SKEW)
 }
 
-/// One line for each thing that is not as expected.
+/// Returns the differences from the expected result, or an empty text.
 fn difference(expected: &Expected, got: &Result<Scan, Rejection>) -> String {
     let mut lines = String::new();
     let mut compare = |what: &str, expected: &dyn fmt::Debug, got: &dyn fmt::Debug| {
@@ -72,7 +72,7 @@ fn difference(expected: &Expected, got: &Result<Scan, Rejection>) -> String {
     lines
 }
 
-/// The text with its length and a checksum of all of it, so that long ones differ in what is printed too.
+/// Shortens a long value, and appends its length and checksum, so that two values that differ also look different.
 fn shortened(value: &dyn fmt::Debug) -> String {
     const SHOWN: usize = 300;
     let text = format!("{value:?}");
@@ -82,7 +82,7 @@ fn shortened(value: &dyn fmt::Debug) -> String {
 }
 
 #[test]
-fn every_case_of_the_corpus_becomes_what_it_must() {
+fn every_case_of_the_corpus_is_decoded_as_expected() {
     let cases = cases();
     let failures: Vec<String> = cases
         .iter()
@@ -94,7 +94,7 @@ fn every_case_of_the_corpus_becomes_what_it_must() {
     assert!(failures.is_empty(), "{} of {} cases differ:{}", failures.len(), cases.len(), failures.concat());
 }
 
-fn written(
+fn payload(
     address: std::net::IpAddr,
     port: u16,
     service: &str,
@@ -114,11 +114,11 @@ fn written(
 
 proptest! {
     #[test]
-    fn a_text_scan_is_the_same_record_in_both_versions_but_for_the_version(
+    fn a_text_scan_gives_the_same_record_in_both_versions_except_for_the_version(
         address: std::net::IpAddr, port: u16, service in "\\PC{1,20}", timestamp in 0..=PUBLISHED, response: String,
     ) {
         let [first, second] = [1, 2].map(|version| {
-            decoded(&written(address, port, &service, timestamp, version, &response)).unwrap()
+            decoded(&payload(address, port, &service, timestamp, version, &response)).unwrap()
         });
         prop_assert_eq!((first.data_version, second.data_version), (DataVersion::V1, DataVersion::V2));
         prop_assert_eq!(&first, &Scan { data_version: DataVersion::V1, ..second });

@@ -1,9 +1,9 @@
-//! `mini-scan dead-letters` as a process: what it shows, what it brings back, and what it leaves where it is.
+//! `mini-scan dead-letters` as a process.
 
+mod failures;
 mod interrupted;
 mod list;
 mod redrive;
-mod refused;
 
 use std::collections::HashMap;
 
@@ -11,41 +11,41 @@ use google_cloud_pubsub::model::Message;
 
 use crate::support::pipeline::Pipeline;
 use crate::support::program::{Exit, Launch, mini_scan};
-use crate::support::{LOOKING, within_patience};
+use crate::support::{POLL_INTERVAL, with_timeout};
 
-/// `mini-scan dead-letters` with this task, on the dead-letter subscription of a pipeline.
+/// Returns `mini-scan dead-letters` with this task for the dead-letter subscription of a pipeline.
 ///
-/// Its `--wait` is shorter than the default, and long enough for letters that are there.
-fn dead_letters(pipeline: &Pipeline, task: &str) -> Launch {
-    patient(pipeline, task).arguments(["--wait", "2s"])
+/// Its `--wait` is shorter than the default, but long enough to receive existing dead letters.
+fn command(pipeline: &Pipeline, task: &str) -> Launch {
+    command_with_default_wait(pipeline, task).arguments(["--wait", "2s"])
 }
 
-/// The same without `--wait`.
-fn patient(pipeline: &Pipeline, task: &str) -> Launch {
+/// Returns the same command without `--wait`.
+fn command_with_default_wait(pipeline: &Pipeline, task: &str) -> Launch {
     let subscription = ["--subscription", pipeline.dead_letter_subscription.as_str()];
     mini_scan(["dead-letters", task]).arguments(subscription).against(&pipeline.pubsub, &pipeline.dynamo)
 }
 
-/// A letter as the consumer of a pipeline writes it.
-fn letter(pipeline: &Pipeline, reason: &str, payload: &str) -> Message {
+/// Returns a dead letter as the consumer of a pipeline publishes it.
+fn dead_letter(pipeline: &Pipeline, reason: &str, payload: &str) -> Message {
     Message::new().set_data(payload.to_owned()).set_attributes([
         ("rejection_reason", reason),
-        ("rejection_detail", "as a test has it"),
+        ("rejection_detail", "written by a test"),
         ("source_subscription", &pipeline.subscription),
         ("source_message_id", "1"),
         ("source_publish_time", "2026-11-21T08:00:00Z"),
     ])
 }
 
-/// Puts letters on the dead-letter topic.
-async fn write(pipeline: &Pipeline, letters: impl IntoIterator<Item = Message>) {
-    for accepted in pipeline.pubsub.try_publish(&pipeline.dead_letter_topic, letters).await {
-        accepted.expect("the letter is accepted");
+/// Publishes to the dead-letter topic.
+async fn publish(pipeline: &Pipeline, dead_letters: impl IntoIterator<Item = Message>) {
+    for result in pipeline.pubsub.try_publish(&pipeline.dead_letter_topic, dead_letters).await {
+        result.expect("the dead letter is accepted");
     }
 }
 
-/// The next `count` messages on the pipeline's own subscription, acked.
-async fn brought_back(pipeline: &Pipeline, count: usize) -> Vec<Message> {
+/// Takes `count` messages from the pipeline's subscription and acknowledges them.
+async fn redriven(pipeline: &Pipeline, count: usize) -> Vec<Message> {
     let mut inbox = pipeline.pubsub.open(&pipeline.subscription);
     let mut messages = Vec::with_capacity(count);
     while messages.len() < count {
@@ -57,18 +57,18 @@ async fn brought_back(pipeline: &Pipeline, count: usize) -> Vec<Message> {
     messages
 }
 
-/// Waits until the embedded server has `count` letters leased.
-async fn leased(pipeline: &Pipeline, count: usize) {
+/// Waits until `count` dead letters are leased on the embedded server.
+async fn wait_for_leased(pipeline: &Pipeline, count: usize) {
     let leased = async {
         while pipeline.pubsub.counts(&pipeline.dead_letter_subscription).outstanding != count {
-            tokio::time::sleep(LOOKING).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
-    within_patience("leased letters", leased).await;
+    with_timeout("leased dead letters", leased).await;
 }
 
-/// How many letters are on the embedded server.
-fn waiting(pipeline: &Pipeline) -> usize {
+/// Returns the number of dead letters on the embedded server.
+fn backlog(pipeline: &Pipeline) -> usize {
     pipeline.pubsub.counts(&pipeline.dead_letter_subscription).backlog()
 }
 
@@ -76,14 +76,14 @@ fn attributes(message: &Message) -> HashMap<&str, &str> {
     message.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
-/// What the program printed, which must have left dead letters.
-fn partly_done(exit: &Exit) -> String {
+/// Returns what the program printed. Panics if it did not leave dead letters.
+fn stdout_of_partial_success(exit: &Exit) -> String {
     assert_eq!(exit.code, Some(3), "{exit:#?}");
-    exit.said.stdout.join("\n")
+    exit.output.stdout.join("\n")
 }
 
-/// What the program printed, which must have succeeded.
-fn succeeded(exit: &Exit) -> String {
+/// Returns what the program printed. Panics if it failed.
+fn stdout_of_success(exit: &Exit) -> String {
     assert_eq!(exit.code, Some(0), "{exit:#?}");
-    exit.said.stdout.join("\n")
+    exit.output.stdout.join("\n")
 }

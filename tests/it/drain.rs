@@ -1,4 +1,4 @@
-//! How the consumer stops: on time, with its numbers, and with nothing kept from others.
+//! The consumer drains in time, prints its final counts, and releases unsettled messages for other consumers.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -7,43 +7,45 @@ use google_cloud_pubsub::model::RetryPolicy;
 use google_cloud_wkt::Duration as WireDuration;
 use tokio::time::Instant;
 
-use crate::support::front::{Front, Refuse};
-use crate::support::pipeline::{Pipeline, good};
+use crate::support::http_proxy::{HttpProxy, Reject};
+use crate::support::messages::STOPPING;
+use crate::support::pipeline::{Pipeline, valid_scans};
 use crate::support::program::{Exit, Program, Signal};
 
-/// As many writes are in flight at first, whatever the number of cores.
+/// The initial limit of writes in flight, independent of the number of cores.
 const UNSETTLED: usize = 32;
 
-/// A consumer that has scans in hand for a DynamoDB that has fallen silent, after one that was stored.
-async fn stuck(pipeline: &Pipeline, arguments: &[&str]) -> (Program, Front) {
-    let front = Front::before(pipeline.dynamo.endpoint.trim_start_matches("http://"), Refuse::Nothing).await;
+/// Starts a consumer that stores one scan. Then DynamoDB freezes while [`UNSETTLED`] more writes are in flight.
+async fn stuck(pipeline: &Pipeline, arguments: &[&str]) -> (Program, HttpProxy) {
+    let proxy = HttpProxy::before(pipeline.dynamo.endpoint.trim_start_matches("http://"), Reject::Nothing).await;
     let launch = pipeline.consumer().arguments(arguments.iter().copied());
-    let consumer = launch.env("AWS_ENDPOINT_URL_DYNAMODB", &front.url()).start();
-    pipeline.publish(good(0..1)).await;
+    let consumer = launch.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url()).start();
+    pipeline.publish(valid_scans(0..1)).await;
     pipeline.rows(1).await;
     pipeline.drained().await;
-    front.fall_silent();
-    pipeline.publish(good(1..1 + UNSETTLED)).await;
-    front.holds(UNSETTLED).await;
-    (consumer, front)
+    proxy.freeze();
+    pipeline.publish(valid_scans(1..1 + UNSETTLED)).await;
+    proxy.wait_for_held(UNSETTLED).await;
+    (consumer, proxy)
 }
 
 fn closing(exit: &Exit) -> Option<&str> {
-    exit.said.stdout.last().map(String::as_str)
+    exit.output.stdout.last().map(String::as_str)
 }
 
-/// A stop with receipts of several threads in hand, and how soon another consumer has stored them.
-async fn handed_over(pipeline: &Pipeline) -> Duration {
-    let (consumer, _front) = stuck(pipeline, &["--shutdown-grace", "2s", "-c", "6", "--threads", "2"]).await;
-    let asked = Instant::now();
+/// Stops a consumer with unsettled messages on several threads, and returns how long another consumer then needs to
+/// store them.
+async fn taken_over_in(pipeline: &Pipeline) -> Duration {
+    let (consumer, _proxy) = stuck(pipeline, &["--shutdown-grace", "2s", "-c", "6", "--threads", "2"]).await;
+    let signalled = Instant::now();
 
     consumer.signal(Signal::Terminate).await;
 
     let exit = consumer.exit().await;
-    assert!(asked.elapsed() < Duration::from_secs(2 + 3), "it took {:?}", asked.elapsed());
+    assert!(signalled.elapsed() < Duration::from_secs(2 + 3), "the stop took {:?}", signalled.elapsed());
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     assert_eq!(closing(&exit), Some("Consumer stopped. Final stats - Processed: 1, Failed: 0"), "{exit:#?}");
-    assert_eq!(exit.said.stderr.last().map(String::as_str), Some("Handed back undone: 32"), "{exit:#?}");
+    assert_eq!(exit.output.stderr.last().map(String::as_str), Some("Handed back undone: 32"), "{exit:#?}");
     let _other = pipeline.consumer().start();
     let started = Instant::now();
     assert_eq!(pipeline.rows(1 + UNSETTLED).await.len(), 1 + UNSETTLED);
@@ -51,33 +53,33 @@ async fn handed_over(pipeline: &Pipeline) -> Duration {
 }
 
 #[tokio::test]
-async fn while_dynamodb_is_silent_a_stop_takes_the_grace_and_hands_everything_back() {
-    let took = handed_over(&Pipeline::new().await).await;
-    // Sooner than any lease ends.
-    assert!(took < Duration::from_secs(8), "it took {took:?}");
+async fn a_stop_while_dynamodb_hangs_takes_the_shutdown_grace_and_releases_all_messages() {
+    let took = taken_over_in(&Pipeline::new().await).await;
+    // Shorter than every lease.
+    assert!(took < Duration::from_secs(8), "the other consumer needed {took:?}");
 }
 
 #[tokio::test]
-async fn what_is_handed_back_comes_to_another_after_the_least_backoff_of_the_subscription() {
+async fn released_messages_are_redelivered_after_the_minimum_backoff_of_the_subscription() {
     let mut pipeline = Pipeline::new().await;
     let seconds = |seconds| WireDuration::clamp(seconds, 0);
     let policy = RetryPolicy::new().set_minimum_backoff(seconds(3)).set_maximum_backoff(seconds(600));
     let spaced = pipeline.pubsub.subscription_with(&pipeline.topic, |plain| plain.set_retry_policy(policy));
     pipeline.subscription = spaced.await;
 
-    let took = handed_over(&pipeline).await;
+    let took = taken_over_in(&pipeline).await;
 
-    assert!(took < Duration::from_secs(3 + 3), "it took {took:?}");
+    assert!(took < Duration::from_secs(3 + 3), "the other consumer needed {took:?}");
 }
 
 #[tokio::test]
-async fn a_stop_finishes_what_dynamodb_answers_within_the_grace() {
+async fn a_stop_completes_the_writes_that_dynamodb_answers_within_the_shutdown_grace() {
     let pipeline = Pipeline::new().await;
-    let (mut consumer, front) = stuck(&pipeline, &[]).await;
+    let (mut consumer, proxy) = stuck(&pipeline, &[]).await;
 
     consumer.signal(Signal::Terminate).await;
-    consumer.line("stopping").await;
-    front.speak();
+    consumer.wait_for_line(STOPPING).await;
+    proxy.thaw();
 
     let exit = consumer.exit().await;
     assert_eq!(exit.code, Some(0), "{exit:#?}");
@@ -86,42 +88,43 @@ async fn a_stop_finishes_what_dynamodb_answers_within_the_grace() {
 }
 
 #[tokio::test]
-async fn a_second_signal_stops_at_once() {
+async fn a_second_signal_stops_immediately() {
     let pipeline = Pipeline::new().await;
-    let (mut consumer, _front) = stuck(&pipeline, &[]).await;
+    let (mut consumer, _proxy) = stuck(&pipeline, &[]).await;
     consumer.signal(Signal::Terminate).await;
-    consumer.line("stopping").await;
-    let asked = Instant::now();
+    consumer.wait_for_line(STOPPING).await;
+    let signalled = Instant::now();
 
     consumer.signal(Signal::Interrupt).await;
 
     let exit = consumer.exit().await;
     assert_eq!(exit.code, Some(130), "{exit:#?}");
-    assert!(asked.elapsed() < Duration::from_secs(2), "it took {:?}", asked.elapsed());
+    assert!(signalled.elapsed() < Duration::from_secs(2), "the stop took {:?}", signalled.elapsed());
 }
 
-/// A stop while the servers that these variables name take connections and answer nothing.
-async fn stopped_at_start(silent: &[&str]) {
+/// Stops a consumer during its start checks. `hanging` has the variables of the servers that accept connections but do
+/// not respond.
+async fn stops_during_start_checks(hanging: &[&str]) {
     let pipeline = Pipeline::new().await;
     let server = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", server.local_addr().expect("a bound listener"));
-    let launch = silent.iter().fold(pipeline.consumer_without_letters(), |launch, name| launch.env(name, &url));
-    let mut consumer = launch.arguments(["--log-levels", "debug"]).start();
-    consumer.line("").await;
-    let asked = Instant::now();
+    let launch = pipeline.consumer_without_dead_letter_topic().arguments(["--log-levels", "debug"]);
+    let mut consumer = hanging.iter().fold(launch, |launch, name| launch.env(name, &url)).start();
+    consumer.wait_for_line("").await;
+    let signalled = Instant::now();
 
     consumer.signal(Signal::Terminate).await;
 
     let exit = consumer.exit().await;
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     assert_eq!(closing(&exit), Some("Consumer stopped. Final stats - Processed: 0, Failed: 0"), "{exit:#?}");
-    assert!(asked.elapsed() < Duration::from_secs(3), "it took {:?}", asked.elapsed());
+    assert!(signalled.elapsed() < Duration::from_secs(3), "the stop took {:?}", signalled.elapsed());
 }
 
 #[tokio::test]
-async fn a_stop_during_the_start_checks_ends_it_at_once_whichever_server_is_silent() {
+async fn a_stop_during_the_start_checks_is_immediate_even_if_a_server_hangs() {
     let (pubsub, dynamo) = ("PUBSUB_EMULATOR_HOST", "AWS_ENDPOINT_URL_DYNAMODB");
-    for silent in [&[dynamo][..], &[pubsub], &[pubsub, dynamo]] {
-        stopped_at_start(silent).await;
+    for hanging in [&[dynamo][..], &[pubsub], &[pubsub, dynamo]] {
+        stops_during_start_checks(hanging).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What follows from an error of the store: every row of `docs/errors.md`, brought about for real.
+//! Errors of the store: every row of `docs/errors.md` is injected, and the program's decision compared with the page.
 
 mod faults;
 mod injections;
@@ -11,21 +11,21 @@ use futures_util::future::join_all;
 use mini_scan::consumer::policy::policy;
 use mini_scan::consumer::ports::StoreErrorKind;
 
-use self::injections::{INJECTIONS, bring_about};
+use self::injections::{INJECTIONS, inject};
 use self::page::{Row, Section, rows};
-use crate::support::within_patience;
+use crate::support::with_timeout;
 
 #[test]
-fn every_row_of_the_page_is_injected_and_every_injection_is_a_row() {
+fn every_row_of_the_page_has_an_injection_and_every_injection_a_row() {
     let classes: Vec<_> = rows().iter().map(|row| row.class).collect();
     let injected: Vec<_> = INJECTIONS.iter().map(|(class, _)| *class).collect();
     assert_eq!(classes, injected);
     let unique: BTreeSet<_> = classes.iter().collect();
-    assert_eq!(unique.len(), classes.len(), "a class twice");
+    assert_eq!(unique.len(), classes.len(), "the page has a class twice");
 }
 
 #[test]
-fn every_kind_stands_on_the_page_under_its_policy() {
+fn every_kind_of_error_is_on_the_page_in_the_section_of_its_policy() {
     for kind in StoreErrorKind::ALL {
         let name = format!("{kind:?}");
         let sections: Vec<_> = rows().iter().filter(|row| row.error_type == name).map(|row| row.section).collect();
@@ -35,22 +35,22 @@ fn every_kind_stands_on_the_page_under_its_policy() {
 }
 
 #[tokio::test]
-async fn every_row_is_what_the_program_makes_of_it() {
+async fn the_program_classifies_every_injected_error_as_the_page_says() {
     let rows = rows();
     let failures = join_all(rows.iter().map(async |row| {
         let (_, fault) = INJECTIONS.iter().find(|(class, _)| *class == row.class)?;
-        let seen = within_patience(row.class, bring_about(fault, row)).await;
-        assert!(!seen.is_empty(), "{}: nothing was injected", row.class);
-        let wrong: Vec<_> = seen.into_iter().filter(|seen| seen.error_type != row.error_type).collect();
-        (!wrong.is_empty()).then(|| format!("{}: the page says {}: {wrong:#?}", row.class, row.error_type))
+        let outcomes = with_timeout(row.class, inject(fault, row)).await;
+        assert!(!outcomes.is_empty(), "{}: nothing was injected", row.class);
+        let different: Vec<_> = outcomes.into_iter().filter(|outcome| outcome.error_type != row.error_type).collect();
+        (!different.is_empty()).then(|| format!("{}: the page has {}: {different:#?}", row.class, row.error_type))
     }));
     let failures: Vec<_> = failures.await.into_iter().flatten().collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// The rows say what is seen in words that the injections read; this holds that none is read as nothing.
+/// The injections parse the column "Seen". This test fails if the parser finds nothing.
 #[test]
-fn a_row_that_names_codes_is_read_whole() {
+fn the_codes_reasons_and_messages_of_a_row_are_parsed() {
     let named = |class: &str| {
         let row: Row = rows().into_iter().find(|row| row.class == class).expect("a row");
         (row.statuses(), row.codes().len(), row.reasons().len(), row.messages().len())

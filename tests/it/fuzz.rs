@@ -1,4 +1,4 @@
-//! Payloads that are nearly scans, decoded beside an independent reading of the rules.
+//! Generated payloads that are almost scans. The decoder must agree with an independent implementation of its rules.
 
 mod payloads;
 mod rules;
@@ -16,26 +16,26 @@ use serde::{Deserialize, Serialize};
 const PUBLISHED: u64 = 1_740_298_125;
 const MAX_FUTURE_SKEW: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// One line of the kept corpus.
+/// One line of the corpus that fuzzing has collected.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kept {
-    verdict: String,
+struct Case {
+    outcome: String,
     payload_b64: String,
 }
 
-const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/fuzz/payloads.jsonl");
+const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/fuzz/payloads.jsonl");
 
-fn kept() -> Vec<Kept> {
-    let lines = std::fs::read_to_string(KEPT).expect("the kept corpus is there");
-    lines.lines().map(|line| serde_json::from_str(line).expect("a line of the corpus is a payload")).collect()
+fn cases() -> Vec<Case> {
+    let lines = std::fs::read_to_string(CORPUS).expect("the corpus exists");
+    lines.lines().map(|line| serde_json::from_str(line).expect("a line of the corpus is a case")).collect()
 }
 
-/// The decoder's verdict, which the rules allow and which keeps what every verdict promises.
-fn judged(payload: &[u8]) -> Result<Result<Scan, Rejection>, TestCaseError> {
+/// Decodes a payload. Fails if the rules do not allow the result, or if the detail of a rejection is not printable.
+fn decode_and_check(payload: &[u8]) -> Result<Result<Scan, Rejection>, TestCaseError> {
     let latest = PUBLISHED + MAX_FUTURE_SKEW.as_secs();
     let got = decode(payload, SystemTime::UNIX_EPOCH + Duration::from_secs(PUBLISHED), MAX_FUTURE_SKEW);
-    match (&got, rules::verdict(payload, latest)) {
+    match (&got, rules::decode(payload, latest)) {
         (Ok(scan), Ok(record)) => {
             prop_assert_eq!(
                 Record {
@@ -53,16 +53,16 @@ fn judged(payload: &[u8]) -> Result<Result<Scan, Rejection>, TestCaseError> {
             prop_assert!(!detail.is_empty() && detail.len() < 1_024, "{}", detail);
             prop_assert!(detail.chars().all(|c| (' '..='~').contains(&c)), "{}", detail);
         }
-        (got, by_the_rules) => {
-            prop_assert!(false, "got {:?}, but by the rules it is {:?}", got, by_the_rules);
+        (got, expected) => {
+            prop_assert!(false, "got {:?}, but the rules give {:?}", got, expected);
         }
     }
     Ok(got)
 }
 
-/// What kind of verdict it is: two payloads of one kind took the same way through the decoder, as far as can be seen.
-fn kind(verdict: &Result<Scan, Rejection>) -> String {
-    match verdict {
+/// Returns the kind of an outcome. Payloads with the same kind probably took the same path through the decoder.
+fn kind(outcome: &Result<Scan, Rejection>) -> String {
+    match outcome {
         Ok(scan) => format!(
             "stored: version {}, {}{}{}",
             scan.data_version as u8,
@@ -71,7 +71,7 @@ fn kind(verdict: &Result<Scan, Rejection>) -> String {
             if scan.response_bytes.is_some() { ", not UTF-8" } else { "" },
         ),
         Err(Rejection { reason, detail }) => {
-            // Without what was sent, which stands between the first of these and the last backtick, and without places.
+            // Omits the quoted part of the payload, which ends at the last backtick, and all numbers.
             let words = match (detail.split_once(" is `"), detail.rsplit_once('`')) {
                 (Some((before, _)), Some((_, after))) => format!("{before}{after}"),
                 _ => detail.clone(),
@@ -82,67 +82,68 @@ fn kind(verdict: &Result<Scan, Rejection>) -> String {
 }
 
 proptest! {
-    // Half a second; fewer meet a fault in one value too seldom.
+    // This takes half a second. Fewer cases would rarely have a fault in a particular value.
     #![proptest_config(Config::with_cases(10_000))]
 
     #[test]
-    fn any_bytes_are_decoded_by_the_rules(payload: Vec<u8>) {
-        let _ = judged(&payload)?;
+    fn decodes_arbitrary_bytes_by_the_rules(payload: Vec<u8>) {
+        let _ = decode_and_check(&payload)?;
     }
 
     #[test]
-    fn any_json_is_decoded_by_the_rules(payload in payloads::damaged(payloads::json())) {
-        let _ = judged(&payload)?;
+    fn decodes_arbitrary_json_by_the_rules(payload in payloads::damaged(payloads::json())) {
+        let _ = decode_and_check(&payload)?;
     }
 
     #[test]
-    fn a_scan_with_faults_is_decoded_by_the_rules(payload in payloads::damaged(payloads::faulty_scan())) {
-        let _ = judged(&payload)?;
+    fn decodes_scans_with_faults_by_the_rules(payload in payloads::damaged(payloads::faulty_scan())) {
+        let _ = decode_and_check(&payload)?;
     }
 }
 
 #[test]
-fn what_fuzzing_found_keeps_its_verdict() {
-    let kept = kept();
-    assert!(kept.len() > 50, "only {} payloads are kept", kept.len());
-    for Kept { verdict, payload_b64 } in kept {
+fn the_collected_payloads_keep_their_outcomes() {
+    let cases = cases();
+    assert!(cases.len() > 50, "the corpus has only {} cases", cases.len());
+    for Case { outcome, payload_b64 } in cases {
         let payload = STANDARD.decode(&payload_b64).unwrap();
-        let got = judged(&payload).unwrap_or_else(|error| panic!("{}: {error}", String::from_utf8_lossy(&payload)));
-        // After the colon are words of serde_json too, which are its own.
+        let text = String::from_utf8_lossy(&payload);
+        let got = decode_and_check(&payload).unwrap_or_else(|error| panic!("{text}: {error}"));
+        // The text after the colon is not compared, because part of it comes from serde_json.
         let reason = |kind: &str| kind.split(':').next().map(str::to_owned);
-        assert_eq!(reason(&kind(&got)), reason(&verdict), "{}", String::from_utf8_lossy(&payload));
+        assert_eq!(reason(&kind(&got)), reason(&outcome), "{text}");
     }
 }
 
 #[test]
-#[ignore = "long: make fuzz"]
-fn a_long_run_keeps_the_shortest_payload_of_each_kind_of_verdict() {
+#[ignore = "long; run by `make fuzz`"]
+fn a_long_run_collects_the_shortest_payload_of_each_kind_of_outcome() {
     let mut shortest: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    for Kept { verdict, payload_b64 } in kept() {
-        shortest.insert(verdict, STANDARD.decode(&payload_b64).unwrap());
+    for Case { outcome, payload_b64 } in cases() {
+        shortest.insert(outcome, STANDARD.decode(&payload_b64).unwrap());
     }
     let known = shortest.len();
     let found = std::cell::RefCell::new(shortest);
     let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
     let payloads = payloads::damaged(prop_oneof![1 => payloads::json(), 4 => payloads::faulty_scan()]);
     let result = runner.run(&payloads, |payload| {
-        let kind = kind(&judged(&payload)?);
+        let kind = kind(&decode_and_check(&payload)?);
         let mut found = found.borrow_mut();
         if found.get(&kind).is_none_or(|shortest| payload.len() < shortest.len()) {
             found.insert(kind, payload);
         }
         Ok(())
     });
-    let lines = found.take().into_iter().map(|(verdict, payload)| {
-        serde_json::to_string(&Kept { verdict, payload_b64: STANDARD.encode(payload) }).unwrap() + "\n"
+    let lines = found.take().into_iter().map(|(outcome, payload)| {
+        serde_json::to_string(&Case { outcome, payload_b64: STANDARD.encode(payload) }).unwrap() + "\n"
     });
     let lines: Vec<String> = lines.collect();
     println!(
-        "{} payloads decoded; {} kinds of verdict, {} of them new",
+        "{} payloads decoded; {} kinds of outcomes, {} of them new",
         runner.config().cases,
         lines.len(),
         lines.len() - known
     );
-    std::fs::write(KEPT, lines.concat()).unwrap();
+    std::fs::write(CORPUS, lines.concat()).unwrap();
     result.unwrap_or_else(|error| panic!("{error}"));
 }

@@ -1,4 +1,4 @@
-//! The layering rule of ARCHITECTURE.md, checked on the sources: which room may name which, and which crates.
+//! Checks the layering rule of ARCHITECTURE.md on the sources: which modules and crates each module may name.
 
 mod cycles;
 mod paths;
@@ -8,38 +8,38 @@ use std::{fs, io};
 
 use paths::{Named, paths};
 
-/// What a room, a top-level module under `src`, may name. A room without an entry fails the test.
+/// What a module under `src` may name. A top-level module without an entry fails the test.
 struct Module {
     name: &'static str,
-    rooms: &'static [&'static str],
-    /// Of the guarded crates: the beginnings of their names.
+    modules: &'static [&'static str],
+    /// The prefixes of the guarded crates that it may name.
     crates: &'static [&'static str],
 }
 
 const ALL: &[&str] = &["cli", "consumer", "dynamo", "dead_letters", "local", "pubsub", "scan", "service", "observe"];
 
 const MODULES: &[Module] = &[
-    Module { name: "scan", rooms: &[], crates: &[] },
-    Module { name: "consumer", rooms: &["scan"], crates: &["tokio", "ops"] },
-    // Tests, which count what happened with the metrics that are shipped.
-    Module { name: "consumer::simulation", rooms: &["scan", "consumer", "observe"], crates: &["tokio"] },
-    Module { name: "pubsub", rooms: &["scan", "consumer"], crates: &["tokio", "google_cloud_", "ops"] },
-    Module { name: "dynamo", rooms: &["scan", "consumer"], crates: &["tokio", "aws_", "ops"] },
+    Module { name: "scan", modules: &[], crates: &[] },
+    Module { name: "consumer", modules: &["scan"], crates: &["tokio", "ops"] },
+    // Tests that count events with the shipped metrics.
+    Module { name: "consumer::simulation", modules: &["scan", "consumer", "observe"], crates: &["tokio"] },
+    Module { name: "pubsub", modules: &["scan", "consumer"], crates: &["tokio", "google_cloud_", "ops"] },
+    Module { name: "dynamo", modules: &["scan", "consumer"], crates: &["tokio", "aws_", "ops"] },
     Module {
         name: "observe",
-        rooms: &["scan", "consumer"],
+        modules: &["scan", "consumer"],
         crates: &["tokio", "opentelemetry", "tracing_opentelemetry", "ops"],
     },
-    Module { name: "service", rooms: &["scan", "consumer", "pubsub", "dynamo"], crates: &["tokio", "ops"] },
-    Module { name: "dead_letters", rooms: &["consumer", "pubsub", "service"], crates: &["tokio"] },
+    Module { name: "service", modules: &["scan", "consumer", "pubsub", "dynamo"], crates: &["tokio", "ops"] },
+    Module { name: "dead_letters", modules: &["consumer", "pubsub", "service"], crates: &["tokio"] },
     Module {
         name: "cli",
-        rooms: &["scan", "consumer", "service", "dead_letters", "observe", "local"],
+        modules: &["scan", "consumer", "service", "dead_letters", "observe", "local"],
         crates: &["ops"],
     },
-    Module { name: "local", rooms: ALL, crates: GUARDED },
-    Module { name: "main", rooms: ALL, crates: &["tokio", "ops"] },
-    Module { name: "lib", rooms: &[], crates: &[] },
+    Module { name: "local", modules: ALL, crates: GUARDED },
+    Module { name: "main", modules: ALL, crates: &["tokio", "ops"] },
+    Module { name: "lib", modules: &[], crates: &[] },
 ];
 
 /// What a crate under `crates` may name of this workspace. A crate without an entry fails the test.
@@ -70,7 +70,7 @@ const GUARDED: &[&str] = &[
 ];
 
 #[test]
-fn every_room_names_only_the_rooms_and_crates_it_may() {
+fn every_module_names_only_the_modules_and_crates_that_it_may() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut violations = Vec::new();
     for file in rust_files(&root.join("src")).unwrap() {
@@ -109,7 +109,7 @@ fn a_crate_that_names_the_program_is_found() {
 }
 
 #[test]
-fn a_forbidden_room_is_found_however_it_is_written() {
+fn finds_a_forbidden_module_in_every_notation() {
     for source in [
         "use crate::pubsub::Source;",
         "use crate::{scan::Scan, pubsub::{self, Source}};",
@@ -129,7 +129,7 @@ fn a_forbidden_room_is_found_however_it_is_written() {
 }
 
 #[test]
-fn a_forbidden_crate_is_found_with_its_line() {
+fn finds_a_forbidden_crate_and_its_line() {
     for source in ["\nuse aws_config;", "\nuse {aws_config::Region};", "\nfn f(_: aws_config::Region) {}"] {
         assert_eq!(
             check("src/consumer/worker.rs", source),
@@ -143,7 +143,7 @@ fn a_forbidden_crate_is_found_with_its_line() {
 }
 
 #[test]
-fn what_is_no_path_to_a_room_is_not_a_violation() {
+fn accepts_everything_that_is_not_a_path_to_a_module() {
     let source = r###"
         //! Not [`crate::pubsub`], nor /* crate::dynamo
         /* crate::pubsub /* nested */ use crate::dynamo; */
@@ -156,8 +156,8 @@ fn what_is_no_path_to_a_room_is_not_a_violation() {
 }
 
 #[test]
-fn a_room_without_a_rule_is_a_violation() {
-    assert_eq!(check("src/extra/thing.rs", ""), ["src/extra/thing.rs: the room `extra` has no rule in this test"]);
+fn a_module_without_a_rule_is_a_violation() {
+    assert_eq!(check("src/extra/thing.rs", ""), ["src/extra/thing.rs: the module `extra` has no rule in this test"]);
 }
 
 fn rust_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -174,32 +174,32 @@ fn rust_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The violations of one file, each with file, line and rule.
+/// Returns the violations of one file, each with file, line and rule.
 fn check(file: &str, source: &str) -> Vec<String> {
     let module = module_of(file);
     let named = |length: usize| {
         let name = module[..module.len().min(length)].join("::");
-        MODULES.iter().find(|room| room.name == name)
+        MODULES.iter().find(|rule| rule.name == name)
     };
-    let Some(room) = named(2).or_else(|| named(1)) else {
-        return vec![format!("{file}: the room `{}` has no rule in this test", module[0])];
+    let Some(rule) = named(2).or_else(|| named(1)) else {
+        return vec![format!("{file}: the module `{}` has no rule in this test", module[0])];
     };
     let mut violations = Vec::new();
     for Named { line, path } in paths(source, &module) {
         let first = path[0].as_str();
         if first == "crate" || first == "mini_scan" {
             let Some(other) = path.get(1).filter(|other| ALL.contains(&other.as_str())) else { continue };
-            if other != room.name && !room.rooms.contains(&other.as_str()) {
-                let may = list(room.rooms);
+            if other != rule.name && !rule.modules.contains(&other.as_str()) {
+                let may = list(rule.modules);
                 violations
-                    .push(format!("{file}:{line}: `{}` may not name `crate::{other}`; it may name: {may}", room.name));
+                    .push(format!("{file}:{line}: `{}` may not name `crate::{other}`; it may name: {may}", rule.name));
             }
         } else if GUARDED.iter().any(|name| first.starts_with(name))
-            && !room.crates.iter().any(|name| first.starts_with(name))
+            && !rule.crates.iter().any(|name| first.starts_with(name))
         {
-            let may = list(room.crates);
+            let may = list(rule.crates);
             violations
-                .push(format!("{file}:{line}: `{}` may not name the crate `{first}`; it may name: {may}", room.name));
+                .push(format!("{file}:{line}: `{}` may not name the crate `{first}`; it may name: {may}", rule.name));
         }
     }
     violations.dedup();
@@ -232,7 +232,7 @@ fn list(names: &[&str]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-/// `src/scan/key.rs` is the module `scan::key`.
+/// Returns the module of a file: `src/scan/key.rs` is `scan::key`.
 fn module_of(file: &str) -> Vec<String> {
     let inside = file.trim_start_matches("src/").trim_end_matches(".rs");
     inside.split('/').map(str::to_owned).collect()

@@ -1,4 +1,4 @@
-//! The commands for trying it out, as processes: scanner, local servers, demo.
+//! The commands for local use, as processes: scanner, local servers and demo.
 
 use crate::support::dynamo::{item, number, text};
 use crate::support::local_dynamo::LocalDynamo;
@@ -6,7 +6,7 @@ use crate::support::pipeline::Pipeline;
 use crate::support::program::{Signal, mini_scan};
 
 #[tokio::test]
-async fn the_scanner_publishes_as_many_scans_as_it_is_asked_for() {
+async fn the_scanner_publishes_the_requested_number_of_scans() {
     let pipeline = Pipeline::new().await;
     let topic = ["--topic", &pipeline.topic, "--project", &pipeline.pubsub.project];
     let scanner = mini_scan(["scanner", "--count", "200", "--rate", "0", "--seed", "1"]).arguments(topic);
@@ -23,7 +23,7 @@ async fn the_scanner_publishes_as_many_scans_as_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn the_local_dynamodb_keeps_its_rows_across_a_restart() {
+async fn the_local_dynamodb_keeps_its_rows_after_a_restart() {
     let server = LocalDynamo::start().await;
     let row = item([("pk", text("1.1.1.1#80#HTTP")), ("timestamp", number(7))]);
 
@@ -36,7 +36,7 @@ async fn the_local_dynamodb_keeps_its_rows_across_a_restart() {
 }
 
 #[tokio::test]
-async fn the_demo_finds_every_key_at_its_newest() {
+async fn the_demo_finds_the_newest_scan_of_every_key() {
     let exit = mini_scan(["demo", "--count", "500"]).run().await;
     assert_eq!(exit.code, Some(0), "{exit:#?}");
 }

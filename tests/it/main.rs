@@ -1,4 +1,4 @@
-//! The one integration binary: the program as it is used.
+//! The integration tests, in one binary. Most of them start the real program.
 
 mod capacity;
 mod chaos;

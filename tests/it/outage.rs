@@ -1,7 +1,7 @@
-//! What is away for a while: the store, a part of its capacity, its table, the dead-letter topic. What it costs
-//! meanwhile, and how it goes on. The long versions are run by `make check-slow`.
+//! Outages of the store, its table and the dead-letter topic, and throttling. The tests check the effects during an
+//! outage and the recovery. `make check-slow` runs the long versions.
 
-mod letters;
+mod dead_letters;
 mod store;
 mod table;
 mod throttle;
@@ -12,20 +12,20 @@ use tokio::time::Instant;
 
 use crate::support::program::{Exit, Program, Signal};
 
-/// Runs it, and says how long it took.
+/// Returns how long `work` takes.
 async fn timed(work: impl Future<Output = ()>) -> Duration {
     let start = Instant::now();
     work.await;
     start.elapsed()
 }
 
-/// The lines of a log that contain `text`.
-fn lines(log: &[String], text: &str) -> usize {
+/// Returns the number of lines that contain `text`.
+fn count_lines(log: &[String], text: &str) -> usize {
     log.iter().filter(|line| line.contains(text)).count()
 }
 
-/// Asks a consumer to stop, which it must do well, and gives what it said.
-async fn stopped(consumer: Program) -> Exit {
+/// Stops a consumer, and panics if it does not exit with 0.
+async fn stop(consumer: Program) -> Exit {
     consumer.signal(Signal::Terminate).await;
     let exit = consumer.exit().await;
     assert_eq!(exit.code, Some(0), "{exit:#?}");

@@ -1,4 +1,4 @@
-//! Messages that can never be stored: their dead letters, and what becomes of the good ones beside them.
+//! Poison messages, which can never be stored: they become dead letters and do not delay valid scans.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,49 +8,50 @@ use google_cloud_wkt::Duration as WireDuration;
 use tokio::time::Instant;
 
 use crate::support::dynamo::{Item, item, text};
-use crate::support::pipeline::{Pipeline, good, scan};
+use crate::support::messages::CONSUMING;
+use crate::support::pipeline::{Pipeline, scan, valid_scans};
 
-fn reason(letter: &Message) -> Option<&str> {
-    letter.attributes.get("rejection_reason").map(String::as_str)
+fn reason(dead_letter: &Message) -> Option<&str> {
+    dead_letter.attributes.get("rejection_reason").map(String::as_str)
 }
 
-/// Publishes one message and gives its dead letter.
-async fn letter_of(pipeline: &Pipeline, message: &Message) -> Message {
-    let accepted = pipeline.pubsub.try_publish(&pipeline.topic, [message.clone()]).await.remove(0);
-    accepted.expect("it is accepted");
+/// Publishes one message and returns its dead letter.
+async fn dead_letter_of(pipeline: &Pipeline, message: &Message) -> Message {
+    let published = pipeline.pubsub.try_publish(&pipeline.topic, [message.clone()]).await.remove(0);
+    published.expect("the message is accepted");
     pipeline.dead_letters(1).await.remove(0)
 }
 
-/// Good scans that follow poison are stored within seconds, though no dead-letter topic takes it.
-async fn good_scans_pass_poison(pipeline: &Pipeline) {
+/// Checks that valid scans are stored within seconds behind poison messages without a dead-letter topic.
+async fn assert_poison_does_not_delay_valid_scans(pipeline: &Pipeline) {
     pipeline.publish((0..5_000).map(|n| format!("poison {n}"))).await;
-    let mut consumer = pipeline.consumer_without_letters().start();
-    consumer.line("consuming").await;
+    let mut consumer = pipeline.consumer_without_dead_letter_topic().start();
+    consumer.wait_for_line(CONSUMING).await;
     let published = Instant::now();
 
-    pipeline.publish(good(0..1_000)).await;
+    pipeline.publish(valid_scans(0..1_000)).await;
 
     assert_eq!(pipeline.rows(1_000).await.len(), 1_000);
     assert!(published.elapsed() < Duration::from_secs(15), "it took {:?}", published.elapsed());
 }
 
 #[tokio::test]
-async fn poison_without_a_dead_letter_topic_does_not_starve_good_scans() {
-    good_scans_pass_poison(&Pipeline::new().await).await;
+async fn poison_without_a_dead_letter_topic_does_not_starve_valid_scans() {
+    assert_poison_does_not_delay_valid_scans(&Pipeline::new().await).await;
 }
 
 #[tokio::test]
-async fn poison_on_a_subscription_with_a_retry_policy_does_not_starve_good_scans() {
+async fn poison_on_a_subscription_with_a_retry_policy_does_not_starve_valid_scans() {
     let mut pipeline = Pipeline::new().await;
     let seconds = |seconds| WireDuration::clamp(seconds, 0);
     let policy = RetryPolicy::new().set_minimum_backoff(seconds(10)).set_maximum_backoff(seconds(600));
-    let spaced = pipeline.pubsub.subscription_with(&pipeline.topic, |plain| plain.set_retry_policy(policy));
-    pipeline.subscription = spaced.await;
-    good_scans_pass_poison(&pipeline).await;
+    let subscription = pipeline.pubsub.subscription_with(&pipeline.topic, |plain| plain.set_retry_policy(policy));
+    pipeline.subscription = subscription.await;
+    assert_poison_does_not_delay_valid_scans(&pipeline).await;
 }
 
 #[tokio::test]
-async fn a_row_that_is_not_ours_is_left_alone_and_its_scan_becomes_a_dead_letter() {
+async fn a_foreign_row_is_not_changed_and_its_scan_becomes_a_dead_letter() {
     let pipeline = Pipeline::new().await;
     let key = |ip: &str| ("pk", text(format!("{ip}#80#HTTP")));
     let foreign: [Item; 2] = [
@@ -64,8 +65,8 @@ async fn a_row_that_is_not_ours_is_left_alone_and_its_scan_becomes_a_dead_letter
 
     let _consumer = pipeline.consumer().start();
 
-    for letter in pipeline.dead_letters(2).await {
-        assert_eq!(reason(&letter), Some("refused_by_store"), "{letter:?}");
+    for dead_letter in pipeline.dead_letters(2).await {
+        assert_eq!(reason(&dead_letter), Some("refused_by_store"), "{dead_letter:?}");
     }
     let rows = pipeline.rows(2).await;
     assert_eq!(rows.into_values().collect::<Vec<_>>(), foreign);
@@ -78,14 +79,14 @@ async fn a_scan_too_large_for_an_item_becomes_a_dead_letter() {
     let _consumer = pipeline.consumer().start();
     let large = Message::new().set_data(scan("1.1.1.1", 7, &"x".repeat(400 << 10)));
 
-    let letter = letter_of(&pipeline, &large).await;
+    let dead_letter = dead_letter_of(&pipeline, &large).await;
 
-    assert_eq!(reason(&letter), Some("item_too_large"));
-    assert_eq!(letter.data, large.data);
+    assert_eq!(reason(&dead_letter), Some("item_too_large"));
+    assert_eq!(dead_letter.data, large.data);
 }
 
 #[tokio::test]
-async fn an_original_at_the_limits_of_a_message_becomes_a_dead_letter_with_its_reason() {
+async fn a_message_at_the_limits_of_pubsub_becomes_a_dead_letter_with_a_reason() {
     let pipeline = Pipeline::new().await;
     let _consumer = pipeline.consumer().start();
     let hundred = (0..100).map(|n| (format!("attribute-{n:03}"), "v".repeat(n)));
@@ -100,29 +101,30 @@ async fn an_original_at_the_limits_of_a_message_becomes_a_dead_letter_with_its_r
         Message::new().set_data(vec![b'x'; 10_000_000 - 200]),
     ];
     for original in originals {
-        let letter = letter_of(&pipeline, &original).await;
+        let dead_letter = dead_letter_of(&pipeline, &original).await;
 
-        assert_eq!(letter.data, original.data);
-        assert_eq!(reason(&letter), Some("malformed_json"));
-        assert!(letter.attributes.len() <= 100);
-        let kept = original.attributes.iter().filter(|(name, value)| letter.attributes.get(*name) == Some(*value));
-        assert!(kept.count() + 1 >= original.attributes.len(), "more than one of the original's attributes is gone");
+        assert_eq!(dead_letter.data, original.data);
+        assert_eq!(reason(&dead_letter), Some("malformed_json"));
+        assert!(dead_letter.attributes.len() <= 100);
+        let kept = |(name, value): &(&String, &String)| dead_letter.attributes.get(*name) == Some(*value);
+        let kept = original.attributes.iter().filter(kept).count();
+        assert!(kept + 1 >= original.attributes.len(), "the dead letter lacks more than one attribute");
     }
 }
 
-/// As large as a message may be, less its overhead.
+/// Returns a payload as large as a message may be, less its overhead.
 fn of_largest_size(before: &str, repeated: &[u8], closing: &str, after: &str) -> Vec<u8> {
     let times = (10_000_000 - 200 - before.len() - after.len()) / (repeated.len() + closing.len());
     [before.as_bytes(), &repeated.repeat(times), closing.repeat(times).as_bytes(), after.as_bytes()].concat()
 }
 
 #[tokio::test]
-async fn a_payload_made_to_cost_more_than_its_size_becomes_a_dead_letter_that_is_accepted() {
+async fn a_large_payload_that_is_costly_to_decode_becomes_a_dead_letter() {
     let pipeline = Pipeline::new().await;
     let _consumer = pipeline.consumer().start();
-    let good = r#"{"ip":"1.1.1.1","port":80,"service":"HTTP","timestamp":7,"data_version":2"#;
-    let text = format!(r#"{good},"data":{{"response_str":""#);
-    let unknown = format!(r#"{good},"a":"#);
+    let valid = r#"{"ip":"1.1.1.1","port":80,"service":"HTTP","timestamp":7,"data_version":2"#;
+    let text = format!(r#"{valid},"data":{{"response_str":""#);
+    let unknown = format!(r#"{valid},"a":"#);
     for (payload, expected) in [
         (of_largest_size("", b"\xff", "", ""), "malformed_json"),
         (of_largest_size(&text, b"scan\xed\xa0\x80", "", r#""}}"#), "malformed_json"),
@@ -136,27 +138,27 @@ async fn a_payload_made_to_cost_more_than_its_size_becomes_a_dead_letter_that_is
         (of_largest_size(&text, br"\ud800", "", r#""}}"#), "item_too_large"),
     ] {
         let start = String::from_utf8_lossy(&payload[..100]).into_owned();
-        let letter = letter_of(&pipeline, &Message::new().set_data(payload.clone())).await;
+        let dead_letter = dead_letter_of(&pipeline, &Message::new().set_data(payload.clone())).await;
 
-        assert!(letter.data == payload, "the payload is another: {start}");
-        assert_eq!(reason(&letter), Some(expected), "{start}");
+        assert!(dead_letter.data == payload, "the payload differs: {start}");
+        assert_eq!(reason(&dead_letter), Some(expected), "{start}");
     }
     assert_eq!(pipeline.rows(0).await.len(), 0);
 }
 
 #[tokio::test]
-async fn an_attribute_of_the_original_that_bears_our_name_gives_way() {
+async fn the_attributes_of_a_dead_letter_replace_attributes_of_the_original_with_the_same_name() {
     let pipeline = Pipeline::new().await;
     let _consumer = pipeline.consumer().start();
     let attributes = HashMap::from([("rejection_reason", "older"), ("team", "red")]);
 
-    let letter = letter_of(&pipeline, &Message::new().set_data("poison").set_attributes(attributes)).await;
+    let dead_letter = dead_letter_of(&pipeline, &Message::new().set_data("poison").set_attributes(attributes)).await;
 
-    assert_eq!(reason(&letter), Some("malformed_json"));
-    assert_eq!(letter.attributes.get("team").map(String::as_str), Some("red"));
-    assert_eq!(letter.attributes["source_subscription"], pipeline.subscription);
+    assert_eq!(reason(&dead_letter), Some("malformed_json"));
+    assert_eq!(dead_letter.attributes.get("team").map(String::as_str), Some("red"));
+    assert_eq!(dead_letter.attributes["source_subscription"], pipeline.subscription);
     let rejected = scan("1.1.1.1", 7, "good").replace("80", "70000");
-    let letter = letter_of(&pipeline, &Message::new().set_data(rejected)).await;
-    assert_eq!(reason(&letter), Some("invalid_port"));
+    let dead_letter = dead_letter_of(&pipeline, &Message::new().set_data(rejected)).await;
+    assert_eq!(reason(&dead_letter), Some("invalid_port"));
     assert_eq!(pipeline.rows(0).await.len(), 0);
 }

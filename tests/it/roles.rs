@@ -1,27 +1,28 @@
-//! The consumer with exactly the roles that running needs: it may read, publish and write, and not look.
+//! The consumer with only the roles that it needs to run: it may read, publish and write, but not describe resources.
 
 use std::time::Duration;
 
 use crate::support::dynamo::Dynamo;
-use crate::support::front::{Front, Refuse};
-use crate::support::pipeline::{Pipeline, good};
+use crate::support::http_proxy::{HttpProxy, Reject};
+use crate::support::messages::{CONSUMING, RECOVERED, UNHEALTHY};
+use crate::support::pipeline::{Pipeline, valid_scans};
 use crate::support::program::Launch;
 use crate::support::unique;
 
-/// Longer than an unanswered stream is doubted.
+/// Longer than the time after which a stream without a response is suspicious.
 const IDLE: Duration = Duration::from_secs(11);
 
-/// The consumer behind a Pub/Sub that refuses every *get*.
-async fn without_looking(pipeline: &Pipeline, launch: Launch) -> (Launch, Front) {
-    let front = Front::before(&pipeline.pubsub.address, Refuse::Looking).await;
-    (launch.env("PUBSUB_EMULATOR_HOST", &front.address.to_string()), front)
+/// Sends the consumer to a Pub/Sub that rejects every *get*.
+async fn without_gets(pipeline: &Pipeline, launch: Launch) -> (Launch, HttpProxy) {
+    let proxy = HttpProxy::before(&pipeline.pubsub.address, Reject::Gets).await;
+    (launch.env("PUBSUB_EMULATOR_HOST", &proxy.address.to_string()), proxy)
 }
 
 #[tokio::test]
-async fn a_refused_get_is_not_fatal() {
+async fn a_rejected_get_is_not_fatal() {
     let pipeline = Pipeline::new().await;
-    let (launch, _front) = without_looking(&pipeline, pipeline.consumer()).await;
-    pipeline.publish(good(0..10).chain(["poison".to_owned()])).await;
+    let (launch, _proxy) = without_gets(&pipeline, pipeline.consumer()).await;
+    pipeline.publish(valid_scans(0..10).chain(["poison".to_owned()])).await;
 
     let _consumer = launch.start();
 
@@ -31,89 +32,89 @@ async fn a_refused_get_is_not_fatal() {
 }
 
 #[tokio::test]
-async fn a_missing_subscription_that_only_the_stream_shows_is_fatal() {
+async fn a_missing_subscription_that_only_the_stream_reports_is_fatal() {
     let mut pipeline = Pipeline::new().await;
     pipeline.subscription.push_str("-missing");
-    let (launch, _front) = without_looking(&pipeline, pipeline.consumer()).await;
+    let (launch, _proxy) = without_gets(&pipeline, pipeline.consumer()).await;
 
-    let exit = tokio::time::timeout(Duration::from_secs(15), launch.run()).await.expect("it ends soon");
+    let exit = tokio::time::timeout(Duration::from_secs(15), launch.run()).await.expect("the consumer exits soon");
 
     assert_eq!(exit.code, Some(1), "{exit:#?}");
-    let said = exit.said.stderr.join("\n");
+    let stderr = exit.output.stderr.join("\n");
     let parts = [pipeline.subscription.as_str(), "--subscription", "does not exist", "mini-scan setup pubsub"];
-    assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+    assert!(parts.iter().all(|part| stderr.contains(part)), "{stderr}");
 }
 
 #[tokio::test]
-async fn an_idle_subscription_that_answers_nothing_is_well() {
+async fn an_idle_subscription_without_any_response_is_healthy() {
     let pipeline = Pipeline::new().await;
-    let (launch, _front) = without_looking(&pipeline, pipeline.consumer()).await;
+    let (launch, _proxy) = without_gets(&pipeline, pipeline.consumer()).await;
     let mut consumer = launch.start();
-    consumer.line("consuming").await;
+    consumer.wait_for_line(CONSUMING).await;
 
-    assert!(tokio::time::timeout(IDLE, consumer.line("unhealthy")).await.is_err());
+    assert!(tokio::time::timeout(IDLE, consumer.wait_for_line(UNHEALTHY)).await.is_err());
 
-    pipeline.publish(good(0..1)).await;
+    pipeline.publish(valid_scans(0..1)).await;
     pipeline.rows(1).await;
 }
 
 #[tokio::test]
-async fn a_missing_dead_letter_topic_that_only_a_letter_shows_holds_the_letter_until_it_is_there() {
+async fn a_message_waits_for_a_missing_dead_letter_topic_that_only_a_publish_reports() {
     let mut pipeline = Pipeline::new().await;
     pipeline.dead_letter_topic = pipeline.pubsub.topic_name(&unique("late-topic"));
-    let (launch, _front) = without_looking(&pipeline, pipeline.consumer()).await;
+    let (launch, _proxy) = without_gets(&pipeline, pipeline.consumer()).await;
     let mut consumer = launch.start();
 
     pipeline.publish(["poison"]).await;
 
-    let said = consumer.line("unhealthy").await;
-    assert!(said.contains(&pipeline.dead_letter_topic) && said.contains("mini-scan setup pubsub"), "{said}");
-    pipeline.publish(good(0..10)).await;
+    let line = consumer.wait_for_line(UNHEALTHY).await;
+    assert!(line.contains(&pipeline.dead_letter_topic) && line.contains("mini-scan setup pubsub"), "{line}");
+    pipeline.publish(valid_scans(0..10)).await;
     assert_eq!(pipeline.rows(10).await.len(), 10);
     let create = pipeline.pubsub.topics.create_topic().set_name(&pipeline.dead_letter_topic);
     create.send().await.expect("the topic is created");
     pipeline.dead_letter_subscription = pipeline.pubsub.subscription(&pipeline.dead_letter_topic).await;
-    let letter = pipeline.dead_letters(1).await.remove(0);
-    assert_eq!(&letter.data[..], b"poison");
-    consumer.line("recovered").await;
+    let dead_letter = pipeline.dead_letters(1).await.remove(0);
+    assert_eq!(&dead_letter.data[..], b"poison");
+    consumer.wait_for_line(RECOVERED).await;
     pipeline.drained().await;
 }
 
 #[tokio::test]
-async fn a_refused_describe_table_is_not_fatal() {
+async fn a_rejected_describe_table_is_not_fatal() {
     let pipeline = Pipeline::new().await;
-    let front = Front::before(host(&pipeline.dynamo), Refuse::DescribeTable).await;
-    pipeline.publish(good(0..10)).await;
+    let proxy = HttpProxy::before(host(&pipeline.dynamo), Reject::DescribeTable).await;
+    pipeline.publish(valid_scans(0..10)).await;
 
-    let _consumer = pipeline.consumer().env("AWS_ENDPOINT_URL_DYNAMODB", &front.url()).start();
+    let _consumer = pipeline.consumer().env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url()).start();
 
     assert_eq!(pipeline.rows(10).await.len(), 10);
 }
 
 #[tokio::test]
-async fn a_throttled_describe_table_is_said_and_not_fatal() {
+async fn a_throttled_describe_table_is_logged_and_not_fatal() {
     let pipeline = Pipeline::new().await;
-    let front = Front::before(host(&pipeline.dynamo), Refuse::DescribeTableForNow).await;
-    pipeline.publish(good(0..10)).await;
+    let proxy = HttpProxy::before(host(&pipeline.dynamo), Reject::ThrottleDescribeTable).await;
+    pipeline.publish(valid_scans(0..10)).await;
 
-    let mut consumer = pipeline.consumer().env("AWS_ENDPOINT_URL_DYNAMODB", &front.url()).start();
+    let mut consumer = pipeline.consumer().env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url()).start();
 
-    let said = consumer.line("could not be looked at").await;
-    assert!(said.contains(&pipeline.table) && said.contains("ThrottlingException"), "{said}");
+    let line = consumer.wait_for_line("could not be looked at").await;
+    assert!(line.contains(&pipeline.table) && line.contains("ThrottlingException"), "{line}");
     assert_eq!(pipeline.rows(10).await.len(), 10);
 }
 
 #[tokio::test]
-async fn a_missing_table_that_only_a_write_shows_is_said_and_the_scan_is_kept() {
+async fn a_missing_table_that_only_a_write_reports_is_logged_and_the_scans_wait_for_it() {
     let mut pipeline = Pipeline::new().await;
     pipeline.table = unique("late-table");
-    let front = Front::before(host(&pipeline.dynamo), Refuse::DescribeTable).await;
-    pipeline.publish(good(0..20)).await;
+    let proxy = HttpProxy::before(host(&pipeline.dynamo), Reject::DescribeTable).await;
+    pipeline.publish(valid_scans(0..20)).await;
 
-    let mut consumer = pipeline.consumer().env("AWS_ENDPOINT_URL_DYNAMODB", &front.url()).start();
+    let mut consumer = pipeline.consumer().env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url()).start();
 
-    let said = consumer.line("unhealthy").await;
-    assert!(said.contains("DynamoDB") && said.contains("ResourceNotFoundException"), "{said}");
+    let line = consumer.wait_for_line(UNHEALTHY).await;
+    assert!(line.contains("DynamoDB") && line.contains("ResourceNotFoundException"), "{line}");
     pipeline.dynamo.create(&pipeline.table).send().await.expect("the table is created");
     assert_eq!(pipeline.rows(20).await.len(), 20);
     pipeline.drained().await;

@@ -23,8 +23,8 @@ async fn is_refused(launch: Launch, parts: &[&str]) {
     let took = started.elapsed();
     assert_eq!(exit.code, Some(1), "{exit:#?}");
     assert!(took < SOON, "it took {took:?}: {exit:#?}");
-    let before = exit.said.stderr.iter().take_while(|line| !line.starts_with("mini-scan: ")).count();
-    let message = &exit.said.stderr[before..];
+    let before = exit.output.stderr.iter().take_while(|line| !line.starts_with("mini-scan: ")).count();
+    let message = &exit.output.stderr[before..];
     assert!((1..=3).contains(&message.len()) && message.iter().all(|line| line.len() < 320), "{message:#?}");
     let message = message.join("\n");
     let missing: Vec<_> = parts.iter().filter(|part| !message.contains(**part)).collect();
@@ -183,7 +183,7 @@ async fn flags_that_cannot_be_are_named_and_exit_with_2() {
     ] {
         let exit = mini_scan(["consumer"]).arguments(arguments.iter().copied()).run().await;
         assert_eq!(exit.code, Some(2), "{arguments:?}: {exit:#?}");
-        let said = exit.said.stderr.join("\n");
+        let said = exit.output.stderr.join("\n");
         let flags = arguments.iter().filter(|argument| argument.starts_with("--"));
         assert!(flags.clone().all(|flag| said.contains(flag)), "{arguments:?}: {said}");
     }
@@ -196,6 +196,6 @@ async fn setup_refuses_names_that_are_one_and_the_same() {
     let exit = mini_scan(["setup"]).arguments(same).run().await;
 
     assert_eq!(exit.code, Some(2), "{exit:#?}");
-    let said = exit.said.stderr.join("\n");
+    let said = exit.output.stderr.join("\n");
     assert!(said.contains("--topic") && said.contains("--dead-letter-topic"), "{said}");
 }

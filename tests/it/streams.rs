@@ -1,4 +1,4 @@
-//! Streams are supervised: what is silent, broken or away is replaced, told apart from what is idle or full, and counted.
+//! Supervision of streams: silent and broken streams are replaced and counted, idle and full ones are recognized.
 
 mod frozen;
 mod process;
@@ -12,20 +12,21 @@ use mini_scan::observe::Metrics;
 use mini_scan::pubsub::{Connection, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::support::messages::PUBSUB_SILENT;
 use crate::support::pubsub::Pubsub;
-use crate::support::wire::Wire;
-use crate::support::{LOOKING, QUIET, within_patience};
+use crate::support::tcp_proxy::TcpProxy;
+use crate::support::{POLL_INTERVAL, QUIET_PERIOD, with_timeout};
 
-/// Short, so that the tests are; longer than a message takes on a loaded machine.
+/// Short, to keep the tests short, but longer than a delivery takes on a loaded machine.
 const MAX_IDLE: Duration = Duration::from_secs(2);
 const LIMIT: usize = 8;
 
-/// One supervised stream behind a wire, read by the test in place of a worker.
+/// One supervised stream behind a proxy. The test reads it instead of a worker.
 struct Reader {
     pubsub: Pubsub,
     topic: String,
     subscription: String,
-    wire: Wire,
+    proxy: TcpProxy,
     source: StreamSource,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
@@ -33,9 +34,9 @@ struct Reader {
 
 impl Reader {
     async fn open(max_idle: Duration) -> Reader {
-        let (pubsub, _) = Pubsub::own().await;
-        let (topic, subscription) = pubsub.pair().await;
-        let wire = Wire::before(&pubsub.address);
+        let (pubsub, _) = Pubsub::dedicated().await;
+        let (topic, subscription) = pubsub.topic_with_subscription().await;
+        let proxy = TcpProxy::before(&pubsub.address);
         let settings = StreamSettings {
             subscription: subscription.clone(),
             max_messages: LIMIT as i64,
@@ -45,13 +46,13 @@ impl Reader {
             max_idle,
         };
         let (health, metrics) = (Arc::<Health>::default(), Arc::<Metrics>::default());
-        let connection = Connection::new(Some(&wire.address.to_string()));
+        let connection = Connection::new(Some(&proxy.address.to_string()));
         let source = StreamSource::open(connection, settings, health.clone(), metrics.clone(), 0);
-        Reader { pubsub, topic, subscription, wire, source, health, metrics }
+        Reader { pubsub, topic, subscription, proxy, source, health, metrics }
     }
 
-    /// One that has given and settled a message.
-    async fn reading(max_idle: Duration) -> Reader {
+    /// Opens a stream and settles its first message.
+    async fn active(max_idle: Duration) -> Reader {
         let mut reader = Reader::open(max_idle).await;
         reader.publish(1).await;
         reader.next().await.receipt.ack();
@@ -64,8 +65,8 @@ impl Reader {
     }
 
     async fn next(&mut self) -> Delivery<StreamReceipt> {
-        let next = within_patience("a message of a supervised stream", self.source.next()).await;
-        next.expect("a stream that can be read").expect("a stream that was not stopped")
+        let next = with_timeout("a message of a supervised stream", self.source.next()).await;
+        next.expect("the stream does not fail").expect("the stream was not stopped")
     }
 
     async fn take(&mut self, messages: usize) -> Vec<Delivery<StreamReceipt>> {
@@ -80,34 +81,34 @@ impl Reader {
         self.metrics.stream_restarts(cause).get()
     }
 
-    /// All causes that were counted, by name.
+    /// Returns the counts of restarts by cause, without those that are 0.
     fn counted(&self) -> Vec<(&'static str, u64)> {
         let all = Restart::ALL.into_iter().map(|cause| (cause.name(), self.restarts(cause)));
         all.filter(|(_, count)| *count > 0).collect()
     }
 
-    fn is_well(&self) -> bool {
+    fn is_healthy(&self) -> bool {
         self.health.conditions().is_empty()
     }
 
-    async fn becomes(&self, what: &str, is_so: impl Fn(&Reader) -> bool) {
-        let so = async {
-            while !is_so(self) {
-                sleep(LOOKING).await;
+    async fn wait_until(&self, what: &str, condition: impl Fn(&Reader) -> bool) {
+        let polling = async {
+            while !condition(self) {
+                sleep(POLL_INTERVAL).await;
             }
         };
-        within_patience(what, so).await;
+        with_timeout(what, polling).await;
     }
 }
 
 #[tokio::test]
-async fn an_idle_stream_is_replaced_as_routine() {
-    let mut reader = Reader::reading(Duration::from_secs(1)).await;
+async fn an_idle_stream_is_replaced_and_stays_healthy() {
+    let mut reader = Reader::active(Duration::from_secs(1)).await;
 
-    reader.becomes("three replacements", |reader| reader.restarts(Restart::Idle) >= 3).await;
+    reader.wait_until("three replacements", |reader| reader.restarts(Restart::Idle) >= 3).await;
 
     assert_eq!(reader.counted(), [("idle", reader.restarts(Restart::Idle))]);
-    assert!(reader.is_well());
+    assert!(reader.is_healthy());
     reader.publish(1).await;
     reader.next().await.receipt.ack();
 }
@@ -115,94 +116,94 @@ async fn an_idle_stream_is_replaced_as_routine() {
 #[tokio::test]
 async fn a_full_stream_is_not_replaced() {
     let mut reader = Reader::open(Duration::from_secs(1)).await;
-    // No more, or the whole limit that the replaced one held would keep the next from being opened.
+    // Half of the limit: a replaced stream with a whole limit of unsettled messages would prevent the next one.
     reader.publish(LIMIT / 2).await;
-    let held = reader.take(LIMIT / 2).await;
-    let connections = reader.wire.opened();
+    let unsettled = reader.take(LIMIT / 2).await;
+    let connections = reader.proxy.opened();
 
     sleep(3 * Duration::from_secs(1)).await;
 
-    assert_eq!((reader.counted(), reader.wire.opened()), (vec![], connections));
-    assert!(reader.is_well());
-    drop(held);
+    assert_eq!((reader.counted(), reader.proxy.opened()), (vec![], connections));
+    assert!(reader.is_healthy());
+    drop(unsettled);
 }
 
 #[tokio::test]
 async fn a_stream_whose_connection_is_dead_is_replaced_and_counted_as_silent() {
-    let mut reader = Reader::reading(MAX_IDLE).await;
+    let mut reader = Reader::active(MAX_IDLE).await;
 
-    reader.wire.freeze_open();
+    reader.proxy.freeze_open();
     reader.publish(2).await;
 
-    // What the server gave to the dead stream comes again when its lease ends.
+    // The messages that the server sent over the dead connection are redelivered when their leases end.
     reader.next().await.receipt.ack();
     assert_eq!(reader.restarts(Restart::Silent), 1, "{:?}", reader.counted());
-    assert!(reader.is_well());
+    assert!(reader.is_healthy());
 }
 
 #[tokio::test]
-async fn while_nothing_answers_it_is_unwell_and_afterwards_messages_flow() {
-    let mut reader = Reader::reading(MAX_IDLE).await;
+async fn a_hanging_pubsub_makes_the_instance_unhealthy_and_reading_resumes_afterwards() {
+    let mut reader = Reader::active(MAX_IDLE).await;
 
-    reader.wire.freeze();
+    reader.proxy.freeze();
     reader.publish(3).await;
-    reader.becomes("a condition", |reader| !reader.is_well()).await;
+    reader.wait_until("a condition", |reader| !reader.is_healthy()).await;
     let (_, detail) = reader.health.conditions().remove(0);
-    assert!(detail.contains("Pub/Sub does not answer"), "{detail}");
-    reader.becomes("more silent streams", |reader| reader.restarts(Restart::Silent) >= 2).await;
-    reader.wire.thaw();
+    assert!(detail.contains(PUBSUB_SILENT), "{detail}");
+    reader.wait_until("more silent streams", |reader| reader.restarts(Restart::Silent) >= 2).await;
+    reader.proxy.thaw();
 
     for delivery in reader.take(3).await {
         delivery.receipt.ack();
     }
-    assert!(reader.is_well());
+    assert!(reader.is_healthy());
 }
 
 #[tokio::test]
-async fn while_connections_are_cut_and_refused_it_is_unwell_and_afterwards_messages_flow() {
-    let mut reader = Reader::reading(MAX_IDLE).await;
+async fn refused_connections_make_the_instance_unhealthy_and_reading_resumes_afterwards() {
+    let mut reader = Reader::active(MAX_IDLE).await;
 
-    reader.wire.refuse().await;
-    reader.wire.cut();
+    reader.proxy.refuse().await;
+    reader.proxy.close_open();
     reader.publish(3).await;
-    reader.becomes("a condition", |reader| !reader.is_well()).await;
+    reader.wait_until("a condition", |reader| !reader.is_healthy()).await;
     sleep(MAX_IDLE).await;
-    reader.wire.accept().await;
+    reader.proxy.accept().await;
 
     for delivery in reader.take(3).await {
         delivery.receipt.ack();
     }
-    assert!(reader.is_well());
+    assert!(reader.is_healthy());
     assert!(reader.restarts(Restart::Silent) > 0, "{:?}", reader.counted());
 }
 
 #[tokio::test]
-async fn after_an_outage_an_idle_stream_becomes_well_without_a_message() {
-    let reader = Reader::reading(Duration::from_secs(1)).await;
-    reader.wire.freeze();
-    reader.becomes("a condition", |reader| !reader.is_well()).await;
+async fn an_idle_stream_recovers_after_an_outage_without_a_message() {
+    let reader = Reader::active(Duration::from_secs(1)).await;
+    reader.proxy.freeze();
+    reader.wait_until("a condition", |reader| !reader.is_healthy()).await;
 
-    reader.wire.thaw();
+    reader.proxy.thaw();
 
-    reader.becomes("recovered", Reader::is_well).await;
+    reader.wait_until("recovery", Reader::is_healthy).await;
 }
 
 #[tokio::test]
-async fn a_worker_never_holds_more_than_twice_its_limit() {
+async fn a_worker_never_has_more_unsettled_messages_than_twice_its_limit() {
     let mut reader = Reader::open(Duration::from_secs(600)).await;
     reader.publish(5 * LIMIT).await;
 
-    let mut held = reader.take(LIMIT).await;
-    // Each of these gives the client, which opens the stream again by itself, a whole limit more.
+    let mut unsettled = reader.take(LIMIT).await;
+    // After each closed connection the client opens the stream again, and Pub/Sub sends up to the limit once more.
     for _ in 0..3 {
-        reader.wire.cut();
-        while let Ok(delivery) = timeout(2 * QUIET, reader.source.next()).await {
-            held.extend(delivery.expect("a stream that can be read"));
+        reader.proxy.close_open();
+        while let Ok(delivery) = timeout(2 * QUIET_PERIOD, reader.source.next()).await {
+            unsettled.extend(delivery.expect("the stream does not fail"));
         }
     }
 
-    assert!((LIMIT + 1..=2 * LIMIT).contains(&held.len()), "it holds {}", held.len());
-    for delivery in held {
+    assert!((LIMIT + 1..=2 * LIMIT).contains(&unsettled.len()), "{} unsettled messages", unsettled.len());
+    for delivery in unsettled {
         delivery.receipt.ack();
     }
     reader.next().await.receipt.ack();
@@ -210,43 +211,44 @@ async fn a_worker_never_holds_more_than_twice_its_limit() {
 }
 
 #[tokio::test]
-async fn acks_that_a_dead_connection_swallows_are_counted() {
+async fn acks_that_a_dead_connection_loses_are_counted() {
     let mut reader = Reader::open(MAX_IDLE).await;
     reader.publish(1).await;
     let delivery = reader.next().await;
 
-    reader.wire.freeze_open();
+    reader.proxy.freeze_open();
     delivery.receipt.ack();
 
-    reader.becomes("acks that were not delivered", |reader| reader.metrics.unflushed.get() == 1).await;
+    reader.wait_until("a count of lost acks", |reader| reader.metrics.unflushed.get() == 1).await;
 }
 
 #[tokio::test]
-async fn a_stop_during_an_outage_of_pubsub_is_not_delayed() {
-    let mut reader = Reader::reading(MAX_IDLE).await;
-    reader.wire.freeze();
-    reader.becomes("a condition", |reader| !reader.is_well()).await;
-    let asked = Instant::now();
+async fn an_outage_of_pubsub_does_not_delay_a_stop() {
+    let mut reader = Reader::active(MAX_IDLE).await;
+    reader.proxy.freeze();
+    reader.wait_until("a condition", |reader| !reader.is_healthy()).await;
+    let stopped = Instant::now();
 
     reader.source.stop();
 
-    while reader.source.next().await.expect("a stream that can be read").is_some() {}
+    while reader.source.next().await.expect("the stream does not fail").is_some() {}
     reader.source.flushed().await;
-    assert!(asked.elapsed() < Duration::from_secs(2), "it took {:?}", asked.elapsed());
+    assert!(stopped.elapsed() < Duration::from_secs(2), "the stop took {:?}", stopped.elapsed());
 }
 
 #[tokio::test]
-async fn a_dead_letter_that_finds_no_answer_lets_the_next_go_over_another_connection() {
+async fn after_a_dead_letter_without_a_response_the_next_one_uses_another_connection() {
     let pubsub = Pubsub::connect().await;
     let topic = pubsub.topic().await;
-    let wire = Wire::before(&pubsub.address);
-    let connection = Connection::new(Some(&wire.address.to_string()));
-    let letters = TopicDeadLetters::connect(&connection, &topic).await.expect("a publisher");
-    let publish = || letters.publish(DeadLetter { payload: "poison".into(), attributes: Default::default() });
-    within_patience("a letter", publish()).await.expect("the topic takes letters");
+    let proxy = TcpProxy::before(&pubsub.address);
+    let connection = Connection::new(Some(&proxy.address.to_string()));
+    let dead_letters = TopicDeadLetters::connect(&connection, &topic).await.expect("a publisher");
+    let publish = || dead_letters.publish(DeadLetter { payload: "poison".into(), attributes: Default::default() });
+    with_timeout("a dead letter", publish()).await.expect("the topic accepts dead letters");
 
-    wire.freeze_open();
+    proxy.freeze_open();
 
-    assert!(timeout(QUIET, publish()).await.is_err(), "a letter was published over a frozen connection");
-    within_patience("a letter", publish()).await.expect("the topic takes letters");
+    let published = timeout(QUIET_PERIOD, publish()).await;
+    assert!(published.is_err(), "a dead letter was published over a frozen connection");
+    with_timeout("a dead letter", publish()).await.expect("the topic accepts dead letters");
 }

@@ -1,43 +1,44 @@
-//! The harness: servers to test against, the real program in a process of its own, and what a test asks of both.
+//! The test harness: servers to test against, the real program as a child process, and what tests read from both.
 
 pub(crate) mod dynamo;
-pub(crate) mod fork;
-pub(crate) mod front;
+pub(crate) mod dynamo_proxy;
+pub(crate) mod http_proxy;
 pub(crate) mod inbox;
 pub(crate) mod local_dynamo;
+pub(crate) mod messages;
 pub(crate) mod pipeline;
 pub(crate) mod program;
+pub(crate) mod publish_router;
 pub(crate) mod pubsub;
 pub(crate) mod servers;
-pub(crate) mod store_front;
-pub(crate) mod wire;
+pub(crate) mod tcp_proxy;
 
 use std::future::Future;
 use std::time::Duration;
 
-/// How long a test waits for what must happen. Long, because a loaded machine is slow; a passing test never waits it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a test waits for an event. It is long because a loaded machine is slow; a passing test rarely comes near.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Long enough for what would go wrong at once to go wrong; spent in full by every test that says "nothing more comes".
-pub(crate) const QUIET: Duration = Duration::from_millis(700);
+/// How long a test waits to show that nothing more happens. A passing test spends it in full.
+pub(crate) const QUIET_PERIOD: Duration = Duration::from_millis(700);
 
-/// How often a test looks at what cannot wake it.
-pub(crate) const LOOKING: Duration = Duration::from_millis(20);
+/// How often a test polls a state that cannot wake it.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Awaits what must happen, and says what it was when it does not.
-pub(crate) async fn within_patience<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
+/// Awaits `future`, and panics with `what` if it takes longer than [`TIMEOUT`].
+pub(crate) async fn with_timeout<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(TIMEOUT, future).await {
         Ok(value) => value,
-        Err(_) => panic!("still waiting after {PATIENCE:?}: {what}"),
+        Err(_) => panic!("still waiting after {TIMEOUT:?}: {what}"),
     }
 }
 
-/// A name that no other test, and no earlier run against the same server, has used.
+/// Returns a name that no other test, and no earlier run against the same server, has used.
 pub(crate) fn unique(prefix: &str) -> String {
     format!("{prefix}-{:012x}", rand::random::<u64>() >> 16)
 }
 
-/// The name of the running test, as cargo prints it.
+/// Returns the name of the running test, as cargo prints it.
 pub(crate) fn test_name() -> String {
     std::thread::current().name().unwrap_or("a test").to_owned()
 }

@@ -110,8 +110,10 @@ pub async fn listen(
         Ok(bound) => bound,
         Err(error) if choice.is_none() => {
             warn!(
-                "/metrics, /livez and /readyz are not served: cannot listen on the default address {address}: {error}. \
-                 Choose another address ({setting})"
+                %address,
+                %error,
+                setting,
+                "cannot listen on the default address, so /metrics, /livez and /readyz are not served; choose another address"
             );
             return Ok(None);
         }

@@ -26,6 +26,4 @@ pub struct Program {
     /// The target of its spans. They go to traces and never to the logs.
     pub span_target: &'static str,
     pub version: &'static str,
-    /// The revision of its source.
-    pub revision: &'static str,
 }

@@ -1,5 +1,5 @@
-//! Whether every loop of the program still runs. A loop records each turn; a failed attempt is a turn too, so an outage
-//! stops no loop. Only code that never returns does.
+//! Whether every loop of the program still runs. A loop records each iteration. Outages stop no loop, because a failed
+//! attempt ends in an iteration as well; only code that never returns does.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The timer of a loop is due at least once per second, so a loop without a turn for this long will never turn again.
+/// The timer of a loop is due at least once per second. A loop without an iteration for this long is stuck forever.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub struct Liveness {
     start: Instant,
-    /// The last turn of each loop, in milliseconds since `start`.
+    /// The time of the last iteration of each loop, in milliseconds since `start`.
     loops: Mutex<Vec<Arc<AtomicU64>>>,
 }
 
@@ -21,7 +21,7 @@ pub struct Liveness {
 #[derive(Debug)]
 pub struct Heartbeat<'a> {
     liveness: &'a Liveness,
-    last_turn: Arc<AtomicU64>,
+    last_beat: Arc<AtomicU64>,
 }
 
 impl Default for Liveness {
@@ -33,16 +33,16 @@ impl Default for Liveness {
 impl Liveness {
     /// Starts to watch a loop.
     pub fn begin(&self) -> Heartbeat<'_> {
-        let last_turn = Arc::new(AtomicU64::new(self.now()));
-        self.loops.lock().unwrap_or_else(PoisonError::into_inner).push(last_turn.clone());
-        Heartbeat { liveness: self, last_turn }
+        let last_beat = Arc::new(AtomicU64::new(self.now()));
+        self.loops.lock().unwrap_or_else(PoisonError::into_inner).push(last_beat.clone());
+        Heartbeat { liveness: self, last_beat }
     }
 
-    /// Returns whether every loop that runs had a turn within the last minute.
+    /// Returns whether every loop that runs had an iteration within the last minute.
     pub fn is_alive(&self) -> bool {
         let loops = self.loops.lock().unwrap_or_else(PoisonError::into_inner);
-        let oldest = loops.iter().map(|turn| turn.load(Ordering::Relaxed)).min();
-        oldest.is_none_or(|turn| Duration::from_millis(self.now().saturating_sub(turn)) < STUCK_AFTER)
+        let oldest = loops.iter().map(|beat| beat.load(Ordering::Relaxed)).min();
+        oldest.is_none_or(|beat| Duration::from_millis(self.now().saturating_sub(beat)) < STUCK_AFTER)
     }
 
     fn now(&self) -> u64 {
@@ -51,16 +51,16 @@ impl Liveness {
 }
 
 impl Heartbeat<'_> {
-    /// Records a turn of the loop.
-    pub fn turn(&self) {
-        self.last_turn.store(self.liveness.now(), Ordering::Relaxed);
+    /// Records an iteration of the loop.
+    pub fn beat(&self) {
+        self.last_beat.store(self.liveness.now(), Ordering::Relaxed);
     }
 }
 
 impl Drop for Heartbeat<'_> {
     fn drop(&mut self) {
         let mut loops = self.liveness.loops.lock().unwrap_or_else(PoisonError::into_inner);
-        loops.retain(|turn| !Arc::ptr_eq(turn, &self.last_turn));
+        loops.retain(|beat| !Arc::ptr_eq(beat, &self.last_beat));
     }
 }
 
@@ -69,14 +69,14 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn one_loop_without_a_turn_for_a_minute_ends_liveness() {
+    async fn one_loop_without_an_iteration_for_a_minute_ends_liveness() {
         let liveness = Liveness::default();
         let (running, _stuck) = (liveness.begin(), liveness.begin());
         tokio::time::advance(STUCK_AFTER - Duration::from_millis(1)).await;
-        running.turn();
+        running.beat();
         assert!(liveness.is_alive());
         tokio::time::advance(Duration::from_millis(1)).await;
-        running.turn();
+        running.beat();
         assert!(!liveness.is_alive());
     }
 

@@ -74,7 +74,7 @@ impl Traces {
         // The call blocks, and the connection needs this thread meanwhile.
         let shutdown = tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(FLUSH_TIMEOUT));
         if let Ok(Err(error)) = shutdown.await {
-            tracing::warn!("the last traces were not sent: {error}");
+            tracing::warn!(%error, "the last traces were not sent");
         }
     }
 }

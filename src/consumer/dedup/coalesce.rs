@@ -1,14 +1,14 @@
-//! One write a key at a time: a scan whose key is being written waits, and of those that wait only the newest is
-//! written. Pure: no clock, no I/O, and no knowledge of what a receipt is.
+//! One write per key at a time: a scan whose key is being written waits, and of the waiting scans only the newest is written.
+//! Pure: no clock and no I/O. Knows nothing of what a receipt is.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use crate::scan::Key;
 
-/// A scan on its way to the store, with what it holds meanwhile.
+/// A scan to write, with the resources that it holds.
 pub(super) trait Work {
-    /// What is left of it once a newer scan has taken its place: the right to settle, without payload and slot.
+    /// What remains when a newer scan supersedes it: the right to settle the message, without payload and slot.
     type Receipt;
 
     fn key(&self) -> &Key;
@@ -17,12 +17,12 @@ pub(super) trait Work {
     fn into_receipt(self) -> Self::Receipt;
 }
 
-/// What becomes of a scan that was just decoded.
+/// What to do with a decoded scan.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Admission<W> {
-    /// Its key is free: write it, and call [`Coalescer::finish`] afterwards.
+    /// Write it, because nobody writes its key. Call [`Coalescer::finish`] afterwards.
     Write(W),
-    /// It waits, or is carried by a scan that is at least as new; whoever writes its key settles it.
+    /// Nothing: it waits, or a scan that is at least as new supersedes it. The task that writes its key settles it.
     Waits,
 }
 
@@ -32,17 +32,17 @@ pub(super) struct Coalescer<W: Work> {
 }
 
 struct Writing<W: Work> {
-    /// Of the scan that is being written.
+    /// The timestamp of the scan that is being written.
     timestamp: u64,
-    /// Receipts of scans at most as new, which settle with it.
-    carried: Vec<W::Receipt>,
-    /// The newest of those that wait: newer than the one being written.
+    /// The receipts of scans that are at most as new. They are settled with it.
+    superseded: Vec<W::Receipt>,
+    /// The newest waiting scan, which is newer than the one being written.
     waiting: Option<Waiting<W>>,
 }
 
 struct Waiting<W: Work> {
     work: W,
-    carried: Vec<W::Receipt>,
+    superseded: Vec<W::Receipt>,
 }
 
 impl<W: Work> Default for Coalescer<W> {
@@ -52,73 +52,74 @@ impl<W: Work> Default for Coalescer<W> {
 }
 
 impl<W: Work> Coalescer<W> {
-    /// Takes a scan in. Of equal timestamps the first stays, as in the condition of the write.
+    /// Admits a scan. Of equal timestamps the first is written, as in the condition of the write.
     pub(super) fn admit(&mut self, work: W) -> Admission<W> {
         let writing = match self.keys.entry(work.key().clone()) {
             Entry::Vacant(free) => {
-                free.insert(Writing { timestamp: work.timestamp(), carried: Vec::new(), waiting: None });
+                free.insert(Writing { timestamp: work.timestamp(), superseded: Vec::new(), waiting: None });
                 return Admission::Write(work);
             }
             Entry::Occupied(taken) => taken.into_mut(),
         };
         if work.timestamp() <= writing.timestamp {
-            writing.carried.push(work.into_receipt());
+            writing.superseded.push(work.into_receipt());
             return Admission::Waits;
         }
         writing.waiting = Some(match writing.waiting.take() {
-            None => Waiting { work, carried: Vec::new() },
-            Some(waiting) if work.timestamp() <= waiting.work.timestamp() => waiting.joined_by(work),
-            Some(waiting) => waiting.superseded_by(work),
+            None => Waiting { work, superseded: Vec::new() },
+            Some(waiting) if work.timestamp() <= waiting.work.timestamp() => waiting.superseding(work),
+            Some(waiting) => waiting.replaced_by(work),
         });
         Admission::Waits
     }
 
-    /// The scan to write in the next attempt: this one, or the newest that waits behind it, which then carries it.
+    /// Returns the scan to write in the next attempt: this one, or a newer waiting scan, which supersedes it.
     pub(super) fn newest(&mut self, work: W) -> W {
         let Some(writing) = self.keys.get_mut(work.key()) else { return work };
         let Some(waiting) = writing.waiting.take() else { return work };
         writing.timestamp = waiting.work.timestamp();
-        writing.carried.push(work.into_receipt());
-        writing.carried.extend(waiting.carried);
+        writing.superseded.push(work.into_receipt());
+        writing.superseded.extend(waiting.superseded);
         waiting.work
     }
 
-    /// The write of this key is over: the receipts that settle with it, and the scan to write next, if one waits.
-    /// Without one the key is free.
+    /// Ends the write of this key. Returns the receipts to settle with it, and the scan to write next. The key is free if no
+    /// scan waits.
     pub(super) fn finish(&mut self, key: &Key) -> (Vec<W::Receipt>, Option<W>) {
         let Some(writing) = self.keys.get_mut(key) else { return (Vec::new(), None) };
-        let carried = std::mem::take(&mut writing.carried);
+        let superseded = std::mem::take(&mut writing.superseded);
         let Some(waiting) = writing.waiting.take() else {
             self.keys.remove(key);
-            return (carried, None);
+            return (superseded, None);
         };
         writing.timestamp = waiting.work.timestamp();
-        writing.carried = waiting.carried;
-        (carried, Some(waiting.work))
+        writing.superseded = waiting.superseded;
+        (superseded, Some(waiting.work))
     }
 
-    /// The write of this key ends without an answer: everything that was parked with it.
+    /// Ends the write of this key without an answer, and frees the key. Returns the receipts of all superseded and waiting
+    /// scans.
     pub(super) fn abandon(&mut self, key: &Key) -> Vec<W::Receipt> {
         let Some(mut writing) = self.keys.remove(key) else { return Vec::new() };
         if let Some(waiting) = writing.waiting {
-            writing.carried.extend(waiting.carried);
-            writing.carried.push(waiting.work.into_receipt());
+            writing.superseded.extend(waiting.superseded);
+            writing.superseded.push(waiting.work.into_receipt());
         }
-        writing.carried
+        writing.superseded
     }
 
-    /// Takes out what `old` picks of all that is parked, to be settled by itself: carried alone, and a scan that waits
-    /// together with its carried.
-    pub(super) fn take_old(&mut self, mut old: impl FnMut(&W::Receipt) -> bool) -> Vec<W::Receipt> {
+    /// Removes the receipts for which `is_old` returns true, so that they can be settled separately. A waiting scan is removed
+    /// together with those that it supersedes.
+    pub(super) fn take_old(&mut self, mut is_old: impl FnMut(&W::Receipt) -> bool) -> Vec<W::Receipt> {
         let mut taken = Vec::new();
         for writing in self.keys.values_mut() {
-            taken.extend(writing.carried.extract_if(.., |receipt| old(receipt)));
-            if let Some(waiting) = writing.waiting.take_if(|waiting| old(waiting.work.receipt())) {
-                taken.extend(waiting.carried);
+            taken.extend(writing.superseded.extract_if(.., |receipt| is_old(receipt)));
+            if let Some(waiting) = writing.waiting.take_if(|waiting| is_old(waiting.work.receipt())) {
+                taken.extend(waiting.superseded);
                 taken.push(waiting.work.into_receipt());
             }
             if let Some(waiting) = &mut writing.waiting {
-                taken.extend(waiting.carried.extract_if(.., |receipt| old(receipt)));
+                taken.extend(waiting.superseded.extract_if(.., |receipt| is_old(receipt)));
             }
         }
         taken
@@ -126,14 +127,14 @@ impl<W: Work> Coalescer<W> {
 }
 
 impl<W: Work> Waiting<W> {
-    fn joined_by(mut self, older: W) -> Waiting<W> {
-        self.carried.push(older.into_receipt());
+    fn superseding(mut self, older: W) -> Waiting<W> {
+        self.superseded.push(older.into_receipt());
         self
     }
 
-    fn superseded_by(mut self, newer: W) -> Waiting<W> {
-        self.carried.push(self.work.into_receipt());
-        Waiting { work: newer, carried: self.carried }
+    fn replaced_by(mut self, newer: W) -> Waiting<W> {
+        self.superseded.push(self.work.into_receipt());
+        Waiting { work: newer, superseded: self.superseded }
     }
 }
 
@@ -152,7 +153,7 @@ mod tests {
         receipt: Receipt,
     }
 
-    /// What is left of a scan: its timestamp and its number.
+    /// The timestamp and the number of a scan.
     type Receipt = (u64, usize);
 
     impl Work for Scan {
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_newest_of_those_that_wait_is_written() {
+    fn of_the_waiting_scans_only_the_newest_is_written() {
         let mut coalescer = Coalescer::default();
         written(coalescer.admit(scan(10, 0)));
         for (timestamp, id) in [(11, 1), (13, 2), (12, 3)] {
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_at_most_as_new_rides_with_the_write_in_hand() {
+    fn the_write_in_flight_supersedes_scans_that_are_at_most_as_new() {
         let mut coalescer = Coalescer::default();
         written(coalescer.admit(scan(10, 0)));
         coalescer.admit(scan(10, 1));
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn of_equal_timestamps_the_first_that_waits_stays() {
+    fn of_equal_timestamps_the_first_waiting_scan_is_written() {
         let mut coalescer = Coalescer::default();
         written(coalescer.admit(scan(10, 0)));
         coalescer.admit(scan(11, 1));
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_before_its_next_attempt_gives_way_to_a_newer_scan() {
+    fn a_newer_scan_supersedes_a_write_before_its_next_attempt() {
         let mut coalescer = Coalescer::default();
         let first = written(coalescer.admit(scan(10, 0)));
         coalescer.admit(scan(12, 1));
@@ -232,14 +233,14 @@ mod tests {
     }
 
     #[test]
-    fn other_keys_do_not_wait() {
+    fn scans_of_other_keys_do_not_wait() {
         let mut coalescer = Coalescer::default();
         written(coalescer.admit(scan(10, 0)));
         written(coalescer.admit(Scan { key: key(81), receipt: (10, 1) }));
     }
 
     #[test]
-    fn an_old_rider_is_taken_out_alone() {
+    fn takes_out_an_old_superseded_scan_alone() {
         let mut coalescer = Coalescer::default();
         written(coalescer.admit(scan(10, 0)));
         for (timestamp, id) in [(9, 1), (12, 2), (11, 3), (8, 4)] {
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_scan_that_waits_is_taken_out_with_what_it_superseded() {
+    fn takes_out_an_old_waiting_scan_with_those_it_superseded() {
         let mut coalescer = Coalescer::default();
         written(coalescer.admit(scan(10, 0)));
         for (timestamp, id) in [(12, 1), (11, 2), (9, 3)] {
@@ -265,8 +266,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes in whatever order: every scan is written or rides, none twice, none is lost, none rides with
-        /// an older one, and writes of one key never go backwards.
+        /// In any order of events, every scan is either written or superseded by one that is at least as new, and is settled
+        /// exactly once. Writes of one key never go back in time.
         #[test]
         fn every_scan_is_settled_once_by_one_at_least_as_new(steps in vec((0u8..4, 0u16..3, 0u64..6), 1..200)) {
             let mut coalescer = Coalescer::default();
@@ -274,8 +275,8 @@ mod tests {
             let mut settled = Vec::new();
             let finish = |coalescer: &mut Coalescer<Scan>, unsettled: &mut HashMap<Key, Scan>, settled: &mut Vec<usize>, key: &Key| {
                 let Some(done) = unsettled.remove(key) else { return };
-                let (carried, next) = coalescer.finish(key);
-                for (timestamp, id) in carried {
+                let (superseded, next) = coalescer.finish(key);
+                for (timestamp, id) in superseded {
                     assert!(timestamp <= done.receipt.0);
                     settled.push(id);
                 }
@@ -317,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn an_abandoned_write_returns_everything_that_waits_for_it_and_frees_the_key() {
+    fn abandoning_a_write_returns_all_its_receipts_and_frees_the_key() {
         let mut coalescer = Coalescer::default();
         written(coalescer.admit(scan(10, 0)));
         for (timestamp, id) in [(9, 1), (12, 2), (11, 3)] {

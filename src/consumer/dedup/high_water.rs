@@ -1,5 +1,5 @@
-//! The newest timestamp of each key that is known to be durable, so that an older scan needs no write. Pure: the time
-//! is an argument.
+//! A bounded cache of the newest durable timestamp of each key, so that older scans need no write. Pure: the time is an
+//! argument.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use crate::scan::Key;
 
-/// A bounded map. Keys are held and compared in full: a wrong answer would lose a scan.
+/// Keys are stored and compared in full, because a wrong answer would lose a scan.
 ///
-/// Two generations of half the bound each: an entry begins in the young one, comes back to it when it is learned again,
-/// and is forgotten with the old one.
+/// There are two generations, each with half of the entries. A new or updated entry is in the young generation. When that is
+/// full, it becomes the old generation, and the previous old one is evicted.
 #[derive(Debug)]
 pub(super) struct HighWater {
     generation: usize,
@@ -21,57 +21,57 @@ pub(super) struct HighWater {
     old: Marks,
 }
 
-/// By the text of the key, which is the whole key.
+/// By the text of the key, which identifies it.
 type Marks = HashMap<Box<str>, Mark>;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mark {
     timestamp: u64,
-    /// When the store said so, in whole seconds since the start: rows can be mended by hand, so a mark is believed for a
-    /// while only.
-    learned: u32,
+    /// When the store answered, in seconds since the start. A mark is trusted for a limited time, because somebody can change
+    /// rows by hand.
+    recorded: u32,
 }
 
 impl HighWater {
-    /// At most `entries`; none turns it off.
+    /// Creates a cache of at most this many entries; 0 turns it off.
     pub(super) fn new(entries: usize, max_age: Duration, start: Instant) -> HighWater {
         HighWater { generation: entries.div_ceil(2), max_age, start, young: Marks::new(), old: Marks::new() }
     }
 
-    /// Notes that the store holds this timestamp or a newer one. Only an answer of the store may say so.
-    pub(super) fn learn(&mut self, key: &Key, timestamp: u64, now: Instant) {
+    /// Records that the store holds this timestamp or a newer one. Call it only after an answer of the store that proves it.
+    pub(super) fn record(&mut self, key: &Key, timestamp: u64, now: Instant) {
         if self.generation == 0 {
             return;
         }
         let age = now.duration_since(self.start).as_secs();
-        let mark = Mark { timestamp, learned: u32::try_from(age).unwrap_or(u32::MAX) };
+        let mark = Mark { timestamp, recorded: u32::try_from(age).unwrap_or(u32::MAX) };
         if let Some(known) = self.young.get_mut(key.as_str()) {
             if timestamp >= known.timestamp {
                 *known = mark;
             }
             return;
         }
-        let kept = self.old.remove(key.as_str()).filter(|known| known.timestamp > timestamp);
+        let newer = self.old.remove(key.as_str()).filter(|known| known.timestamp > timestamp);
         if self.young.len() >= self.generation {
-            // Swapped, so that what was allocated is used again.
+            // Swapping reuses the allocated memory.
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
         }
-        self.young.insert(key.as_str().into(), kept.unwrap_or(mark));
+        self.young.insert(key.as_str().into(), newer.unwrap_or(mark));
     }
 
-    /// What is remembered of a key, believed or not.
+    /// Returns the mark of a key, whether it is still trusted or not.
     pub(super) fn mark(&self, key: &Key) -> Option<Mark> {
         self.young.get(key.as_str()).or_else(|| self.old.get(key.as_str())).copied()
     }
 
-    /// Whether by this mark the store holds this timestamp or a newer one.
+    /// Returns whether this mark proves that the store holds this timestamp or a newer one.
     pub(super) fn covers(&self, mark: Mark, timestamp: u64, now: Instant) -> bool {
-        let age = now.duration_since(self.start).saturating_sub(Duration::from_secs(mark.learned.into()));
+        let age = now.duration_since(self.start).saturating_sub(Duration::from_secs(mark.recorded.into()));
         timestamp <= mark.timestamp && age < self.max_age
     }
 
-    /// Forgets everything: the table is not the one that was written to.
+    /// Removes every entry, because the table may have been replaced by another.
     pub(super) fn clear(&mut self) {
         self.young = Marks::new();
         self.old = Marks::new();
@@ -101,45 +101,46 @@ mod tests {
     fn an_older_or_equal_scan_is_covered_and_a_newer_one_never() {
         let now = Instant::now();
         let mut marks = HighWater::new(10, MAX_AGE, now);
-        marks.learn(&key(1), 10, now);
+        marks.record(&key(1), 10, now);
         assert!(covers(&marks, &key(1), 9, now) && covers(&marks, &key(1), 10, now));
         assert!(!covers(&marks, &key(1), 11, now) && !covers(&marks, &key(2), 9, now));
     }
 
     #[test]
-    fn an_answer_about_an_older_scan_lowers_nothing() {
+    fn an_older_timestamp_does_not_replace_a_newer_one() {
         let now = Instant::now();
         let mut marks = HighWater::new(10, MAX_AGE, now);
-        marks.learn(&key(1), 10, now);
-        marks.learn(&key(1), 5, now);
+        marks.record(&key(1), 10, now);
+        marks.record(&key(1), 5, now);
         assert!(covers(&marks, &key(1), 10, now));
     }
 
     #[test]
-    fn a_mark_is_believed_for_its_age_only() {
+    fn a_mark_is_trusted_until_its_maximum_age() {
         let now = Instant::now();
         let mut marks = HighWater::new(10, MAX_AGE, now);
-        marks.learn(&key(1), 10, now);
+        marks.record(&key(1), 10, now);
         assert!(covers(&marks, &key(1), 10, now + MAX_AGE - Duration::from_millis(1)));
         assert!(!covers(&marks, &key(1), 10, now + MAX_AGE));
     }
 
     #[test]
-    fn none_of_no_entries_and_none_after_it_is_cleared() {
+    fn covers_nothing_without_entries_or_after_clear() {
         let now = Instant::now();
         let mut off = HighWater::new(0, MAX_AGE, now);
-        off.learn(&key(1), 10, now);
+        off.record(&key(1), 10, now);
         assert!(!covers(&off, &key(1), 10, now));
         let mut marks = HighWater::new(10, MAX_AGE, now);
-        marks.learn(&key(1), 10, now);
+        marks.record(&key(1), 10, now);
         marks.clear();
         assert!(!covers(&marks, &key(1), 10, now));
     }
 
-    /// What the README says of the memory. It looks at the whole process, so `make check-slow` runs it alone.
+    /// Checks the memory per entry that the documentation names. It measures the whole process, so `make check-slow` runs it
+    /// alone.
     #[test]
     #[ignore = "measures"]
-    fn an_entry_takes_some_120_bytes() {
+    fn an_entry_takes_about_120_bytes() {
         let resident = || {
             let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
             statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("a number of pages") * 4096
@@ -150,10 +151,9 @@ mod tests {
             let mut marks = HighWater::new(entries, MAX_AGE, now);
             for n in 0..u32::try_from(2 * entries).unwrap() {
                 let ip = IpAddr::V4(Ipv4Addr::from(n.wrapping_mul(0x9E37_79B1)));
-                marks.learn(&Key::new(ip, 443, "HTTPS"), 1_700_000_000, now);
+                marks.record(&Key::new(ip, 443, "HTTPS"), 1_700_000_000, now);
             }
-            let parked = marks.young.len() + marks.old.len();
-            assert_eq!(parked, entries);
+            assert_eq!(marks.young.len() + marks.old.len(), entries);
             let bytes = (resident() - before) / entries;
             println!("{entries} entries: {bytes} bytes each");
             assert!((100..130).contains(&bytes), "{bytes} bytes each");
@@ -161,15 +161,15 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever was learned in whatever order: it never answers for a timestamp above all that were learned of the
-        /// key, it never holds more than its bound, and the latest keys are still known.
+        /// After any sequence of records, it never covers a timestamp above all that were recorded for the key, it never
+        /// exceeds its limit, and it covers the latest record.
         #[test]
-        fn it_never_answers_for_a_newer_scan(learned in vec((0u16..50, 0u64..100), 1..300), entries in 1usize..40) {
+        fn it_never_covers_a_newer_scan(records in vec((0u16..50, 0u64..100), 1..300), entries in 1usize..40) {
             let now = Instant::now();
             let mut marks = HighWater::new(entries, MAX_AGE, now);
             let mut newest: HashMap<u16, u64> = HashMap::new();
-            for (port, timestamp) in learned {
-                marks.learn(&key(port), timestamp, now);
+            for (port, timestamp) in records {
+                marks.record(&key(port), timestamp, now);
                 let newest = newest.entry(port).or_default();
                 *newest = timestamp.max(*newest);
                 prop_assert!(!covers(&marks, &key(port), *newest + 1, now));
@@ -180,26 +180,26 @@ mod tests {
     }
 
     #[test]
-    fn an_older_timestamp_does_not_lower_a_mark_of_the_old_generation() {
+    fn an_older_timestamp_does_not_replace_a_newer_one_of_the_old_generation() {
         let now = Instant::now();
         let mut marks = HighWater::new(2, MAX_AGE, now);
-        marks.learn(&key(1), 10, now);
-        marks.learn(&key(2), 10, now);
+        marks.record(&key(1), 10, now);
+        marks.record(&key(2), 10, now);
         assert!(marks.old.contains_key(key(1).as_str()));
-        marks.learn(&key(1), 5, now);
+        marks.record(&key(1), 5, now);
         assert!(covers(&marks, &key(1), 10, now));
     }
 
     #[test]
-    fn a_timestamp_that_is_learned_again_renews_its_mark_in_both_generations() {
+    fn recording_the_same_timestamp_again_renews_its_age_in_both_generations() {
         let start = Instant::now();
         let later = start + MAX_AGE / 2;
         let mut marks = HighWater::new(2, MAX_AGE, start);
-        marks.learn(&key(1), 10, start);
-        marks.learn(&key(2), 10, start);
+        marks.record(&key(1), 10, start);
+        marks.record(&key(2), 10, start);
         assert!(marks.old.contains_key(key(1).as_str()) && marks.young.contains_key(key(2).as_str()));
-        marks.learn(&key(2), 10, later);
-        marks.learn(&key(1), 10, later);
+        marks.record(&key(2), 10, later);
+        marks.record(&key(1), 10, later);
         for port in [1, 2] {
             assert!(covers(&marks, &key(port), 10, start + MAX_AGE), "port {port}");
             assert!(!covers(&marks, &key(port), 10, later + MAX_AGE), "port {port}");

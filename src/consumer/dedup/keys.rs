@@ -1,5 +1,5 @@
-//! The keys of the process: who writes each, what waits behind it, and what is known to be durable. Shards by key hash,
-//! each behind a mutex that is never held over an await.
+//! The keys of the process: which are being written, which scans wait, and which timestamps are durable. Sharded by key hash;
+//! the mutex of a shard is never held over an await.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,17 +16,17 @@ use crate::consumer::ports::Receipt;
 use crate::consumer::settings::Settings;
 use crate::scan::{Key, Scan};
 
-/// More than there are threads, so that two of them rarely meet.
+/// More than there are threads, so that they rarely wait for each other.
 const SHARDS: usize = 16;
 
-/// One for the whole process: duplicates of a scan arrive on different streams.
+/// Shared by all workers, because duplicates of a scan arrive on different streams.
 pub struct Keys<R: Receipt> {
     shards: [Mutex<Shard<R>>; SHARDS],
-    /// With fixed keys, so that a seed of the simulation replays which entries are forgotten.
+    /// Not randomized, so that a seed of the simulation also reproduces which entries are evicted.
     hasher: BuildHasherDefault<DefaultHasher>,
-    /// How often everything was forgotten.
+    /// How often the cache was cleared.
     generation: AtomicU64,
-    swept: Mutex<Instant>,
+    last_sweep: Mutex<Instant>,
 }
 
 struct Shard<R: Receipt> {
@@ -34,9 +34,9 @@ struct Shard<R: Receipt> {
     marks: HighWater,
 }
 
-/// A scan in hand: what may be written, and what it holds until it is settled.
+/// A decoded scan with its message and the slot that it holds.
 pub(crate) struct Job<R: Receipt> {
-    /// Shared with the call that carries it.
+    /// Shared with the batch that contains it.
     pub(crate) scan: Arc<Scan>,
     pub(crate) message: Box<Message<R>>,
     pub(crate) slot: OwnedSemaphorePermit,
@@ -62,22 +62,22 @@ impl<R: Receipt> Work for Job<R> {
     }
 }
 
-/// What becomes of a scan that was just decoded.
+/// What to do with a decoded scan.
 pub(crate) enum Admission<'a, R: Receipt> {
-    /// Its key is free: it is to be written.
+    /// Write it.
     Write(Job<R>, Writer<'a, R>),
-    /// Whoever writes its key settles it.
+    /// Nothing: the task that writes its key settles it.
     Waits,
-    /// The store is known to hold it, or a newer one.
+    /// Settle it: the store is known to hold it or a newer one.
     Known(Job<R>),
 }
 
-/// What an answer of the store proves.
+/// What a successful answer of the store proves.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Proof {
-    /// The record is this new at least.
+    /// The minimum timestamp of the record.
     pub(crate) timestamp: u64,
-    /// Of [`Keys::generation`] before the store was asked.
+    /// The value of [`Keys::generation`] before the write was sent.
     pub(crate) generation: u64,
 }
 
@@ -93,10 +93,11 @@ impl<R: Receipt> Keys<R> {
             shards: std::array::from_fn(|_| Mutex::new(shard())),
             hasher: BuildHasherDefault::default(),
             generation: AtomicU64::new(0),
-            swept: Mutex::new(start),
+            last_sweep: Mutex::new(start),
         }
     }
 
+    /// Decides what to do with a decoded scan.
     pub(crate) fn admit(&self, job: Job<R>) -> Admission<'_, R> {
         let mut shard = self.shard(&job.scan.key);
         let mark = shard.marks.mark(&job.scan.key);
@@ -112,40 +113,41 @@ impl<R: Receipt> Keys<R> {
         }
     }
 
+    /// Returns how often the cache was cleared.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Forgets what is durable: the table is not the one that was written to. Proofs of before count no more.
-    pub(crate) fn forget(&self) {
+    /// Clears the cache, because the table may be replaced by another. Older proofs do not count any more.
+    pub(crate) fn clear_cache(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
         for shard in &self.shards {
             lock(shard).marks.clear();
         }
     }
 
-    /// Takes out the receipts that have reached their age while they waited behind a write; looked for once in an
-    /// `interval`, by whichever worker comes first.
+    /// Removes the receipts that reached their maximum age while they waited for a write. Searches at most once per
+    /// `interval`, whichever worker calls it.
     pub(crate) fn take_old(&self, interval: Duration) -> Vec<Claim<R>> {
         let now = Instant::now();
         {
-            let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
-            if now.duration_since(*swept) < interval {
+            let mut last_sweep = self.last_sweep.lock().unwrap_or_else(PoisonError::into_inner);
+            if now.duration_since(*last_sweep) < interval {
                 return Vec::new();
             }
-            *swept = now;
+            *last_sweep = now;
         }
         let mut old = Vec::new();
         for shard in &self.shards {
             old.extend(lock(shard).coalescer.take_old(|claim| claim.deadline <= now));
         }
-        // Maps have no order, and what happens must follow from the seed of a simulation alone.
+        // Maps have no order, but a seed of the simulation must always give the same result.
         old.sort_by_key(|claim| claim.deadline);
         old
     }
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, Shard<R>> {
-        #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
+        #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash are suitable")]
         let number = self.hasher.hash_one(key) as usize % SHARDS;
         lock(&self.shards[number])
     }
@@ -155,12 +157,12 @@ fn lock<R: Receipt>(shard: &Mutex<Shard<R>>) -> MutexGuard<'_, Shard<R>> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The one who writes a key. Dropping it gives back everything that waits behind it.
+/// The exclusive right to write a key. Dropping it nacks the messages of all waiting scans.
 pub(crate) struct Writer<'a, R: Receipt> {
     keys: &'a Keys<R>,
-    /// Until the key is free again.
+    /// `None` when the key is free again.
     key: Option<Key>,
-    /// Whether the store held a record of the key when it was last heard of.
+    /// Whether the store is known to have a record of the key.
     has_record: bool,
 }
 
@@ -169,26 +171,26 @@ impl<R: Receipt> Writer<'_, R> {
         self.has_record
     }
 
-    /// The scan to write in the next attempt: this one, or the newest that waits behind it.
+    /// Returns the scan to write in the next attempt: this one, or a newer waiting scan.
     pub(crate) fn newest(&self, job: Job<R>) -> Job<R> {
         self.keys.shard(&job.scan.key).coalescer.newest(job)
     }
 
-    /// The write in hand is over: the receipts that settle with it, and the scan to write next. A proof settles what
-    /// waits as well, as far as it reaches.
+    /// Ends a write. Returns the receipts to settle with it, and the scan to write next. A proof also settles waiting scans
+    /// up to its timestamp.
     pub(crate) fn finish(&mut self, proof: Option<Proof>) -> (Vec<Claim<R>>, Option<Job<R>>) {
         let Some(key) = &self.key else { return (Vec::new(), None) };
         let mut shard = self.keys.shard(key);
-        let (mut carried, mut next) = shard.coalescer.finish(key);
+        let (mut superseded, mut next) = shard.coalescer.finish(key);
         self.has_record |= proof.is_some();
         if let Some(Proof { timestamp, generation }) = proof {
             if generation == self.keys.generation() {
-                shard.marks.learn(key, timestamp, Instant::now());
+                shard.marks.record(key, timestamp, Instant::now());
             }
             while let Some(job) = next.take_if(|job| job.scan.timestamp <= timestamp) {
-                carried.push(job.into_receipt());
+                superseded.push(job.into_receipt());
                 let (more, behind) = shard.coalescer.finish(key);
-                carried.extend(more);
+                superseded.extend(more);
                 next = behind;
             }
         }
@@ -196,16 +198,16 @@ impl<R: Receipt> Writer<'_, R> {
         if next.is_none() {
             self.key = None;
         }
-        (carried, next)
+        (superseded, next)
     }
 }
 
 impl<R: Receipt> Drop for Writer<'_, R> {
     fn drop(&mut self) {
         if let Some(key) = &self.key {
-            // Out of the lock before the receipts settle.
-            let waiting = self.keys.shard(key).coalescer.abandon(key);
-            drop(waiting);
+            // Unlocks the shard before the receipts are nacked.
+            let receipts = self.keys.shard(key).coalescer.abandon(key);
+            drop(receipts);
         }
     }
 }

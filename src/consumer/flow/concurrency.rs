@@ -1,31 +1,32 @@
-//! How many writes in flight pay, as the rate of the store's answers teaches it. Pure: the time is an argument.
+//! Finds the number of writes in flight that the throughput needs. Pure: the time is an argument.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A rate is that of so long at least, and of as many answers as writes may be in flight.
+/// Throughput is measured over at least this time, and over at least one answer per permit.
 const WINDOW: Duration = Duration::from_millis(50);
-/// Twice as many must bring this much more: else they wait in the store's queue, or for a core of this machine.
-const LEAST_GAIN: f64 = 1.2;
-/// So much more is no chance, and needs no second look.
+/// The minimum gain of twice as many writes. With less, they wait in the store's queue or for a core of this machine.
+const MIN_GAIN: f64 = 1.2;
+/// A gain that cannot be chance, so that one measurement is enough.
 const CLEAR_GAIN: f64 = 1.6;
-/// Half as many may bring this much less. Closer to one than the gain, so that chance alone moves nothing up.
-const MOST_LOSS: f64 = 0.95;
-/// A rate that grows faster from window to window grows by itself, as after the start: nothing can be learned from it.
+/// The share of the throughput that half as many writes must keep. It is closer to 1 than the gain, so that chance does not
+/// raise the number.
+const MIN_KEPT: f64 = 0.95;
+/// Throughput that grows faster than this from window to window grows by itself, e.g. after the start. Then no trial begins.
 const STEADY: f64 = 1.05;
-/// Between a trial that failed and the next.
+/// The time between a failed trial and the next one.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Doubled while that raises the rate, halved while it does not lower it. A fast store is kept busy by a few writes on
-/// few connections; a slow or distant one by many.
+/// Doubles the number while that raises throughput, and halves it while that does not lower throughput. A fast store needs
+/// few writes on few connections; a slow or distant one needs many.
 #[derive(Debug)]
 pub(super) struct Concurrency {
-    least: usize,
-    most: usize,
+    min: usize,
+    max: usize,
     current: usize,
     window: Option<Window>,
-    /// That of the window before.
+    /// The throughput in the previous window, per second.
     rate: Option<f64>,
     trial: Option<Trial>,
     next: Direction,
@@ -35,17 +36,19 @@ pub(super) struct Concurrency {
 #[derive(Debug, Clone, Copy)]
 struct Window {
     began: Instant,
-    /// Answers before it.
+    /// The total number of answers at its start.
     answers: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Trial {
     direction: Direction,
-    /// What it is compared with.
+    /// The number before the trial.
     before: usize,
+    /// The throughput before the trial.
     rate: f64,
-    /// Windows since it began. The first has writes of before it; the others decide, several so that chance rarely does.
+    /// Windows since its start. The first contains older writes. The others decide; there are several, so that chance rarely
+    /// does.
     windows: u32,
 }
 
@@ -56,11 +59,11 @@ enum Direction {
 }
 
 impl Concurrency {
-    pub(super) fn new(least: usize, most: usize) -> Concurrency {
-        let current = least.min(most);
+    pub(super) fn new(min: usize, max: usize) -> Concurrency {
+        let current = min.min(max);
         Concurrency {
-            least: current,
-            most,
+            min: current,
+            max,
             current,
             window: None,
             rate: None,
@@ -74,11 +77,10 @@ impl Concurrency {
         self.current
     }
 
-    /// Notes how many answers there were so far. `is_used_up`: all that may be in flight is; with less, more would
-    /// change nothing.
-    pub(super) fn answered(&mut self, answers: u64, is_used_up: bool, now: Instant) {
-        if !is_used_up {
-            self.give_up_trial(now);
+    /// Records the total number of answers. `is_exhausted`: no permit is free; otherwise more permits would change nothing.
+    pub(super) fn answered(&mut self, answers: u64, is_exhausted: bool, now: Instant) {
+        if !is_exhausted {
+            self.abort_trial(now);
             return;
         }
         let Some(Window { began, answers: before }) = self.window else {
@@ -103,8 +105,8 @@ impl Concurrency {
         self.rate = Some(rate);
     }
 
-    /// Goes back to what was before a trial that cannot be judged: the table throttles, or has too little to do.
-    pub(super) fn give_up_trial(&mut self, now: Instant) {
+    /// Ends a trial without a result, because the table throttles or has too little to do. Restores the number before it.
+    pub(super) fn abort_trial(&mut self, now: Instant) {
         self.window = None;
         self.rate = None;
         if let Some(trial) = self.trial.take() {
@@ -116,11 +118,11 @@ impl Concurrency {
     fn begin_trial(&mut self, rate: f64, now: Instant) {
         let direction = self.next;
         let to = match direction {
-            Direction::Up => (self.current * 2).min(self.most),
-            Direction::Down => (self.current / 2).max(self.least),
+            Direction::Up => (self.current * 2).min(self.max),
+            Direction::Down => (self.current / 2).max(self.min),
         };
         if to == self.current {
-            self.turn_round(now);
+            self.reverse(now);
         } else {
             self.trial = Some(Trial { direction, before: self.current, rate, windows: 0 });
             self.current = to;
@@ -129,23 +131,23 @@ impl Concurrency {
 
     fn classify(&mut self, mut trial: Trial, rate: f64, now: Instant) {
         trial.windows += 1;
-        let share = match trial.direction {
-            Direction::Up => LEAST_GAIN,
-            Direction::Down => MOST_LOSS,
+        let required = match trial.direction {
+            Direction::Up => MIN_GAIN,
+            Direction::Down => MIN_KEPT,
         };
         let is_clear = trial.direction == Direction::Up && rate >= CLEAR_GAIN * trial.rate;
         match trial.windows {
             1 => self.trial = Some(trial),
-            _ if rate < share * trial.rate => {
+            _ if rate < required * trial.rate => {
                 self.current = trial.before;
-                self.turn_round(now);
+                self.reverse(now);
             }
             2 | 3 if !is_clear => self.trial = Some(trial),
             _ => self.begin_trial(rate, now),
         }
     }
 
-    fn turn_round(&mut self, now: Instant) {
+    fn reverse(&mut self, now: Instant) {
         self.next = match self.next {
             Direction::Up => Direction::Down,
             Direction::Down => Direction::Up,
@@ -160,15 +162,15 @@ mod tests {
 
     use super::*;
 
-    /// A store that answers each write after its latency, as long as it has no more to do than its rate.
+    /// A store that answers each write after its latency, up to its maximum throughput.
     struct Store {
         latency: Duration,
-        most_a_second: f64,
+        max_per_second: f64,
     }
 
     impl Store {
         fn rate(&self, in_flight: usize) -> f64 {
-            (in_flight as f64 / self.latency.as_secs_f64()).min(self.most_a_second)
+            (in_flight as f64 / self.latency.as_secs_f64()).min(self.max_per_second)
         }
     }
 
@@ -183,10 +185,10 @@ mod tests {
             Run { concurrency: Concurrency::new(64, 2048), now: Instant::now(), answers: 0.0 }
         }
 
-        /// Writes for so long; returns what might be in flight after each millisecond.
-        fn on(&mut self, store: &Store, lasts: Duration) -> Vec<usize> {
+        /// Writes for this time. Returns the number of permits after each millisecond.
+        fn write_to(&mut self, store: &Store, time: Duration) -> Vec<usize> {
             let step = Duration::from_millis(1);
-            let end = self.now + lasts;
+            let end = self.now + time;
             let mut seen = Vec::new();
             while self.now < end {
                 self.now += step;
@@ -196,124 +198,117 @@ mod tests {
             }
             seen
         }
+
+        /// Ends a window for each number of answers. Returns the number of permits after each of them.
+        fn windows<const N: usize>(&mut self, answers: [u32; N]) -> [usize; N] {
+            answers.map(|answers| {
+                self.now += WINDOW;
+                self.answers += f64::from(answers);
+                self.concurrency.answered(self.answers as u64, true, self.now);
+                self.concurrency.current()
+            })
+        }
     }
 
-    fn slow(milliseconds: u64, most_a_second: f64) -> Store {
-        Store { latency: Duration::from_millis(milliseconds), most_a_second }
+    fn slow(milliseconds: u64, max_per_second: f64) -> Store {
+        Store { latency: Duration::from_millis(milliseconds), max_per_second }
     }
 
     #[test]
-    fn a_slow_store_is_filled_within_a_second() {
-        let seen = Run::begin().on(&slow(50, 1e6), Duration::from_secs(1));
+    fn a_slow_store_gets_the_maximum_within_a_second() {
+        let seen = Run::begin().write_to(&slow(50, 1e6), Duration::from_secs(1));
         assert_eq!(seen.last(), Some(&2048));
     }
 
     #[test]
-    fn a_fast_store_gets_no_more_than_keep_it_busy() {
-        let seen = Run::begin().on(&slow(1, 20_000.0), Duration::from_secs(60));
+    fn a_fast_store_gets_no_more_than_it_needs() {
+        let seen = Run::begin().write_to(&slow(1, 20_000.0), Duration::from_secs(60));
         let above = seen.iter().filter(|in_flight| **in_flight > 64).count();
         assert_eq!(seen.last(), Some(&64));
         assert!(above * 50 < seen.len(), "{above} of {} milliseconds", seen.len());
     }
 
     #[test]
-    fn what_a_slow_minute_needed_is_given_back_when_the_store_is_fast_again() {
+    fn the_number_falls_again_when_a_slow_store_becomes_fast() {
         let mut run = Run::begin();
-        run.on(&slow(100, 15_000.0), Duration::from_secs(60));
+        run.write_to(&slow(100, 15_000.0), Duration::from_secs(60));
         assert!(run.concurrency.current() >= 1024);
-        run.on(&slow(2, 15_000.0), Duration::from_secs(60));
+        run.write_to(&slow(2, 15_000.0), Duration::from_secs(60));
         assert_eq!(run.concurrency.current(), 64);
     }
 
     #[test]
-    fn a_rate_that_still_grows_by_itself_begins_no_trial() {
+    fn no_trial_begins_while_throughput_grows_by_itself() {
         let mut run = Run::begin();
         for number in 1..=10 {
-            let seen = run.on(&slow(1, 1000.0 * 1.2f64.powi(number)), WINDOW);
+            let seen = run.write_to(&slow(1, 1000.0 * 1.2f64.powi(number)), WINDOW);
             assert_eq!(seen.last(), Some(&64));
         }
     }
 
     #[test]
-    fn a_trial_that_meets_throttling_or_has_too_little_to_do_is_undone() {
+    fn an_aborted_trial_restores_the_number_before_it() {
         let mut run = Run::begin();
-        run.on(&slow(50, 1e6), Duration::from_millis(110));
+        run.write_to(&slow(50, 1e6), Duration::from_millis(110));
         assert_eq!(run.concurrency.current(), 128);
         run.concurrency.answered(run.answers as u64, false, run.now);
         assert_eq!(run.concurrency.current(), 64);
-        let seen = run.on(&slow(50, 1e6), PAUSE - Duration::from_millis(1));
+        let seen = run.write_to(&slow(50, 1e6), PAUSE - Duration::from_millis(1));
         assert!(seen.iter().all(|in_flight| *in_flight == 64));
     }
 
     proptest! {
         #[test]
         fn it_stays_within_its_bounds(
-            (least, most) in (1usize..100).prop_flat_map(|least| (Just(least), 1usize..2000)),
-            looks in proptest::collection::vec((0u64..3000, any::<bool>(), 0u64..200), 0..300),
+            (min, max) in (1usize..100).prop_flat_map(|min| (Just(min), 1usize..2000)),
+            samples in proptest::collection::vec((0u64..3000, any::<bool>(), 0u64..200), 0..300),
         ) {
-            let mut concurrency = Concurrency::new(least, most);
+            let mut concurrency = Concurrency::new(min, max);
             let (mut now, mut answers) = (Instant::now(), 0);
-            for (more, is_used_up, pause) in looks {
+            for (more, is_exhausted, pause) in samples {
                 now += Duration::from_millis(pause);
                 answers += more;
-                concurrency.answered(answers, is_used_up, now);
-                prop_assert!((least.min(most)..=most).contains(&concurrency.current()));
+                concurrency.answered(answers, is_exhausted, now);
+                prop_assert!((min.min(max)..=max).contains(&concurrency.current()));
             }
-        }
-    }
-
-    impl Run {
-        /// Feeds a window with this many responses, and returns how many writes may be in flight after it.
-        fn window(&mut self, responses: u32) -> usize {
-            self.now += WINDOW;
-            self.answers += f64::from(responses);
-            self.concurrency.answered(self.answers as u64, true, self.now);
-            self.concurrency.current()
         }
     }
 
     #[test]
     fn a_clear_gain_is_accepted_in_the_second_window() {
-        let mut run = Run::begin();
-        assert_eq!([0, 1000, 1000, 1700, 1700].map(|responses| run.window(responses)), [64, 64, 128, 128, 256]);
+        assert_eq!(Run::begin().windows([0, 1000, 1000, 1700, 1700]), [64, 64, 128, 128, 256]);
     }
 
     #[test]
     fn a_small_gain_is_accepted_in_the_fourth_window() {
-        let mut run = Run::begin();
-        let seen = [0, 1000, 1000, 1300, 1300, 1300, 1300].map(|responses| run.window(responses));
+        let seen = Run::begin().windows([0, 1000, 1000, 1300, 1300, 1300, 1300]);
         assert_eq!(seen, [64, 64, 128, 128, 128, 128, 256]);
     }
 
     #[test]
-    fn only_the_windows_after_its_first_undo_a_trial() {
-        let mut run = Run::begin();
-        assert_eq!([0, 1000, 1000, 500, 1100].map(|responses| run.window(responses)), [64, 64, 128, 128, 64]);
-        let mut run = Run::begin();
-        let seen = [0, 1000, 1000, 500, 1300, 1100].map(|responses| run.window(responses));
-        assert_eq!(seen, [64, 64, 128, 128, 128, 64]);
+    fn a_trial_fails_in_any_window_but_its_first() {
+        assert_eq!(Run::begin().windows([0, 1000, 1000, 500, 1100]), [64, 64, 128, 128, 64]);
+        assert_eq!(Run::begin().windows([0, 1000, 1000, 500, 1300, 1100]), [64, 64, 128, 128, 128, 64]);
     }
 
     #[test]
-    fn a_rate_that_grows_by_less_than_the_steady_share_begins_a_trial() {
-        let mut run = Run::begin();
-        assert_eq!([0, 1000, 1040].map(|responses| run.window(responses)), [64, 64, 128]);
+    fn a_trial_begins_while_throughput_grows_by_less_than_5_percent() {
+        assert_eq!(Run::begin().windows([0, 1000, 1040]), [64, 64, 128]);
     }
 
     #[test]
-    fn a_window_stays_open_until_it_has_one_response_per_write_in_flight() {
-        let mut run = Run::begin();
-        assert_eq!([0, 1000, 63, 1].map(|responses| run.window(responses)), [64, 64, 64, 128]);
+    fn a_window_stays_open_until_it_has_one_answer_per_permit() {
+        assert_eq!(Run::begin().windows([0, 1000, 63, 1]), [64, 64, 64, 128]);
     }
 
     #[test]
-    fn a_downward_trial_halves_the_writes_in_flight() {
+    fn a_downward_trial_halves_the_number() {
         let mut run = Run::begin();
-        let seen = [0, 1000, 1000, 1700, 1700, 3000, 3000, 3000, 3000].map(|responses| run.window(responses));
+        let seen = run.windows([0, 1000, 1000, 1700, 1700, 3000, 3000, 3000, 3000]);
         assert_eq!(seen, [64, 64, 128, 128, 256, 256, 512, 512, 256]);
-        // After the pause that follows a failed trial, the next one goes down, and it needs 95 % of the rate.
-        let seen = (0..1000).map(|_| run.window(3000)).find(|in_flight| *in_flight != 256);
-        assert_eq!(seen, Some(128));
-        assert_eq!([2000, 2900, 2900, 2900].map(|responses| run.window(responses)), [128, 128, 128, 64]);
+        // The trial after a failed one comes after a pause and goes down. It needs 95 % of the throughput.
+        let seen = (0..1000).map(|_| run.windows([3000])).find(|seen| *seen != [256]);
+        assert_eq!(seen, Some([128]));
+        assert_eq!(run.windows([2000, 2900, 2900, 2900]), [128, 128, 128, 64]);
     }
 }

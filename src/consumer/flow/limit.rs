@@ -1,70 +1,69 @@
-//! How many writes may be in flight at a time, as a throttled table teaches it. Pure: the time is an argument.
+//! The limit of writes in flight while the table throttles. Pure: the time is an argument.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The limit moves at most this often, in either direction.
+/// The minimum time between two changes of the limit.
 const STEP: Duration = Duration::from_millis(100);
 
-/// Halved by throttling alone; without any it doubles up to half of what it was, then grows by 2 % of that.
+/// Throttling halves it. Without throttling it doubles up to half of the maximum, and then grows by 2 % of the maximum.
 #[derive(Debug)]
 pub(super) struct Limit {
-    most: usize,
+    max: usize,
     current: usize,
-    /// From the first halving until the limit is what it was.
+    /// From the first halving until the limit is restored.
     episode: Option<Episode>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Episode {
-    moved: Instant,
+    changed: Instant,
     throttled: Instant,
 }
 
 impl Limit {
-    pub(super) fn new(most: usize) -> Limit {
-        Limit { most, current: most, episode: None }
+    pub(super) fn new(max: usize) -> Limit {
+        Limit { max, current: max, episode: None }
     }
 
     pub(super) fn current(&self) -> usize {
         self.current
     }
 
-    /// What it is while nothing is throttled, from now on; nothing is at this moment.
-    pub(super) fn set_most(&mut self, most: usize) {
-        self.most = most;
-        self.current = most;
+    /// Sets the maximum. Call it only while the limit is not lowered.
+    pub(super) fn set_max(&mut self, max: usize) {
+        self.max = max;
+        self.current = max;
     }
 
-    /// Whether throttling was seen and the limit is not yet what it was.
+    /// Returns whether throttling has lowered the limit and it is not restored yet.
     pub(super) fn is_lowered(&self) -> bool {
         self.episode.is_some()
     }
 
-    /// Notes that the table throttled a write.
+    /// Records a throttled write.
     pub(super) fn throttled(&mut self, now: Instant) {
-        let moved = match self.episode {
-            Some(Episode { moved, .. }) if now.duration_since(moved) < STEP => moved,
+        let changed = match self.episode {
+            Some(Episode { changed, .. }) if now.duration_since(changed) < STEP => changed,
             _ => {
                 self.current = (self.current / 2).max(1);
                 now
             }
         };
-        self.episode = Some(Episode { moved, throttled: now });
+        self.episode = Some(Episode { changed, throttled: now });
     }
 
-    /// Notes that the table took a write.
-    pub(super) fn taken(&mut self, now: Instant) {
+    /// Records a write that succeeded.
+    pub(super) fn succeeded(&mut self, now: Instant) {
         let Some(episode) = &mut self.episode else { return };
-        if now.duration_since(episode.moved.max(episode.throttled)) < STEP {
+        if now.duration_since(episode.changed.max(episode.throttled)) < STEP {
             return;
         }
-        episode.moved = now;
-        let grown =
-            if self.current < self.most / 2 { self.current * 2 } else { self.current + (self.most / 50).max(1) };
-        self.current = grown.min(self.most);
-        if self.current == self.most {
+        episode.changed = now;
+        let grown = if self.current < self.max / 2 { self.current * 2 } else { self.current + (self.max / 50).max(1) };
+        self.current = grown.min(self.max);
+        if self.current == self.max {
             self.episode = None;
         }
     }
@@ -89,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn it_doubles_up_to_half_and_then_grows_by_a_fiftieth_until_it_is_what_it_was() {
+    fn it_doubles_up_to_half_and_then_grows_by_a_fiftieth_until_it_is_restored() {
         let mut limit = Limit::new(100);
         let mut now = Instant::now();
         for _ in 0..4 {
@@ -98,8 +97,8 @@ mod tests {
         }
         let mut seen = vec![limit.current()];
         while limit.is_lowered() {
-            limit.taken(now);
-            limit.taken(now);
+            limit.succeeded(now);
+            limit.succeeded(now);
             seen.push(limit.current());
             now += STEP;
         }
@@ -113,38 +112,38 @@ mod tests {
         let start = Instant::now();
         limit.throttled(start);
         limit.throttled(start + Duration::from_millis(90));
-        limit.taken(start + Duration::from_millis(150));
+        limit.succeeded(start + Duration::from_millis(150));
         assert_eq!(limit.current(), 50);
-        limit.taken(start + Duration::from_millis(190));
+        limit.succeeded(start + Duration::from_millis(190));
         assert_eq!(limit.current(), 52);
     }
 
     proptest! {
         #[test]
-        fn it_stays_within_one_and_its_most(most in 1usize..2000, steps in proptest::collection::vec((any::<bool>(), 0u64..300), 0..200)) {
-            let mut limit = Limit::new(most);
+        fn it_stays_between_one_and_its_maximum(max in 1usize..2000, steps in proptest::collection::vec((any::<bool>(), 0u64..300), 0..200)) {
+            let mut limit = Limit::new(max);
             let mut now = Instant::now();
             for (throttled, pause) in steps {
                 now += Duration::from_millis(pause);
-                if throttled { limit.throttled(now) } else { limit.taken(now) }
-                prop_assert!((1..=most).contains(&limit.current()));
-                prop_assert_eq!(limit.current() < most, limit.is_lowered() && most > 1);
+                if throttled { limit.throttled(now) } else { limit.succeeded(now) }
+                prop_assert!((1..=max).contains(&limit.current()));
+                prop_assert_eq!(limit.current() < max, limit.is_lowered() && max > 1);
             }
         }
     }
 
     #[test]
-    fn a_new_maximum_is_the_limit_at_once() {
+    fn a_limit_that_is_not_lowered_follows_its_maximum() {
         let mut limit = Limit::new(100);
-        for most in [200, 50] {
-            limit.set_most(most);
-            assert_eq!(limit.current(), most);
+        for max in [200, 50] {
+            limit.set_max(max);
+            assert_eq!(limit.current(), max);
         }
         let now = Instant::now();
         limit.throttled(now);
         assert_eq!(limit.current(), 25);
         for step in 1..100 {
-            limit.taken(now + step * STEP);
+            limit.succeeded(now + step * STEP);
         }
         assert_eq!(limit.current(), 50);
     }

@@ -1,4 +1,4 @@
-//! The bound of messages that are held without a slot, and how long each is.
+//! The limit of messages that are parked without a slot, and how long each stays.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,10 +8,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::consumer::ports::Envelope;
 
-const LONGEST: Duration = Duration::from_secs(60);
+const MAX_DELAY: Duration = Duration::from_secs(60);
 
-/// Message ids that are remembered where Pub/Sub does not count the attempts.
-const REMEMBERED: usize = 10_000;
+/// The number of message ids whose deliveries are counted here because Pub/Sub does not count them.
+const MAX_IDS: usize = 10_000;
 
 #[derive(Debug)]
 pub(crate) struct ParkingLot {
@@ -26,32 +26,32 @@ impl ParkingLot {
         ParkingLot { limit, permits: Arc::new(Semaphore::new(limit)), seen: Mutex::default() }
     }
 
-    /// The places that are taken, and how many there are.
+    /// Returns the number of parked messages and the limit.
     pub(crate) fn used(&self) -> (usize, usize) {
         (self.limit.saturating_sub(self.permits.available_permits()), self.limit)
     }
 
-    /// A place among the held, or none when the bound is reached.
+    /// Returns a parking permit, or `None` at the limit.
     pub(crate) fn try_permit(&self) -> Option<OwnedSemaphorePermit> {
         self.permits.clone().try_acquire_owned().ok()
     }
 
-    /// Waits for a place.
+    /// Waits for a parking permit.
     pub(crate) async fn permit(&self) -> OwnedSemaphorePermit {
         self.permits.clone().acquire_owned().await.expect("the semaphore is never closed")
     }
 
-    /// How long to hold this delivery before it is given back: doubled at each attempt, at most a minute.
+    /// Returns how long to park this delivery before it is nacked: doubled with each delivery, up to a minute.
     pub(crate) fn delay(&self, envelope: &Envelope) -> Duration {
         let attempt = envelope.delivery_attempt.unwrap_or_else(|| {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             seen.count(&envelope.message_id)
         });
-        LONGEST.min(Duration::from_secs(1) * 2u32.saturating_pow(attempt.saturating_sub(1).min(16)))
+        MAX_DELAY.min(Duration::from_secs(1) * 2u32.saturating_pow(attempt.saturating_sub(1).min(16)))
     }
 }
 
-/// How often each of the latest message ids was held. The oldest is forgotten first.
+/// How often each of the latest message ids was parked. The oldest id is evicted first.
 #[derive(Debug, Default)]
 struct Seen {
     counts: HashMap<String, u32>,
@@ -64,7 +64,7 @@ impl Seen {
             *count = count.saturating_add(1);
             return *count;
         }
-        if self.order.len() == REMEMBERED
+        if self.order.len() == MAX_IDS
             && let Some(oldest) = self.order.pop_front()
         {
             self.counts.remove(&oldest);
@@ -92,28 +92,28 @@ mod tests {
     }
 
     #[test]
-    fn the_delay_grows_with_the_attempts_that_pubsub_counts() {
-        let parked = ParkingLot::new(1);
+    fn the_delay_grows_with_pubsubs_delivery_attempt() {
+        let parking_lot = ParkingLot::new(1);
         let delays: Vec<u64> =
-            [1, 2, 3, 6, 7, 100].map(|attempt| parked.delay(&envelope("a", Some(attempt))).as_secs()).into();
+            [1, 2, 3, 6, 7, 100].map(|attempt| parking_lot.delay(&envelope("a", Some(attempt))).as_secs()).into();
         assert_eq!(delays, [1, 2, 4, 32, 60, 60]);
     }
 
     #[test]
-    fn the_delay_grows_with_the_ids_that_are_remembered() {
-        let parked = ParkingLot::new(1);
-        let delays = [(); 3].map(|()| parked.delay(&envelope("a", None)).as_secs());
+    fn without_a_delivery_attempt_the_delay_grows_with_our_own_count() {
+        let parking_lot = ParkingLot::new(1);
+        let delays = [(); 3].map(|()| parking_lot.delay(&envelope("a", None)).as_secs());
         assert_eq!(delays, [1, 2, 4]);
-        assert_eq!(parked.delay(&envelope("b", None)).as_secs(), 1);
+        assert_eq!(parking_lot.delay(&envelope("b", None)).as_secs(), 1);
     }
 
     #[test]
-    fn the_memory_of_ids_is_bounded() {
+    fn the_number_of_counted_ids_is_limited() {
         let mut seen = Seen::default();
-        for id in 0..2 * REMEMBERED {
+        for id in 0..2 * MAX_IDS {
             seen.count(&id.to_string());
         }
-        assert_eq!((seen.counts.len(), seen.order.len()), (REMEMBERED, REMEMBERED));
+        assert_eq!((seen.counts.len(), seen.order.len()), (MAX_IDS, MAX_IDS));
         assert_eq!(seen.count("0"), 1);
     }
 }

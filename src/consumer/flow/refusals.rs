@@ -1,7 +1,7 @@
-//! Whose fault a refused write is: the item's, or the table's (a wrong key schema, a new index).
+//! Decides whether a refused write is the fault of the item or of the table (e.g. a wrong key schema, a new index).
 //!
-//! An item is condemned at its third refusal if between each two of them a write of another key was both sent and
-//! stored: then the table takes writes, and not this one. Pure but for the places to wait.
+//! An item is rejected at its third refusal if a write of another key was sent and stored between each two of them: then the
+//! table accepts writes, but not this one. While the table refuses everything, one message per second is admitted.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,42 +13,44 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::scan::Key;
 
-/// A refused write is tried again after this long.
+/// The time between two attempts of a parked write.
 pub(crate) const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
+/// The time between two messages while the table refuses every write.
 const PACE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
-    /// Orders sends, answers and refusals among each other.
+    /// Orders writes and refusals by the time of sending.
     clock: AtomicU64,
-    /// Whether a refusal is being watched; until then stored writes need no note.
+    /// Set from the first refusal until no refused write is parked. Otherwise stored writes are not recorded, which saves a
+    /// lock.
     watching: AtomicBool,
-    witnesses: Mutex<Witnesses>,
+    stored: Mutex<StoredWrites>,
     parked: Mutex<VecDeque<Arc<Entry>>>,
-    /// Set while the held are at their bound and nothing was stored since each of them was last refused.
+    /// Set when the parking lot is full and nothing was stored since each parked write was last refused.
     paced: AtomicBool,
-    lifted: Notify,
+    pace_ended: Notify,
     next_admission: tokio::sync::Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    /// Asks it to make room.
-    notice: Notify,
-    /// When it was last refused.
+    /// Notified when the write must leave the parking lot.
+    evicted: Notify,
+    /// The tick of its last refusal.
     latest: AtomicU64,
 }
 
-/// The stored writes that were sent last, of two different keys.
+/// The last stored writes of two different keys, each with the tick of its sending.
 #[derive(Debug, Default)]
-struct Witnesses {
+struct StoredWrites {
     latest: Option<(u64, Key)>,
     other: Option<(u64, Key)>,
 }
 
-impl Witnesses {
-    fn note(&mut self, sent: u64, key: &Key) {
+impl StoredWrites {
+    fn record(&mut self, sent: u64, key: &Key) {
         match self.latest.take() {
             Some((at, latest)) if latest == *key => self.latest = Some((at.max(sent), latest)),
             latest => {
@@ -63,45 +65,45 @@ impl Witnesses {
     }
 
     fn of_another_key_since(&self, since: u64, key: &Key) -> bool {
-        [&self.latest, &self.other].into_iter().flatten().any(|(sent, witness)| *sent > since && witness != key)
+        [&self.latest, &self.other].into_iter().flatten().any(|(sent, other)| *sent > since && other != key)
     }
 }
 
-/// How often one write was refused with the table known to take others in between.
+/// The number of refusals of one write between which the table stored other keys.
 #[derive(Debug)]
-pub(crate) struct Strikes {
+pub(crate) struct RefusalCount {
     count: u32,
     latest: u64,
 }
 
-impl Strikes {
-    /// Notes one more refusal; true when it condemns the item.
-    fn again(&mut self, refusals: &Refusals, key: &Key) -> bool {
-        self.count = if refusals.vouched_since(self.latest, key) { self.count + 1 } else { 1 };
+impl RefusalCount {
+    /// Counts another refusal. Returns true when the item is to be rejected.
+    fn add(&mut self, refusals: &Refusals, key: &Key) -> bool {
+        self.count = if refusals.stored_another_since(self.latest, key) { self.count + 1 } else { 1 };
         self.latest = refusals.tick();
         self.count >= 3
     }
 }
 
-/// One refused write among the held.
+/// A parked write that was refused. Dropping it ends the parking.
 #[derive(Debug)]
 pub(crate) struct ParkedWrite<'a> {
     refusals: &'a Refusals,
-    strikes: Strikes,
+    count: RefusalCount,
     entry: Arc<Entry>,
 }
 
 impl ParkedWrite<'_> {
-    /// Resolves when this one must make room.
+    /// Waits until this write must leave the parking lot.
     pub(crate) async fn evicted(&self) {
-        self.entry.notice.notified().await;
+        self.entry.evicted.notified().await;
     }
 
-    /// Notes one more refusal; true when it condemns the item.
+    /// Counts another refusal. Returns true when the item is to be rejected.
     pub(crate) fn refused_again(&mut self, key: &Key) -> bool {
-        let condemned = self.strikes.again(self.refusals, key);
-        self.entry.latest.store(self.strikes.latest, Ordering::Release);
-        condemned
+        let is_rejected = self.count.add(self.refusals, key);
+        self.entry.latest.store(self.count.latest, Ordering::Release);
+        is_rejected
     }
 }
 
@@ -112,84 +114,84 @@ impl Drop for ParkedWrite<'_> {
 }
 
 impl Refusals {
-    /// The place of a write in the order of things, taken when it is sent.
+    /// Returns the next tick. A write takes one when it is sent.
     pub(crate) fn tick(&self) -> u64 {
         self.clock.fetch_add(1, Ordering::AcqRel)
     }
 
-    /// Notes the first refusal of a write.
-    pub(crate) fn first(&self) -> Strikes {
+    /// Counts the first refusal of a write.
+    pub(crate) fn first(&self) -> RefusalCount {
         self.watching.store(true, Ordering::Release);
-        Strikes { count: 1, latest: self.tick() }
+        RefusalCount { count: 1, latest: self.tick() }
     }
 
-    /// Notes a stored write; true when it ends a spell in which every write was refused.
+    /// Records a stored write. Returns true when this ends the pace.
     pub(crate) fn stored(&self, sent: u64, key: &Key) -> bool {
-        // The pace may outlive the last of the held: each may have reached its age.
+        // The pace may still be set after the last parked write was nacked.
         if !self.watching.load(Ordering::Acquire) && !self.is_paced() {
             return false;
         }
-        self.witnesses.lock().unwrap_or_else(PoisonError::into_inner).note(sent, key);
-        let lifted = self.paced.swap(false, Ordering::AcqRel);
-        if lifted {
-            self.lifted.notify_waiters();
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).record(sent, key);
+        let has_ended = self.paced.swap(false, Ordering::AcqRel);
+        if has_ended {
+            self.pace_ended.notify_waiters();
         }
-        lifted
+        has_ended
     }
 
-    fn vouched_since(&self, since: u64, key: &Key) -> bool {
-        self.witnesses.lock().unwrap_or_else(PoisonError::into_inner).of_another_key_since(since, key)
+    fn stored_another_since(&self, since: u64, key: &Key) -> bool {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).of_another_key_since(since, key)
     }
 
-    /// Notes that a refused write is held, until what is returned is dropped.
-    pub(crate) fn park(&self, strikes: Strikes) -> ParkedWrite<'_> {
-        let write = Arc::new(Entry { notice: Notify::new(), latest: AtomicU64::new(strikes.latest) });
+    /// Adds a refused write to the parked ones until the result is dropped.
+    pub(crate) fn park(&self, count: RefusalCount) -> ParkedWrite<'_> {
+        let entry = Arc::new(Entry { evicted: Notify::new(), latest: AtomicU64::new(count.latest) });
         let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-        // Under the lock, or the release of the last one before this would end the watch.
+        // Set under the lock. Otherwise the release of the previous last write could clear it.
         self.watching.store(true, Ordering::Release);
-        parked.push_back(write.clone());
-        ParkedWrite { refusals: self, strikes, entry: write }
+        parked.push_back(entry.clone());
+        ParkedWrite { refusals: self, count, entry }
     }
 
-    fn release(&self, write: &Arc<Entry>) {
+    fn release(&self, entry: &Arc<Entry>) {
         let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-        parked.retain(|other| !Arc::ptr_eq(other, write));
+        parked.retain(|other| !Arc::ptr_eq(other, entry));
         if parked.is_empty() {
             self.watching.store(false, Ordering::Release);
-            *self.witnesses.lock().unwrap_or_else(PoisonError::into_inner) = Witnesses::default();
+            *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = StoredWrites::default();
         }
     }
 
-    /// While every write is being refused, asks the longest held to give its place up; false when none does.
-    pub(crate) fn make_room(&self) -> bool {
+    /// During the pace, evicts the write that was parked first. Returns false if there is none, or no pace.
+    pub(crate) fn evict_oldest(&self) -> bool {
         if !self.is_paced() {
             return false;
         }
-        let longest = self.parked.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        longest.inspect(|write| write.notice.notify_one()).is_some()
+        let oldest = self.parked.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        oldest.inspect(|entry| entry.evicted.notify_one()).is_some()
     }
 
-    /// The held are at their bound: if nothing was stored since each of them was last refused, admits one message a
-    /// second from now on. True when that begins.
-    pub(crate) fn at_bound(&self) -> bool {
+    /// Call it when the parking lot is full. Begins the pace if nothing was stored since each parked write was last refused.
+    /// Returns true when the pace begins.
+    pub(crate) fn parking_lot_is_full(&self) -> bool {
         let parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(oldest) = parked.iter().map(|write| write.latest.load(Ordering::Acquire)).min() else { return false };
-        let witnesses = self.witnesses.lock().unwrap_or_else(PoisonError::into_inner);
-        !witnesses.any_since(oldest) && !self.paced.swap(true, Ordering::AcqRel)
+        let Some(oldest) = parked.iter().map(|entry| entry.latest.load(Ordering::Acquire)).min() else { return false };
+        let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        !stored.any_since(oldest) && !self.paced.swap(true, Ordering::AcqRel)
     }
 
-    /// Whether every write is being refused.
+    /// Returns whether the table refuses every write, so that one message per second is admitted.
     pub(crate) fn is_paced(&self) -> bool {
         self.paced.load(Ordering::Acquire)
     }
 
-    /// Resolves when one more message may be written: at once, unless every write is being refused.
+    /// Waits until another message may be written. Returns at once without a pace.
     pub(crate) async fn admission(&self) {
-        let lifted = self.lifted.notified();
+        let pace_ended = self.pace_ended.notified();
         if !self.is_paced() {
             return;
         }
-        let turn = async {
+        let is_next = async {
             let mut next = self.next_admission.lock().await;
             if let Some(at) = *next {
                 sleep_until(at).await;
@@ -198,8 +200,8 @@ impl Refusals {
         };
         tokio::select! {
             biased;
-            () = lifted => {}
-            () = turn => {}
+            () = pace_ended => {}
+            () = is_next => {}
         }
     }
 }
@@ -220,64 +222,64 @@ mod tests {
     }
 
     #[test]
-    fn the_third_refusal_condemns_when_others_are_stored_between() {
+    fn the_third_refusal_rejects_when_others_are_stored_between() {
         let refusals = Refusals::default();
-        let mut strikes = refusals.first();
+        let mut count = refusals.first();
         store(&refusals, &key(2));
-        assert!(!strikes.again(&refusals, &key(1)));
+        assert!(!count.add(&refusals, &key(1)));
         store(&refusals, &key(2));
-        assert!(strikes.again(&refusals, &key(1)));
+        assert!(count.add(&refusals, &key(1)));
     }
 
     #[test]
-    fn a_table_that_refuses_everything_condemns_nothing() {
+    fn a_table_that_refuses_everything_rejects_nothing() {
         let refusals = Refusals::default();
-        let mut strikes = refusals.first();
+        let mut count = refusals.first();
         for _ in 0..100 {
-            assert!(!strikes.again(&refusals, &key(1)));
+            assert!(!count.add(&refusals, &key(1)));
         }
     }
 
     #[test]
-    fn a_write_of_the_same_key_is_no_witness() {
+    fn stored_writes_of_the_same_key_do_not_count() {
         let refusals = Refusals::default();
-        let mut strikes = refusals.first();
+        let mut count = refusals.first();
         for _ in 0..3 {
             store(&refusals, &key(1));
-            assert!(!strikes.again(&refusals, &key(1)));
+            assert!(!count.add(&refusals, &key(1)));
         }
     }
 
     #[test]
-    fn a_write_sent_before_the_refusal_is_no_witness() {
+    fn a_write_sent_before_the_refusal_does_not_count() {
         let refusals = Refusals::default();
         let sent = refusals.tick();
-        let mut strikes = refusals.first();
+        let mut count = refusals.first();
         refusals.stored(sent, &key(2));
-        assert!(!strikes.again(&refusals, &key(1)));
+        assert!(!count.add(&refusals, &key(1)));
         store(&refusals, &key(2));
-        assert!(!strikes.again(&refusals, &key(1)), "the count began anew");
+        assert!(!count.add(&refusals, &key(1)), "the count starts again");
     }
 
     #[test]
-    fn a_table_that_stored_something_since_a_refusal_is_not_broken() {
+    fn no_pace_begins_if_something_was_stored_since_a_refusal() {
         let refusals = Refusals::default();
-        assert!(!refusals.at_bound(), "no refused write is held");
+        assert!(!refusals.parking_lot_is_full(), "no write is parked");
         let mut first = refusals.park(refusals.first());
         store(&refusals, &key(2));
         let _second = refusals.park(refusals.first());
-        assert!(!refusals.at_bound());
-        assert!(!refusals.make_room());
+        assert!(!refusals.parking_lot_is_full());
+        assert!(!refusals.evict_oldest());
         first.refused_again(&key(1));
-        assert!(refusals.at_bound());
-        assert!(refusals.make_room());
+        assert!(refusals.parking_lot_is_full());
+        assert!(refusals.evict_oldest());
     }
 
     #[test]
-    fn the_pace_ends_though_nothing_is_held_by_then() {
+    fn a_stored_write_ends_the_pace_although_nothing_is_parked() {
         let refusals = Refusals::default();
         let parked = refusals.park(refusals.first());
-        assert!(refusals.at_bound());
+        assert!(refusals.parking_lot_is_full());
         drop(parked);
         assert!(refusals.is_paced());
         store(&refusals, &key(2));
@@ -285,12 +287,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_table_that_refuses_everything_is_written_to_once_a_second() {
+    async fn the_pace_admits_one_message_per_second() {
         let refusals = Refusals::default();
-        let _held = refusals.park(refusals.first());
+        let _parked = refusals.park(refusals.first());
         let start = Instant::now();
         refusals.admission().await;
-        assert!(refusals.at_bound());
+        assert!(refusals.parking_lot_is_full());
         for _ in 0..5 {
             refusals.admission().await;
         }

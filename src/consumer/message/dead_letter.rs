@@ -1,4 +1,4 @@
-//! The dead letter of a message: the original byte for byte, and why it was rejected, within Pub/Sub's limits. Pure.
+//! The dead letter of a message: the original payload and attributes, and why it was rejected, within Pub/Sub's limits. Pure.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::scan::Rejection;
 const MAX_ATTRIBUTES: usize = 100;
 const MAX_VALUE_BYTES: usize = 1024;
 const MAX_MESSAGE_BYTES: usize = 10_000_000;
-/// Protobuf's tags and lengths around one attribute, and around the payload, at their largest.
+/// The maximum size of Protobuf's tags and lengths around an attribute and around the payload.
 const ATTRIBUTE_OVERHEAD: usize = 16;
 const PAYLOAD_OVERHEAD: usize = 64;
 
@@ -20,19 +20,19 @@ pub const SOURCE_PUBLISH_TIME: &str = "source_publish_time";
 pub const SOURCE_MESSAGE_ID: &str = "source_message_id";
 pub const SOURCE_SUBSCRIPTION: &str = "source_subscription";
 
-/// Our attributes in the order in which they go when not all fit: the first goes first, the reason last.
+/// Our attributes, in the order in which they are left out if not all fit. The reason is never left out.
 pub const OURS: [&str; 6] =
     [DETAIL, DELIVERY_ATTEMPT, SOURCE_PUBLISH_TIME, SOURCE_MESSAGE_ID, SOURCE_SUBSCRIPTION, REASON];
 
-/// The letter with all that fits, and the names of the attributes that did not.
+/// Returns the dead letter with all attributes that fit, and the names of those that do not.
 ///
-/// When it does not fit, ours go first in a fixed order with `rejection_reason` last, then the largest originals.
+/// Ours are left out first, in a fixed order and except `rejection_reason`. Then the largest originals are left out.
 pub(super) fn full(rejection: &Rejection, envelope: &Envelope, subscription: &str) -> (DeadLetter, Vec<String>) {
     let mut ours: Vec<(&str, String)> = OURS
         .into_iter()
         .filter_map(|name| {
             let value = match name {
-                DETAIL => Some(cut(&rejection.detail).to_owned()),
+                DETAIL => Some(truncate(&rejection.detail).to_owned()),
                 DELIVERY_ATTEMPT => envelope.delivery_attempt.map(|attempt| attempt.to_string()),
                 SOURCE_PUBLISH_TIME => Some(humantime::format_rfc3339(envelope.publish_time).to_string()),
                 SOURCE_MESSAGE_ID => Some(envelope.message_id.clone()),
@@ -48,7 +48,7 @@ pub(super) fn full(rejection: &Rejection, envelope: &Envelope, subscription: &st
         .filter(|(name, _)| !OURS.contains(&name.as_str()))
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect();
-    // The smallest last, so that the largest is taken off first; names decide between equals, for a stable letter.
+    // The largest is last, so that it is removed first. Names decide between equal sizes, so that the result is stable.
     originals.sort_by_key(|(name, value)| (std::cmp::Reverse(name.len() + value.len()), *name));
     originals.reverse();
 
@@ -82,7 +82,7 @@ pub(super) fn full(rejection: &Rejection, envelope: &Envelope, subscription: &st
     (DeadLetter { payload: envelope.payload.clone(), attributes }, left_out)
 }
 
-/// The letter with nothing but the reason, for a topic that refuses more.
+/// Returns the dead letter with the reason as its only attribute, for a topic that refuses more.
 pub(super) fn bare(rejection: &Rejection, envelope: &Envelope) -> DeadLetter {
     DeadLetter {
         payload: envelope.payload.clone(),
@@ -90,7 +90,7 @@ pub(super) fn bare(rejection: &Rejection, envelope: &Envelope) -> DeadLetter {
     }
 }
 
-/// The names of what [`bare`] leaves out.
+/// Returns the names of the attributes that [`bare`] leaves out.
 pub(super) fn left_out_of_bare(envelope: &Envelope) -> Vec<&str> {
     let mut names: Vec<&str> = envelope.attributes.keys().map(String::as_str).collect();
     names.sort_unstable();
@@ -98,7 +98,7 @@ pub(super) fn left_out_of_bare(envelope: &Envelope) -> Vec<&str> {
     names
 }
 
-fn cut(text: &str) -> &str {
+fn truncate(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_VALUE_BYTES)]
 }
 
@@ -125,17 +125,17 @@ mod tests {
         Rejection { reason: Reason::InvalidPort, detail: detail.into() }
     }
 
-    fn letter(envelope: &Envelope) -> (DeadLetter, Vec<String>) {
+    fn dead_letter(envelope: &Envelope) -> (DeadLetter, Vec<String>) {
         full(&rejection("port is 70000"), envelope, "projects/p/subscriptions/s")
     }
 
     #[test]
-    fn a_letter_is_the_original_and_why() {
+    fn a_dead_letter_is_the_original_with_the_reason() {
         let original = envelope(10, [("team".to_owned(), "red".to_owned())]);
-        let (letter, left_out) = letter(&original);
-        assert_eq!(letter.payload, original.payload);
+        let (dead_letter, left_out) = dead_letter(&original);
+        assert_eq!(dead_letter.payload, original.payload);
         assert!(left_out.is_empty());
-        let mut attributes: Vec<_> = letter.attributes.into_iter().collect();
+        let mut attributes: Vec<_> = dead_letter.attributes.into_iter().collect();
         attributes.sort();
         let expected = [
             ("delivery_attempt", "3"),
@@ -150,19 +150,19 @@ mod tests {
     }
 
     #[test]
-    fn the_detail_is_cut_at_a_character_boundary() {
-        let (letter, _) = full(&rejection(&"é".repeat(600)), &envelope(0, []), "s");
-        assert_eq!(letter.attributes["rejection_detail"].len(), 1024);
-        let (letter, _) = full(&rejection(&format!("x{}", "é".repeat(600))), &envelope(0, []), "s");
-        assert_eq!(letter.attributes["rejection_detail"].len(), 1023);
+    fn the_detail_is_truncated_at_a_character_boundary() {
+        let (dead_letter, _) = full(&rejection(&"é".repeat(600)), &envelope(0, []), "s");
+        assert_eq!(dead_letter.attributes["rejection_detail"].len(), 1024);
+        let (dead_letter, _) = full(&rejection(&format!("x{}", "é".repeat(600))), &envelope(0, []), "s");
+        assert_eq!(dead_letter.attributes["rejection_detail"].len(), 1023);
     }
 
     #[test]
-    fn a_hundred_attributes_leave_room_for_the_reason_alone() {
+    fn beside_a_hundred_attributes_only_the_reason_fits() {
         let original = envelope(0, (0..100).map(|n| (format!("name-{n:03}"), "v".repeat(n))));
-        let (letter, left_out) = letter(&original);
-        assert_eq!(letter.attributes.len(), 100);
-        assert_eq!(letter.attributes["rejection_reason"], "invalid_port");
+        let (dead_letter, left_out) = dead_letter(&original);
+        assert_eq!(dead_letter.attributes.len(), 100);
+        assert_eq!(dead_letter.attributes["rejection_reason"], "invalid_port");
         assert_eq!(
             left_out,
             [
@@ -177,30 +177,30 @@ mod tests {
     }
 
     #[test]
-    fn ninety_six_attributes_lose_only_the_detail_and_the_attempt() {
+    fn beside_96_attributes_the_detail_and_the_attempt_do_not_fit() {
         let original = envelope(0, (0..96).map(|n| (format!("name-{n:03}"), String::new())));
-        let (letter, left_out) = letter(&original);
-        assert_eq!(letter.attributes.len(), 100);
+        let (dead_letter, left_out) = dead_letter(&original);
+        assert_eq!(dead_letter.attributes.len(), 100);
         assert_eq!(left_out, ["rejection_detail", "delivery_attempt"]);
     }
 
     #[test]
-    fn the_largest_payload_keeps_the_reason() {
-        let (letter, _) = letter(&envelope(MAX_MESSAGE_BYTES - 100, []));
-        assert_eq!(letter.attributes.into_keys().collect::<Vec<_>>(), ["rejection_reason"]);
+    fn the_largest_payload_keeps_only_the_reason() {
+        let (dead_letter, _) = dead_letter(&envelope(MAX_MESSAGE_BYTES - 100, []));
+        assert_eq!(dead_letter.attributes.into_keys().collect::<Vec<_>>(), ["rejection_reason"]);
     }
 
     #[test]
-    fn an_original_attribute_of_our_name_gives_way() {
+    fn our_attribute_replaces_an_original_of_the_same_name() {
         let original = envelope(0, [("rejection_reason".to_owned(), "older".to_owned())]);
-        assert_eq!(letter(&original).0.attributes["rejection_reason"], "invalid_port");
+        assert_eq!(dead_letter(&original).0.attributes["rejection_reason"], "invalid_port");
     }
 
     #[test]
-    fn the_bare_letter_has_the_reason_alone() {
+    fn the_bare_dead_letter_has_only_the_reason() {
         let original = envelope(3, [("team".to_owned(), "red".to_owned())]);
-        let letter = bare(&rejection(""), &original);
-        assert_eq!(letter.attributes.len(), 1);
+        let dead_letter = bare(&rejection(""), &original);
+        assert_eq!(dead_letter.attributes.len(), 1);
         assert_eq!(left_out_of_bare(&original)[0], "team");
     }
 }

@@ -1,4 +1,4 @@
-//! The way of a rejected message: dead letter then ack, or held within its own bound and given back.
+//! Rejects a message: publishes its dead letter and then acks it. Without a dead letter, parks the message and then nacks it.
 
 use std::time::Duration;
 
@@ -12,27 +12,27 @@ use crate::consumer::ports::{DeadLetter, DeadLetterError, DeadLetters, End, Enve
 use crate::consumer::process::Process;
 use crate::scan::Rejection;
 
-/// One attempt to publish a letter is given up after this long, and counts as unavailable.
+/// The timeout of one attempt to publish a dead letter. An attempt without an answer counts as unavailable.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why a letter was not published.
+/// Why a dead letter was not published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unpublished {
-    /// The topic cannot be reached: it is tried again once it answers.
+    /// The topic cannot be reached. Publishing is retried when it answers.
     Unavailable,
-    /// The topic refuses it even bare.
+    /// The topic refuses the dead letter even with its reason as the only attribute.
     Refused,
 }
 
-/// What a worker rejects messages with.
+/// Rejects the messages of one worker.
 pub(super) struct Rejects<'a, D> {
     pub(super) process: &'a Process,
-    /// Absent without `--dead-letter-topic`.
+    /// `None` without `--dead-letter-topic`.
     pub(super) topic: Option<&'a D>,
 }
 
 impl<D: DeadLetters> Rejects<'_, D> {
-    /// Publishes the dead letter and acks; where that cannot be, parks the message. `permit` is what it holds until then.
+    /// Rejects a message. `permit` is its slot or its parking permit.
     pub(super) async fn reject<R: Receipt>(
         &self,
         rejection: Rejection,
@@ -49,10 +49,10 @@ impl<D: DeadLetters> Rejects<'_, D> {
             }
         }
         drop(permit);
-        let Some(_permit) = self.process.parked.try_permit() else {
+        let Some(_permit) = self.process.parking_lot.try_permit() else {
             return message.claim.settle(End::DeadLetterFailed(rejection.reason));
         };
-        // A letter that was refused is refused again: only its redelivery tries it anew.
+        // A refused dead letter would be refused again. It is published again only after a redelivery.
         let topic = self.topic.filter(|_| !is_refused);
         self.park(topic, rejection, message).await;
     }
@@ -60,9 +60,9 @@ impl<D: DeadLetters> Rejects<'_, D> {
     /// Parks a rejected message until its dead letter is published or its delay is over.
     async fn park<R: Receipt>(&self, mut topic: Option<&D>, rejection: Rejection, message: Box<Message<R>>) {
         let Message { envelope, claim } = &*message;
-        let until = claim.deadline.min(Instant::now() + self.process.parked.delay(envelope));
+        let until = claim.deadline.min(Instant::now() + self.process.parking_lot.delay(envelope));
         loop {
-            let turn = async {
+            let available = async {
                 match topic {
                     Some(topic) => {
                         self.process.dead_letter_breaker.pass().await;
@@ -71,13 +71,13 @@ impl<D: DeadLetters> Rejects<'_, D> {
                     None => std::future::pending().await,
                 }
             };
-            let next = tokio::select! {
+            let available = tokio::select! {
                 biased;
                 () = self.process.drain.requested() => break,
                 () = sleep_until(until) => break,
-                next = turn => next,
+                topic = available => topic,
             };
-            match self.publish(next, &rejection, &message.envelope).await {
+            match self.publish(available, &rejection, &message.envelope).await {
                 Ok(()) => return message.claim.settle(End::DeadLettered(rejection.reason)),
                 Err(Unpublished::Refused) => topic = None,
                 Err(Unpublished::Unavailable) => {}
@@ -86,24 +86,25 @@ impl<D: DeadLetters> Rejects<'_, D> {
         message.claim.settle(End::DeadLetterFailed(rejection.reason));
     }
 
-    /// Publishes one letter, with less about it where the topic refuses more.
+    /// Publishes a dead letter, with its reason as the only attribute if the topic refuses more.
     async fn publish(&self, topic: &D, rejection: &Rejection, envelope: &Envelope) -> Result<(), Unpublished> {
         let process = self.process;
         let (full, left_out) = dead_letter::full(rejection, envelope, &process.settings.subscription);
         if !left_out.is_empty()
-            && let Some(suppressed) = process.short_dead_letter_log.due()
+            && let Some(suppressed) = process.logs.short_dead_letter.due()
         {
             let left_out = left_out.join(", ");
-            warn!(message_id = %envelope.message_id, left_out, suppressed, "dead letter without all attributes");
+            warn!(message_id = %envelope.message_id, left_out, suppressed, "dead letter published without some attributes");
         }
         let result = match self.send(topic, full).await {
             Err(DeadLetterError::Invalid(detail)) => {
-                if let Some(suppressed) = process.bare_dead_letter_log.due() {
+                if let Some(suppressed) = process.logs.bare_dead_letter.due() {
                     warn!(
                         message_id = %envelope.message_id,
                         left_out = dead_letter::left_out_of_bare(envelope).join(", "),
+                        error = detail,
                         suppressed,
-                        "dead letter refused, published with rejection_reason alone: {detail}"
+                        "dead letter refused; publishing it with rejection_reason alone"
                     );
                 }
                 self.send(topic, dead_letter::bare(rejection, envelope)).await
@@ -112,7 +113,7 @@ impl<D: DeadLetters> Rejects<'_, D> {
         };
         match result {
             Ok(()) => {
-                process.topic_answered();
+                process.topic_accepted();
                 Ok(())
             }
             Err(DeadLetterError::Invalid(detail)) => {
@@ -126,8 +127,8 @@ impl<D: DeadLetters> Rejects<'_, D> {
         }
     }
 
-    async fn send(&self, topic: &D, letter: DeadLetter) -> Result<(), DeadLetterError> {
-        timeout(PUBLISH_TIMEOUT, topic.publish(letter)).await.unwrap_or_else(|_| {
+    async fn send(&self, topic: &D, dead_letter: DeadLetter) -> Result<(), DeadLetterError> {
+        timeout(PUBLISH_TIMEOUT, topic.publish(dead_letter)).await.unwrap_or_else(|_| {
             Err(DeadLetterError::Unavailable(format!("no answer within {} s", PUBLISH_TIMEOUT.as_secs())))
         })
     }

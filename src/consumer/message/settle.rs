@@ -1,4 +1,4 @@
-//! The end of a message: ack, dead letter then ack, or nack; and what is logged of it.
+//! Settles a message: acks it, publishes its dead letter and then acks it, or nacks it. Logs what an operator must know.
 
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{info, warn};
@@ -10,7 +10,7 @@ use crate::consumer::ports::{DeadLetters, End, Receipt, StoreError};
 use crate::consumer::process::Process;
 use crate::scan::{Key, Rejection};
 
-/// What a worker settles messages with.
+/// Settles the messages of one worker.
 pub(crate) struct Settler<'a, D> {
     process: &'a Process,
     rejects: Rejects<'a, D>,
@@ -21,7 +21,7 @@ impl<'a, D: DeadLetters> Settler<'a, D> {
         Settler { process, rejects: Rejects { process, topic: dead_letters } }
     }
 
-    /// Settles a message that came to an outcome. `permit` is what it holds meanwhile: its slot, or its parking permit.
+    /// Settles a message by its outcome. `permit` is its slot or its parking permit, released when it is settled.
     pub(super) async fn settle<R: Receipt>(
         &self,
         outcome: Outcome,
@@ -36,39 +36,41 @@ impl<'a, D: DeadLetters> Settler<'a, D> {
             Outcome::Rejected(rejection) => {
                 self.process.observer.rejected(rejection.reason);
                 self.log_rejection(&rejection, key, &message);
-                // Rare and large: in a box, so that every other message is not as large.
+                // Boxed because it is rare and large. Otherwise the future of every message would be as large.
                 Box::pin(self.rejects.reject(rejection, message, permit)).await;
             }
             Outcome::Deferred(error) => self.give_up(&error, key, *message),
         }
     }
 
-    /// Nacks a message whose write did not come to an end: at its age, or to make room among the parked.
+    /// Nacks a message whose write did not finish, at its deadline or because the parking lot is full.
     pub(super) fn give_up<R: Receipt>(&self, error: &StoreError, key: Option<&Key>, message: Message<R>) {
         let Message { envelope, claim } = message;
-        if let Some(suppressed) = self.process.give_up_log.due() {
+        if let Some(suppressed) = self.process.logs.given_up.due() {
             warn!(
                 message_id = %envelope.message_id,
                 delivery_attempt = envelope.delivery_attempt,
                 scan_key = key.map(Key::as_str),
-                outcome = "deferred",
+                outcome = "given_up",
                 error.type = error.kind.name(),
+                %error,
                 latency_ms = claim.age_ms(),
                 suppressed,
-                "given back unwritten: {error}"
+                "message nacked because its write did not finish"
             );
         }
         claim.settle(End::GivenUp);
     }
 
-    /// Nacks a message at its age that has not come to a write of its own.
+    /// Nacks a message at its deadline that waited and was not written.
     pub(crate) fn give_up_waiting<R: Receipt>(&self, claim: Claim<R>, waiting_for: &str) {
-        if let Some(suppressed) = self.process.give_up_log.due() {
+        if let Some(suppressed) = self.process.logs.given_up.due() {
             warn!(
-                outcome = "deferred",
+                outcome = "given_up",
+                waiting_for,
                 latency_ms = claim.age_ms(),
                 suppressed,
-                "given back at its age while it waited for {waiting_for}"
+                "message nacked after --max-retry-time while it waited"
             );
         }
         claim.settle(End::GivenUp);
@@ -76,16 +78,17 @@ impl<'a, D: DeadLetters> Settler<'a, D> {
 
     fn log_rejection<R: Receipt>(&self, rejection: &Rejection, key: Option<&Key>, message: &Message<R>) {
         let Message { envelope, claim } = message;
-        if let Some(suppressed) = self.process.rejection_logs[rejection.reason as usize].due() {
+        if let Some(suppressed) = self.process.logs.rejected[rejection.reason as usize].due() {
             info!(
                 message_id = %envelope.message_id,
                 delivery_attempt = envelope.delivery_attempt,
                 scan_key = key.map(Key::as_str),
                 outcome = "rejected",
                 error.type = %rejection.reason,
+                detail = rejection.detail,
                 latency_ms = claim.age_ms(),
                 suppressed,
-                "rejected: {}", rejection.detail
+                "message rejected"
             );
         }
     }

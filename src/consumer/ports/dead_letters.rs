@@ -14,16 +14,16 @@ pub struct DeadLetter {
 
 /// The dead-letter topic.
 pub trait DeadLetters {
-    /// Publishes one letter. `Ok` proves that the topic has it.
-    fn publish(&self, letter: DeadLetter) -> impl Future<Output = Result<(), DeadLetterError>>;
+    /// Publishes one dead letter. `Ok` proves that the topic has it.
+    fn publish(&self, dead_letter: DeadLetter) -> impl Future<Output = Result<(), DeadLetterError>>;
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeadLetterError {
-    /// The topic cannot be reached, is missing or refused.
+    /// The topic does not exist, cannot be reached, or denies permission.
     #[error("{0}")]
     Unavailable(String),
-    /// This letter, published alone, breaks a limit of the service.
+    /// This dead letter, published alone, exceeds a limit of the service.
     #[error("{0}")]
     Invalid(String),
 }

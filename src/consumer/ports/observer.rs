@@ -1,4 +1,4 @@
-//! What the consumer reports while it works. Knows nothing of metrics, traces or logs.
+//! The events that the consumer reports. Knows nothing of metrics and traces.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -10,71 +10,71 @@ use super::source::Envelope;
 use super::store::{Put, StoreErrorKind};
 use crate::scan::Reason;
 
-/// Receives what happens, on whichever thread it happens. Every method is on the path of messages: it must neither block
-/// nor allocate, and nothing that it does changes what the consumer does.
+/// Receives the events of all workers, on their threads. The methods are called for every message, so they must not block,
+/// and should not allocate. They do not influence the consumer.
 pub trait Observer: fmt::Debug + Send + Sync {
     /// A stream delivered a message.
     fn delivered(&self, envelope: &Envelope);
 
-    /// Opens the span of a message that was delivered; a disabled one where the message is not traced.
+    /// Opens the span of a delivered message; a disabled span if the message is not traced.
     fn message_span(&self, envelope: &Envelope) -> Span;
 
-    /// A receipt is about to be settled, once for each that was taken.
+    /// A message is about to be acked or nacked. Called exactly once per message that was not released unread.
     fn settled(&self, message: &Settled<'_>);
 
-    /// A delivery was nacked at drain without having been taken, so that it is not settled by [`Observer::settled`].
+    /// A delivery was nacked unread during drain. [`Observer::settled`] is not called for it.
     fn released_unread(&self);
 
-    /// A delivery was rejected, whether its dead letter can be published or not.
+    /// A message was rejected. Whether its dead letter can be published is not known yet.
     fn rejected(&self, reason: Reason);
 
-    /// A write is attempted again after an error of this kind.
+    /// A write is retried after an error of this kind.
     fn retried(&self, kind: StoreErrorKind);
 
-    /// An attempt was answered with throttling: of the table, or of its key alone.
+    /// An attempt was throttled: the table ([`StoreErrorKind::Throttled`]) or one key ([`StoreErrorKind::HotKey`]).
     fn throttled(&self, kind: StoreErrorKind);
 
-    /// A record of this size was sent; with what the store answered, if it answered for it.
+    /// A record of this size was sent, with the store's answer unless the attempt failed.
     fn sent(&self, record_bytes: usize, answer: Option<&Put>);
 
-    /// A record of this size was sent in a statement whose verb did not fit, so that nothing was written.
+    /// A record of this size was sent in a statement with the wrong verb, so that nothing was written.
     fn sent_with_other_verb(&self, record_bytes: usize);
 
-    /// One call of the store ended after this time. A failed condition is no failure, nor is one statement of a batch.
+    /// A call of the store ended. A failed condition is not a failure, nor is a failed statement of a batch.
     fn called(&self, operation: Operation, took: Duration, failure: Option<StoreErrorKind>);
 
-    /// Opens the span of one attempt of a message; a disabled one where the message is not traced.
+    /// Opens the span of an attempt to write; a disabled span if the message is not traced.
     fn attempt_span(&self, message: &Span, operation: Operation) -> Span;
 
     /// The attempt of this span failed.
     fn attempt_failed(&self, attempt: &Span, kind: StoreErrorKind);
 
-    /// The stream of this worker is being opened.
+    /// A worker opens a stream.
     fn stream_opened(&self, worker: usize);
 
-    /// The stream of this worker is read no more.
+    /// A worker stopped reading its stream.
     fn stream_ended(&self, worker: usize);
 
-    /// A stream was replaced by another.
+    /// A worker replaced its stream.
     fn stream_replaced(&self, cause: Restart);
 
-    /// The client could not deliver the last acks and nacks of a replaced stream: what they settle may be redelivered.
+    /// The last acks and nacks of a replaced stream were not sent: their messages may be redelivered.
     fn stream_unflushed(&self);
 }
 
-/// A delivery whose receipt is about to be settled.
+/// A message that is about to be acked or nacked.
 #[derive(Debug, Clone, Copy)]
 pub struct Settled<'a> {
     pub end: End,
     /// The time since its arrival.
     pub took: Duration,
     pub publish_time: SystemTime,
-    /// The size of the record of its scan, as the store bills it; 0 where it was not decoded.
+    /// The size of its scan's record, as the store bills it; 0 if the message was not decoded.
     pub record_bytes: usize,
     pub span: &'a Span,
 }
 
-/// What the store is asked to do.
+/// A call of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     Put,
@@ -84,7 +84,7 @@ pub enum Operation {
 impl Operation {
     pub const ALL: [Operation; 2] = [Operation::Put, Operation::Batch];
 
-    /// Returns DynamoDB's name of it.
+    /// Returns its name in DynamoDB.
     pub fn name(self) -> &'static str {
         match self {
             Operation::Put => "PutItem",
@@ -93,28 +93,28 @@ impl Operation {
     }
 }
 
-/// How a delivery ended: its receipt is settled.
+/// How a message ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     Stored,
     /// The store answered that the record is up to date.
     Stale,
-    /// Stale, because the write of a newer scan of its key settled it, too.
+    /// Stale: the write of a newer scan of its key settled it as well.
     Superseded,
-    /// Stale, because the record was known to be up to date.
+    /// Stale: the record was known to be up to date.
     Known,
     Expired,
     DeadLettered(Reason),
-    /// Rejected, and no dead letter could be published.
+    /// Rejected without a published dead letter.
     DeadLetterFailed(Reason),
     /// Nacked after `--max-retry-time`, or to free a parking permit.
     GivenUp,
-    /// Nacked without a result, e.g. at drain.
+    /// Nacked without a result, e.g. during drain.
     Released,
 }
 
 impl End {
-    /// Returns its outcome in metrics, traces and logs.
+    /// Returns its outcome in metrics and traces.
     pub fn name(self) -> &'static str {
         match self {
             End::Stored => "stored",

@@ -1,4 +1,4 @@
-//! Why a stream was replaced by another. Knows nothing of how that is found out.
+//! Why a stream was replaced. How that is detected is up to the source.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Restart {
@@ -9,18 +9,18 @@ pub enum Restart {
     /// Permission was denied.
     Refused,
     NoCredentials,
-    /// Pub/Sub said that it cannot serve it.
+    /// Pub/Sub did not answer, or reported that it is unavailable.
     Unreachable,
-    /// Pub/Sub took its request for wrong.
+    /// Pub/Sub considered the request invalid.
     Invalid,
     /// Any other error.
     Failed,
-    /// It gave nothing although there was something to give, or Pub/Sub answered nothing at all.
+    /// It delivered nothing although messages were waiting, or Pub/Sub did not answer at all.
     Silent,
-    /// The client lost its connection and opened it anew by itself, and the server gave on until the worker held twice
-    /// the limit.
+    /// The client lost its connection and reopened it by itself, so that the server delivered twice the limit of the
+    /// worker.
     Overfull,
-    /// It gave nothing, and nothing shows that there was anything to give: routine, and no fault.
+    /// It delivered nothing, and nothing shows that messages were waiting. This is routine and not a fault.
     Idle,
 }
 
@@ -38,7 +38,7 @@ impl Restart {
         Restart::Idle,
     ];
 
-    /// As it is called where it is counted.
+    /// Returns its name in metrics and logs.
     pub fn name(self) -> &'static str {
         match self {
             Restart::Closed => "closed",
@@ -64,8 +64,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_cause_is_counted_in_a_place_of_its_own() {
-        assert!(Restart::ALL.iter().enumerate().all(|(place, cause)| *cause as usize == place));
+    fn all_lists_the_causes_in_the_order_of_their_numbers() {
+        assert!(Restart::ALL.iter().enumerate().all(|(index, cause)| *cause as usize == index));
     }
 
     #[test]

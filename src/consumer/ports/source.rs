@@ -1,4 +1,4 @@
-//! A subscription: its messages, and the receipts that settle them.
+//! A subscription: its messages and the receipts that settle them.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -12,17 +12,17 @@ pub struct Envelope {
     pub payload: Bytes,
     pub attributes: HashMap<String, String>,
     pub message_id: String,
-    /// Assigned by the server, so it is the same at every delivery.
+    /// Assigned by the server, so that it is the same in every delivery.
     pub publish_time: SystemTime,
-    /// From 1; only where the subscription has a dead-letter policy.
+    /// Counts from 1; `None` unless the subscription has a dead-letter policy.
     pub delivery_attempt: Option<u32>,
 }
 
-/// The right to settle one delivery, used up once. Dropping it nacks.
+/// The right to settle one delivery once. Dropping it nacks the delivery.
 pub trait Receipt: Send + 'static {
-    /// The message need not come again. Best effort: it may be redelivered all the same.
+    /// Acknowledges the message. Best effort: it may still be redelivered.
     fn ack(self);
-    /// The message shall come again, here or elsewhere.
+    /// Requests redelivery, here or to another instance.
     fn nack(self);
 }
 
@@ -33,25 +33,25 @@ pub struct Delivery<R> {
     pub receipt: R,
 }
 
-/// One supervised stream of a subscription.
+/// A stream of a subscription. It replaces itself when it fails.
 pub trait Source {
     type Receipt: Receipt;
 
-    /// The next delivery, or `None` once [`Source::stop`] was called and nothing that was read is left.
+    /// Returns the next delivery, or `None` after [`Source::stop`] when no delivery is left. Cancel safe.
     ///
-    /// Cancel safe. Streams that end are replaced behind it; an error means that there is nothing to read here at all
-    /// (the subscription is missing or refused) and ends the process.
+    /// An error means that the subscription can never be read (e.g. it is missing) and ends the process. Streams that end
+    /// for other reasons are replaced without an error.
     fn next(&mut self) -> impl Future<Output = Result<Option<Delivery<Self::Receipt>>, SourceError>>;
 
-    /// Stops reading. Receipts that were handed out stay leased and still settle.
+    /// Stops reading. Deliveries that were returned stay leased and can still be settled.
     fn stop(&mut self);
 
-    /// Resolves when the client has sent every settlement on; only after `stop`, and only once every receipt is
-    /// settled. Success does not prove that the server took them: a lost one is redelivered.
+    /// Waits until the client has sent every ack and nack. Call it after `stop`, when every receipt is settled. It does not
+    /// prove that the server received them: a message whose ack was lost is redelivered.
     fn flushed(self) -> impl Future<Output = ()>;
 }
 
-/// The subscription cannot be read, and waiting will not help.
+/// The subscription can never be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct SourceError(pub String);

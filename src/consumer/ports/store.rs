@@ -1,4 +1,4 @@
-//! A table of scans: one attempt to write, and how it can fail.
+//! A table of scans: attempts to write, their answers and their errors.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -6,70 +6,70 @@ use std::time::Duration;
 
 use crate::scan::{Rejection, Scan};
 
-/// DynamoDB's bound on the statements of one call.
+/// DynamoDB's limit of statements per call.
 pub const MAX_STATEMENTS: usize = 25;
 
 /// The table.
 pub trait Store {
-    /// The bytes of the record that the scan would be, as the store bills them. Refuses, before any call, a scan that
-    /// the store could never hold.
+    /// Returns the size of the scan's record in bytes, as the store bills it. Rejects a scan that the store could never hold.
+    /// Makes no call.
     fn measure(&self, scan: &Scan) -> Result<usize, Rejection>;
 
-    /// One attempt to make the record hold this scan or a newer one. `Ok` proves that it does.
+    /// Attempts to write the scan unless the record is newer. `Ok` proves that the record holds this scan or a newer one.
     fn put(&self, scan: &Scan) -> impl Future<Output = Result<Put, StoreError>>;
 
-    /// One call with these statements, at most [`MAX_STATEMENTS`] and of as many keys: an answer for each,
-    /// in their order. An error is the call's as a whole; any of them may have been written all the same.
+    /// Executes these statements in one call: at most [`MAX_STATEMENTS`], each of another key. Returns the answers in the
+    /// same order. After an error, which concerns the whole call, any of them may still have been written.
     fn batch(&self, statements: &[Statement]) -> impl Future<Output = Result<Vec<Answer>, StoreError>>;
 }
 
-/// One attempt among others in a call.
+/// One write in a batch.
 #[derive(Debug, Clone)]
 pub struct Statement {
     pub scan: Arc<Scan>,
     pub verb: Verb,
 }
 
-/// What a statement does; no one statement makes a record whether or not there is one.
+/// What a statement does. No single statement both creates and replaces records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
-    /// Replaces a record that is older.
+    /// Replaces an older record.
     Update,
-    /// Makes a record where there is none.
+    /// Creates a record that does not exist.
     Insert,
 }
 
-/// What the store made of one statement.
+/// The store's answer to one statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// As for [`Store::put`], and as good a proof.
+    /// Proves the same as the result of [`Store::put`].
     Put(Put),
-    /// Nothing was written: there is no record to update, or there is one where one was to be made.
+    /// Nothing was written: there is no record to update, or a record exists already.
     OtherVerb,
     Failed(StoreError),
 }
 
-/// What the store made of a scan.
+/// The store's answer to a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
-    /// The record is ours now.
+    /// The record holds this scan now.
     Stored,
-    /// The record was already as new.
+    /// The record was up to date already.
     Stale(Stored),
 }
 
 /// The record that made a write stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
-    /// At or above that of the scan.
+    /// At least the timestamp of the scan.
     pub timestamp: u64,
-    /// It is the very record that the scan would have made: a duplicate, or an earlier attempt whose answer was lost.
+    /// Whether it equals the record of the scan: a duplicate, or an earlier attempt whose answer was lost.
     pub is_same: bool,
-    /// Its size, as the store bills it.
+    /// Its size as the store bills it.
     pub bytes: usize,
 }
 
-/// Why the store did not answer for a scan.
+/// Why a scan was not written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct StoreError {
@@ -78,38 +78,38 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// An attempt that was not answered within this time.
+    /// Returns the error of an attempt without an answer within this time.
     pub(crate) fn no_answer(within: Duration) -> StoreError {
         StoreError { kind: StoreErrorKind::Unavailable, detail: format!("no answer within {} s", within.as_secs()) }
     }
 }
 
-/// What kind of failure it was; [`crate::consumer::policy::policy`] says what follows from each.
+/// The kind of a failure. [`crate::consumer::policy::policy`] decides what follows from each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreErrorKind {
-    /// No answer: a timeout, a connection that failed, or a fault of the service. It may have been written.
+    /// A timeout, a failed connection, or a fault of the service. The scan may have been written.
     Unavailable,
-    /// This process has no file descriptor left for one more connection.
+    /// No file descriptor is left for another connection.
     OpenFiles,
-    /// Too many writes for the table or the account.
+    /// The table or the account is throttled.
     Throttled,
-    /// Too many writes for this key alone.
+    /// This key alone is throttled.
     HotKey,
-    /// Another write of this record is under way.
+    /// Another write of this record is in progress.
     Conflict,
-    /// Credentials are missing, expired or unknown to the service.
+    /// The credentials are missing, expired or unknown to the service.
     Credentials,
-    /// This machine's clock and the service's differ too much.
+    /// The clocks of this machine and of the service differ too much.
     Clock,
-    /// The identity may not write to the table, or not use the key that encrypts it.
+    /// The identity may not write to the table, or may not use the key that encrypts it.
     Permission,
-    /// There is no such table.
+    /// The table does not exist.
     MissingTable,
-    /// Whatever else a person must mend: a wrong endpoint, an answer that is not known here.
+    /// Another error that a person must fix, e.g. a wrong endpoint or an unknown answer.
     Misconfigured,
-    /// The item was refused. Its own fault or the table's: one answer does not tell.
+    /// The item was refused. One answer does not tell whether the item or the table is at fault.
     Refused,
-    /// The record under this key is not one of ours and would swallow every scan of it.
+    /// The row with this key was not written by us, and would make every scan of the key stale.
     ForeignRow,
 }
 
@@ -129,7 +129,7 @@ impl StoreErrorKind {
         StoreErrorKind::ForeignRow,
     ];
 
-    /// As it is called where it is counted and logged.
+    /// Returns its name in metrics, logs and traces.
     pub fn name(self) -> &'static str {
         match self {
             StoreErrorKind::Unavailable => "Unavailable",
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_of_failure_is_counted_in_a_place_of_its_own() {
-        assert!(StoreErrorKind::ALL.iter().enumerate().all(|(place, kind)| *kind as usize == place));
+    fn all_lists_the_kinds_in_the_order_of_their_numbers() {
+        assert!(StoreErrorKind::ALL.iter().enumerate().all(|(index, kind)| *kind as usize == index));
     }
 }

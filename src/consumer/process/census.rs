@@ -1,4 +1,4 @@
-//! How many receipts are unsettled, and how many workers still read: what a drain waits for.
+//! Counts unsettled messages and reading workers, so that a drain can wait for them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,12 +7,12 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub(crate) struct Census {
     unsettled: AtomicUsize,
-    /// Workers that may still take a delivery.
+    /// Workers that may still receive deliveries.
     reading: AtomicUsize,
     changed: Notify,
 }
 
-/// A worker that reads, until it is dropped.
+/// A reading worker. Dropping it ends the reading.
 #[derive(Debug)]
 pub(crate) struct Reading<'a>(&'a Census);
 
@@ -42,17 +42,17 @@ impl Census {
         self.reading.load(Ordering::Acquire)
     }
 
-    /// A worker reads from now on, and may take deliveries until the result is dropped.
-    pub(crate) fn reading(&self) -> Reading<'_> {
+    /// Counts a worker as reading until the result is dropped.
+    pub(crate) fn begin_reading(&self) -> Reading<'_> {
         self.reading.fetch_add(1, Ordering::AcqRel);
         Reading(self)
     }
 
-    /// Resolves when no worker reads and every receipt is settled, on any thread.
+    /// Waits until no worker reads and every message is settled, on all threads.
     pub(crate) async fn all_settled(&self) {
         loop {
             let changed = self.changed.notified();
-            // In this order: a worker that still reads may take another delivery.
+            // In this order: a worker that still reads may receive another message.
             if self.reading.load(Ordering::Acquire) == 0 && self.unsettled.load(Ordering::Acquire) == 0 {
                 return;
             }

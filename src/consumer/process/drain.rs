@@ -1,4 +1,4 @@
-//! The request to stop, seen by every thread.
+//! The request to stop, visible to every thread.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// Asks every worker to stop, with `grace` for the writes in hand. Only the first request counts.
+    /// Asks every worker to stop, with this grace period for writes in flight. Only the first request counts.
     pub fn request(&self, grace: Duration) {
         self.deadline.get_or_init(|| Instant::now() + grace);
         self.requested.cancel();
@@ -23,12 +23,12 @@ impl Drain {
         self.requested.is_cancelled()
     }
 
-    /// Resolves once a stop was asked for.
+    /// Waits for the request to stop.
     pub async fn requested(&self) {
         self.requested.cancelled().await;
     }
 
-    /// When what is still in hand is given back; now, if no stop was asked for.
+    /// Returns the end of the grace period, when unfinished messages are nacked; now, without a request.
     pub fn deadline(&self) -> Instant {
         self.deadline.get().copied().unwrap_or_else(Instant::now)
     }

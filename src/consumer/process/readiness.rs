@@ -1,18 +1,18 @@
-//! Why the instance is not ready. A stream that is opening, or open and silent, is well: on an idle subscription it
-//! receives nothing at all.
+//! Why the instance is not ready. A stream that is opening, or open and silent, counts as healthy: on an idle subscription
+//! nothing arrives at all.
 
 use super::Process;
 use ops::http::Unready;
 
 impl Process {
-    /// Returns why the instance is not ready; nothing when it is. Workers run only after the start checks, which obtained
-    /// credentials and looked at the table, so that everything later is a condition.
+    /// Returns the reasons why the instance is not ready; none when it is ready. Workers start after the start checks, which
+    /// verified credentials and the table. Later problems are conditions of `health`.
     pub fn unready(&self) -> Vec<Unready> {
         let (running, workers) = (self.census.reading_workers(), self.settings.consumers.get());
         let phase = if self.drain.is_requested() {
-            Some(("stopping", "what is in hand is finished, and nothing more is read".to_owned()))
+            Some(("stopping", "messages in progress are finished, and no more are read".to_owned()))
         } else if running < workers {
-            Some(("starting", format!("{running} of {workers} workers read")))
+            Some(("starting", format!("{running} of {workers} workers run")))
         } else {
             None
         };

@@ -1,5 +1,5 @@
-//! Writes that go out together: the scans of one thread wait here for a call that takes them, and each for its own
-//! answer. Knows calls and turns; what follows from an answer is its scan's business (`write`).
+//! Batches: the scans of one thread wait here for a call that writes them together. Each write decides by itself what follows
+//! from its own answer.
 
 mod decision;
 mod forecast;
@@ -30,7 +30,7 @@ use crate::scan::Scan;
 
 pub(crate) use self::decision::Next;
 
-/// How late it may be that a scan which waits is given back at its age.
+/// How late a waiting scan may notice its deadline.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The batches of one thread.
@@ -38,9 +38,9 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Batches {
     queue: RefCell<Queue>,
     forecast: RefCell<Forecast>,
-    /// Until the first call has ended there is nothing to forecast from, so it goes out alone.
-    has_asked: Cell<bool>,
-    /// A batch waits that did not, or is full.
+    /// Whether a call has ended. Without one there is nothing to forecast from, so no second call is sent.
+    has_completed: Cell<bool>,
+    /// Notified when the queue is no longer empty, or is full.
     changed: Notify,
 }
 
@@ -49,12 +49,12 @@ impl Batches {
         Batches {
             queue: RefCell::new(Queue::new(linger)),
             forecast: RefCell::default(),
-            has_asked: Cell::new(false),
+            has_completed: Cell::new(false),
             changed: Notify::new(),
         }
     }
 
-    /// Writes a scan with others, if a call takes it before its deadline.
+    /// Writes a scan in a batch, if it is sent before the deadline.
     pub(crate) async fn write(&self, scan: &Arc<Scan>, verb: Option<Verb>, deadline: Instant) -> Next {
         let (answer, answered) = oneshot::channel();
         self.push(Entry { scan: scan.clone(), verb, answer, deadline, since: Instant::now() });
@@ -72,33 +72,33 @@ impl Batches {
 
     async fn send<P: Ports>(&self, process: &Process, keys: &Keys<ReceiptOf<P>>, store: &P::Store) -> Infallible {
         let mut calls = FuturesUnordered::new();
-        let mut turn = pin!(Fuse::terminated());
-        // One timer for all that wait: each would cost more than its share of a call.
+        let mut permit = pin!(Fuse::terminated());
+        // One timer for all waiting scans. A timer for each would cost more than its share of a call.
         let mut sweep = interval(SWEEP_INTERVAL);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let closes_at = match calls.is_empty() || self.has_asked.get() {
+            let closes_at = match calls.is_empty() || self.has_completed.get() {
                 true => self.queue.borrow().closes_at(calls.is_empty()),
                 false => None,
             };
-            if turn.is_terminated() && closes_at.is_some_and(|at| at <= Instant::now()) {
-                turn.set(process.turn().fuse());
+            if permit.is_terminated() && closes_at.is_some_and(|at| at <= Instant::now()) {
+                permit.set(process.write_permit().fuse());
             }
-            let lingers = turn.is_terminated() && closes_at.is_some();
+            let lingers = permit.is_terminated() && closes_at.is_some();
             let closed = sleep_until(closes_at.unwrap_or_else(Instant::now));
             tokio::select! {
                 biased;
-                Some(()) = calls.next() => self.has_asked.set(true),
-                turn = &mut turn => {
-                    // As late as this, so that what came while there was no turn is in it.
+                Some(()) = calls.next() => self.has_completed.set(true),
+                permit = &mut permit => {
+                    // Only now, so that the batch includes scans that arrived while no permit was free.
                     let batch = self.queue.borrow_mut().take(Instant::now());
                     if !batch.is_empty() {
-                        calls.push(self.call::<P>(process, keys, store, batch, turn));
+                        calls.push(self.call::<P>(process, keys, store, batch, permit));
                     }
                 }
                 () = self.changed.notified() => {}
                 () = closed, if lingers => {}
-                now = sweep.tick() => self.queue.borrow_mut().give_up_late(now),
+                now = sweep.tick() => self.queue.borrow_mut().remove_late(now),
             }
         }
     }
@@ -109,7 +109,7 @@ impl Batches {
         keys: &Keys<ReceiptOf<P>>,
         store: &P::Store,
         batch: Vec<Entry>,
-        _turn: WritePermit<'_>,
+        _permit: WritePermit<'_>,
     ) {
         let forecast = self.forecast.borrow().verb();
         let statement = |entry: &Entry| Statement { scan: entry.scan.clone(), verb: entry.verb.unwrap_or(forecast) };
@@ -124,20 +124,20 @@ impl Batches {
         let failure = result.as_ref().err().map(|error| error.kind);
         process.observer.called(Operation::Batch, began.elapsed(), failure);
         let nexts = decision::classify(result, &verbs);
-        note(process, keys, sent, &statements, &nexts);
+        record(process, keys, sent, &statements, &nexts);
         for ((entry, verb), next) in batch.into_iter().zip(verbs).zip(nexts) {
             if entry.verb.is_none()
                 && let Some(is_missing) = was_missing(verb, &next)
             {
-                self.forecast.borrow_mut().note(is_missing);
+                self.forecast.borrow_mut().record(is_missing);
             }
-            // It may have been dropped meanwhile.
+            // The write may have been dropped meanwhile.
             let _ = entry.answer.send(next);
         }
     }
 }
 
-/// Sends what waits, beside the workers of its thread, for as long as it is polled.
+/// Sends the batches of a thread, for as long as it is polled beside the workers.
 pub async fn send<P: Ports>(
     batches: Option<&Batches>,
     process: &Process,
@@ -150,7 +150,7 @@ pub async fn send<P: Ports>(
     }
 }
 
-/// Whether the record of a scan was missing, as far as its answer tells.
+/// Returns whether the record of a scan was missing, if its answer tells.
 fn was_missing(verb: Verb, next: &Next) -> Option<bool> {
     match (verb, next) {
         (Verb::Insert, Next::Answered(Ok(_))) | (Verb::Update, Next::Try(_)) => Some(true),
@@ -159,41 +159,41 @@ fn was_missing(verb: Verb, next: &Next) -> Option<bool> {
     }
 }
 
-/// Notes what a call says of the store: an error of a kind once, however many statements met it, and answers last, so
-/// that one call is never several failures in a row.
-fn note<R: Receipt>(process: &Process, keys: &Keys<R>, sent: u64, statements: &[Statement], nexts: &[Next]) {
+/// Records what a call shows about the store. Each kind of error is recorded once per call, and answers are recorded last, so
+/// that one call never counts as several failures in a row.
+fn record<R: Receipt>(process: &Process, keys: &Keys<R>, sent: u64, statements: &[Statement], nexts: &[Next]) {
     let mut kinds: Vec<StoreErrorKind> = Vec::new();
-    let (mut has_answered, mut has_taken) = (false, false);
+    let (mut has_answered, mut has_succeeded) = (false, false);
     for (statement, next) in statements.iter().zip(nexts) {
         match next {
             Next::Answered(Ok(put)) => {
-                has_taken = true;
+                has_succeeded = true;
                 if *put == Put::Stored {
                     process.stored(sent, &statement.scan.key);
                 }
             }
-            Next::Try(_) => has_taken = true,
+            Next::Try(_) => has_succeeded = true,
             Next::Alone(_) => has_answered = true,
             Next::Late => {}
-            Next::Answered(Err(error)) if kinds.contains(&error.kind) => process.count_throttled(error),
+            Next::Answered(Err(error)) if kinds.contains(&error.kind) => process.report_throttling(error),
             Next::Answered(Err(error)) => {
                 kinds.push(error.kind);
                 if error.kind == StoreErrorKind::MissingTable {
-                    keys.forget();
+                    keys.clear_cache();
                 }
                 process.store_failed(error);
             }
         }
     }
-    if has_taken {
-        process.store_took();
+    if has_succeeded {
+        process.store_succeeded();
     } else if has_answered {
         process.store_answered();
     }
 }
 
 impl WriteMode {
-    /// The batches of a thread, where there are any.
+    /// Creates the batches of a thread, if scans are written in batches.
     pub fn batches(self) -> Option<Batches> {
         match self {
             WriteMode::Put => None,

@@ -1,5 +1,5 @@
-//! A write that the store refused: parked without a slot and tried again, until it shows whether the item or the table is
-//! at fault.
+//! Parks a write that the table refused, without a slot, and retries it until it is clear whether the item or the table is
+//! at fault. Does not settle the message.
 
 use std::sync::Arc;
 
@@ -15,19 +15,19 @@ use crate::consumer::policy::{Decision, Outcome, classify};
 use crate::consumer::ports::{Ports, ReceiptOf, StoreError};
 use crate::scan::{Reason, Rejection, Scan};
 
-/// How a refused write ended.
+/// How a parked write ended.
 pub(crate) enum Parked {
-    /// With the parking permit that its message keeps until it is settled.
+    /// Stored, stale or rejected. The message keeps its parking permit until it is settled.
     Settled(Outcome, OwnedSemaphorePermit),
-    /// At its age, or because it had to make room.
+    /// At its deadline, or because the parking lot is full.
     GivenUp(StoreError),
-    /// The process drains.
+    /// By a drain.
     Released,
 }
 
 impl<P: Ports> Writes<'_, P> {
-    /// Parks a refused write with its payload and without its slot, trying it again until it is stored, rejected, has
-    /// reached its age, or must make room.
+    /// Parks a refused write and releases its slot. Retries it until it is stored or rejected, reaches its deadline, or must
+    /// leave the parking lot.
     pub(crate) async fn park(
         &self,
         job: Job<ReceiptOf<P>>,
@@ -41,58 +41,59 @@ impl<P: Ports> Writes<'_, P> {
 
     async fn park_message(&self, scan: &Scan, message: &Message<ReceiptOf<P>>, refused: StoreError) -> Parked {
         let process = self.process;
-        if let Some(suppressed) = process.refused_log.due() {
-            let table = &process.settings.table;
+        if let Some(suppressed) = process.logs.refused.due() {
             warn!(
                 message_id = %message.envelope.message_id,
                 delivery_attempt = message.envelope.delivery_attempt,
                 scan_key = scan.key.as_str(),
+                table = process.settings.table,
                 error.type = refused.kind.name(),
+                error = %refused,
                 latency_ms = message.claim.age_ms(),
                 suppressed,
-                "table {table} refuses a write, which is held and tried again: {refused}. If it refuses every one, compare \
-                 its key schema and indexes with what `mini-scan setup table` makes"
+                "the table refuses a write, which is parked and retried; if it refuses all, compare its key schema and \
+                 indexes with those of a table that `mini-scan setup table` creates"
             );
         }
-        let strikes = process.refusals.first();
+        let refusals = process.refusals.first();
         let mut error = refused;
-        let permit = match process.parked.try_permit() {
+        let permit = match process.parking_lot.try_permit() {
             Some(permit) => permit,
             None => {
-                if process.refusals.at_bound() {
+                if process.refusals.parking_lot_is_full() {
                     process.refusals_changed(Some(self.every_write_is_refused(&error)));
                 }
-                if !process.refusals.make_room() {
+                if !process.refusals.evict_oldest() {
                     return Parked::GivenUp(error);
                 }
                 tokio::select! {
                     biased;
                     () = process.drain.requested() => return Parked::Released,
-                    permit = timeout_at(message.claim.deadline, process.parked.permit()) => match permit {
+                    permit = timeout_at(message.claim.deadline, process.parking_lot.permit()) => match permit {
                         Ok(permit) => permit,
                         Err(_) => return Parked::GivenUp(error),
                     },
                 }
             }
         };
-        let mut parked = process.refusals.park(strikes);
+        let mut parked = process.refusals.park(refusals);
         let mut failed = error.kind;
         loop {
-            let next_turn = async {
+            let next_attempt = async {
                 sleep(RETRY_INTERVAL).await;
-                process.turn().await
+                process.write_permit().await
             };
-            let turn = tokio::select! {
+            let write_permit = tokio::select! {
                 biased;
                 () = process.drain.requested() => return Parked::Released,
                 () = parked.evicted() => return Parked::GivenUp(error),
-                turn = timeout_at(message.claim.deadline, next_turn) => match turn {
-                    Ok(turn) => turn,
+                permit = timeout_at(message.claim.deadline, next_attempt) => match permit {
+                    Ok(permit) => permit,
                     Err(_) => return Parked::GivenUp(error),
                 },
             };
             process.observer.retried(failed);
-            match classify(self.attempt(scan, &message.claim, turn).await) {
+            match classify(self.put(scan, &message.claim, write_permit).await) {
                 Decision::Settle(outcome) => return Parked::Settled(outcome, permit),
                 Decision::Retry(again) => failed = again.kind,
                 Decision::Refused(again) => {
@@ -108,8 +109,8 @@ impl<P: Ports> Writes<'_, P> {
 
     fn every_write_is_refused(&self, error: &StoreError) -> String {
         format!(
-            "table {} refuses every write ({error}); nothing is lost, one write a second is tried. \
-             Compare its key schema and indexes with what `mini-scan setup table` makes.",
+            "table {} refuses every write ({error}). Nothing is lost; one write per second is tried. \
+             Compare its key schema and indexes with those of a table that `mini-scan setup table` creates.",
             self.process.settings.table
         )
     }

@@ -1,9 +1,9 @@
-//! The inputs of `docs/capacity.md`: every row of its tables that begin with "Input" and "Value". Must not know what is
-//! computed from them.
+//! The inputs of `docs/capacity.md`: every row of its tables that begin with "Input" and "Value". This module does not
+//! know what is computed from them.
 
 use std::collections::BTreeMap;
 
-/// Name, value and third cell (why, where from, or which source) of each row.
+/// One input row. `from` is the third cell: a reason, an origin or a source.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Row {
     pub(super) name: &'static str,
@@ -11,19 +11,20 @@ pub(super) struct Row {
     pub(super) from: &'static str,
 }
 
-/// Every input row of the page, in its order. A value is a number, perhaps with `$` before it and a unit behind.
+/// Returns every input row in the order of the page. A value is a number, with an optional `$` before it and an
+/// optional unit after it.
 pub(super) fn rows(page: &'static str) -> Vec<Row> {
     let mut rows = Vec::new();
-    let mut of_inputs = false;
+    let mut in_inputs = false;
     for line in page.lines() {
         let Some(line) = line.strip_prefix("| ").and_then(|line| line.strip_suffix(" |")) else {
-            of_inputs &= line.starts_with('|');
+            in_inputs &= line.starts_with('|');
             continue;
         };
         let cells: Vec<_> = line.split(" | ").map(str::trim).collect();
         if let ["Input", "Value", ..] = cells[..] {
-            of_inputs = true;
-        } else if of_inputs {
+            in_inputs = true;
+        } else if in_inputs {
             let [name, value, from, ..] = cells[..] else { panic!("fewer than three cells: {line}") };
             rows.push(Row { name, value: number(value), from });
         }
@@ -33,13 +34,13 @@ pub(super) fn rows(page: &'static str) -> Vec<Row> {
 
 fn number(cell: &str) -> f64 {
     let digits: String = cell.split(' ').next().unwrap_or_default().chars().filter(|c| !"$,".contains(*c)).collect();
-    digits.parse().unwrap_or_else(|_| panic!("no number: {cell}"))
+    digits.parse().unwrap_or_else(|_| panic!("not a number: {cell}"))
 }
 
-/// The inputs by what the formulas call them.
+/// The inputs under the names that the formulas use.
 #[derive(Debug, Clone)]
 pub(super) struct Inputs {
-    // What you bring.
+    // The reader's own load.
     pub(super) response: f64,
     pub(super) copies: f64,
     pub(super) missing: f64,
@@ -90,7 +91,7 @@ pub(super) struct Inputs {
     pub(super) nat_price: f64,
     pub(super) core_price: f64,
     pub(super) memory_price: f64,
-    /// GiB up to which, from the tier before on, and dollars a GiB.
+    /// The upper limit of each tier in GiB, and its dollars per GiB.
     pub(super) google_tiers: Vec<(f64, f64)>,
     pub(super) aws_tiers: Vec<(f64, f64)>,
 }
@@ -98,7 +99,7 @@ pub(super) struct Inputs {
 const TIB: f64 = 1024.0;
 
 impl Inputs {
-    /// Panics where the page lacks one, or has one that is not used, or one twice.
+    /// Reads the inputs. Panics if the page lacks an input, has an unused one, or has one twice.
     pub(super) fn read(page: &'static str) -> Inputs {
         let mut left = BTreeMap::new();
         for row in rows(page) {

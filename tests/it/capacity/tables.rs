@@ -1,15 +1,15 @@
-//! The computed tables of `docs/capacity.md`, as the page should have them.
+//! Renders the computed tables of `docs/capacity.md`.
 
 use super::bill::{Bill, GIB};
 use super::inputs::Inputs;
 use super::plan::{Copies, Load, Mode, writes_of_copies};
 
-/// Messages a second, and the cores of a consumer there.
+/// Messages per second, and the cores of each consumer at that rate.
 pub(super) const SIZES: [(f64, usize); 3] = [(1e3, 2), (1e5, 4), (1e6, 8)];
 
 const GB: f64 = 1e9;
 
-/// What stands between `<!-- name -->` and `<!-- end -->`, for each computed table.
+/// Returns each computed table, with the name in its marker `<!-- name -->`.
 pub(super) fn tables(inputs: &Inputs) -> Vec<(&'static str, String)> {
     vec![
         ("put", sizes(inputs, Mode::Put)),
@@ -21,7 +21,7 @@ pub(super) fn tables(inputs: &Inputs) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// One row: what it is, and its value for a load or in a bill.
+/// A row: its label, and its value for a load or in a bill.
 type Line = (&'static str, fn(&Inputs, &Load) -> String);
 type Choice = (&'static str, Need);
 type Need = fn(&Inputs, &Load) -> f64;
@@ -39,10 +39,10 @@ const NEEDS: [Line; 9] = [
     ("GB a day, AWS to Google", |i, load| short(i.to_google(load) * 86_400.0 / GB)),
 ];
 
-/// What is chosen for each consumer, so that it serves both cases.
+/// The settings of each consumer, which must suffice for both cases.
 const CHOICES: [Choice; 3] = [
     ("`--max-outstanding` of each", |i, load| i.max_outstanding(load) as f64),
-    ("`--consumers` of each, its streams", Inputs::streams_of_each),
+    ("`--consumers` of each, its streams", Inputs::streams_per_consumer),
     ("memory limit of each, MiB", Inputs::memory_limit),
 ];
 
@@ -106,8 +106,8 @@ fn responses(inputs: &Inputs) -> String {
     let mut rows = vec![header("response", &names)];
     for response in [64.0, 500.0, 934.0, 2_000.0, 10_000.0, 100_000.0] {
         let inputs = Inputs { response, ..inputs.clone() };
-        let units = inputs.units_of_a_record();
-        let (put, batch) = (inputs.request(Mode::Put), inputs.request(Mode::Batch) / inputs.statements_a_call());
+        let units = inputs.units_per_record();
+        let (put, batch) = (inputs.request(Mode::Put), inputs.request(Mode::Batch) / inputs.statements_per_call());
         // A million messages more, where the last tier is reached anyway.
         let last_tier = inputs.google_tiers[2].1;
         let cells = [
@@ -120,20 +120,21 @@ fn responses(inputs: &Inputs) -> String {
             short(batch),
             format!("{:.3}", units * 1e6 * inputs.units_price),
             format!("{:.3}", put * 1e6 / GIB * last_tier),
-            short(inputs.keeping(100e6)),
+            short(inputs.storage(100e6)),
         ];
         rows.push(row(&whole(response), &cells));
     }
     rows.concat()
 }
 
-/// Messages a second at which each bound is reached, when every message is a new scan and nothing has been raised.
+/// Renders the messages per second at which each limit is reached, if every message is a new scan and all settings are
+/// defaults.
 fn first(inputs: &Inputs) -> String {
-    let units = inputs.units_of_a_record();
+    let units = inputs.units_per_record();
     let cpu = |mode| 2e6 / (inputs.write_micros(mode) * inputs.headroom);
     let calls = |mode| match mode {
         Mode::Put => 1.0,
-        Mode::Batch => inputs.statements_a_call(),
+        Mode::Batch => inputs.statements_per_call(),
     };
     let consumer = |mode| inputs.default_rate(mode).min(cpu(mode));
     let mut bounds: Vec<(&str, [f64; 2])> = vec![
@@ -157,7 +158,7 @@ fn first(inputs: &Inputs) -> String {
     rows.concat()
 }
 
-/// What must be there, in the worse case of the worse mode; bold where the default is less.
+/// Renders the required quotas and settings, in the worse case of the worse mode. Values above the default are bold.
 fn quotas(inputs: &Inputs) -> String {
     let worst = |(messages, cores), need: Need| {
         let load = |mode| Load { messages, mode, copies: Copies::Miss, cores };
@@ -195,12 +196,12 @@ fn row(first: &str, rest: &[impl AsRef<str>]) -> String {
     format!("| {first} | {} |\n", rest.join(" | "))
 }
 
-/// From the better case to the worse, or what both are.
+/// Formats the better and the worse case as a range, or as one value if they are equal.
 fn range([better, worse]: [String; 2]) -> String {
     if better == worse { better } else { format!("{better}–{worse}") }
 }
 
-/// Three digits that count.
+/// Formats a value with three significant digits.
 fn short(value: f64) -> String {
     if value < 0.995 {
         return format!("{value:.2}");
@@ -215,7 +216,7 @@ fn short(value: f64) -> String {
     }
 }
 
-/// With thousands set apart.
+/// Formats a whole number with thousands separators.
 fn whole(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! The consumers: each is ended when it is told to, and started again.
+//! The consumer processes. Each is stopped on request and started again.
 
 use std::time::Duration;
 
@@ -6,120 +6,122 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::support::messages::CONSUMING;
 use crate::support::program::{Exit, Launch, Program, Signal};
 
-/// `--shutdown-grace` of the consumers, and what they may take beyond it.
+/// `--shutdown-grace` of the consumers, and the additional time that they may need to exit.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
-const BEYOND_GRACE: Duration = Duration::from_secs(3);
-/// Before one that would not start is started again, as whoever runs it for real would.
-const START_AGAIN: Duration = Duration::from_millis(500);
+pub(super) const BEYOND_GRACE: Duration = Duration::from_secs(3);
+/// The pause before a consumer that failed to start is started again, as an orchestrator would do.
+const RESTART_PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) struct Fleet {
-    orders: Vec<mpsc::UnboundedSender<Order>>,
-    keepers: JoinSet<Kept>,
+    requests: Vec<mpsc::UnboundedSender<Stop>>,
+    supervisors: JoinSet<Report>,
 }
 
+/// A request to stop a consumer and to start it again after the pause.
 #[derive(Debug)]
-struct Order {
-    gently: bool,
+struct Stop {
+    gracefully: bool,
     pause: Duration,
 }
 
-/// What one keeper, or all, did.
+/// What one supervisor, or all of them, did.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct Report {
     pub(super) starts: usize,
     pub(super) kills: usize,
     pub(super) terminations: usize,
-    /// Starts that ended because a server did not answer, which is a start's right.
-    pub(super) in_vain: usize,
-    /// A line for each end that must not be.
-    pub(super) wrong: Vec<String>,
+    /// Starts that failed because a server did not respond, which the start checks are allowed to do.
+    pub(super) failed_starts: usize,
+    /// One line for each exit that must not happen.
+    pub(super) problems: Vec<String>,
 }
 
 impl Fleet {
     pub(super) fn start(launches: Vec<impl Fn() -> Launch + Send + 'static>) -> Fleet {
-        let mut keepers = JoinSet::new();
-        let orders = launches.into_iter().map(|launch| {
-            let (sender, orders) = mpsc::unbounded_channel();
-            keepers.spawn(keep(launch, orders));
+        let mut supervisors = JoinSet::new();
+        let requests = launches.into_iter().map(|launch| {
+            let (sender, requests) = mpsc::unbounded_channel();
+            supervisors.spawn(supervise(launch, requests));
             sender
         });
-        Fleet { orders: orders.collect(), keepers }
+        Fleet { requests: requests.collect(), supervisors }
     }
 
-    /// Ends a consumer, by SIGTERM or by SIGKILL, and starts it again after the pause.
-    pub(super) fn end(&self, consumer: usize, gently: bool, pause: Duration) {
-        self.orders[consumer].send(Order { gently, pause }).expect("the keeper is there");
+    /// Stops a consumer by SIGTERM or SIGKILL, and starts it again after the pause.
+    pub(super) fn restart(&self, consumer: usize, gracefully: bool, pause: Duration) {
+        self.requests[consumer].send(Stop { gracefully, pause }).expect("the supervisor runs");
     }
 
-    /// Ends all of them, and says what was done to them.
-    pub(super) async fn stop(self) -> Kept {
-        let Fleet { orders, keepers } = self;
-        drop(orders);
-        keepers.join_all().await.into_iter().fold(Kept::default(), |all, one| Kept {
+    /// Stops all consumers and returns what was done to them.
+    pub(super) async fn stop(self) -> Report {
+        let Fleet { requests, supervisors } = self;
+        drop(requests);
+        supervisors.join_all().await.into_iter().fold(Report::default(), |all, one| Report {
             starts: all.starts + one.starts,
             kills: all.kills + one.kills,
             terminations: all.terminations + one.terminations,
-            in_vain: all.in_vain + one.in_vain,
-            wrong: [all.wrong, one.wrong].concat(),
+            failed_starts: all.failed_starts + one.failed_starts,
+            problems: [all.problems, one.problems].concat(),
         })
     }
 }
 
-async fn keep(launch: impl Fn() -> Launch, mut orders: mpsc::UnboundedReceiver<Order>) -> Kept {
-    let mut kept = Kept::default();
+async fn supervise(launch: impl Fn() -> Launch, mut requests: mpsc::UnboundedReceiver<Stop>) -> Report {
+    let mut report = Report::default();
     loop {
         let mut consumer = launch().start();
-        kept.starts += 1;
-        let order = tokio::select! {
-            order = orders.recv() => order,
-            () = consumer.silence() => {
-                kept.ended_by_itself(consumer.exit().await);
-                sleep(START_AGAIN).await;
+        report.starts += 1;
+        let request = tokio::select! {
+            request = requests.recv() => request,
+            () = consumer.end_of_output() => {
+                report.exited_by_itself(consumer.exit().await);
+                sleep(RESTART_PAUSE).await;
                 continue;
             }
         };
-        match order {
-            Some(Order { gently: true, pause }) => {
-                kept.terminate(consumer).await;
+        match request {
+            Some(Stop { gracefully: true, pause }) => {
+                report.terminate(consumer).await;
                 sleep(pause).await;
             }
-            Some(Order { gently: false, pause }) => {
+            Some(Stop { gracefully: false, pause }) => {
                 consumer.signal(Signal::Kill).await;
                 consumer.exit().await;
-                kept.kills += 1;
+                report.kills += 1;
                 sleep(pause).await;
             }
             None => {
-                kept.terminate(consumer).await;
-                return kept;
+                report.terminate(consumer).await;
+                return report;
             }
         }
     }
 }
 
-impl Kept {
+impl Report {
     async fn terminate(&mut self, consumer: Program) {
-        let asked = Instant::now();
+        let signalled = Instant::now();
         consumer.signal(Signal::Terminate).await;
         let exit = consumer.exit().await;
-        let took = asked.elapsed();
+        let took = signalled.elapsed();
         self.terminations += 1;
-        // One that does not listen for signals yet just ends.
-        if had_begun(&exit) && (exit.code != Some(0) || took > GRACE + BEYOND_GRACE) {
-            self.wrong.push(format!("at SIGTERM a consumer ended with {:?} after {took:?}: {exit:#?}", exit.code));
+        // Before a consumer has installed its signal handlers, SIGTERM kills it.
+        if had_started(&exit) && (exit.code != Some(0) || took > GRACE + BEYOND_GRACE) {
+            self.problems.push(format!("at SIGTERM a consumer exited with {:?} after {took:?}: {exit:#?}", exit.code));
         }
     }
 
-    fn ended_by_itself(&mut self, exit: Exit) {
+    fn exited_by_itself(&mut self, exit: Exit) {
         match exit.code {
-            Some(1) if !had_begun(&exit) => self.in_vain += 1,
-            _ => self.wrong.push(format!("a consumer ended by itself: {exit:#?}")),
+            Some(1) if !had_started(&exit) => self.failed_starts += 1,
+            _ => self.problems.push(format!("a consumer exited by itself: {exit:#?}")),
         }
     }
 }
 
-fn had_begun(exit: &Exit) -> bool {
-    exit.said.stderr.iter().any(|line| line.contains("consuming"))
+fn had_started(exit: &Exit) -> bool {
+    exit.output.stderr.iter().any(|line| line.contains(CONSUMING))
 }

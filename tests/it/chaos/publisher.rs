@@ -1,4 +1,4 @@
-//! Publishes what the generator makes, no faster than it is consumed, and notes what must become of it.
+//! Publishes generated messages at the rate of their consumption, and records the expected result of each.
 
 use std::collections::BTreeMap;
 
@@ -12,22 +12,23 @@ use mini_scan::scan::Reason;
 use tokio::sync::watch;
 
 use crate::support::pipeline::Pipeline;
-use crate::support::{LOOKING, within_patience};
+use crate::support::{POLL_INTERVAL, with_timeout};
 
 const SHARES: Shares = Shares { duplicates: 0.1, late: 0.1, broken: 0.01 };
-/// Each key is scanned so often in the mean.
+/// The mean number of scans of each key.
 const SCANS_PER_KEY: u64 = 20;
-/// The time that the messages are spread over, so that their timestamps differ.
+/// The time over which the timestamps are spread.
 const SCANNED_SECONDS: u64 = 60 * 60;
 const BATCH: u64 = 200;
-/// So many may be published and not settled. More than killed consumers keep until their leases end.
-const MOST_UNSETTLED: usize = 15_000;
+/// The publisher pauses above this backlog. It exceeds the messages that killed consumers keep until their leases end.
+const MAX_BACKLOG: usize = 15_000;
 
 pub(super) struct Publisher {
     client: Client,
     generator: Generator,
-    /// Of all scans; broken messages are noted by their ids.
+    /// The expected table.
     pub(super) truth: Truth,
+    /// The broken messages by id.
     pub(super) broken: BTreeMap<String, (Reason, Bytes)>,
     total: u64,
     start: u64,
@@ -35,7 +36,7 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// For so many messages in all.
+    /// Creates a publisher for `total` messages.
     pub(super) async fn new(pipeline: &Pipeline, seed: u64, total: u64) -> Publisher {
         Publisher {
             client: pipeline.pubsub.publisher(&pipeline.topic).build().await.expect("a publisher"),
@@ -48,24 +49,24 @@ impl Publisher {
         }
     }
 
-    /// How many are published.
+    /// Returns the number of published messages, as it changes.
     pub(super) fn progress(&self) -> watch::Receiver<u64> {
         self.progress.subscribe()
     }
 
-    /// Publishes so many more, as fast as they are consumed.
+    /// Publishes `count` more messages, as fast as they are consumed.
     pub(super) async fn publish_paced(&mut self, count: u64, pipeline: &Pipeline) {
         let end = *self.progress.borrow() + count;
         while *self.progress.borrow() < end {
-            while pipeline.counts().backlog() > MOST_UNSETTLED {
-                tokio::time::sleep(LOOKING).await;
+            while pipeline.counts().backlog() > MAX_BACKLOG {
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
             let rest = end - *self.progress.borrow();
             self.publish(rest.min(BATCH)).await;
         }
     }
 
-    /// Publishes so many more.
+    /// Publishes `count` more messages.
     pub(super) async fn publish(&mut self, count: u64) {
         let first = *self.progress.borrow();
         let mut sent = Vec::new();
@@ -74,8 +75,8 @@ impl Publisher {
             sent.push((self.client.publish(Message::new().set_data(message.payload.clone())), message));
         }
         self.client.flush().await;
-        for (answer, message) in sent {
-            let id = within_patience("an answer to a publish", answer).await.expect("the message is accepted");
+        for (result, message) in sent {
+            let id = with_timeout("the result of a publish", result).await.expect("the message is accepted");
             match message.kind {
                 Kind::Broken(reason) => drop(self.broken.insert(id, (reason, message.payload))),
                 _ => self.truth.note(&message),

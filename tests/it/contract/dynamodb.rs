@@ -1,4 +1,4 @@
-//! DynamoDB, through AWS's own client.
+//! DynamoDB, through AWS's client.
 
 mod batch;
 mod condition;
@@ -12,17 +12,17 @@ use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 
 use crate::support::dynamo::{Dynamo, Item};
 
-type PutAnswer = Result<PutItemOutput, SdkError<PutItemError>>;
+type PutResult = Result<PutItemOutput, SdkError<PutItemError>>;
 
-/// What became of a conditional write.
+/// The result of a conditional write.
 #[derive(Debug, PartialEq)]
 enum Put {
     Stored,
-    /// The condition failed; the row as it is.
-    Refused(Option<Item>),
+    /// The condition failed. Contains the stored row.
+    Rejected(Option<Item>),
 }
 
-/// The one write of the program: `item` if its row is absent or older.
+/// Writes `item` if its row is absent or older, as the program does.
 async fn put_if_newer(dynamo: &Dynamo, table: &str, item: Item) -> Put {
     let put = dynamo
         .client
@@ -36,18 +36,18 @@ async fn put_if_newer(dynamo: &Dynamo, table: &str, item: Item) -> Put {
     match put.send().await {
         Ok(_) => Put::Stored,
         Err(error) => match error.into_service_error() {
-            PutItemError::ConditionalCheckFailedException(failed) => Put::Refused(failed.item),
-            other => panic!("the condition was not judged: {other:?}"),
+            PutItemError::ConditionalCheckFailedException(failed) => Put::Rejected(failed.item),
+            other => panic!("the condition was not evaluated: {other:?}"),
         },
     }
 }
 
-/// A write without a condition.
-async fn put(dynamo: &Dynamo, table: &str, item: Item) -> PutAnswer {
+/// Writes `item` without a condition.
+async fn put(dynamo: &Dynamo, table: &str, item: Item) -> PutResult {
     dynamo.client.put_item().table_name(table).set_item(Some(item)).send().await
 }
 
-/// The service's code for a refused call.
-fn code<T, E: ProvideErrorMetadata>(answer: &Result<T, SdkError<E>>) -> Option<&str> {
-    answer.as_ref().err().and_then(|error| error.code())
+/// Returns the service's error code of a failed call.
+fn code<T, E: ProvideErrorMetadata>(result: &Result<T, SdkError<E>>) -> Option<&str> {
+    result.as_ref().err().and_then(|error| error.code())
 }

@@ -1,4 +1,4 @@
-//! Pub/Sub, through Google's own clients.
+//! Pub/Sub, through Google's clients.
 
 mod admin;
 mod delivery;

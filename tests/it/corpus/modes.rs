@@ -1,4 +1,4 @@
-//! The corpus and a backlog of many keys through both write modes: the same table, as the AWS CLI shows it.
+//! The corpus and a backlog of many keys through both write modes. The tables must be equal, also in the AWS CLI.
 
 use std::collections::HashSet;
 use std::process::Command;
@@ -12,10 +12,10 @@ use super::{Case, Expected, cases};
 use crate::support::pipeline::Pipeline;
 use crate::support::test_name;
 
-/// Messages from the generator, of fewer keys.
+/// Generated messages and their keys.
 const GENERATED: usize = 1_000;
 const KEYS: u64 = 300;
-/// No case of the corpus is of this time or a little later.
+/// The first timestamp of a generated message. No case of the corpus has one near it.
 const NOW: u64 = 1_741_000_000;
 
 #[tokio::test]
@@ -27,19 +27,20 @@ async fn both_write_modes_leave_the_same_table() {
         pipeline.publish(payloads.iter().cloned()).await;
         let _consumer = pipeline.consumer().arguments(["--write-mode", write_mode]).start();
         pipeline.drained().await;
-        tables.push((pipeline.rows(0).await, scan_of_the_cli(&pipeline)));
+        tables.push((pipeline.rows(0).await, scan_with_cli(&pipeline)));
     }
 
-    let [(put, put_of_cli), (batch, batch_of_cli)] = &tables[..] else { panic!("two modes") };
+    let [(put, put_in_cli), (batch, batch_in_cli)] = &tables[..] else { panic!("two modes") };
     assert!(put.len() > 200, "only {} rows", put.len());
     assert!(put == batch, "the tables differ");
-    assert!(put_of_cli == batch_of_cli, "the tables differ as the CLI shows them");
-    if let Some(items) = put_of_cli {
+    assert!(put_in_cli == batch_in_cli, "the tables differ in the AWS CLI");
+    if let Some(items) = put_in_cli {
         assert_eq!(items.len(), put.len());
     }
 }
 
-/// None has two scans of one key and timestamp that differ: which of these stays is whichever was written first.
+/// Returns the payloads of the test. No two of them have the same key and timestamp but different content, because the
+/// order of the writes would decide which of them stays.
 fn payloads() -> Vec<Bytes> {
     let mut seen = HashSet::new();
     let mut is_first = |Case { expect, .. }: &Case| match expect {
@@ -48,7 +49,7 @@ fn payloads() -> Vec<Bytes> {
     };
     let corpus = cases().into_iter().filter(|case| is_first(case));
     let corpus = corpus.map(|case| STANDARD.decode(case.payload_b64).expect("the corpus is base64").into());
-    // Pub/Sub takes no message without anything in it.
+    // Pub/Sub rejects an empty message.
     let corpus = corpus.filter(|payload: &Bytes| !payload.is_empty());
     let mut generator = Generator::new(3, Shares { duplicates: 0.2, late: 0.2, broken: 0.0 }, KEYS);
     let generated = (0..GENERATED).map(|n| {
@@ -59,8 +60,8 @@ fn payloads() -> Vec<Bytes> {
     corpus.chain(generated).collect()
 }
 
-/// The items by their key, as `aws dynamodb scan` prints them, where it is installed.
-fn scan_of_the_cli(pipeline: &Pipeline) -> Option<Vec<Value>> {
+/// Returns the items that `aws dynamodb scan` prints, in the order of their keys, if the AWS CLI is installed.
+fn scan_with_cli(pipeline: &Pipeline) -> Option<Vec<Value>> {
     let mut command = Command::new("aws");
     command
         .args(["dynamodb", "scan", "--output", "json", "--consistent-read", "--table-name", &pipeline.table])
@@ -70,12 +71,12 @@ fn scan_of_the_cli(pipeline: &Pipeline) -> Option<Vec<Value>> {
         .env("AWS_ACCESS_KEY_ID", "local")
         .env("AWS_SECRET_ACCESS_KEY", "local");
     let Ok(output) = command.output() else {
-        println!("{}: NOT RUN: the AWS CLI is not there", test_name());
+        println!("{}: NOT RUN: the AWS CLI is not installed", test_name());
         return None;
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut answer: Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
-    let Value::Array(mut items) = answer["Items"].take() else { panic!("no items: {answer}") };
+    let mut json: Value = serde_json::from_slice(&output.stdout).expect("the AWS CLI prints JSON");
+    let Value::Array(mut items) = json["Items"].take() else { panic!("no items: {json}") };
     items.sort_by_key(|item| item["pk"]["S"].to_string());
     Some(items)
 }

@@ -1,5 +1,4 @@
-//! A server that does one thing to every connection, whatever it is asked; and a proxy that answers some requests
-//! itself.
+//! A server that treats every connection in one way, and a proxy that answers some requests itself.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,33 +8,33 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// What the server does to a connection.
+/// What the server does with a connection.
 #[derive(Debug, Clone)]
 pub(super) enum Conduct {
-    /// Reads the request, writes this, and closes.
-    Answer(String),
-    /// Reads nothing, and keeps the connection.
+    /// Reads the request, writes this response, and closes the connection.
+    Respond(String),
+    /// Reads nothing, and keeps the connection open.
     HangUnread,
-    /// Reads the request, and keeps the connection.
+    /// Reads the request, and keeps the connection open.
     HangRead,
-    /// Leaves the request unread and closes, which resets the connection.
+    /// Closes the connection without reading the request, which resets it.
     Reset,
 }
 
-/// On a port of its own. Dropping it cuts its connections.
+/// The server, on its own port. Dropping it closes its connections.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     _connections: JoinSet<()>,
 }
 
 impl Server {
-    /// Does the same to every connection.
+    /// Starts a server that treats all connections in the same way.
     pub(super) async fn start(conduct: Conduct) -> Server {
-        Server::start_after(None, conduct).await
+        Server::start_with_first(None, conduct).await
     }
 
-    /// One that does another thing to its first connection.
-    pub(super) async fn start_after(first: Option<Conduct>, conduct: Conduct) -> Server {
+    /// Starts a server that may treat its first connection in another way.
+    pub(super) async fn start_with_first(first: Option<Conduct>, conduct: Conduct) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener");
         let mut connections = JoinSet::new();
@@ -43,7 +42,7 @@ impl Server {
             let mut first = first;
             let mut open = JoinSet::new();
             while let Ok((connection, _)) = listener.accept().await {
-                open.spawn(first.take().unwrap_or_else(|| conduct.clone()).on(connection));
+                open.spawn(first.take().unwrap_or_else(|| conduct.clone()).apply(connection));
             }
         });
         Server { address, _connections: connections }
@@ -55,11 +54,11 @@ impl Server {
 }
 
 impl Conduct {
-    async fn on(self, mut connection: TcpStream) {
+    async fn apply(self, mut connection: TcpStream) {
         match self {
-            Conduct::Answer(answer) => {
+            Conduct::Respond(response) => {
                 read_request(&mut connection).await;
-                let _ = connection.write_all(answer.as_bytes()).await;
+                let _ = connection.write_all(response.as_bytes()).await;
             }
             Conduct::HangUnread => std::future::pending().await,
             Conduct::HangRead => {
@@ -67,56 +66,56 @@ impl Conduct {
                 std::future::pending().await
             }
             Conduct::Reset => {
-                // What is there and not read turns the close into a reset.
+                // Closing a connection with unread bytes resets it.
                 let _ = connection.readable().await;
             }
         }
     }
 }
 
-/// What a proxy answers to a request in place of the server, if anything.
+/// Returns the proxy's own response to a request, or `None` to forward the request.
 type Rule = dyn Fn(&str) -> Option<String> + Send + Sync;
 
-/// Before a server, on a port of its own. Dropping it cuts its connections.
+/// The proxy, on its own port. Dropping it closes its connections.
 pub(super) struct Proxy {
     pub(super) url: String,
-    passes: Arc<AtomicBool>,
+    forwards_all: Arc<AtomicBool>,
     _connections: JoinSet<()>,
 }
 
 impl Proxy {
-    /// Before the server at `url`.
+    /// Starts a proxy before the server at `url`.
     pub(super) async fn before(url: &str, rule: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Proxy {
         let server = url.trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("a bound listener"));
         let rule: Arc<Rule> = Arc::new(rule);
-        let passes = Arc::new(AtomicBool::new(false));
-        let passed = passes.clone();
+        let forwards_all = Arc::new(AtomicBool::new(false));
+        let forwards = forwards_all.clone();
         let mut connections = JoinSet::new();
         connections.spawn(async move {
             let mut open = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                open.spawn(one_request(client, server.clone(), rule.clone(), passed.clone()));
+                open.spawn(serve(client, server.clone(), rule.clone(), forwards.clone()));
                 while open.try_join_next().is_some() {}
             }
         });
-        Proxy { url, passes, _connections: connections }
+        Proxy { url, forwards_all, _connections: connections }
     }
 
-    /// From now on everything is passed on.
-    pub(super) fn pass(&self) {
-        self.passes.store(true, Ordering::Release);
+    /// Forwards all requests from now on.
+    pub(super) fn forward_all(&self) {
+        self.forwards_all.store(true, Ordering::Release);
     }
 }
 
-/// Each request has a connection of its own, so that what comes back ends with it.
-async fn one_request(mut client: TcpStream, server: String, rule: Arc<Rule>, passes: Arc<AtomicBool>) {
+/// Serves one request. Each request has its own connection, so that the end of the connection ends the response.
+async fn serve(mut client: TcpStream, server: String, rule: Arc<Rule>, forwards_all: Arc<AtomicBool>) {
     let request = read_request(&mut client).await;
-    let answer = if passes.load(Ordering::Acquire) { None } else { rule(&request) };
-    if let Some(answer) = answer {
-        // The client that went away before its answer is no matter here.
-        let _ = client.write_all(answer.as_bytes()).await;
+    let response = if forwards_all.load(Ordering::Acquire) { None } else { rule(&request) };
+    if let Some(response) = response {
+        // The client may have closed the connection already.
+        let _ = client.write_all(response.as_bytes()).await;
         return;
     }
     let Ok(mut server) = TcpStream::connect(server).await else { return };
@@ -126,7 +125,7 @@ async fn one_request(mut client: TcpStream, server: String, rule: Arc<Rule>, pas
     }
 }
 
-/// Reads head and body. A client that goes away ends it too.
+/// Reads the head and the body of a request. Returns what it has if the client closes the connection.
 async fn read_request(connection: &mut TcpStream) -> String {
     let mut request = Vec::new();
     while let Ok(1..) = connection.read_buf(&mut request).await {
@@ -141,14 +140,14 @@ async fn read_request(connection: &mut TcpStream) -> String {
     String::from_utf8_lossy(&request).into_owned()
 }
 
-/// An answer over HTTP, whole.
+/// Returns an HTTP response.
 pub(super) fn http(status: u16, content_type: &str, body: &str) -> String {
     let head = format!("HTTP/1.1 {status} Any\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     let kind = if body.is_empty() { String::new() } else { format!("content-type: {content_type}\r\n") };
     format!("{head}{kind}\r\n{body}")
 }
 
-/// An error as DynamoDB writes it, with what belongs to it beside code and message.
+/// Returns an error response of DynamoDB. `more` has further JSON members, each after a comma.
 pub(super) fn error(status: u16, code: &str, message: &str, more: &str) -> String {
     let body = format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"{message}"{more}}}"#);
     http(status, "application/x-amz-json-1.0", &body)

@@ -1,4 +1,4 @@
-//! How each class of errors is brought about: over loopback, to the very store of the program.
+//! Injects each class of errors into the program's store, over loopback.
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,26 +23,28 @@ use tokio::process::Command;
 use super::faults::{Conduct, Server, error, http};
 use super::page::Row;
 use crate::support::dynamo::{Dynamo, attribute, key};
-use crate::support::pipeline::{Pipeline, good};
-use crate::support::{unique, within_patience};
+use crate::support::messages::UNHEALTHY;
+use crate::support::pipeline::{Pipeline, valid_scans};
+use crate::support::unique;
 
-/// How a class of errors is brought about.
+/// How a class of errors is injected.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// Each code that the row names, with each of its reasons and each of its messages.
     Codes,
     /// A code that the row does not name.
     Code(&'static str),
-    /// Both reasons at once.
+    /// One error with both throttling reasons.
     Reasons(&'static str, &'static str),
     /// Each status that the row names, without a body.
     Statuses,
     /// A failed condition with this stored item.
     Condition(&'static str),
-    /// A scan whose record is there already.
+    /// A scan whose record exists already.
     Stored,
+    /// A table with another key schema.
     Table,
-    /// An answer of another kind.
+    /// A response with this status, content type and body.
     Answer(u16, &'static str, &'static str),
     CutShort,
     Reset,
@@ -54,12 +56,12 @@ pub(super) enum Fault {
     NoCredentials,
     CredentialProcess(&'static str),
     NoFile,
-    /// The whole program, for the time that an attempt may take is its own.
+    /// A server that hangs. Only the program itself has the timeout of an attempt, so the whole program runs.
     Hang(Conduct),
     TooLarge,
 }
 
-/// Every row of the page, in its order.
+/// The injection of every row, in the order of the page.
 pub(super) const INJECTIONS: [(&str, Fault); 46] = [
     ("Record as new", Fault::Condition(r#","Item":{"pk":{"S":"k"},"timestamp":{"N":"8"}}"#)),
     ("Lost answer", Fault::Stored),
@@ -112,44 +114,44 @@ pub(super) const INJECTIONS: [(&str, Fault); 46] = [
     ("Row that is not ours", Fault::Condition(r#","Item":{"pk":{"S":"k"},"timestamp":{"S":"soon"}}"#)),
 ];
 
-/// What the program made of one injection.
+/// The result of one injection.
 #[derive(Debug)]
-#[expect(dead_code, reason = "`injected` and `detail` are printed where a row fails")]
-pub(super) struct Seen {
+#[expect(dead_code, reason = "`injected` and `detail` are printed when a row fails")]
+pub(super) struct Outcome {
     injected: String,
     pub(super) error_type: String,
     detail: String,
 }
 
-/// Brings one class about, in every way that its row names.
-pub(super) async fn bring_about(fault: &Fault, row: &Row) -> Vec<Seen> {
+/// Injects one class of errors, in every variant that its row names.
+pub(super) async fn inject(fault: &Fault, row: &Row) -> Vec<Outcome> {
     match fault {
         Fault::Codes => codes(row).await,
-        Fault::Code(code) => vec![answer(&error(row.statuses()[0], code, "injected", "")).await],
+        Fault::Code(code) => vec![respond(&error(row.statuses()[0], code, "injected", "")).await],
         Fault::Reasons(one, other) => {
             let more = format!(r#","throttlingReasons":[{{"reason":"{one}"}},{{"reason":"{other}"}}]"#);
-            vec![answer(&error(row.statuses()[0], row.codes()[0], "injected", &more)).await]
+            vec![respond(&error(row.statuses()[0], row.codes()[0], "injected", &more)).await]
         }
         Fault::Statuses => {
-            let mut seen = Vec::new();
+            let mut outcomes = Vec::new();
             for status in row.statuses() {
-                seen.push(answer(&http(status, "", "")).await);
+                outcomes.push(respond(&http(status, "", "")).await);
             }
-            seen
+            outcomes
         }
         Fault::Condition(item) => {
-            vec![answer(&error(400, "ConditionalCheckFailedException", "The conditional request failed", item)).await]
+            vec![respond(&error(400, "ConditionalCheckFailedException", "The conditional request failed", item)).await]
         }
         Fault::Stored => vec![stored_already().await],
-        Fault::Table => vec![wrong_table().await],
-        Fault::Answer(status, content_type, body) => vec![answer(&http(*status, content_type, body)).await],
-        Fault::CutShort => vec![answer("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{").await],
+        Fault::Table => vec![other_key_schema().await],
+        Fault::Answer(status, content_type, body) => vec![respond(&http(*status, content_type, body)).await],
+        Fault::CutShort => vec![respond("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{").await],
         Fault::Reset => vec![put(&at(&Server::start(Conduct::Reset).await.url()), "reset").await],
-        Fault::Close => vec![answer("").await],
-        Fault::Refuse => vec![put(&at(&format!("http://{}", nobody().await)), "nobody listens").await],
+        Fault::Close => vec![respond("").await],
+        Fault::Refuse => vec![put(&at(&format!("http://{}", unused_address().await)), "no listener").await],
         Fault::NoName => vec![put(&at("http://dynamodb.invalid"), "a name that does not resolve").await],
         Fault::PlainText => {
-            let server = Server::start(Conduct::Answer(http(400, "", ""))).await;
+            let server = Server::start(Conduct::Respond(http(400, "", ""))).await;
             vec![put(&at(&format!("https://{}", server.address)), "no TLS").await]
         }
         Fault::NoRequest => vec![put(&store(config("http://127.0.0.1:9").interceptor(Fails)), "no request").await],
@@ -162,15 +164,15 @@ pub(super) async fn bring_about(fault: &Fault, row: &Row) -> Vec<Seen> {
         Fault::Hang(conduct) => vec![program_before(conduct.clone()).await],
         Fault::TooLarge => {
             let large = Scan { response: "x".repeat(400 << 10), ..scan() };
-            let rejection = at("http://127.0.0.1:9").measure(&large).expect_err("it is too large");
-            vec![Seen::new("400 KB", rejection.reason.to_string(), rejection.detail)]
+            let rejection = at("http://127.0.0.1:9").measure(&large).expect_err("the scan is too large");
+            vec![Outcome::new("400 KB", rejection.reason.to_string(), rejection.detail)]
         }
     }
 }
 
-impl Seen {
-    fn new(injected: &str, error_type: String, detail: String) -> Seen {
-        Seen { injected: injected.to_owned(), error_type, detail }
+impl Outcome {
+    fn new(injected: &str, error_type: String, detail: String) -> Outcome {
+        Outcome { injected: injected.to_owned(), error_type, detail }
     }
 }
 
@@ -200,7 +202,7 @@ pub(super) fn at(endpoint: &str) -> Scans {
     store(config(endpoint).credentials_provider(Credentials::new("local", "local", None, None, "tests")))
 }
 
-/// Fails before there is a request.
+/// An interceptor that fails before the client builds a request.
 #[derive(Debug)]
 struct Fails;
 
@@ -219,112 +221,113 @@ impl Intercept for Fails {
     }
 }
 
-/// One attempt of the program's store.
-async fn put(scans: &Scans, injected: &str) -> Seen {
-    seen(scans.put(&scan()).await, injected)
+/// Writes a scan by one attempt of the program's store.
+async fn put(scans: &Scans, injected: &str) -> Outcome {
+    outcome(scans.put(&scan()).await, injected)
 }
 
-async fn answer(raw: &str) -> Seen {
-    let server = Server::start(Conduct::Answer(raw.to_owned())).await;
-    put(&at(&server.url()), raw).await
+/// Writes a scan to a server that sends this response.
+async fn respond(response: &str) -> Outcome {
+    let server = Server::start(Conduct::Respond(response.to_owned())).await;
+    put(&at(&server.url()), response).await
 }
 
-async fn codes(row: &Row) -> Vec<Seen> {
+async fn codes(row: &Row) -> Vec<Outcome> {
     let [status] = row.statuses()[..] else { panic!("not one status: {row:?}") };
     let reasons = row.reasons().into_iter().map(|reason| {
-        // Three of the codes carry reasons, one of them in a field with a small letter.
+        // Three of the codes have reasons. For one of them the field begins with a lower-case letter.
         let reasons = format!(r#"[{{"reason":"{reason}","resource":"arn:aws:dynamodb:::table/scans"}}]"#);
         format!(r#","throttlingReasons":{reasons},"ThrottlingReasons":{reasons}"#)
     });
     let more: Vec<_> = if row.reasons().is_empty() { vec![String::new()] } else { reasons.collect() };
     let messages = if row.messages().is_empty() { vec!["injected"] } else { row.messages() };
-    let mut seen = Vec::new();
+    let mut outcomes = Vec::new();
     for code in row.codes() {
         for more in &more {
             for message in &messages {
-                seen.push(answer(&error(status, code, message, more)).await);
+                outcomes.push(respond(&error(status, code, message, more)).await);
             }
         }
     }
-    seen
+    outcomes
 }
 
-async fn stored_already() -> Seen {
+async fn stored_already() -> Outcome {
     let dynamo = Dynamo::connect();
     let scans = Scans::new(dynamo.client.clone(), dynamo.table().await, None);
     assert_eq!(scans.put(&scan()).await, Ok(Put::Stored));
     let again = scans.put(&scan()).await;
-    let bytes = scans.measure(&scan()).expect("it is small");
+    let bytes = scans.measure(&scan()).expect("the scan is small enough");
     assert_eq!(again, Ok(Put::Stale(Stored { timestamp: 7, is_same: true, bytes })));
-    seen(again, "the same scan twice")
+    outcome(again, "the same scan twice")
 }
 
-async fn wrong_table() -> Seen {
+async fn other_key_schema() -> Outcome {
     let dynamo = Dynamo::connect();
     let create = dynamo.client.create_table().table_name(unique("table"));
     let create = create.billing_mode(aws_sdk_dynamodb::types::BillingMode::PayPerRequest);
     let create = create.attribute_definitions(attribute("id", ScalarAttributeType::S));
     let created = create.key_schema(key("id", aws_sdk_dynamodb::types::KeyType::Hash)).send().await;
     let table = created.expect("the table is created").table_description.and_then(|table| table.table_name);
-    put(&Scans::new(dynamo.client.clone(), table.expect("a name"), None), "a key of another name").await
+    put(&Scans::new(dynamo.client.clone(), table.expect("a name"), None), "a key with another name").await
 }
 
-/// An address of this machine at which nobody listens.
-async fn nobody() -> SocketAddr {
+/// Returns a local address without a listener.
+async fn unused_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     listener.local_addr().expect("a bound listener")
 }
 
-async fn without_credentials() -> Seen {
+async fn without_credentials() -> Outcome {
     let profile = ProfileFileCredentialsProvider::builder().profile_name(unique("profile")).build();
     let chain = CredentialsProviderChain::first_try("Profile", profile);
     put(&store(config("http://127.0.0.1:9").credentials_provider(chain)), "no such profile").await
 }
 
-/// The limit is the whole process's, so this is one of its own.
-async fn in_a_process_without_files() -> Seen {
-    let this = std::env::current_exe().expect("a path of this program");
+/// Runs the test below in another process, because it lowers the limit of open files for its process.
+async fn in_a_process_without_files() -> Outcome {
+    let this = std::env::current_exe().expect("the path of the test binary");
     let arguments = ["--exact", "errors::injections::a_write_without_a_free_file", "--ignored", "--nocapture"];
-    let output = Command::new(this).args(arguments).output().await.expect("it runs");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let error_type = said.lines().find_map(|line| line.strip_prefix("error.type="));
-    Seen::new("no file left", error_type.unwrap_or("nothing was said").to_owned(), said.clone())
+    let output = Command::new(this).args(arguments).output().await.expect("the test binary runs");
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let error_type = stdout.lines().find_map(|line| line.strip_prefix("error.type="));
+    Outcome::new("no free file", error_type.unwrap_or("no output").to_owned(), stdout.clone())
 }
 
 #[tokio::test]
-#[ignore = "takes this process's files away; the page's test runs it in a process of its own"]
+#[ignore = "lowers the limit of open files; a test of docs/errors.md runs it in another process"]
 async fn a_write_without_a_free_file() {
     let scans = at("http://127.0.0.1:9");
     rlimit::setrlimit(rlimit::Resource::NOFILE, 64, 64).expect("a lower limit is always allowed");
     let files: Vec<_> = (0..64).map_while(|_| File::open("/dev/null").ok()).collect();
 
-    let seen = put(&scans, "no file left").await;
+    let outcome = put(&scans, "no free file").await;
 
     drop(files);
-    println!("\nerror.type={}", seen.error_type);
+    println!("\nerror.type={}", outcome.error_type);
 }
 
-/// The whole program before a DynamoDB that does this to every write.
-async fn program_before(conduct: Conduct) -> Seen {
+/// Runs the whole program against a DynamoDB that treats every write in this way.
+async fn program_before(conduct: Conduct) -> Outcome {
     let injected = format!("{conduct:?}");
     let pipeline = Pipeline::new().await;
-    let no_looking = error(400, "AccessDeniedException", "not authorized to perform: dynamodb:DescribeTable", "");
-    let server = Server::start_after(Some(Conduct::Answer(no_looking)), conduct).await;
-    pipeline.publish(good(0..10)).await;
+    let denied = error(400, "AccessDeniedException", "not authorized to perform: dynamodb:DescribeTable", "");
+    let server = Server::start_with_first(Some(Conduct::Respond(denied)), conduct).await;
+    pipeline.publish(valid_scans(0..10)).await;
     let mut consumer = pipeline.consumer().env("AWS_ENDPOINT_URL_DYNAMODB", &server.url()).start();
 
-    let line = within_patience("unhealthy", consumer.line("unhealthy")).await;
+    let line = consumer.wait_for_line(UNHEALTHY).await;
 
-    let expected = "no answer within 3 s. Nothing is lost, it is tried once a second";
-    let said: serde_json::Value = serde_json::from_str(&line).expect("a JSON line");
-    let error_type = if line.contains(expected) { said["error.type"].as_str().unwrap_or("none") } else { "another" };
-    Seen::new(&injected, error_type.to_owned(), line)
+    let expected = "no answer within 3 s. Nothing is lost; one write per second is tried";
+    let json: serde_json::Value = serde_json::from_str(&line).expect("a JSON line");
+    let error_type = if line.contains(expected) { json["error.type"].as_str().unwrap_or("none") } else { "another" };
+    Outcome::new(&injected, error_type.to_owned(), line)
 }
 
-fn seen(result: Result<Put, mini_scan::consumer::ports::StoreError>, injected: &str) -> Seen {
+fn outcome(result: Result<Put, mini_scan::consumer::ports::StoreError>, injected: &str) -> Outcome {
     match result {
-        Ok(Put::Stale(stored)) => Seen::new(injected, "none".to_owned(), format!("{stored:?}")),
-        Ok(Put::Stored) => Seen::new(injected, "stored".to_owned(), String::new()),
-        Err(error) => Seen::new(injected, format!("{:?}", error.kind), error.detail),
+        Ok(Put::Stale(stored)) => Outcome::new(injected, "none".to_owned(), format!("{stored:?}")),
+        Ok(Put::Stored) => Outcome::new(injected, "stored".to_owned(), String::new()),
+        Err(error) => Outcome::new(injected, format!("{:?}", error.kind), error.detail),
     }
 }

@@ -1,10 +1,10 @@
-//! `docs/errors.md` as data: each row under the policy of its section.
+//! Parses `docs/errors.md`: each row, and the policy of its section.
 
 use mini_scan::consumer::policy::Policy;
 
 const PAGE: &str = include_str!("../../../docs/errors.md");
 
-/// What the section of a row says.
+/// The meaning of the section of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Section {
     Success,
@@ -20,7 +20,7 @@ pub(super) struct Row {
     pub(super) error_type: &'static str,
 }
 
-/// Every row of the page. Panics where the page is not made of sections with tables of five filled cells.
+/// Returns every row of the page. Panics if a row is outside of a section or does not have five non-empty cells.
 pub(super) fn rows() -> Vec<Row> {
     let mut section = None;
     let mut rows = Vec::new();
@@ -35,8 +35,8 @@ pub(super) fn rows() -> Vec<Row> {
             continue;
         }
         assert!(cells.iter().all(|cell| !cell.is_empty()), "an empty cell: {line}");
-        assert!(why != "As above" || !rows.is_empty(), "nothing is above: {line} {what_to_do}");
-        rows.push(Row { section: section.expect("a row stands in a section"), class, seen, error_type });
+        assert!(why != "As above" || !rows.is_empty(), "no row above: {line} {what_to_do}");
+        rows.push(Row { section: section.expect("a row is in a section"), class, seen, error_type });
     }
     rows
 }
@@ -50,28 +50,28 @@ fn section_of(heading: &str) -> Section {
         "Unready, and keep trying" => Policy::NeedsFix,
         "Hold until it shows whose fault it is" => Policy::Park,
         "Dead letter" => Policy::DeadLetter,
-        heading => panic!("a section of no policy: {heading}"),
+        heading => panic!("a section without a policy: {heading}"),
     })
 }
 
 impl Row {
-    /// The HTTP statuses that the row names, by their three digits.
+    /// Returns the HTTP statuses that the row names, which are its three-digit numbers.
     pub(super) fn statuses(&self) -> Vec<u16> {
-        let words = self.seen.split(|letter: char| !letter.is_ascii_alphanumeric());
+        let words = self.seen.split(|c: char| !c.is_ascii_alphanumeric());
         words.filter(|word| word.len() == 3).filter_map(|word| word.parse().ok()).collect()
     }
 
-    /// The codes that the row names.
+    /// Returns the codes that the row names.
     pub(super) fn codes(&self) -> Vec<&'static str> {
         quoted(self.seen.split(" with ").next().unwrap_or_default().split(" that ").next().unwrap_or_default())
     }
 
-    /// The throttling reasons that the row names.
+    /// Returns the throttling reasons that the row names.
     pub(super) fn reasons(&self) -> Vec<&'static str> {
         self.seen.split_once(" with reason ").map_or_else(Vec::new, |(_, reasons)| quoted(reasons))
     }
 
-    /// The texts that the row says are in the message.
+    /// Returns the texts of the message that the row names.
     pub(super) fn messages(&self) -> Vec<&'static str> {
         self.seen.split_once(" that says ").map_or_else(Vec::new, |(_, texts)| quoted(texts))
     }

@@ -1,9 +1,9 @@
-//! Payloads: JSON of any shape, scans of both formats with faults of structure, and damaged bytes of either.
+//! Generates payloads: arbitrary JSON, scans of both formats with structural faults, and both with damaged bytes.
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-/// Values that are right somewhere, nearly right, or at a limit.
+/// Values that are valid for some field, almost valid, or at a limit.
 const VALUES: &[&str] = &[
     "null",
     "true",
@@ -109,7 +109,7 @@ fn value() -> impl Strategy<Value = String> {
     prop_oneof![16 => pool, 3 => base64, 3 => surrogates, 2 => text, 1 => (1..1_200_usize).prop_map(long)]
 }
 
-/// A string around the limits of a service, or a deep nesting.
+/// Returns a string with a length near the limits of a service name, or deeply nested arrays.
 fn long(n: usize) -> String {
     if n > 300 { format!("{}1{}", "[".repeat(n / 10), "]".repeat(n / 10)) } else { format!("\"{}\"", "s".repeat(n)) }
 }
@@ -123,7 +123,7 @@ fn key() -> impl Strategy<Value = String> {
     select(KEYS).prop_map(String::from)
 }
 
-/// A JSON document of any shape, with the known keys and plausible values often among it.
+/// Generates JSON of any shape. It often has known keys and plausible values.
 pub(super) fn json() -> impl Strategy<Value = String> {
     value().prop_recursive(4, 48, 8, |inner| {
         prop_oneof![
@@ -169,7 +169,7 @@ fn apply(fields: &mut Vec<Field>, fault: Fault) {
     }
 }
 
-/// A scan of either format with a few faults in it and in its data, which may as well do no harm.
+/// Generates a scan of either format with a few faults in it and in its data. Some faults leave the scan valid.
 pub(super) fn faulty_scan() -> impl Strategy<Value = String> {
     let faults = || prop::collection::vec(fault(), 0..3);
     let data = prop_oneof![
@@ -199,7 +199,7 @@ pub(super) fn faulty_scan() -> impl Strategy<Value = String> {
     )
 }
 
-/// Mostly as it is; sometimes a few of its bytes replaced, left out or doubled.
+/// Sometimes replaces, removes or inserts a few bytes of a payload.
 pub(super) fn damaged(payload: impl Strategy<Value = String>) -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![any::<u8>(), select(&b"\"\\{}[],:=u0\xed\xa0\x80\n"[..])];
     let edits = prop::collection::vec((any::<Index>(), 0..3_u8, byte), 1..4);

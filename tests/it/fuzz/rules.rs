@@ -1,5 +1,5 @@
-//! The rules of decoding once more, slowly: a JSON tree that keeps every key, and all faults of a payload instead of
-//! the first. Shares nothing with the decoder but the standard library's reading of an address.
+//! A second, slow implementation of the decoding rules. Its JSON tree keeps duplicate keys, and it reports all faults of
+//! a payload instead of the first. It shares only the standard library's parser of addresses with the decoder.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use std::str::Chars;
 
 use mini_scan::scan::Reason;
 
-/// What must be stored.
+/// The expected record.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) key: String,
@@ -17,25 +17,25 @@ pub(super) struct Record {
     pub(super) bytes: Option<Vec<u8>>,
 }
 
-/// The record, or every reason that is right.
-pub(super) fn verdict(payload: &[u8], latest: u64) -> Result<Record, BTreeSet<Reason>> {
+/// Returns the record, or all acceptable reasons of a rejection.
+pub(super) fn decode(payload: &[u8], latest: u64) -> Result<Record, BTreeSet<Reason>> {
     let malformed = || BTreeSet::from([Reason::MalformedJson]);
     let text = str::from_utf8(payload).map_err(|_| malformed())?;
     let Some(Json::Object(fields)) = document(text) else { return Err(malformed()) };
     let mut faults = Faults::default();
-    let ip = faults.of(&fields, "ip", Reason::InvalidIp, address);
-    let port = faults.of(&fields, "port", Reason::InvalidPort, |value| whole(value, 65_535));
-    let service = faults.of(&fields, "service", Reason::InvalidService, service);
-    let timestamp = faults.of(&fields, "timestamp", Reason::InvalidTimestamp, |value| whole(value, u64::MAX / 2));
+    let ip = faults.read(&fields, "ip", Reason::InvalidIp, address);
+    let port = faults.read(&fields, "port", Reason::InvalidPort, |value| whole(value, 65_535));
+    let service = faults.read(&fields, "service", Reason::InvalidService, service);
+    let timestamp = faults.read(&fields, "timestamp", Reason::InvalidTimestamp, |value| whole(value, u64::MAX / 2));
     if timestamp.is_some_and(|timestamp| timestamp > latest) {
         faults.0.insert(Reason::TimestampInFuture);
     }
-    let version = faults.of(&fields, "data_version", Reason::UnsupportedVersion, |value| match value {
+    let version = faults.read(&fields, "data_version", Reason::UnsupportedVersion, |value| match value {
         Json::Number(number) if number == "1" => Some(1_u8),
         Json::Number(number) if number == "2" => Some(2),
         _ => None,
     });
-    let data = faults.of(&fields, "data", Reason::MalformedJson, |value| match value {
+    let data = faults.read(&fields, "data", Reason::MalformedJson, |value| match value {
         Json::Object(data) => Some(data.as_slice()),
         _ => None,
     });
@@ -53,13 +53,13 @@ pub(super) fn verdict(payload: &[u8], latest: u64) -> Result<Record, BTreeSet<Re
 struct Faults(BTreeSet<Reason>);
 
 impl Faults {
-    /// The value of a known key, as `read` understands it; otherwise what is wrong with it is noted.
-    fn of<'a, T>(
+    /// Returns the value of a field, parsed by `parse`. Adds the reason for each fault of the field.
+    fn read<'a, T>(
         &mut self,
         fields: &'a [(Units, Json)],
         name: &str,
-        wrong: Reason,
-        read: impl FnOnce(&'a Json) -> Option<T>,
+        invalid: Reason,
+        parse: impl FnOnce(&'a Json) -> Option<T>,
     ) -> Option<T> {
         let name: Units = name.encode_utf16().collect();
         let values: Vec<&Json> = fields.iter().filter(|(key, _)| *key == name).map(|(_, value)| value).collect();
@@ -67,16 +67,16 @@ impl Faults {
             self.0.insert(Reason::MalformedJson);
         }
         let value = values.first().filter(|value| !matches!(value, Json::Null));
-        let read = value.map(|value| read(value));
-        if !matches!(read, Some(Some(_))) {
-            self.0.insert(if value.is_some() { wrong } else { Reason::MissingField });
+        let parsed = value.map(|value| parse(value));
+        if !matches!(parsed, Some(Some(_))) {
+            self.0.insert(if value.is_some() { invalid } else { Reason::MissingField });
         }
-        read.flatten()
+        parsed.flatten()
     }
 
     fn response(&mut self, data: &[(Units, Json)], version: u8) -> Option<(String, Option<Vec<u8>>)> {
         let name = if version == 1 { "response_bytes_utf8" } else { "response_str" };
-        let units = self.of(data, name, Reason::MalformedJson, |value| match value {
+        let units = self.read(data, name, Reason::MalformedJson, |value| match value {
             Json::String(units) => Some(units),
             _ => None,
         })?;
@@ -103,12 +103,13 @@ fn service(value: &Json) -> Option<String> {
     text(units).filter(|text| (1..=255).contains(&text.len()) && !text.chars().any(char::is_control))
 }
 
-fn whole(value: &Json, most: u64) -> Option<u64> {
+/// Parses a whole number up to `max`.
+fn whole(value: &Json, max: u64) -> Option<u64> {
     let Json::Number(number) = value else { return None };
     if !number.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    number.parse().ok().filter(|number| *number <= most)
+    number.parse().ok().filter(|number| *number <= max)
 }
 
 fn text(units: &[u16]) -> Option<String> {
@@ -127,7 +128,7 @@ fn wtf8(units: &[u16]) -> Vec<u8> {
     bytes.collect()
 }
 
-/// Bit by bit.
+/// Decodes base64 bit by bit.
 fn base64(text: &str) -> Option<Vec<u8>> {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let encoded = text.replace(['\r', '\n'], "").replace('-', "+").replace('_', "/");
@@ -142,7 +143,7 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     Some(bits.chunks_exact(8).map(|byte| byte.iter().fold(0, |sum, bit| sum << 1 | bit)).collect())
 }
 
-/// A JSON string as UTF-16, where a lone surrogate has its place.
+/// A JSON string in UTF-16, which can contain a lone surrogate.
 type Units = Vec<u16>;
 
 enum Json {
@@ -154,7 +155,7 @@ enum Json {
     Object(Vec<(Units, Json)>),
 }
 
-/// The one value of a text, by the grammar of RFC 8259.
+/// Parses the only value of a text, by the grammar of RFC 8259.
 fn document(text: &str) -> Option<Json> {
     let mut rest = text.chars();
     let value = value(&mut rest)?;
@@ -166,7 +167,8 @@ fn skip_space(rest: &mut Chars<'_>) {
     *rest = rest.as_str().trim_start_matches([' ', '\t', '\n', '\r']).chars();
 }
 
-fn eat(rest: &mut Chars<'_>, token: &str) -> bool {
+/// Skips `token` if the rest begins with it, and returns whether it did.
+fn consume(rest: &mut Chars<'_>, token: &str) -> bool {
     let after = rest.as_str().strip_prefix(token).map(str::chars);
     let found = after.is_some();
     *rest = after.unwrap_or_else(|| rest.clone());
@@ -180,8 +182,8 @@ fn value(rest: &mut Chars<'_>) -> Option<Json> {
         '[' => list(rest, '[', ']', value).map(|_| Json::Array),
         '{' => list(rest, '{', '}', entry).map(Json::Object),
         '-' | '0'..='9' => number(rest).map(Json::Number),
-        _ if eat(rest, "null") => Some(Json::Null),
-        _ => (eat(rest, "true") || eat(rest, "false")).then_some(Json::Bool),
+        _ if consume(rest, "null") => Some(Json::Null),
+        _ => (consume(rest, "true") || consume(rest, "false")).then_some(Json::Bool),
     }
 }
 
@@ -207,7 +209,7 @@ fn entry(rest: &mut Chars<'_>) -> Option<(Units, Json)> {
     skip_space(rest);
     let key = string(rest)?;
     skip_space(rest);
-    eat(rest, ":").then_some(())?;
+    consume(rest, ":").then_some(())?;
     Some((key, value(rest)?))
 }
 
@@ -220,22 +222,22 @@ fn digits(rest: &mut Chars<'_>) -> Option<usize> {
 
 fn number(rest: &mut Chars<'_>) -> Option<String> {
     let start = rest.as_str();
-    eat(rest, "-");
-    if !eat(rest, "0") {
+    consume(rest, "-");
+    if !consume(rest, "0") {
         digits(rest)?;
     }
-    if eat(rest, ".") {
+    if consume(rest, ".") {
         digits(rest)?;
     }
-    if eat(rest, "e") || eat(rest, "E") {
-        let _ = eat(rest, "+") || eat(rest, "-");
+    if consume(rest, "e") || consume(rest, "E") {
+        let _ = consume(rest, "+") || consume(rest, "-");
         digits(rest)?;
     }
     Some(start[..start.len() - rest.as_str().len()].to_owned())
 }
 
 fn string(rest: &mut Chars<'_>) -> Option<Units> {
-    eat(rest, "\"").then_some(())?;
+    consume(rest, "\"").then_some(())?;
     let mut units = Units::new();
     loop {
         let unit = match rest.next()? {

@@ -1,4 +1,4 @@
-//! The modules of `src/consumer` form layers: no import cycle between them, nor between their files.
+//! Checks that the modules of `src/consumer` form layers: there is no import cycle between them, nor between their files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,10 +7,10 @@ use std::path::Path;
 use super::paths::paths;
 use super::{module_of, rust_files};
 
-/// More are hard to find one's way in.
+/// With more it is hard to find anything.
 const MAX_MODULES: usize = 12;
 
-/// What each node imports.
+/// The imports of each module or file.
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
 #[test]
@@ -32,7 +32,7 @@ fn no_file_of_the_consumer_imports_itself_through_others() {
 }
 
 #[test]
-fn a_cycle_is_found_however_it_is_written() {
+fn finds_a_cycle_in_every_notation() {
     for [of_process, of_flow] in [
         ["use super::flow::Limit;", "use crate::consumer::process::Process;"],
         ["use crate::consumer::flow::{self, Limit};", "fn f(_: &super::process::Process) {}"],
@@ -49,7 +49,7 @@ fn a_cycle_is_found_however_it_is_written() {
 }
 
 #[test]
-fn a_module_that_imports_what_its_parent_exports_again_is_a_cycle() {
+fn a_module_that_imports_a_reexport_of_its_parent_is_a_cycle() {
     let sources = [
         ("src/consumer.rs", "mod flow;\npub use flow::Limit;"),
         ("src/consumer/flow.rs", "use self::limit::Limit;"),
@@ -60,7 +60,7 @@ fn a_module_that_imports_what_its_parent_exports_again_is_a_cycle() {
     assert_eq!(cycle(&imports(&sources)).as_deref(), Some(expected));
 }
 
-/// The name and text of each file that is shipped.
+/// Returns the name and text of each shipped file.
 fn sources() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = rust_files(&root.join("src/consumer")).expect("the sources are there");
@@ -71,7 +71,7 @@ fn sources() -> Vec<(String, String)> {
     sources.filter(|(name, _)| !name.starts_with("src/consumer/simulation")).collect()
 }
 
-/// By file, the other files whose items it names. The declaration of a module is no import.
+/// Returns the files whose items each file names. A `mod` declaration is not an import.
 fn imports(sources: &[(String, String)]) -> Imports {
     let files: BTreeSet<_> = sources.iter().map(|(file, _)| module_of(file).join("::")).collect();
     let mut imports = Imports::new();
@@ -84,12 +84,12 @@ fn imports(sources: &[(String, String)]) -> Imports {
     imports
 }
 
-/// The file that a path of this module leads to, if it is one of these.
+/// Returns the file that contains the item of this path, if it is one of these.
 fn file_of(path: &[String], module: &str, files: &BTreeSet<String>) -> Option<String> {
     let full = match path[0].as_str() {
         "crate" => path[1..].join("::"),
         "self" => format!("{module}::{}", path[1..].join("::")),
-        // A child, or another crate.
+        // A child module, or another crate.
         _ => format!("{module}::{}", path.join("::")),
     };
     let is_relative = !matches!(path[0].as_str(), "crate");
@@ -100,7 +100,7 @@ fn file_of(path: &[String], module: &str, files: &BTreeSet<String>) -> Option<St
     found.filter(|file| !is_relative || file.as_str() != module).cloned()
 }
 
-/// The imports between the modules directly under `consumer`.
+/// Returns the imports between the modules directly under `consumer`.
 fn by_module(imports: &Imports) -> Imports {
     let of = |file: &str| file.split("::").take(2).collect::<Vec<_>>().join("::");
     let mut modules = Imports::new();
@@ -111,7 +111,7 @@ fn by_module(imports: &Imports) -> Imports {
     modules
 }
 
-/// The first cycle that is found.
+/// Returns the first cycle.
 fn cycle(imports: &Imports) -> Option<String> {
     let mut done = BTreeSet::new();
     imports.keys().find_map(|node| visit(node, imports, &mut Vec::new(), &mut done))
@@ -120,19 +120,19 @@ fn cycle(imports: &Imports) -> Option<String> {
 fn visit<'a>(
     node: &'a str,
     imports: &'a Imports,
-    way: &mut Vec<&'a str>,
+    path: &mut Vec<&'a str>,
     done: &mut BTreeSet<&'a str>,
 ) -> Option<String> {
-    if let Some(start) = way.iter().position(|other| *other == node) {
-        return Some([&way[start..], &[node]].concat().join(" -> "));
+    if let Some(start) = path.iter().position(|other| *other == node) {
+        return Some([&path[start..], &[node]].concat().join(" -> "));
     }
     if !done.contains(node) {
-        way.push(node);
-        let found = imports.get(node).into_iter().flatten().find_map(|other| visit(other, imports, way, done));
+        path.push(node);
+        let found = imports.get(node).into_iter().flatten().find_map(|other| visit(other, imports, path, done));
         if found.is_some() {
             return found;
         }
-        way.pop();
+        path.pop();
         done.insert(node);
     }
     None

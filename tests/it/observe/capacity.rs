@@ -1,4 +1,4 @@
-//! The write units that are counted, beside those that the table says it spent (`ReturnConsumedCapacity`).
+//! The write units that the consumer counts must equal the consumed capacity that the table returns.
 
 use std::collections::BTreeMap;
 
@@ -7,71 +7,70 @@ use mini_scan::consumer::ports::Store;
 use mini_scan::dynamo::Scans;
 use mini_scan::scan::{DataVersion, Key, Scan};
 
-use super::Watched;
+use super::Monitored;
 use crate::support::dynamo::{Dynamo, Item};
 use crate::support::pipeline::{Pipeline, ip, scan};
 use crate::support::servers::DynamoServer;
 
-/// Around the bounds of a unit, in bytes of a record.
+/// Sizes of records in bytes, near the limits of a write unit.
 const SIZES: [usize; 9] = [200, 1023, 1024, 1025, 2047, 2048, 2049, 10_240, 10_241];
-/// By what a record grows when it is replaced; one that shrinks costs by what it was, which nobody here knows.
-const MORE: usize = 700;
+/// The growth of a record when it is replaced. A record that shrinks is charged by its old size, which the consumer
+/// does not know.
+const GROWTH: usize = 700;
 
 #[tokio::test]
-async fn the_units_of_put_item_are_those_that_the_table_says() {
+async fn the_counted_units_of_put_item_match_the_consumed_capacity() {
     let pipeline = Pipeline::new().await;
     let other = pipeline.dynamo.table().await;
     let (counted, rows) = counted(&pipeline, "put").await;
 
-    let mut said = 0.0;
+    let mut consumed = 0.0;
     for row in rows.into_iter().flatten() {
         let put = pipeline.dynamo.client.put_item().table_name(&other).set_item(Some(row));
-        let answer = put.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await.expect("it is stored");
-        said += units(answer.consumed_capacity.as_slice());
+        let put = put.return_consumed_capacity(ReturnConsumedCapacity::Total);
+        consumed += units(put.send().await.expect("the item is stored").consumed_capacity.as_slice());
     }
 
-    assert_eq!(counted, said);
+    assert_eq!(counted, consumed);
 }
 
 #[tokio::test]
-async fn the_units_of_statements_are_those_that_the_table_says() {
+async fn the_counted_units_of_statements_match_the_consumed_capacity() {
     let pipeline = Pipeline::new().await;
     let other = pipeline.dynamo.table().await;
     let (counted, [first, second]) = counted(&pipeline, "batch").await;
-    if pipeline.dynamo.excuses(DynamoServer::DynamoDbLocal, "statements say what they consume") {
+    if pipeline.dynamo.skips(DynamoServer::DynamoDbLocal, "statements return their consumed capacity") {
         return;
     }
 
-    let said = said(&pipeline.dynamo, first.into_iter().map(|row| insert(&other, row)).collect()).await
-        + said(&pipeline.dynamo, second.into_iter().map(|row| update(&other, row)).collect()).await;
+    let inserts = first.into_iter().map(|row| insert(&other, row)).collect();
+    let updates = second.into_iter().map(|row| update(&other, row)).collect();
+    let consumed = consumed(&pipeline.dynamo, inserts).await + consumed(&pipeline.dynamo, updates).await;
 
-    assert_eq!(counted, said);
+    assert_eq!(counted, consumed);
 }
 
-/// The units that the consumer counts for records of each size, and for newer ones in their place; and the rows of both.
+/// Stores records of each size and replaces them by larger ones. Returns the units that the consumer counted, and the
+/// rows after each of the two steps.
 async fn counted(pipeline: &Pipeline, write_mode: &str) -> (f64, [Vec<Item>; 2]) {
-    let watched = Watched::start(pipeline.consumer().arguments(["--write-mode", write_mode])).await;
-    let mut rows = [(7, 0), (8, MORE)].map(|_| Vec::new());
-    for (rows, (timestamp, more)) in rows.iter_mut().zip([(7, 0), (8, MORE)]) {
+    let monitored = Monitored::start(pipeline.consumer().arguments(["--write-mode", write_mode])).await;
+    let mut rows = [(7, 0), (8, GROWTH)].map(|_| Vec::new());
+    for (rows, (timestamp, growth)) in rows.iter_mut().zip([(7, 0), (8, GROWTH)]) {
         let sizes = SIZES.iter().enumerate();
-        pipeline.publish(sizes.map(|(key, size)| of_size(pipeline, key, timestamp, size + more))).await;
+        pipeline.publish(sizes.map(|(key, size)| scan_of_size(pipeline, key, timestamp, size + growth))).await;
         pipeline.drained().await;
         let all: BTreeMap<String, Item> = pipeline.rows(SIZES.len()).await;
         assert!(all.values().all(|row| row["timestamp"] == AttributeValue::N(timestamp.to_string())));
         rows.extend(all.into_values());
     }
-    let units = |outcome| {
-        move |metrics: &super::exposition::Exposition| {
-            metrics.value("mini_scan_write_units_total", &[("outcome", outcome)])
-        }
-    };
-    let metrics = watched.metrics().await;
-    assert_eq!(units("stale")(&metrics), 0.0);
-    (units("stored")(&metrics), rows)
+    let metrics = monitored.metrics().await;
+    let units = |outcome| metrics.value("mini_scan_write_units_total", &[("outcome", outcome)]);
+    assert_eq!(units("stale"), 0.0);
+    (units("stored"), rows)
 }
 
-/// A scan whose record has so many bytes.
-fn of_size(pipeline: &Pipeline, key: usize, timestamp: u64, bytes: usize) -> String {
+/// Returns a scan whose record has `bytes` bytes.
+fn scan_of_size(pipeline: &Pipeline, key: usize, timestamp: u64, bytes: usize) -> String {
     let empty = Scan {
         key: Key::new(ip(key).parse().expect("an address"), 80, "HTTP"),
         timestamp,
@@ -80,8 +79,8 @@ fn of_size(pipeline: &Pipeline, key: usize, timestamp: u64, bytes: usize) -> Str
         response_bytes: None,
     };
     let store = Scans::new(pipeline.dynamo.client.clone(), pipeline.table.clone(), None);
-    let least = store.measure(&empty).expect("it is small");
-    scan(&ip(key), timestamp, &"x".repeat(bytes - least))
+    let overhead = store.measure(&empty).expect("the scan is small enough");
+    scan(&ip(key), timestamp, &"x".repeat(bytes - overhead))
 }
 
 fn insert(table: &str, row: Item) -> BatchStatementRequest {
@@ -98,18 +97,20 @@ fn update(table: &str, mut row: Item) -> BatchStatementRequest {
 }
 
 fn statement(text: String, parameters: Vec<AttributeValue>) -> BatchStatementRequest {
-    BatchStatementRequest::builder().statement(text).set_parameters(Some(parameters)).build().expect("it has a text")
+    let statement = BatchStatementRequest::builder().statement(text).set_parameters(Some(parameters));
+    statement.build().expect("the statement has a text")
 }
 
-async fn said(dynamo: &Dynamo, statements: Vec<BatchStatementRequest>) -> f64 {
+/// Executes the statements and returns their consumed capacity.
+async fn consumed(dynamo: &Dynamo, statements: Vec<BatchStatementRequest>) -> f64 {
     let call = dynamo.client.batch_execute_statement().set_statements(Some(statements));
-    let answer = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await.expect("it is answered");
-    let responses = answer.responses.expect("each is answered");
+    let output = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await.expect("the call succeeds");
+    let responses = output.responses.expect("a response to each statement");
     assert!(responses.iter().all(|response| response.error.is_none()), "{responses:?}");
-    units(&answer.consumed_capacity.unwrap_or_default())
+    units(&output.consumed_capacity.unwrap_or_default())
 }
 
 fn units(capacity: &[ConsumedCapacity]) -> f64 {
-    assert!(!capacity.is_empty(), "the table says what it spent");
-    capacity.iter().map(|capacity| capacity.capacity_units.expect("it says how much")).sum()
+    assert!(!capacity.is_empty(), "no consumed capacity in the response");
+    capacity.iter().map(|capacity| capacity.capacity_units.expect("a number of units")).sum()
 }

@@ -1,4 +1,4 @@
-//! A stand-in for a collector of traces: takes OTLP over gRPC and keeps the spans.
+//! A trace collector for tests: it receives OTLP over gRPC and keeps the spans.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,9 @@ use tokio::task::JoinSet;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
-use crate::support::within_patience;
+use crate::support::with_timeout;
 
-/// What is said of the service that sent a span.
+/// The attributes of the service that sent a span.
 pub(super) type Resource = BTreeMap<String, String>;
 
 pub(super) struct Collector {
@@ -31,16 +31,16 @@ impl Collector {
         let (sender, spans) = mpsc::unbounded_channel();
         let router = Routes::new(TraceServiceServer::new(Service { sender })).into_axum_router();
         let mut server = JoinSet::new();
-        server.spawn(async move { axum::serve(listener, router).await.expect("it serves") });
+        server.spawn(async move { axum::serve(listener, router).await.expect("the server runs") });
         Collector { url, spans, _server: server }
     }
 
-    /// The next span, with what is said of the service that sent it.
+    /// Returns the next span and its service.
     pub(super) async fn next(&mut self) -> (Resource, Span) {
-        within_patience("a span", self.spans.recv()).await.expect("the server runs")
+        with_timeout("a span", self.spans.recv()).await.expect("the server runs")
     }
 
-    /// Whether no span is there that was not taken.
+    /// Returns whether there is no further span.
     pub(super) fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
@@ -56,12 +56,12 @@ impl TraceService for Service {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        for of_service in request.into_inner().resource_spans {
-            let attributes = of_service.resource.map(|resource| resource.attributes).unwrap_or_default();
+        for spans in request.into_inner().resource_spans {
+            let attributes = spans.resource.map(|resource| resource.attributes).unwrap_or_default();
             let named = |attribute: KeyValue| Some((attribute.key, attribute.value?.value.and_then(text)?));
             let resource: Resource = attributes.into_iter().filter_map(named).collect();
-            for span in of_service.scope_spans.into_iter().flat_map(|scope| scope.spans) {
-                // The test may have seen enough.
+            for span in spans.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+                // Sending fails after the end of the test.
                 let _ = self.sender.send((resource.clone(), span));
             }
         }
@@ -76,7 +76,7 @@ fn text(value: Value) -> Option<String> {
     }
 }
 
-/// The attribute of this name as text; empty where there is none.
+/// Returns the text of an attribute, or an empty text if the span lacks it.
 pub(super) fn attribute(span: &Span, name: &str) -> String {
     let attribute = span.attributes.iter().find(|attribute| attribute.key == name);
     let value = attribute.and_then(|attribute| attribute.value.clone()).and_then(|value| value.value);

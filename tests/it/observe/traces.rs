@@ -1,15 +1,15 @@
-//! Traces, as a collector gets them, and the standard variables that choose them.
+//! Traces, as a collector receives them, and the standard variables that configure them.
 
 use std::net::TcpListener;
 
 use google_cloud_pubsub::model::Message;
 
 use super::collector::{Collector, attribute};
-use crate::support::pipeline::{Pipeline, good, ip, scan};
+use crate::support::pipeline::{Pipeline, ip, scan, valid_scans};
 use crate::support::program::Signal;
 
 #[tokio::test]
-async fn the_message_that_its_publisher_traced_is_one_trace_with_its_write_inside() {
+async fn a_message_continues_the_trace_of_its_publisher_and_its_write_is_a_child_span() {
     let pipeline = Pipeline::new().await;
     let mut collector = Collector::start().await;
     let consumer = pipeline.consumer().env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url).start();
@@ -21,7 +21,7 @@ async fn the_message_that_its_publisher_traced_is_one_trace_with_its_write_insid
     };
     let plain = Message::new().set_data(scan(&ip(2), 7, "secret"));
     let sent = pipeline.pubsub.try_publish(&pipeline.topic, [message(0, "01"), message(1, "00"), plain]).await;
-    let id = sent.into_iter().next().and_then(Result::ok).expect("it is accepted");
+    let id = sent.into_iter().next().and_then(Result::ok).expect("the message is accepted");
     pipeline.rows(3).await;
     pipeline.drained().await;
 
@@ -46,20 +46,20 @@ async fn the_message_that_its_publisher_traced_is_one_trace_with_its_write_insid
         (id, "stored".to_owned())
     );
     assert_eq!(attribute(&write, "db.collection.name"), pipeline.table);
-    let everything = format!("{process:?} {write:?}");
-    assert!(!everything.contains("secret") && !everything.contains(&ip(0)), "{everything}");
+    let spans = format!("{process:?} {write:?}");
+    assert!(!spans.contains("secret") && !spans.contains(&ip(0)), "{spans}");
 }
 
 #[tokio::test]
-async fn the_standard_variables_choose_what_is_traced_and_as_whose() {
+async fn the_standard_variables_configure_sampling_and_the_service() {
     let pipeline = Pipeline::new().await;
     let mut collector = Collector::start().await;
     let launch = pipeline.consumer().env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url);
     let launch = launch.env("OTEL_TRACES_SAMPLER", "traceidratio").env("OTEL_TRACES_SAMPLER_ARG", "1.0");
     let launch = launch.env("OTEL_SERVICE_NAME", "scans-of-europe").env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
     let consumer = launch.env("OTEL_RESOURCE_ATTRIBUTES", "service.name=hidden,deployment.environment=test").start();
-    // Nobody traced this one.
-    pipeline.publish(good(0..1)).await;
+    // The publisher does not trace this message.
+    pipeline.publish(valid_scans(0..1)).await;
     pipeline.rows(1).await;
     pipeline.drained().await;
 
@@ -75,7 +75,7 @@ async fn the_standard_variables_choose_what_is_traced_and_as_whose() {
 }
 
 #[tokio::test]
-async fn traces_that_are_turned_off_or_sampled_away_are_not_sent() {
+async fn disabled_and_unsampled_traces_are_not_sent() {
     for (name, value) in [
         ("OTEL_SDK_DISABLED", "true"),
         ("OTEL_TRACES_EXPORTER", "none"),
@@ -86,7 +86,7 @@ async fn traces_that_are_turned_off_or_sampled_away_are_not_sent() {
         let collector = Collector::start().await;
         let launch = pipeline.consumer().env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url);
         let consumer = launch.env(name, value).start();
-        pipeline.publish(good(0..1)).await;
+        pipeline.publish(valid_scans(0..1)).await;
         pipeline.rows(1).await;
         pipeline.drained().await;
         consumer.signal(Signal::Terminate).await;
@@ -96,25 +96,25 @@ async fn traces_that_are_turned_off_or_sampled_away_are_not_sent() {
 }
 
 #[tokio::test]
-async fn a_way_to_the_collector_that_is_not_there_is_said_before_anything_is_read() {
+async fn an_unsupported_protocol_is_an_error_at_the_start() {
     let pipeline = Pipeline::new().await;
     let launch = pipeline.consumer().env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
 
     let exit = launch.env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf").run().await;
 
     assert_eq!(exit.code, Some(1), "{exit:#?}");
-    let last = exit.said.stderr.last().map(String::as_str).unwrap_or_default();
+    let last = exit.output.stderr.last().map(String::as_str).unwrap_or_default();
     assert!(["OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "grpc"].iter().all(|text| last.contains(text)), "{last}");
 }
 
 #[tokio::test]
-async fn a_collector_that_does_not_answer_costs_only_traces() {
+async fn a_collector_that_hangs_loses_only_traces() {
     let pipeline = Pipeline::new().await;
-    let away = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let url = format!("http://{}", away.local_addr().expect("a bound listener"));
+    let hanging = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", hanging.local_addr().expect("a bound listener"));
     let launch = pipeline.consumer().env("OTEL_EXPORTER_OTLP_ENDPOINT", &url);
     let consumer = launch.env("OTEL_TRACES_SAMPLER", "always_on").start();
-    pipeline.publish(good(0..100)).await;
+    pipeline.publish(valid_scans(0..100)).await;
     pipeline.rows(100).await;
     pipeline.drained().await;
 
@@ -122,27 +122,27 @@ async fn a_collector_that_does_not_answer_costs_only_traces() {
 
     let exit = consumer.exit().await;
     assert_eq!(exit.code, Some(0), "{exit:#?}");
-    let closing = exit.said.stdout.last().map(String::as_str);
+    let closing = exit.output.stdout.last().map(String::as_str);
     assert_eq!(closing, Some("Consumer stopped. Final stats - Processed: 100, Failed: 0"), "{exit:#?}");
-    assert!(exit.said.stderr.iter().any(|line| line.contains("the last traces were not sent")), "{exit:#?}");
+    assert!(exit.output.stderr.iter().any(|line| line.contains("the last traces were not sent")), "{exit:#?}");
 }
 
 #[tokio::test]
-async fn a_collector_that_refuses_is_said_once() {
+async fn an_unreachable_collector_is_logged_once() {
     let pipeline = Pipeline::new().await;
     let refusing = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("a bound listener");
     let launch = pipeline.consumer().env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("http://{refusing}"));
     let launch = launch.env("OTEL_TRACES_SAMPLER", "always_on").env("OTEL_BSP_SCHEDULE_DELAY", "20");
     let mut consumer = launch.start();
-    pipeline.publish(good(0..1)).await;
+    pipeline.publish(valid_scans(0..1)).await;
 
-    let line = consumer.line("the collector does not accept them").await;
+    let line = consumer.wait_for_line("the collector does not accept them").await;
 
     assert!(line.contains("WARNING"), "{line}");
-    pipeline.publish(good(1..2)).await;
+    pipeline.publish(valid_scans(1..2)).await;
     pipeline.rows(2).await;
     pipeline.drained().await;
     consumer.signal(Signal::Terminate).await;
     let exit = consumer.exit().await;
-    assert_eq!(exit.said.stderr.iter().filter(|line| line.contains("does not accept them")).count(), 1, "{exit:#?}");
+    assert_eq!(exit.output.stderr.iter().filter(|line| line.contains("does not accept them")).count(), 1, "{exit:#?}");
 }

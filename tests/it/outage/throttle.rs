@@ -1,4 +1,4 @@
-//! A table that takes fewer writes than come, and a key that takes fewer than the table.
+//! Throttling of the whole table, and of one hot key.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -7,219 +7,226 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{stopped, timed};
+use super::{stop, timed};
 use crate::support::dynamo::Dynamo;
-use crate::support::pipeline::{Pipeline, good, ip, scan};
+use crate::support::dynamo_proxy::{Action, DynamoProxy, Request};
+use crate::support::messages::CONSUMING;
+use crate::support::pipeline::{Pipeline, ip, scan, valid_scans};
 use crate::support::program::Signal;
 use crate::support::pubsub::Pubsub;
-use crate::support::store_front::{Fate, Request, StoreFront};
 
 const TABLE_REASON: &str = "TableWriteProvisionedThroughputExceeded";
 const KEY_REASON: &str = "TableWriteKeyRangeThroughputExceeded";
 
-/// How soon after the throttling the consumer is as fast as before it.
+/// How soon after the throttling the consumer must be at its rate from before it.
 const AT_FULL_RATE_WITHIN: Duration = Duration::from_secs(10);
 
 async fn pipeline() -> Pipeline {
-    let (pubsub, _faults) = Pubsub::own().await;
+    let (pubsub, _faults) = Pubsub::dedicated().await;
     Pipeline::on(pubsub, Dynamo::connect()).await
 }
 
-async fn front(pipeline: &Pipeline, decide: impl Fn(&Request) -> Fate + Send + Sync + 'static) -> StoreFront {
-    StoreFront::before(pipeline.dynamo.endpoint.trim_start_matches("http://"), decide).await
+async fn proxy(pipeline: &Pipeline, decide: impl Fn(&Request) -> Action + Send + Sync + 'static) -> DynamoProxy {
+    DynamoProxy::before(pipeline.dynamo.endpoint.trim_start_matches("http://"), decide).await
 }
 
-/// What a table takes: so many writes a second, saved up for a second at most, as DynamoDB's own buckets do.
+/// The capacity of a table: a token bucket with at most one second of burst, like DynamoDB's.
 #[derive(Default)]
 struct Capacity {
     bucket: Mutex<Option<Bucket>>,
-    taken: AtomicU64,
+    accepted: AtomicU64,
     throttled: AtomicU64,
 }
 
 struct Bucket {
-    a_second: f64,
+    per_second: f64,
     tokens: f64,
     filled: Instant,
 }
 
 impl Capacity {
-    fn limit(&self, a_second: Option<f64>) {
-        let bucket = a_second.map(|a_second| Bucket { a_second, tokens: 0.0, filled: Instant::now() });
-        *self.bucket.lock().expect("nobody panics with it") = bucket;
+    fn limit(&self, per_second: Option<f64>) {
+        let bucket = per_second.map(|per_second| Bucket { per_second, tokens: 0.0, filled: Instant::now() });
+        *self.bucket.lock().expect("no thread panics while it holds the lock") = bucket;
     }
 
-    fn takes_one(&self) -> bool {
-        let takes = self.bucket.lock().expect("nobody panics with it").as_mut().is_none_or(Bucket::take);
-        let count = if takes { &self.taken } else { &self.throttled };
+    fn accepts(&self) -> bool {
+        let mut bucket = self.bucket.lock().expect("no thread panics while it holds the lock");
+        let accepts = bucket.as_mut().is_none_or(Bucket::take);
+        let count = if accepts { &self.accepted } else { &self.throttled };
         count.fetch_add(1, Ordering::Relaxed);
-        takes
+        accepts
     }
 
+    /// Returns the accepted and the throttled writes.
     fn counts(&self) -> (u64, u64) {
-        (self.taken.load(Ordering::Relaxed), self.throttled.load(Ordering::Relaxed))
+        (self.accepted.load(Ordering::Relaxed), self.throttled.load(Ordering::Relaxed))
     }
 }
 
 impl Bucket {
     fn take(&mut self) -> bool {
         let now = Instant::now();
-        let filled = self.a_second * (now - std::mem::replace(&mut self.filled, now)).as_secs_f64();
-        self.tokens = (self.tokens + filled).min(self.a_second);
-        let takes = self.tokens >= 1.0;
-        if takes {
+        let filled = self.per_second * (now - std::mem::replace(&mut self.filled, now)).as_secs_f64();
+        self.tokens = (self.tokens + filled).min(self.per_second);
+        let has_token = self.tokens >= 1.0;
+        if has_token {
             self.tokens -= 1.0;
         }
-        takes
+        has_token
     }
 }
 
-/// What DynamoDB takes to answer, throttled or not. One write at a time that is answered at once would be a storm.
+/// The latency of DynamoDB, throttled or not. Without it even a limit of one write in flight would cause a retry storm.
 const USUAL_LATENCY: Duration = Duration::from_millis(5);
 
-/// A tenth, or less, of what the consumer would write.
-const A_SECOND: f64 = 100.0;
+/// The capacity of the table, which is a tenth or less of what the consumer would write.
+const WRITES_PER_SECOND: f64 = 100.0;
 
-async fn a_throttled_table(reason: Option<&'static str>, lasts: Duration) {
+async fn test_throttling(reason: Option<&'static str>, lasts: Duration) {
     let pipeline = pipeline().await;
     let capacity = Arc::new(Capacity::default());
-    let front = front(&pipeline, {
+    let proxy = proxy(&pipeline, {
         let capacity = capacity.clone();
         move |request| {
-            match request.is_put() && !capacity.takes_one() {
-                true => Fate::throttled(reason),
-                false => Fate::Pass,
+            match request.is_put() && !capacity.accepts() {
+                true => Action::throttled(reason),
+                false => Action::Forward,
             }
-            .late(USUAL_LATENCY)
+            .after(USUAL_LATENCY)
         }
     });
-    let front = front.await;
-    let mut consumer = pipeline.consumer().env("AWS_ENDPOINT_URL_DYNAMODB", &front.url()).start();
-    consumer.line("consuming").await;
-    // So many that they last for the whole time, and as many are left after it.
-    let messages = (2.0 * A_SECOND * lasts.as_secs_f64()) as usize;
+    let proxy = proxy.await;
+    let mut consumer = pipeline.consumer().env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url()).start();
+    consumer.wait_for_line(CONSUMING).await;
+    // Twice as many as the table accepts meanwhile, so that half of them are left after the throttling.
+    let messages = (2.0 * WRITES_PER_SECOND * lasts.as_secs_f64()) as usize;
     let before = timed(async {
-        pipeline.publish(good(0..messages)).await;
+        pipeline.publish(valid_scans(0..messages)).await;
         pipeline.drained().await;
     });
     let before = before.await;
     let lines = consumer.log().len();
 
-    capacity.limit(Some(A_SECOND));
-    pipeline.publish(good(messages..2 * messages)).await;
-    // The limit needs a moment to find the capacity.
+    capacity.limit(Some(WRITES_PER_SECOND));
+    pipeline.publish(valid_scans(messages..2 * messages)).await;
+    // The consumer needs some time to adapt its write limit.
     tokio::time::sleep(lasts / 4).await;
-    let (taken_then, throttled_then) = capacity.counts();
+    let (accepted_before, throttled_before) = capacity.counts();
     tokio::time::sleep(lasts * 3 / 4).await;
-    let (taken, throttled) = capacity.counts();
-    let (taken, throttled) = (taken - taken_then, throttled - throttled_then);
-    let said = consumer.log()[lines..].iter().filter(|line| !line.contains("summary")).count();
+    let (accepted, throttled) = capacity.counts();
+    let (accepted, throttled) = (accepted - accepted_before, throttled - throttled_before);
+    let logged = consumer.log()[lines..].iter().filter(|line| !line.contains("summary")).count();
     capacity.limit(None);
     let after = timed(pipeline.drained()).await;
 
-    let could = A_SECOND * lasts.as_secs_f64() * 0.75;
-    println!("before {before:?}, taken {taken} of {could}, throttled {throttled}, said {said}, after {after:?}");
-    assert!(taken as f64 > 0.7 * could, "it wrote {taken} where the table takes {could}");
-    assert!(throttled < 12 * taken, "of {taken} writes that the table took it was refused {throttled}");
-    assert!(said <= 5, "{:#?}", consumer.log());
+    let possible = WRITES_PER_SECOND * lasts.as_secs_f64() * 0.75;
+    println!(
+        "took {before:?} before the throttling, {accepted} of {possible} possible writes accepted, \
+         {throttled} throttled, {logged} lines logged, took {after:?} after it"
+    );
+    assert!(accepted as f64 > 0.7 * possible, "{accepted} of {possible} possible writes");
+    assert!(throttled < 12 * accepted, "{throttled} throttled writes for {accepted} accepted ones");
+    assert!(logged <= 5, "{:#?}", consumer.log());
     assert!(after < before + AT_FULL_RATE_WITHIN, "{before:?} before the throttling, {after:?} after it");
     let counts = pipeline.counts();
     assert_eq!((counts.nacked, counts.expired), (0, 0), "{counts:?}");
     assert_eq!(pipeline.rows(2 * messages).await.len(), 2 * messages);
-    stopped(consumer).await;
+    stop(consumer).await;
 }
 
 #[tokio::test]
-async fn a_throttled_table_is_written_as_fast_as_it_takes_and_at_full_rate_soon_after() {
-    a_throttled_table(Some(TABLE_REASON), Duration::from_secs(6)).await;
+async fn writes_follow_the_capacity_of_a_throttled_table_and_return_to_full_rate() {
+    test_throttling(Some(TABLE_REASON), Duration::from_secs(6)).await;
 }
 
 #[tokio::test]
-async fn a_throttled_table_that_gives_no_reason_is_written_as_fast_as_it_takes() {
-    a_throttled_table(None, Duration::from_secs(6)).await;
+async fn writes_follow_the_capacity_of_a_table_that_throttles_without_a_reason() {
+    test_throttling(None, Duration::from_secs(6)).await;
 }
 
 #[tokio::test]
 #[ignore = "a minute; run by `make check-slow`"]
-async fn a_table_that_is_throttled_for_a_minute_is_written_as_fast_as_it_takes() {
-    a_throttled_table(Some(TABLE_REASON), Duration::from_secs(60)).await;
+async fn writes_follow_the_capacity_of_a_table_that_throttles_for_a_minute() {
+    test_throttling(Some(TABLE_REASON), Duration::from_secs(60)).await;
 }
 
-/// Far beyond what a consumer needs for a message, so that the writes in flight alone decide how long it takes.
+/// Much longer than a consumer needs for a message, so that the duration depends only on the writes in flight.
 const LATENCY: Duration = Duration::from_millis(150);
 
-/// Counts the writes of all keys but the hot one: each key's, and how many there are at a time.
+/// The writes that the store received.
 #[derive(Default)]
-struct Others {
-    sent: Mutex<HashMap<String, usize>>,
-    /// When each was sent.
+struct Writes {
+    /// The writes of each key except the hot one.
+    others: Mutex<HashMap<String, usize>>,
+    /// When each of those was sent.
     times: Mutex<Vec<Instant>>,
     hot: AtomicUsize,
 }
 
-impl Others {
-    /// The most that were sent within the latency: so many were in flight at a time.
-    fn at_a_time(&self) -> usize {
-        let times = self.times.lock().expect("nobody panics with it");
+impl Writes {
+    /// Returns the maximum of writes in flight, which is the most that were sent within the latency.
+    fn in_flight(&self) -> usize {
+        let times = self.times.lock().expect("no thread panics while it holds the lock");
         let within =
             |start: &Instant| times.iter().filter(|time| **time >= *start && **time < *start + LATENCY).count();
         times.iter().map(within).max().unwrap_or(0)
     }
 }
 
-/// Writes of many keys, and of a hot one beside them that is throttled.
-async fn beside_a_hot_key(scans_of_the_hot_key: usize) -> (Arc<Others>, Duration) {
+/// Writes many keys and a throttled hot key. Returns the writes, and how long those of the other keys took.
+async fn write_with_hot_key(hot_scans: usize) -> (Arc<Writes>, Duration) {
     const OTHERS: usize = 3_000;
     let pipeline = pipeline().await;
-    let others = Arc::new(Others::default());
+    let writes = Arc::new(Writes::default());
     let hot = format!("{}#80#HTTP", ip(0));
-    let front = front(&pipeline, {
-        let others = others.clone();
+    let proxy = proxy(&pipeline, {
+        let writes = writes.clone();
         move |request| match request.key() {
             Some(key) if request.is_put() && key == hot => {
-                others.hot.fetch_add(1, Ordering::Relaxed);
-                Fate::throttled(Some(KEY_REASON))
+                writes.hot.fetch_add(1, Ordering::Relaxed);
+                Action::throttled(Some(KEY_REASON))
             }
             Some(key) if request.is_put() => {
-                *others.sent.lock().expect("nobody panics with it").entry(key).or_default() += 1;
-                others.times.lock().expect("nobody panics with it").push(Instant::now());
-                Fate::Pass.late(LATENCY)
+                *writes.others.lock().expect("no thread panics while it holds the lock").entry(key).or_default() += 1;
+                writes.times.lock().expect("no thread panics while it holds the lock").push(Instant::now());
+                Action::Forward.after(LATENCY)
             }
-            _ => Fate::Pass,
+            _ => Action::Forward,
         }
     });
-    let front = front.await;
-    // As many writes are in flight from the first, so that none has to find out how many pay.
+    let proxy = proxy.await;
+    // With this limit the initial writes in flight are the maximum, so that the consumer does not have to adapt.
     let launch = pipeline.consumer().arguments(["--threads", "2", "--max-outstanding", "64"]);
-    let mut consumer = launch.env("AWS_ENDPOINT_URL_DYNAMODB", &front.url()).start();
-    consumer.line("consuming").await;
-    pipeline.publish((1..=scans_of_the_hot_key).map(|n| scan(&ip(0), n as u64, "hot"))).await;
+    let mut consumer = launch.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url()).start();
+    consumer.wait_for_line(CONSUMING).await;
+    pipeline.publish((1..=hot_scans).map(|n| scan(&ip(0), n as u64, "hot"))).await;
     let took = timed(async {
-        pipeline.publish(good(1..OTHERS + 1)).await;
+        pipeline.publish(valid_scans(1..OTHERS + 1)).await;
         pipeline.rows(OTHERS).await;
     });
     let took = took.await;
     assert_eq!(pipeline.rows(0).await.len(), OTHERS, "the hot key was written");
     consumer.signal(Signal::Kill).await;
-    (others, took)
+    (writes, took)
 }
 
 #[tokio::test]
-async fn a_hot_key_that_is_throttled_does_not_slow_the_others() {
-    // At once, so that whatever else the machine does slows both.
-    let ((alone, took_alone), (beside, took_beside)) = tokio::join!(beside_a_hot_key(0), beside_a_hot_key(50));
+async fn a_throttled_hot_key_does_not_slow_other_keys() {
+    // Both run concurrently, so that other load on the machine affects both.
+    let ((without, took_without), (with, took_with)) = tokio::join!(write_with_hot_key(0), write_with_hot_key(50));
 
     println!(
-        "alone {} at a time in {took_alone:?}, beside {} in {took_beside:?}",
-        alone.at_a_time(),
-        beside.at_a_time()
+        "{} writes in flight in {took_without:?} without a hot key, {} in {took_with:?} with one",
+        without.in_flight(),
+        with.in_flight()
     );
-    assert!(beside.hot.load(Ordering::Relaxed) > 1, "the hot key is tried");
+    assert!(with.hot.load(Ordering::Relaxed) > 1, "the hot key is retried");
     assert!(
-        beside.sent.lock().expect("nobody panics with it").values().all(|sent| *sent == 1),
+        with.others.lock().expect("no thread panics while it holds the lock").values().all(|writes| *writes == 1),
         "another key was written twice"
     );
-    assert!(beside.at_a_time() * 10 >= alone.at_a_time() * 9, "{} and {}", alone.at_a_time(), beside.at_a_time());
-    // The counts above are exact; how long it took is not, on a machine that does other things too.
-    assert!(took_beside < took_alone.mul_f64(1.25), "{took_alone:?} without, {took_beside:?} with a hot key");
+    assert!(with.in_flight() * 10 >= without.in_flight() * 9, "{} and {}", with.in_flight(), without.in_flight());
+    // The duration is less exact than the counts above, because of other load on the machine.
+    assert!(took_with < took_without.mul_f64(1.25), "{took_without:?} without, {took_with:?} with a hot key");
 }

@@ -1,103 +1,104 @@
-//! The same, of the program as it is used: its rows and its lines.
+//! Supervision of streams in the whole program: its rows and its log.
 
 use std::time::Duration;
 
-use crate::support::QUIET;
-use crate::support::front::{Front, Refuse};
-use crate::support::pipeline::{Pipeline, good};
-use crate::support::program::{Launch, Said, Signal};
-use crate::support::wire::Wire;
+use crate::support::QUIET_PERIOD;
+use crate::support::http_proxy::{HttpProxy, Reject};
+use crate::support::messages::{CONSUMING, PUBSUB_SILENT, RECOVERED};
+use crate::support::pipeline::{Pipeline, valid_scans};
+use crate::support::program::{Launch, Output, Signal};
+use crate::support::tcp_proxy::TcpProxy;
 
-/// A consumer behind a wire, with streams that are soon silent and leases that soon end.
-fn behind(wire: &Wire, pipeline: &Pipeline) -> Launch {
-    let soon = ["--stream-max-idle", "2s", "--max-lease-extension", "10s"];
-    pipeline.consumer().arguments(soon).env("PUBSUB_EMULATOR_HOST", &wire.address.to_string())
+/// Returns a consumer behind a proxy, with short leases and a short time until a stream counts as silent.
+fn consumer_behind(proxy: &TcpProxy, pipeline: &Pipeline) -> Launch {
+    let short = ["--stream-max-idle", "2s", "--max-lease-extension", "10s"];
+    pipeline.consumer().arguments(short).env("PUBSUB_EMULATOR_HOST", &proxy.address.to_string())
 }
 
-/// How many lines say that something is wrong, and how many that it is over.
-fn complaints(said: &Said) -> (usize, usize) {
-    let count = |text: &str| said.stderr.iter().filter(|line| line.contains(text)).count();
-    let wrong = count("WARN") + count("ERROR");
-    (wrong, count("recovered"))
+/// Returns the number of warnings and errors, and the number of recoveries.
+fn problems_and_recoveries(output: &Output) -> (usize, usize) {
+    let count = |text: &str| output.stderr.iter().filter(|line| line.contains(text)).count();
+    (count("WARN") + count("ERROR"), count(RECOVERED))
 }
 
 #[tokio::test]
-async fn when_every_connection_freezes_and_new_ones_work_messages_flow_again() {
+async fn reading_resumes_over_new_connections_when_all_open_ones_hang() {
     let pipeline = Pipeline::new().await;
-    let wire = Wire::before(&pipeline.pubsub.address);
-    let _consumer = behind(&wire, &pipeline).start();
-    pipeline.publish(good(0..10)).await;
+    let proxy = TcpProxy::before(&pipeline.pubsub.address);
+    let _consumer = consumer_behind(&proxy, &pipeline).start();
+    pipeline.publish(valid_scans(0..10)).await;
     pipeline.rows(10).await;
 
-    wire.freeze_open();
-    pipeline.publish(good(10..40)).await;
+    proxy.freeze_open();
+    pipeline.publish(valid_scans(10..40)).await;
 
     pipeline.rows(11).await;
-    wire.thaw();
+    proxy.thaw();
     pipeline.rows(40).await;
     pipeline.drained().await;
 }
 
 #[tokio::test]
-async fn an_outage_of_pubsub_is_said_once_and_its_end_once_and_nothing_is_lost() {
+async fn an_outage_of_pubsub_and_its_end_are_logged_once_and_no_message_is_lost() {
     let pipeline = Pipeline::new().await;
-    let wire = Wire::before(&pipeline.pubsub.address);
-    let mut consumer = behind(&wire, &pipeline).start();
-    pipeline.publish(good(0..10)).await;
+    let proxy = TcpProxy::before(&pipeline.pubsub.address);
+    let mut consumer = consumer_behind(&proxy, &pipeline).start();
+    pipeline.publish(valid_scans(0..10)).await;
     pipeline.rows(10).await;
     pipeline.drained().await;
 
-    wire.refuse().await;
-    wire.cut();
-    consumer.line("Pub/Sub does not answer").await;
-    pipeline.publish(good(10..100)).await;
+    proxy.refuse().await;
+    proxy.close_open();
+    consumer.wait_for_line(PUBSUB_SILENT).await;
+    pipeline.publish(valid_scans(10..100)).await;
     tokio::time::sleep(Duration::from_secs(8)).await;
-    wire.accept().await;
+    proxy.accept().await;
 
     pipeline.rows(100).await;
-    consumer.line("recovered").await;
+    consumer.wait_for_line(RECOVERED).await;
     pipeline.drained().await;
     consumer.signal(Signal::Terminate).await;
     let exit = consumer.exit().await;
-    assert_eq!(complaints(&exit.said), (1, 1), "{exit:#?}");
+    assert_eq!(problems_and_recoveries(&exit.output), (1, 1), "{exit:#?}");
 }
 
 #[tokio::test]
-async fn on_an_idle_subscription_streams_are_replaced_and_nothing_is_said() {
+async fn streams_of_an_idle_subscription_are_replaced_without_a_log_message() {
     let pipeline = Pipeline::new().await;
-    let wire = Wire::before(&pipeline.pubsub.address);
-    let mut consumer = behind(&wire, &pipeline).start();
-    consumer.line("consuming").await;
-    let connections = wire.opened();
+    let proxy = TcpProxy::before(&pipeline.pubsub.address);
+    let mut consumer = consumer_behind(&proxy, &pipeline).start();
+    consumer.wait_for_line(CONSUMING).await;
+    let connections = proxy.opened();
 
-    // Of each of ten streams: its own, and one that asks whether anything answers.
-    wire.opens(connections + 30).await;
+    // Each of the ten streams opens a connection for itself and one for its probe.
+    proxy.wait_for_opened(connections + 30).await;
 
     consumer.signal(Signal::Terminate).await;
     let exit = consumer.exit().await;
-    assert_eq!(complaints(&exit.said), (0, 0), "{exit:#?}");
+    assert_eq!(problems_and_recoveries(&exit.output), (0, 0), "{exit:#?}");
 }
 
 #[tokio::test]
-async fn while_the_store_hangs_a_full_stream_is_kept() {
+async fn a_full_stream_is_kept_while_the_store_hangs() {
     let pipeline = Pipeline::new().await;
-    let wire = Wire::before(&pipeline.pubsub.address);
-    let front = Front::before(pipeline.dynamo.endpoint.trim_start_matches("http://"), Refuse::Nothing).await;
-    // A stream of 1,010 messages.
-    let launch = behind(&wire, &pipeline).arguments(["--consumers", "1", "--max-outstanding", "10"]);
-    let _consumer = launch.env("AWS_ENDPOINT_URL_DYNAMODB", &front.url()).start();
-    pipeline.publish(good(0..1)).await;
+    let pubsub_proxy = TcpProxy::before(&pipeline.pubsub.address);
+    let store_proxy = HttpProxy::before(pipeline.dynamo.endpoint.trim_start_matches("http://"), Reject::Nothing).await;
+    // One stream with at most 1,010 messages.
+    let launch = consumer_behind(&pubsub_proxy, &pipeline).arguments(["--consumers", "1", "--max-outstanding", "10"]);
+    let _consumer = launch.env("AWS_ENDPOINT_URL_DYNAMODB", &store_proxy.url()).start();
+    pipeline.publish(valid_scans(0..1)).await;
     pipeline.rows(1).await;
 
-    front.fall_silent();
-    pipeline.publish(good(1..601)).await;
-    front.holds(10).await;
-    tokio::time::sleep(QUIET).await;
-    let connections = wire.opened();
+    store_proxy.freeze();
+    pipeline.publish(valid_scans(1..601)).await;
+    store_proxy.wait_for_held(10).await;
+    tokio::time::sleep(QUIET_PERIOD).await;
+    let connections = pubsub_proxy.opened();
+    // Three times --stream-max-idle.
     tokio::time::sleep(Duration::from_secs(6)).await;
 
-    assert_eq!(wire.opened(), connections, "three times its patience");
-    front.speak();
+    assert_eq!(pubsub_proxy.opened(), connections, "the stream was replaced");
+    store_proxy.thaw();
     pipeline.rows(601).await;
     pipeline.drained().await;
 }

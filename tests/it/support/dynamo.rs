@@ -1,4 +1,4 @@
-//! DynamoDB as a test wants it: a table of its own, rows in, rows out.
+//! A DynamoDB client for tests: creates tables, and writes and reads rows.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,15 +13,15 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::servers::DynamoServer;
-use super::{PATIENCE, test_name, unique, within_patience};
+use super::{TIMEOUT, test_name, unique, with_timeout};
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-/// The chosen server and a client of it that retries nothing.
+/// The chosen server and a client for it. The client never retries.
 #[derive(Clone)]
 pub(crate) struct Dynamo {
     pub(crate) server: DynamoServer,
-    /// As `AWS_ENDPOINT_URL_DYNAMODB` has it.
+    /// The value for `AWS_ENDPOINT_URL_DYNAMODB`.
     pub(crate) endpoint: String,
     pub(crate) client: Client,
 }
@@ -33,7 +33,7 @@ impl Dynamo {
         Dynamo::at(server, endpoint)
     }
 
-    /// A server that is there already.
+    /// Connects to a server that runs already.
     pub(crate) fn at(server: DynamoServer, endpoint: String) -> Dynamo {
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -41,20 +41,21 @@ impl Dynamo {
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
             .retry_config(RetryConfig::disabled())
-            .timeout_config(TimeoutConfig::builder().operation_timeout(PATIENCE).build());
+            .timeout_config(TimeoutConfig::builder().operation_timeout(TIMEOUT).build());
         Dynamo { server, endpoint, client: Client::from_conf(config.build()) }
     }
 
-    /// Whether `assertion` is left out, aloud, because `server` is known to differ from AWS's documentation in it.
-    pub(crate) fn excuses(&self, server: DynamoServer, assertion: &str) -> bool {
-        let excused = self.server == server;
-        if excused {
+    /// Returns whether to skip `assertion`, because `server` is known to differ from AWS's documentation there. Prints
+    /// what is skipped.
+    pub(crate) fn skips(&self, server: DynamoServer, assertion: &str) -> bool {
+        let skipped = self.server == server;
+        if skipped {
             println!("{}: SKIPPED against {}: {assertion}", test_name(), server.name());
         }
-        excused
+        skipped
     }
 
-    /// The table of the design, still to be sent.
+    /// Returns the request that creates a table as `mini-scan setup` does, without time to live.
     pub(crate) fn create(&self, name: &str) -> CreateTableFluentBuilder {
         let stream = StreamSpecification::builder().stream_enabled(true);
         self.client
@@ -64,14 +65,14 @@ impl Dynamo {
             .attribute_definitions(attribute("pk", ScalarAttributeType::S))
             .key_schema(key("pk", KeyType::Hash))
             .stream_specification(
-                stream.stream_view_type(StreamViewType::NewAndOldImages).build().expect("a whole specification"),
+                stream.stream_view_type(StreamViewType::NewAndOldImages).build().expect("a complete specification"),
             )
     }
 
-    /// A new table of the design, without time to live.
+    /// Creates a table and returns its name.
     pub(crate) async fn table(&self) -> String {
         let name = unique("table");
-        within_patience("a table", self.create(&name).send()).await.expect("the table is created");
+        with_timeout("a new table", self.create(&name).send()).await.expect("the table is created");
         name
     }
 
@@ -82,32 +83,32 @@ impl Dynamo {
 
     pub(crate) async fn get(&self, table: &str, pk: &str) -> Option<Item> {
         let get = self.client.get_item().table_name(table).consistent_read(true).key("pk", text(pk));
-        get.send().await.expect("the table answers").item
+        get.send().await.expect("the item is read").item
     }
 
-    /// Every row of the table by its key.
+    /// Returns every row of the table by its key.
     pub(crate) async fn scan(&self, table: &str) -> BTreeMap<String, Item> {
         let mut pages = self.client.scan().table_name(table).consistent_read(true).into_paginator().items().send();
         let mut rows = BTreeMap::new();
-        while let Some(item) = within_patience("a page of a scan", pages.next()).await {
-            let item = item.expect("the table answers");
+        while let Some(item) = with_timeout("a page of a scan", pages.next()).await {
+            let item = item.expect("the page is read");
             let pk = item["pk"].as_s().expect("the key is a string").clone();
-            assert!(rows.insert(pk, item).is_none(), "a key came twice");
+            assert!(rows.insert(pk, item).is_none(), "the scan returned a key twice");
         }
         rows
     }
 }
 
 pub(crate) fn attribute(name: &str, kind: ScalarAttributeType) -> AttributeDefinition {
-    AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().expect("a whole definition")
+    AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().expect("a complete definition")
 }
 
 pub(crate) fn key(name: &str, kind: KeyType) -> KeySchemaElement {
-    KeySchemaElement::builder().attribute_name(name).key_type(kind).build().expect("a whole key")
+    KeySchemaElement::builder().attribute_name(name).key_type(kind).build().expect("a complete key")
 }
 
 pub(crate) fn time_to_live(name: &str) -> TimeToLiveSpecification {
-    TimeToLiveSpecification::builder().attribute_name(name).enabled(true).build().expect("a whole specification")
+    TimeToLiveSpecification::builder().attribute_name(name).enabled(true).build().expect("a complete specification")
 }
 
 pub(crate) fn text(value: impl Into<String>) -> AttributeValue {

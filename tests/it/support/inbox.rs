@@ -1,4 +1,4 @@
-//! A streaming pull whose deliveries can be awaited with a bound.
+//! A streaming pull whose deliveries can be awaited with a timeout.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use google_cloud_pubsub::subscriber::handler::Handler;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::within_patience;
+use super::with_timeout;
 
 pub(crate) type Delivery = (Message, Handler);
 
-/// A stream that a task reads, because `MessageStream::next` must not be cancelled while it opens. Dropping it ends
-/// the stream and nacks what was not taken from it.
+/// A stream that a task reads, because `MessageStream::next` must not be cancelled while it opens. Dropping the inbox
+/// ends the stream and nacks the messages that were not taken.
 pub(crate) struct Inbox {
     deliveries: mpsc::UnboundedReceiver<Result<Delivery, google_cloud_pubsub::Error>>,
     token: ShutdownToken,
@@ -37,15 +37,15 @@ impl Inbox {
         Inbox { deliveries, token, reader }
     }
 
-    /// The next message, which must come.
+    /// Returns the next message, and panics if none comes.
     pub(crate) async fn next(&mut self) -> Delivery {
-        within_patience("a message on the stream", self.deliveries.recv())
+        with_timeout("a message on the stream", self.deliveries.recv())
             .await
             .expect("the stream ended")
             .expect("the stream failed")
     }
 
-    /// The next `count` messages, unsettled.
+    /// Returns the next `count` messages, unsettled.
     pub(crate) async fn take(&mut self, count: usize) -> Vec<Delivery> {
         let mut taken = Vec::with_capacity(count);
         while taken.len() < count {
@@ -54,33 +54,33 @@ impl Inbox {
         taken
     }
 
-    /// The next message, if one comes within `time`.
+    /// Returns the next message, if one comes within `time`.
     pub(crate) async fn next_within(&mut self, time: Duration) -> Option<Delivery> {
         let delivery = tokio::time::timeout(time, self.deliveries.recv()).await.ok()?;
         Some(delivery.expect("the stream ended").expect("the stream failed"))
     }
 
-    /// The error with which the stream must answer.
+    /// Returns the error of the stream, and panics if a message comes instead.
     pub(crate) async fn error(&mut self) -> google_cloud_pubsub::Error {
-        let answer = within_patience("an error on the stream", self.deliveries.recv()).await;
-        answer.expect("the stream ended without an error").expect_err("a message in place of an error")
+        let response = with_timeout("an error on the stream", self.deliveries.recv()).await;
+        response.expect("the stream ended without an error").expect_err("a message came instead of an error")
     }
 
-    /// Whether the stream has ended after what was taken from it.
+    /// Returns whether the stream has ended.
     pub(crate) async fn ended(&mut self) -> bool {
-        within_patience("the end of the stream", self.deliveries.recv()).await.is_none()
+        with_timeout("the end of the stream", self.deliveries.recv()).await.is_none()
     }
 
-    /// Ends the stream, nacks what was not taken from it, and waits until what was settled is flushed.
+    /// Ends the stream, nacks the messages that were not taken, and waits until all settlements are flushed.
     ///
-    /// By its token and not by a drop: Google's emulator goes on delivering to a stream that was dropped.
+    /// It uses the shutdown token because Google's emulator keeps delivering to a stream that was dropped.
     pub(crate) async fn close(mut self) {
         drop(self.deliveries);
-        within_patience("the flush of a stream", self.token.shutdown()).await;
-        within_patience("the end of a stream", self.reader.join_next()).await;
+        with_timeout("the flush of a stream", self.token.shutdown()).await;
+        with_timeout("the end of a stream", self.reader.join_next()).await;
     }
 
-    /// Tells the stream to end, as a drain does, while its receipts are still to be settled.
+    /// Returns the token that ends the stream while its receipts are still unsettled, as a drain does.
     pub(crate) fn shutdown_token(&self) -> ShutdownToken {
         self.token.clone()
     }

@@ -1,4 +1,4 @@
-//! `mini-scan local dynamo` in a process of its own, which a test may stop, kill and start again with its data.
+//! `mini-scan local dynamo` as a child process, which a test can stop, kill and restart on its data.
 
 use tempfile::TempDir;
 
@@ -8,7 +8,7 @@ use super::servers::DynamoServer;
 
 /// The server. Dropping it kills it and removes its data.
 pub(crate) struct LocalDynamo {
-    /// A client of the server that runs now; after a restart it is another.
+    /// A client of the running server. A restart replaces it.
     pub(crate) dynamo: Dynamo,
     program: Program,
     data: TempDir,
@@ -25,7 +25,7 @@ impl LocalDynamo {
         self.program.signal(signal).await;
     }
 
-    /// Ends the server with `signal` and starts it again on its data, at another address.
+    /// Ends the server with `signal` and starts it on the same data, at another address.
     pub(crate) async fn restart(self, signal: Signal) -> LocalDynamo {
         let LocalDynamo { program, data, .. } = self;
         program.signal(signal).await;
@@ -35,17 +35,17 @@ impl LocalDynamo {
         LocalDynamo { dynamo, program, data }
     }
 
-    /// `host:port`
+    /// Returns `host:port`.
     pub(crate) fn address(&self) -> &str {
         self.dynamo.endpoint.trim_start_matches("http://")
     }
 }
 
 async fn serve(data: &TempDir) -> (Program, Dynamo) {
-    let directory = data.path().to_str().expect("a path of text");
+    let directory = data.path().to_str().expect("the path is UTF-8");
     let mut server = mini_scan(["local", "dynamo", "--port", "0", "--data", directory]).start();
-    let line = server.line("export AWS_ENDPOINT_URL_DYNAMODB=").await;
-    let (_, endpoint) = line.split_once('=').expect("it is an assignment");
+    let line = server.wait_for_line("export AWS_ENDPOINT_URL_DYNAMODB=").await;
+    let (_, endpoint) = line.split_once('=').expect("the line is an assignment");
     let dynamo = Dynamo::at(DynamoServer::Dynoxide, endpoint.to_owned());
     (server, dynamo)
 }

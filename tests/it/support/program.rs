@@ -1,4 +1,4 @@
-//! The real program in a process of its own, in an environment that holds nothing of this one.
+//! The real program as a child process. It inherits no environment variable of the tests.
 
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -11,30 +11,29 @@ use tokio::task::JoinSet;
 
 use super::dynamo::Dynamo;
 use super::pubsub::Pubsub;
-use super::within_patience;
+use super::with_timeout;
 
-/// `USER_HZ`, which Linux keeps at 100 for whoever reads its files.
-const MILLISECONDS_A_TICK: u64 = 10;
+/// The unit of processor times in `/proc`: `USER_HZ` is 100 for user space on Linux.
+const MILLISECONDS_PER_TICK: u64 = 10;
 
-/// The program as it will be started: its arguments, and an environment that holds only what is put into it and a
-/// home directory with nothing in it.
+/// The program before its start: its arguments, its environment variables and an empty home directory.
 pub(crate) struct Launch {
     command: Command,
     home: TempDir,
 }
 
-/// The program, running. Dropping it kills it.
+/// The running program. Dropping it kills it.
 pub(crate) struct Program {
     child: Child,
     lines: mpsc::UnboundedReceiver<(Stream, String)>,
-    said: Said,
+    output: Output,
     _readers: JoinSet<()>,
     _home: TempDir,
 }
 
-/// What the program has written, by stream.
+/// The lines that the program has written so far.
 #[derive(Debug, Default)]
-pub(crate) struct Said {
+pub(crate) struct Output {
     pub(crate) stdout: Vec<String>,
     pub(crate) stderr: Vec<String>,
 }
@@ -42,9 +41,9 @@ pub(crate) struct Said {
 /// How the program ended.
 #[derive(Debug)]
 pub(crate) struct Exit {
-    /// `None` where a signal ended it.
+    /// `None` if a signal ended it.
     pub(crate) code: Option<i32>,
-    pub(crate) said: Said,
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,12 +57,12 @@ pub(crate) enum Signal {
     Terminate,
     Interrupt,
     Kill,
-    /// It is there and does nothing, until it may continue.
+    /// Suspends the process until `Continue`.
     Stop,
     Continue,
 }
 
-/// `mini-scan` with `arguments`. A consumer is not watched unless told where: tests run beside each other.
+/// Returns `mini-scan` with `arguments`. Its HTTP server is off by default, because tests run concurrently.
 pub(crate) fn mini_scan<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Launch {
     let home = tempfile::tempdir().expect("a temporary directory");
     let mut command = Command::new(env!("CARGO_BIN_EXE_mini-scan"));
@@ -89,7 +88,7 @@ impl Launch {
         self
     }
 
-    /// Points the program at these servers, as a person would.
+    /// Points the program at these servers by the usual environment variables.
     pub(crate) fn against(self, pubsub: &Pubsub, dynamo: &Dynamo) -> Launch {
         self.env("PUBSUB_EMULATOR_HOST", &pubsub.address)
             .env("AWS_ENDPOINT_URL_DYNAMODB", &dynamo.endpoint)
@@ -102,28 +101,28 @@ impl Launch {
         let mut readers = JoinSet::new();
         readers.spawn(read(Stream::Stdout, child.stdout.take().expect("it is piped"), sender.clone()));
         readers.spawn(read(Stream::Stderr, child.stderr.take().expect("it is piped"), sender));
-        Program { child, lines, said: Said::default(), _readers: readers, _home: self.home }
+        Program { child, lines, output: Output::default(), _readers: readers, _home: self.home }
     }
 
-    /// Runs the program to its end, which must come by itself.
+    /// Runs the program until it exits by itself.
     pub(crate) async fn run(self) -> Exit {
         self.start().exit().await
     }
 }
 
 impl Program {
-    /// Waits until a line of either stream that was not read before contains `text`, and gives that line.
-    pub(crate) async fn line(&mut self, text: &str) -> String {
-        let said = async {
+    /// Waits for the next line on either stream that contains `text`, and returns it.
+    pub(crate) async fn wait_for_line(&mut self, text: &str) -> String {
+        let reading = async {
             loop {
                 match self.next_line().await {
                     Some(line) if line.contains(text) => return line,
                     Some(_) => {}
-                    None => panic!("the program ended before it said {text:?}: {:#?}", self.said),
+                    None => panic!("the program ended before it wrote {text:?}: {:#?}", self.output),
                 }
             }
         };
-        within_patience(text, said).await
+        with_timeout(text, reading).await
     }
 
     pub(crate) async fn signal(&self, signal: Signal) {
@@ -136,41 +135,42 @@ impl Program {
         };
         let id = self.id().to_string();
         let sent = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &id]).status().await;
-        assert!(sent.expect("sh runs").success(), "SIG{name} was not sent; the program said {:#?}", self.said);
+        assert!(sent.expect("sh runs").success(), "SIG{name} was not sent; the program wrote {:#?}", self.output);
     }
 
-    /// Waits until it writes no more, which is when it has ended.
-    pub(crate) async fn silence(&mut self) {
+    /// Waits until the program has closed its output, which it does when it ends.
+    pub(crate) async fn end_of_output(&mut self) {
         while self.next_line().await.is_some() {}
     }
 
-    /// Everything it has written to stderr so far.
+    /// Returns all lines on stderr so far.
     pub(crate) fn log(&mut self) -> &[String] {
         while let Ok((stream, line)) = self.lines.try_recv() {
             self.note(stream, line);
         }
-        &self.said.stderr
+        &self.output.stderr
     }
 
-    /// The processor time that it has used, as the operating system counts it.
+    /// Returns the processor time that the program has used.
     pub(crate) fn processor_time(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("the program runs, on Linux");
-        // After the name, which is in brackets and may hold anything, `utime` and `stime` are the 12th and 13th.
+        // The name is in brackets and may contain anything. After it, `utime` and `stime` are the 12th and 13th field.
         let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
         let ticks: u64 = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
-        Duration::from_millis(ticks * MILLISECONDS_A_TICK)
+        Duration::from_millis(ticks * MILLISECONDS_PER_TICK)
     }
 
-    /// The id is the program's own as long as nobody has waited for it, which only `exit` does.
+    /// Returns the process id. The system does not reuse it before `exit` has waited for the process.
     fn id(&self) -> u32 {
-        self.child.id().expect("nobody has waited for the program")
+        self.child.id().expect("only `exit` waits for the program")
     }
 
-    /// Waits for the end of the program, which must come by itself.
+    /// Waits until the program exits by itself.
     pub(crate) async fn exit(mut self) -> Exit {
-        while within_patience("the end of the program", self.next_line()).await.is_some() {}
-        let status: ExitStatus = within_patience("the exit code", self.child.wait()).await.expect("it is our child");
-        Exit { code: status.code(), said: self.said }
+        while with_timeout("the end of the program", self.next_line()).await.is_some() {}
+        let status: ExitStatus =
+            with_timeout("the exit code", self.child.wait()).await.expect("the child is waited for");
+        Exit { code: status.code(), output: self.output }
     }
 
     async fn next_line(&mut self) -> Option<String> {
@@ -181,8 +181,8 @@ impl Program {
 
     fn note(&mut self, stream: Stream, line: String) {
         match stream {
-            Stream::Stdout => self.said.stdout.push(line),
-            Stream::Stderr => self.said.stderr.push(line),
+            Stream::Stdout => self.output.stdout.push(line),
+            Stream::Stderr => self.output.stderr.push(line),
         }
     }
 }

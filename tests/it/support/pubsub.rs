@@ -1,4 +1,4 @@
-//! Pub/Sub as a test wants it: a topic, a subscription, messages in, messages out, through the official clients.
+//! Pub/Sub clients for tests: they create topics and subscriptions, and publish and receive messages.
 
 use google_cloud_auth::credentials::{Credentials, anonymous};
 use google_cloud_gax::error::rpc::Code;
@@ -12,41 +12,46 @@ use pubsub_local::{Counts, Faults, Observer};
 
 use super::inbox::Inbox;
 use super::servers::{Embedded, PubsubServer};
-use super::{LOOKING, QUIET, test_name, unique, within_patience};
+use super::{POLL_INTERVAL, QUIET_PERIOD, test_name, unique, with_timeout};
 
-/// The chosen server and clients of it.
+/// The chosen server and clients for it.
 pub(crate) struct Pubsub {
     pub(crate) server: PubsubServer,
-    /// `host:port`, as `PUBSUB_EMULATOR_HOST` has it.
+    /// `host:port`, the value for `PUBSUB_EMULATOR_HOST`.
     pub(crate) address: String,
     pub(crate) project: String,
     pub(crate) topics: TopicAdmin,
     pub(crate) subscriptions: SubscriptionAdmin,
     subscriber: Subscriber,
     observer: Option<Observer>,
-    _own: Option<Embedded>,
+    _dedicated: Option<Embedded>,
 }
 
 impl Pubsub {
-    /// The server that the environment chooses, which the tests share.
+    /// Connects to the server that the environment chooses. The tests share it.
     pub(crate) async fn connect() -> Pubsub {
         let (server, address, observer) = PubsubServer::choose();
         println!("{}: against {}", test_name(), server.name());
         Pubsub::at(server, address, observer, None).await
     }
 
-    /// An embedded server of this test's own, and the knobs that make it misbehave.
-    pub(crate) async fn own() -> (Pubsub, Faults) {
-        let (own, faults, observer) = Embedded::pubsub();
-        let address = own.address.to_string();
-        (Pubsub::at(PubsubServer::Embedded, address, Some(observer), Some(own)).await, faults)
+    /// Starts an embedded server for this test alone, and returns it with the handle that injects faults.
+    pub(crate) async fn dedicated() -> (Pubsub, Faults) {
+        let (server, faults, observer) = Embedded::pubsub();
+        let address = server.address.to_string();
+        (Pubsub::at(PubsubServer::Embedded, address, Some(observer), Some(server)).await, faults)
     }
 
-    async fn at(server: PubsubServer, address: String, observer: Option<Observer>, own: Option<Embedded>) -> Pubsub {
+    async fn at(
+        server: PubsubServer,
+        address: String,
+        observer: Option<Observer>,
+        dedicated: Option<Embedded>,
+    ) -> Pubsub {
         let endpoint = format!("http://{address}");
-        let topics = TopicAdmin::builder().with_endpoint(&endpoint).with_credentials(nobody());
-        let subscriptions = SubscriptionAdmin::builder().with_endpoint(&endpoint).with_credentials(nobody());
-        let subscriber = Subscriber::builder().with_endpoint(&endpoint).with_credentials(nobody());
+        let topics = TopicAdmin::builder().with_endpoint(&endpoint).with_credentials(no_credentials());
+        let subscriptions = SubscriptionAdmin::builder().with_endpoint(&endpoint).with_credentials(no_credentials());
+        let subscriber = Subscriber::builder().with_endpoint(&endpoint).with_credentials(no_credentials());
         Pubsub {
             server,
             address,
@@ -55,17 +60,18 @@ impl Pubsub {
             subscriptions: subscriptions.build().await.expect("a subscription client"),
             subscriber: subscriber.build().await.expect("a subscriber"),
             observer,
-            _own: own,
+            _dedicated: dedicated,
         }
     }
 
-    /// Whether `assertion` is left out, aloud, because `server` is known to differ from Google's documentation in it.
-    pub(crate) fn excuses(&self, server: PubsubServer, assertion: &str) -> bool {
-        let excused = self.server == server;
-        if excused {
+    /// Returns whether to skip `assertion`, because `server` is known to differ from Google's documentation there.
+    /// Prints what is skipped.
+    pub(crate) fn skips(&self, server: PubsubServer, assertion: &str) -> bool {
+        let skipped = self.server == server;
+        if skipped {
             println!("{}: SKIPPED against {}: {assertion}", test_name(), server.name());
         }
-        excused
+        skipped
     }
 
     pub(crate) fn topic_name(&self, id: &str) -> String {
@@ -76,19 +82,19 @@ impl Pubsub {
         format!("projects/{}/subscriptions/{id}", self.project)
     }
 
-    /// A new topic, by full name.
+    /// Creates a topic and returns its full name.
     pub(crate) async fn topic(&self) -> String {
         let name = self.topic_name(&unique("topic"));
         self.topics.create_topic().set_name(&name).send().await.expect("the topic is created");
         name
     }
 
-    /// A new subscription on `topic` with an ack deadline of 10 s and no policies, by full name.
+    /// Creates a subscription to `topic` with an ack deadline of 10 s and no policies, and returns its full name.
     pub(crate) async fn subscription(&self, topic: &str) -> String {
         self.subscription_with(topic, |subscription| subscription).await
     }
 
-    /// A new subscription on `topic` with what `settings` adds.
+    /// Creates a subscription to `topic` with additional `settings`, and returns its full name.
     pub(crate) async fn subscription_with(
         &self,
         topic: &str,
@@ -101,22 +107,22 @@ impl Pubsub {
         name
     }
 
-    /// A new topic with one plain subscription.
-    pub(crate) async fn pair(&self) -> (String, String) {
+    /// Creates a topic with one plain subscription, and returns both full names.
+    pub(crate) async fn topic_with_subscription(&self) -> (String, String) {
         let topic = self.topic().await;
         let subscription = self.subscription(&topic).await;
         (topic, subscription)
     }
 
-    /// A publisher whose first refusal is its answer.
+    /// Returns a publisher that never retries.
     pub(crate) fn publisher(&self, topic: &str) -> PublisherBuilder {
         Publisher::builder(topic)
             .with_endpoint(format!("http://{}", self.address))
-            .with_credentials(nobody())
+            .with_credentials(no_credentials())
             .with_retry_policy(NeverRetry)
     }
 
-    /// Publishes `messages`, batched as the client sees fit, and gives each one's id or refusal.
+    /// Publishes `messages` in batches of the client's choice, and returns each message's id or error.
     pub(crate) async fn try_publish(
         &self,
         topic: &str,
@@ -124,26 +130,26 @@ impl Pubsub {
     ) -> Vec<Result<String, PublishError>> {
         let publisher = self.publisher(topic).build().await.expect("a publisher");
         let published: Vec<_> = messages.into_iter().map(|message| publisher.publish(message)).collect();
-        within_patience("a flush of the publisher", publisher.flush()).await;
-        let mut answers = Vec::with_capacity(published.len());
-        for answer in published {
-            answers.push(within_patience("an answer to a publish", answer).await);
+        with_timeout("a flush of the publisher", publisher.flush()).await;
+        let mut results = Vec::with_capacity(published.len());
+        for result in published {
+            results.push(with_timeout("the result of a publish", result).await);
         }
-        answers
+        results
     }
 
-    /// Publishes payloads without attributes, which must be accepted, and gives their message ids.
+    /// Publishes payloads without attributes, and returns their message ids. Panics if one is not accepted.
     pub(crate) async fn publish<P: Into<bytes::Bytes>>(
         &self,
         topic: &str,
         payloads: impl IntoIterator<Item = P>,
     ) -> Vec<String> {
         let messages = payloads.into_iter().map(|payload| Message::new().set_data(payload));
-        let answers = self.try_publish(topic, messages).await;
-        answers.into_iter().map(|answer| answer.expect("the message is accepted")).collect()
+        let results = self.try_publish(topic, messages).await;
+        results.into_iter().map(|result| result.expect("the message is accepted")).collect()
     }
 
-    /// A stream on `subscription`, still to be set up. Its lease extensions are the shortest, so that tests are.
+    /// Returns the builder of a stream on `subscription`. It has the shortest lease extension, to keep tests short.
     pub(crate) fn subscribe(&self, subscription: &str) -> Subscribe {
         self.subscriber.subscribe(subscription).set_max_lease_extension(std::time::Duration::from_secs(10))
     }
@@ -152,57 +158,57 @@ impl Pubsub {
         Inbox::open(self.subscribe(subscription))
     }
 
-    /// What the embedded server has counted on `subscription`.
+    /// Returns the embedded server's counts of `subscription`.
     pub(crate) fn counts(&self, subscription: &str) -> Counts {
-        let observer = self.observer.as_ref().expect("only the embedded server tells");
-        observer.counts(subscription).expect("the subscription is there")
+        let observer = self.observer.as_ref().expect("only the embedded server has counts");
+        observer.counts(subscription).expect("the subscription exists")
     }
 
-    /// Waits until every message of `subscription` is settled for good.
+    /// Waits until no message of `subscription` is left.
     ///
-    /// Google's emulator does not tell; there, what is neither settled nor leased to a client must be nothing.
+    /// Google's emulator has no counts. There, a stream must receive nothing, so leased messages are not noticed.
     pub(crate) async fn drained(&self, subscription: &str) {
         let Some(observer) = &self.observer else {
             let mut inbox = self.open(subscription);
-            assert!(inbox.next_within(QUIET).await.is_none(), "a message is left on {subscription}");
+            assert!(inbox.next_within(QUIET_PERIOD).await.is_none(), "a message is left on {subscription}");
             return inbox.close().await;
         };
         let empty = async {
             loop {
-                let counts = observer.counts(subscription).expect("the subscription is there");
+                let counts = observer.counts(subscription).expect("the subscription exists");
                 if counts.ready + counts.delayed + counts.outstanding == 0 {
                     return;
                 }
-                tokio::time::sleep(LOOKING).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         };
-        within_patience("an empty subscription", empty).await;
+        with_timeout("an empty subscription", empty).await;
     }
 
-    /// One call of the REST interface: `POST /v1/{resource}:{verb}`; the status and the JSON answer.
+    /// Calls `POST /v1/{resource}:{verb}`, and returns the status and the JSON body of the response.
     pub(crate) async fn rest(&self, resource: &str, verb: &str, body: serde_json::Value) -> (u16, serde_json::Value) {
         let url = format!("http://{}/v1/{resource}:{verb}", self.address);
         let call = async {
-            let answer = reqwest::Client::new().post(url).json(&body).send().await.expect("the server answers");
-            (answer.status().as_u16(), answer.json().await.expect("the answer is JSON"))
+            let response = reqwest::Client::new().post(url).json(&body).send().await.expect("the server responds");
+            (response.status().as_u16(), response.json().await.expect("the response is JSON"))
         };
-        within_patience("an answer over REST", call).await
+        with_timeout("a response over REST", call).await
     }
 }
 
 /// Local servers ask for no credentials.
-fn nobody() -> Credentials {
+fn no_credentials() -> Credentials {
     anonymous::Builder::new().build()
 }
 
-/// The code with which a call was refused.
+/// Returns the code of a failed call.
 pub(crate) fn code(error: &google_cloud_pubsub::Error) -> Option<Code> {
     error.status().map(|status| status.code)
 }
 
-/// The code with which a message was refused.
-pub(crate) fn publish_code(answer: &Result<String, PublishError>) -> Option<Code> {
-    match answer {
+/// Returns the code of a failed publish.
+pub(crate) fn publish_code(result: &Result<String, PublishError>) -> Option<Code> {
+    match result {
         Err(PublishError::Rpc(error)) => code(error),
         _ => None,
     }

@@ -1,4 +1,4 @@
-//! Servers in this process, each on a thread and a runtime of its own, and the choice between them and foreign ones.
+//! Servers in the test process, each on its own thread and runtime, and the choice between them and external servers.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use pubsub_local::{Faults, Observer, Server};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-/// Who answers the Pub/Sub tests.
+/// The server that the Pub/Sub tests use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PubsubServer {
     Embedded,
@@ -17,8 +17,8 @@ pub(crate) enum PubsubServer {
 }
 
 impl PubsubServer {
-    /// The server that `MINI_SCAN_CONTRACT_PUBSUB=host:port` names, or else the embedded one that the tests share; its
-    /// address, and the view into it where there is one.
+    /// Returns the server, its address, and its observer if it is embedded. `MINI_SCAN_CONTRACT_PUBSUB=host:port`
+    /// names an external server. Without it, the tests share one embedded server.
     pub(crate) fn choose() -> (PubsubServer, String, Option<Observer>) {
         static EMBEDDED: OnceLock<(Embedded, Faults, Observer)> = OnceLock::new();
         match setting("MINI_SCAN_CONTRACT_PUBSUB") {
@@ -38,7 +38,7 @@ impl PubsubServer {
     }
 }
 
-/// Who answers the DynamoDB tests.
+/// The server that the DynamoDB tests use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DynamoServer {
     Dynoxide,
@@ -46,7 +46,8 @@ pub(crate) enum DynamoServer {
 }
 
 impl DynamoServer {
-    /// The server that `MINI_SCAN_CONTRACT_DYNAMODB=http://host:port` names, or the embedded one, and its endpoint.
+    /// Returns the server and its endpoint. `MINI_SCAN_CONTRACT_DYNAMODB=http://host:port` names an external server.
+    /// Without it, the tests share one embedded server.
     pub(crate) fn choose() -> (DynamoServer, String) {
         static EMBEDDED: OnceLock<Embedded> = OnceLock::new();
         match setting("MINI_SCAN_CONTRACT_DYNAMODB") {
@@ -68,7 +69,7 @@ fn setting(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// A server in this process. Dropping it cuts its connections and frees its port.
+/// A server in this process. Dropping it closes its connections and frees its port.
 #[derive(Debug)]
 pub(crate) struct Embedded {
     pub(crate) address: SocketAddr,
@@ -77,18 +78,18 @@ pub(crate) struct Embedded {
 }
 
 impl Embedded {
-    /// An empty Pub/Sub server on a free port, with the knobs that make it misbehave and a view into it.
+    /// Starts an empty Pub/Sub server on a free port, and returns it with the handles that inject faults and observe.
     pub(crate) fn pubsub() -> (Embedded, Faults, Observer) {
         let (embedded, (faults, observer)) = Embedded::start("pubsub", async || {
             let loopback = "127.0.0.1:0".parse().expect("a literal address");
             let server = Server::bind(loopback).await.expect("a free port");
-            let (address, inside) = (server.address(), (server.faults(), server.observer()));
-            (address, inside, async { server.serve(std::future::pending()).await.expect("the server runs") })
+            let (address, handles) = (server.address(), (server.faults(), server.observer()));
+            (address, handles, async { server.serve(std::future::pending()).await.expect("the server runs") })
         });
         (embedded, faults, observer)
     }
 
-    /// An empty DynamoDB on a free port.
+    /// Starts an empty DynamoDB on a free port.
     pub(crate) fn dynamo() -> Embedded {
         let (embedded, ()) = Embedded::start("dynamo", async || {
             let database = dynoxide::Database::memory().expect("a database in memory");
@@ -99,7 +100,8 @@ impl Embedded {
         embedded
     }
 
-    /// Serves what `bind` gives with its address, until the server is dropped.
+    /// Runs the server that `bind` returns until it is dropped. `bind` returns its address, handles for it, and the
+    /// future that serves.
     pub(super) fn start<T: Send + 'static, S: Future<Output = ()>>(
         name: &str,
         bind: impl AsyncFnOnce() -> (SocketAddr, T, S) + Send + 'static,
@@ -109,16 +111,16 @@ impl Embedded {
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
-                let (address, inside, serve) = bind().await;
-                bound.send((address, inside)).expect("the starter waits for the address");
+                let (address, handles, serve) = bind().await;
+                bound.send((address, handles)).expect("`start` waits for the address");
                 tokio::select! {
                     () = serve => {}
                     _ = stopped => {}
                 }
             });
         });
-        let (address, inside) = binding.recv().expect("the server binds");
-        (Embedded { address, stop: Some(stop), thread: Some(thread.expect("a thread")) }, inside)
+        let (address, handles) = binding.recv().expect("the server binds");
+        (Embedded { address, stop: Some(stop), thread: Some(thread.expect("a thread")) }, handles)
     }
 }
 
@@ -126,7 +128,7 @@ impl Drop for Embedded {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic of the server has been printed by its own thread.
+            // The thread has printed its own panic.
             let _ = thread.join();
         }
     }

@@ -25,7 +25,7 @@ impl<E: SpanExporter> SpanExporter for LoggingExporter<E> {
         let result = self.exporter.export(batch).await;
         let was_failing = self.is_failing.swap(result.is_err(), Ordering::Relaxed);
         match &result {
-            Err(error) if !was_failing => warn!("traces are lost: the collector does not accept them: {error}"),
+            Err(error) if !was_failing => warn!(%error, "traces are lost: the collector does not accept them"),
             Ok(()) if was_failing => info!("the collector accepts traces again"),
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! What follows from the answer to a call, for each of its statements. Pure.
+//! Decides what follows from the answer to a batch, for each of its statements. Pure.
 
 use crate::consumer::policy::{Policy, policy};
 use crate::consumer::ports::{Answer, Put, StoreError, StoreErrorKind, Verb};
@@ -6,34 +6,35 @@ use crate::consumer::ports::{Answer, Put, StoreError, StoreErrorKind, Verb};
 /// What follows for one scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// An answer like that to a write of its own.
+    /// A result like that of a PutItem.
     Answered(Result<Put, StoreError>),
-    /// Nothing was written, and this verb would be the right one.
+    /// Nothing was written. The other verb is the right one.
     Try(Verb),
-    /// The answer does not tell whose fault it is; that to a write of its own will.
+    /// The answer does not tell what is at fault. The answer to a PutItem will.
     Alone(StoreError),
-    /// Its deadline came before a call took it.
+    /// Its deadline passed before it was sent.
     Late,
 }
 
-/// Judges a call whose statements had these verbs.
+/// Classifies the result of a call whose statements had these verbs.
 pub(super) fn classify(result: Result<Vec<Answer>, StoreError>, verbs: &[Verb]) -> Vec<Next> {
     match result {
         Ok(answers) => {
             let throttled = Throttled::among(&answers);
             answers.into_iter().zip(verbs).map(|(answer, verb)| next(answer, *verb, throttled)).collect()
         }
-        Err(error) => verbs.iter().map(|_| refused_as_a_whole(&error)).collect(),
+        Err(error) => verbs.iter().map(|_| failed_as_a_whole(&error)).collect(),
     }
 }
 
-/// Whose fault throttling is: statements carry no reasons.
+/// What was throttled. Errors of statements contain no reasons.
 #[derive(Debug, Clone, Copy)]
 enum Throttled {
-    /// The table took all others that came so far.
+    /// One key: the only throttled statement, beside others that succeeded.
     Key,
+    /// The table: several statements were throttled and none succeeded.
     Table,
-    /// One alone, or several beside some that were taken: hot keys, or a table that takes a part.
+    /// One statement without others that succeeded, or several beside others that did: hot keys, or a table at its limit.
     Unclear,
 }
 
@@ -41,8 +42,8 @@ impl Throttled {
     fn among(answers: &[Answer]) -> Throttled {
         let is_throttled =
             |answer: &&Answer| matches!(answer, Answer::Failed(error) if error.kind == StoreErrorKind::Throttled);
-        let was_taken = |answer: &Answer| matches!(answer, Answer::Put(_) | Answer::OtherVerb);
-        match (answers.iter().filter(is_throttled).count(), answers.iter().any(was_taken)) {
+        let has_succeeded = |answer: &Answer| matches!(answer, Answer::Put(_) | Answer::OtherVerb);
+        match (answers.iter().filter(is_throttled).count(), answers.iter().any(has_succeeded)) {
             (1, true) => Throttled::Key,
             (2.., false) => Throttled::Table,
             (_, _) => Throttled::Unclear,
@@ -66,8 +67,8 @@ fn next(answer: Answer, verb: Verb, throttled: Throttled) -> Next {
     }
 }
 
-/// An error of the call that would judge a key, or an item, judges none of these.
-fn refused_as_a_whole(error: &StoreError) -> Next {
+/// An error of the whole call is no decision about a single key or item.
+fn failed_as_a_whole(error: &StoreError) -> Next {
     match policy(error.kind) {
         Policy::Retry | Policy::NeedsFix | Policy::SlowDown => Next::Answered(Err(error.clone())),
         Policy::DelayKey | Policy::Park | Policy::DeadLetter => Next::Alone(error.clone()),
@@ -99,7 +100,7 @@ mod tests {
         Answer::Failed(error(kind))
     }
 
-    fn judged(answers: Vec<Answer>) -> Vec<Next> {
+    fn classified(answers: Vec<Answer>) -> Vec<Next> {
         let verbs = vec![Verb::Update; answers.len()];
         classify(Ok(answers), &verbs)
     }
@@ -109,59 +110,62 @@ mod tests {
     }
 
     #[test]
-    fn each_statement_is_judged_by_its_own_answer() {
+    fn classifies_each_statement_by_its_own_answer() {
         let kinds = [StoreErrorKind::Permission, StoreErrorKind::Conflict, StoreErrorKind::ForeignRow];
         let answers = [STORED, STALE].into_iter().chain(kinds.map(failed)).collect();
         let expected = [STORED, STALE].map(|answer| match answer {
             Answer::Put(put) => Next::Answered(Ok(put)),
             _ => unreachable!("both were put"),
         });
-        assert_eq!(judged(answers), expected.into_iter().chain(kinds.map(is)).collect::<Vec<_>>());
+        assert_eq!(classified(answers), expected.into_iter().chain(kinds.map(is)).collect::<Vec<_>>());
     }
 
     #[test]
-    fn a_verb_that_met_the_other_case_becomes_the_other_verb() {
+    fn a_wrong_verb_is_followed_by_the_other_one() {
         let next = classify(Ok(vec![Answer::OtherVerb; 2]), &[Verb::Update, Verb::Insert]);
         assert_eq!(next, [Next::Try(Verb::Insert), Next::Try(Verb::Update)]);
     }
 
     #[test]
-    fn a_refused_statement_goes_alone() {
+    fn a_refused_statement_is_repeated_alone() {
         let refused = StoreErrorKind::Refused;
-        assert_eq!(judged(vec![failed(refused), STORED])[0], Next::Alone(error(refused)));
-        assert_eq!(judged(vec![failed(refused)]), [Next::Alone(error(refused))]);
+        assert_eq!(classified(vec![failed(refused), STORED])[0], Next::Alone(error(refused)));
+        assert_eq!(classified(vec![failed(refused)]), [Next::Alone(error(refused))]);
     }
 
     #[test]
-    fn one_throttled_beside_one_that_was_not_is_its_keys() {
+    fn one_throttled_statement_beside_a_successful_one_is_a_hot_key() {
         for beside in [STORED, STALE, Answer::OtherVerb] {
-            assert_eq!(judged(vec![failed(StoreErrorKind::Throttled), beside])[0], is(StoreErrorKind::HotKey));
+            assert_eq!(classified(vec![failed(StoreErrorKind::Throttled), beside])[0], is(StoreErrorKind::HotKey));
         }
     }
 
     #[test]
-    fn several_throttled_beside_some_that_were_not_are_asked_again_for_their_reasons() {
+    fn several_throttled_statements_beside_a_successful_one_are_repeated_alone() {
         let throttled = StoreErrorKind::Throttled;
-        let next = judged(vec![failed(throttled), STORED, failed(throttled)]);
+        let next = classified(vec![failed(throttled), STORED, failed(throttled)]);
         assert_eq!((&next[0], &next[2]), (&Next::Alone(error(throttled)), &Next::Alone(error(throttled))));
     }
 
     #[test]
-    fn two_or_more_that_are_all_throttled_are_the_tables() {
-        let next = judged(vec![failed(StoreErrorKind::Throttled), failed(StoreErrorKind::Throttled)]);
+    fn several_throttled_statements_without_a_successful_one_throttle_the_table() {
+        let next = classified(vec![failed(StoreErrorKind::Throttled), failed(StoreErrorKind::Throttled)]);
         assert_eq!(next, [is(StoreErrorKind::Throttled), is(StoreErrorKind::Throttled)]);
     }
 
     #[test]
-    fn one_throttled_statement_alone_is_asked_again_for_its_reasons() {
+    fn one_throttled_statement_without_a_successful_one_is_repeated_alone() {
         let throttled = StoreErrorKind::Throttled;
-        assert_eq!(judged(vec![failed(throttled)]), [Next::Alone(error(throttled))]);
-        // What was refused was not judged by the table's capacity.
-        assert_eq!(judged(vec![failed(throttled), failed(StoreErrorKind::Refused)])[0], Next::Alone(error(throttled)));
+        assert_eq!(classified(vec![failed(throttled)]), [Next::Alone(error(throttled))]);
+        // A refused statement does not show whether the table has capacity.
+        assert_eq!(
+            classified(vec![failed(throttled), failed(StoreErrorKind::Refused)])[0],
+            Next::Alone(error(throttled))
+        );
     }
 
     #[test]
-    fn a_call_that_is_refused_as_a_whole_judges_nobody() {
+    fn an_error_of_the_whole_call_decides_about_no_key_or_item() {
         for kind in [StoreErrorKind::Refused, StoreErrorKind::HotKey, StoreErrorKind::Conflict] {
             let next = classify(Err(error(kind)), &[Verb::Update, Verb::Insert]);
             assert_eq!(next, [Next::Alone(error(kind)), Next::Alone(error(kind))]);

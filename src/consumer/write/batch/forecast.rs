@@ -1,12 +1,12 @@
-//! Which verb is tried first for a key that nothing is known of: the one that most of such keys needed lately. Pure.
+//! Chooses the verb to try first for an unknown key: the one that most unknown keys needed lately. Pure.
 
 use crate::consumer::ports::Verb;
 
-/// Of so many keys the share is kept. A wrong verb costs a write unit, so it is long enough that chance rarely turns a
-/// share near a half around, and short enough to follow a backlog that changes.
+/// Tracks the share over about this many keys. A wrong verb costs a write unit. This is long enough that chance rarely flips a
+/// share near one half, and short enough to follow a changing backlog.
 const WINDOW: f64 = 256.0;
 
-/// The recent share of missing records, among the keys whose verb it chose.
+/// The recent share of missing records among the unknown keys.
 #[derive(Debug, Default)]
 pub(super) struct Forecast {
     missing: f64,
@@ -18,8 +18,8 @@ impl Forecast {
         if self.missing > 0.5 { Verb::Insert } else { Verb::Update }
     }
 
-    /// Notes whether the record of such a key was missing.
-    pub(super) fn note(&mut self, is_missing: bool) {
+    /// Records whether the record of an unknown key was missing.
+    pub(super) fn record(&mut self, is_missing: bool) {
         self.seen = (self.seen + 1.0).min(WINDOW);
         self.missing += (f64::from(u8::from(is_missing)) - self.missing) / self.seen;
     }
@@ -40,7 +40,7 @@ mod tests {
         for _ in 0..keys {
             let is_missing = random.random_bool(share);
             wrong += u32::from((forecast.verb() == Verb::Insert) != is_missing);
-            forecast.note(is_missing);
+            forecast.record(is_missing);
         }
         f64::from(wrong) / f64::from(keys)
     }
@@ -49,18 +49,18 @@ mod tests {
     fn the_first_answers_decide() {
         let mut forecast = Forecast::default();
         assert_eq!(forecast.verb(), Verb::Update);
-        forecast.note(true);
+        forecast.record(true);
         assert_eq!(forecast.verb(), Verb::Insert);
-        forecast.note(false);
+        forecast.record(false);
         assert_eq!(forecast.verb(), Verb::Update);
     }
 
     #[test]
-    fn a_backlog_of_another_kind_turns_it_around_within_its_window() {
+    fn a_changed_backlog_flips_the_verb_within_the_window() {
         let mut forecast = Forecast::default();
-        (0..10_000).for_each(|_| forecast.note(true));
+        (0..10_000).for_each(|_| forecast.record(true));
         let turned = (0..).find(|_| {
-            forecast.note(false);
+            forecast.record(false);
             forecast.verb() == Verb::Update
         });
         assert!(turned.is_some_and(|keys| keys < 256), "{turned:?}");
@@ -68,7 +68,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_wrong_verbs_stay_at_the_smaller_of_the_two_shares(share in 0.0..=1.0, seed: u64) {
+        fn the_share_of_wrong_verbs_is_the_smaller_of_the_two_shares(share in 0.0..=1.0, seed: u64) {
             let wrong = wrong_verbs(share, 20_000, seed);
             prop_assert!(wrong <= f64::min(share, 1.0 - share) + 0.02, "{wrong} of a share of {share}");
         }

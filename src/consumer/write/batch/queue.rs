@@ -1,4 +1,4 @@
-//! What waits for a call: when the next batch closes, and what is in it. Pure: the time is an argument.
+//! The scans that wait for a call: when the next batch closes, and which scans it contains. Pure: the time is an argument.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use super::decision::Next;
 use crate::consumer::ports::{MAX_STATEMENTS, Verb};
 use crate::scan::Scan;
 
-/// Beyond it a call gets slow, and its fixed cost no longer counts. One scan is always taken.
-const MOST_BYTES: usize = 1 << 20;
+/// Larger calls are slow, and save nothing more. A larger scan is sent alone.
+const MAX_BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -21,14 +21,14 @@ pub(super) struct Queue {
     bytes: usize,
 }
 
-/// A scan that waits for its answer.
+/// A waiting scan.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) scan: Arc<Scan>,
-    /// Where it is known; the forecast's otherwise.
+    /// The right verb if it is known; otherwise the forecast chooses it.
     pub(super) verb: Option<Verb>,
     pub(super) answer: oneshot::Sender<Next>,
-    /// From then on it is not sent any more.
+    /// It is not sent after this time.
     pub(super) deadline: Instant,
     pub(super) since: Instant,
 }
@@ -50,8 +50,8 @@ impl Queue {
         self.entries.push_back(entry);
     }
 
-    /// Answers those whose deadline has come, and forgets those that nobody waits for any more.
-    pub(super) fn give_up_late(&mut self, now: Instant) {
+    /// Answers scans whose deadline has passed, and removes scans whose write was dropped.
+    pub(super) fn remove_late(&mut self, now: Instant) {
         for _ in 0..self.entries.len() {
             if let Some(entry) = self.pop(now) {
                 self.bytes += entry.bytes();
@@ -60,14 +60,14 @@ impl Queue {
         }
     }
 
-    /// The first, unless it is too late for it.
+    /// Removes the first scan. Returns it unless its deadline has passed or its write was dropped.
     fn pop(&mut self, now: Instant) -> Option<Entry> {
         let entry = self.entries.pop_front()?;
         self.bytes -= entry.bytes();
         if entry.deadline > now {
             return Some(entry).filter(|entry| !entry.answer.is_closed());
         }
-        // Nobody may wait for it any more.
+        // Its write may have been dropped.
         let _ = entry.answer.send(Next::Late);
         None
     }
@@ -77,36 +77,37 @@ impl Queue {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.entries.len() >= MAX_STATEMENTS || self.bytes >= MOST_BYTES
+        self.entries.len() >= MAX_STATEMENTS || self.bytes >= MAX_BYTES
     }
 
-    /// When the next batch closes: at once if it is full or no call is in flight, else when its first scan has lingered.
+    /// Returns when the next batch closes: at once if it is full or no call is in flight, otherwise after the linger time of
+    /// its first scan.
     pub(super) fn closes_at(&self, is_idle: bool) -> Option<Instant> {
         let first = self.entries.front()?;
         Some(if is_idle || self.is_full() { first.since } else { first.since + self.linger })
     }
 
-    /// The next batch: in their order, within the bounds, no key twice, and none that is late or that nobody waits for.
+    /// Removes and returns the next batch: in order, within the limits, no key twice, and without late or dropped scans.
     pub(super) fn take(&mut self, now: Instant) -> Vec<Entry> {
         let mut batch: Vec<Entry> = Vec::with_capacity(self.entries.len().min(MAX_STATEMENTS));
         let mut bytes = 0;
-        let mut later = Vec::new();
+        let mut postponed = Vec::new();
         while batch.len() < MAX_STATEMENTS && !self.entries.is_empty() {
             let Some(entry) = self.pop(now) else { continue };
             let size = entry.bytes();
-            if !batch.is_empty() && bytes + size > MOST_BYTES {
-                later.push(entry);
+            if !batch.is_empty() && bytes + size > MAX_BYTES {
+                postponed.push(entry);
                 break;
             }
             if batch.iter().any(|other| other.scan.key == entry.scan.key) {
-                // The store would refuse the whole call.
-                later.push(entry);
+                // DynamoDB refuses a call that contains a key twice.
+                postponed.push(entry);
                 continue;
             }
             bytes += size;
             batch.push(entry);
         }
-        for entry in later.into_iter().rev() {
+        for entry in postponed.into_iter().rev() {
             self.bytes += entry.bytes();
             self.entries.push_front(entry);
         }
@@ -130,7 +131,7 @@ mod tests {
 
     struct Waiting {
         queue: Queue,
-        /// Of those that still wait.
+        /// The receivers of the answers, in the order of the scans.
         answers: Vec<oneshot::Receiver<Next>>,
         start: Instant,
     }
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn beside_a_call_it_closes_when_its_first_scan_has_lingered_or_it_is_full() {
+    fn while_a_call_is_in_flight_a_batch_closes_after_the_linger_time_or_when_full() {
         let mut waiting = Waiting::new();
         waiting.fill(1..25, 10);
         assert_eq!(waiting.queue.closes_at(false), Some(waiting.start + LINGER));
@@ -183,23 +184,23 @@ mod tests {
     }
 
     #[test]
-    fn a_megabyte_is_full() {
+    fn a_batch_of_one_megabyte_is_full() {
         let mut waiting = Waiting::new();
         waiting.fill(1..=3, 400_000);
         assert_eq!(waiting.queue.closes_at(false), Some(waiting.start));
-        assert_eq!(waiting.take(), [1, 2], "the third would be beyond it");
+        assert_eq!(waiting.take(), [1, 2], "the third would exceed the limit");
         assert_eq!(waiting.queue.closes_at(false), Some(waiting.start + LINGER));
     }
 
     #[test]
-    fn a_key_that_waits_twice_is_in_two_batches() {
+    fn two_scans_of_one_key_are_sent_in_two_batches() {
         let mut waiting = Waiting::new();
         waiting.fill([1, 2, 1, 3, 1], 10);
         assert_eq!([waiting.take(), waiting.take(), waiting.take()], [vec![1, 2, 3], vec![1], vec![1]]);
     }
 
     #[test]
-    fn what_nobody_waits_for_is_not_sent() {
+    fn a_dropped_scan_is_not_sent() {
         let mut waiting = Waiting::new();
         waiting.fill(1..=3, 10);
         drop(waiting.answers.remove(1));
@@ -207,21 +208,21 @@ mod tests {
     }
 
     #[test]
-    fn at_its_deadline_a_scan_is_given_back_and_not_sent() {
+    fn a_scan_is_not_sent_after_its_deadline() {
         let mut waiting = Waiting::new();
         waiting.fill([1], 10);
         waiting.start += Duration::from_secs(1);
         waiting.fill([2, 3], 10);
-        waiting.queue.give_up_late(waiting.start + DEADLINE - Duration::from_secs(1));
+        waiting.queue.remove_late(waiting.start + DEADLINE - Duration::from_secs(1));
         assert_eq!(waiting.answers[0].try_recv(), Ok(Next::Late));
         assert_eq!(waiting.queue.len(), 2);
         assert!(waiting.queue.take(waiting.start + DEADLINE).is_empty());
-        assert_eq!([1, 2].map(|place| waiting.answers[place].try_recv()), [Ok(Next::Late), Ok(Next::Late)]);
+        assert_eq!([1, 2].map(|index| waiting.answers[index].try_recv()), [Ok(Next::Late), Ok(Next::Late)]);
         assert_eq!(waiting.queue.bytes, 0);
     }
 
     proptest! {
-        /// Whatever waits: each is sent once and in bounds, keys in their order, and nothing is left over.
+        /// Every waiting scan is sent exactly once, within the limits, and scans of one key in their order.
         #[test]
         fn every_scan_is_in_one_batch_within_the_bounds(scans in vec((1u16..40, 0usize..600_000), 1..80)) {
             let mut waiting = Waiting::new();
@@ -232,7 +233,7 @@ mod tests {
                 let keys: HashSet<_> = batch.iter().map(|entry| &entry.scan.key).collect();
                 prop_assert_eq!(keys.len(), batch.len());
                 prop_assert!((1..=MAX_STATEMENTS).contains(&batch.len()));
-                prop_assert!(batch.len() == 1 || batch.iter().map(Entry::bytes).sum::<usize>() <= MOST_BYTES);
+                prop_assert!(batch.len() == 1 || batch.iter().map(Entry::bytes).sum::<usize>() <= MAX_BYTES);
                 sent.extend(batch.iter().map(|entry| (entry.scan.key.clone(), entry.scan.timestamp)));
             }
             prop_assert_eq!(waiting.queue.bytes, 0);
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_takes_at_most_as_many_scans_as_a_call_has_statements() {
+    fn a_batch_has_at_most_the_statements_of_one_call() {
         let mut waiting = Waiting::new();
         waiting.fill(1..=30, 10);
         assert_eq!([waiting.take().len(), waiting.take().len()], [MAX_STATEMENTS, 5]);

@@ -31,20 +31,20 @@ async fn the_first_write_of_a_key_is_stored() {
 }
 
 #[tokio::test]
-async fn an_equal_or_older_write_is_refused_with_the_row_as_it_is() {
+async fn an_equal_or_older_write_is_rejected_with_the_stored_row() {
     let dynamo = Dynamo::connect();
     let table = dynamo.table().await;
     put_if_newer(&dynamo, &table, scan(1_740_298_125, "stored")).await;
 
     for timestamp in [1_740_298_125, 1_740_298_124, 0] {
-        let refused = put_if_newer(&dynamo, &table, scan(timestamp, "late")).await;
-        assert_eq!(refused, Put::Refused(Some(scan(1_740_298_125, "stored"))), "{timestamp}");
+        let put = put_if_newer(&dynamo, &table, scan(timestamp, "late")).await;
+        assert_eq!(put, Put::Rejected(Some(scan(1_740_298_125, "stored"))), "{timestamp}");
     }
     assert_eq!(dynamo.get(&table, PK).await, Some(scan(1_740_298_125, "stored")));
 }
 
 #[tokio::test]
-async fn a_newer_write_replaces_the_row_wholly() {
+async fn a_newer_write_replaces_the_whole_row() {
     let dynamo = Dynamo::connect();
     let table = dynamo.table().await;
     let mut first = scan(1, "\u{fffd}");
@@ -55,7 +55,7 @@ async fn a_newer_write_replaces_the_row_wholly() {
 
     assert_eq!(put_if_newer(&dynamo, &table, scan(2, "text")).await, Put::Stored);
 
-    assert_eq!(dynamo.get(&table, PK).await, Some(scan(2, "text")), "no attribute of the old row is left");
+    assert_eq!(dynamo.get(&table, PK).await, Some(scan(2, "text")), "the old row's attributes are gone");
 }
 
 #[tokio::test]
@@ -67,13 +67,13 @@ async fn timestamps_are_compared_as_numbers() {
         let put = put_if_newer(&dynamo, &table, scan(timestamp, "newer")).await;
         assert_eq!(put, Put::Stored, "{timestamp}");
     }
-    assert!(matches!(put_if_newer(&dynamo, &table, scan(i64::MAX - 1, "older")).await, Put::Refused(_)));
-    let row = dynamo.get(&table, PK).await.expect("the row is there");
-    assert_eq!(row["timestamp"], number(i64::MAX), "no digit is lost");
+    assert!(matches!(put_if_newer(&dynamo, &table, scan(i64::MAX - 1, "older")).await, Put::Rejected(_)));
+    let row = dynamo.get(&table, PK).await.expect("the row exists");
+    assert_eq!(row["timestamp"], number(i64::MAX), "the number keeps all its digits");
 }
 
 #[tokio::test]
-async fn a_row_without_a_numeric_timestamp_refuses_every_scan_and_comes_back() {
+async fn a_row_without_a_numeric_timestamp_rejects_every_scan_and_is_returned() {
     let dynamo = Dynamo::connect();
     let table = dynamo.table().await;
     let foreign = [
@@ -84,21 +84,21 @@ async fn a_row_without_a_numeric_timestamp_refuses_every_scan_and_comes_back() {
 
     for row in foreign {
         dynamo.put(&table, row.clone()).await;
-        assert_eq!(put_if_newer(&dynamo, &table, scan(i64::MAX, "ours")).await, Put::Refused(Some(row)));
+        assert_eq!(put_if_newer(&dynamo, &table, scan(i64::MAX, "ours")).await, Put::Rejected(Some(row)));
     }
 }
 
 #[tokio::test]
-async fn a_refused_write_without_all_old_returns_no_row() {
+async fn a_rejected_write_without_all_old_returns_no_row() {
     let dynamo = Dynamo::connect();
     let table = dynamo.table().await;
     dynamo.put(&table, scan(1, "stored")).await;
 
     let put = dynamo.client.put_item().table_name(&table).condition_expression("attribute_not_exists(pk)");
-    let answer = put.set_item(Some(scan(2, "late"))).send().await;
+    let result = put.set_item(Some(scan(2, "late"))).send().await;
 
-    assert_eq!(code(&answer), Some("ConditionalCheckFailedException"), "{answer:?}");
-    let failed = answer.expect_err("it is refused").into_service_error();
+    assert_eq!(code(&result), Some("ConditionalCheckFailedException"), "{result:?}");
+    let failed = result.expect_err("the write is rejected").into_service_error();
     assert!(failed.is_conditional_check_failed_exception());
 }
 
@@ -108,29 +108,29 @@ async fn timestamp_is_a_reserved_word() {
     let table = dynamo.table().await;
 
     let put = dynamo.client.put_item().table_name(&table).condition_expression("timestamp < :ts");
-    let answer = put.expression_attribute_values(":ts", number(1)).set_item(Some(scan(1, "any"))).send().await;
+    let result = put.expression_attribute_values(":ts", number(1)).set_item(Some(scan(1, "any"))).send().await;
 
-    assert_eq!(code(&answer), Some("ValidationException"), "{answer:?}");
+    assert_eq!(code(&result), Some("ValidationException"), "{result:?}");
 }
 
 #[tokio::test]
-async fn of_many_writers_that_race_on_one_key_the_newest_wins() {
+async fn the_newest_of_many_concurrent_writes_to_a_key_wins() {
     let dynamo = Dynamo::connect();
     let table = dynamo.table().await;
 
     for round in 0..20 {
         let timestamps = (0..8).map(|writer| round * 8 + (writer * 5 + round) % 8);
         let writes = timestamps.map(|timestamp| put_if_newer(&dynamo, &table, scan(timestamp, "raced")));
-        let answers = futures_util::future::join_all(writes).await;
+        let results = futures_util::future::join_all(writes).await;
 
-        let row = dynamo.get(&table, PK).await.expect("the row is there");
-        assert_eq!(row["timestamp"], number(round * 8 + 7), "round {round}: {answers:?}");
-        assert!(answers.contains(&Put::Stored));
+        let row = dynamo.get(&table, PK).await.expect("the row exists");
+        assert_eq!(row["timestamp"], number(round * 8 + 7), "round {round}: {results:?}");
+        assert!(results.contains(&Put::Stored));
     }
 }
 
 #[tokio::test]
-async fn a_write_says_what_it_consumed() {
+async fn a_write_returns_its_consumed_capacity() {
     let dynamo = Dynamo::connect();
     let table = dynamo.table().await;
     let write = |response: &str| {
@@ -139,10 +139,10 @@ async fn a_write_says_what_it_consumed() {
     };
 
     for (response, units) in [("short", 1.0), (&"x".repeat(1_500), 2.0), (&"x".repeat(10_000), 10.0)] {
-        let answer = write(response).send().await.expect("it is stored");
-        let consumed = answer.consumed_capacity.expect("it says what it consumed");
+        let output = write(response).send().await.expect("the item is stored");
+        let consumed = output.consumed_capacity.expect("the consumed capacity");
         assert_eq!(consumed.capacity_units, Some(units), "{} bytes", response.len());
     }
-    let refused = write("late").condition_expression("attribute_not_exists(pk)").send().await;
-    assert_eq!(code(&refused), Some("ConditionalCheckFailedException"), "{refused:?}");
+    let rejected = write("late").condition_expression("attribute_not_exists(pk)").send().await;
+    assert_eq!(code(&rejected), Some("ConditionalCheckFailedException"), "{rejected:?}");
 }

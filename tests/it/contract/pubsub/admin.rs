@@ -1,4 +1,4 @@
-//! Topics and subscriptions: what `setup` and the checks at start rely on.
+//! Topics and subscriptions, as `setup` and the start checks use them.
 
 use std::time::Duration;
 
@@ -14,42 +14,42 @@ fn seconds(seconds: u64) -> google_cloud_wkt::Duration {
 }
 
 #[tokio::test]
-async fn creating_a_topic_twice_answers_already_exists() {
+async fn creating_a_topic_twice_fails_with_already_exists() {
     let pubsub = Pubsub::connect().await;
     let topic = pubsub.topic().await;
 
-    let again = pubsub.topics.create_topic().set_name(&topic).send().await.expect_err("it exists");
+    let again = pubsub.topics.create_topic().set_name(&topic).send().await.expect_err("the topic exists");
 
     assert_eq!(code(&again), Some(Code::AlreadyExists), "{again:?}");
-    let found = pubsub.topics.get_topic().set_topic(&topic).send().await.expect("it is still there");
+    let found = pubsub.topics.get_topic().set_topic(&topic).send().await.expect("the topic still exists");
     assert_eq!(found.name, topic);
 }
 
 #[tokio::test]
-async fn creating_a_subscription_twice_answers_already_exists() {
+async fn creating_a_subscription_twice_fails_with_already_exists() {
     let pubsub = Pubsub::connect().await;
-    let (topic, subscription) = pubsub.pair().await;
+    let (topic, subscription) = pubsub.topic_with_subscription().await;
 
     let create = pubsub.subscriptions.create_subscription().set_name(&subscription).set_topic(&topic);
-    let again = create.send().await.expect_err("it exists");
+    let again = create.send().await.expect_err("the subscription exists");
 
     assert_eq!(code(&again), Some(Code::AlreadyExists), "{again:?}");
 }
 
 #[tokio::test]
-async fn of_two_that_create_at_once_one_creates_and_one_finds() {
+async fn one_of_two_concurrent_creates_succeeds_and_the_other_finds_the_topic() {
     let pubsub = Pubsub::connect().await;
     let topic = pubsub.topic_name(&unique("topic"));
 
     let create = || pubsub.topics.create_topic().set_name(&topic).send();
-    let answers: [_; 2] = tokio::join!(create(), create()).into();
+    let results: [_; 2] = tokio::join!(create(), create()).into();
 
-    let refused: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).map(code).collect();
-    assert_eq!(refused, [Some(Code::AlreadyExists)]);
+    let failed: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).map(code).collect();
+    assert_eq!(failed, [Some(Code::AlreadyExists)]);
 }
 
 #[tokio::test]
-async fn what_is_missing_is_not_found() {
+async fn calls_for_a_missing_topic_or_subscription_fail_with_not_found() {
     let pubsub = Pubsub::connect().await;
     let topic = pubsub.topic_name(&unique("missing"));
     let subscription = pubsub.subscription_name(&unique("missing"));
@@ -69,9 +69,9 @@ async fn what_is_missing_is_not_found() {
 }
 
 #[tokio::test]
-async fn what_was_deleted_is_gone_and_can_be_created_again() {
+async fn a_deleted_topic_or_subscription_is_gone_and_a_subscription_can_be_created_again() {
     let pubsub = Pubsub::connect().await;
-    let (topic, subscription) = pubsub.pair().await;
+    let (topic, subscription) = pubsub.topic_with_subscription().await;
     pubsub.publish(&topic, ["before"]).await;
 
     let delete = pubsub.subscriptions.delete_subscription().set_subscription(&subscription);
@@ -92,11 +92,11 @@ async fn what_was_deleted_is_gone_and_can_be_created_again() {
 }
 
 #[tokio::test]
-async fn get_returns_the_settings_that_create_was_given() {
+async fn get_returns_the_settings_of_create() {
     let pubsub = Pubsub::connect().await;
-    let (topic, letters) = (pubsub.topic().await, pubsub.topic().await);
+    let (topic, dead_letter_topic) = (pubsub.topic().await, pubsub.topic().await);
     let retry = RetryPolicy::new().set_minimum_backoff(seconds(10)).set_maximum_backoff(seconds(600));
-    let dead = DeadLetterPolicy::new().set_dead_letter_topic(&letters).set_max_delivery_attempts(100);
+    let dead = DeadLetterPolicy::new().set_dead_letter_topic(&dead_letter_topic).set_max_delivery_attempts(100);
 
     let name = pubsub
         .subscription_with(&topic, |subscription: Subscription| {
@@ -110,21 +110,21 @@ async fn get_returns_the_settings_that_create_was_given() {
         .await;
 
     let get = pubsub.subscriptions.get_subscription().set_subscription(&name);
-    let found = get.send().await.expect("it is there");
+    let found = get.send().await.expect("the subscription exists");
     assert_eq!(found.name, name);
     assert_eq!(found.topic, topic);
     assert_eq!(found.ack_deadline_seconds, 60);
     assert_eq!(found.message_retention_duration, Some(seconds(24 * 3600)));
-    assert_eq!(found.expiration_policy, Some(ExpirationPolicy::new()), "a policy without a ttl: it never expires");
+    assert_eq!(found.expiration_policy, Some(ExpirationPolicy::new()), "without a ttl it never expires");
     assert_eq!(found.retry_policy, Some(retry));
     assert_eq!(found.dead_letter_policy, Some(dead));
     assert!(!found.enable_exactly_once_delivery && !found.enable_message_ordering);
 }
 
 #[tokio::test]
-async fn a_subscription_keeps_messages_for_a_month_when_told_to() {
+async fn a_retention_of_31_days_is_accepted() {
     let pubsub = Pubsub::connect().await;
-    if pubsub.excuses(PubsubServer::GoogleEmulator, "a retention of 31 days is accepted (it takes 7 at most)") {
+    if pubsub.skips(PubsubServer::GoogleEmulator, "a retention of 31 days is accepted (its maximum is 7)") {
         return;
     }
     let (topic, month) = (pubsub.topic().await, seconds(31 * 24 * 3600));
@@ -132,29 +132,29 @@ async fn a_subscription_keeps_messages_for_a_month_when_told_to() {
     let name = pubsub.subscription_with(&topic, |plain| plain.set_message_retention_duration(month)).await;
 
     let get = pubsub.subscriptions.get_subscription().set_subscription(&name);
-    assert_eq!(get.send().await.expect("it is there").message_retention_duration, Some(month));
+    assert_eq!(get.send().await.expect("the subscription exists").message_retention_duration, Some(month));
 }
 
 #[tokio::test]
-async fn a_plain_subscription_keeps_messages_for_a_week_and_expires_after_a_month() {
+async fn by_default_a_subscription_keeps_messages_for_7_days_and_expires_after_31() {
     let pubsub = Pubsub::connect().await;
-    let (_, name) = pubsub.pair().await;
+    let (_, name) = pubsub.topic_with_subscription().await;
 
     let get = pubsub.subscriptions.get_subscription().set_subscription(&name);
-    let found = get.send().await.expect("it is there");
+    let found = get.send().await.expect("the subscription exists");
 
     assert_eq!(found.message_retention_duration, Some(seconds(7 * 24 * 3600)));
     let month = ExpirationPolicy::new().set_ttl(seconds(31 * 24 * 3600));
-    let excused = pubsub.excuses(PubsubServer::GoogleEmulator, "a plain subscription expires after a month");
-    assert!(excused || found.expiration_policy == Some(month), "{found:?}");
+    let skipped = pubsub.skips(PubsubServer::GoogleEmulator, "by default a subscription expires after 31 days");
+    assert!(skipped || found.expiration_policy == Some(month), "{found:?}");
     assert_eq!(found.retry_policy, None);
     assert_eq!(found.dead_letter_policy, None);
 }
 
 #[tokio::test]
-async fn settings_out_of_range_are_refused() {
+async fn settings_out_of_range_are_rejected() {
     let pubsub = Pubsub::connect().await;
-    if pubsub.excuses(PubsubServer::GoogleEmulator, "settings out of range are refused") {
+    if pubsub.skips(PubsubServer::GoogleEmulator, "settings out of range are rejected") {
         return;
     }
     let topic = pubsub.topic().await;
@@ -164,14 +164,14 @@ async fn settings_out_of_range_are_refused() {
     };
     let attempts = |attempts| DeadLetterPolicy::new().set_dead_letter_topic(&topic).set_max_delivery_attempts(attempts);
 
-    let refused = [
+    let rejected = [
         ("an ack deadline of 9 s", create().set_ack_deadline_seconds(9).send().await),
         ("an ack deadline of 601 s", create().set_ack_deadline_seconds(601).send().await),
         ("4 delivery attempts", create().set_dead_letter_policy(attempts(4)).send().await),
         ("101 delivery attempts", create().set_dead_letter_policy(attempts(101)).send().await),
     ];
 
-    for (what, answer) in refused {
-        assert_eq!(answer.as_ref().err().and_then(code), Some(Code::InvalidArgument), "{what}: {answer:?}");
+    for (what, result) in rejected {
+        assert_eq!(result.as_ref().err().and_then(code), Some(Code::InvalidArgument), "{what}: {result:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a delivery carries, and what a stream answers.
+//! The content of a delivery, and the results of a stream.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
@@ -8,31 +8,31 @@ use google_cloud_pubsub::model::Message;
 use serde_json::json;
 
 use crate::support::pubsub::{Pubsub, code};
-use crate::support::{QUIET, unique, within_patience};
+use crate::support::{QUIET_PERIOD, unique, with_timeout};
 
 #[tokio::test]
-async fn a_delivery_carries_payload_attributes_and_id_exactly() {
+async fn a_delivery_has_the_published_payload_attributes_and_id() {
     let pubsub = Pubsub::connect().await;
-    let (topic, subscription) = pubsub.pair().await;
+    let (topic, subscription) = pubsub.topic_with_subscription().await;
     let payload: Vec<u8> = (0..=255).rev().collect();
     let sent = Message::new().set_data(payload.clone()).set_attributes([("source", "probe ü\n"), ("empty", "")]);
 
-    let answers = pubsub.try_publish(&topic, [sent.clone()]).await;
+    let published = pubsub.try_publish(&topic, [sent.clone()]).await;
 
     let (message, handler) = pubsub.open(&subscription).next().await;
     assert_eq!(handler.delivery_attempt(), None, "there is no dead-letter policy");
     handler.ack();
     assert_eq!(message.data, payload);
     assert_eq!(message.attributes, sent.attributes);
-    assert_eq!(message.message_id, *answers[0].as_ref().expect("it is accepted"));
+    assert_eq!(message.message_id, *published[0].as_ref().expect("the message is accepted"));
     assert_eq!(message.ordering_key, "");
 }
 
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "the server's clock can be judged only by ours")]
-async fn a_redelivery_has_the_id_and_the_publish_time_of_the_first() {
+#[expect(clippy::disallowed_methods, reason = "the test compares the server's clock with the local one")]
+async fn a_redelivery_has_the_id_and_the_publish_time_of_the_first_delivery() {
     let pubsub = Pubsub::connect().await;
-    let (topic, subscription) = pubsub.pair().await;
+    let (topic, subscription) = pubsub.topic_with_subscription().await;
     let second = Duration::from_secs(1);
     let before = SystemTime::now() - second;
     pubsub.publish(&topic, ["payload"]).await;
@@ -52,7 +52,7 @@ async fn a_redelivery_has_the_id_and_the_publish_time_of_the_first() {
 }
 
 #[tokio::test]
-async fn a_stream_on_a_missing_subscription_answers_one_error_and_ends() {
+async fn a_stream_on_a_missing_subscription_returns_not_found_and_ends() {
     let pubsub = Pubsub::connect().await;
     let mut inbox = pubsub.open(&pubsub.subscription_name(&unique("missing")));
 
@@ -63,9 +63,9 @@ async fn a_stream_on_a_missing_subscription_answers_one_error_and_ends() {
 }
 
 #[tokio::test]
-async fn a_stream_whose_subscription_is_deleted_answers_not_found() {
+async fn a_stream_returns_not_found_when_its_subscription_is_deleted() {
     let pubsub = Pubsub::connect().await;
-    let (topic, subscription) = pubsub.pair().await;
+    let (topic, subscription) = pubsub.topic_with_subscription().await;
     let mut inbox = pubsub.open(&subscription);
     pubsub.publish(&topic, ["payload"]).await;
     inbox.next().await.1.ack();
@@ -78,12 +78,12 @@ async fn a_stream_whose_subscription_is_deleted_answers_not_found() {
 }
 
 #[tokio::test]
-async fn an_idle_stream_answers_nothing_and_then_delivers() {
+async fn an_idle_stream_delivers_a_message_that_is_published_later() {
     let pubsub = Pubsub::connect().await;
-    let (topic, subscription) = pubsub.pair().await;
+    let (topic, subscription) = pubsub.topic_with_subscription().await;
     let mut inbox = pubsub.open(&subscription);
 
-    assert!(inbox.next_within(QUIET).await.is_none(), "an idle subscription delivered something");
+    assert!(inbox.next_within(QUIET_PERIOD).await.is_none(), "an idle subscription delivered something");
 
     pubsub.publish(&topic, ["payload"]).await;
     let (message, handler) = inbox.next().await;
@@ -94,7 +94,7 @@ async fn an_idle_stream_answers_nothing_and_then_delivers() {
 #[tokio::test]
 async fn every_subscription_of_a_topic_gets_every_message() {
     let pubsub = Pubsub::connect().await;
-    let (topic, first) = pubsub.pair().await;
+    let (topic, first) = pubsub.topic_with_subscription().await;
     let second = pubsub.subscription(&topic).await;
     pubsub.publish(&topic, ["payload"]).await;
 
@@ -106,9 +106,9 @@ async fn every_subscription_of_a_topic_gets_every_message() {
 }
 
 #[tokio::test]
-async fn two_streams_share_a_subscription_and_no_message_comes_twice() {
+async fn two_streams_of_a_subscription_receive_each_message_once() {
     let pubsub = Pubsub::connect().await;
-    let (topic, subscription) = pubsub.pair().await;
+    let (topic, subscription) = pubsub.topic_with_subscription().await;
     let published: HashSet<String> =
         pubsub.publish(&topic, (0..300).map(|n| n.to_string())).await.into_iter().collect();
     let (mut one, mut two) = (pubsub.open(&subscription), pubsub.open(&subscription));
@@ -118,20 +118,20 @@ async fn two_streams_share_a_subscription_and_no_message_comes_twice() {
         let either = async {
             tokio::select! { delivery = one.next() => delivery, delivery = two.next() => delivery }
         };
-        let (message, handler) = within_patience("all messages", either).await;
+        let (message, handler) = with_timeout("all messages", either).await;
         handler.ack();
         seen.push(message.message_id);
     }
 
     assert_eq!(seen.iter().cloned().collect::<HashSet<_>>(), published);
-    assert!(one.next_within(QUIET).await.is_none(), "a message came twice");
-    assert!(two.next_within(Duration::ZERO).await.is_none(), "a message came twice");
+    assert!(one.next_within(QUIET_PERIOD).await.is_none(), "a message was delivered twice");
+    assert!(two.next_within(Duration::ZERO).await.is_none(), "a message was delivered twice");
 }
 
 #[tokio::test]
 async fn messages_can_be_pulled_and_acknowledged_over_rest() {
     let pubsub = Pubsub::connect().await;
-    let (topic, subscription) = pubsub.pair().await;
+    let (topic, subscription) = pubsub.topic_with_subscription().await;
     let body = json!({"messages": [{"data": "aGVsbG8gd29ybGQ=", "attributes": {"source": "probe"}}]});
 
     let (status, published) = pubsub.rest(&topic, "publish", body).await;
@@ -139,10 +139,10 @@ async fn messages_can_be_pulled_and_acknowledged_over_rest() {
     let (status, pulled) = pubsub.rest(&subscription, "pull", json!({"maxMessages": 10})).await;
     assert_eq!((status, pulled["receivedMessages"].as_array().map(Vec::len)), (200, Some(1)), "{pulled}");
     let received = &pulled["receivedMessages"][0];
-    let settle = json!({"ackIds": [received["ackId"]]});
-    let (status, answer) = pubsub.rest(&subscription, "acknowledge", settle).await;
+    let acknowledge = json!({"ackIds": [received["ackId"]]});
+    let (status, response) = pubsub.rest(&subscription, "acknowledge", acknowledge).await;
 
-    assert_eq!((status, answer), (200, json!({})));
+    assert_eq!((status, response), (200, json!({})));
     assert_eq!(received["message"]["data"], "aGVsbG8gd29ybGQ=");
     assert_eq!(received["message"]["attributes"], json!({"source": "probe"}));
     assert_eq!(received["message"]["messageId"], published["messageIds"][0]);
@@ -150,11 +150,11 @@ async fn messages_can_be_pulled_and_acknowledged_over_rest() {
 }
 
 #[tokio::test]
-async fn pulling_from_a_missing_subscription_over_rest_is_not_found() {
+async fn pulling_from_a_missing_subscription_over_rest_fails_with_not_found() {
     let pubsub = Pubsub::connect().await;
     let missing = pubsub.subscription_name(&unique("missing"));
 
-    let (status, answer) = pubsub.rest(&missing, "pull", json!({"maxMessages": 1})).await;
+    let (status, response) = pubsub.rest(&missing, "pull", json!({"maxMessages": 1})).await;
 
-    assert_eq!((status, &answer["error"]["status"]), (404, &json!("NOT_FOUND")), "{answer}");
+    assert_eq!((status, &response["error"]["status"]), (404, &json!("NOT_FOUND")), "{response}");
 }

@@ -1,74 +1,74 @@
-//! Flow control: how much a stream is given before something of it is settled.
+//! Flow control: the unsettled messages and bytes that a stream receives at most.
 
-use crate::support::QUIET;
+use crate::support::QUIET_PERIOD;
 use crate::support::inbox::Inbox;
 use crate::support::pubsub::Pubsub;
 use crate::support::servers::PubsubServer;
 
 #[tokio::test]
-async fn a_stream_gets_no_more_unsettled_messages_than_its_limit() {
+async fn a_stream_receives_no_more_unsettled_messages_than_its_limit() {
     let pubsub = Pubsub::connect().await;
-    if pubsub.excuses(PubsubServer::GoogleEmulator, "a stream gets no more messages than its limit") {
+    if pubsub.skips(PubsubServer::GoogleEmulator, "a stream receives no more messages than its limit") {
         return;
     }
-    let (topic, subscription) = pubsub.pair().await;
+    let (topic, subscription) = pubsub.topic_with_subscription().await;
     pubsub.publish(&topic, (0..20).map(|n| n.to_string())).await;
     let mut inbox = Inbox::open(pubsub.subscribe(&subscription).set_max_outstanding_messages(5));
 
-    let mut held = inbox.take(5).await;
-    assert!(inbox.next_within(QUIET).await.is_none(), "a sixth message came while five were unsettled");
+    let mut unsettled = inbox.take(5).await;
+    assert!(inbox.next_within(QUIET_PERIOD).await.is_none(), "a sixth message came while five were unsettled");
 
-    held.drain(..2).for_each(|(_, handler)| handler.ack());
-    held.extend(inbox.take(2).await);
-    assert!(inbox.next_within(QUIET).await.is_none(), "two acks made room for more than two messages");
+    unsettled.drain(..2).for_each(|(_, handler)| handler.ack());
+    unsettled.extend(inbox.take(2).await);
+    assert!(inbox.next_within(QUIET_PERIOD).await.is_none(), "more than two messages came after two acks");
 
-    held.drain(..2).for_each(|(_, handler)| handler.nack());
-    held.extend(inbox.take(2).await);
-    assert_eq!(held.len(), 5, "nacks make room as well");
+    unsettled.drain(..2).for_each(|(_, handler)| handler.nack());
+    unsettled.extend(inbox.take(2).await);
+    assert_eq!(unsettled.len(), 5, "two messages come after two nacks");
 }
 
 #[tokio::test]
-async fn every_stream_has_a_limit_of_its_own() {
+async fn every_stream_has_its_own_limit() {
     let pubsub = Pubsub::connect().await;
-    if pubsub.excuses(PubsubServer::GoogleEmulator, "a stream gets no more messages than its limit") {
+    if pubsub.skips(PubsubServer::GoogleEmulator, "a stream receives no more messages than its limit") {
         return;
     }
-    let (topic, subscription) = pubsub.pair().await;
+    let (topic, subscription) = pubsub.topic_with_subscription().await;
     pubsub.publish(&topic, (0..20).map(|n| n.to_string())).await;
     let limited = || Inbox::open(pubsub.subscribe(&subscription).set_max_outstanding_messages(5));
     let (mut one, mut two) = (limited(), limited());
 
-    let _held = (one.take(5).await, two.take(5).await);
+    let _unsettled = (one.take(5).await, two.take(5).await);
 
-    assert!(one.next_within(QUIET).await.is_none());
-    assert!(two.next_within(QUIET).await.is_none());
+    assert!(one.next_within(QUIET_PERIOD).await.is_none());
+    assert!(two.next_within(QUIET_PERIOD).await.is_none());
 }
 
-/// A message may start below the limit and end above it; none starts at or above it.
+/// A message may exceed the limit if the bytes before it are below the limit.
 #[tokio::test]
-async fn a_stream_gets_no_message_while_its_unsettled_bytes_are_at_their_limit() {
+async fn a_stream_receives_no_message_while_its_unsettled_bytes_are_at_the_limit() {
     let pubsub = Pubsub::connect().await;
-    if pubsub.excuses(PubsubServer::GoogleEmulator, "a stream gets no more bytes than its limit") {
+    if pubsub.skips(PubsubServer::GoogleEmulator, "a stream receives no more bytes than its limit") {
         return;
     }
-    let (topic, subscription) = pubsub.pair().await;
+    let (topic, subscription) = pubsub.topic_with_subscription().await;
     pubsub.publish(&topic, (0..10).map(|_| vec![b'x'; 100_000])).await;
     let mut inbox = Inbox::open(pubsub.subscribe(&subscription).set_max_outstanding_bytes(250_000));
 
-    let mut held = inbox.take(2).await;
-    held.extend(inbox.next_within(QUIET).await);
-    assert!(inbox.next_within(QUIET).await.is_none(), "a fourth message came above the limit of bytes");
+    let mut unsettled = inbox.take(2).await;
+    unsettled.extend(inbox.next_within(QUIET_PERIOD).await);
+    assert!(inbox.next_within(QUIET_PERIOD).await.is_none(), "a fourth message came above the limit of bytes");
 
-    for _ in held.len()..10 {
-        held.remove(0).1.ack();
-        held.push(inbox.next().await);
+    for _ in unsettled.len()..10 {
+        unsettled.remove(0).1.ack();
+        unsettled.push(inbox.next().await);
     }
 }
 
 #[tokio::test]
-async fn a_message_above_the_limit_of_bytes_is_delivered_all_the_same() {
+async fn a_single_message_above_the_limit_of_bytes_is_delivered() {
     let pubsub = Pubsub::connect().await;
-    let (topic, subscription) = pubsub.pair().await;
+    let (topic, subscription) = pubsub.topic_with_subscription().await;
     pubsub.publish(&topic, [vec![b'x'; 100_000]]).await;
     let mut inbox = Inbox::open(pubsub.subscribe(&subscription).set_max_outstanding_bytes(1_000));
 

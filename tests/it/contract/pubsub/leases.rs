@@ -1,4 +1,4 @@
-//! Leases: how long a delivered message stays away, and what ends that.
+//! Leases: how long a delivered message is not redelivered, and what ends a lease.
 
 use std::time::Duration;
 
@@ -7,35 +7,35 @@ use tokio::time::Instant;
 
 use crate::support::inbox::Inbox;
 use crate::support::pubsub::Pubsub;
-use crate::support::{QUIET, within_patience};
+use crate::support::{QUIET_PERIOD, with_timeout};
 
-/// Pulls one message over REST, where nothing extends its lease.
+/// Pulls one message over REST, so that nothing extends its lease.
 async fn pull_one(pubsub: &Pubsub, subscription: &str) -> Value {
     let pulling = async {
         loop {
             let (status, mut pulled) = pubsub.rest(subscription, "pull", json!({"maxMessages": 1})).await;
             assert_eq!(status, 200, "{pulled}");
             let received = pulled["receivedMessages"][0].take();
-            // A pull may answer with nothing before there is something.
+            // A pull may return no message although one exists.
             if !received.is_null() {
                 return received;
             }
         }
     };
-    within_patience("a message over REST", pulling).await
+    with_timeout("a message over REST", pulling).await
 }
 
 async fn set_deadline(pubsub: &Pubsub, subscription: &str, received: &Value, seconds: u32) {
     let body = json!({"ackIds": [received["ackId"]], "ackDeadlineSeconds": seconds});
-    let (status, answer) = pubsub.rest(subscription, "modifyAckDeadline", body).await;
-    assert_eq!(status, 200, "{answer}");
+    let (status, response) = pubsub.rest(subscription, "modifyAckDeadline", body).await;
+    assert_eq!(status, 200, "{response}");
 }
 
-/// The witness, on a subscription of its own, is leased last: when it comes back, the deadlines of all have passed.
+/// The unsettled message is on another subscription and is leased last. When it is redelivered, all deadlines are over.
 #[tokio::test]
-async fn beyond_the_ack_deadline_an_unsettled_message_comes_back_and_acked_ones_do_not() {
+async fn an_unsettled_message_is_redelivered_after_the_ack_deadline_and_acked_ones_are_not() {
     let pubsub = Pubsub::connect().await;
-    let (topic, subscription) = pubsub.pair().await;
+    let (topic, subscription) = pubsub.topic_with_subscription().await;
 
     pubsub.publish(&topic, ["acked", "acked after its stream was told to end"]).await;
     let mut inbox = pubsub.open(&subscription);
@@ -46,24 +46,24 @@ async fn beyond_the_ack_deadline_an_unsettled_message_comes_back_and_acked_ones_
         assert!(inbox.ended().await, "the stream goes on after its shutdown token");
         handler.ack();
     });
-    finished.expect("the token finishes once the last receipt is settled");
+    finished.expect("the shutdown finishes when the last receipt is settled");
 
-    let (topic, witness) = pubsub.pair().await;
-    pubsub.publish(&topic, ["witness"]).await;
-    let first = pull_one(&pubsub, &witness).await;
+    let (topic, unsettled) = pubsub.topic_with_subscription().await;
+    pubsub.publish(&topic, ["unsettled"]).await;
+    let first = pull_one(&pubsub, &unsettled).await;
     let leased = Instant::now();
-    let second = pull_one(&pubsub, &witness).await;
+    let second = pull_one(&pubsub, &unsettled).await;
     assert_eq!(first["message"], second["message"]);
-    assert!(leased.elapsed() > Duration::from_secs(8), "its lease ended after {:?}", leased.elapsed());
+    assert!(leased.elapsed() > Duration::from_secs(8), "the lease ended after {:?}", leased.elapsed());
 
     let mut inbox = pubsub.open(&subscription);
-    assert!(inbox.next_within(QUIET).await.is_none(), "an acked message came again");
+    assert!(inbox.next_within(QUIET_PERIOD).await.is_none(), "an acked message was redelivered");
 }
 
 #[tokio::test]
-async fn a_deadline_of_zero_gives_the_message_back_at_once() {
+async fn a_deadline_of_zero_nacks_the_message() {
     let pubsub = Pubsub::connect().await;
-    let (topic, subscription) = pubsub.pair().await;
+    let (topic, subscription) = pubsub.topic_with_subscription().await;
     pubsub.publish(&topic, ["payload"]).await;
     let received = pull_one(&pubsub, &subscription).await;
 
@@ -75,9 +75,9 @@ async fn a_deadline_of_zero_gives_the_message_back_at_once() {
 }
 
 #[tokio::test]
-async fn a_deadline_can_be_shortened_and_prolonged() {
+async fn a_deadline_can_be_shortened_and_extended() {
     let pubsub = Pubsub::connect().await;
-    let (topic, subscription) = pubsub.pair().await;
+    let (topic, subscription) = pubsub.topic_with_subscription().await;
     pubsub.publish(&topic, ["payload"]).await;
     let received = pull_one(&pubsub, &subscription).await;
 
@@ -90,24 +90,24 @@ async fn a_deadline_can_be_shortened_and_prolonged() {
     assert!((2_500..8_000).contains(&waited.as_millis()), "{waited:?}");
 }
 
-/// A killed instance settles nothing: its messages come to another once their leases end.
+/// A killed instance settles nothing. Its messages are redelivered when their leases end.
 #[tokio::test]
-async fn what_a_client_has_forgotten_comes_to_another_once_its_lease_ends() {
+async fn a_message_that_a_client_abandons_is_redelivered_when_its_lease_ends() {
     let pubsub = Pubsub::connect().await;
-    let (topic, subscription) = pubsub.pair().await;
+    let (topic, subscription) = pubsub.topic_with_subscription().await;
     pubsub.publish(&topic, ["payload"]).await;
     let mut first = Inbox::open(pubsub.subscribe(&subscription).set_max_lease(Duration::from_secs(1)));
-    let (_, forgotten) = first.next().await;
+    let (_, abandoned) = first.next().await;
 
     let mut second = pubsub.open(&subscription);
     let redelivered = async {
         tokio::select! { delivery = first.next() => delivery, delivery = second.next() => delivery }
     };
-    let (message, handler) = within_patience("the redelivery", redelivered).await;
+    let (message, handler) = with_timeout("the redelivery", redelivered).await;
 
     handler.ack();
     assert_eq!(message.data, "payload");
-    // Settling what the server has taken back changes nothing.
-    forgotten.nack();
-    assert!(second.next_within(QUIET).await.is_none(), "a stale nack brought an acked message back");
+    // A settlement after the end of the lease has no effect.
+    abandoned.nack();
+    assert!(second.next_within(QUIET_PERIOD).await.is_none(), "a late nack caused a redelivery of an acked message");
 }

@@ -1,4 +1,4 @@
-//! Nacks: when a message comes again, and how often.
+//! Nacks: when a message is redelivered, and how often.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ fn backoff(minimum: Duration) -> RetryPolicy {
     RetryPolicy::new().set_minimum_backoff(minimum).set_maximum_backoff(google_cloud_wkt::Duration::clamp(600, 0))
 }
 
-/// Long for a server, short for any backoff or deadline: the shortest of these is 10 s.
+/// Long for a server, but shorter than every backoff and deadline, which are at least 10 s.
 const PROMPTLY: Duration = Duration::from_secs(5);
 
 #[tokio::test]
-async fn without_a_retry_policy_a_nacked_message_comes_back_promptly() {
+async fn without_a_retry_policy_a_nacked_message_is_redelivered_promptly() {
     let pubsub = Pubsub::connect().await;
-    let (topic, subscription) = pubsub.pair().await;
+    let (topic, subscription) = pubsub.topic_with_subscription().await;
     pubsub.publish(&topic, ["payload"]).await;
     let mut inbox = pubsub.open(&subscription);
 
@@ -34,7 +34,7 @@ async fn without_a_retry_policy_a_nacked_message_comes_back_promptly() {
 }
 
 #[tokio::test]
-async fn with_a_retry_policy_a_nacked_message_waits_for_the_minimum_backoff() {
+async fn with_a_retry_policy_a_nacked_message_is_redelivered_after_the_minimum_backoff() {
     let pubsub = Pubsub::connect().await;
     let topic = pubsub.topic().await;
     let minimum = Duration::from_secs(1);
@@ -48,40 +48,40 @@ async fn with_a_retry_policy_a_nacked_message_waits_for_the_minimum_backoff() {
         handler.nack();
         (_, handler) = inbox.next().await;
         let waited = nacked.elapsed();
-        let excused = redelivery == "first"
-            && pubsub.excuses(PubsubServer::GoogleEmulator, "the first redelivery waits for the minimum backoff");
-        assert!(excused || waited >= minimum, "the {redelivery} redelivery came after {waited:?}");
+        let skipped = redelivery == "first"
+            && pubsub.skips(PubsubServer::GoogleEmulator, "the first redelivery waits for the minimum backoff");
+        assert!(skipped || waited >= minimum, "the {redelivery} redelivery came after {waited:?}");
     }
 }
 
 #[tokio::test]
-async fn a_backoff_delays_its_own_message_only() {
+async fn a_backoff_delays_only_its_own_message() {
     let pubsub = Pubsub::connect().await;
     let topic = pubsub.topic().await;
     let policy = backoff(Duration::from_secs(20));
     let subscription = pubsub.subscription_with(&topic, |plain| plain.set_retry_policy(policy)).await;
-    pubsub.publish(&topic, ["bad"]).await;
+    pubsub.publish(&topic, ["nacked"]).await;
     let mut inbox = pubsub.open(&subscription);
     inbox.next().await.1.nack();
 
-    pubsub.publish(&topic, ["good"]).await;
+    pubsub.publish(&topic, ["acked"]).await;
 
-    let asked = Instant::now();
+    let published = Instant::now();
     loop {
         let (message, handler) = inbox.next().await;
-        if message.data == "good" {
+        if message.data == "acked" {
             handler.ack();
             break;
         }
         handler.nack();
     }
-    assert!(asked.elapsed() < PROMPTLY, "{:?}", asked.elapsed());
+    assert!(published.elapsed() < PROMPTLY, "{:?}", published.elapsed());
 }
 
 #[tokio::test]
-async fn a_dropped_handler_nacks() {
+async fn dropping_the_handler_nacks_the_message() {
     let pubsub = Pubsub::connect().await;
-    let (topic, subscription) = pubsub.pair().await;
+    let (topic, subscription) = pubsub.topic_with_subscription().await;
     pubsub.publish(&topic, ["payload"]).await;
     let mut inbox = pubsub.open(&subscription);
 
@@ -95,10 +95,11 @@ async fn a_dropped_handler_nacks() {
 }
 
 #[tokio::test]
-async fn with_a_dead_letter_policy_deliveries_are_counted_and_then_forwarded() {
+async fn with_a_dead_letter_policy_attempts_are_counted_and_the_message_is_forwarded_after_the_last() {
     let pubsub = Pubsub::connect().await;
-    let (topic, (letters, letter_subscription)) = (pubsub.topic().await, pubsub.pair().await);
-    let policy = DeadLetterPolicy::new().set_dead_letter_topic(&letters).set_max_delivery_attempts(5);
+    let topic = pubsub.topic().await;
+    let (dead_letter_topic, dead_letter_subscription) = pubsub.topic_with_subscription().await;
+    let policy = DeadLetterPolicy::new().set_dead_letter_topic(&dead_letter_topic).set_max_delivery_attempts(5);
     let subscription = pubsub.subscription_with(&topic, |plain| plain.set_dead_letter_policy(policy)).await;
     let sent = google_cloud_pubsub::model::Message::new().set_data("payload").set_attributes([("source", "probe")]);
     pubsub.try_publish(&topic, [sent.clone()]).await;
@@ -110,9 +111,9 @@ async fn with_a_dead_letter_policy_deliveries_are_counted_and_then_forwarded() {
         handler.nack();
     }
 
-    let (letter, handler) = pubsub.open(&letter_subscription).next().await;
+    let (dead_letter, handler) = pubsub.open(&dead_letter_subscription).next().await;
     handler.ack();
-    assert_eq!(letter.data, sent.data);
-    assert_eq!(letter.attributes.get("source").map(String::as_str), Some("probe"), "{letter:?}");
-    assert!(inbox.next_within(crate::support::QUIET).await.is_none(), "a forwarded message came once more");
+    assert_eq!(dead_letter.data, sent.data);
+    assert_eq!(dead_letter.attributes.get("source").map(String::as_str), Some("probe"), "{dead_letter:?}");
+    assert!(inbox.next_within(crate::support::QUIET_PERIOD).await.is_none(), "a forwarded message was redelivered");
 }
