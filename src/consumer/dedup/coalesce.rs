@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn an_abandoned_write_returns_everything_that_waits_for_it_and_frees_the_key() {
+    fn abandoning_a_write_returns_all_its_receipts_and_frees_the_key() {
         let mut coalescer = Coalescer::default();
         written(coalescer.admit(scan(10, 0)));
         for (timestamp, id) in [(9, 1), (12, 2), (11, 3)] {

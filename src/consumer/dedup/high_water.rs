@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_timestamp_does_not_lower_a_mark_of_the_old_generation() {
+    fn an_older_timestamp_does_not_replace_a_newer_one_of_the_old_generation() {
         let now = Instant::now();
         let mut marks = HighWater::new(2, MAX_AGE, now);
         marks.record(&key(1), 10, now);
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timestamp_that_is_learned_again_renews_its_mark_in_both_generations() {
+    fn recording_the_same_timestamp_again_renews_its_age_in_both_generations() {
         let start = Instant::now();
         let later = start + MAX_AGE / 2;
         let mut marks = HighWater::new(2, MAX_AGE, start);

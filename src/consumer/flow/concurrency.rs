@@ -198,6 +198,16 @@ mod tests {
             }
             seen
         }
+
+        /// Ends a window for each number of answers. Returns the number of permits after each of them.
+        fn windows<const N: usize>(&mut self, answers: [u32; N]) -> [usize; N] {
+            answers.map(|answers| {
+                self.now += WINDOW;
+                self.answers += f64::from(answers);
+                self.concurrency.answered(self.answers as u64, true, self.now);
+                self.concurrency.current()
+            })
+        }
     }
 
     fn slow(milliseconds: u64, max_per_second: f64) -> Store {
@@ -264,58 +274,41 @@ mod tests {
         }
     }
 
-    impl Run {
-        /// Feeds a window with this many responses, and returns how many writes may be in flight after it.
-        fn window(&mut self, responses: u32) -> usize {
-            self.now += WINDOW;
-            self.answers += f64::from(responses);
-            self.concurrency.answered(self.answers as u64, true, self.now);
-            self.concurrency.current()
-        }
-    }
-
     #[test]
     fn a_clear_gain_is_accepted_in_the_second_window() {
-        let mut run = Run::begin();
-        assert_eq!([0, 1000, 1000, 1700, 1700].map(|responses| run.window(responses)), [64, 64, 128, 128, 256]);
+        assert_eq!(Run::begin().windows([0, 1000, 1000, 1700, 1700]), [64, 64, 128, 128, 256]);
     }
 
     #[test]
     fn a_small_gain_is_accepted_in_the_fourth_window() {
-        let mut run = Run::begin();
-        let seen = [0, 1000, 1000, 1300, 1300, 1300, 1300].map(|responses| run.window(responses));
+        let seen = Run::begin().windows([0, 1000, 1000, 1300, 1300, 1300, 1300]);
         assert_eq!(seen, [64, 64, 128, 128, 128, 128, 256]);
     }
 
     #[test]
-    fn only_the_windows_after_its_first_undo_a_trial() {
-        let mut run = Run::begin();
-        assert_eq!([0, 1000, 1000, 500, 1100].map(|responses| run.window(responses)), [64, 64, 128, 128, 64]);
-        let mut run = Run::begin();
-        let seen = [0, 1000, 1000, 500, 1300, 1100].map(|responses| run.window(responses));
-        assert_eq!(seen, [64, 64, 128, 128, 128, 64]);
+    fn a_trial_fails_in_any_window_but_its_first() {
+        assert_eq!(Run::begin().windows([0, 1000, 1000, 500, 1100]), [64, 64, 128, 128, 64]);
+        assert_eq!(Run::begin().windows([0, 1000, 1000, 500, 1300, 1100]), [64, 64, 128, 128, 128, 64]);
     }
 
     #[test]
-    fn a_rate_that_grows_by_less_than_the_steady_share_begins_a_trial() {
-        let mut run = Run::begin();
-        assert_eq!([0, 1000, 1040].map(|responses| run.window(responses)), [64, 64, 128]);
+    fn a_trial_begins_while_throughput_grows_by_less_than_5_percent() {
+        assert_eq!(Run::begin().windows([0, 1000, 1040]), [64, 64, 128]);
     }
 
     #[test]
-    fn a_window_stays_open_until_it_has_one_response_per_write_in_flight() {
-        let mut run = Run::begin();
-        assert_eq!([0, 1000, 63, 1].map(|responses| run.window(responses)), [64, 64, 64, 128]);
+    fn a_window_stays_open_until_it_has_one_answer_per_permit() {
+        assert_eq!(Run::begin().windows([0, 1000, 63, 1]), [64, 64, 64, 128]);
     }
 
     #[test]
-    fn a_downward_trial_halves_the_writes_in_flight() {
+    fn a_downward_trial_halves_the_number() {
         let mut run = Run::begin();
-        let seen = [0, 1000, 1000, 1700, 1700, 3000, 3000, 3000, 3000].map(|responses| run.window(responses));
+        let seen = run.windows([0, 1000, 1000, 1700, 1700, 3000, 3000, 3000, 3000]);
         assert_eq!(seen, [64, 64, 128, 128, 256, 256, 512, 512, 256]);
-        // After the pause that follows a failed trial, the next one goes down, and it needs 95 % of the rate.
-        let seen = (0..1000).map(|_| run.window(3000)).find(|in_flight| *in_flight != 256);
-        assert_eq!(seen, Some(128));
-        assert_eq!([2000, 2900, 2900, 2900].map(|responses| run.window(responses)), [128, 128, 128, 64]);
+        // The trial after a failed one comes after a pause and goes down. It needs 95 % of the throughput.
+        let seen = (0..1000).map(|_| run.windows([3000])).find(|seen| *seen != [256]);
+        assert_eq!(seen, Some([128]));
+        assert_eq!(run.windows([2000, 2900, 2900, 2900]), [128, 128, 128, 64]);
     }
 }

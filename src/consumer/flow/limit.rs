@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_maximum_is_the_limit_at_once() {
+    fn a_limit_that_is_not_lowered_follows_its_maximum() {
         let mut limit = Limit::new(100);
         for max in [200, 50] {
             limit.set_max(max);

@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_takes_at_most_as_many_scans_as_a_call_has_statements() {
+    fn a_batch_has_at_most_the_statements_of_one_call() {
         let mut waiting = Waiting::new();
         waiting.fill(1..=30, 10);
         assert_eq!([waiting.take().len(), waiting.take().len()], [MAX_STATEMENTS, 5]);
