@@ -239,7 +239,7 @@ mod tests {
             assert_eq!((&violations[0].kind, violations[0].number), (kind, self.judge.judged - 1));
         }
 
-        fn is_legal(self) {
+        fn passes(self) {
             assert_eq!(self.judge.violations(), []);
             assert_eq!(self.judge.never_acknowledged(), []);
         }
@@ -266,7 +266,7 @@ mod tests {
             .dead_lettered("4", "invalid_port", PAYLOAD)
             .acknowledged("4")
             .then(Event::Unanswered(row("c", 1)))
-            .is_legal();
+            .passes();
     }
 
     #[test]
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn a_delivery_from_before_the_deletion_may_be_acknowledged_after_it() {
         let run = Run::default().scan("1", "a", 5).answered("a", 5).deleted().wait(100);
-        run.acknowledged_after("1", 101).is_legal();
+        run.acknowledged_after("1", 101).passes();
         let run = Run::default().scan("1", "a", 5).answered("a", 5).deleted().wait(100);
         run.acknowledged_after("1", 90).violates(&Kind::NotInTheTable { newest: None });
     }
@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn a_row_of_the_new_table_counts() {
         let run = Run::default().scan("1", "a", 5).answered("a", 5).deleted().wait(10).answered("a", 5);
-        run.acknowledged("1").is_legal();
+        run.acknowledged("1").passes();
     }
 
     #[test]

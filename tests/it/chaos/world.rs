@@ -286,6 +286,8 @@ impl World {
             let happened = self.effective.modes.iter().filter(|other| *other == mode).count();
             checks.happened(format_args!("periods of the store: {mode:?}"), count(happened), planned);
         }
+        let failed = self.store_faults.failed_statements();
+        checks.happened("statements of batches failed", failed, plan.failed_statements());
         checks.happened("connections to Pub/Sub disturbed", count(self.effective.connections), plan.connection_faults);
         checks.happened("periods without Pub/Sub", count(self.effective.pubsub_refusals), plan.pubsub_refusals);
         checks.happened(
@@ -403,7 +405,14 @@ async fn disturb(proxy: &TcpProxy, fault: ConnectionFault, lasts: Duration) -> b
         ConnectionFault::FreezeAll => proxy.freeze(),
     }
     sleep(lasts).await;
-    let has_effect = until(is_disturbed).await;
+    let has_effect = until(|| {
+        // No connection may have been open before.
+        if fault == ConnectionFault::FreezeOpen && !is_disturbed() {
+            proxy.freeze_open();
+        }
+        is_disturbed()
+    })
+    .await;
     match fault {
         ConnectionFault::Delay => proxy.delay(Duration::ZERO),
         _ => proxy.thaw(),
