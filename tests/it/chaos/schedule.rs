@@ -16,6 +16,10 @@ pub(super) struct Plan {
     /// Consumers that are killed while they consume.
     pub(super) kills: usize,
     pub(super) terminations: usize,
+    /// Leases that end although the consumer sent no acknowledgement, e.g. because it was killed.
+    pub(super) expired_leases: u64,
+    /// Acknowledgements that Pub/Sub ignores.
+    pub(super) lost_acks: u64,
     /// Periods with one kind of fault between the consumers and the store.
     pub(super) store_faults: usize,
     pub(super) modes: Vec<Mode>,
@@ -168,6 +172,8 @@ fn the_seed_determines_the_schedule() {
         messages_per_second: 1_000,
         kills: 5,
         terminations: 5,
+        expired_leases: 5,
+        lost_acks: 5,
         store_faults: 5,
         modes: Mode::BATCH.to_vec(),
         connection_faults: 5,

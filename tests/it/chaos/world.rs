@@ -278,9 +278,8 @@ impl World {
         checks.happened("consumers terminated while they consumed", count(fleet.terminations), plan.terminations);
         // The lease of each lost acknowledgement expires as well.
         let expired = counts.expired.saturating_sub(counts.lost_acks);
-        checks.happened("leases of messages expired whose ack was not lost", expired, plan.kills);
-        let least_lost = (plan.messages as f64 * LOST_ACKS / 2.0) as u64;
-        checks.happened("acknowledgements lost", counts.lost_acks, least_lost);
+        checks.happened("leases of messages expired whose ack was not lost", expired, plan.expired_leases);
+        checks.happened("acknowledgements lost", counts.lost_acks, plan.lost_acks);
         for mode in &plan.modes {
             let planned = plan.modes.iter().cycle().take(plan.store_faults).filter(|other| *other == mode).count();
             let happened = self.effective.modes.iter().filter(|other| *other == mode).count();
