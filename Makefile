@@ -85,6 +85,10 @@ chaos: ## Process a million messages despite a hundred kills and other faults; S
 chaos-short: ## Run a two-minute version of chaos, with DynamoDB unavailable for one minute
 	$(CHAOS) chaos::two_minutes
 
+.PHONY: chaos-mutations
+chaos-mutations: ## Break the code with each patch in tests/mutations/chaos, and verify that chaos fails within a minute
+	tests/chaos-mutations.sh
+
 .PHONY: simulate
 simulate: export MINI_SCAN_SEED = $(SEED)
 simulate: export MINI_SCAN_SCHEDULES = $(or $(SCHEDULES),$(if $(SEED),1,1000000))

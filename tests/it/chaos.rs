@@ -37,8 +37,11 @@ const MIN_MESSAGES_PER_SECOND: u64 = 500;
 async fn a_million_messages_and_a_hundred_kills() {
     let long = Plan {
         messages: 1_000_000,
+        messages_per_second: 2_000,
         kills: 110,
         terminations: 40,
+        expired_leases: 10_000,
+        lost_acks: 2_500,
         store_faults: 60,
         modes: modes(),
         connection_faults: 40,
@@ -54,7 +57,8 @@ async fn a_million_messages_and_a_hundred_kills() {
         messages: 150_000,
         kills: 15,
         terminations: 5,
-        store_faults: 14,
+        lost_acks: 200,
+        store_faults: 15,
         recreations: 10,
         refused_items: 100,
         ..recreated()
@@ -67,8 +71,11 @@ async fn a_million_messages_and_a_hundred_kills() {
 async fn two_minutes() {
     let short = Plan {
         messages: 40_000,
+        messages_per_second: 2_000,
         kills: 12,
         terminations: 6,
+        expired_leases: 1_000,
+        lost_acks: 100,
         store_faults: 7,
         modes: modes(),
         connection_faults: 8,
@@ -87,10 +94,14 @@ async fn two_minutes() {
 fn recreated() -> Plan {
     Plan {
         messages: 15_000,
+        messages_per_second: 1_000,
         kills: 2,
         terminations: 1,
-        store_faults: 2,
-        modes: modes(),
+        // The consumers are faster than the publisher, so a killed one may have no message.
+        expired_leases: 0,
+        lost_acks: 20,
+        store_faults: 3,
+        modes: modes()[..3].to_vec(),
         connection_faults: 0,
         pubsub_refusals: 0,
         stream_closes: 1,

@@ -1,6 +1,7 @@
-//! Publishes generated messages at the rate of their consumption, and records the expected result of each.
+//! Publishes generated messages, and announces and records the expected result of each.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use google_cloud_pubsub::client::Publisher as Client;
@@ -11,6 +12,7 @@ use mini_scan::local::scanner::unix_now;
 use mini_scan::scan::Reason;
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::time::{Interval, interval, sleep};
 
 use super::log::{Expected, Log, hash};
 use super::schedule::Plan;
@@ -64,17 +66,20 @@ impl Publisher {
         self.progress.subscribe()
     }
 
-    /// Publishes the messages of a plan before the outage, as fast as they are consumed.
+    /// Publishes the messages of a plan before the outage, at the planned rate at most and no faster than they are
+    /// consumed.
     pub(super) async fn publish_paced(&mut self, plan: &Plan, pipeline: &Pipeline) {
-        self.publish_until(plan.before_refused_items(), pipeline).await;
+        let mut pace = interval(Duration::from_secs(BATCH) / plan.messages_per_second);
+        self.publish_until(plan.before_refused_items(), pipeline, &mut pace).await;
         self.publish_refused(plan.refused_items).await;
-        self.publish_until(plan.messages, pipeline).await;
+        self.publish_until(plan.messages, pipeline, &mut pace).await;
     }
 
-    async fn publish_until(&mut self, end: u64, pipeline: &Pipeline) {
+    async fn publish_until(&mut self, end: u64, pipeline: &Pipeline, pace: &mut Interval) {
         while *self.progress.borrow() < end {
+            pace.tick().await;
             while pipeline.counts().backlog() > MAX_BACKLOG {
-                tokio::time::sleep(POLL_INTERVAL).await;
+                sleep(POLL_INTERVAL).await;
             }
             let rest = end - *self.progress.borrow();
             self.publish(rest.min(BATCH)).await;

@@ -12,9 +12,14 @@ use super::store_faults::Mode;
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) messages: u64,
+    pub(super) messages_per_second: u32,
     /// Consumers that are killed while they consume.
     pub(super) kills: usize,
     pub(super) terminations: usize,
+    /// Leases that end although the consumer sent no acknowledgement, e.g. because it was killed.
+    pub(super) expired_leases: u64,
+    /// Acknowledgements that Pub/Sub ignores.
+    pub(super) lost_acks: u64,
     /// Periods with one kind of fault between the consumers and the store.
     pub(super) store_faults: usize,
     pub(super) modes: Vec<Mode>,
@@ -90,6 +95,14 @@ impl Plan {
         self.messages / 2
     }
 
+    /// Returns how many statements of batches fail at least, if consumers write in batches.
+    pub(super) fn failed_statements(&self) -> u64 {
+        match self.modes.contains(&Mode::Statements) {
+            true => self.messages / 1_000,
+            false => 0,
+        }
+    }
+
     /// Returns the messages between which consumers are restarted.
     fn restarts(&self) -> Range<u64> {
         match self.refused_items {
@@ -156,8 +169,11 @@ fn apart(random: &mut StdRng, count: usize, range: &Range<u64>) -> Vec<u64> {
 fn the_seed_determines_the_schedule() {
     let plan = Plan {
         messages: 1_000,
+        messages_per_second: 1_000,
         kills: 5,
         terminations: 5,
+        expired_leases: 5,
+        lost_acks: 5,
         store_faults: 5,
         modes: Mode::BATCH.to_vec(),
         connection_faults: 5,

@@ -54,6 +54,8 @@ struct Inner {
     counts: BTreeMap<&'static str, u64>,
     /// The faults that each mode has injected.
     injected: BTreeMap<Mode, u64>,
+    /// Statements of batches with an injected error, without those of refused items.
+    failed_statements: u64,
 }
 
 impl StoreFaults {
@@ -64,6 +66,7 @@ impl StoreFaults {
             random: StdRng::seed_from_u64(seed),
             counts: BTreeMap::new(),
             injected: BTreeMap::new(),
+            failed_statements: 0,
         };
         StoreFaults { inner: Arc::new(Mutex::new(inner)) }
     }
@@ -93,6 +96,10 @@ impl StoreFaults {
         self.inner().injected.get(&mode).copied().unwrap_or_default()
     }
 
+    pub(super) fn failed_statements(&self) -> u64 {
+        self.inner().failed_statements
+    }
+
     pub(super) fn action(&self, request: &Request) -> Action {
         let inner = &mut *self.inner();
         let (mode, (name, action)) = match inner.modes.last() {
@@ -107,6 +114,9 @@ impl StoreFaults {
             mode.into_iter().for_each(|mode| *inner.injected.entry(mode).or_default() += 1);
         }
         *inner.counts.entry(name).or_default() += 1;
+        if let Action::FailStatements(errors) = &action {
+            inner.failed_statements += u64::try_from(errors.len()).expect("a batch is small");
+        }
         if !request.is_write() {
             return action;
         }
@@ -142,14 +152,16 @@ impl Mode {
 
 /// Injects a few faults of each kind.
 fn background(request: &Request, random: &mut StdRng) -> (&'static str, Action) {
+    if !request.statements().is_empty() && random.random_bool(0.05) {
+        return fail_statements(request, 0.3, random);
+    }
     if random.random_bool(0.99) {
         return FORWARDED;
     }
-    match random.random_range(0..5) {
+    match random.random_range(0..4) {
         0 => throttle(random),
         1 => fail(random),
         2 => close(random),
-        3 => fail_statements(request, 0.3, random),
         _ => delay(random, 10..500),
     }
 }

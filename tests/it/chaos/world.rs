@@ -278,14 +278,15 @@ impl World {
         checks.happened("consumers terminated while they consumed", count(fleet.terminations), plan.terminations);
         // The lease of each lost acknowledgement expires as well.
         let expired = counts.expired.saturating_sub(counts.lost_acks);
-        checks.happened("leases of messages expired whose ack was not lost", expired, plan.kills);
-        let least_lost = (plan.messages as f64 * LOST_ACKS / 2.0) as u64;
-        checks.happened("acknowledgements lost", counts.lost_acks, least_lost);
+        checks.happened("leases of messages expired whose ack was not lost", expired, plan.expired_leases);
+        checks.happened("acknowledgements lost", counts.lost_acks, plan.lost_acks);
         for mode in &plan.modes {
             let planned = plan.modes.iter().cycle().take(plan.store_faults).filter(|other| *other == mode).count();
             let happened = self.effective.modes.iter().filter(|other| *other == mode).count();
             checks.happened(format_args!("periods of the store: {mode:?}"), count(happened), planned);
         }
+        let failed = self.store_faults.failed_statements();
+        checks.happened("statements of batches failed", failed, plan.failed_statements());
         checks.happened("connections to Pub/Sub disturbed", count(self.effective.connections), plan.connection_faults);
         checks.happened("periods without Pub/Sub", count(self.effective.pubsub_refusals), plan.pubsub_refusals);
         checks.happened(
@@ -403,7 +404,14 @@ async fn disturb(proxy: &TcpProxy, fault: ConnectionFault, lasts: Duration) -> b
         ConnectionFault::FreezeAll => proxy.freeze(),
     }
     sleep(lasts).await;
-    let has_effect = until(is_disturbed).await;
+    let has_effect = until(|| {
+        // No connection may have been open before.
+        if fault == ConnectionFault::FreezeOpen && !is_disturbed() {
+            proxy.freeze_open();
+        }
+        is_disturbed()
+    })
+    .await;
     match fault {
         ConnectionFault::Delay => proxy.delay(Duration::ZERO),
         _ => proxy.thaw(),

