@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Applies each mutation in tests/mutations to a copy of the last commit. The simulation must fail on each of them, and the
-# contract suite on those in tests/mutations/table. Arguments select mutations by name.
+# Applies each mutation in tests/mutations to a copy of the last commit. The simulation must fail on each of them, the
+# contract suite on those in tests/mutations/table, and a test of the whole program on those in tests/mutations/topic.
+# Arguments select mutations by name.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 here=$PWD
@@ -14,13 +15,14 @@ git worktree add --quiet --detach "$copy" HEAD
 run_tests() {
   case $1 in
     */table/*) set -- --test it contract::dynamodb ;;
+    */topic/*) set -- --test it a_dead_letter_that_the_topic_refuses ;;
     *) set -- --package mini-scan --lib consumer::simulation ;;
   esac
   (cd "$copy" && CARGO_TARGET_DIR="$here/target/mutations" MINI_SCAN_SCHEDULES=${SCHEDULES:-2000} \
     cargo test --locked --quiet "$@") >"$copy/tests.log" 2>&1
 }
 
-for without in tests/mutations/none tests/mutations/table/none; do
+for without in tests/mutations/none tests/mutations/table/none tests/mutations/topic/none; do
   if ! run_tests "$without"; then
     cat "$copy/tests.log"
     echo "The tests fail even without a mutation." >&2
@@ -28,7 +30,7 @@ for without in tests/mutations/none tests/mutations/table/none; do
   fi
 done
 survived=0
-for patch in tests/mutations/*.patch tests/mutations/table/*.patch; do
+for patch in tests/mutations/*.patch tests/mutations/*/*.patch; do
   name=$(basename "$patch" .patch)
   if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then continue; fi
   git -C "$copy" apply "$here/$patch" || { echo "$patch does not apply to the code any more. Update it." >&2; exit 1; }

@@ -3,6 +3,7 @@
 
 mod census;
 mod drain;
+mod expiry;
 mod load;
 mod readiness;
 
@@ -234,7 +235,7 @@ impl Process {
 
     /// Records that the topic answers, but refuses a dead letter that has only its reason as an attribute.
     pub(crate) fn dead_letter_refused(&self, detail: &str) {
-        self.dead_letter_breaker.answered();
+        self.dead_letter_breaker.refused();
         let detail = format!(
             "a dead letter is refused even without its other attributes; its message is parked and redelivered: {detail}"
         );

@@ -16,7 +16,7 @@ const REDRAW_INTERVAL: Duration = Duration::from_millis(500);
 const RATE_REDRAWS: usize = 10;
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Shows progress, and logs delayed health conditions, until it is dropped.
+/// Shows progress, and watches the health of the instance, until it is dropped.
 pub async fn report(process: &Process, metrics: &Metrics, logs: &Logs) {
     let shown = async {
         match logs.status_line() {
@@ -24,7 +24,7 @@ pub async fn report(process: &Process, metrics: &Metrics, logs: &Logs) {
             None => summaries(process, metrics).await,
         }
     };
-    tokio::join!(shown, process.health.log_delayed());
+    tokio::join!(shown, process.watch_health());
 }
 
 /// Logs every count at the end.

@@ -137,6 +137,31 @@ async fn the_metrics_count_the_consumed_messages() {
     assert_eq!(monitored.conditions().await, Vec::<String>::new());
 }
 
+/// The message is as large as a publish request may be, so no attribute fits beside its payload.
+#[tokio::test]
+async fn a_dead_letter_that_the_topic_refuses_as_invalid_is_not_counted_as_published() {
+    const LARGEST: usize = 10 * 1024 * 1024 - 5;
+    let pipeline = Pipeline::new().await;
+    let monitored = Monitored::start(pipeline.consumer()).await;
+
+    pipeline.publish([vec![b'x'; LARGEST]]).await;
+
+    let subscription = pipeline.subscription.rsplit('/').next().expect("an id");
+    let messages = [("messaging_system", "gcp_pubsub"), ("messaging_destination_name", subscription)];
+    let settled = |metrics: &Exposition, outcome: &'static str| {
+        metrics.value("mini_scan_outcomes_total", &[&messages[..], &[("outcome", outcome)]].concat())
+    };
+    monitored
+        .wait_for_metrics("a settled message", |metrics| {
+            settled(metrics, "dead_letter_failed") + settled(metrics, "rejected") > 0.0
+        })
+        .await;
+    let metrics = monitored.metrics().await;
+    assert_eq!(settled(&metrics, "rejected"), 0.0);
+    assert_eq!(metrics.value("mini_scan_dead_letters_total", &[("reason", "malformed_json")]), 0.0);
+    assert_eq!(monitored.conditions().await, ["the dead-letter topic"]);
+}
+
 #[tokio::test]
 async fn the_last_summary_has_every_count() {
     let pipeline = Pipeline::new().await;

@@ -82,6 +82,19 @@ impl<C: Condition> Health<C> {
         }
     }
 
+    /// Ends a condition after no attempt has failed for this time, unless it still `holds`. Logs that in its own words, because
+    /// it does not prove a recovery.
+    pub fn expire(&self, condition: C, after: Duration, holds: impl FnOnce() -> bool) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !holds() && state.end(condition) {
+            let seconds = after.as_secs();
+            info!(
+                condition = %condition,
+                "unhealthy state expired: {condition}: no attempt has failed for {seconds} s, and the next one decides"
+            );
+        }
+    }
+
     /// Records and logs another cause of a present condition.
     pub fn change(&self, condition: C, fault: Fault) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,13 +140,16 @@ impl<C: Condition> State<C> {
     }
 
     fn remove(&mut self, condition: C) {
-        let kind = condition.kind();
-        if self.present.remove(&condition).is_none() || self.first(kind).is_some() {
-            return;
-        }
-        if std::mem::take(&mut self.logs.entry(kind).or_default().is_logged) {
+        if self.end(condition) {
             info!(condition = %condition, "recovered: {condition}");
         }
+    }
+
+    /// Removes a condition. Returns whether its end is to be logged.
+    fn end(&mut self, condition: C) -> bool {
+        let kind = condition.kind();
+        let was_last = self.present.remove(&condition).is_some() && self.first(kind).is_none();
+        was_last && std::mem::take(&mut self.logs.entry(kind).or_default().is_logged)
     }
 
     /// Logs the first present condition of this kind, unless it was logged already or another one was logged just now.
@@ -182,9 +198,9 @@ mod tests {
         }
     }
 
-    /// Counts "unhealthy" messages, "recovered" messages, and the sum of `suppressed`.
+    /// Counts "unhealthy" messages, messages about an end, and the sum of `suppressed`. Keeps the first messages.
     #[derive(Debug, Clone, Default)]
-    struct Logged(Arc<[AtomicUsize; 3]>);
+    struct Logged(Arc<[AtomicUsize; 3]>, Arc<Mutex<Vec<String>>>);
 
     impl Logged {
         fn counts(&self) -> [usize; 3] {
@@ -201,7 +217,12 @@ mod tests {
     }
 
     impl Visit for &Logged {
-        fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+        fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+            let mut texts = self.1.lock().unwrap();
+            if field.name() == "message" && texts.len() < 10 {
+                texts.push(format!("{value:?}"));
+            }
+        }
 
         fn record_u64(&mut self, field: &Field, value: u64) {
             if field.name() == "suppressed" {
@@ -239,6 +260,21 @@ mod tests {
         health.raise(Part::Store, "Unavailable", "away");
         health.update(Part::Store, None, || true);
         assert_eq!(health.conditions(), [(Part::Store, "away".to_owned())]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_expired_condition_is_not_logged_as_recovered() {
+        let (health, logged) = (Health::default(), Logged::default());
+        let _logs = tracing::subscriber::set_default(tracing_subscriber::registry().with(logged.clone()));
+        health.raise(Part::Store, "Unavailable", "away");
+        health.expire(Part::Store, Duration::from_secs(60), || true);
+        assert_eq!(health.conditions(), [(Part::Store, "away".to_owned())]);
+        health.expire(Part::Store, Duration::from_secs(60), || false);
+        assert!(health.conditions().is_empty());
+        health.expire(Part::Store, Duration::from_secs(60), || false);
+        assert_eq!(logged.counts(), [1, 1, 0]);
+        let texts = logged.1.lock().unwrap().clone();
+        assert!(texts[1].contains("expired") && !texts[1].contains("recovered"), "{texts:?}");
     }
 
     #[tokio::test(start_paused = true)]

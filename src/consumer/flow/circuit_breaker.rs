@@ -1,6 +1,7 @@
 //! A circuit breaker for one dependency: it opens after a number of consecutive failures. While it is open it admits one
-//! probe per second, and any answer closes it for everyone.
+//! probe per second, and any answer closes it for everyone. Without attempts no answer would come, so it also expires.
 
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ pub(crate) struct CircuitBreaker {
     failures: AtomicU32,
     open: AtomicBool,
     closed: Notify,
+    /// The latest failure that has not expired.
+    latest_failure: std::sync::Mutex<Option<Instant>>,
     /// Locked by the next probe while it waits. The lock is fair, so each probe is another caller.
     next_probe: Mutex<Option<Instant>>,
 }
@@ -27,6 +30,7 @@ impl CircuitBreaker {
             failures: AtomicU32::new(0),
             open: AtomicBool::new(false),
             closed: Notify::new(),
+            latest_failure: std::sync::Mutex::default(),
             next_probe: Mutex::new(None),
         }
     }
@@ -81,6 +85,9 @@ impl CircuitBreaker {
 
     /// Records a failure. Returns true when this failure opens the breaker.
     pub(crate) fn failed(&self) -> bool {
+        // Locked until the end, so that `expire` does not close a breaker that this failure opens.
+        let mut latest = self.latest_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        *latest = Some(Instant::now());
         let failures = self.failures.fetch_add(1, Ordering::AcqRel).saturating_add(1);
         failures >= self.threshold && !self.open.swap(true, Ordering::AcqRel)
     }
@@ -91,6 +98,31 @@ impl CircuitBreaker {
         if self.failures.load(Ordering::Acquire) == 0 && !self.is_open() {
             return false;
         }
+        self.close()
+    }
+
+    /// Records an answer that is a failure of another kind. It closes the breaker, and counts for [`Self::expire`].
+    pub(crate) fn refused(&self) {
+        *self.latest_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.answered();
+    }
+
+    /// Closes the breaker if the latest failure was this long ago. Returns true if it was, once per failure.
+    pub(crate) fn expire(&self, after: Duration) -> bool {
+        let mut latest = self.latest_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_expired = latest.take_if(|at| at.elapsed() >= after).is_some();
+        if has_expired {
+            self.close();
+        }
+        has_expired
+    }
+
+    /// Returns whether a failure has not expired.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.latest_failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn close(&self) -> bool {
         self.failures.store(0, Ordering::Release);
         let closed = self.open.swap(false, Ordering::AcqRel);
         if closed {
@@ -134,6 +166,34 @@ mod tests {
             () = sleep_until(start + Duration::from_millis(4500)) => {}
         }
         assert_eq!(passed.get(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_closes_when_no_attempt_has_failed_for_a_time() {
+        let breaker = CircuitBreaker::new(1);
+        let minute = Duration::from_secs(60);
+        assert!(!breaker.expire(minute), "nothing has failed");
+        breaker.failed();
+        tokio::time::advance(minute / 2).await;
+        breaker.failed();
+        tokio::time::advance(minute / 2).await;
+        assert!(!breaker.expire(minute), "the second failure is 30 s old");
+        assert!(breaker.is_open() && breaker.has_failed());
+        tokio::time::advance(minute / 2).await;
+        assert!(breaker.expire(minute));
+        assert!(!breaker.is_open() && !breaker.has_failed());
+        assert!(!breaker.expire(minute), "it expires once");
+        assert!(breaker.failed(), "the next failure opens it again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_closes_it_and_expires() {
+        let breaker = CircuitBreaker::new(1);
+        breaker.failed();
+        breaker.refused();
+        assert!(!breaker.is_open() && breaker.has_failed());
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(breaker.expire(Duration::from_secs(60)));
     }
 
     #[tokio::test(start_paused = true)]

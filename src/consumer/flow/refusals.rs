@@ -36,6 +36,8 @@ pub(crate) struct Refusals {
     paced: AtomicBool,
     pace_ended: Notify,
     next_admission: tokio::sync::Mutex<Option<Instant>>,
+    /// The latest refusal that has not expired.
+    latest_refusal: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -80,7 +82,7 @@ impl RefusalCount {
     /// Counts another refusal. Returns true when the item is to be rejected.
     fn add(&mut self, refusals: &Refusals, key: &Key) -> bool {
         self.count = if refusals.stored_another_since(self.latest, key) { self.count + 1 } else { 1 };
-        self.latest = refusals.tick();
+        self.latest = refusals.refused();
         self.count >= 3
     }
 }
@@ -122,7 +124,31 @@ impl Refusals {
     /// Counts the first refusal of a write.
     pub(crate) fn first(&self) -> RefusalCount {
         self.watching.store(true, Ordering::Release);
-        RefusalCount { count: 1, latest: self.tick() }
+        RefusalCount { count: 1, latest: self.refused() }
+    }
+
+    /// Records a refusal, and returns its tick.
+    fn refused(&self) -> u64 {
+        *self.latest_refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.tick()
+    }
+
+    /// Ends the pace if the latest refusal was this long ago. Returns true if it was, once per refusal.
+    pub(crate) fn expire(&self, after: Duration) -> bool {
+        let mut latest = self.latest_refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_expired = latest.take_if(|at| at.elapsed() >= after).is_some();
+        if has_expired {
+            self.end_pace();
+        }
+        has_expired
+    }
+
+    fn end_pace(&self) -> bool {
+        let has_ended = self.paced.swap(false, Ordering::AcqRel);
+        if has_ended {
+            self.pace_ended.notify_waiters();
+        }
+        has_ended
     }
 
     /// Records a stored write. Returns true when this ends the pace.
@@ -140,11 +166,7 @@ impl Refusals {
             return false;
         }
         self.answered.fetch_max(sent, Ordering::AcqRel);
-        let has_ended = self.paced.swap(false, Ordering::AcqRel);
-        if has_ended {
-            self.pace_ended.notify_waiters();
-        }
-        has_ended
+        self.end_pace()
     }
 
     fn stored_another_since(&self, since: u64, key: &Key) -> bool {
@@ -305,6 +327,20 @@ mod tests {
         assert!(refusals.is_paced());
         store(&refusals, &key(2));
         assert!(!refusals.is_paced());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pace_ends_when_no_write_was_refused_for_a_time() {
+        let refusals = Refusals::default();
+        let mut parked = refusals.park(refusals.first());
+        assert!(refusals.parking_lot_is_full());
+        tokio::time::advance(Duration::from_secs(30)).await;
+        parked.refused_again(&key(1));
+        drop(parked);
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert!(!refusals.expire(Duration::from_secs(60)) && refusals.is_paced());
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert!(refusals.expire(Duration::from_secs(60)) && !refusals.is_paced());
     }
 
     #[tokio::test(start_paused = true)]

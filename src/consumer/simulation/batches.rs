@@ -273,6 +273,40 @@ async fn while_a_call_is_in_flight_a_scan_lingers_for_other_scans_but_does_not_w
     Instance::new(&world, batches()).during(script).await;
 }
 
+/// The cache must not answer for rows of a table that was deleted. The table is missing for a statement or for a call.
+#[tokio::test(start_paused = true)]
+async fn a_table_that_is_deleted_and_created_again_gets_its_scans_again() {
+    for of_call in [false, true] {
+        let world = World::new();
+        world.publish([scan(1, 5)]);
+        let instance = Instance::new(&world, batches());
+        let script = async {
+            world.acked(1).await;
+            world.publish([scan(1, 4)]);
+            world.acked(2).await;
+            assert_eq!(instance.metrics.snapshot().known, 1);
+
+            world.state().table.rows.clear();
+            let mut is_missing = true;
+            match of_call {
+                true => world.batches(move |_| std::mem::take(&mut is_missing).then_some(Answer::MissingTable)),
+                false => world.store(move |_| match std::mem::take(&mut is_missing) {
+                    true => Answer::MissingTable,
+                    false => Answer::Normal,
+                }),
+            }
+            world.publish([scan(2, 5)]);
+            world.acked(3).await;
+            world.publish([scan(1, 5)]);
+            world.acked(4).await;
+        };
+        instance.during(script).await;
+        assert_eq!(world.state().table.rows.keys().collect::<Vec<_>>(), [&1, &2], "of_call: {of_call}");
+        assert!(world.state().table.calls.iter().all(|call| call.verb.is_some()), "every write was in a batch");
+        assert_eq!(instance.metrics.snapshot().known, 1);
+    }
+}
+
 /// Returns the write units per message without a cache, if this share of the keys is missing.
 async fn write_units(missing: f64) -> f64 {
     const KEYS: u16 = 8000;

@@ -94,6 +94,7 @@ impl Instance {
             biased;
             ends = join_all(workers) => ends,
             never = batch::send::<Simulated>(batches.as_ref(), &self.process, &self.keys, &store) => match never {},
+            never = self.process.watch_health() => match never {},
         }
     }
 

@@ -99,6 +99,18 @@ async fn a_dead_letter_that_is_invalid_with_its_reason_alone_makes_the_instance_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_is_invalid_with_its_reason_alone_is_not_counted_as_published() {
+    let world = World::new();
+    world.topic(|_| PublishAnswer::Invalid);
+    world.publish([broken()]);
+    let instance = Instance::new(&world, settings());
+    instance.during(world.until("nacked", |state| state.subscription.settled(Settlement::Nack) == 1)).await;
+    assert_eq!(world.state().subscription.acked(), 0);
+    let metrics = instance.metrics.snapshot();
+    assert_eq!((metrics.rejected, metrics.dead_lettered, metrics.dead_letter_failed), (1, 0, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_topic_a_rejected_message_is_parked_for_longer_each_time_and_nacked() {
     for counts_attempts in [true, false] {
         let world = World::new();
