@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Applies each mutation in tests/mutations/chaos to a copy of the last commit. Chaos must find a violation in the first
-# minute. The tables are often right in the end, so only the judge of acknowledgements finds these mutations.
+# minute. The tables are often right in the end, so only the audit of acknowledgements finds these mutations.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 here=$PWD
