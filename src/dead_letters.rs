@@ -1,22 +1,26 @@
-//! The operator's commands on dead letters: list them, and redrive them to the topic that they came from. Does not know
-//! why a message is rejected, nor any vendor's client.
+//! The operator's commands on dead letters: list them, redrive them to the topic that they came from, or delete them.
+//! Does not know why a message is rejected, nor any vendor's client.
 
 mod dead_letter;
 mod list;
+mod purge;
 mod reader;
 mod redrive;
 mod report;
+mod selection;
 mod table;
 mod text;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::pubsub::{Admin, Connection, LEASE_EXTENSION, Problem, grant_subscriber};
 use crate::service::{Endpoints, SetupError, pubsub_advice, within};
 
 pub use dead_letter::{EXHAUSTED, UNKNOWN};
 pub use list::{List, list};
+pub use purge::{MAX_CONFIRMED, Purge, purge};
 pub use redrive::{MOST_LIMIT, Redrive, redrive};
+pub use selection::Selection;
 
 /// A run ends after this time without a new dead letter.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,9 +35,9 @@ const HIDDEN_HINT: &str = " Dead letters that another reader has leased or just 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Done,
-    /// A redrive left selected dead letters, or stopped before it had read them all.
+    /// A redrive or purge left selected dead letters, or stopped before it had read them all.
     Partly,
-    /// A list was stopped before its end.
+    /// A list was stopped before its end, or the answer to the question of a purge was no.
     Stopped,
 }
 
@@ -93,4 +97,9 @@ impl Subscription {
             problem => format!("{thing} cannot be read: {problem}\n{}", pubsub_advice(&self.endpoints, problem)),
         })
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "only the ages that an operator sees or chooses depend on it")]
+fn now() -> SystemTime {
+    SystemTime::now()
 }

@@ -200,7 +200,7 @@ async fn set_up(args: &SetupArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Lists or redrives until the end or a signal. The dead letters that are not settled by then are nacked first.
+/// Lists, redrives or purges until the end or a signal. The dead letters that are not settled by then are nacked first.
 async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
     let mut signals = listen()?;
     let task = args.task()?;
@@ -212,6 +212,9 @@ async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
             }
             DeadLettersTask::Redrive(redrive) => {
                 dead_letters::redrive(redrive, stop.notified(), &mut io::stdout()).await?
+            }
+            DeadLettersTask::Purge(purge) => {
+                dead_letters::purge(purge, stop.notified(), confirm_deletion, &mut io::stdout()).await?
             }
         };
         Ok(match outcome {
@@ -229,6 +232,18 @@ async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
         biased;
         second = signals.next() => Ok(ExitCode::from(second.exit_code())),
         code = work => code,
+    }
+}
+
+/// Asks on the terminal. Any answer but yes is a no.
+async fn confirm_deletion(count: usize) -> bool {
+    let noun = if count == 1 { "dead letter" } else { "dead letters" };
+    eprint!("Delete {count} {noun}? [y/N] ");
+    let read = || io::stdin().lines().next();
+    // Reading blocks. If a signal comes first, the thread ends with the process.
+    match tokio::task::spawn_blocking(read).await {
+        Ok(Some(Ok(answer))) => matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"),
+        _ => false,
     }
 }
 

@@ -1,13 +1,16 @@
 //! Flags of `mini-scan dead-letters`.
 
+use std::io::{IsTerminal, stdin};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use clap::ArgGroup;
 use clap::builder::PossibleValuesParser;
+use clap::error::ErrorKind;
 
 use super::help::{exit_codes, heading, more};
 use super::pubsub::PubsubArgs;
-use crate::dead_letters::{self, EXHAUSTED, List, MOST_LIMIT, Redrive, UNKNOWN};
+use crate::dead_letters::{self, EXHAUSTED, List, MOST_LIMIT, Purge, Redrive, Selection, UNKNOWN};
 use crate::scan::Reason;
 use crate::service::Endpoints;
 
@@ -36,19 +39,36 @@ const REDRIVE_HELP: &str = concat!(
     "  mini-scan dead-letters redrive --project my-project --dry-run\n",
     "  mini-scan dead-letters redrive --project my-project \\\n",
     "    --reason timestamp_in_future,invalid_port\n\n",
-    "  Originals keep their payload and attributes, and get redrive_count.\n",
-    "  A run that is stopped or killed loses no dead letter. Until it ends, it keeps\n",
-    "  at most 10000 dead letters that it does not redrive from other readers.\n\n",
+    "  Originals keep their payload and attributes, and get mini_scan_redrive_count.\n",
+    "  A run that is stopped or killed loses no dead letter. Until it ends, other\n",
+    "  readers do not get the dead letters that it leaves. If it leaves more than\n",
+    "  10000, Pub/Sub delivers the others again only after 10 minutes.\n\n",
     heading!("Exit codes"),
-    "  0    it redrove every dead letter of the chosen reasons, up to --limit\n",
+    "  0    it redrove every selected dead letter, up to --limit\n",
     "  1    failure, e.g. the subscription is missing\n",
     "  2    wrong usage: a flag is missing, unknown or out of range\n",
-    "  3    partly done: it left dead letters of the chosen reasons, or was stopped\n",
+    "  3    partly done: it left selected dead letters, or was stopped\n",
     "  130  stopped at once by a second SIGINT (143 by SIGTERM)\n\n",
     more!()
 );
 
-/// List dead letters, or redrive them to their source
+const PURGE_HELP: &str = concat!(
+    heading!("Examples"),
+    "  mini-scan dead-letters purge --project my-project --older-than 30days \\\n",
+    "    --dry-run\n",
+    "  mini-scan dead-letters purge --project my-project --reason malformed_json\n\n",
+    "  On a terminal it first reads all, or 10000 that are selected, and asks once\n",
+    "  whether to delete these. Elsewhere it needs --yes.\n\n",
+    heading!("Exit codes"),
+    "  0    it deleted every selected dead letter, up to --limit\n",
+    "  1    failure, e.g. the subscription is missing; or the answer was no\n",
+    "  2    wrong usage: a flag is missing, unknown or out of range\n",
+    "  3    partly done: it left selected dead letters, or was stopped\n",
+    "  130  stopped at once by a second SIGINT (143 by SIGTERM)\n\n",
+    more!()
+);
+
+/// List dead letters, redrive them to their source, or delete them
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub struct DeadLettersArgs {
@@ -62,6 +82,8 @@ enum Task {
     List(ListArgs),
     /// Publish the originals again, and then remove the dead letters
     Redrive(RedriveArgs),
+    /// Delete dead letters for good
+    Purge(PurgeArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -118,10 +140,8 @@ struct RedriveArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Selection")]
 struct SelectionArgs {
-    /// Redrive only dead letters of this reason; may be repeated, or be a list with commas
-    #[arg(long = "reason", value_parser = PossibleValuesParser::new(reasons()), value_delimiter = ',',
-          value_name = "REASON")]
-    reasons: Vec<String>,
+    #[command(flatten)]
+    filter: FilterArgs,
 
     /// Redrive at most this many, from 1 to 1000000; the default is 100000
     #[arg(long, value_parser = redriven, value_name = "NUMBER", next_line_help = true)]
@@ -141,6 +161,7 @@ struct SelectionArgs {
 pub enum DeadLettersTask {
     List(List),
     Redrive(Redrive),
+    Purge(Purge),
 }
 
 impl DeadLettersArgs {
@@ -154,13 +175,14 @@ impl DeadLettersArgs {
                 let full_name = |given: &String| from.pubsub.topic(given, "--topic");
                 DeadLettersTask::Redrive(Redrive {
                     from: from.subscription()?,
-                    reasons: selection.reasons.clone(),
+                    select: selection.filter.selection(from)?,
                     limit: selection.limit,
                     dry_run: selection.dry_run,
                     force: selection.force,
                     topic: topic.as_ref().map(full_name).transpose()?,
                 })
             }
+            Task::Purge(args) => DeadLettersTask::Purge(args.purge()?),
         })
     }
 }
@@ -195,9 +217,86 @@ fn redriven(text: &str) -> Result<NonZeroUsize, String> {
     number(text, MOST_LIMIT)
 }
 
+fn age(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}: write a duration, e.g. 12h or 30days"))
+}
+
 fn number(text: &str, most: usize) -> Result<NonZeroUsize, String> {
     let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= most);
     number.ok_or_else(|| format!("it must be a whole number from 1 to {most}"))
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Selection")]
+struct FilterArgs {
+    /// Select only dead letters of this reason; may be repeated, or be a list with commas
+    #[arg(long = "reason", value_parser = PossibleValuesParser::new(reasons()), value_delimiter = ',',
+          value_name = "REASON")]
+    reasons: Vec<String>,
+
+    /// Select only dead letters from this source subscription, an id or a full name; may be repeated, or be a list with
+    /// commas
+    #[arg(long = "source", value_delimiter = ',', value_name = "SUBSCRIPTION", next_line_help = true)]
+    sources: Vec<String>,
+
+    /// Select only dead letters that were published at least this long ago, e.g. 12h or 30days
+    #[arg(long, value_parser = age, value_name = "TIME")]
+    older_than: Option<Duration>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = PURGE_HELP)]
+#[command(override_usage = "mini-scan dead-letters purge <SELECTION> [OPTIONS]")]
+#[command(group(ArgGroup::new("what").args(["reasons", "sources", "older_than", "all"]).required(true).multiple(true)))]
+struct PurgeArgs {
+    #[command(flatten)]
+    from: SubscriptionArgs,
+
+    #[command(flatten)]
+    filter: FilterArgs,
+
+    /// Select all dead letters
+    #[arg(long, conflicts_with_all = ["reasons", "sources", "older_than"], help_heading = "Selection")]
+    all: bool,
+
+    /// Delete at most this many, from 1 to 1000000
+    #[arg(long, value_parser = redriven, value_name = "NUMBER", next_line_help = true, help_heading = "Selection")]
+    limit: Option<NonZeroUsize>,
+
+    /// Print what would be deleted, and leave everything where it is
+    #[arg(long, help_heading = "Selection")]
+    dry_run: bool,
+
+    /// Delete without a question; required if stdin is not a terminal
+    #[arg(short, long, help_heading = "Selection")]
+    yes: bool,
+}
+
+impl FilterArgs {
+    fn selection(&self, from: &SubscriptionArgs) -> Result<Selection, clap::Error> {
+        let full_name = |given: &String| from.pubsub.subscription(given, "--source");
+        Ok(Selection {
+            reasons: self.reasons.clone(),
+            older_than: self.older_than,
+            sources: self.sources.iter().map(full_name).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl PurgeArgs {
+    fn purge(&self) -> Result<Purge, clap::Error> {
+        if !self.yes && !self.dry_run && !stdin().is_terminal() {
+            let text = "a purge asks before it deletes, but stdin is not a terminal: add --yes, or --dry-run\n";
+            return Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, text));
+        }
+        Ok(Purge {
+            from: self.from.subscription()?,
+            select: self.filter.selection(&self.from)?,
+            limit: self.limit,
+            dry_run: self.dry_run,
+            is_confirmed: self.yes,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -220,7 +319,7 @@ mod tests {
     fn redrive(line: &str) -> Redrive {
         match parse(line).unwrap() {
             DeadLettersTask::Redrive(redrive) => redrive,
-            DeadLettersTask::List(_) => panic!("a list"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -236,7 +335,7 @@ mod tests {
     fn a_redrive_selects_by_reason_and_publishes_to_the_given_topic() {
         let flags =
             "redrive --reason invalid_port,malformed_json --reason delivery_attempts_exhausted --topic other-topic";
-        let Redrive { reasons, topic, limit, dry_run, force, .. } = redrive(flags);
+        let Redrive { select: Selection { reasons, .. }, topic, limit, dry_run, force, .. } = redrive(flags);
         assert_eq!(reasons, ["invalid_port", "malformed_json", "delivery_attempts_exhausted"]);
         assert_eq!(topic.as_deref(), Some("projects/p/topics/other-topic"));
         assert_eq!((limit, dry_run, force), (None, false, false));
@@ -254,8 +353,35 @@ mod tests {
             "list --wait soon",
             "list --subscription a",
             "list --reason invalid_port",
+            "redrive --older-than soon",
+            "redrive --source a",
+            "purge --yes",
+            "purge --yes --all --reason invalid_port",
+            "purge --yes --all --limit 0",
         ] {
             assert_eq!(parse(flags).unwrap_err().exit_code(), 2, "{flags}");
         }
+    }
+
+    #[test]
+    fn redrive_and_purge_select_by_reason_source_and_age() {
+        let filters = "--reason invalid_port --source scan-sub,projects/q/subscriptions/abc --older-than 2days";
+        let expected = Selection {
+            reasons: vec!["invalid_port".to_owned()],
+            older_than: Some(Duration::from_secs(2 * 24 * 60 * 60)),
+            sources: vec!["projects/p/subscriptions/scan-sub".to_owned(), "projects/q/subscriptions/abc".to_owned()],
+        };
+        assert_eq!(redrive(&format!("redrive {filters}")).select, expected);
+        let DeadLettersTask::Purge(purge) = parse(&format!("purge {filters} --yes --limit 5")).unwrap() else {
+            panic!("no purge")
+        };
+        assert_eq!((purge.select, purge.limit, purge.dry_run), (expected, NonZeroUsize::new(5), false));
+        assert!(purge.is_confirmed);
+    }
+
+    #[test]
+    fn a_purge_of_everything_must_say_so() {
+        let DeadLettersTask::Purge(purge) = parse("purge --all --dry-run").unwrap() else { panic!("no purge") };
+        assert_eq!(purge.select, Selection::default());
     }
 }

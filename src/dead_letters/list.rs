@@ -5,14 +5,14 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::pin::{Pin, pin};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use humantime::format_duration;
 use indicatif::HumanCount;
 use tokio::time::{Instant, sleep_until};
 
 use super::dead_letter::DeadLetter;
-use super::{HIDDEN_HINT, IDLE_TIMEOUT, LONG_IDLE_TIMEOUT, Outcome, Subscription, table};
+use super::{HIDDEN_HINT, IDLE_TIMEOUT, LONG_IDLE_TIMEOUT, Outcome, Subscription, now, table};
 use crate::pubsub::{DeadLetterReceipt, DeadLetterStream, LeaseLimit};
 use crate::service::SetupError;
 
@@ -128,9 +128,4 @@ fn notice(count: usize, end: End, task: &List, minimum_backoff: Option<Duration>
         notice += &format!(" The subscription redelivers them after {} at the earliest.", format_duration(delay));
     }
     notice
-}
-
-#[expect(clippy::disallowed_methods, reason = "the age is only shown to a person")]
-fn now() -> SystemTime {
-    SystemTime::now()
 }

@@ -1,7 +1,7 @@
 //! Reads each dead letter of the subscription once, however many the run leaves there. Does not know why it leaves one.
 //!
-//! Pub/Sub redelivers a message that is nacked, perhaps before those that were not read yet. So the reader keeps the dead
-//! letters that are left leased, up to a limit. Beyond it, a second stream passes over them: their leases end by
+//! Pub/Sub redelivers a message that is nacked, perhaps before those that were not read yet. So the reader keeps the
+//! dead letters that are left leased, up to a limit. Beyond it, a second stream passes over them: their leases end by
 //! themselves after [`crate::pubsub::PASSING_LEASE`], and meanwhile the run reads on.
 
 use std::collections::{HashSet, VecDeque};
@@ -13,7 +13,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::report::End;
 use crate::consumer::ports::Envelope;
-use crate::pubsub::{Connection, DeadLetterReceipt, DeadLetterStream, FORGOTTEN_AFTER, LeaseLimit, Problem};
+use crate::pubsub::{
+    Connection, DeadLetterReceipt, DeadLetterStream, FORGOTTEN_AFTER, LeaseLimit, PASSING_LEASE, Problem,
+};
 
 /// The dead letters that the reader keeps leased to the end of the run. It does not keep their payloads, but the server
 /// counts these bytes.
@@ -23,6 +25,8 @@ pub(super) const MAX_IN_FLIGHT: LeaseLimit = LeaseLimit { messages: 1_000, bytes
 /// All dead letters that are leased on the first stream. This also bounds those that wait to be settled.
 const FIRST_STREAM: LeaseLimit =
     LeaseLimit { messages: MAX_KEPT.messages + MAX_IN_FLIGHT.messages, bytes: MAX_KEPT.bytes + MAX_IN_FLIGHT.bytes };
+/// An ack is sent at least this long before the lease ends.
+const LEASE_MARGIN: Duration = Duration::from_secs(60);
 /// The timeout of an ack, which takes time only with exactly-once delivery.
 const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 /// The receipts of dead letters that the client has not forgotten yet, some 500 bytes each.
@@ -46,9 +50,14 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// Acknowledges the dead letter. Best effort.
-    pub(super) async fn ack(self) {
-        let _ = timeout(ACK_TIMEOUT, self.receipt.ack()).await;
+    /// Acknowledges the dead letter. Returns false if that failed. `true` is certain only with exactly-once delivery.
+    pub(super) async fn ack(self) -> bool {
+        timeout(ACK_TIMEOUT, self.receipt.ack()).await.unwrap_or(false)
+    }
+
+    /// Returns whether the lease has certainly not ended.
+    pub(super) fn is_valid(&self, now: Instant) -> bool {
+        self.passing_since.is_none_or(|since| now + LEASE_MARGIN < since + PASSING_LEASE)
     }
 }
 
@@ -141,6 +150,14 @@ impl Reader {
         }
     }
 
+    /// Counts a dead letter that its lease keeps for a while, so that the reader has room for others.
+    pub(super) fn hold(&mut self, lease: &Lease) {
+        if lease.passing_since.is_none() {
+            self.kept.messages += 1;
+            self.kept.bytes += lease.bytes;
+        }
+    }
+
     /// Leaves a dead letter on the subscription, where this run does not meet it again.
     pub(super) fn leave(&mut self, message_id: &str, lease: Lease) {
         self.seen.insert(message_id);
@@ -220,14 +237,15 @@ impl<R> Passing<R> {
     }
 }
 
-/// The ids of the dead letters that the run left, as hashes. If two ids had the same hash, the run would leave the second
-/// one too, and the next run would read it.
+/// The ids of the dead letters that the run left, as hashes. If two ids had the same hash, the run would leave the
+/// second one too, and the next run would read it.
 #[derive(Default)]
-struct Seen(HashSet<u64>);
+pub(super) struct Seen(HashSet<u64>);
 
 impl Seen {
-    fn insert(&mut self, message_id: &str) {
-        self.0.insert(hash(message_id));
+    /// Returns whether the id is new.
+    pub(super) fn insert(&mut self, message_id: &str) -> bool {
+        self.0.insert(hash(message_id))
     }
 
     fn contains(&self, message_id: &str) -> bool {

@@ -16,7 +16,7 @@ use self::run::Run;
 use self::sources::Sources;
 use super::reader::Reader;
 use super::report::Verb;
-use super::{LONG_IDLE_TIMEOUT, Outcome, Subscription};
+use super::{LONG_IDLE_TIMEOUT, Outcome, Selection, Subscription};
 use crate::service::SetupError;
 
 /// The largest `--limit` of a redrive, which remembers the id of each message that it published.
@@ -30,8 +30,7 @@ pub(super) const MAX_REDRIVES: u32 = 3;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redrive {
     pub from: Subscription,
-    /// Redrives only dead letters with these reasons. Empty means all reasons.
-    pub reasons: Vec<String>,
+    pub select: Selection,
     pub limit: Option<NonZeroUsize>,
     pub dry_run: bool,
     pub force: bool,

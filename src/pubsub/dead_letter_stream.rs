@@ -1,5 +1,5 @@
-//! Reads the dead-letter subscription for an operator's command. A stream either keeps each dead letter leased until it is
-//! settled, or passes over it: its lease ends by itself. Does not know what dead letters contain.
+//! Reads the dead-letter subscription for an operator's command. A stream either keeps each dead letter leased until it
+//! is settled, or passes over it: its lease ends by itself. Does not know what dead letters contain.
 
 use std::time::Duration;
 
@@ -31,7 +31,8 @@ const MAX_PASSING_LEASE: Duration = Duration::from_secs(20);
 pub const FORGOTTEN_AFTER: Duration = MAX_PASSING_LEASE.saturating_add(Duration::from_secs(5));
 /// The time that the last acks and nacks may take.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
-/// The time that the server has to notice the end of a stream. Otherwise it would deliver nacked messages to that stream.
+/// The time that the server has to notice the end of a stream. Otherwise it would deliver nacked messages to that
+/// stream.
 const END_OF_STREAM: Duration = Duration::from_millis(200);
 
 /// The most that is leased at the same time. The server may exceed the bytes by one message.
@@ -54,13 +55,15 @@ pub struct DeadLetterStream {
 pub struct DeadLetterReceipt(Handler);
 
 impl DeadLetterReceipt {
-    /// Acknowledges the dead letter. Best effort, unless the subscription has exactly-once delivery.
-    pub async fn ack(self) {
+    /// Acknowledges the dead letter. Returns whether that succeeded, as far as the client knows: it does not wait for
+    /// the server unless the subscription has exactly-once delivery.
+    pub async fn ack(self) -> bool {
         match self.0 {
-            // The result does not matter: if the ack was lost, the dead letter is redriven again, and its scan is
-            // stale.
-            Handler::ExactlyOnce(handler) => drop(handler.confirmed_ack().await),
-            handler => handler.ack(),
+            Handler::ExactlyOnce(handler) => handler.confirmed_ack().await.is_ok(),
+            handler => {
+                handler.ack();
+                true
+            }
         }
     }
 }

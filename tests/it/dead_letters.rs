@@ -6,6 +6,7 @@ mod interrupted;
 mod list;
 mod passing_over;
 mod publisher_attributes;
+mod purge;
 mod redrive;
 
 use std::collections::HashMap;

@@ -2,8 +2,8 @@
 //! caller passes the time.
 //!
 //! A message that is redriven to the dead-letter topic comes back without its reason and its source. So the run first
-//! publishes one message to the topic, a canary, and keeps its dead letter. Only if the canary does not come back, the run
-//! acks that dead letter and redrives the others.
+//! publishes one message to the topic, a canary, and keeps its dead letter. Only if the canary does not come back, the
+//! run acks that dead letter and redrives the others.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -17,6 +17,7 @@ use super::canary::{Canaries, Canary};
 use super::sources::Sources;
 use super::{MAX_REDRIVES, Redrive};
 use crate::dead_letters::dead_letter::{DeadLetter, redriven};
+use crate::dead_letters::now;
 use crate::dead_letters::reader::{Closed, Lease, Leased, MAX_IN_FLIGHT, Reader};
 use crate::dead_letters::report::{End, Left, Report};
 use crate::pubsub::{Problem, Publishers};
@@ -31,6 +32,7 @@ pub(super) struct Run<'a> {
     canaries: Canaries<Lease>,
     reader: Reader,
     waiting: Waiting,
+    now: SystemTime,
     limit: usize,
     /// The number of dead letters that are redriven or being published.
     started: usize,
@@ -90,6 +92,7 @@ impl Run<'_> {
             canaries,
             reader,
             waiting: Waiting::default(),
+            now: now(),
             limit,
             started: 0,
             in_flight_bytes: 0,
@@ -247,9 +250,9 @@ impl Run<'_> {
 
     /// Returns the topic for a dead letter, or why to leave it.
     async fn classify(&mut self, dead_letter: &DeadLetter) -> Result<Result<Arc<str>, Left>, SetupError> {
-        let Redrive { reasons, force, .. } = self.task;
-        if !reasons.is_empty() && !reasons.contains(&dead_letter.reason) {
-            return Ok(Err(Left::OtherReason(dead_letter.reason.clone())));
+        let Redrive { select, force, .. } = self.task;
+        if let Some(why) = select.excludes(dead_letter, self.now) {
+            return Ok(Err(Left::NotSelected(why)));
         }
         let topic = match self.sources.topic(dead_letter.source_subscription.as_deref()).await? {
             Ok(topic) => topic,

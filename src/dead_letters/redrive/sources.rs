@@ -27,8 +27,8 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Refuses the dead-letter topic as the chosen topic, and, if that is unknown, a topic with the id that `setup` gives
-    /// it.
+    /// Refuses the dead-letter topic as the chosen topic, and, if that is unknown, a topic with the id that `setup`
+    /// gives it.
     pub(super) fn new(from: &Subscription, details: &Details, chosen: Option<&str>) -> Result<Sources, SetupError> {
         if let Some(topic) = chosen
             && details.topic.as_deref() == Some(topic)
