@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Runs the contract suite and suitable process tests against Google's Pub/Sub emulator and AWS's DynamoDB Local. If this
-# machine cannot run one of them, the script prints why and uses the embedded server instead. Exits with 0 only if every
-# test passed.
+# machine cannot run one of them, the script prints why and uses the embedded server instead. Also runs Google's Go and
+# Python clients against the embedded Pub/Sub server. Exits with 0 only if every test passed.
 #
 # Google's emulator is the component pubsub-emulator of the Google Cloud CLI and needs Java. DynamoDB Local needs Java,
-# and Maven to download it once into .tools/dynamodb-local.
+# and Maven to download it once into .tools/dynamodb-local. The Python client is installed once into .tools/python-client.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
 dynamodb_local_version=2.6.1
 tools=.tools/dynamodb-local
+venv=.tools/python-client
 work=$(mktemp -d) || exit 1
 started=()
 
@@ -133,6 +134,42 @@ dynamodb_local() {
     export MINI_SCAN_CONTRACT_DYNAMODB=http://127.0.0.1:$port
 }
 
+go_client() {
+    have go || { why="go is not installed"; return; }
+    if within 300 go build -C tests/clients/go -o "$work/go-client" . && within 90 "$work/go-client"; then
+        why=passed
+    else
+        why=FAILED status=1
+    fi
+}
+
+# The stamp appears only when the installation is complete, and names the versions in it.
+install_python_client() {
+    local requirements=tests/clients/python/requirements.txt
+    cmp -s "$requirements" "$venv/installed" && return 0
+    say "installing the Python client with pip into $venv"
+    mkdir -p .tools && python3 -m venv --clear "$venv" || return 1
+    within 300 "$venv/bin/pip" install --quiet --requirement "$requirements" && cp "$requirements" "$venv/installed"
+}
+
+python_client() {
+    have python3 || { why="python3 is not installed"; return; }
+    if install_python_client && within 240 "$venv/bin/python" tests/clients/python/client.py; then
+        why=passed
+    else
+        why=FAILED status=1
+    fi
+}
+
+# Runs the Go and Python clients against a new embedded server. Sets `go` and `python` to their results.
+clients() {
+    local port program=${CARGO_TARGET_DIR:-target}/debug/mini-scan
+    port=$(free_port) || { say "there is no free port"; return 1; }
+    start "the embedded Pub/Sub server" "$port" "$program" local pubsub --port "$port" || return 1
+    PUBSUB_EMULATOR_HOST=127.0.0.1:$port go_client && go=$why
+    PUBSUB_EMULATOR_HOST=127.0.0.1:$port python_client && python=$why
+}
+
 # Builds first, so that the timeout below applies to the tests alone.
 cargo test --test it --no-run || exit 1
 
@@ -147,6 +184,8 @@ run() {
 }
 
 status=0
+go="FAILED" python="FAILED"
+clients || status=1
 run contract:: consumer:: corpus:: setup:: --skip corpus::modes:: || status=$?
 # These tests check only the table, and wait until a subscription is empty. Google's emulator cannot report that.
 unset MINI_SCAN_CONTRACT_PUBSUB
@@ -156,5 +195,11 @@ say "skipped, because the server differs from the documentation of Google or AWS
 sed -n 's/^.*::\([a-z0-9_]*\): SKIPPED against /  /p' "$work/tests.log" | sort -u
 say "Pub/Sub was $pubsub"
 say "DynamoDB was $dynamodb"
+for client in "Go: $go" "Python: $python"; do
+    case $client in
+        *passed | *FAILED) say "Google's client in $client" ;;
+        *) say "Google's client in ${client%%:*}: NOT RUN, because${client#*:}" ;;
+    esac
+done
 if [[ $status -eq 0 ]]; then say "passed"; else say "FAILED"; fi
 exit "$status"

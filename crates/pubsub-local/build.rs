@@ -40,6 +40,7 @@ fn subscriber() -> tonic_build::manual::Service {
         .method(unary("modify_ack_deadline", "ModifyAckDeadline", "ModifyAckDeadlineRequest", "Empty"))
         .method(unary("acknowledge", "Acknowledge", "AcknowledgeRequest", "Empty"))
         .method(unary("pull", "Pull", "PullRequest", "PullResponse"))
+        .method(unary("seek", "Seek", "SeekRequest", "SeekResponse"))
         .method(
             method("streaming_pull", "StreamingPull", "StreamingPullRequest", "StreamingPullResponse")
                 .client_streaming()

@@ -2,6 +2,7 @@
 //! backoff to end. This module is pure.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -11,10 +12,20 @@ use tokio::time::Instant;
 pub(super) struct Entry {
     /// The encoding that [`super::message::encode`] made.
     pub(super) message: Bytes,
+    pub(super) published: Published,
     /// The number of deliveries so far.
     pub(super) attempts: u32,
     /// Marks the second copy that a fault made, which is not duplicated again.
     pub(super) duplicate: bool,
+}
+
+/// When the topic accepted a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Published {
+    /// The age of the message counts from here.
+    pub(super) at: Instant,
+    /// The publish time that clients see, and that a seek compares.
+    pub(super) time: SystemTime,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +50,19 @@ impl Backlog {
 
     pub(super) fn pop(&mut self) -> Option<Entry> {
         self.ready.pop_front()
+    }
+
+    /// Returns the ready message that [`Backlog::pop`] takes next.
+    pub(super) fn first(&self) -> Option<&Entry> {
+        self.ready.front()
+    }
+
+    /// Removes the messages that fulfil `condition`.
+    pub(super) fn remove(&mut self, condition: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+        let (mut removed, kept) = std::mem::take(&mut self.ready).into_iter().partition::<Vec<_>, _>(&condition);
+        self.ready = kept.into();
+        removed.extend(self.delayed.extract_if(.., |_, entry| condition(entry)).map(|(_, entry)| entry));
+        removed
     }
 
     /// Swaps a ready message with the first one.

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::registry::Registry;
+use super::backlog::Published;
 use super::error::ApiError;
 use super::events::{Event, Listeners};
 use super::faults::Faults;
@@ -18,7 +19,7 @@ use super::message;
 use super::queue::{DeadLetter, Queue};
 use super::subscription::Subscription;
 use super::timer::Timer;
-use super::wire::PubsubMessage;
+use super::wire::{PubsubMessage, seek_request::Target};
 
 pub(super) use self::registry::Page;
 
@@ -93,11 +94,12 @@ impl Broker {
         for (PubsubMessage { data, attributes, .. }, message_id) in messages.iter().zip(&ids) {
             self.listeners.notify(&Event::Published { topic, message_id, data, attributes });
         }
-        let publish_time = wall_clock().into();
+        let published = Published { at: Instant::now(), time: wall_clock() };
+        let publish_time = published.time.into();
         let encoded: Vec<_> =
             messages.into_iter().zip(&ids).map(|(message, id)| message::encode(message, id, publish_time)).collect();
         for subscription in subscriptions {
-            self.change(subscription, |queue| queue.publish(encoded.iter().cloned()));
+            self.change(subscription, |queue| queue.publish(encoded.iter().cloned(), published));
         }
         ids
     }
@@ -146,6 +148,20 @@ impl Broker {
         Ok(())
     }
 
+    /// Seeks to a time. Snapshots are not supported.
+    pub(super) fn seek(&self, subscription: &str, target: Option<Target>) -> Result<(), ApiError> {
+        let subscription = self.subscription(subscription)?;
+        match target {
+            Some(Target::Time(time)) => {
+                let time = SystemTime::try_from(time).map_err(ApiError::invalid_argument)?;
+                self.change(&subscription, |queue| queue.seek(time, Instant::now()));
+                Ok(())
+            }
+            Some(Target::Snapshot(_)) => Err(ApiError::unsupported("seek to a snapshot")),
+            None => Err(ApiError::invalid_argument("A seek needs a time")),
+        }
+    }
+
     /// Runs one operation on a subscription and handles its effects.
     pub(super) fn change<R>(&self, subscription: &Subscription, operation: impl FnOnce(&mut Queue) -> R) -> R {
         let (result, next_event) = self.change_unscheduled(subscription, operation);
@@ -176,7 +192,7 @@ impl Broker {
                 let message =
                     message::dead_letter(&dead_letter.entry.message, &subscription.name, dead_letter.entry.attempts);
                 self.fan_out(&dead_letter.topic, &subscriptions, vec![message]);
-                self.change(subscription, Queue::dead_letter_forwarded);
+                self.change(subscription, |queue| queue.dead_letter_forwarded(dead_letter.entry));
             }
             Err(_) => self.change(subscription, |queue| queue.requeue(dead_letter.entry, Instant::now())),
         }

@@ -58,6 +58,15 @@ impl Leases {
         self.end(id)
     }
 
+    /// Ends the leases of the messages that fulfil `condition`.
+    pub(super) fn end_all(&mut self, condition: impl Fn(&Entry) -> bool) -> Vec<Lease> {
+        let ended: Vec<_> = self.active.extract_if(|_, lease| condition(&lease.entry)).collect();
+        for (id, lease) in &ended {
+            self.deadlines.remove(&(lease.deadline, *id));
+        }
+        ended.into_iter().map(|(_, lease)| lease).collect()
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }

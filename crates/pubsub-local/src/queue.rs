@@ -2,14 +2,15 @@
 //! pure: it has no clock and no tasks. Times are arguments; streams to wake and dead letters to forward are return
 //! values.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::backlog::{Backlog, Entry};
+use super::backlog::{Backlog, Entry, Published};
 use super::faults::Faults;
 use super::leases::{Lease, LeaseId, Leases, StreamId};
+use super::retained::{self, Retained};
 use super::settings::Settings;
 use super::streams::Streams;
 use super::window::Window;
@@ -22,6 +23,7 @@ pub(super) struct Queue {
     settings: Settings,
     backlog: Backlog,
     leases: Leases,
+    retained: Retained,
     streams: Streams,
     dead_letters: Vec<DeadLetter>,
     counts: Counts,
@@ -67,6 +69,12 @@ pub struct Counts {
     pub expired: u64,
     /// Messages that were forwarded to the dead-letter topic.
     pub dead_lettered: u64,
+    /// Messages that were dropped without an acknowledgement, because they were older than the retention duration.
+    pub dropped: u64,
+    /// Messages that a seek marked as acknowledged.
+    pub acknowledged_by_seek: u64,
+    /// Acknowledged messages that a seek marked as not acknowledged.
+    pub restored_by_seek: u64,
     /// Acknowledgements that [`Faults::lose_acks`] dropped.
     pub lost_acks: u64,
     /// Streams and pulls that [`Faults::close_streams`] ended.
@@ -88,6 +96,7 @@ impl Queue {
             settings,
             backlog: Backlog::default(),
             leases: Leases::default(),
+            retained: Retained::new(retained::MAX_BYTES),
             streams: Streams::default(),
             dead_letters: Vec::new(),
             counts: Counts::default(),
@@ -95,13 +104,16 @@ impl Queue {
     }
 
     pub(super) fn set(&mut self, settings: Settings) {
+        if !settings.retain_acked {
+            self.retained.clear();
+        }
         self.settings = settings;
     }
 
-    pub(super) fn publish(&mut self, messages: impl IntoIterator<Item = Bytes>) {
+    pub(super) fn publish(&mut self, messages: impl IntoIterator<Item = Bytes>, published: Published) {
         for message in messages {
             self.counts.published += 1;
-            self.backlog.push(Entry { message, attempts: 0, duplicate: false });
+            self.backlog.push(Entry { message, published, attempts: 0, duplicate: false });
         }
     }
 
@@ -132,6 +144,10 @@ impl Queue {
         let (mut deliveries, mut bytes) = (Vec::with_capacity(share), 0);
         while deliveries.len() < share && bytes < MAX_BATCH_BYTES && stream.window.has_room() {
             let Some(entry) = next_entry(&mut self.backlog, faults) else { break };
+            if self.settings.outdates(&entry, now) {
+                self.counts.dropped += 1;
+                continue;
+            }
             stream.window.acquire(entry.message.len());
             bytes += entry.message.len();
             let (message, attempts) = (entry.message.clone(), entry.attempts);
@@ -152,6 +168,7 @@ impl Queue {
         let lease = self.leases.end(id)?;
         self.counts.acknowledged += 1;
         self.streams.release(lease.stream, lease.entry.message.len());
+        self.retain(lease.entry.clone());
         Some(lease)
     }
 
@@ -173,13 +190,47 @@ impl Queue {
         self.leases.extend(id, deadline);
     }
 
-    /// Expires leases and ends backoffs that are due.
+    /// Marks the messages that were published before `time` as acknowledged and all others as not acknowledged. Of the
+    /// acknowledged messages, it finds only those that are retained.
+    pub(super) fn seek(&mut self, time: SystemTime, now: Instant) {
+        self.advance(now);
+        let before = |entry: &Entry| entry.published.time < time;
+        let mut acknowledged = self.backlog.remove(before);
+        for lease in self.leases.end_all(before) {
+            self.streams.release(lease.stream, lease.entry.message.len());
+            acknowledged.push(lease.entry);
+        }
+        let mut restored = self.retained.remove(|entry| !before(entry));
+        restored.retain(|entry| !self.settings.outdates(entry, now));
+        restored.sort_by_key(|entry| entry.published.time);
+        self.counts.acknowledged_by_seek += acknowledged.len() as u64;
+        self.counts.restored_by_seek += restored.len() as u64;
+        acknowledged.into_iter().for_each(|entry| self.retain(entry));
+        restored.into_iter().for_each(|entry| self.backlog.push(Entry { attempts: 0, ..entry }));
+    }
+
+    /// Keeps an acknowledged message for a seek, if the subscription retains such messages.
+    fn retain(&mut self, entry: Entry) {
+        if self.settings.retain_acked && !entry.duplicate {
+            self.retained.push(entry);
+        }
+    }
+
+    /// Expires leases, ends backoffs that are due, and drops messages that are older than the retention duration.
     pub(super) fn advance(&mut self, now: Instant) {
         while let Some(lease) = self.leases.expire(now) {
             self.counts.expired += 1;
             self.redeliver(lease, now);
         }
         self.backlog.advance(now);
+        // An outdated message behind a newer one is dropped once it is the first one.
+        while self.backlog.first().is_some_and(|entry| self.settings.outdates(entry, now)) {
+            self.backlog.pop();
+            self.counts.dropped += 1;
+        }
+        while self.retained.first().is_some_and(|entry| self.settings.outdates(entry, now)) {
+            self.retained.pop();
+        }
     }
 
     fn redeliver(&mut self, lease: Lease, now: Instant) {
@@ -193,8 +244,13 @@ impl Queue {
         }
     }
 
-    /// Puts a message back into the backlog, after the backoff of the retry policy if there is one.
+    /// Puts a message back into the backlog, after the backoff of the retry policy if there is one. Drops it if it is
+    /// older than the retention duration.
     pub(super) fn requeue(&mut self, entry: Entry, now: Instant) {
+        if self.settings.outdates(&entry, now) {
+            self.counts.dropped += 1;
+            return;
+        }
         match self.settings.retry.map(|retry| retry.after(entry.attempts)).filter(|backoff| !backoff.is_zero()) {
             Some(backoff) => self.backlog.delay(entry, now + backoff),
             None => self.backlog.push(entry),
@@ -212,13 +268,17 @@ impl Queue {
         std::mem::take(&mut self.dead_letters)
     }
 
-    pub(super) fn dead_letter_forwarded(&mut self) {
+    /// Counts a message that was forwarded, which acknowledges it.
+    pub(super) fn dead_letter_forwarded(&mut self, entry: Entry) {
         self.counts.dead_lettered += 1;
+        self.retain(entry);
     }
 
     /// Returns when [`Queue::advance`] has something to do.
     pub(super) fn next_event(&self) -> Option<Instant> {
-        self.leases.next_deadline().into_iter().chain(self.backlog.next_ready()).min()
+        let oldest = self.backlog.first().into_iter().chain(self.retained.first());
+        let outdated = oldest.map(|entry| entry.published.at + self.settings.retention);
+        self.leases.next_deadline().into_iter().chain(self.backlog.next_ready()).chain(outdated).min()
     }
 
     pub(super) fn counts(&self) -> Counts {

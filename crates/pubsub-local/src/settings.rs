@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use prost_types::FieldMask;
+use tokio::time::Instant;
 
+use super::backlog::Entry;
 use super::error::ApiError;
 use super::names::{self, Kind};
 use super::wire::{ExpirationPolicy, PushConfig, Subscription, Topic, subscription, topic};
@@ -16,7 +18,9 @@ const MAX_DELIVERY_ATTEMPTS: std::ops::RangeInclusive<i32> = 5..=100;
 const DEFAULT_MINIMUM_BACKOFF_SECONDS: i64 = 10;
 const DEFAULT_MAXIMUM_BACKOFF_SECONDS: i64 = 600;
 const DEFAULT_RETENTION_SECONDS: i64 = 7 * 86_400;
+const RETENTION_SECONDS: std::ops::RangeInclusive<u64> = 600..=31 * 86_400;
 const DEFAULT_EXPIRATION_SECONDS: i64 = 31 * 86_400;
+const MIN_EXPIRATION: Duration = Duration::from_secs(86_400);
 
 /// The settings of a subscription that delivery depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +29,9 @@ pub(super) struct Settings {
     /// Without a retry policy, a message is redelivered at once.
     pub(super) retry: Option<Backoff>,
     pub(super) dead_letter: Option<DeadLetterPolicy>,
+    /// A message that is older than this is dropped.
+    pub(super) retention: Duration,
+    pub(super) retain_acked: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +69,14 @@ impl Settings {
             ack_deadline: Duration::from_secs(u64::from(resource.ack_deadline_seconds.unsigned_abs())),
             retry,
             dead_letter,
+            retention: duration_or(resource.message_retention_duration, DEFAULT_RETENTION_SECONDS),
+            retain_acked: resource.retain_acked_messages,
         }
+    }
+
+    /// Returns whether a message is older than the retention duration.
+    pub(super) fn outdates(&self, entry: &Entry, now: Instant) -> bool {
+        now.saturating_duration_since(entry.published.at) >= self.retention
     }
 }
 
@@ -78,8 +92,17 @@ pub(super) fn normalize(mut resource: Subscription) -> Result<Subscription, ApiE
     }
     normalize_policies(&mut resource)?;
     resource.push_config.get_or_insert_with(PushConfig::default);
-    resource.message_retention_duration.get_or_insert(seconds(DEFAULT_RETENTION_SECONDS));
-    resource.expiration_policy.get_or_insert(ExpirationPolicy { ttl: Some(seconds(DEFAULT_EXPIRATION_SECONDS)) });
+    let retention = *resource.message_retention_duration.get_or_insert(seconds(DEFAULT_RETENTION_SECONDS));
+    let (shortest, longest) = RETENTION_SECONDS.into_inner();
+    let retentions = Duration::from_secs(shortest)..=Duration::from_secs(longest);
+    if !Duration::try_from(retention).is_ok_and(|retention| retentions.contains(&retention)) {
+        return Err(ApiError::invalid_argument("message_retention_duration must be between 10 minutes and 31 days"));
+    }
+    let expiration = ExpirationPolicy { ttl: Some(seconds(DEFAULT_EXPIRATION_SECONDS)) };
+    let ttl = resource.expiration_policy.get_or_insert(expiration).ttl;
+    if ttl.is_some_and(|ttl| !Duration::try_from(ttl).is_ok_and(|ttl| ttl >= MIN_EXPIRATION)) {
+        return Err(ApiError::invalid_argument("expiration_policy.ttl must be at least 1 day"));
+    }
     resource.state = subscription::State::Active.into();
     resource.detached = false;
     Ok(resource)
@@ -110,7 +133,7 @@ fn normalize_policies(resource: &mut Subscription) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Rejects features that this server does not implement. The README lists those that it ignores instead.
+/// Rejects features that this server does not implement. The README lists them.
 fn check_supported(resource: &Subscription) -> Result<(), ApiError> {
     let pushes = resource.push_config.as_ref().is_some_and(|push| !push.push_endpoint.is_empty());
     let exports = resource.bigquery_config.is_some()
@@ -119,6 +142,8 @@ fn check_supported(resource: &Subscription) -> Result<(), ApiError> {
     match () {
         () if pushes => Err(ApiError::unsupported("push delivery")),
         () if exports => Err(ApiError::unsupported("export subscriptions")),
+        () if resource.enable_exactly_once_delivery => Err(ApiError::unsupported("exactly-once delivery")),
+        () if resource.enable_message_ordering => Err(ApiError::unsupported("message ordering")),
         () if !resource.filter.is_empty() => Err(ApiError::unsupported("filters")),
         () if !resource.message_transforms.is_empty() => Err(ApiError::unsupported("message transforms")),
         () => Ok(()),
@@ -160,6 +185,9 @@ pub(super) fn normalize_topic(mut resource: Topic) -> Result<Topic, ApiError> {
     }
     if !resource.message_transforms.is_empty() {
         return Err(ApiError::unsupported("message transforms"));
+    }
+    if resource.message_retention_duration.is_some() {
+        return Err(ApiError::unsupported("message retention by topics"));
     }
     resource.state = topic::State::Active.into();
     Ok(resource)
@@ -210,6 +238,7 @@ fn seconds(seconds: i64) -> prost_types::Duration {
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::Code;
     use super::super::wire;
     use super::super::wire::RetryPolicy;
     use super::*;
@@ -240,7 +269,14 @@ mod tests {
         assert_eq!(resource.message_retention_duration, Some(seconds(604_800)));
         assert_eq!(resource.expiration_policy, Some(ExpirationPolicy { ttl: Some(seconds(2_678_400)) }));
         let settings = Settings::of(&resource);
-        assert_eq!(settings, Settings { ack_deadline: Duration::from_secs(10), retry: None, dead_letter: None });
+        let expected = Settings {
+            ack_deadline: Duration::from_secs(10),
+            retry: None,
+            dead_letter: None,
+            retention: Duration::from_secs(604_800),
+            retain_acked: false,
+        };
+        assert_eq!(settings, expected);
     }
 
     #[test]
@@ -264,13 +300,40 @@ mod tests {
             assert!(normalize(retrying(minimum, maximum)).is_err(), "{minimum}..{maximum}");
         }
         assert!(normalize(retrying(0, 600)).is_ok());
+        for (retention, accepted) in [(599, false), (600, true), (2_678_400, true), (2_678_401, false), (-1, false)] {
+            let resource = Subscription { message_retention_duration: Some(seconds(retention)), ..plain() };
+            assert_eq!(normalize(resource).is_ok(), accepted, "{retention}");
+        }
+        for (ttl, accepted) in [(None, true), (Some(86_399), false), (Some(86_400), true)] {
+            let expiration_policy = Some(ExpirationPolicy { ttl: ttl.map(seconds) });
+            assert_eq!(normalize(Subscription { expiration_policy, ..plain() }).is_ok(), accepted, "{ttl:?}");
+        }
     }
 
     #[test]
     fn unsupported_settings_are_rejected() {
-        assert!(normalize(Subscription { filter: "attributes:a".into(), ..plain() }).is_err());
         let push = PushConfig { push_endpoint: "http://127.0.0.1/".into(), ..PushConfig::default() };
-        assert!(normalize(Subscription { push_config: Some(push), ..plain() }).is_err());
+        for resource in [
+            Subscription { filter: "attributes:a".into(), ..plain() },
+            Subscription { push_config: Some(push), ..plain() },
+            Subscription { enable_exactly_once_delivery: true, ..plain() },
+            Subscription { enable_message_ordering: true, ..plain() },
+            Subscription { bigquery_config: Some(wire::BigQueryConfig::default()), ..plain() },
+        ] {
+            assert_eq!(normalize(resource.clone()).unwrap_err().code, Code::Unimplemented, "{resource:?}");
+        }
+        let topic = Topic { name: "projects/p/topics/scan-topic".into(), ..Topic::default() };
+        let retaining = Topic { message_retention_duration: Some(seconds(600)), ..topic.clone() };
+        assert_eq!(normalize_topic(retaining).unwrap_err().code, Code::Unimplemented);
+        assert!(normalize_topic(topic).is_ok());
+    }
+
+    #[test]
+    fn an_update_cannot_turn_on_an_unsupported_setting() {
+        let changes = Subscription { enable_exactly_once_delivery: true, ..plain() };
+        let mask = FieldMask { paths: vec!["enable_exactly_once_delivery".into()] };
+        let refused = update(&normalize(plain()).unwrap(), changes, Some(&mask)).unwrap_err();
+        assert_eq!(refused.code, Code::Unimplemented);
     }
 
     #[test]

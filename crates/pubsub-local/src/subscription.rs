@@ -11,7 +11,7 @@ use super::error::ApiError;
 use super::leases::{LeaseId, StreamId};
 use super::queue::{Counts, DeadLetter, Queue};
 use super::settings::Settings;
-use super::wire::{Subscription as Resource, SubscriptionProperties};
+use super::wire::Subscription as Resource;
 
 pub(super) struct Subscription {
     pub(super) name: String,
@@ -79,14 +79,6 @@ impl Subscription {
 
     pub(super) fn topic(&self) -> String {
         self.lock().resource.topic.clone()
-    }
-
-    pub(super) fn properties(&self) -> SubscriptionProperties {
-        let state = self.lock();
-        SubscriptionProperties {
-            exactly_once_delivery_enabled: state.resource.enable_exactly_once_delivery,
-            message_ordering_enabled: state.resource.enable_message_ordering,
-        }
     }
 
     /// Marks the subscription as deleted and wakes its streams, which then end.

@@ -272,6 +272,54 @@ async fn a_lost_ack_leaves_the_message_leased() {
 }
 
 #[tokio::test]
+async fn a_seek_to_a_time_redelivers_retained_messages_and_skips_older_ones() {
+    with_server(|server| async move {
+        server.subscribe(Subscription::new().set_retain_acked_messages(true)).await;
+        let mut stream = server.stream().await;
+        let mut times = Vec::new();
+        for payload in ["first", "second"] {
+            server.publish([payload.to_owned()]).await;
+            let (message, handler) = next(&mut stream).await;
+            times.push(message.publish_time.unwrap());
+            handler.ack();
+        }
+        server.until(|counts| counts.acknowledged == 2).await;
+        server.subscriptions.seek().set_subscription(SUBSCRIPTION).set_time(times[1]).send().await.unwrap();
+        let (message, handler) = next(&mut stream).await;
+        assert_eq!(message.data, "second");
+        handler.ack();
+        server.until(|counts| (counts.restored_by_seek, counts.acknowledged, counts.backlog()) == (1, 3, 0)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn unsupported_settings_and_targets_are_rejected_with_unimplemented() {
+    with_server(|server| async move {
+        server.subscribe(Subscription::new()).await;
+        let create = || {
+            let name = "projects/p/subscriptions/another";
+            server.subscriptions.create_subscription().set_name(name).set_topic(TOPIC)
+        };
+        let month = google_cloud_wkt::Duration::clamp(31 * 86_400, 0);
+        let topic = server.topics.create_topic().set_name("projects/p/topics/retaining");
+        let seek = server.subscriptions.seek().set_subscription(SUBSCRIPTION);
+        let rejected = [
+            create().set_enable_exactly_once_delivery(true).send().await.map(drop),
+            create().set_enable_message_ordering(true).send().await.map(drop),
+            create().set_filter("attributes:a").send().await.map(drop),
+            topic.set_message_retention_duration(month).send().await.map(drop),
+            seek.set_snapshot("projects/p/snapshots/before").send().await.map(drop),
+        ];
+        for result in rejected {
+            let code = result.as_ref().err().and_then(|error| error.status()).map(|status| status.code);
+            assert_eq!(code, Some(Code::Unimplemented), "{result:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn streams_share_a_backlog() {
     with_server(|server| async move {
         server.subscribe(Subscription::new()).await;

@@ -6,13 +6,15 @@
 
 use bytes::Bytes;
 
+#[cfg(test)]
+pub(super) use googleapis_tonic_google_pubsub_v1::google::pubsub::v1::BigQueryConfig;
 pub(super) use googleapis_tonic_google_pubsub_v1::google::pubsub::v1::{
     AcknowledgeRequest, DeadLetterPolicy, DeleteSubscriptionRequest, DeleteTopicRequest, ExpirationPolicy,
     GetSubscriptionRequest, GetTopicRequest, ListSubscriptionsRequest, ListSubscriptionsResponse,
     ListTopicSubscriptionsRequest, ListTopicSubscriptionsResponse, ListTopicsRequest, ListTopicsResponse,
     ModifyAckDeadlineRequest, PublishRequest, PublishResponse, PubsubMessage, PullRequest, PushConfig, RetryPolicy,
-    StreamingPullRequest, Subscription, Topic, UpdateSubscriptionRequest, UpdateTopicRequest,
-    streaming_pull_response::SubscriptionProperties, subscription, topic,
+    SeekRequest, SeekResponse, StreamingPullRequest, Subscription, Topic, UpdateSubscriptionRequest,
+    UpdateTopicRequest, seek_request, streaming_pull_response::SubscriptionProperties, subscription, topic,
 };
 
 /// `google.protobuf.Empty`.

@@ -6,3 +6,4 @@ mod flow;
 mod leases;
 mod publish;
 mod redelivery;
+mod seek;

@@ -144,10 +144,13 @@ impl Broker {
         mask: Option<&FieldMask>,
     ) -> Result<Resource, ApiError> {
         let registry = self.registry();
-        let subscription = registry.subscription(&changes.name)?;
+        let subscription = Arc::clone(registry.subscription(&changes.name)?);
         let updated = settings::update(&subscription.resource(), changes, mask)?;
         registry.require_dead_letter_topic(&updated)?;
         subscription.set_resource(updated.clone());
+        drop(registry);
+        // A shorter retention duration moves the next event.
+        self.change(&subscription, |_| ());
         Ok(updated)
     }
 
@@ -199,6 +202,8 @@ fn paginate<V, T>(
 #[cfg(test)]
 mod tests {
     use super::super::super::error::Code;
+    use std::time::Duration;
+
     use super::super::super::wire::{DeadLetterPolicy, PubsubMessage};
     use super::*;
 
@@ -261,5 +266,30 @@ mod tests {
         broker.publish(&resource.topic, vec![message]).unwrap();
         assert_eq!(old.counts().published, 0);
         assert_eq!(broker.subscription(&resource.name).unwrap().counts().published, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_is_dropped_after_the_retention_duration_of_an_update() {
+        let broker = Arc::new(broker(&["aaa"]));
+        let resource = Resource {
+            name: "projects/p/subscriptions/sub".into(),
+            topic: "projects/p/topics/aaa".into(),
+            ..Resource::default()
+        };
+        broker.create_subscription(resource.clone()).unwrap();
+        let (mut timers, timer) = (tokio::task::JoinSet::new(), Arc::clone(&broker));
+        timers.spawn(async move { timer.run_timer().await });
+        let message = PubsubMessage { data: "scan".into(), ..PubsubMessage::default() };
+        broker.publish(&resource.topic, vec![message]).unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let retention = prost_types::Duration { seconds: 600, nanos: 0 };
+        let changes = Resource { message_retention_duration: Some(retention), ..resource.clone() };
+        let mask = FieldMask { paths: vec!["message_retention_duration".into()] };
+        broker.update_subscription(changes, Some(&mask)).unwrap();
+        let counts = || broker.subscription(&resource.name).unwrap().counts();
+        tokio::time::sleep(Duration::from_secs(598)).await;
+        assert_eq!((counts().ready, counts().dropped), (1, 0));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!((counts().ready, counts().dropped), (0, 1));
     }
 }

@@ -14,7 +14,9 @@ use super::super::broker::Broker;
 use super::super::error::ApiError;
 use super::super::pull::Puller;
 use super::super::window::Window;
-use super::super::wire::{ReceivedMessage, StreamingPullRequest, StreamingPullResponse, Subscriber};
+use super::super::wire::{
+    ReceivedMessage, StreamingPullRequest, StreamingPullResponse, Subscriber, SubscriptionProperties,
+};
 use super::Service;
 
 const LEASE_SECONDS: std::ops::RangeInclusive<i32> = 10..=600;
@@ -90,7 +92,7 @@ impl Responder {
                 Ok(messages) if messages.is_empty() && !std::mem::take(&mut self.keep_alive_pending) => {}
                 Ok(messages) => {
                     self.keep_alive_pending = false;
-                    return Some(Ok(self.response(messages)));
+                    return Some(Ok(response(messages)));
                 }
                 Err(error) => return Some(Err(error.into())),
             }
@@ -140,11 +142,11 @@ impl Responder {
         }
         Ok(())
     }
+}
 
-    fn response(&self, received_messages: Vec<ReceivedMessage>) -> StreamingPullResponse {
-        let subscription_properties = Some(self.puller.subscription.properties());
-        StreamingPullResponse { received_messages, subscription_properties }
-    }
+fn response(received_messages: Vec<ReceivedMessage>) -> StreamingPullResponse {
+    // No subscription has exactly-once delivery or message ordering.
+    StreamingPullResponse { received_messages, subscription_properties: Some(SubscriptionProperties::default()) }
 }
 
 fn lease(seconds: i32) -> Result<Duration, ApiError> {

@@ -11,8 +11,8 @@ use super::super::error::ApiError;
 use super::super::pull;
 use super::super::wire::{
     AcknowledgeRequest, DeleteSubscriptionRequest, Empty, GetSubscriptionRequest, ListSubscriptionsRequest,
-    ListSubscriptionsResponse, ModifyAckDeadlineRequest, PullRequest, PullResponse, StreamingPullRequest,
-    StreamingPullResponse, Subscriber, Subscription, UpdateSubscriptionRequest,
+    ListSubscriptionsResponse, ModifyAckDeadlineRequest, PullRequest, PullResponse, SeekRequest, SeekResponse,
+    StreamingPullRequest, StreamingPullResponse, Subscriber, Subscription, UpdateSubscriptionRequest,
 };
 use super::{Service, reply, streaming};
 
@@ -76,6 +76,11 @@ impl Subscriber for Service {
         let PullRequest { subscription, return_immediately, max_messages } = request.into_inner();
         let pulled = pull::once(&self.broker, &subscription, max_messages, return_immediately).await;
         reply(pulled.map(|received_messages| PullResponse { received_messages }))
+    }
+
+    async fn seek(&self, request: Request<SeekRequest>) -> Result<Response<SeekResponse>, Status> {
+        let SeekRequest { subscription, target } = request.into_inner();
+        reply(self.broker.seek(&subscription, target).map(|()| SeekResponse {}))
     }
 
     async fn streaming_pull(

@@ -24,12 +24,7 @@ struct Stream {
 fn broker() -> Arc<Broker> {
     let broker = Arc::new(Broker::new());
     broker.create_topic(Topic { name: TOPIC.into(), ..Topic::default() }).unwrap();
-    let subscription = Subscription {
-        name: SUBSCRIPTION.into(),
-        topic: TOPIC.into(),
-        enable_exactly_once_delivery: true,
-        ..Subscription::default()
-    };
+    let subscription = Subscription { name: SUBSCRIPTION.into(), topic: TOPIC.into(), ..Subscription::default() };
     broker.create_subscription(subscription).unwrap();
     broker
 }
@@ -164,13 +159,13 @@ async fn closing_the_requests_ends_the_stream_and_keeps_the_leases() {
 }
 
 #[tokio::test]
-async fn a_stream_reports_the_properties_of_its_subscription() {
+async fn a_stream_reports_that_exactly_once_delivery_and_ordering_are_off() {
     let broker = broker();
     publish(&broker, "scan");
     let (_requests, call) = call(&broker, first());
     let response = call.await.unwrap().into_inner().message().await.unwrap().unwrap();
     let properties = response.subscription_properties.unwrap();
-    assert!(properties.exactly_once_delivery_enabled && !properties.message_ordering_enabled);
+    assert!(!properties.exactly_once_delivery_enabled && !properties.message_ordering_enabled);
 }
 
 #[tokio::test]

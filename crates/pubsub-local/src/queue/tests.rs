@@ -5,38 +5,68 @@ use super::*;
 
 const LEASE: Duration = Duration::from_secs(10);
 
+const RETENTION: Duration = Duration::from_secs(3600);
+
+fn settings() -> Settings {
+    Settings { ack_deadline: LEASE, retry: None, dead_letter: None, retention: RETENTION, retain_acked: false }
+}
+
 /// A queue with its clock and its faults.
 struct Harness {
     queue: Queue,
     now: Instant,
+    started: Instant,
     faults: Faults,
 }
 
 impl Harness {
     fn new(settings: Settings) -> Harness {
-        Harness { queue: Queue::new(settings), now: Instant::now(), faults: Faults::default() }
+        let now = Instant::now();
+        Harness { queue: Queue::new(settings), now, started: now, faults: Faults::default() }
     }
 
     fn plain() -> Harness {
-        Harness::new(Settings { ack_deadline: LEASE, retry: None, dead_letter: None })
+        Harness::new(settings())
     }
 
     fn with_retry(minimum: u64, maximum: u64) -> Harness {
         let retry = Backoff { minimum: Duration::from_secs(minimum), maximum: Duration::from_secs(maximum) };
-        Harness::new(Settings { ack_deadline: LEASE, retry: Some(retry), dead_letter: None })
+        Harness::new(Settings { retry: Some(retry), ..settings() })
     }
 
     fn with_dead_letters(max_attempts: u32) -> Harness {
         let dead_letter = Some(DeadLetterPolicy { topic: "projects/p/topics/dead".into(), max_attempts });
-        Harness::new(Settings { ack_deadline: LEASE, retry: None, dead_letter })
+        Harness::new(Settings { dead_letter, ..settings() })
     }
 
     fn publish(&mut self, names: &[&'static str]) {
-        self.queue.publish(names.iter().map(|name| Bytes::from_static(name.as_bytes())));
+        self.publish_all(names.iter().map(|name| Bytes::from_static(name.as_bytes())));
     }
 
     fn publish_many(&mut self, count: usize) {
-        self.queue.publish(std::iter::repeat_n(Bytes::from_static(b"scan"), count));
+        self.publish_all(std::iter::repeat_n(Bytes::from_static(b"scan"), count));
+    }
+
+    fn publish_all(&mut self, messages: impl IntoIterator<Item = Bytes>) {
+        let published = Published { at: self.now, time: self.time() };
+        self.queue.publish(messages, published);
+    }
+
+    /// Returns the time on the wall clock, which starts at the epoch.
+    fn time(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + (self.now - self.started)
+    }
+
+    /// Seeks to a time that is this many seconds after the start.
+    fn seek(&mut self, seconds: u64) {
+        self.queue.seek(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds), self.now);
+    }
+
+    /// Takes all ready messages, acknowledges them and returns their names.
+    fn consume(&mut self, stream: StreamId) -> Vec<String> {
+        let deliveries = self.take(stream);
+        deliveries.iter().for_each(|delivery| drop(self.queue.ack(delivery.lease)));
+        names(&deliveries).into_iter().map(str::to_owned).collect()
     }
 
     fn open(&mut self, max_messages: i64) -> StreamId {
@@ -215,7 +245,7 @@ fn a_message_without_attempts_left_becomes_a_dead_letter() {
         (1, 5, "projects/p/topics/dead")
     );
     assert_eq!((harness.take(stream), harness.queue.counts().backlog()), (vec![], 0));
-    harness.queue.dead_letter_forwarded();
+    harness.queue.dead_letter_forwarded(dead_letters[0].entry.clone());
     assert_eq!(harness.queue.counts().dead_lettered, 1);
 }
 
@@ -266,7 +296,7 @@ fn a_response_is_limited_in_messages_and_bytes() {
     let batches: Vec<usize> = (0..4).map(|_| harness.take(stream).len()).collect();
     assert_eq!(batches, [1000, 1000, 500, 0]);
 
-    harness.queue.publish(std::iter::repeat_n(Bytes::from(vec![0; MAX_BATCH_BYTES / 2]), 5));
+    harness.publish_all(std::iter::repeat_n(Bytes::from(vec![0; MAX_BATCH_BYTES / 2]), 5));
     let batches: Vec<usize> = (0..3).map(|_| harness.take(stream).len()).collect();
     assert_eq!(batches, [2, 2, 1]);
 }
@@ -374,6 +404,134 @@ fn reordering_loses_no_message() {
     assert_eq!(received, ["a", "b", "c", "d", "e"]);
 }
 
+#[test]
+fn a_message_is_dropped_when_it_is_older_than_the_retention_duration() {
+    let mut harness = Harness::plain();
+    let stream = harness.open(0);
+    harness.publish(&["outstanding"]);
+    let lease = harness.take_one(stream);
+    harness.queue.extend(lease, harness.now + RETENTION * 2);
+    harness.publish(&["old"]);
+    harness.advance(Duration::from_secs(1));
+    harness.publish(&["new"]);
+    harness.advance(RETENTION - Duration::from_secs(1));
+    assert_eq!((harness.queue.counts().dropped, harness.queue.counts().ready), (1, 1));
+    harness.nack(lease);
+    assert_eq!(harness.queue.counts().dropped, 2);
+    assert_eq!(harness.queue.next_event(), Some(harness.now + Duration::from_secs(1)));
+    assert_eq!(names(&harness.take(stream)), ["new"]);
+}
+
+#[test]
+fn an_old_message_behind_a_newer_one_is_not_delivered() {
+    let mut harness = Harness::plain();
+    let stream = harness.open(0);
+    harness.publish(&["old"]);
+    let lease = harness.take_one(stream);
+    harness.advance(LEASE / 2);
+    harness.publish(&["new"]);
+    harness.nack(lease);
+    harness.advance(RETENTION - LEASE / 2);
+    assert_eq!(names(&harness.take(stream)), ["new"]);
+    assert_eq!((harness.queue.counts().dropped, harness.queue.counts().backlog()), (1, 1));
+}
+
+#[test]
+fn a_seek_acknowledges_older_messages_and_keeps_newer_ones() {
+    let mut harness = Harness::with_retry(5, 5);
+    let stream = harness.open(0);
+    for name in ["leased", "delayed", "ready", "at the time", "after"] {
+        harness.publish(&[name]);
+        if ["leased", "delayed"].contains(&name) {
+            let lease = harness.take_one(stream);
+            if name == "delayed" {
+                harness.nack(lease)
+            }
+        }
+        harness.advance(Duration::from_secs(1));
+    }
+    let narrow = harness.open(1);
+    harness.seek(3);
+    let counts = harness.queue.counts();
+    assert_eq!((counts.acknowledged_by_seek, counts.restored_by_seek, counts.outstanding), (3, 0, 0));
+    assert_eq!(names(&harness.take(narrow)), ["at the time"]);
+    harness.queue.close(narrow);
+    harness.advance(LEASE);
+    harness.seek(0);
+    assert_eq!(harness.queue.counts().restored_by_seek, 0, "the subscription does not retain acknowledged messages");
+    harness.advance(LEASE);
+    assert_eq!(names(&harness.take(stream)), ["after", "at the time"]);
+}
+
+#[test]
+fn a_seek_to_an_earlier_time_restores_retained_messages() {
+    let mut harness = Harness::new(Settings { retain_acked: true, ..settings() });
+    let stream = harness.open(0);
+    for name in ["a", "b", "c"] {
+        harness.publish(&[name]);
+        harness.advance(Duration::from_secs(1));
+    }
+    assert_eq!(harness.consume(stream), ["a", "b", "c"]);
+    assert_eq!(harness.take(stream), []);
+    harness.seek(1);
+    assert_eq!(harness.queue.streams_to_wake(), [stream]);
+    assert_eq!(harness.consume(stream), ["b", "c"]);
+
+    harness.seek(0);
+    harness.seek(100);
+    assert_eq!((harness.take(stream), harness.queue.counts().acknowledged_by_seek), (vec![], 3));
+    harness.seek(2);
+    assert_eq!(harness.consume(stream), ["c"]);
+
+    harness.advance(RETENTION - Duration::from_secs(2));
+    harness.seek(0);
+    assert_eq!(harness.consume(stream), ["c"], "a and b are older than the retention duration");
+}
+
+#[test]
+fn a_seek_releases_the_limit_of_a_stream() {
+    let mut harness = Harness::plain();
+    let stream = harness.open(1);
+    harness.publish(&["a"]);
+    let lease = harness.take_one(stream);
+    harness.advance(Duration::from_secs(1));
+    harness.publish(&["b"]);
+    assert_eq!(harness.take(stream), []);
+    harness.seek(1);
+    assert_eq!(harness.queue.streams_to_wake(), [stream]);
+    assert!(harness.queue.ack(lease).is_none());
+    assert_eq!(names(&harness.take(stream)), ["b"]);
+}
+
+#[test]
+fn acknowledged_messages_are_forgotten_when_they_are_not_retained_any_more() {
+    let mut harness = Harness::new(Settings { retain_acked: true, ..settings() });
+    let stream = harness.open(0);
+    harness.publish(&["a"]);
+    harness.consume(stream);
+    assert_eq!(harness.queue.next_event(), Some(harness.now + RETENTION));
+    harness.queue.set(settings());
+    assert_eq!(harness.queue.next_event(), None);
+    harness.seek(0);
+    assert_eq!(harness.take(stream), []);
+}
+
+#[test]
+fn a_restored_message_starts_without_delivery_attempts() {
+    let mut harness = Harness::with_dead_letters(5);
+    harness.queue.settings.retain_acked = true;
+    let stream = harness.open(0);
+    harness.publish(&["a"]);
+    for _ in 1..=5 {
+        let lease = harness.take_one(stream);
+        harness.nack(lease);
+    }
+    let dead_letter = harness.queue.take_dead_letters().remove(0);
+    harness.queue.dead_letter_forwarded(dead_letter.entry);
+    harness.seek(0);
+    assert_eq!(harness.take(stream)[0].attempt, 1);
+}
+
 /// An event that can happen to a queue.
 #[derive(Debug, Clone)]
 enum Event {
@@ -385,6 +543,7 @@ enum Event {
     Nack(usize),
     Extend(usize, u64),
     Advance(u64),
+    Seek(u64),
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -398,6 +557,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         any::<usize>().prop_map(Event::Nack),
         (any::<usize>(), 0..30_u64).prop_map(|(lease, seconds)| Event::Extend(lease, seconds)),
         (0..15_u64).prop_map(Event::Advance),
+        (0..60_u64).prop_map(Event::Seek),
     ];
     prop::collection::vec(event, 1..200)
 }
@@ -458,8 +618,11 @@ impl Simulation {
                     .for_each(|lease| self.harness.queue.extend(lease, deadline));
             }
             Event::Advance(seconds) => self.harness.advance(Duration::from_secs(seconds)),
+            Event::Seek(seconds) => self.harness.seek(seconds),
         }
-        (0..self.harness.queue.take_dead_letters().len()).for_each(|_| self.harness.queue.dead_letter_forwarded());
+        for dead_letter in self.harness.queue.take_dead_letters() {
+            self.harness.queue.dead_letter_forwarded(dead_letter.entry);
+        }
         self.woken.extend(self.harness.queue.streams_to_wake());
     }
 
@@ -483,17 +646,20 @@ impl Simulation {
 
 proptest! {
     #[test]
-    fn no_message_is_lost_and_no_stream_stays_asleep(events in events(), retry in 0..20_u64, dead_letters: bool) {
+    fn no_message_is_lost_and_no_stream_stays_asleep(events in events(), retry in 0..20_u64, dead_letters: bool, retain_acked: bool) {
         let mut harness = Harness::with_retry(retry, 600);
         if dead_letters {
             harness.queue.set(Harness::with_dead_letters(5).queue.settings.clone());
         }
+        harness.queue.settings.retain_acked = retain_acked;
+        harness.queue.settings.retention = Duration::from_secs(60);
         let mut simulation = Simulation { harness, streams: Vec::new(), woken: Vec::new(), leases: Vec::new() };
         for event in &events {
             simulation.apply(event);
             let counts = simulation.harness.queue.counts();
-            let accounted = counts.backlog() as u64 + counts.acknowledged + counts.dead_lettered;
-            prop_assert_eq!(accounted, counts.published, "after {:?}", event);
+            let settled = counts.acknowledged + counts.dead_lettered + counts.dropped + counts.acknowledged_by_seek;
+            let accounted = counts.backlog() as u64 + settled;
+            prop_assert_eq!(accounted, counts.published + counts.restored_by_seek, "after {:?}", event);
         }
         simulation.apply(&Event::Open(5));
         simulation.drain();

@@ -12,7 +12,9 @@ use super::super::broker::{Broker, Page};
 use super::super::error::ApiError;
 use super::super::pull;
 use super::super::wire;
-use super::json::messages::{AcknowledgeRequest, ModifyAckDeadlineRequest, PullRequest, PullResponse, ReceivedMessage};
+use super::json::messages::{
+    AcknowledgeRequest, ModifyAckDeadlineRequest, PullRequest, PullResponse, ReceivedMessage, SeekRequest,
+};
 use super::json::resources::{Subscription, UpdateSubscriptionRequest};
 use super::{JsonResult, Shared, empty_object, no_such_path, page, parse, split_verb};
 
@@ -50,7 +52,7 @@ async fn list(State(broker): Shared, Path(project): Path<String>, requested: Pag
     Ok(page::<_, Subscription>("subscriptions", listed))
 }
 
-/// Serves `POST …:pull`, `…:acknowledge` and `…:modifyAckDeadline`.
+/// Serves `POST …:pull`, `…:acknowledge`, `…:modifyAckDeadline` and `…:seek`.
 async fn custom_method(State(broker): Shared, Path((project, segment)): Names, body: Bytes) -> JsonResult<Value> {
     let (id, verb) = split_verb(&segment);
     let name = format!("projects/{project}/subscriptions/{id}");
@@ -69,6 +71,10 @@ async fn custom_method(State(broker): Shared, Path((project, segment)): Names, b
         "modifyAckDeadline" => {
             let ModifyAckDeadlineRequest { ack_ids, ack_deadline_seconds } = parse(&body)?;
             empty_object(broker.modify_deadline(&*broker.subscription(&name)?, &ack_ids, ack_deadline_seconds))
+        }
+        "seek" => {
+            let request: SeekRequest = parse(&body)?;
+            empty_object(broker.seek(&name, request.target()?))
         }
         _ => Err(no_such_path(&format!("projects/{project}/subscriptions/{segment}"))),
     }

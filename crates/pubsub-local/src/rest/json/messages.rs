@@ -1,10 +1,11 @@
-//! The requests and responses of publish, pull, acknowledge and modifyAckDeadline as JSON.
+//! The requests and responses of publish, pull, acknowledge, modifyAckDeadline and seek as JSON.
 
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
+use super::super::super::error::ApiError;
 use super::super::super::message::rfc3339;
-use super::super::super::wire;
+use super::super::super::wire::{self, seek_request::Target};
 use super::{Strings, bytes_as_base64, is_default, number};
 
 #[derive(Default, Deserialize)]
@@ -72,6 +73,26 @@ pub(in super::super) struct ModifyAckDeadlineRequest {
     pub(in super::super) ack_deadline_seconds: i32,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(in super::super) struct SeekRequest {
+    time: Option<String>,
+    snapshot: Option<String>,
+}
+
+impl SeekRequest {
+    pub(in super::super) fn target(self) -> Result<Option<Target>, ApiError> {
+        match (self.time, self.snapshot) {
+            (Some(_), Some(_)) => Err(ApiError::invalid_argument("A seek has a time or a snapshot, not both")),
+            (Some(time), None) => match time.parse() {
+                Ok(time) => Ok(Some(Target::Time(time))),
+                Err(_) => Err(ApiError::invalid_argument(format_args!("Not a timestamp: {time:?}"))),
+            },
+            (None, snapshot) => Ok(snapshot.map(Target::Snapshot)),
+        }
+    }
+}
+
 impl From<Message> for wire::PubsubMessage {
     /// Drops the id and the publish time, which the server sets.
     fn from(message: Message) -> wire::PubsubMessage {
@@ -112,6 +133,21 @@ mod tests {
             let message: Message = serde_json::from_value(json!({ "data": text })).unwrap();
             assert_eq!(message.data[..], [0xfb, 0xff], "{text}");
         }
+    }
+
+    #[test]
+    fn a_seek_has_a_timestamp_or_a_snapshot() {
+        let target = |request| serde_json::from_value::<SeekRequest>(request).unwrap().target();
+        let time = prost_types::Timestamp { seconds: 1_700_000_000, nanos: 5_000 };
+        let cases = ["2023-11-14T22:13:20.000005Z", "2023-11-14T23:13:20.000005+01:00"];
+        for text in cases {
+            assert_eq!(target(json!({ "time": text })), Ok(Some(Target::Time(time))), "{text}");
+        }
+        let snapshot = "projects/p/snapshots/s";
+        assert_eq!(target(json!({ "snapshot": snapshot })), Ok(Some(Target::Snapshot(snapshot.into()))));
+        assert_eq!(target(json!({})), Ok(None));
+        assert!(target(json!({ "time": "yesterday" })).is_err());
+        assert!(target(json!({ "time": cases[0], "snapshot": snapshot })).is_err());
     }
 
     #[test]
