@@ -19,7 +19,7 @@ use crate::service::{Endpoints, SetupError, pubsub_advice, within};
 pub use dead_letter::{EXHAUSTED, UNKNOWN};
 pub use list::{List, list};
 pub use purge::{MAX_CONFIRMED, Purge, purge};
-pub use redrive::{MOST_LIMIT, Redrive, redrive};
+pub use redrive::{MAX_LIMIT, Redrive, redrive};
 pub use selection::Selection;
 
 /// A run ends after this time without a new dead letter.

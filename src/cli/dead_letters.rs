@@ -10,7 +10,7 @@ use clap::error::ErrorKind;
 
 use super::help::{exit_codes, heading, more};
 use super::pubsub::PubsubArgs;
-use crate::dead_letters::{self, EXHAUSTED, List, MOST_LIMIT, Purge, Redrive, Selection, UNKNOWN};
+use crate::dead_letters::{self, EXHAUSTED, List, MAX_LIMIT, Purge, Redrive, Selection, UNKNOWN};
 use crate::scan::Reason;
 use crate::service::Endpoints;
 
@@ -214,7 +214,7 @@ fn listed(text: &str) -> Result<NonZeroUsize, String> {
 }
 
 fn redriven(text: &str) -> Result<NonZeroUsize, String> {
-    number(text, MOST_LIMIT)
+    number(text, MAX_LIMIT)
 }
 
 fn age(text: &str) -> Result<Duration, String> {

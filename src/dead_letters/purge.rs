@@ -32,7 +32,7 @@ pub struct Purge {
 
 /// Deletes dead letters and reports the results to `out`.
 ///
-/// Unless the task is confirmed or a dry run, asks `confirm` once, with the number of selected dead letters, and
+/// Unless the task is confirmed or a dry run, it asks `confirm` once, with the number of selected dead letters. It
 /// deletes these only if the answer is true.
 pub async fn purge(
     task: &Purge,
@@ -53,21 +53,9 @@ pub async fn purge(
         opened = open => opened?,
     };
     let mut run = Run::new(task, reader);
-    let mut end = run.read(idle, &mut stop).await;
-    if let Ok(End::Idle(_) | End::Repeated(_) | End::Limit(_)) = end
-        && !run.selected.is_empty()
-    {
-        let written = run.write_question(out);
-        written.map_err(|error| SetupError(format!("cannot write the output: {error}")))?;
-        let is_confirmed = tokio::select! {
-            biased;
-            () = &mut stop => false,
-            answer = confirm(run.selected.len()) => answer,
-        };
-        match is_confirmed {
-            true => run.delete_selected().await,
-            false => end = Ok(End::Declined),
-        }
+    let mut end = run.read(idle, stop.as_mut()).await;
+    if matches!(end, Ok(End::Idle(_) | End::Repeated(_) | End::Limit(_))) && !run.selected.is_empty() {
+        end = run.ask(end, stop, confirm, out).await;
     }
     let (report, closed) = run.close().await;
     let verb = if task.dry_run { Verb::WouldPurge } else { Verb::Purge };
@@ -104,7 +92,7 @@ impl Run<'_> {
     }
 
     /// Reads dead letters until the run ends. If the task is confirmed, also deletes the selected ones.
-    async fn read(&mut self, idle: Duration, stop: &mut Pin<&mut impl Future<Output = ()>>) -> Result<End, SetupError> {
+    async fn read(&mut self, idle: Duration, mut stop: Pin<&mut impl Future<Output = ()>>) -> Result<End, SetupError> {
         let mut in_flight = FuturesUnordered::new();
         let mut last = Instant::now();
         let end = loop {
@@ -116,7 +104,7 @@ impl Run<'_> {
             }
             tokio::select! {
                 biased;
-                () = &mut *stop => break Ok(End::Stopped),
+                () = &mut stop => break Ok(End::Stopped),
                 Some(deleted) = in_flight.next() => self.record(deleted),
                 leased = self.reader.next(true), if in_flight.len() < MAX_IN_FLIGHT.messages => match leased {
                     Ok(leased) => in_flight.extend(self.receive(leased)),
@@ -158,12 +146,30 @@ impl Run<'_> {
         None
     }
 
-    fn write_question(&self, out: &mut impl Write) -> std::io::Result<()> {
-        let mut report = Report::default();
+    /// Deletes the selected dead letters if the operator confirms that. Returns how the run ends then.
+    async fn ask(
+        &mut self,
+        end: Result<End, SetupError>,
+        stop: Pin<&mut impl Future<Output = ()>>,
+        confirm: impl AsyncFnOnce(usize) -> bool,
+        out: &mut impl Write,
+    ) -> Result<End, SetupError> {
+        let mut question = Report::default();
         for (dead_letter, _) in &self.selected {
-            report.purged(dead_letter.reason.clone());
+            question.purged(dead_letter.reason.clone());
         }
-        report.write_selected(out)
+        let written = question.write_selected(out);
+        written.map_err(|error| SetupError(format!("cannot write the output: {error}")))?;
+        let is_confirmed = tokio::select! {
+            biased;
+            () = stop => false,
+            answer = confirm(self.selected.len()) => answer,
+        };
+        if !is_confirmed {
+            return Ok(End::Declined);
+        }
+        self.delete_selected().await;
+        end
     }
 
     /// Deletes the dead letters that the question was about.

@@ -20,8 +20,8 @@ use super::{LONG_IDLE_TIMEOUT, Outcome, Selection, Subscription};
 use crate::service::SetupError;
 
 /// The largest `--limit` of a redrive, which remembers the id of each message that it published.
-pub const MOST_LIMIT: usize = 1_000_000;
-const DEFAULT_LIMIT: usize = MOST_LIMIT / 10;
+pub const MAX_LIMIT: usize = 1_000_000;
+const DEFAULT_LIMIT: usize = MAX_LIMIT / 10;
 /// A message that was redriven this often is redriven again only with `--force`, because it is likely to be rejected
 /// again.
 pub(super) const MAX_REDRIVES: u32 = 3;

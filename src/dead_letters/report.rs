@@ -174,7 +174,8 @@ impl Report {
         if closed.passed_over > 0 {
             writeln!(
                 out,
-                "Pub/Sub delivers up to {} of the dead letters left again only after {}: the run could not keep all leased.",
+                "Pub/Sub redelivers up to {} of the dead letters left only after {}, because the run could not keep all of \
+                 them leased.",
                 HumanCount(closed.passed_over as u64),
                 format_duration(PASSING_LEASE)
             )?;

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::client::Problem;
 use super::item::KEY;
 
-/// No record can be there and not there.
+/// A record cannot both exist and be missing.
 const NEVER: &str = "attribute_exists(pk) AND attribute_not_exists(pk)";
 
 /// Sends a write whose condition cannot hold. It costs one write unit, and `Ok` proves that PutItem is allowed.

@@ -46,7 +46,7 @@ async fn reports_the_dead_letters_whose_leases_end_only_after_the_run() {
     assert_eq!((counts.delivered, counts.backlog()), (OTHERS as u64, OTHERS), "{counts:?}");
     let passed_over = counts.outstanding;
     assert!((1..=2_000).contains(&passed_over), "{counts:?}");
-    let line = format!("Pub/Sub delivers up to {passed_over} of the dead letters left again only after 10m");
+    let line = format!("Pub/Sub redelivers up to {passed_over} of the dead letters left only after 10m");
     assert!(report.replace(',', "").contains(&line), "{report} {counts:?}");
 }
 
