@@ -46,8 +46,8 @@ pub(super) struct StoreFaults {
 }
 
 struct Inner {
-    /// The modes that have begun and not ended. The last one applies.
-    modes: Vec<Mode>,
+    /// The modes that have begun and not ended, and whether each has injected a fault since then.
+    modes: Vec<(Mode, bool)>,
     /// Whether there are a few faults of each kind while there is no mode.
     background: bool,
     random: StdRng,
@@ -72,12 +72,12 @@ impl StoreFaults {
     }
 
     pub(super) fn begin(&self, mode: Mode) {
-        self.inner().modes.push(mode);
+        self.inner().modes.push((mode, false));
     }
 
     pub(super) fn end(&self, mode: Mode) {
         let modes = &mut self.inner().modes;
-        let place = modes.iter().position(|begun| *begun == mode).expect("the mode has begun");
+        let place = modes.iter().position(|(begun, _)| *begun == mode).expect("the mode has begun");
         modes.remove(place);
     }
 
@@ -102,17 +102,11 @@ impl StoreFaults {
 
     pub(super) fn action(&self, request: &Request) -> Action {
         let inner = &mut *self.inner();
-        let (mode, (name, action)) = match inner.modes.last() {
-            Some(mode) => (Some(*mode), mode.action(request, &mut inner.random)),
-            None if inner.background => (None, background(request, &mut inner.random)),
-            None => (None, FORWARDED),
+        let (name, action) = match inner.modes.is_empty() {
+            false => inner.apply_mode(request),
+            true if inner.background => for_request(request, background(request, &mut inner.random)),
+            true => FORWARDED,
         };
-        // Only writes are throttled or denied.
-        let applies = request.is_write() || !matches!(action, Action::Respond(400, _));
-        let (name, action) = if applies { (name, action) } else { FORWARDED };
-        if name != FORWARDED.0 {
-            mode.into_iter().for_each(|mode| *inner.injected.entry(mode).or_default() += 1);
-        }
         *inner.counts.entry(name).or_default() += 1;
         if let Action::FailStatements(errors) = &action {
             inner.failed_statements += u64::try_from(errors.len()).expect("a batch is small");
@@ -129,6 +123,31 @@ impl StoreFaults {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("no thread panics while it holds the lock")
+    }
+}
+
+impl Inner {
+    /// Takes the action of one mode. Modes overlap, so those without an effect come first. Otherwise a mode that seldom has
+    /// one could hide another to its end.
+    fn apply_mode(&mut self, request: &Request) -> (&'static str, Action) {
+        self.modes.sort_by_key(|(_, has_effect)| *has_effect);
+        for (mode, has_effect) in &mut self.modes {
+            let (name, action) = for_request(request, mode.action(request, &mut self.random));
+            if name != FORWARDED.0 {
+                *has_effect = true;
+                *self.injected.entry(*mode).or_default() += 1;
+                return (name, action);
+            }
+        }
+        FORWARDED
+    }
+}
+
+/// Forwards a request that is not a write instead of throttling or denying it.
+fn for_request(request: &Request, (name, action): (&'static str, Action)) -> (&'static str, Action) {
+    match request.is_write() || !matches!(action, Action::Respond(400, _)) {
+        true => (name, action),
+        false => FORWARDED,
     }
 }
 
