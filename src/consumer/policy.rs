@@ -1,8 +1,8 @@
-//! Decides what follows from each answer and each error of the store. Pure.
+//! Decides what follows from each answer and each error of the store, and from each error of a stream. Pure.
 
 use std::time::{Duration, SystemTime};
 
-use super::ports::{Put, StoreError, StoreErrorKind};
+use super::ports::{Put, Restart, StoreError, StoreErrorKind};
 use crate::scan::{Reason, Rejection, Scan};
 
 /// The result of a message, which determines how it is settled.
@@ -100,6 +100,24 @@ pub fn classify(result: Result<Put, StoreError>) -> Decision {
 /// be written until a person fixes it, so it counts.
 pub fn is_outage(kind: StoreErrorKind) -> bool {
     matches!(policy(kind), Policy::Retry | Policy::NeedsFix)
+}
+
+/// A permanent error of a stream within this time after the start, before any message, ends the program: a setting is
+/// wrong.
+pub(crate) const STARTUP: Duration = Duration::from_secs(15);
+
+/// Returns whether an error of a stream ends the program. Otherwise the stream is replaced.
+pub fn ends_the_program(cause: Restart, has_received: bool, since_start: Duration) -> bool {
+    let is_permanent = match cause {
+        Restart::NotFound | Restart::Refused | Restart::NoCredentials | Restart::Invalid => true,
+        Restart::Closed
+        | Restart::Unreachable
+        | Restart::Failed
+        | Restart::Silent
+        | Restart::Overfull
+        | Restart::Idle => false,
+    };
+    is_permanent && !has_received && since_start < STARTUP
 }
 
 /// Returns when the record of this scan expires, in Unix seconds.

@@ -58,6 +58,20 @@ pub fn stream_messages(max_outstanding: NonZeroUsize, consumers: NonZeroUsize) -
     1000 + max_outstanding.get().div_ceil(consumers.get())
 }
 
+/// Returns the limit of unsettled bytes per stream: its share of `max_outstanding_bytes`.
+pub fn stream_bytes(max_outstanding_bytes: u64, consumers: NonZeroUsize) -> u64 {
+    (max_outstanding_bytes / consumers.get() as u64).max(1)
+}
+
+/// A message that reaches `max_retry_time` may still wait for an answer or for the end of a drain.
+const LEASE_MARGIN: Duration = Duration::from_secs(600);
+
+/// Returns how long the client extends the lease of a message. The client then drops the lease silently, so this is longer
+/// than the age at which the consumer nacks.
+pub fn max_lease(max_retry_time: Duration) -> Duration {
+    max_retry_time + LEASE_MARGIN
+}
+
 /// This many keep a core busy with a store that answers in 40 ms.
 const MAX_WRITES_PER_THREAD: usize = 1024;
 /// Open files other than those of streams (two each) and writes (one each).

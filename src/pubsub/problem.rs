@@ -26,16 +26,6 @@ pub enum Problem {
     Other(String),
 }
 
-impl Problem {
-    /// Returns whether a person must fix the cause, so that retrying does not help.
-    pub(super) fn is_permanent(&self) -> bool {
-        match self {
-            Problem::NotFound | Problem::Refused(_) | Problem::NoCredentials(_) | Problem::Invalid(_) => true,
-            Problem::Unreachable(_) | Problem::Transient(_) | Problem::Other(_) => false,
-        }
-    }
-}
-
 impl From<&Error> for Problem {
     fn from(error: &Error) -> Problem {
         let detail = error.status().map_or_else(|| cause(error), |status| status.message.clone());

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::Config;
 use crate::consumer::ports::{Ports, SourceError};
-use crate::consumer::settings::stream_messages;
+use crate::consumer::settings::{stream_bytes, stream_messages};
 use crate::consumer::{self, Keys, Process, batch};
 use crate::dynamo::{self, Scans};
 use crate::pubsub::{self, Connection, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
@@ -136,7 +136,7 @@ async fn connect(config: &Config, connection: &Connection) -> Result<(Scans, Opt
 
 fn stream(config: &Config) -> StreamSettings {
     let messages = stream_messages(config.max_outstanding, config.consumers);
-    let bytes = (config.max_outstanding_bytes / config.consumers.get() as u64).max(1);
+    let bytes = stream_bytes(config.max_outstanding_bytes, config.consumers);
     StreamSettings {
         subscription: config.subscription.clone(),
         max_messages: i64::try_from(messages).unwrap_or(i64::MAX),

@@ -6,9 +6,8 @@ use tokio::time::{Instant, sleep};
 
 use super::faults::Answer;
 use super::instance::{Instance, n, settings};
-use super::messages::{PUBLISHED, scan};
+use super::messages::{PUBLISHED, row, scan};
 use super::pubsub::Settlement;
-use super::store::Row;
 use super::world::World;
 use crate::consumer::ports::Verb;
 use crate::consumer::settings::{Settings, WriteMode};
@@ -34,8 +33,7 @@ fn verbs(world: &World, port: u16) -> Vec<Option<Verb>> {
 
 /// Inserts a record that is older than every scan.
 fn insert_old_row(world: &World, port: u16) {
-    let row = Row { timestamp: PUBLISHED - 2000, response: "old".to_owned() };
-    world.state().table.rows.insert(port, row);
+    world.state().table.rows.insert(port, row(port, PUBLISHED - 2000, "old"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -286,7 +284,7 @@ async fn a_table_that_is_deleted_and_created_again_gets_its_scans_again() {
             world.acked(2).await;
             assert_eq!(instance.metrics.snapshot().known, 1);
 
-            world.state().table.rows.clear();
+            world.state().table.delete(Instant::now());
             let mut is_missing = true;
             match of_call {
                 true => world.batches(move |_| std::mem::take(&mut is_missing).then_some(Answer::MissingTable)),

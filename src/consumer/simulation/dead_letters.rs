@@ -1,4 +1,4 @@
-//! The simulated dead-letter topic.
+//! The simulated dead-letter topic. Every attempt to publish is checked.
 
 use std::time::Duration;
 
@@ -11,22 +11,36 @@ use crate::consumer::ports::{DeadLetter, DeadLetterError, DeadLetters};
 
 const LATENCY: Duration = Duration::from_millis(5);
 
+/// The number of attributes of a dead letter with its reason alone.
+pub(super) const BARE: usize = 1;
+
 #[derive(Debug)]
 pub(super) struct Topic {
     pub(super) dead_letters: Vec<DeadLetter>,
     pub(super) calls: Vec<Instant>,
+    /// The payloads of dead letters that were refused as invalid.
+    refused: Vec<Bytes>,
     pub(super) fault: Script<PublishCall, PublishAnswer>,
 }
 
 impl Default for Topic {
     fn default() -> Topic {
-        Topic { dead_letters: Vec::new(), calls: Vec::new(), fault: Script::new(|_| PublishAnswer::Normal) }
+        Topic {
+            dead_letters: Vec::new(),
+            calls: Vec::new(),
+            refused: Vec::new(),
+            fault: Script::new(|_| PublishAnswer::Normal),
+        }
     }
 }
 
 impl Topic {
     pub(super) fn has(&self, payload: &Bytes) -> bool {
         self.dead_letters.iter().any(|dead_letter| dead_letter.payload == *payload)
+    }
+
+    pub(super) fn has_refused(&self, payload: &Bytes) -> bool {
+        self.refused.contains(payload)
     }
 
     pub(super) fn reasons(&self) -> Vec<&str> {
@@ -37,12 +51,14 @@ impl Topic {
 #[derive(Debug)]
 pub(super) struct SimDeadLetters {
     pub(super) world: World,
+    pub(super) instance: usize,
 }
 
 impl DeadLetters for SimDeadLetters {
     async fn publish(&self, dead_letter: DeadLetter) -> Result<(), DeadLetterError> {
         let answer = {
             let mut state = self.world.state();
+            state.check_dead_letter(self.instance, &dead_letter);
             let at = state.start.elapsed();
             state.topic.calls.push(Instant::now());
             let number = state.topic.calls.len();
@@ -56,7 +72,10 @@ impl DeadLetters for SimDeadLetters {
                 self.world.notify();
             }
             PublishAnswer::Unavailable => {}
-            PublishAnswer::Invalid => return Err(DeadLetterError::Invalid("injected".to_owned())),
+            PublishAnswer::Invalid => {
+                self.world.state().topic.refused.push(dead_letter.payload);
+                return Err(DeadLetterError::Invalid("injected".to_owned()));
+            }
             PublishAnswer::Hang => std::future::pending().await,
         }
         match answer {

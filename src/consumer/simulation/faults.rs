@@ -1,4 +1,5 @@
-//! The faults that a script can inject into the ports: answers of the store and the topic, and duplicate deliveries.
+//! The faults that a script can inject into the ports: answers of the store and the topic, deliveries and acks that go
+//! wrong, and streams that end.
 
 use std::fmt;
 use std::time::Duration;
@@ -76,6 +77,25 @@ pub(super) enum DeliveryFault {
     None,
     /// The message is redelivered unless it is acked by then, e.g. because its lease expired.
     RedeliverAfter(Duration),
+}
+
+/// A fault of one ack. The client learns of none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AckFault {
+    None,
+    /// The server does not receive the ack. It redelivers the message when the lease ends, after this time.
+    Lost(Duration),
+    /// The server receives the ack, and redelivers the message once more after this time.
+    RedeliverAfter(Duration),
+}
+
+/// A stream that was opened or has delivered a message, as a script sees it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StreamEvent {
+    /// The number of messages that the worker has received.
+    pub(super) received: usize,
+    /// The simulated time since the start.
+    pub(super) at: Duration,
 }
 
 /// A closure that implements `Debug`, because it is a part of the state.

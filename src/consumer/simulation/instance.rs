@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use tokio::time::{Instant, timeout};
 
 use super::dead_letters::SimDeadLetters;
-use super::pubsub::{SimReceipt, SimSource, Stream};
+use super::source::{SimReceipt, SimSource, Stream};
 use super::store::SimStore;
 use super::world::World;
 use crate::consumer::ports::{Ports, SourceError};
@@ -30,6 +30,8 @@ pub(super) fn n(value: usize) -> NonZeroUsize {
     NonZeroUsize::new(value).unwrap()
 }
 
+pub(super) const SUBSCRIPTION: &str = "projects/p/subscriptions/s";
+
 pub(super) fn settings() -> Settings {
     Settings {
         consumers: n(1),
@@ -44,7 +46,7 @@ pub(super) fn settings() -> Settings {
         cache_entries: 1000,
         cache_max_age: Duration::from_secs(600),
         shutdown_grace: Duration::from_secs(30),
-        subscription: "projects/p/subscriptions/s".to_owned(),
+        subscription: SUBSCRIPTION.to_owned(),
         table: "scan-results".to_owned(),
     }
 }
@@ -81,12 +83,13 @@ impl Instance {
 
     /// Runs all workers until they end.
     pub(super) async fn work(&self) -> Vec<Result<(), SourceError>> {
-        let store = SimStore { world: self.world.clone() };
-        let dead_letters = self.has_topic.then(|| SimDeadLetters { world: self.world.clone() });
+        let (world, instance) = (self.world.clone(), self.number);
+        let store = SimStore { world: world.clone(), instance };
+        let dead_letters = self.has_topic.then_some(SimDeadLetters { world, instance });
         let batches = self.process.settings.write_mode.batches();
-        let of = self.process.settings.consumers.get();
-        let workers = (0..of).map(|number| {
-            let source = SimSource::new(&self.world, Stream { instance: self.number, number, of });
+        let settings = &self.process.settings;
+        let workers = (0..settings.consumers.get()).map(|number| {
+            let source = SimSource::new(&self.world, Stream::new(instance, number, settings));
             let random = StdRng::seed_from_u64(self.seed.wrapping_add(number as u64));
             run::<Simulated>(&self.process, &self.keys, source, &store, batches.as_ref(), dead_letters.as_ref(), random)
         });

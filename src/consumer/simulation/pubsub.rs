@@ -1,15 +1,19 @@
-//! The simulated subscription: it redelivers nacked and unsettled messages, counts deliveries, and panics if a receipt is
-//! settled twice or acked before its work is durable.
+//! The simulated subscription. It redelivers nacked and unsettled messages and messages whose acks were lost, counts
+//! deliveries, and stops at the limits of a stream.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::Instant;
 
-use super::faults::{DeliveryFault, Script};
-use super::messages::{Template, publish_time};
-use super::world::World;
-use crate::consumer::ports::{Delivery, Envelope, Receipt, Source, SourceError};
+use super::faults::{AckFault, DeliveryFault, Script, StreamEvent};
+use super::messages::Template;
+use super::source::Stream;
+use crate::consumer::ports::Restart;
+
+/// More than the bytes of any message. A stream that is below its limit gets one more message.
+const MAX_MESSAGE_BYTES: u64 = 200;
 
 #[derive(Debug)]
 pub(super) struct Subscription {
@@ -17,12 +21,16 @@ pub(super) struct Subscription {
     pub(super) deliveries: Vec<Delivered>,
     /// Whether all messages are published.
     pub(super) is_complete: bool,
-    /// The messages to deliver, each with the earliest time of its delivery, in no particular order.
-    waiting: Vec<(Instant, usize)>,
+    /// The messages to deliver, in no particular order.
+    waiting: Vec<Waiting>,
+    /// What each stream of each instance has not settled.
+    unsettled: BTreeMap<(usize, usize), Amount>,
     /// The time until a nacked message is redelivered.
     pub(super) retry_delay: Duration,
     /// Whether deliveries have a delivery attempt.
     pub(super) counts_attempts: bool,
+    /// Whether the server ignores the limits of streams.
+    pub(super) ignores_limits: bool,
     /// Whether the subscription was deleted. Then every stream fails.
     pub(super) is_gone: bool,
     /// The messages that a stream still delivers after it was stopped.
@@ -32,6 +40,9 @@ pub(super) struct Subscription {
     /// The time that the client needs to send the last acknowledgements.
     pub(super) flush: Duration,
     pub(super) fault: Script<usize, DeliveryFault>,
+    pub(super) ack_fault: Script<usize, AckFault>,
+    /// Why a stream ends, if it does.
+    pub(super) stream_fault: Script<StreamEvent, Option<Restart>>,
     pub(super) distribution: Distribution,
     /// The killed instances. Their settlements have no effect.
     pub(super) killed: Vec<usize>,
@@ -45,6 +56,15 @@ pub(super) struct Published {
     pub(super) payload: Bytes,
     pub(super) acked: bool,
     pub(super) attempts: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    /// The earliest time of its delivery.
+    at: Instant,
+    message: usize,
+    /// Whether it is delivered although it is acked.
+    even_acked: bool,
 }
 
 /// How messages are distributed to streams.
@@ -71,6 +91,12 @@ pub(super) struct Delivered {
     pub(super) settled: Option<(Settlement, Instant)>,
 }
 
+#[derive(Debug, Default, Clone, Copy)]
+struct Amount {
+    messages: usize,
+    bytes: u64,
+}
+
 impl Default for Subscription {
     fn default() -> Subscription {
         Subscription {
@@ -78,13 +104,17 @@ impl Default for Subscription {
             deliveries: Vec::new(),
             is_complete: false,
             waiting: Vec::new(),
+            unsettled: BTreeMap::new(),
             retry_delay: Duration::from_millis(100),
             counts_attempts: false,
+            ignores_limits: false,
             is_gone: false,
             read_ahead: 0,
             never_ends: false,
             flush: Duration::from_millis(10),
             fault: Script::new(|_| DeliveryFault::None),
+            ack_fault: Script::new(|_| AckFault::None),
+            stream_fault: Script::new(|_| None),
             distribution: Distribution::FirstCome,
             killed: Vec::new(),
             early_flushes: 0,
@@ -95,7 +125,7 @@ impl Default for Subscription {
 impl Subscription {
     pub(super) fn publish(&mut self, template: Template) {
         let payload = template.payload(self.messages.len());
-        self.waiting.push((Instant::now(), self.messages.len()));
+        self.waiting.push(Waiting { at: Instant::now(), message: self.messages.len(), even_acked: false });
         self.messages.push(Published { template, payload, acked: false, attempts: 0 });
     }
 
@@ -117,29 +147,67 @@ impl Subscription {
         self.deliveries.iter().filter(|delivery| delivery.settled.is_some_and(|(how, _)| how == settlement)).count()
     }
 
-    /// Delivers a message to a stream, if one is due. Returns the numbers of the delivery and of the message.
-    fn take(&mut self, source: &Stream) -> Option<(usize, usize)> {
-        let Stream { instance, number: stream, of } = *source;
+    /// Delivers a message to a stream, if one is due and the stream is below its limits. Returns the numbers of the delivery
+    /// and of the message.
+    pub(super) fn take(&mut self, to: &Stream) -> Option<(usize, usize)> {
+        let Stream { instance, number: stream, of, max_messages, max_bytes, .. } = *to;
         let now = Instant::now();
+        let amount = self.unsettled.entry((instance, stream)).or_default();
+        if !self.ignores_limits && (amount.messages >= max_messages || amount.bytes >= max_bytes) {
+            return None;
+        }
         let messages = &self.messages;
-        self.waiting.retain(|(_, message)| !messages[*message].acked);
+        self.waiting.retain(|waiting| waiting.even_acked || !messages[waiting.message].acked);
         let first_come = self.distribution == Distribution::FirstCome;
-        let is_due = |(at, message): &(Instant, usize)| *at <= now && (first_come || message % of == stream);
+        let is_due = |waiting: &Waiting| waiting.at <= now && (first_come || waiting.message % of == stream);
         let position = self.waiting.iter().position(is_due)?;
-        let (_, message) = self.waiting.remove(position);
+        let message = self.waiting.remove(position).message;
         self.messages[message].attempts += 1;
         self.deliveries.push(Delivered { message, instance, stream, at: now, settled: None });
+        amount.messages += 1;
+        amount.bytes += self.messages[message].payload.len() as u64;
+        self.check_bytes(to);
         match self.fault.call(message) {
             DeliveryFault::None => {}
-            DeliveryFault::RedeliverAfter(delay) => self.redeliver(now + delay, message),
+            DeliveryFault::RedeliverAfter(delay) => self.redeliver(now + delay, message, false),
         }
         Some((self.deliveries.len() - 1, message))
     }
 
-    /// Returns the next time at which a further message becomes due.
-    fn next_due(&self) -> Option<Instant> {
+    /// Panics if an instance has more bytes unsettled than its setting allows.
+    fn check_bytes(&self, to: &Stream) {
+        let streams = self.unsettled.range((to.instance, 0)..(to.instance + 1, 0));
+        let bytes: u64 = streams.map(|(_, amount)| amount.bytes).sum();
+        let most = to.max_outstanding_bytes + to.of as u64 * MAX_MESSAGE_BYTES;
+        assert!(self.ignores_limits || bytes <= most, "{bytes} unsettled bytes, but {most} are allowed");
+    }
+
+    /// Settles a delivery.
+    pub(super) fn settle(&mut self, delivery: usize, how: Settlement) {
         let now = Instant::now();
-        self.waiting.iter().map(|(at, _)| *at).filter(|at| *at > now).min()
+        let Delivered { message, instance, stream, settled, .. } = &mut self.deliveries[delivery];
+        *settled = Some((how, now));
+        let (message, stream) = (*message, (*instance, *stream));
+        let amount = self.unsettled.get_mut(&stream).expect("the stream of a delivery");
+        amount.messages -= 1;
+        amount.bytes -= self.messages[message].payload.len() as u64;
+        if how == Settlement::Nack {
+            return self.redeliver(now + self.retry_delay, message, false);
+        }
+        match self.ack_fault.call(message) {
+            AckFault::None => self.messages[message].acked = true,
+            AckFault::Lost(delay) => self.redeliver(now + delay, message, false),
+            AckFault::RedeliverAfter(delay) => {
+                self.messages[message].acked = true;
+                self.redeliver(now + delay, message, true);
+            }
+        }
+    }
+
+    /// Returns the next time at which a further message becomes due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let now = Instant::now();
+        self.waiting.iter().map(|waiting| waiting.at).filter(|at| *at > now).min()
     }
 
     /// Kills an instance. Its unsettled messages are redelivered when their leases end.
@@ -148,156 +216,17 @@ impl Subscription {
         let lease_end = Instant::now() + lease;
         let is_lost = |delivery: &&Delivered| delivery.instance == instance && delivery.settled.is_none();
         let lost: Vec<usize> = self.deliveries.iter().filter(is_lost).map(|delivery| delivery.message).collect();
-        lost.into_iter().for_each(|message| self.redeliver(lease_end, message));
+        lost.into_iter().for_each(|message| self.redeliver(lease_end, message, false));
     }
 
     /// Delivers a message again. Several redeliveries of one message become one, at the earliest of their times.
-    fn redeliver(&mut self, at: Instant, message: usize) {
-        match self.waiting.iter_mut().find(|(_, other)| *other == message) {
-            Some((due, _)) => *due = at.min(*due),
-            None => self.waiting.push((at, message)),
-        }
-    }
-}
-
-/// Identifies a stream.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Stream {
-    pub(super) instance: usize,
-    pub(super) number: usize,
-    /// The number of streams of the instance.
-    pub(super) of: usize,
-}
-
-/// One stream of an instance.
-#[derive(Debug)]
-pub(super) struct SimSource {
-    world: World,
-    stream: Stream,
-    /// After a stop, the number of messages that the stream still delivers.
-    left: Option<usize>,
-}
-
-impl SimSource {
-    pub(super) fn new(world: &World, stream: Stream) -> SimSource {
-        SimSource { world: world.clone(), stream, left: None }
-    }
-
-    fn try_next(&mut self) -> Option<Result<Option<Delivery<SimReceipt>>, SourceError>> {
-        let mut state = self.world.state();
-        let subscription = &mut state.subscription;
-        if subscription.is_gone {
-            return Some(Err(SourceError("the subscription was deleted".to_owned())));
-        }
-        let mut next = None;
-        if self.left != Some(0) {
-            next = subscription.take(&self.stream);
-        }
-        let Some((number, message)) = next else {
-            return self.left.filter(|_| !subscription.never_ends).map(|_| Ok(None));
-        };
-        self.left = self.left.map(|left| left - 1);
-        let published = &subscription.messages[message];
-        let envelope = Envelope {
-            payload: published.payload.clone(),
-            attributes: std::collections::HashMap::new(),
-            message_id: message.to_string(),
-            publish_time: publish_time(),
-            delivery_attempt: subscription.counts_attempts.then_some(published.attempts),
-        };
-        let receipt = SimReceipt { world: self.world.clone(), number, open: true };
-        drop(state);
-        self.world.notify();
-        Some(Ok(Some(Delivery { envelope, receipt })))
-    }
-}
-
-impl Source for SimSource {
-    type Receipt = SimReceipt;
-
-    async fn next(&mut self) -> Result<Option<Delivery<SimReceipt>>, SourceError> {
-        loop {
-            if let Some(result) = self.try_next() {
-                return result;
+    fn redeliver(&mut self, at: Instant, message: usize, even_acked: bool) {
+        match self.waiting.iter_mut().find(|waiting| waiting.message == message) {
+            Some(waiting) => {
+                waiting.at = at.min(waiting.at);
+                waiting.even_acked |= even_acked;
             }
-            let due = self.world.state().subscription.next_due();
-            let wait = async {
-                match due {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                () = self.world.changed() => {}
-                () = wait => {}
-            }
-        }
-    }
-
-    fn stop(&mut self) {
-        self.left = Some(self.world.state().subscription.read_ahead);
-    }
-
-    async fn flushed(self) {
-        let flush = {
-            let mut state = self.world.state();
-            let instance = self.stream.instance;
-            let is_unsettled = |delivery: &Delivered| delivery.instance == instance && delivery.settled.is_none();
-            if state.subscription.deliveries.iter().any(is_unsettled) {
-                state.subscription.early_flushes += 1;
-            }
-            state.subscription.flush
-        };
-        sleep(flush).await;
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct SimReceipt {
-    world: World,
-    number: usize,
-    open: bool,
-}
-
-impl SimReceipt {
-    fn settle(&mut self, how: Settlement) {
-        self.open = false;
-        let mut state = self.world.state();
-        let Delivered { message, instance, settled, .. } = &state.subscription.deliveries[self.number];
-        let (message, instance) = (*message, *instance);
-        if state.subscription.killed.contains(&instance) {
-            return;
-        }
-        assert!(settled.is_none(), "delivery {} of message {message} is settled twice", self.number);
-        if how == Settlement::Ack {
-            assert!(state.is_durable(message), "message {message} is acked before its work is durable");
-        }
-        let subscription = &mut state.subscription;
-        subscription.deliveries[self.number].settled = Some((how, Instant::now()));
-        match how {
-            Settlement::Ack => subscription.messages[message].acked = true,
-            Settlement::Nack => subscription.redeliver(Instant::now() + subscription.retry_delay, message),
-        }
-        drop(state);
-        self.world.notify();
-    }
-}
-
-impl Receipt for SimReceipt {
-    fn ack(mut self) {
-        self.settle(Settlement::Ack);
-    }
-
-    fn nack(mut self) {
-        self.settle(Settlement::Nack);
-    }
-}
-
-impl Drop for SimReceipt {
-    fn drop(&mut self) {
-        if self.open {
-            self.settle(Settlement::Nack);
+            None => self.waiting.push(Waiting { at, message, even_acked }),
         }
     }
 }

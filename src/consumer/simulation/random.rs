@@ -1,7 +1,8 @@
-//! Random schedules: messages, faults at every port, and stops and kills of two instances. When the faults end, all
-//! messages must be settled. A seed determines its schedule completely: `make simulate SEED=17` replays one.
+//! Random schedules: messages, faults at every port, vanishing rows, and stops and kills of two instances. When the
+//! faults end, all messages must be settled. A seed determines its schedule completely: `make simulate SEED=17` replays one.
 
-use std::collections::BTreeMap;
+mod injection;
+
 use std::io::{self, Write};
 use std::sync::Mutex;
 use std::thread;
@@ -12,9 +13,8 @@ use rand::{Rng, SeedableRng};
 use tokio::runtime;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::faults::{Answer, DeliveryFault, PublishAnswer, Script};
 use super::instance::{Instance, n, settings};
-use super::messages::{Template, Truth, broken, expired, panicking, scan};
+use super::messages::{Format, Template, Truth, broken, expired, panicking, scan};
 use super::world::{State, World};
 use crate::consumer::settings::{FLUSH_TIMEOUT, Settings, WriteMode};
 
@@ -82,9 +82,11 @@ impl Schedule {
         let settings = Settings {
             consumers: n(random.random_range(1..=3)),
             max_outstanding: n(random.random_range(1..=30)),
+            max_outstanding_bytes: [200, 1000, 3000, 1 << 20][random.random_range(0..4)],
             max_writes: n(random.random_range(1..=30)),
             max_retry_time: Duration::from_secs([5, 20, 120, 1800][random.random_range(0..4)]),
             cache_entries: [0, 64, 1000][random.random_range(0..3)],
+            cache_max_age: Duration::from_secs([5, 30, 600][random.random_range(0..3)]),
             write_mode: match random.random() {
                 true => WriteMode::Batch { linger: Duration::from_millis(random.random_range(0..=20)) },
                 false => WriteMode::Put,
@@ -98,13 +100,14 @@ impl Schedule {
     }
 
     async fn run(mut self) {
-        self.inject_faults();
+        injection::inject(&self.world, self.faults_end, &mut self.random);
         let messages: Vec<Template> = (0..self.random.random_range(1..=60)).map(|_| self.message()).collect();
         let publishing = publish(self.world.clone(), messages, self.faults_end, self.next_random());
+        let deleting = injection::delete_rows(self.world.clone(), self.faults_end, self.next_random());
         let randoms = [self.next_random(), self.next_random()].into_iter().enumerate();
         let instances = randoms.map(|(first, random)| self.run_instances(first, random));
         let instances = futures_util::future::join_all(instances);
-        tokio::join!(publishing, instances);
+        tokio::join!(publishing, deleting, instances);
         check_end(&self.world.state(), self.has_topic);
         let most = 2 * self.settings.max_writes.get();
         assert!(self.world.state().table.max_in_flight <= most, "more writes in flight than two instances may have");
@@ -121,47 +124,11 @@ impl Schedule {
             0 => broken(),
             1 => panicking(),
             2 => expired(random.random_range(1..=KEYS)),
-            _ => scan(random.random_range(1..=KEYS), random.random_range(0..30)),
+            _ => {
+                let format = [Format::Text, Format::Base64, Format::NotUtf8][random.random_range(0..3)];
+                scan(random.random_range(1..=KEYS), random.random_range(0..30)).with_format(format)
+            }
         }
-    }
-
-    /// Lets each port fail with a random probability until the end of the faults.
-    fn inject_faults(&mut self) {
-        let mut state = self.world.state();
-        let faults_end = self.faults_end - state.start;
-        let mut random = StdRng::seed_from_u64(self.random.random());
-        state.subscription.retry_delay = Duration::from_millis(random.random_range(500..=20_000));
-        state.subscription.counts_attempts = random.random();
-        state.subscription.read_ahead = random.random_range(0..5);
-        state.subscription.flush = Duration::from_millis(random.random_range(0..4000));
-        let (probability, until) = (random.random_range(0.0..0.5), self.faults_end);
-        let mut deliveries = StdRng::seed_from_u64(random.random());
-        state.subscription.fault = Script::new(move |_| {
-            let delay = Duration::from_millis(deliveries.random_range(0..10_000));
-            let fails = deliveries.random_bool(probability) && Instant::now() < until;
-            if fails { DeliveryFault::RedeliverAfter(delay) } else { DeliveryFault::None }
-        });
-        let (probability, slowest) = (random.random_range(0.0..=1.0), random.random_range(1..=3500));
-        let mut answers = StdRng::seed_from_u64(random.random());
-        state.table.fault = Script::new(move |attempt: super::faults::Attempt| {
-            let latency = Duration::from_millis(answers.random_range(1..=slowest));
-            let fails = answers.random_bool(probability) && attempt.at < faults_end;
-            let answer = store_fault(&mut answers);
-            if fails { (latency, answer) } else { (latency.min(Duration::from_secs(1)), Answer::Normal) }
-        });
-        let probability = random.random_range(0.0..=0.5);
-        let mut batches = StdRng::seed_from_u64(random.random());
-        state.table.batch_fault = Script::new(move |call: super::faults::BatchCall| {
-            let fails = batches.random_bool(probability) && call.at < faults_end;
-            let answer = batch_fault(&mut batches);
-            fails.then_some(answer)
-        });
-        let probability = random.random_range(0.0..=1.0);
-        state.topic.fault = Script::new(move |call: super::faults::PublishCall| {
-            let fails = random.random_bool(probability) && call.at < faults_end;
-            let answer = topic_fault(&mut random);
-            if fails { answer } else { PublishAnswer::Normal }
-        });
     }
 
     /// Runs one of two sequences of instances. Each instance is stopped or killed, and the next one is started. After the
@@ -234,38 +201,6 @@ async fn publish(world: World, messages: Vec<Template>, faults_end: Instant, mut
     world.notify();
 }
 
-fn store_fault(random: &mut StdRng) -> Answer {
-    match random.random_range(0..8) {
-        0 | 1 => Answer::Unavailable { written: random.random() },
-        2 => Answer::Hang { written: random.random() },
-        3 => Answer::Throttled,
-        4 => Answer::HotKey,
-        5 => Answer::MissingTable,
-        6 => Answer::Refused,
-        _ if random.random_bool(0.1) => Answer::ForeignRow,
-        _ => Answer::Unavailable { written: true },
-    }
-}
-
-/// Returns a fault of a whole batch. Only a single statement can fail because of a foreign row.
-fn batch_fault(random: &mut StdRng) -> Answer {
-    loop {
-        match store_fault(random) {
-            Answer::ForeignRow => {}
-            answer => return answer,
-        }
-    }
-}
-
-fn topic_fault(random: &mut StdRng) -> PublishAnswer {
-    match random.random_range(0..4) {
-        0 => PublishAnswer::Unavailable,
-        1 => PublishAnswer::ResponseLost,
-        2 => PublishAnswer::Invalid,
-        _ => PublishAnswer::Hang,
-    }
-}
-
 /// Returns whether all messages are acked. Without a topic, broken messages stay on the subscription.
 fn is_drained(state: &State, has_topic: bool) -> bool {
     let stays = |truth| !has_topic && truth == Truth::Broken;
@@ -277,21 +212,5 @@ fn check_end(state: &State, has_topic: bool) {
     assert!(is_drained(state, has_topic));
     assert_eq!(state.subscription.unsettled(), 0, "some receipts are unsettled");
     assert_eq!(state.table.in_flight, 0);
-    let mut newest = BTreeMap::new();
-    let mut all = BTreeMap::new();
-    for message in &state.subscription.messages {
-        let Truth::Scan { port, timestamp } = message.template.truth else { continue };
-        all.entry(port).or_insert_with(Vec::new).push(timestamp);
-        // A scan that the store refused three times by chance is dead-lettered instead of stored.
-        if !state.topic.has(&message.payload) {
-            let newest = newest.entry(port).or_insert(timestamp);
-            *newest = timestamp.max(*newest);
-        }
-    }
-    for (port, timestamp) in newest {
-        assert!(state.table.rows[&port].timestamp >= timestamp, "key {port} does not have its newest scan");
-    }
-    for (port, row) in &state.table.rows {
-        assert!(all[port].contains(&row.timestamp), "key {port} has a scan that was never published");
-    }
+    state.check_rows();
 }

@@ -6,9 +6,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::faults::Answer;
 use super::instance::{Instance, n, settings};
-use super::messages::{PUBLISHED, broken, scan};
+use super::messages::{PUBLISHED, broken, row, scan};
 use super::pubsub::Settlement;
-use super::store::Row;
 use super::world::World;
 use crate::consumer::Condition;
 use crate::consumer::settings::{Settings, WriteMode};
@@ -171,7 +170,7 @@ async fn stale_scans_keep_their_rate_while_the_parking_lot_is_full_of_refused_on
         world.store(move |attempt| if is_refused(attempt.port) { Answer::Refused } else { Answer::Normal });
         world.state().subscription.retry_delay = Duration::from_secs(60);
         for port in (1..=2 * SCANS).filter(|port| !is_refused(*port)) {
-            world.state().table.rows.insert(port, Row { timestamp: PUBLISHED, response: "newer".to_owned() });
+            world.state().table.rows.insert(port, row(port, PUBLISHED, "newer"));
         }
         let instance = Instance::new(&world, Settings { write_mode, cache_entries: 0, ..settings() });
         let script = async {

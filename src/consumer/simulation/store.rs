@@ -1,101 +1,15 @@
-//! The simulated table: it applies the real condition and records every attempt.
+//! The simulated table as a port of one instance: latencies, errors and missing answers.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use tokio::time::{Instant, sleep};
 
-use super::faults::{Answer, Attempt, BatchCall, Script};
+use super::faults::{Answer, BatchCall};
 use super::messages::PANICKING_PORT;
+use super::table::{Table, port_of};
 use super::world::World;
-use crate::consumer::ports::{self, MAX_STATEMENTS, Put, Statement, Store, StoreError, StoreErrorKind, Stored, Verb};
+use crate::consumer::ports::{self, MAX_STATEMENTS, Put, Statement, Store, StoreError, StoreErrorKind};
 use crate::scan::{Rejection, Scan};
-
-/// The default latency of the table.
-pub(super) const LATENCY: Duration = Duration::from_millis(5);
-
-#[derive(Debug)]
-pub(super) struct Table {
-    pub(super) rows: BTreeMap<u16, Row>,
-    /// Every attempt, as a PutItem or in a batch.
-    pub(super) calls: Vec<Call>,
-    /// The size of each batch.
-    pub(super) batches: Vec<usize>,
-    pub(super) in_flight: usize,
-    pub(super) max_in_flight: usize,
-    pub(super) fault: Script<Attempt, (Duration, Answer)>,
-    /// The answer to a whole batch, or `None` to answer each statement.
-    pub(super) batch_fault: Script<BatchCall, Option<Answer>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row {
-    pub(super) timestamp: u64,
-    pub(super) response: String,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Call {
-    pub(super) port: u16,
-    pub(super) at: Instant,
-    /// `None` for a PutItem.
-    pub(super) verb: Option<Verb>,
-}
-
-impl Default for Table {
-    fn default() -> Table {
-        Table {
-            rows: BTreeMap::new(),
-            calls: Vec::new(),
-            batches: Vec::new(),
-            in_flight: 0,
-            max_in_flight: 0,
-            fault: Script::new(|_| (LATENCY, Answer::Normal)),
-            batch_fault: Script::new(|_| None),
-        }
-    }
-}
-
-impl Table {
-    pub(super) fn calls_of(&self, port: u16) -> impl Iterator<Item = &Call> {
-        self.calls.iter().filter(move |call| call.port == port)
-    }
-
-    /// Returns the number of calls between two simulated times.
-    pub(super) fn calls_between(&self, start: Instant, from: Duration, to: Duration) -> usize {
-        self.calls.iter().filter(|call| (from..to).contains(&(call.at - start))).count()
-    }
-
-    /// Records an attempt, and returns its latency and answer.
-    fn attempt(&mut self, port: u16, verb: Option<Verb>, start: Instant) -> (Duration, Answer) {
-        let at = Instant::now();
-        self.calls.push(Call { port, at, verb });
-        let of_key = self.calls_of(port).count();
-        self.fault.call(Attempt { port, verb, number: self.calls.len(), of_key, at: at - start })
-    }
-
-    fn write(&mut self, scan: &Scan) -> Put {
-        let port = port_of(scan);
-        if let Some(row) = self.rows.get(&port).filter(|row| row.timestamp >= scan.timestamp) {
-            let is_same = row.timestamp == scan.timestamp && row.response == scan.response;
-            return Put::Stale(Stored { timestamp: row.timestamp, is_same, bytes: row.response.len() });
-        }
-        self.rows.insert(port, Row { timestamp: scan.timestamp, response: scan.response.clone() });
-        Put::Stored
-    }
-
-    fn run(&mut self, statement: &Statement) -> ports::Answer {
-        let has_row = self.rows.contains_key(&port_of(&statement.scan));
-        match (statement.verb, has_row) {
-            (Verb::Update, false) | (Verb::Insert, true) => ports::Answer::OtherVerb,
-            (Verb::Update, true) | (Verb::Insert, false) => ports::Answer::Put(self.write(&statement.scan)),
-        }
-    }
-}
-
-fn port_of(scan: &Scan) -> u16 {
-    scan.key.port().parse().expect("a port")
-}
 
 fn injected_error(answer: Answer, kind: StoreErrorKind) -> StoreError {
     StoreError { kind, detail: format!("injected: {answer:?}") }
@@ -118,9 +32,15 @@ fn writes(answer: Answer) -> bool {
     matches!(answer, Answer::Normal | Answer::Unavailable { written: true } | Answer::Hang { written: true })
 }
 
+/// Returns the answer of a table that may be missing now.
+fn answer_of(table: &Table, answer: Answer) -> Answer {
+    if table.is_missing() { Answer::MissingTable } else { answer }
+}
+
 #[derive(Debug)]
 pub(super) struct SimStore {
     pub(super) world: World,
+    pub(super) instance: usize,
 }
 
 impl SimStore {
@@ -135,22 +55,30 @@ impl SimStore {
     /// Runs the statements, and returns their answers, or `None` if the call hangs.
     fn run(&self, statements: &[Statement], answers: &[Answer]) -> Option<Vec<ports::Answer>> {
         let mut state = self.world.state();
+        let table = &mut state.table;
         let run = |(statement, answer): (&Statement, &Answer)| {
-            let done = writes(*answer).then(|| state.table.run(statement));
-            match (kind(*answer), done) {
+            let answer = answer_of(table, *answer);
+            let done = writes(answer).then(|| table.run(statement));
+            table.answered(self.instance, &statement.scan, Some(statement.verb), answer);
+            match (kind(answer), done) {
                 (None, Some(done)) => done,
                 // Errors of statements have no throttling reasons.
                 (Some(StoreErrorKind::HotKey), _) => {
-                    ports::Answer::Failed(injected_error(*answer, StoreErrorKind::Throttled))
+                    ports::Answer::Failed(injected_error(answer, StoreErrorKind::Throttled))
                 }
-                (kind, _) => {
-                    ports::Answer::Failed(injected_error(*answer, kind.expect("a normal answer has a result")))
-                }
+                (kind, _) => ports::Answer::Failed(injected_error(answer, kind.expect("a normal answer has a result"))),
             }
         };
         let done = statements.iter().zip(answers).map(run).collect();
         let is_answered = !answers.iter().any(|answer| matches!(answer, Answer::Hang { .. }));
         is_answered.then_some(done)
+    }
+
+    /// Records that this instance learns that the table is missing.
+    fn notice(&self, kind: Option<StoreErrorKind>) {
+        if kind == Some(StoreErrorKind::MissingTable) {
+            self.world.state().table.noticed.insert(self.instance, Instant::now());
+        }
     }
 }
 
@@ -167,16 +95,22 @@ impl Store for SimStore {
         let (latency, answer) = {
             let mut state = self.world.state();
             let start = state.start;
-            state.table.attempt(port_of(scan), None, start)
+            state.table.attempt(scan, None, start)
         };
         let _in_flight = self.begin();
         self.world.notify();
         sleep(latency).await;
-        let put = writes(answer).then(|| self.world.state().table.write(scan));
+        let (answer, put) = {
+            let table = &mut self.world.state().table;
+            let answer = answer_of(table, answer);
+            table.answered(self.instance, scan, None, answer);
+            (answer, writes(answer).then(|| table.write(scan)))
+        };
         self.world.notify();
         if matches!(answer, Answer::Hang { .. }) {
             std::future::pending::<()>().await;
         }
+        self.notice(kind(answer));
         match (kind(answer), put) {
             (None, Some(put)) => Ok(put),
             (kind, _) => Err(injected_error(answer, kind.expect("a normal answer has a result"))),
@@ -191,7 +125,7 @@ impl Store for SimStore {
             let table = &mut state.table;
             table.batches.push(statements.len());
             let of_all = table.batch_fault.call(BatchCall { number: table.batches.len(), at: Instant::now() - start });
-            let attempt = |statement: &Statement| table.attempt(port_of(&statement.scan), Some(statement.verb), start);
+            let attempt = |statement: &Statement| table.attempt(&statement.scan, Some(statement.verb), start);
             let (latencies, answers): (Vec<_>, Vec<_>) = statements.iter().map(attempt).unzip();
             (latencies.into_iter().max().unwrap_or_default(), answers, of_all)
         };
@@ -209,9 +143,16 @@ impl Store for SimStore {
         };
         self.world.notify();
         match (done, of_all) {
-            (Some(done), _) => Ok(done),
+            (Some(done), _) => {
+                let is_missing = |answer: &ports::Answer| matches!(answer, ports::Answer::Failed(error) if error.kind == StoreErrorKind::MissingTable);
+                self.notice(done.iter().any(is_missing).then_some(StoreErrorKind::MissingTable));
+                Ok(done)
+            }
             (None, None | Some(Answer::Hang { .. })) => std::future::pending().await,
-            (None, Some(answer)) => Err(injected_error(answer, kind(answer).expect("a batch fault is an error"))),
+            (None, Some(answer)) => {
+                self.notice(kind(answer));
+                Err(injected_error(answer, kind(answer).expect("a batch fault is an error")))
+            }
         }
     }
 }

@@ -6,8 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::faults::Answer;
 use super::instance::{Instance, n, settings};
-use super::messages::{PUBLISHED, scan};
-use super::store::Row;
+use super::messages::{PUBLISHED, row, scan};
 use super::world::World;
 use crate::consumer::ports::Throttle;
 use crate::consumer::settings::{Settings, WriteMode};
@@ -82,8 +81,7 @@ async fn a_partition_that_throttles_several_statements_of_a_call_lowers_the_limi
         (LATENCY, if attempt.port <= 5 && attempt.of_key <= 2 { Answer::HotKey } else { Answer::Normal })
     });
     (1..=25).for_each(|port| {
-        let row = Row { timestamp: PUBLISHED - 2000, response: "old".to_owned() };
-        world.state().table.rows.insert(port, row);
+        world.state().table.rows.insert(port, row(port, PUBLISHED - 2000, "old"));
     });
     world.publish((1..=25).map(|port| scan(port, 5)));
     let write_mode = WriteMode::Batch { linger: Duration::from_millis(2) };

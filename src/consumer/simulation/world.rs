@@ -8,9 +8,9 @@ use tokio::time::{Instant, timeout};
 
 use super::dead_letters::Topic;
 use super::faults::{Answer, Attempt, BatchCall, PublishAnswer, PublishCall, Script};
-use super::messages::{Template, Truth};
+use super::messages::Template;
 use super::pubsub::Subscription;
-use super::store::{LATENCY, Table};
+use super::table::{LATENCY, Table};
 
 /// The maximum of simulated time that a script waits for one event.
 const TIMEOUT: Duration = Duration::from_secs(4 * 3600);
@@ -21,19 +21,6 @@ pub(super) struct State {
     pub(super) subscription: Subscription,
     pub(super) table: Table,
     pub(super) topic: Topic,
-}
-
-impl State {
-    /// Returns whether the work of a message is durable, so that it may be acked.
-    pub(super) fn is_durable(&self, message: usize) -> bool {
-        let published = &self.subscription.messages[message];
-        let is_stored = match published.template.truth {
-            Truth::Scan { port, timestamp } => self.table.rows.get(&port).is_some_and(|row| row.timestamp >= timestamp),
-            Truth::Expired => true,
-            Truth::Broken => false,
-        };
-        is_stored || self.topic.has(&published.payload)
-    }
 }
 
 #[derive(Debug, Clone)]

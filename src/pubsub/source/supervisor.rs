@@ -22,19 +22,16 @@ use super::idle::{IdleTimer, LastMessage};
 use super::probe::probe;
 use super::unsettled::{Amount, Unsettled};
 use super::{StreamReceipt, StreamSettings, delivery};
+use crate::consumer::policy::ends_the_program;
 use crate::consumer::ports::{Delivery, Observer, Restart, SourceError};
+use crate::consumer::settings::max_lease;
 use crate::consumer::{Condition, Health};
 use crate::pubsub::envelope::publish_time;
 use crate::pubsub::{Connection, Problem, grant_subscriber};
 
-/// A permanent error within this time after the start, before any message, ends the program: a setting is wrong.
-const STARTUP: Duration = Duration::from_secs(15);
 /// Pub/Sub is healthy again if it responded to a probe and no error occurred for this time. The stream of an idle
 /// subscription receives nothing that would show it sooner.
 const HEALTHY_AFTER: Duration = Duration::from_secs(10);
-/// The client silently drops a lease at its maximum, so the maximum is this much longer than the age at which the
-/// consumer nacks.
-const LEASE_MARGIN: Duration = Duration::from_secs(600);
 /// The client sends acks every 100 ms. Acks of a replaced stream that are not sent within this time are lost.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a worker checks whether its replaced streams have settled enough messages for a new stream.
@@ -199,7 +196,7 @@ impl Supervisor {
             .set_max_outstanding_messages(settings.max_messages)
             .set_max_outstanding_bytes(settings.max_bytes)
             .set_max_lease_extension(settings.max_lease_extension)
-            .set_max_lease(settings.max_retry_time + LEASE_MARGIN)
+            .set_max_lease(max_lease(settings.max_retry_time))
             .build())
     }
 
@@ -306,7 +303,7 @@ impl Supervisor {
     }
 
     fn is_fatal(&self, problem: &Problem) -> bool {
-        problem.is_permanent() && self.last.is_none() && self.started.elapsed() < STARTUP
+        ends_the_program(restart(problem), self.last.is_some(), self.started.elapsed())
     }
 
     fn describe(&self, problem: &Problem) -> String {
