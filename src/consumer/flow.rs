@@ -7,6 +7,8 @@ mod key_range_throttles;
 mod limit;
 mod parking_lot;
 mod refusals;
+#[cfg(test)]
+mod threads;
 mod write_permits;
 
 pub(crate) use circuit_breaker::CircuitBreaker;
