@@ -42,6 +42,7 @@ containers() {
   quietly "Dockerfile, checkov" "$checkers/checkov" --framework dockerfile --file Dockerfile
   quietly "compose files, schema" "$checkers/check-jsonschema" --builtin-schema vendor.compose-spec \
     docker-compose.yml docker-compose.dynamo.yml
+  quietly "compose files, one builder per image" "$checkers/python" infra/tests/compose.py docker-compose*.yml
   quietly "shell scripts, shellcheck" "$checkers/shellcheck" .ci/run infra/check.sh scripts/*.sh tests/*.sh
   skip "building and starting the containers: this needs a container engine"
 }

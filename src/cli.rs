@@ -39,7 +39,7 @@ const HELP: &str = concat!(
     "  0    success\n",
     "  1    failure\n",
     "  2    wrong usage: a flag is missing, unknown or out of range\n",
-    "  3    partly done: a redrive left dead letters\n",
+    "  3    partly done: a redrive or a purge left dead letters\n",
     "  130  stopped at once by a second SIGINT (143 by SIGTERM)\n\n",
     more!()
 );

@@ -147,7 +147,7 @@ struct SelectionArgs {
     #[arg(long, value_parser = redriven, value_name = "NUMBER", next_line_help = true)]
     limit: Option<NonZeroUsize>,
 
-    /// Redrive also what was redriven three times already
+    /// Also redrive dead letters that were redriven three times already
     #[arg(long)]
     force: bool,
 

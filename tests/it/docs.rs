@@ -1,6 +1,7 @@
-//! The documents: every relative link leads to a file and to a heading in it, and the README stays short.
+//! The documents: every relative link leads to a file and to a heading in it, the README stays short, and ARCHITECTURE.md
+//! lists the dependencies of every crate.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::{fs, iter};
 
@@ -70,6 +71,73 @@ fn a_broken_link_is_found_however_it_is_written() {
     }
     assert!(broken_links(&root, &page, "```sh\n[a](missing.md)\n# no heading\n```\n").is_empty());
     assert!(!broken_links(&root, &page, "```\n# no heading\n```\n\n[a](#no-heading)\n").is_empty());
+}
+
+/// The crates of the workspace that use a dependency, by the name of the dependency.
+type Users = BTreeMap<String, BTreeSet<String>>;
+
+#[test]
+fn the_architecture_lists_the_direct_dependencies_of_every_crate() {
+    let root = root();
+    let page = read(&root.join("ARCHITECTURE.md"));
+    let (_, section) = page.split_once("\n## Direct dependencies\n").expect("the section of the dependencies");
+    let listed = listed(section.split("\n## ").next().expect("the section"));
+    let actual = actual(&root);
+    let mut mismatches = Vec::new();
+    for name in listed.keys().chain(actual.keys()).collect::<BTreeSet<_>>() {
+        if listed.get(name) != actual.get(name) {
+            mismatches.push(format!("{name}: listed {:?}, actual {:?}", listed.get(name), actual.get(name)));
+        }
+    }
+    assert!(mismatches.is_empty(), "ARCHITECTURE.md differs from Cargo.toml:\n{}", mismatches.join("\n"));
+}
+
+/// The first two columns of the tables in a section.
+fn listed(section: &str) -> Users {
+    let mut listed = Users::new();
+    for row in section.lines().filter(|line| line.starts_with("| `")) {
+        let mut columns = row.split('|').skip(1);
+        let names = columns.next().expect("the names");
+        let users = columns.next().expect("the users").split(',').map(|user| user.trim().to_owned());
+        let users: BTreeSet<_> = users.collect();
+        for name in names.split('`').skip(1).step_by(2) {
+            assert!(listed.insert(name.to_owned(), users.clone()).is_none(), "{name} has two rows");
+        }
+    }
+    listed
+}
+
+/// The dependencies of every crate on other repositories. The users of a dependency are the crates that use it outside of
+/// their tests, or if there are none, the crates whose tests use it.
+fn actual(root: &Path) -> Users {
+    let crates = fs::read_dir(root.join("crates")).expect("crates").map(|entry| entry.expect("an entry").path());
+    let folders: Vec<_> = iter::once(root.to_owned()).chain(crates).collect();
+    let manifests: Vec<_> = folders.iter().map(|folder| read(&folder.join("Cargo.toml"))).collect();
+    let package = |manifest: &String| {
+        let (_, package) = manifest.split_once("[package]\nname = \"").expect("a package");
+        package.split('"').next().expect("a name").to_owned()
+    };
+    let own: Vec<_> = manifests.iter().map(package).collect();
+    let (mut programs, mut tests) = (Users::new(), Users::new());
+    for (user, manifest) in own.iter().zip(&manifests) {
+        let mut section = "";
+        for line in manifest.lines() {
+            if line.starts_with('[') {
+                section = line;
+            }
+            let users = match section {
+                "[dependencies]" | "[build-dependencies]" => &mut programs,
+                "[dev-dependencies]" => &mut tests,
+                _ => continue,
+            };
+            let name = line.split(['.', ' ']).next().unwrap_or_default().to_owned();
+            if line.starts_with(char::is_alphabetic) && !own.contains(&name) {
+                users.entry(name).or_default().insert(user.clone());
+            }
+        }
+    }
+    tests.extend(programs);
+    tests
 }
 
 /// The Markdown files below a directory, without what git ignores or hides.
