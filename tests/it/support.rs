@@ -19,11 +19,14 @@ use std::time::Duration;
 /// How long a test waits for an event. It is long because a loaded machine is slow; a passing test rarely comes near.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a test waits to show that nothing more happens. A passing test spends it in full.
+/// How long a test waits to show that nothing more happens, where no event shows it. A passing test spends it in full.
 pub(crate) const QUIET_PERIOD: Duration = Duration::from_millis(700);
 
 /// How often a test polls a state that cannot wake it.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// An address that refuses connections, because nothing can listen on port 0.
+pub(crate) const REFUSING: &str = "127.0.0.1:0";
 
 /// Awaits `future`, and panics with `what` if it takes longer than [`TIMEOUT`].
 pub(crate) async fn with_timeout<T>(what: &str, future: impl Future<Output = T>) -> T {

@@ -169,6 +169,19 @@ impl Pubsub {
         self.observer.as_ref().expect("only the embedded server has events").listen(listener);
     }
 
+    /// Waits until a stream on `subscription` is open. On Google's emulator, which has no counts, it waits for a while.
+    pub(crate) async fn wait_for_stream(&self, subscription: &str) {
+        if self.observer.is_none() {
+            return tokio::time::sleep(QUIET_PERIOD).await;
+        }
+        let open = async {
+            while self.counts(subscription).streams == 0 {
+                tokio::time::sleep(POLL_INTERVAL).await;
+            }
+        };
+        with_timeout("an open stream", open).await;
+    }
+
     /// Waits until no message of `subscription` is left.
     ///
     /// Google's emulator has no counts. There, a stream must receive nothing, so leased messages are not noticed.

@@ -71,7 +71,7 @@ impl TcpProxy {
         let state = watch::Sender::new(State::default());
         let (seen, server) = (state.clone(), server.to_owned());
         let (thread, ()) = Embedded::start("tcp-proxy", async || {
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            let listener = listen(bind("127.0.0.1:0".parse().expect("a literal address")));
             let address = listener.local_addr().expect("a bound listener");
             (address, (), serve(listener, address, server, inspect, seen))
         });
@@ -184,15 +184,26 @@ async fn refuse(listener: TcpListener, address: SocketAddr, state: &watch::Sende
     if !state.borrow().refusing {
         return listener;
     }
+    // Both sockets are bound for a moment, so that no other process gets the port.
+    let port = bind(address);
     drop(listener);
-    let port = TcpSocket::new_v4().expect("a socket");
-    port.set_reuseaddr(true).expect("every socket has this option");
-    port.bind(address).expect("the port was free for a moment only");
     state.send_modify(|state| state.refused = true);
     wait_for(state, |state| !state.refusing).await;
-    let listener = port.listen(BACKLOG).expect("a bound socket");
+    let listener = listen(port);
     state.send_modify(|state| state.refused = false);
     listener
+}
+
+/// Returns a socket that is bound to `address`, which another socket of this function may share.
+fn bind(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseport(true).expect("every socket has this option");
+    socket.bind(address).expect("a free port");
+    socket
+}
+
+fn listen(socket: TcpSocket) -> TcpListener {
+    socket.listen(BACKLOG).expect("a bound socket")
 }
 
 /// One connection's view of the commands.

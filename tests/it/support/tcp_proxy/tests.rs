@@ -1,14 +1,15 @@
 //! The proxy's effects, as a client of an echo server observes them.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::TcpProxy;
-use crate::support::{QUIET_PERIOD, with_timeout};
+use crate::support::with_timeout;
 
 /// Starts an echo server and a proxy before it.
 async fn echo() -> (TcpProxy, JoinSet<()>) {
@@ -52,10 +53,11 @@ impl Client {
         self.receive().await;
     }
 
-    /// Sends a word and returns whether no echo comes back.
-    async fn is_frozen(&mut self) -> bool {
+    /// Sends a word, waits until the proxy has stalled `chunks` in total, and returns whether there is no echo.
+    async fn is_frozen(&mut self, proxy: &TcpProxy, chunks: usize) -> bool {
         self.send().await;
-        timeout(QUIET_PERIOD, self.0.read_u8()).await.is_err()
+        proxy.wait_for_stalled(chunks).await;
+        self.0.try_read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
     async fn is_closed(&mut self) -> bool {
@@ -97,7 +99,7 @@ async fn freeze_open_freezes_open_connections_only() {
 
     proxy.freeze_open();
 
-    assert!(old.is_frozen().await);
+    assert!(old.is_frozen(&proxy, 1).await);
     let mut new = Client::connect(&proxy).await;
     proxy.thaw();
     old.receive().await;
@@ -114,8 +116,7 @@ async fn freeze_freezes_all_connections_and_thaw_forwards_the_stalled_bytes() {
 
     let mut new = Client(TcpStream::connect(proxy.address).await.expect("a frozen proxy accepts connections"));
     proxy.wait_for_opened(2).await;
-    assert!(old.is_frozen().await && new.is_frozen().await);
-    proxy.wait_for_stalled(2).await;
+    assert!(old.is_frozen(&proxy, 1).await && new.is_frozen(&proxy, 2).await);
     proxy.thaw();
     old.receive().await;
     new.receive().await;
