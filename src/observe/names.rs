@@ -100,7 +100,7 @@ pub(super) const BUILD_INFO: Metric =
 
 #[cfg(test)]
 mod tests {
-    use ops::metrics::{Kind, process};
+    use ops::metrics::{MetricType, process};
 
     use super::super::page::tests::rendered_names;
     use super::*;
@@ -165,7 +165,7 @@ mod tests {
             _ => None,
         };
         let labels = constant.into_iter().chain(metric.labels.iter().map(|label| (*label).to_owned()));
-        (metric.name.to_owned(), metric.kind.name().to_owned(), labels.collect())
+        (metric.name.to_owned(), format!("{:?}", metric.kind).to_lowercase(), labels.collect())
     }
 
     #[test]
@@ -189,8 +189,8 @@ mod tests {
     fn names_follow_the_conventions_of_prometheus() {
         for Metric { name, kind, .. } in all() {
             assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
-            assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
-            assert!(kind != Kind::Histogram || name.ends_with("_seconds"), "{name}");
+            assert_eq!(name.ends_with("_total"), kind == MetricType::COUNTER, "{name}");
+            assert!(kind != MetricType::HISTOGRAM || name.ends_with("_seconds"), "{name}");
         }
     }
 

@@ -45,7 +45,7 @@ impl Page<'_> {
         ];
         let labels = self.subscription();
         self.text.begin(&names::CONSUMED);
-        self.text.sample(&names::CONSUMED, &labels, counts.received);
+        self.text.count(&labels, counts.received);
         self.counts_of(&labels, &names::OUTCOMES, outcomes);
         self.count(&names::REDELIVERIES, metrics.redelivered.get());
         self.counts(&names::REJECTIONS, Reason::ALL.map(|reason| (reason.as_str(), metrics.rejections(reason).get())));
@@ -55,10 +55,10 @@ impl Page<'_> {
 
         self.text.begin(&names::PROCESSED);
         for (error, took) in metrics.durations.messages().filter(|(error, took)| error.is_none() || took.count() > 0) {
-            self.text.histogram(&names::PROCESSED, &with_error(&labels, error), took);
+            self.text.histogram(&with_error(&labels, error), took);
         }
         self.text.begin(&names::PUBLISH_TO_DURABLE);
-        self.text.histogram(&names::PUBLISH_TO_DURABLE, &labels, &metrics.durations.publish_to_durable);
+        self.text.histogram(&labels, &metrics.durations.publish_to_durable);
     }
 
     fn bounds(&mut self, load: &Load) {
@@ -103,7 +103,7 @@ impl Page<'_> {
         let is_always_exported = |kind: Option<StoreErrorKind>| operation == Operation::Put && kind.is_none();
         for (kind, took) in calls.filter(|(kind, took)| is_always_exported(*kind) || took.count() > 0) {
             let error = kind.map(StoreErrorKind::name);
-            self.text.histogram(&names::CALLS, &with_error(&labels, error), took);
+            self.text.histogram(&with_error(&labels, error), took);
         }
     }
 
@@ -113,7 +113,7 @@ impl Page<'_> {
         self.gauge(&names::STREAMS, ages.len());
         self.text.begin(&names::STREAM_AGE);
         if let Some(youngest) = ages.iter().min() {
-            self.text.sample(&names::STREAM_AGE, &[], youngest.as_secs_f64());
+            self.text.sample(&[], youngest.as_secs_f64());
         }
         let restarts = Restart::ALL.map(|cause| (cause.name(), metrics.stream_restarts(cause).get()));
         self.counts(&names::STREAM_RESTARTS, restarts);
@@ -124,13 +124,13 @@ impl Page<'_> {
         self.gauge(&names::READY, usize::from(self.process.unready().is_empty()));
         self.text.begin(&names::BUILD_INFO);
         let build = [("version", PROGRAM.version), ("revision", REVISION)];
-        self.text.sample(&names::BUILD_INFO, &build, 1);
+        self.text.count(&build, 1);
         process::write(&mut self.text, started);
     }
 
     fn count(&mut self, metric: &Metric, value: u64) {
         self.text.begin(metric);
-        self.text.sample(metric, &[], value);
+        self.text.count(&[], value);
     }
 
     fn gauge(&mut self, metric: &Metric, value: usize) {
@@ -146,7 +146,7 @@ impl Page<'_> {
     fn counts_of<'v>(&mut self, labels: Labels<'v>, metric: &Metric, values: impl IntoIterator<Item = (&'v str, u64)>) {
         self.text.begin(metric);
         for (value, count) in values {
-            self.text.sample(metric, &[labels, &[(metric.labels[0], value)]].concat(), count);
+            self.text.count(&[labels, &[(metric.labels[0], value)]].concat(), count);
         }
     }
 }
@@ -195,7 +195,9 @@ pub(super) mod tests {
 
     /// Returns the names on the page, in its order.
     pub(crate) fn rendered_names() -> Vec<String> {
-        let metrics = Arc::default();
+        let metrics = Arc::<Metrics>::default();
+        // Its age is exported only while there is one.
+        metrics.streams.opened(0);
         let page = page(&process(&metrics), &metrics, SystemTime::UNIX_EPOCH);
         let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         types.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use exposition::{CONTENT_TYPE, Exposition, Labels};
 pub use histogram::Histogram;
+pub use prometheus::proto::MetricType;
 
 /// A counter of events.
 #[derive(Debug, Default)]
@@ -32,39 +33,22 @@ impl Counter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metric {
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: MetricType,
     /// The labels that distinguish its samples.
     pub labels: &'static [&'static str],
     pub help: &'static str,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
-}
-
-impl Kind {
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-        }
-    }
-}
-
 impl Metric {
     pub const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
-        Metric { name, kind: Kind::Counter, labels, help }
+        Metric { name, kind: MetricType::COUNTER, labels, help }
     }
 
     pub const fn gauge(name: &'static str, help: &'static str) -> Metric {
-        Metric { name, kind: Kind::Gauge, labels: &[], help }
+        Metric { name, kind: MetricType::GAUGE, labels: &[], help }
     }
 
     pub const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
-        Metric { name, kind: Kind::Histogram, labels, help }
+        Metric { name, kind: MetricType::HISTOGRAM, labels, help }
     }
 }

@@ -26,16 +26,21 @@ impl Histogram {
         self.sum_us.add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// Returns each bound with the number of durations up to it, in ascending order.
-    pub fn cumulative(&self) -> impl Iterator<Item = (Duration, u64)> {
-        self.bounds.iter().zip(&self.buckets).scan(0, |sum, (bound, bucket)| {
-            *sum += bucket.get();
-            Some((*bound, *sum))
-        })
+    /// Returns each bound with the number of durations up to it, in ascending order, and the number of all durations. Reads
+    /// each bucket once, because other threads may add durations meanwhile.
+    pub fn cumulative(&self) -> (Vec<(Duration, u64)>, u64) {
+        let mut count = 0;
+        let mut add = |bucket: &Counter| {
+            count += bucket.get();
+            count
+        };
+        let below = self.bounds.iter().zip(&self.buckets).map(|(bound, bucket)| (*bound, add(bucket))).collect();
+        let all = add(&self.buckets[self.bounds.len()]);
+        (below, all)
     }
 
     pub fn count(&self) -> u64 {
-        self.buckets.iter().map(Counter::get).sum()
+        self.cumulative().1
     }
 
     pub fn sum(&self) -> Duration {
@@ -55,7 +60,7 @@ mod tests {
         for micros in [0, 1_000, 1_001, 10_000, 10_001] {
             histogram.add(Duration::from_micros(micros));
         }
-        assert_eq!(histogram.cumulative().collect::<Vec<_>>(), [(BOUNDS[0], 2), (BOUNDS[1], 4)]);
+        assert_eq!(histogram.cumulative(), (vec![(BOUNDS[0], 2), (BOUNDS[1], 4)], 5));
         assert_eq!((histogram.count(), histogram.sum()), (5, Duration::from_micros(22_002)));
     }
 }

@@ -25,7 +25,7 @@ pub fn write(text: &mut Exposition, started: SystemTime) {
     for (metric, value) in ALL.iter().zip(values) {
         text.begin(metric);
         if let Some(value) = value {
-            text.sample(metric, &[], value);
+            text.sample(&[], value);
         }
     }
 }
