@@ -54,7 +54,7 @@ pub enum Error {
     PortInUse { name: Name, port: Port },
     #[error("the {name} server cannot listen on {address}: choose another address with --host and {}", port.flag)]
     Bind { name: Name, address: SocketAddr, port: Port, source: io::Error },
-    #[error("the DynamoDB server cannot open its storage: check the directory in --data")]
+    #[error("the DynamoDB server cannot open its storage")]
     Storage(#[from] OpenError),
     #[error("the {name} server stopped: {why}")]
     Stopped { name: Name, why: String },
