@@ -147,7 +147,8 @@ async fn every_key_has_its_newest_scan_after_duplicates_reordering_and_lost_acks
     let scans = Shuffled { messages: 1_000, keys: 50 };
     pipeline.publish(scans.payloads()).await;
 
-    let _consumer = pipeline.consumer().start();
+    // A message whose ack is lost is redelivered when its lease ends.
+    let _consumer = pipeline.consumer().arguments(["--max-lease-extension", "10s"]).start();
 
     pipeline.rows(50).await;
     faults.clear();

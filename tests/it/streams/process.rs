@@ -62,7 +62,7 @@ async fn an_outage_of_pubsub_and_its_end_are_logged_once_and_no_message_is_lost(
     proxy.close_open();
     consumer.wait_for_line(PUBSUB_SILENT).await;
     pipeline.publish(valid_scans(10..100)).await;
-    wait_for_replaced_streams(&mut consumer, 2 * WORKERS).await;
+    wait_for_replaced_streams(&mut consumer, WORKERS).await;
     proxy.accept().await;
 
     pipeline.rows(100).await;
