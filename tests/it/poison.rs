@@ -8,6 +8,7 @@ use google_cloud_wkt::Duration as WireDuration;
 use crate::support::dynamo::{Item, item, text};
 use crate::support::messages::CONSUMING;
 use crate::support::pipeline::{Pipeline, scan, valid_scans};
+use crate::support::with_timeout;
 
 fn reason(dead_letter: &Message) -> Option<&str> {
     dead_letter.attributes.get("rejection_reason").map(String::as_str)
@@ -22,7 +23,7 @@ async fn dead_letter_of(pipeline: &Pipeline, message: &Message) -> Message {
 
 /// Checks that valid scans are stored while poison messages without a dead-letter topic are redelivered again and again.
 async fn assert_poison_does_not_starve_valid_scans(pipeline: &Pipeline) {
-    // Each is parked for at least a second. If that took one of the 20 permits, no scan would be stored for 50 s.
+    // Each is parked for at least a second, so the scans would wait for minutes if that took one of the 20 permits.
     const POISON: usize = 1_000;
     pipeline.publish((0..POISON).map(|n| format!("poison {n}"))).await;
     let mut consumer = pipeline.consumer_without_dead_letter_topic().arguments(["-m", "20"]).start();
@@ -30,7 +31,7 @@ async fn assert_poison_does_not_starve_valid_scans(pipeline: &Pipeline) {
 
     pipeline.publish(valid_scans(0..200)).await;
 
-    assert_eq!(pipeline.rows(200).await.len(), 200);
+    assert_eq!(with_timeout("the scans", pipeline.rows(200)).await.len(), 200);
     assert!(pipeline.counts().backlog() >= POISON, "{:?}", pipeline.counts());
 }
 
