@@ -5,6 +5,7 @@ mod collector;
 mod exposition;
 mod traces;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 
@@ -88,6 +89,8 @@ impl Monitored {
 async fn the_metrics_count_the_consumed_messages() {
     let pipeline = Pipeline::new().await;
     let monitored = Monitored::start(pipeline.consumer().arguments(["--cache-entries", "0"])).await;
+    // All workers run.
+    monitored.wait_for_conditions(&[]).await;
     pipeline.publish(valid_scans(0..3)).await;
     pipeline.rows(3).await;
     pipeline.publish([scan(&ip(0), 6, "late"), "poison".to_owned()]).await;
@@ -241,10 +244,11 @@ async fn readyz_names_dynamodb_during_its_outage_and_recovers_by_itself() {
 
     monitored.wait_for_conditions(&["DynamoDB"]).await;
 
+    let is_received = |metrics: &Exposition| metrics.value("mini_scan_unsettled", &[]) == 20.0;
+    monitored.wait_for_metrics("20 unsettled messages", is_received).await;
     let metrics = monitored.metrics().await;
-    let value = |name: &str, labels: &[(&str, &str)]| metrics.value(name, labels);
-    assert_eq!((value("mini_scan_circuit_breaker_open", &[]), value("mini_scan_ready", &[])), (1.0, 0.0));
-    assert_eq!((value("mini_scan_unsettled", &[]), value("mini_scan_outstanding", &[])), (20.0, 20.0));
+    let names = ["mini_scan_circuit_breaker_open", "mini_scan_ready", "mini_scan_outstanding"];
+    assert_eq!(names.map(|name| metrics.value(name, &[])), [1.0, 0.0, 20.0]);
     proxy.accept().await;
     monitored.wait_for_conditions(&[]).await;
     pipeline.rows(20).await;
@@ -281,25 +285,23 @@ async fn constant_requests_and_idle_connections_do_not_stop_the_workers() {
     let monitored = Monitored::start(pipeline.consumer()).await;
     let idle = join_all((0..20).map(|_| TcpStream::connect(&monitored.address))).await;
     assert!(idle.iter().all(Result::is_ok), "{idle:?}");
-    let mut requests = 0;
+    let is_consumed = Cell::new(false);
     let requesting = async {
-        loop {
+        let mut requests = 0;
+        while requests < 10 || !is_consumed.get() {
             monitored.metrics().await;
             requests += 1;
         }
     };
-    let consumed = async {
+    let consuming = async {
         pipeline.publish(valid_scans(0..1_000)).await;
         pipeline.rows(1_000).await;
         pipeline.drained().await;
+        is_consumed.set(true);
     };
 
-    tokio::select! {
-        () = requesting => {}
-        () = consumed => {}
-    }
+    tokio::join!(requesting, consuming);
 
-    assert!(requests > 10, "only {requests} requests");
     assert_eq!(monitored.get("/livez").await.0, 200);
 }
 

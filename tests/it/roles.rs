@@ -1,18 +1,13 @@
 //! The consumer with only the roles that it needs to run: it may read, publish and write, but not describe resources.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use crate::support::dynamo::Dynamo;
 use crate::support::http_proxy::{Answer, HttpProxy, Reject};
-use crate::support::messages::{CONSUMING, RECOVERED, UNHEALTHY};
+use crate::support::messages::{RECOVERED, UNHEALTHY};
 use crate::support::pipeline::{Pipeline, valid_scans};
 use crate::support::program::Launch;
-use crate::support::unique;
-
-/// Longer than the time after which a stream without a response is suspicious.
-const IDLE: Duration = Duration::from_secs(11);
+use crate::support::{unique, with_timeout};
 
 /// Sends the consumer to a Pub/Sub that rejects every *get*.
 async fn without_gets(pipeline: &Pipeline, launch: Launch) -> (Launch, HttpProxy) {
@@ -85,7 +80,7 @@ async fn a_missing_subscription_that_only_the_stream_reports_is_fatal() {
     pipeline.subscription.push_str("-missing");
     let (launch, _proxy) = without_gets(&pipeline, pipeline.consumer()).await;
 
-    let exit = tokio::time::timeout(Duration::from_secs(15), launch.run()).await.expect("the consumer exits soon");
+    let exit = with_timeout("the end of the consumer", launch.run()).await;
 
     assert_eq!(exit.code, Some(1), "{exit:#?}");
     let stderr = exit.output.stderr.join("\n");
@@ -97,11 +92,14 @@ async fn a_missing_subscription_that_only_the_stream_reports_is_fatal() {
 async fn an_idle_subscription_without_any_response_is_healthy() {
     let pipeline = Pipeline::new().await;
     let (launch, _proxy) = without_gets(&pipeline, pipeline.consumer()).await;
-    let mut consumer = launch.start();
-    consumer.wait_for_line(CONSUMING).await;
+    let quick = ["--stream-max-idle", "1s", "--consumers", "1", "--log-levels", "warn,mini_scan=debug"];
+    let mut consumer = launch.arguments(quick).start();
 
-    assert!(tokio::time::timeout(IDLE, consumer.wait_for_line(UNHEALTHY)).await.is_err());
+    // By then, the consumer has replaced an idle stream and has probed Pub/Sub.
+    let line = consumer.wait_for_line("stream replaced").await;
 
+    assert!(line.contains(r#""cause":"idle""#), "{line}");
+    assert!(!consumer.log().iter().any(|line| line.contains(UNHEALTHY)), "{:#?}", consumer.log());
     pipeline.publish(valid_scans(0..1)).await;
     pipeline.rows(1).await;
 }

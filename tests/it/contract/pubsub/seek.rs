@@ -103,8 +103,8 @@ async fn a_seek_does_not_restore_messages_that_are_not_retained() {
     let [first, _] = published(&pubsub, &topic, &subscription, true).await;
     pubsub.drained(&subscription).await;
 
-    let seeks = seeks(&pubsub, &subscription, time_of(&first)).await;
-    if !seeks || pubsub.skips(PubsubServer::GoogleEmulator, "without retention, acknowledged messages stay so") {
+    let sought = seeks(&pubsub, &subscription, time_of(&first)).await;
+    if !sought || pubsub.skips(PubsubServer::GoogleEmulator, "without retention, acknowledged messages stay so") {
         return;
     }
 
