@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn each_code_has_its_kind_and_an_unknown_code_that_of_its_status() {
+    fn a_known_code_decides_the_kind_and_otherwise_the_status_does() {
         let kind = |code: &str| by_code(code, "");
         assert_eq!(kind("ThrottlingException"), Some(StoreErrorKind::Throttled));
         assert_eq!(kind("Throttling"), Some(StoreErrorKind::Throttled));

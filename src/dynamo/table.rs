@@ -168,13 +168,13 @@ mod tests {
 
     #[test]
     fn a_table_fits_if_its_only_key_is_the_text_pk() {
-        let (hash, text) = ((KEY, KeyType::Hash), ScalarAttributeType::S);
-        assert_eq!(check_fit(&table(&[hash.clone()], &text, TableStatus::Active)), Ok(()));
+        let (hash, text) = ([(KEY, KeyType::Hash)], ScalarAttributeType::S);
+        assert_eq!(check_fit(&table(&hash, &text, TableStatus::Active)), Ok(()));
         for (what, other) in [
             ("another name", table(&[("id", KeyType::Hash)], &text, TableStatus::Active)),
-            ("a numeric key", table(&[hash.clone()], &ScalarAttributeType::N, TableStatus::Active)),
-            ("a sort key", table(&[hash.clone(), ("at", KeyType::Range)], &text, TableStatus::Active)),
-            ("a table in deletion", table(&[hash.clone()], &text, TableStatus::Deleting)),
+            ("a numeric key", table(&hash, &ScalarAttributeType::N, TableStatus::Active)),
+            ("a sort key", table(&[(KEY, KeyType::Hash), ("at", KeyType::Range)], &text, TableStatus::Active)),
+            ("a table in deletion", table(&hash, &text, TableStatus::Deleting)),
         ] {
             assert!(matches!(check_fit(&other), Err(Problem::DoesNotFit(_))), "{what}");
         }

@@ -97,7 +97,7 @@ mod tests {
             (Code::Unknown, Problem::Transient(detail())),
             (Code::FailedPrecondition, Problem::Other(detail())),
         ] {
-            assert_eq!(problem(code.clone()), expected, "{code:?}");
+            assert_eq!(problem(code), expected, "{code:?}");
         }
         assert!(matches!(Problem::from(&Error::io("connection reset")), Problem::Unreachable(_)));
     }
@@ -105,10 +105,10 @@ mod tests {
     #[test]
     fn only_a_problem_that_a_person_must_fix_is_permanent() {
         for code in [Code::NotFound, Code::PermissionDenied, Code::Unauthenticated, Code::InvalidArgument] {
-            assert!(problem(code.clone()).is_permanent(), "{code:?}");
+            assert!(problem(code).is_permanent(), "{code:?}");
         }
         for code in [Code::Unavailable, Code::DeadlineExceeded, Code::ResourceExhausted, Code::Internal] {
-            assert!(!problem(code.clone()).is_permanent(), "{code:?}");
+            assert!(!problem(code).is_permanent(), "{code:?}");
         }
     }
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Change, CircuitBreaker, ParkingLot, Refusals, WritePermits};
 
@@ -22,7 +22,7 @@ const RACES: u64 = 20;
 /// A race ends after this many rounds, or after [`RACE_TIME`] on a loaded machine.
 const ROUNDS: usize = 5_000;
 const RACE_TIME: Duration = Duration::from_millis(250);
-/// The pauses before a wait and before a signal, in turns of an empty loop.
+/// The pauses before a wait and before a signal, in iterations of an empty loop.
 const HEAD_START: u32 = 100;
 const MAX_OFFSET: u32 = 1_000;
 const DITHER: u32 = 8;
@@ -61,13 +61,13 @@ fn spin_until(condition: impl Fn() -> bool) {
     }
 }
 
-fn pause(turns: u32) {
-    for turn in 0..turns {
-        std::hint::black_box(turn);
+fn pause(iterations: u32) {
+    for iteration in 0..iterations {
+        std::hint::black_box(iteration);
     }
 }
 
-/// Sets the flag when it is dropped, so that a panic of one thread ends the other.
+/// Sets the flag when it is dropped, so that a panic of one thread also ends the other.
 struct SetOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
@@ -229,12 +229,12 @@ fn acquire_all(write_permits: &WritePermits) -> usize {
 fn changes_of_the_limit_neither_lose_nor_add_write_permits() {
     const MAX: usize = 8;
     let write_permits = WritePermits::new(MAX, MAX);
-    let [threads, finished, in_use, lowered] = [const { AtomicUsize::new(0) }; 4];
+    let [threads, in_use, lowered] = [const { AtomicUsize::new(0) }; 3];
+    let is_over = AtomicBool::new(false);
     let change_limit = async |mut random: StdRng| {
         // This clock runs fast, because the limit changes at most once per 100 ms.
         tokio::time::pause();
-        let began = Instant::now();
-        while finished.load(Ordering::Acquire) < THREADS - 1 && began.elapsed() < FOREVER {
+        while !is_over.load(Ordering::Acquire) {
             tokio::time::advance(Duration::from_millis(100)).await;
             let change = match random.random_range(0..4) {
                 0 => write_permits.throttled(),
@@ -257,8 +257,14 @@ fn changes_of_the_limit_neither_lose_nor_add_write_permits() {
         if threads.fetch_add(1, Ordering::Relaxed) == 0 {
             return change_limit(random).await;
         }
+        let _ends = SetOnDrop(&is_over);
+        soon(async {
+            while lowered.load(Ordering::Acquire) == 0 {
+                yield_now().await;
+            }
+        })
+        .await;
         tokio::join!(write(), write(), write(), write());
-        finished.fetch_add(1, Ordering::Release);
     });
     assert!(lowered.into_inner() > 0);
     // A permit that was released while the limit fell is removed only by the next release.
