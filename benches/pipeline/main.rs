@@ -3,7 +3,8 @@
 //!
 //! `make bench SCENARIOS="new copies"` measures some scenarios, `make bench ROUNDS=1` one round, and `make bench
 //! PROGRAM=… BASELINES=…` other builds. `make bench-compare` compares the last two runs. `make profile` counts
-//! instructions and allocations.
+//! instructions and allocations. With the argument `documents`, the program writes the last complete run into the documents
+//! again, e.g. after the picture's design has changed.
 
 mod bare_loop;
 mod callgrind;

@@ -165,7 +165,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Measures the resources that `child` uses for them: since its start, or since it had used what `before` says.
+    /// Measures the resources that `child` uses for them, from its start or from the moment of `before`.
     async fn to_its_end(&self, child: &mut Measured, before: Option<Usage>) -> anyhow::Result<Sample> {
         let now = || self.store.null().map(|null| null.traffic());
         let traffic_before = if before.is_some() { now() } else { Some(Traffic::default()) };

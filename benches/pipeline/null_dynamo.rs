@@ -68,7 +68,7 @@ pub(crate) struct Traffic {
     pub(crate) received: u64,
     /// Bytes of responses, including headers.
     pub(crate) sent: u64,
-    /// The writes whose condition failed because the record was as new.
+    /// The writes whose condition failed because the record was up to date.
     pub(crate) stale: u64,
     /// The most connections that were open at the same time.
     pub(crate) connections: u64,

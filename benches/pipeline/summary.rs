@@ -20,7 +20,7 @@ const MODES: [&str; 2] = ["new", "batch-new"];
 pub(crate) fn release(results: &Results) -> String {
     let mut text = format!(
         "| {} cores, shared with the load generator | Messages per second | CPU per message | CPU of the bare SDK | \
-         Peak memory | Writes per message | $ per million messages |\n|---|--:|--:|--:|--:|--:|--:|\n",
+         Peak memory | Writes per message | $ per million: write units and traffic |\n|---|--:|--:|--:|--:|--:|--:|\n",
         results.cores
     );
     for (name, title, bare) in RELEASE {

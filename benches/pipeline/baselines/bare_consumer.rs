@@ -1,5 +1,5 @@
-//! A consumer of both clients and nothing else. It writes each scan, unless it remembers that the record is as new. It has
-//! no retries, no dead letters, no metrics and no drain.
+//! A consumer of both clients and nothing else. It writes each scan, unless it remembers that the record is up to date. It
+//! has no retries, no dead letters, no metrics and no drain.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
