@@ -136,8 +136,9 @@ async fn drain(
     let sample = run.to_its_end(&mut child, None).await?;
     if let (Some(null), Some(share)) = (store.null(), load.stale_share()) {
         let Traffic { stale, writes, .. } = null.traffic();
-        // A worker without a table writes nothing.
-        ensure!(stale as f64 == share * writes as f64, "{stale} conditions of {writes} failed");
+        // A write that timed out is counted again.
+        let difference = (stale as f64 / (writes as f64).max(1.0) - share).abs();
+        ensure!(difference < 0.01, "{stale} conditions of {writes} failed");
     }
     Ok(sample)
 }
