@@ -91,14 +91,4 @@ mod tests {
         }
         assert!(matches!(Problem::from(&Error::io("connection reset")), Problem::Unreachable(_)));
     }
-
-    #[test]
-    fn only_a_problem_that_a_person_must_fix_is_permanent() {
-        for code in [Code::NotFound, Code::PermissionDenied, Code::Unauthenticated, Code::InvalidArgument] {
-            assert!(problem(code).is_permanent(), "{code:?}");
-        }
-        for code in [Code::Unavailable, Code::DeadlineExceeded, Code::ResourceExhausted, Code::Internal] {
-            assert!(!problem(code).is_permanent(), "{code:?}");
-        }
-    }
 }

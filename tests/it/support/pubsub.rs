@@ -12,7 +12,7 @@ use pubsub_local::{Counts, Event, Faults, Observer};
 
 use super::inbox::Inbox;
 use super::servers::{Embedded, PubsubServer};
-use super::{QUIET_PERIOD, test_name, unique, with_progress, with_timeout};
+use super::{POLL_INTERVAL, QUIET_PERIOD, test_name, unique, with_progress, with_timeout};
 
 /// The chosen server and clients for it.
 pub(crate) struct Pubsub {
