@@ -92,7 +92,8 @@ async fn the_metrics_count_the_consumed_messages() {
     // All workers run.
     monitored.wait_for_conditions(&[]).await;
     pipeline.publish(valid_scans(0..3)).await;
-    pipeline.rows(3).await;
+    // The first writes have ended, so they do not settle the late scan.
+    pipeline.drained().await;
     pipeline.publish([scan(&ip(0), 6, "late"), "poison".to_owned()]).await;
     pipeline.dead_letters(1).await;
     pipeline.drained().await;
@@ -170,7 +171,7 @@ async fn the_last_summary_has_every_count() {
     let pipeline = Pipeline::new().await;
     let consumer = pipeline.consumer().start();
     pipeline.publish(valid_scans(0..2)).await;
-    pipeline.rows(2).await;
+    pipeline.drained().await;
     // The cache has the key now, so this scan is not written.
     pipeline.publish([scan(&ip(0), 6, "late"), "poison".to_owned()]).await;
     pipeline.dead_letters(1).await;
@@ -194,7 +195,7 @@ async fn the_metrics_count_the_write_units_saved_by_deduplication() {
     let pipeline = Pipeline::new().await;
     let monitored = Monitored::start(pipeline.consumer()).await;
     pipeline.publish([scan(&ip(0), 7, &"x".repeat(1500))]).await;
-    pipeline.rows(1).await;
+    pipeline.drained().await;
     pipeline.publish([scan(&ip(0), 7, &"x".repeat(1500)), scan(&ip(0), 6, "old")]).await;
     pipeline.drained().await;
 
@@ -342,7 +343,7 @@ async fn the_metrics_count_each_write_of_a_batch_and_time_each_call() {
     let monitored =
         Monitored::start(pipeline.consumer().arguments(["--write-mode", "batch", "--cache-entries", "0"])).await;
     pipeline.publish(valid_scans(0..50)).await;
-    pipeline.rows(50).await;
+    pipeline.drained().await;
     pipeline.publish([scan(&ip(0), 6, "late")]).await;
     pipeline.drained().await;
 
