@@ -126,7 +126,9 @@ async fn the_metrics_count_the_consumed_messages() {
     }
     let bytes =
         ["sent", "received"].map(|direction| metrics.value("mini_scan_store_bytes_total", &[("direction", direction)]));
-    assert!(bytes[1] > 50.0 && (bytes[0] / bytes[1] - 4.0).abs() < 0.1, "{bytes:?}");
+    // A slow server lets an attempt time out, which is then repeated.
+    let attempts = 4.0 + metrics.value("mini_scan_retries_total", &[("error_type", "Unavailable")]);
+    assert!(bytes[1] > 50.0 && (bytes[0] / bytes[1] - attempts).abs() < 0.1, "{bytes:?} in {attempts} attempts");
     for (name, value) in [
         ("mini_scan_unsettled", 0.0),
         ("mini_scan_outstanding", 0.0),
@@ -295,8 +297,8 @@ async fn constant_requests_and_idle_connections_do_not_stop_the_workers() {
         }
     };
     let consuming = async {
-        pipeline.publish(valid_scans(0..1_000)).await;
-        pipeline.rows(1_000).await;
+        pipeline.publish(valid_scans(0..300)).await;
+        pipeline.rows(300).await;
         pipeline.drained().await;
         is_consumed.set(true);
     };
