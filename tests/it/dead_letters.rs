@@ -27,7 +27,7 @@ fn command(pipeline: &Pipeline, task: &str) -> Launch {
     mini_scan(["dead-letters", task]).arguments(subscription).against(&pipeline.pubsub, &pipeline.dynamo)
 }
 
-/// Returns the same command. It ends with its dead letter number `limit`, so it does not wait for more.
+/// Returns the same command with a limit, at which it ends without waiting for more dead letters.
 fn command_for(pipeline: &Pipeline, task: &str, limit: usize) -> Launch {
     command(pipeline, task).arguments(["--limit", &limit.to_string()])
 }

@@ -92,7 +92,8 @@ async fn the_metrics_count_the_consumed_messages() {
     // All workers run.
     monitored.wait_for_conditions(&[]).await;
     pipeline.publish(valid_scans(0..3)).await;
-    pipeline.rows(3).await;
+    // The first writes have ended, so they do not settle the late scan.
+    pipeline.drained().await;
     pipeline.publish([scan(&ip(0), 6, "late"), "poison".to_owned()]).await;
     pipeline.dead_letters(1).await;
     pipeline.drained().await;
@@ -125,7 +126,9 @@ async fn the_metrics_count_the_consumed_messages() {
     }
     let bytes =
         ["sent", "received"].map(|direction| metrics.value("mini_scan_store_bytes_total", &[("direction", direction)]));
-    assert!(bytes[1] > 50.0 && (bytes[0] / bytes[1] - 4.0).abs() < 0.1, "{bytes:?}");
+    // A slow server lets an attempt time out, which is then repeated.
+    let attempts = 4.0 + metrics.value("mini_scan_retries_total", &[("error_type", "Unavailable")]);
+    assert!(bytes[1] > 50.0 && (bytes[0] / bytes[1] - attempts).abs() < 0.1, "{bytes:?} in {attempts} attempts");
     for (name, value) in [
         ("mini_scan_unsettled", 0.0),
         ("mini_scan_outstanding", 0.0),
@@ -170,7 +173,7 @@ async fn the_last_summary_has_every_count() {
     let pipeline = Pipeline::new().await;
     let consumer = pipeline.consumer().start();
     pipeline.publish(valid_scans(0..2)).await;
-    pipeline.rows(2).await;
+    pipeline.drained().await;
     // The cache has the key now, so this scan is not written.
     pipeline.publish([scan(&ip(0), 6, "late"), "poison".to_owned()]).await;
     pipeline.dead_letters(1).await;
@@ -194,7 +197,7 @@ async fn the_metrics_count_the_write_units_saved_by_deduplication() {
     let pipeline = Pipeline::new().await;
     let monitored = Monitored::start(pipeline.consumer()).await;
     pipeline.publish([scan(&ip(0), 7, &"x".repeat(1500))]).await;
-    pipeline.rows(1).await;
+    pipeline.drained().await;
     pipeline.publish([scan(&ip(0), 7, &"x".repeat(1500)), scan(&ip(0), 6, "old")]).await;
     pipeline.drained().await;
 
@@ -294,8 +297,8 @@ async fn constant_requests_and_idle_connections_do_not_stop_the_workers() {
         }
     };
     let consuming = async {
-        pipeline.publish(valid_scans(0..1_000)).await;
-        pipeline.rows(1_000).await;
+        pipeline.publish(valid_scans(0..300)).await;
+        pipeline.rows(300).await;
         pipeline.drained().await;
         is_consumed.set(true);
     };
@@ -342,7 +345,7 @@ async fn the_metrics_count_each_write_of_a_batch_and_time_each_call() {
     let monitored =
         Monitored::start(pipeline.consumer().arguments(["--write-mode", "batch", "--cache-entries", "0"])).await;
     pipeline.publish(valid_scans(0..50)).await;
-    pipeline.rows(50).await;
+    pipeline.drained().await;
     pipeline.publish([scan(&ip(0), 6, "late")]).await;
     pipeline.drained().await;
 

@@ -92,7 +92,7 @@ async fn a_missing_subscription_that_only_the_stream_reports_is_fatal() {
 async fn an_idle_subscription_without_any_response_is_healthy() {
     let pipeline = Pipeline::new().await;
     let (launch, _proxy) = without_gets(&pipeline, pipeline.consumer()).await;
-    let quick = ["--stream-max-idle", "1s", "--consumers", "1", "--log-levels", "warn,mini_scan=debug"];
+    let quick = ["--stream-max-idle", "5s", "--consumers", "1", "--log-levels", "warn,mini_scan=debug"];
     let mut consumer = launch.arguments(quick).start();
 
     // By then, the consumer has replaced an idle stream and has probed Pub/Sub.

@@ -39,8 +39,8 @@ async fn take_all(pipeline: &Pipeline) -> BTreeSet<String> {
     payloads
 }
 
-/// Starts proxies before the pipeline's server, of which the first one forwards what the other one gets from publishers.
-/// It freezes when a redrive is half way. What the redrive has in flight by then may or may not be published.
+/// Starts a router before the pipeline's server, and a proxy for the connections of the router that publish. The proxy
+/// freezes when a redrive is half way. The messages that are in flight then may be published or not.
 async fn freeze_half_way(pipeline: &Pipeline) -> (Arc<TcpProxy>, PublishRouter) {
     let publishing = Arc::new(TcpProxy::before(&pipeline.pubsub.address));
     let router = PublishRouter::start(&publishing.address.to_string(), &pipeline.pubsub.address).await;
