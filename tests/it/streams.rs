@@ -223,7 +223,10 @@ async fn acks_that_a_dead_connection_loses_are_counted() {
 
 #[tokio::test]
 async fn an_outage_of_pubsub_does_not_delay_a_stop() {
-    let mut reader = Reader::active(MAX_IDLE).await;
+    // Without a message, so that no ack waits for its response when the connection freezes.
+    let mut reader = Reader::open(MAX_IDLE).await;
+    let is_open = |reader: &Reader| reader.pubsub.counts(&reader.subscription).streams == 1;
+    reader.wait_until("an open stream", is_open).await;
     reader.proxy.freeze();
     reader.wait_until("a condition", |reader| !reader.is_healthy()).await;
 
