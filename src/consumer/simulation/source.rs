@@ -179,6 +179,10 @@ pub(super) struct SimReceipt {
 impl SimReceipt {
     fn settle(&mut self, how: Settlement) {
         self.open = false;
+        // A second panic would abort the test and hide the first one.
+        if std::thread::panicking() {
+            return;
+        }
         let mut state = self.world.state();
         let delivery = &state.subscription.deliveries[self.number];
         let message = delivery.message;
@@ -212,8 +216,7 @@ impl Receipt for SimReceipt {
 
 impl Drop for SimReceipt {
     fn drop(&mut self) {
-        // A second panic would abort the test and hide the first one.
-        if self.open && !std::thread::panicking() {
+        if self.open {
             self.settle(Settlement::Nack);
         }
     }
