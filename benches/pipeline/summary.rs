@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use indicatif::HumanCount;
+
 use crate::costs;
 use crate::measure::Figure;
 use crate::results::Results;
@@ -86,13 +88,5 @@ fn short(value: f64) -> String {
         return format!("{value:.1}");
     }
     let step = 10_f64.powf((value.log10().floor() - 2.0).max(0.0));
-    let digits = format!("{:.0}", (value / step).round() * step);
-    let mut text = String::new();
-    for (number, digit) in digits.chars().enumerate() {
-        if number > 0 && (digits.len() - number).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    HumanCount(((value / step).round() * step).round() as u64).to_string()
 }

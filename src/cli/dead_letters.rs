@@ -144,7 +144,7 @@ struct SelectionArgs {
     filter: FilterArgs,
 
     /// Redrive at most this many, from 1 to 1000000; the default is 100000
-    #[arg(long, value_parser = redriven, value_name = "NUMBER", next_line_help = true)]
+    #[arg(long, value_parser = limit, value_name = "NUMBER", next_line_help = true)]
     limit: Option<NonZeroUsize>,
 
     /// Also redrive dead letters that were redriven three times already
@@ -213,7 +213,7 @@ fn listed(text: &str) -> Result<NonZeroUsize, String> {
     number(text, MOST_LISTED)
 }
 
-fn redriven(text: &str) -> Result<NonZeroUsize, String> {
+fn limit(text: &str) -> Result<NonZeroUsize, String> {
     number(text, MAX_LIMIT)
 }
 
@@ -260,7 +260,7 @@ struct PurgeArgs {
     all: bool,
 
     /// Delete at most this many, from 1 to 1000000
-    #[arg(long, value_parser = redriven, value_name = "NUMBER", next_line_help = true, help_heading = "Selection")]
+    #[arg(long, value_parser = limit, value_name = "NUMBER", next_line_help = true, help_heading = "Selection")]
     limit: Option<NonZeroUsize>,
 
     /// Print what would be deleted, and leave everything where it is

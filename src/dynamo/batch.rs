@@ -108,22 +108,16 @@ fn answer(error: Option<BatchStatementError>, statement: &Statement, ttl: Option
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
     use std::sync::Arc;
 
     use super::*;
     use crate::consumer::ports::Stored;
+    use crate::dynamo::item::tests::scan;
     use crate::dynamo::item::{Item, stored_size};
-    use crate::scan::{DataVersion, Key, Scan};
+    use crate::scan::Scan;
 
     fn statement(verb: Verb) -> Statement {
-        let scan = Scan {
-            key: Key::new(IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1)), 80, "HTTP"),
-            timestamp: 7,
-            data_version: DataVersion::V2,
-            response: "hello".to_owned(),
-            response_bytes: None,
-        };
+        let scan = Scan { timestamp: 7, ..scan("hello".to_owned()) };
         Statement { scan: Arc::new(scan), verb }
     }
 

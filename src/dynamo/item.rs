@@ -107,13 +107,13 @@ fn number_size(mut number: u64) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
     use crate::scan::{DataVersion, Key};
 
-    fn scan(response: String) -> Scan {
+    pub(in crate::dynamo) fn scan(response: String) -> Scan {
         Scan {
             key: Key::new(IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1)), 80, "HTTP"),
             timestamp: 1_740_298_125,

@@ -69,15 +69,13 @@ impl Store for Scans {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
-
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;
     use crate::consumer::ports::StoreErrorKind;
     use crate::dynamo::connect;
-    use crate::scan::{DataVersion, Key};
+    use crate::dynamo::item::tests::scan;
 
     /// Writes a scan to a server that sends this response. Returns the result and the request.
     async fn put(response: &str) -> (Result<Put, StoreError>, String) {
@@ -92,13 +90,7 @@ mod tests {
             stream.write_all(response.as_bytes()).await.unwrap();
             String::from_utf8(request).unwrap()
         };
-        let scan = Scan {
-            key: Key::new(IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1)), 80, "HTTP"),
-            timestamp: 7,
-            data_version: DataVersion::V2,
-            response: "hello".to_owned(),
-            response_bytes: None,
-        };
+        let scan = Scan { timestamp: 7, ..scan("hello".to_owned()) };
         let store = Scans::new(client, "scans".to_owned(), None);
         tokio::join!(store.put(&scan), respond)
     }

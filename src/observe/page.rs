@@ -196,7 +196,7 @@ pub(super) mod tests {
     /// Returns the names on the page, in its order.
     pub(crate) fn rendered_names() -> Vec<String> {
         let metrics = Arc::<Metrics>::default();
-        // Its age is exported only while there is one.
+        // The age of the youngest stream is exported only while a stream is open.
         metrics.streams.opened(0);
         let page = page(&process(&metrics), &metrics, SystemTime::UNIX_EPOCH);
         let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));

@@ -8,6 +8,9 @@ mod throttle;
 
 use crate::support::program::{Exit, Program, Signal};
 
+/// The initial number of writes in flight of a consumer with one thread.
+const WRITES_IN_FLIGHT: usize = 32;
+
 /// Returns the number of lines that contain `text`.
 fn count_lines(log: &[String], text: &str) -> usize {
     log.iter().filter(|line| line.contains(text)).count()

@@ -1,11 +1,13 @@
 //! A [Google Cloud Pub/Sub](https://cloud.google.com/pubsub) server in memory, for tests and demos.
 //!
 //! A [`Server`] speaks Google's gRPC and REST APIs on one port, so the official client libraries work with it
-//! unchanged. It has leases, redelivery, retry policies, dead-letter topics, seek to a time and flow control. [`Faults`] makes it
-//! deliver twice, reorder messages, lose acknowledgements and close streams. An [`Observer`] reads the [`Counts`] of a
-//! subscription and listens to [`Event`]s. It rejects settings that it does not
-//! apply with UNIMPLEMENTED: exactly-once delivery, message ordering, filters, message retention by topics, push
-//! delivery, exports, message transforms, schemas and ingestion. The README lists what it supports and what it does not.
+//! unchanged. It has leases, redelivery, retry policies, dead-letter topics, seek to a time and flow control.
+//! [`Faults`] makes it deliver twice, reorder messages, lose acknowledgements and close streams. An [`Observer`] reads
+//! the [`Counts`] of a subscription and listens to [`Event`]s.
+//!
+//! The server rejects settings that it does not apply with UNIMPLEMENTED: exactly-once delivery, message ordering,
+//! filters, message retention by topics, push delivery, exports, message transforms, schemas and ingestion. The README
+//! lists what it supports and what it does not.
 //!
 //! # Example
 //!

@@ -168,7 +168,7 @@ impl Queue {
         let lease = self.leases.end(id)?;
         self.counts.acknowledged += 1;
         self.streams.release(lease.stream, lease.entry.message.len());
-        self.retain(lease.entry.clone());
+        self.retain(&lease.entry);
         Some(lease)
     }
 
@@ -205,14 +205,14 @@ impl Queue {
         restored.sort_by_key(|entry| entry.published.time);
         self.counts.acknowledged_by_seek += acknowledged.len() as u64;
         self.counts.restored_by_seek += restored.len() as u64;
-        acknowledged.into_iter().for_each(|entry| self.retain(entry));
+        acknowledged.iter().for_each(|entry| self.retain(entry));
         restored.into_iter().for_each(|entry| self.backlog.push(Entry { attempts: 0, ..entry }));
     }
 
     /// Keeps an acknowledged message for a seek, if the subscription retains such messages.
-    fn retain(&mut self, entry: Entry) {
+    fn retain(&mut self, entry: &Entry) {
         if self.settings.retain_acked && !entry.duplicate {
-            self.retained.push(entry);
+            self.retained.push(entry.clone());
         }
     }
 
@@ -271,7 +271,7 @@ impl Queue {
     /// Counts a message that was forwarded, which acknowledges it.
     pub(super) fn dead_letter_forwarded(&mut self, entry: Entry) {
         self.counts.dead_lettered += 1;
-        self.retain(entry);
+        self.retain(&entry);
     }
 
     /// Returns when [`Queue::advance`] has something to do.

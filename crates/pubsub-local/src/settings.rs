@@ -18,7 +18,7 @@ const MAX_DELIVERY_ATTEMPTS: std::ops::RangeInclusive<i32> = 5..=100;
 const DEFAULT_MINIMUM_BACKOFF_SECONDS: i64 = 10;
 const DEFAULT_MAXIMUM_BACKOFF_SECONDS: i64 = 600;
 const DEFAULT_RETENTION_SECONDS: i64 = 7 * 86_400;
-const RETENTION_SECONDS: std::ops::RangeInclusive<u64> = 600..=31 * 86_400;
+const RETENTION: std::ops::RangeInclusive<Duration> = Duration::from_secs(600)..=Duration::from_secs(31 * 86_400);
 const DEFAULT_EXPIRATION_SECONDS: i64 = 31 * 86_400;
 const MIN_EXPIRATION: Duration = Duration::from_secs(86_400);
 
@@ -93,9 +93,7 @@ pub(super) fn normalize(mut resource: Subscription) -> Result<Subscription, ApiE
     normalize_policies(&mut resource)?;
     resource.push_config.get_or_insert_with(PushConfig::default);
     let retention = *resource.message_retention_duration.get_or_insert(seconds(DEFAULT_RETENTION_SECONDS));
-    let (shortest, longest) = RETENTION_SECONDS.into_inner();
-    let retentions = Duration::from_secs(shortest)..=Duration::from_secs(longest);
-    if !Duration::try_from(retention).is_ok_and(|retention| retentions.contains(&retention)) {
+    if !Duration::try_from(retention).is_ok_and(|retention| RETENTION.contains(&retention)) {
         return Err(ApiError::invalid_argument("message_retention_duration must be between 10 minutes and 31 days"));
     }
     let expiration = ExpirationPolicy { ttl: Some(seconds(DEFAULT_EXPIRATION_SECONDS)) };

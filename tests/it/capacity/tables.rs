@@ -1,5 +1,7 @@
 //! Renders the computed tables of `docs/capacity.md`.
 
+use indicatif::HumanCount;
+
 use super::bill::{Bill, GIB};
 use super::inputs::Inputs;
 use super::plan::{Copies, Load, Mode, writes_of_copies};
@@ -224,13 +226,5 @@ fn short(value: f64) -> String {
 
 /// Formats a whole number with thousands separators.
 fn whole(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    HumanCount(value.round() as u64).to_string()
 }

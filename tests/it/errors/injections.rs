@@ -24,10 +24,12 @@ use super::page::Row;
 use crate::support::dynamo::{Dynamo, attribute, key};
 use crate::support::messages::UNHEALTHY;
 use crate::support::pipeline::{Pipeline, valid_scans};
-use crate::support::unique;
+use crate::support::{REFUSING, unique};
 
-/// An endpoint that refuses connections, because nothing can listen on port 0.
-const NOWHERE: &str = "http://127.0.0.1:0";
+/// Returns an endpoint that refuses connections.
+fn nowhere() -> String {
+    format!("http://{REFUSING}")
+}
 
 /// How a class of errors is injected.
 #[derive(Debug)]
@@ -150,23 +152,23 @@ pub(super) async fn inject(fault: &Fault, row: &Row) -> Vec<Outcome> {
         Fault::CutShort => vec![respond("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{").await],
         Fault::Reset => vec![put(&at(&Server::start(Conduct::Reset).await.url()), "reset").await],
         Fault::Close => vec![respond("").await],
-        Fault::Refuse => vec![put(&at(NOWHERE), "no listener").await],
+        Fault::Refuse => vec![put(&at(&nowhere()), "no listener").await],
         Fault::NoName => vec![put(&at("http://dynamodb.invalid"), "a name that does not resolve").await],
         Fault::PlainText => {
             let server = Server::start(Conduct::Respond(http(400, "", ""))).await;
             vec![put(&at(&format!("https://{}", server.address)), "no TLS").await]
         }
-        Fault::NoRequest => vec![put(&store(config(NOWHERE).interceptor(Fails)), "no request").await],
+        Fault::NoRequest => vec![put(&store(config(&nowhere()).interceptor(Fails)), "no request").await],
         Fault::NoCredentials => vec![without_credentials().await],
         Fault::CredentialProcess(command) => {
             let provider = CredentialProcessProvider::new((*command).to_owned());
-            vec![put(&store(config(NOWHERE).credentials_provider(provider)), command).await]
+            vec![put(&store(config(&nowhere()).credentials_provider(provider)), command).await]
         }
         Fault::NoFile => vec![in_a_process_without_files().await],
         Fault::Hang(conduct) => vec![program_before(conduct.clone()).await],
         Fault::TooLarge => {
             let large = Scan { response: "x".repeat(400 << 10), ..scan() };
-            let rejection = at(NOWHERE).measure(&large).expect_err("the scan is too large");
+            let rejection = at(&nowhere()).measure(&large).expect_err("the scan is too large");
             vec![Outcome::new("400 KB", rejection.reason.to_string(), rejection.detail)]
         }
     }
@@ -277,7 +279,7 @@ async fn other_key_schema() -> Outcome {
 async fn without_credentials() -> Outcome {
     let profile = ProfileFileCredentialsProvider::builder().profile_name(unique("profile")).build();
     let chain = CredentialsProviderChain::first_try("Profile", profile);
-    put(&store(config(NOWHERE).credentials_provider(chain)), "no such profile").await
+    put(&store(config(&nowhere()).credentials_provider(chain)), "no such profile").await
 }
 
 /// Runs the test below in another process, because it lowers the limit of open files for its process.
@@ -293,7 +295,7 @@ async fn in_a_process_without_files() -> Outcome {
 #[tokio::test]
 #[ignore = "lowers the limit of open files; a test of docs/errors.md runs it in another process"]
 async fn a_write_without_a_free_file() {
-    let scans = at(NOWHERE);
+    let scans = at(&nowhere());
     rlimit::setrlimit(rlimit::Resource::NOFILE, 64, 64).expect("a lower limit is always allowed");
     let files: Vec<_> = (0..64).map_while(|_| File::open("/dev/null").ok()).collect();
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{count_lines, stop};
+use super::{WRITES_IN_FLIGHT, count_lines, stop};
 use crate::support::dynamo_proxy::{Action, Barrier, DynamoProxy};
 use crate::support::local_dynamo::LocalDynamo;
 use crate::support::messages::{CONSUMING, NACKED, RECOVERED, UNHEALTHY};
@@ -16,8 +16,6 @@ use crate::support::program::{Program, Signal};
 use crate::support::pubsub::Pubsub;
 use crate::support::with_timeout;
 
-/// The initial number of writes in flight of a consumer with one thread.
-const WRITES_IN_FLIGHT: usize = 32;
 /// The writes after the outage that pass the proxy at once. With one probe per second they would take longer than the test
 /// waits.
 const FIRST_WRITES: usize = 40;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::stop;
+use super::{WRITES_IN_FLIGHT, stop};
 use crate::support::dynamo::Dynamo;
 use crate::support::dynamo_proxy::{Action, Barrier, DynamoProxy, Request};
 use crate::support::messages::CONSUMING;
@@ -94,8 +94,6 @@ const WRITES_PER_SECOND: f64 = 100.0;
 
 /// How long a throttled write keeps its permit at least. A consumer with one permit writes no faster.
 const PAUSE: Duration = Duration::from_millis(40);
-/// The initial number of writes in flight of a consumer with one thread.
-const WRITES_IN_FLIGHT: usize = 32;
 const RESTORED: &str = "restored the limit of writes in flight";
 
 /// The capacity of a table in writes, independent of time.

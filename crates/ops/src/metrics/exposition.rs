@@ -30,6 +30,7 @@ impl Exposition {
     }
 
     pub fn sample(&mut self, labels: Labels<'_>, value: f64) {
+        // The library writes the one that fits the type of the metric.
         let (mut counter, mut gauge) = (proto::Counter::default(), proto::Gauge::default());
         counter.set_value(value);
         gauge.set_value(value);

@@ -40,7 +40,7 @@ impl Histogram {
     }
 
     pub fn count(&self) -> u64 {
-        self.cumulative().1
+        self.buckets.iter().map(Counter::get).sum()
     }
 
     pub fn sum(&self) -> Duration {

@@ -201,9 +201,9 @@ fn paginate<V, T>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::error::Code;
     use std::time::Duration;
 
+    use super::super::super::error::Code;
     use super::super::super::wire::{DeadLetterPolicy, PubsubMessage};
     use super::*;
 
