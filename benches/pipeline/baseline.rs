@@ -13,7 +13,7 @@ use google_cloud_auth::credentials::anonymous;
 use google_cloud_pubsub::client::Subscriber;
 use mini_scan::consumer::ports::{Answer, Ports, Put, Statement, Store, StoreError};
 use mini_scan::consumer::settings::{Settings, WriteMode, stream_messages};
-use mini_scan::consumer::{Keys, Process};
+use mini_scan::consumer::{Keys, Process, Thread};
 use mini_scan::observe::Metrics;
 use mini_scan::pubsub::{Connection, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
 use mini_scan::scan::{Rejection, Scan, decode};
@@ -132,12 +132,12 @@ fn worker(host: &str) -> anyhow::Result<()> {
     on_threads(|number| {
         let (process, keys) = (&process, &keys);
         async move {
+            let thread = &Thread::<WorkerPorts>::new(process, keys, Immediate, None);
             let workers = (number..STREAMS).step_by(threads()).map(|worker| async move {
                 let (health, observer) = (process.health.clone(), process.observer.clone());
                 let source = StreamSource::open(Connection::new(Some(host)), stream()?, health, observer, worker);
                 let random = StdRng::from_os_rng();
-                Ok(mini_scan::consumer::run::<WorkerPorts>(process, keys, source, &Immediate, None, None, random)
-                    .await?)
+                Ok(mini_scan::consumer::run(thread, source, random).await?)
             });
             join_all(workers).await.into_iter().collect()
         }

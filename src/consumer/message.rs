@@ -18,21 +18,18 @@ use rand::rngs::StdRng;
 use tokio::sync::OwnedSemaphorePermit;
 
 use self::settle::Settler;
-use super::dedup::{Admission, Job, Keys, Writer};
+use super::dedup::{Admission, Job, Writer};
 use super::delivery::{Claim, Message};
 use super::policy::{Outcome, expired_when_published};
 use super::ports::{End, Envelope, Ports, ReceiptOf, Store};
-use super::process::Process;
-use super::write::batch::Batches;
+use super::thread::Thread;
 use super::write::refused::Parked;
 use super::write::{Write, Writes};
 use crate::scan::{self, Reason, Rejection, Scan};
 
 /// Processes the messages of one worker.
 pub(crate) struct Pipeline<'a, P: Ports> {
-    process: &'a Process,
-    keys: &'a Keys<ReceiptOf<P>>,
-    store: &'a P::Store,
+    thread: &'a Thread<'a, P>,
     writes: Writes<'a, P>,
     pub(crate) settler: Settler<'a, P::DeadLetters>,
 }
@@ -48,16 +45,9 @@ enum Decoded {
 }
 
 impl<'a, P: Ports> Pipeline<'a, P> {
-    pub(crate) fn new(
-        process: &'a Process,
-        keys: &'a Keys<ReceiptOf<P>>,
-        store: &'a P::Store,
-        batches: Option<&'a Batches>,
-        dead_letters: Option<&'a P::DeadLetters>,
-        random: &'a RefCell<StdRng>,
-    ) -> Pipeline<'a, P> {
-        let writes = Writes { process, keys, store, batches, random };
-        Pipeline { process, keys, store, writes, settler: Settler::new(process, dead_letters) }
+    pub(crate) fn new(thread: &'a Thread<'a, P>, random: &'a RefCell<StdRng>) -> Pipeline<'a, P> {
+        let settler = Settler::new(thread.process, thread.dead_letters.as_ref());
+        Pipeline { thread, writes: Writes { thread, random }, settler }
     }
 
     /// Processes a message to its end, or until the task that writes its key takes it over. Releases the slot when the message
@@ -69,7 +59,7 @@ impl<'a, P: Ports> Pipeline<'a, P> {
                 if let Some(labels) = &mut message.claim.labels {
                     labels.key = Some(scan.key.clone());
                 }
-                match self.keys.admit(Job { scan: Arc::new(scan), message, slot }) {
+                match self.thread.keys.admit(Job { scan: Arc::new(scan), message, slot }) {
                     Admission::Write(job, writer) => self.write_key(job, writer).await,
                     Admission::Known(job) => job.message.claim.settle(End::Known),
                     Admission::Waits => {}
@@ -81,12 +71,12 @@ impl<'a, P: Ports> Pipeline<'a, P> {
     }
 
     fn decode(&self, envelope: &Envelope) -> Result<Decoded, Rejection> {
-        let settings = &self.process.settings;
+        let settings = &self.thread.process.settings;
         let decode = || {
             let scan = scan::decode(&envelope.payload, envelope.publish_time, settings.max_future_skew)?;
             match settings.ttl {
                 Some(ttl) if expired_when_published(&scan, ttl, envelope.publish_time) => Ok(Decoded::Expired),
-                _ => self.store.measure(&scan).map(|record_bytes| Decoded::Scan(scan, record_bytes)),
+                _ => self.thread.store.measure(&scan).map(|record_bytes| Decoded::Scan(scan, record_bytes)),
             }
         };
         catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| {

@@ -1,7 +1,7 @@
 //! Writes one scan: attempts with full jitter between them, until the store has answered or the message reaches its deadline.
 //! Does not settle messages.
 
-pub mod batch;
+pub(crate) mod batch;
 pub(crate) mod refused;
 
 use std::cell::RefCell;
@@ -14,13 +14,13 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::Instrument;
 
 use self::batch::{Batches, Next};
-use super::dedup::{Job, Keys, Proof, Writer};
+use super::dedup::{Job, Proof, Writer};
 use super::delivery::Claim;
 use super::flow::WritePermit;
 use super::policy::{Decision, Outcome, Policy, classify, policy};
 use super::ports::{Operation, Ports, Put, ReceiptOf, Store, StoreError, StoreErrorKind, Stored, Throttle, Verb};
-use super::process::Process;
 use super::settings::ATTEMPT_TIMEOUT;
+use super::thread::Thread;
 use crate::scan::Scan;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -89,11 +89,7 @@ fn max_backoff(kind: StoreErrorKind, attempts: u32) -> Duration {
 
 /// Writes the scans of one worker.
 pub(crate) struct Writes<'a, P: Ports> {
-    pub(crate) process: &'a Process,
-    pub(crate) keys: &'a Keys<ReceiptOf<P>>,
-    pub(crate) store: &'a P::Store,
-    /// `None` if each scan is written in a call of its own.
-    pub(crate) batches: Option<&'a Batches>,
+    pub(crate) thread: &'a Thread<'a, P>,
     pub(crate) random: &'a RefCell<StdRng>,
 }
 
@@ -105,7 +101,7 @@ impl<P: Ports> Writes<'_, P> {
         mut job: Job<ReceiptOf<P>>,
         writer: &Writer<'_, ReceiptOf<P>>,
     ) -> (Job<ReceiptOf<P>>, Write) {
-        let process = self.process;
+        let process = self.thread.process;
         let mut failed: Option<StoreError> = None;
         let mut backoff = Duration::ZERO;
         let mut attempts = 0;
@@ -117,7 +113,7 @@ impl<P: Ports> Writes<'_, P> {
                 if attempts > 1 {
                     process.store_breaker.sleep(backoff).await;
                 }
-                match self.batches {
+                match &self.thread.batches {
                     Some(batches) => Attempt::Batch(batches),
                     None => Attempt::Put(process.write_permit().await),
                 }
@@ -133,7 +129,7 @@ impl<P: Ports> Writes<'_, P> {
             if let Some(error) = &failed {
                 process.observer.retried(error.kind);
             }
-            let generation = self.keys.generation();
+            let generation = self.thread.keys.generation();
             let result = match attempt {
                 Attempt::Put(permit) => Some(self.put(&job.scan, &job.message.claim, permit).await),
                 Attempt::Batch(batches) => {
@@ -177,7 +173,8 @@ impl<P: Ports> Writes<'_, P> {
         mut verb: Option<Verb>,
         claim: &Claim<ReceiptOf<P>>,
     ) -> Option<Result<Put, StoreError>> {
-        let observer = &self.process.observer;
+        let process = self.thread.process;
+        let observer = &process.observer;
         // At most one statement per verb. If the record appears or disappears in between, a PutItem handles both cases.
         for _ in 0..2 {
             let span = observer.attempt_span(&claim.span, Operation::Batch);
@@ -201,17 +198,17 @@ impl<P: Ports> Writes<'_, P> {
                 Next::Late => return None,
             }
         }
-        let permit = timeout_at(claim.deadline, self.process.write_permit()).await.ok()?;
+        let permit = timeout_at(claim.deadline, process.write_permit()).await.ok()?;
         Some(self.put(scan, claim, permit).await)
     }
 
     /// Makes an attempt in a call of its own, and keeps the permit until its end.
     async fn put(&self, scan: &Scan, claim: &Claim<ReceiptOf<P>>, _permit: WritePermit<'_>) -> Result<Put, StoreError> {
-        let process = self.process;
+        let Thread { process, keys, store, .. } = self.thread;
         let span = process.observer.attempt_span(&claim.span, Operation::Put);
         let began = Instant::now();
         let sent = process.refusals.tick();
-        let result = match timeout(ATTEMPT_TIMEOUT, self.store.put(scan).instrument(span.clone())).await {
+        let result = match timeout(ATTEMPT_TIMEOUT, store.put(scan).instrument(span.clone())).await {
             Ok(result) => result,
             Err(_) => Err(StoreError::no_answer(ATTEMPT_TIMEOUT)),
         };
@@ -230,7 +227,7 @@ impl<P: Ports> Writes<'_, P> {
             Err(error) => {
                 if error.kind == StoreErrorKind::MissingTable {
                     // Another table may be created later.
-                    self.keys.clear_cache();
+                    keys.clear_cache();
                 }
                 let throttle = process.store_failed(error, &scan.key);
                 // A table may throttle faster than it writes. If the permit were free at once, the next write would be

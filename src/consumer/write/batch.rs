@@ -21,11 +21,10 @@ use self::forecast::Forecast;
 use self::queue::{Entry, Queue};
 use crate::consumer::dedup::Keys;
 use crate::consumer::flow::WritePermit;
-use crate::consumer::ports::{
-    Operation, Ports, Receipt, ReceiptOf, Statement, Store, StoreError, StoreErrorKind, Verb,
-};
+use crate::consumer::ports::{Operation, Ports, Receipt, Statement, Store, StoreError, StoreErrorKind, Verb};
 use crate::consumer::process::Process;
-use crate::consumer::settings::{ATTEMPT_TIMEOUT, WriteMode};
+use crate::consumer::settings::ATTEMPT_TIMEOUT;
+use crate::consumer::thread::Thread;
 use crate::scan::Scan;
 
 pub(crate) use self::decision::Next;
@@ -35,7 +34,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The batches of one thread.
 #[derive(Debug)]
-pub struct Batches {
+pub(crate) struct Batches {
     queue: RefCell<Queue>,
     forecast: RefCell<Forecast>,
     /// Whether a call has ended. Without one there is nothing to forecast from, so no second call is sent.
@@ -45,7 +44,7 @@ pub struct Batches {
 }
 
 impl Batches {
-    pub fn new(linger: Duration) -> Batches {
+    pub(crate) fn new(linger: Duration) -> Batches {
         Batches {
             queue: RefCell::new(Queue::new(linger)),
             forecast: RefCell::default(),
@@ -70,7 +69,8 @@ impl Batches {
         }
     }
 
-    async fn send<P: Ports>(&self, process: &Process, keys: &Keys<ReceiptOf<P>>, store: &P::Store) -> Infallible {
+    /// Sends the batches, for as long as it is polled beside the workers.
+    pub(crate) async fn send<P: Ports>(&self, thread: &Thread<'_, P>) -> Infallible {
         let mut calls = FuturesUnordered::new();
         let mut permit = pin!(Fuse::terminated());
         // One timer for all waiting scans. A timer for each would cost more than its share of a call.
@@ -82,7 +82,7 @@ impl Batches {
                 false => None,
             };
             if permit.is_terminated() && closes_at.is_some_and(|at| at <= Instant::now()) {
-                permit.set(process.write_permit().fuse());
+                permit.set(thread.process.write_permit().fuse());
             }
             let lingers = permit.is_terminated() && closes_at.is_some();
             let closed = sleep_until(closes_at.unwrap_or_else(Instant::now));
@@ -93,7 +93,7 @@ impl Batches {
                     // Only now, so that the batch includes scans that arrived while no permit was free.
                     let batch = self.queue.borrow_mut().take(Instant::now());
                     if !batch.is_empty() {
-                        calls.push(self.call::<P>(process, keys, store, batch, permit));
+                        calls.push(self.call(thread, batch, permit));
                     }
                 }
                 () = self.changed.notified() => {}
@@ -103,14 +103,8 @@ impl Batches {
         }
     }
 
-    async fn call<P: Ports>(
-        &self,
-        process: &Process,
-        keys: &Keys<ReceiptOf<P>>,
-        store: &P::Store,
-        batch: Vec<Entry>,
-        _permit: WritePermit<'_>,
-    ) {
+    async fn call<P: Ports>(&self, thread: &Thread<'_, P>, batch: Vec<Entry>, _permit: WritePermit<'_>) {
+        let Thread { process, keys, store, .. } = thread;
         let forecast = self.forecast.borrow().verb();
         let statement = |entry: &Entry| Statement { scan: entry.scan.clone(), verb: entry.verb.unwrap_or(forecast) };
         let statements: Vec<_> = batch.iter().map(statement).collect();
@@ -134,19 +128,6 @@ impl Batches {
             // The write may have been dropped meanwhile.
             let _ = entry.answer.send(next);
         }
-    }
-}
-
-/// Sends the batches of a thread, for as long as it is polled beside the workers.
-pub async fn send<P: Ports>(
-    batches: Option<&Batches>,
-    process: &Process,
-    keys: &Keys<ReceiptOf<P>>,
-    store: &P::Store,
-) -> Infallible {
-    match batches {
-        Some(batches) => batches.send::<P>(process, keys, store).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -189,15 +170,5 @@ fn record<R: Receipt>(process: &Process, keys: &Keys<R>, sent: u64, statements: 
         process.store_succeeded();
     } else if has_answered {
         process.store_answered();
-    }
-}
-
-impl WriteMode {
-    /// Creates the batches of a thread, if scans are written in batches.
-    pub fn batches(self) -> Option<Batches> {
-        match self {
-            WriteMode::Put => None,
-            WriteMode::Batch { linger } => Some(Batches::new(linger)),
-        }
     }
 }

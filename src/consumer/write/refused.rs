@@ -40,7 +40,7 @@ impl<P: Ports> Writes<'_, P> {
     }
 
     async fn park_message(&self, scan: &Scan, message: &Message<ReceiptOf<P>>, refused: StoreError) -> Parked {
-        let process = self.process;
+        let process = self.thread.process;
         if let Some(suppressed) = process.logs.refused.due() {
             warn!(
                 message_id = %message.envelope.message_id,
@@ -111,7 +111,7 @@ impl<P: Ports> Writes<'_, P> {
         format!(
             "table {} refuses every write ({error}). Nothing is lost; one write per second is tried. \
              Compare its key schema and indexes with those of a table that `mini-scan setup table` creates.",
-            self.process.settings.table
+            self.thread.process.settings.table
         )
     }
 }

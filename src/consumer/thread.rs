@@ -1,0 +1,45 @@
+//! What the workers of one thread share, and the work beside them that belongs to no single message.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use super::dedup::Keys;
+use super::ports::{Ports, ReceiptOf};
+use super::process::Process;
+use super::settings::WriteMode;
+use super::write::batch::Batches;
+
+/// A thread of an instance.
+pub struct Thread<'a, P: Ports> {
+    pub(super) process: &'a Arc<Process>,
+    pub(super) keys: &'a Keys<ReceiptOf<P>>,
+    pub(super) store: P::Store,
+    /// `None` if each scan is written in a call of its own.
+    pub(super) batches: Option<Batches>,
+    /// `None` without `--dead-letter-topic`.
+    pub(super) dead_letters: Option<P::DeadLetters>,
+}
+
+impl<'a, P: Ports> Thread<'a, P> {
+    pub fn new(
+        process: &'a Arc<Process>,
+        keys: &'a Keys<ReceiptOf<P>>,
+        store: P::Store,
+        dead_letters: Option<P::DeadLetters>,
+    ) -> Thread<'a, P> {
+        let batches = match process.settings.write_mode {
+            WriteMode::Put => None,
+            WriteMode::Batch { linger } => Some(Batches::new(linger)),
+        };
+        Thread { process, keys, store, batches, dead_letters }
+    }
+
+    /// Sends the batches of the thread. Poll it after the workers, so that a batch contains everything that they have read by
+    /// then.
+    pub async fn serve(&self) -> Infallible {
+        match &self.batches {
+            Some(batches) => batches.send(self).await,
+            None => std::future::pending().await,
+        }
+    }
+}
