@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use futures_util::future::{join_all, try_join_all};
 use google_cloud_auth::credentials::anonymous;
 use google_cloud_pubsub::client::Subscriber;
-use mini_scan::consumer::ports::{Answer, Ports, Put, Statement, Store, StoreError};
+use mini_scan::consumer::ports::{Answer, Fit, Ports, Put, Statement, Store, StoreError};
 use mini_scan::consumer::settings::{Settings, WriteMode, stream_messages};
 use mini_scan::consumer::{Keys, Process, Thread};
 use mini_scan::observe::Metrics;
@@ -98,6 +98,10 @@ impl Store for Immediate {
     async fn batch(&self, statements: &[Statement]) -> Result<Vec<Answer>, StoreError> {
         Ok(statements.iter().map(|_| Answer::Put(Put::Stored)).collect())
     }
+
+    async fn describe(&self) -> Result<Fit, StoreError> {
+        Ok(Fit::Fits)
+    }
 }
 
 struct WorkerPorts;
@@ -132,7 +136,7 @@ fn worker(host: &str) -> anyhow::Result<()> {
     on_threads(|number| {
         let (process, keys) = (&process, &keys);
         async move {
-            let thread = &Thread::<WorkerPorts>::new(process, keys, Immediate, None);
+            let thread = &Thread::<WorkerPorts>::new(number, process, keys, Immediate, None);
             let workers = (number..STREAMS).step_by(threads()).map(|worker| async move {
                 let (health, observer) = (process.health.clone(), process.observer.clone());
                 let source = StreamSource::open(Connection::new(Some(host)), stream()?, health, observer, worker);

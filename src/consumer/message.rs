@@ -47,7 +47,9 @@ enum Decoded {
 impl<'a, P: Ports> Pipeline<'a, P> {
     pub(crate) fn new(thread: &'a Thread<'a, P>, random: &'a RefCell<StdRng>) -> Pipeline<'a, P> {
         let settler = Settler::new(thread.process, thread.dead_letters.as_ref());
-        Pipeline { thread, writes: Writes { thread, random }, settler }
+        let Thread { process, keys, store, batches, .. } = thread;
+        let writes = Writes { process, keys, store, batches: batches.as_ref(), random };
+        Pipeline { thread, writes, settler }
     }
 
     /// Processes a message to its end, or until the task that writes its key takes it over. Releases the slot when the message
@@ -137,8 +139,9 @@ impl<'a, P: Ports> Pipeline<'a, P> {
             // Boxed because it is rare and large. Otherwise the future of every message would be as large.
             Write::Refused(error) => {
                 Box::pin(async {
-                    let (scan, message, parked) = self.writes.park(job, error).await;
-                    match parked {
+                    let Job { scan, message, slot } = job;
+                    drop(slot);
+                    match self.writes.park(&scan, &message, error).await {
                         Parked::Settled(outcome, permit) => {
                             self.settler.settle(outcome, Some(&scan.key), message, permit).await
                         }

@@ -2,6 +2,7 @@
 //! Does not settle messages.
 
 pub(crate) mod batch;
+pub(crate) mod describe;
 pub(crate) mod refused;
 
 use std::cell::RefCell;
@@ -14,13 +15,13 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::Instrument;
 
 use self::batch::{Batches, Next};
-use super::dedup::{Job, Proof, Writer};
+use super::dedup::{Job, Keys, Proof, Writer};
 use super::delivery::Claim;
 use super::flow::WritePermit;
 use super::policy::{Decision, Outcome, Policy, classify, policy};
 use super::ports::{Operation, Ports, Put, ReceiptOf, Store, StoreError, StoreErrorKind, Stored, Throttle, Verb};
+use super::process::Process;
 use super::settings::ATTEMPT_TIMEOUT;
-use super::thread::Thread;
 use crate::scan::Scan;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -89,7 +90,11 @@ fn max_backoff(kind: StoreErrorKind, attempts: u32) -> Duration {
 
 /// Writes the scans of one worker.
 pub(crate) struct Writes<'a, P: Ports> {
-    pub(crate) thread: &'a Thread<'a, P>,
+    pub(crate) process: &'a Process,
+    pub(crate) keys: &'a Keys<ReceiptOf<P>>,
+    pub(crate) store: &'a P::Store,
+    /// `None` if each scan is written in a call of its own.
+    pub(crate) batches: Option<&'a Batches>,
     pub(crate) random: &'a RefCell<StdRng>,
 }
 
@@ -101,7 +106,7 @@ impl<P: Ports> Writes<'_, P> {
         mut job: Job<ReceiptOf<P>>,
         writer: &Writer<'_, ReceiptOf<P>>,
     ) -> (Job<ReceiptOf<P>>, Write) {
-        let process = self.thread.process;
+        let process = self.process;
         let mut failed: Option<StoreError> = None;
         let mut backoff = Duration::ZERO;
         let mut attempts = 0;
@@ -113,7 +118,7 @@ impl<P: Ports> Writes<'_, P> {
                 if attempts > 1 {
                     process.store_breaker.sleep(backoff).await;
                 }
-                match &self.thread.batches {
+                match self.batches {
                     Some(batches) => Attempt::Batch(batches),
                     None => Attempt::Put(process.write_permit().await),
                 }
@@ -129,7 +134,7 @@ impl<P: Ports> Writes<'_, P> {
             if let Some(error) = &failed {
                 process.observer.retried(error.kind);
             }
-            let generation = self.thread.keys.generation();
+            let generation = self.keys.generation();
             let result = match attempt {
                 Attempt::Put(permit) => Some(self.put(&job.scan, &job.message.claim, permit).await),
                 Attempt::Batch(batches) => {
@@ -173,7 +178,7 @@ impl<P: Ports> Writes<'_, P> {
         mut verb: Option<Verb>,
         claim: &Claim<ReceiptOf<P>>,
     ) -> Option<Result<Put, StoreError>> {
-        let process = self.thread.process;
+        let process = self.process;
         let observer = &process.observer;
         // At most one statement per verb. If the record appears or disappears in between, a PutItem handles both cases.
         for _ in 0..2 {
@@ -204,7 +209,7 @@ impl<P: Ports> Writes<'_, P> {
 
     /// Makes an attempt in a call of its own, and keeps the permit until its end.
     async fn put(&self, scan: &Scan, claim: &Claim<ReceiptOf<P>>, _permit: WritePermit<'_>) -> Result<Put, StoreError> {
-        let Thread { process, keys, store, .. } = self.thread;
+        let Writes { process, keys, store, .. } = self;
         let span = process.observer.attempt_span(&claim.span, Operation::Put);
         let began = Instant::now();
         let sent = process.refusals.tick();

@@ -8,6 +8,7 @@ use std::io;
 
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::batch_execute_statement::BatchExecuteStatementError;
+use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ThrottlingReason;
 use ops::cause;
@@ -132,7 +133,7 @@ pub(super) fn failed<E: CallError>(error: &SdkError<E>) -> StoreError {
     StoreError { kind: kind(error), detail: detail(error) }
 }
 
-/// The error of an operation that writes.
+/// The error of an operation of the consumer.
 pub(super) trait CallError: ProvideErrorMetadata + Error + 'static {
     fn throttling_reasons(&self) -> &[ThrottlingReason];
 }
@@ -155,6 +156,12 @@ impl CallError for BatchExecuteStatementError {
             BatchExecuteStatementError::RequestLimitExceeded(error) => error.throttling_reasons(),
             _ => &[],
         }
+    }
+}
+
+impl CallError for DescribeTableError {
+    fn throttling_reasons(&self) -> &[ThrottlingReason] {
+        &[]
     }
 }
 

@@ -10,7 +10,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailur
 use super::batch::{Templates, answers};
 use super::error::{classify, failed, not_from_dynamodb};
 use super::item::{TIMESTAMP, item, measure};
-use crate::consumer::ports::{Answer, Put, Statement, Store, StoreError};
+use super::table::fit;
+use crate::consumer::ports::{Answer, Fit, Put, Statement, Store, StoreError};
 use crate::scan::{Rejection, Scan};
 
 /// `timestamp` is a reserved word of DynamoDB, so it needs the alias.
@@ -64,5 +65,10 @@ impl Store for Scans {
             Ok(_) => Err(not_from_dynamodb()),
             Err(error) => Err(failed(&error)),
         }
+    }
+
+    async fn describe(&self) -> Result<Fit, StoreError> {
+        // Boxed because it is rare and large.
+        Box::pin(fit(&self.client, &self.table)).await
     }
 }

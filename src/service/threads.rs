@@ -100,7 +100,7 @@ async fn run(
         () = process.drain.requested() => return Ok(()),
         connected = connect(config, &connection) => connected?,
     };
-    let thread = Thread::<Clouds>::new(process, keys, store, dead_letters);
+    let thread = Thread::<Clouds>::new(number, process, keys, store, dead_letters);
     let consumers = config.consumers.get();
     let worker = |worker| {
         let (health, observer) = (process.health.clone(), process.observer.clone());

@@ -2,6 +2,7 @@
 //!
 //! A model checker (loom) does not see tokio's primitives in a normal build, so the tests repeat short races many times.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,12 +16,13 @@ use rand::{Rng, SeedableRng};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use super::{Change, CircuitBreaker, ParkingLot, Refusals, WritePermits};
+use super::{Change, CircuitBreaker, ParkedWrite, ParkingLot, Refusals, WritePermits};
+use crate::scan::Key;
 
 /// A race ends after this many rounds, or after [`RACE_TIME`] on a loaded machine.
 const ROUNDS: usize = 100_000;
 const RACE_TIME: Duration = Duration::from_secs(3);
-/// In turns of a spin loop.
+/// In iterations of a spin loop.
 const MAX_OFFSET: u32 = 64;
 
 /// The other tests run this many threads with this many steps each.
@@ -151,21 +153,32 @@ async fn a_breaker_that_closes_wakes_every_waiter() {
     assert_eq!(missed_signals(|| breaker.is_open() || breaker.failed(), || breaker.pass(), || breaker.answered()), 0);
 }
 
-#[tokio::test]
-async fn the_end_of_the_pace_wakes_every_waiter() {
-    let refusals = Refusals::default();
-    let begin_pace = || {
-        let _parked = refusals.park(refusals.first());
-        refusals.parking_lot_is_full()
+#[test]
+fn a_description_that_fits_wakes_every_refused_message_that_another_write_proves() {
+    let refusals = Refusals::new(1);
+    let key = |port| Key::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port, "HTTP");
+    let refusal = refusals.refused(&key(1));
+    refusals.stored(refusals.tick(), &key(2));
+    let describe = |fits| {
+        refusals.described(refusals.tick(), fits);
+        true
     };
-    assert!(begin_pace());
-    refusals.admission().await;
-    // The next admission is never polled again, so only the end of the pace wakes the other waiters.
-    let mut next_admission = pin!(refusals.admission());
-    assert!((&mut next_admission).now_or_never().is_none());
+    assert_eq!(missed_signals(|| describe(false), || refusal.proven(), || describe(true)), 0);
+}
 
-    let begin_unless_paced = || refusals.is_paced() || begin_pace();
-    assert_eq!(missed_signals(begin_unless_paced, || refusals.admission(), || refusals.answered(0)), 0);
+#[test]
+fn each_refusal_wakes_the_description() {
+    let refusals = Refusals::new(1);
+    let _refusal = refusals.refused(&Key::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1, "HTTP"));
+    let describe = || {
+        refusals.described(refusals.tick(), true);
+        true
+    };
+    let refused = || {
+        drop(refusals.refused(&Key::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2, "HTTP")));
+        true
+    };
+    assert_eq!(missed_signals(describe, || refusals.description_wanted(), refused), 0);
 }
 
 #[test]
@@ -249,15 +262,23 @@ fn a_parking_lot_never_exceeds_its_limit_and_gets_every_permit_back() {
     let parked = AtomicUsize::new(0);
     on_threads(async |mut random| {
         for _ in 0..STEPS {
-            // A cancelled caller leaves the queue.
-            drop(parking_lot.permit().now_or_never());
             let permit = match random.random() {
-                true => Some(soon(parking_lot.permit()).await),
-                false => parking_lot.try_permit(),
+                true => parking_lot.try_permit(),
+                false => {
+                    let write = parking_lot.park();
+                    yield_now().await;
+                    write.and_then(ParkedWrite::leave)
+                }
             };
-            if let Some(_permit) = permit {
+            if let Some(permit) = permit {
                 assert!(parked.fetch_add(1, Ordering::AcqRel) < LIMIT);
                 parked.fetch_sub(1, Ordering::AcqRel);
+                // A write is parked again, and one that is evicted meanwhile wakes.
+                let mut write = parking_lot.park_with(permit);
+                if random.random() {
+                    drop(parking_lot.park());
+                }
+                let _ = write.evicted().now_or_never();
             }
         }
     });

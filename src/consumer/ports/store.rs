@@ -21,6 +21,17 @@ pub trait Store {
     /// Executes these statements in one call: at most [`MAX_STATEMENTS`], each of another key. Returns the answers in the
     /// same order. After an error, which concerns the whole call, any of them may still have been written.
     fn batch(&self, statements: &[Statement]) -> impl Future<Output = Result<Vec<Answer>, StoreError>>;
+
+    /// Compares the description of the table with the records of scans. A change of the table may not be visible at once.
+    fn describe(&self) -> impl Future<Output = Result<Fit, StoreError>>;
+}
+
+/// Whether a table can hold the records of scans: its key, and the types of the keys of its indexes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fit {
+    Fits,
+    /// With the difference, for a person.
+    DoesNotFit(String),
 }
 
 /// One write in a batch.

@@ -86,7 +86,7 @@ impl Instance {
         let (world, instance) = (self.world.clone(), self.number);
         let store = SimStore { world: world.clone(), instance };
         let dead_letters = self.has_topic.then_some(SimDeadLetters { world, instance });
-        let thread = Thread::<Simulated>::new(&self.process, &self.keys, store, dead_letters);
+        let thread = Thread::<Simulated>::new(0, &self.process, &self.keys, store, dead_letters);
         let settings = &self.process.settings;
         let workers = (0..settings.consumers.get()).map(|number| {
             let source = SimSource::new(&self.world, Stream::new(instance, number, settings));

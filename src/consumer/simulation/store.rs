@@ -6,9 +6,9 @@ use tokio::time::{Instant, sleep};
 
 use super::faults::{Answer, BatchCall};
 use super::messages::PANICKING_PORT;
-use super::table::{Table, port_of};
+use super::table::{LATENCY, Sent, Table, port_of};
 use super::world::World;
-use crate::consumer::ports::{self, MAX_STATEMENTS, Put, Statement, Store, StoreError, StoreErrorKind};
+use crate::consumer::ports::{self, Fit, MAX_STATEMENTS, Put, Statement, Store, StoreError, StoreErrorKind};
 use crate::scan::{Rejection, Scan};
 
 fn injected_error(answer: Answer, kind: StoreErrorKind) -> StoreError {
@@ -53,13 +53,13 @@ impl SimStore {
     }
 
     /// Runs the statements, and returns their answers, or `None` if the call hangs.
-    fn run(&self, statements: &[Statement], answers: &[Answer]) -> Option<Vec<ports::Answer>> {
+    fn run(&self, statements: &[Statement], answers: &[Answer], sent: Sent) -> Option<Vec<ports::Answer>> {
         let mut state = self.world.state();
         let table = &mut state.table;
         let run = |(statement, answer): (&Statement, &Answer)| {
             let answer = answer_of(table, *answer);
-            let done = writes(answer).then(|| table.run(statement));
-            table.answered(self.instance, &statement.scan, Some(statement.verb), answer);
+            let done = writes(answer).then(|| table.run(statement, sent));
+            table.answered(self.instance, &statement.scan, Some(statement.verb), sent, answer);
             match (kind(answer), done) {
                 (None, Some(done)) => done,
                 // Errors of statements have no throttling reasons.
@@ -92,10 +92,10 @@ impl Store for SimStore {
     }
 
     async fn put(&self, scan: &Scan) -> Result<Put, StoreError> {
-        let (latency, answer) = {
+        let (sent, (latency, answer)) = {
             let mut state = self.world.state();
             let start = state.start;
-            state.table.attempt(scan, None, start)
+            (state.table.sent(), state.table.attempt(scan, None, start))
         };
         let _in_flight = self.begin();
         self.world.notify();
@@ -103,8 +103,8 @@ impl Store for SimStore {
         let (answer, put) = {
             let table = &mut self.world.state().table;
             let answer = answer_of(table, answer);
-            table.answered(self.instance, scan, None, answer);
-            (answer, writes(answer).then(|| table.write(scan)))
+            table.answered(self.instance, scan, None, sent, answer);
+            (answer, writes(answer).then(|| table.write(scan, sent)))
         };
         self.world.notify();
         if matches!(answer, Answer::Hang { .. }) {
@@ -119,7 +119,7 @@ impl Store for SimStore {
 
     async fn batch(&self, statements: &[Statement]) -> Result<Vec<ports::Answer>, StoreError> {
         check_batch(statements);
-        let (latency, answers, of_all) = {
+        let (sent, latency, answers, of_all) = {
             let mut state = self.world.state();
             let start = state.start;
             let table = &mut state.table;
@@ -127,16 +127,16 @@ impl Store for SimStore {
             let of_all = table.batch_fault.call(BatchCall { number: table.batches.len(), at: Instant::now() - start });
             let attempt = |statement: &Statement| table.attempt(&statement.scan, Some(statement.verb), start);
             let (latencies, answers): (Vec<_>, Vec<_>) = statements.iter().map(attempt).unzip();
-            (latencies.into_iter().max().unwrap_or_default(), answers, of_all)
+            (table.sent(), latencies.into_iter().max().unwrap_or_default(), answers, of_all)
         };
         let _in_flight = self.begin();
         self.world.notify();
         sleep(latency).await;
         let done = match of_all {
-            None => self.run(statements, &answers),
+            None => self.run(statements, &answers, sent),
             Some(answer) if writes(answer) => {
                 // Half of the batch is written before it fails.
-                self.run(statements, &vec![Answer::Normal; statements.len().div_ceil(2)]);
+                self.run(statements, &vec![Answer::Normal; statements.len().div_ceil(2)], sent);
                 None
             }
             Some(_) => None,
@@ -154,6 +154,20 @@ impl Store for SimStore {
                 Err(injected_error(answer, kind(answer).expect("a batch fault is an error")))
             }
         }
+    }
+
+    async fn describe(&self) -> Result<Fit, StoreError> {
+        let (sent, described) = {
+            let mut state = self.world.state();
+            let at = state.start.elapsed();
+            state.table.descriptions.push(Instant::now());
+            (state.table.sent(), state.table.description.call(at))
+        };
+        sleep(LATENCY).await;
+        if let Ok(fit) = &described {
+            self.world.state().table.described(self.instance, *fit == Fit::Fits, sent);
+        }
+        described.map_err(|kind| StoreError { kind, detail: "injected".to_owned() })
     }
 }
 
