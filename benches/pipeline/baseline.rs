@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use futures_util::future::{join_all, try_join_all};
 use google_cloud_auth::credentials::anonymous;
 use google_cloud_pubsub::client::Subscriber;
-use mini_scan::consumer::ports::{Answer, Fit, Ports, Put, Statement, Store, StoreError};
+use mini_scan::consumer::ports::{Answer, Attempt, Fit, Ports, Statement, Store, StoreError};
 use mini_scan::consumer::settings::{Settings, WriteMode, stream_messages};
 use mini_scan::consumer::{Keys, Process, Thread};
 use mini_scan::observe::Metrics;
@@ -91,12 +91,12 @@ impl Store for Immediate {
         Ok(scan.response.len())
     }
 
-    async fn put(&self, _: &Scan) -> Result<Put, StoreError> {
-        Ok(Put::Stored)
+    async fn put(&self, _: &Scan) -> Attempt {
+        Ok(Answer::Stored)
     }
 
-    async fn batch(&self, statements: &[Statement]) -> Result<Vec<Answer>, StoreError> {
-        Ok(statements.iter().map(|_| Answer::Put(Put::Stored)).collect())
+    async fn batch(&self, statements: &[Statement]) -> Result<Vec<Option<Attempt>>, StoreError> {
+        Ok(statements.iter().map(|_| Some(Ok(Answer::Stored))).collect())
     }
 
     async fn describe(&self) -> Result<Fit, StoreError> {

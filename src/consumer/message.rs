@@ -1,18 +1,18 @@
-//! Processes one message: decodes, deduplicates, writes and settles it. Each message is one future; dropping it nacks the
-//! message.
+//! Processes one message: decodes, deduplicates, writes and settles it. The future of a message writes its key until no scan of
+//! the key waits, and polls beside it those that are parked or whose dead letters are being published. Dropping a future
+//! nacks its messages.
 
 pub mod dead_letter;
 mod reject;
 mod settle;
 
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 
-use futures_util::FutureExt;
-use futures_util::future::{LocalBoxFuture, join_all};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use ops::panic_text;
 use rand::rngs::StdRng;
 use tokio::sync::OwnedSemaphorePermit;
@@ -20,11 +20,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use self::settle::Settler;
 use super::dedup::{Admission, Job, Writer};
 use super::delivery::{Claim, Message};
-use super::policy::{Outcome, expired_when_published};
-use super::ports::{End, Envelope, Ports, ReceiptOf, Store};
+use super::policy::{Settlement, expired_when_published, is_retried, settlement};
+use super::ports::{Attempt, End, Envelope, Ports, ReceiptOf, Store, StoreError};
 use super::thread::Thread;
-use super::write::refused::Parked;
-use super::write::{Write, Writes};
+use super::write::Writes;
 use crate::scan::{self, Reason, Rejection, Scan};
 
 /// Processes the messages of one worker.
@@ -67,8 +66,8 @@ impl<'a, P: Ports> Pipeline<'a, P> {
                     Admission::Waits => {}
                 }
             }
-            Ok(Decoded::Expired) => self.settler.settle(Outcome::Expired, None, message, slot).await,
-            Err(rejection) => self.settler.settle(Outcome::Rejected(rejection), None, message, slot).await,
+            Ok(Decoded::Expired) => self.settler.settle(Settlement::Expired, None, message, Some(slot)).await,
+            Err(rejection) => self.settler.settle(Settlement::Rejected(rejection), None, message, Some(slot)).await,
         }
     }
 
@@ -89,78 +88,65 @@ impl<'a, P: Ports> Pipeline<'a, P> {
     /// Writes scans of one key until none waits.
     async fn write_key(&self, mut job: Job<ReceiptOf<P>>, mut writer: Writer<'_, ReceiptOf<P>>) {
         // Earlier scans of the key that are parked or whose dead letters are being published. Later ones need not wait for
-        // them.
-        let mut settling = Vec::new();
+        // them. Without one it is not created, because even an empty one allocates.
+        let mut settling: Option<FuturesUnordered<_>> = None;
         loop {
-            let (written, write) = poll_beside(&mut settling, pin!(self.writes.write(job, &writer))).await;
-            let (superseded, next) = writer.finish(write.proof());
-            self.settle_superseded(superseded, &write);
-            let settles_later = write.settles_later();
-            let end = self.end(written, write);
+            let (written, last, proof) = {
+                let mut write = pin!(self.writes.write(job, &writer));
+                loop {
+                    tokio::select! {
+                        biased;
+                        written = &mut write => break written,
+                        Some(()) = next_of(&mut settling) => {}
+                    }
+                }
+            };
+            let (superseded, next) = writer.finish(proof);
+            self.settle_superseded(superseded, &last);
+            let takes_time = last.as_ref().is_err_and(|error| !is_retried(error.kind));
+            let end = self.end(written, settlement(last));
+            if takes_time {
+                settling.get_or_insert_default().push(end.boxed_local());
+            } else {
+                end.await;
+            }
             match next {
-                None => {
-                    poll_beside(&mut settling, pin!(end)).await;
-                    break;
-                }
-                Some(next) if settles_later => {
-                    settling.push(end.boxed_local());
-                    job = next;
-                }
-                Some(next) => {
-                    end.await;
-                    job = next;
-                }
+                Some(next) => job = next,
+                None => break,
             }
         }
-        join_all(settling).await;
+        while next_of(&mut settling).await.is_some() {}
     }
 
     /// Settles the messages that a write superseded.
-    fn settle_superseded(&self, superseded: Vec<Claim<ReceiptOf<P>>>, write: &Write) {
+    fn settle_superseded(&self, superseded: Vec<Claim<ReceiptOf<P>>>, last: &Attempt) {
         for claim in superseded {
-            match write {
-                Write::Settled { outcome: Outcome::Stored | Outcome::Stale, .. } => claim.settle(End::Superseded),
-                Write::Settled { outcome: Outcome::Deferred(_), .. } => {
-                    self.settler.give_up_waiting(claim, A_NEWER_WRITE)
-                }
+            match last {
+                Ok(_) => claim.settle(End::Superseded),
+                Err(error) if is_retried(error.kind) => self.settler.give_up_waiting(claim, A_NEWER_WRITE),
                 // The item was refused or rejected, which proves nothing about theirs. Their payloads are gone, so they
                 // must be redelivered.
-                _ => drop(claim),
+                Err(_) => drop(claim),
             }
         }
     }
 
-    async fn end(&self, job: Job<ReceiptOf<P>>, write: Write) {
-        match write {
-            Write::Settled { outcome, .. } => {
-                let Job { scan, message, slot } = job;
-                self.settler.settle(outcome, Some(&scan.key), message, slot).await;
+    /// Settles a message after its write. A refused one is parked first.
+    async fn end(&self, job: Job<ReceiptOf<P>>, settlement: Result<Settlement, StoreError>) {
+        let Job { scan, message, slot } = job;
+        let (settlement, permit) = match settlement {
+            Ok(settlement) => (settlement, Some(slot)),
+            Err(refused) => {
+                drop(slot);
+                // Boxed because it is rare and large. Otherwise the future of every message would be as large.
+                Box::pin(self.writes.park(&scan, &message, refused)).await
             }
-            // Boxed because it is rare and large. Otherwise the future of every message would be as large.
-            Write::Refused(error) => {
-                Box::pin(async {
-                    let Job { scan, message, slot } = job;
-                    drop(slot);
-                    match self.writes.park(&scan, &message, error).await {
-                        Parked::Settled(outcome, permit) => {
-                            self.settler.settle(outcome, Some(&scan.key), message, permit).await
-                        }
-                        Parked::GivenUp(error) => self.settler.give_up(&error, Some(&scan.key), *message),
-                        Parked::Released => drop(message),
-                    }
-                })
-                .await
-            }
-        }
+        };
+        self.settler.settle(settlement, Some(&scan.key), message, permit).await;
     }
 }
 
-/// Polls the others as well until the future is done, and removes those that end. The future is pinned by the caller,
-/// because an argument by value would be stored twice in the caller's future.
-async fn poll_beside<T>(others: &mut Vec<LocalBoxFuture<'_, ()>>, mut future: Pin<&mut impl Future<Output = T>>) -> T {
-    poll_fn(|context| {
-        others.retain_mut(|other| other.poll_unpin(context).is_pending());
-        future.as_mut().poll(context)
-    })
-    .await
+/// Waits for the next of the futures that ends. Returns `None` if there is none.
+async fn next_of<F: Future<Output = ()>>(futures: &mut Option<FuturesUnordered<F>>) -> Option<()> {
+    futures.as_mut()?.next().await
 }

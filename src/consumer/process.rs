@@ -20,7 +20,7 @@ use self::census::Census;
 use super::flow::{Change, CircuitBreaker, KeyRangeThrottles, ParkingLot, Refusals, WritePermit, WritePermits};
 use super::health::{Condition, Fault, Health, Outage};
 use super::policy::is_outage;
-use super::ports::{Observer, Put, StoreError, StoreErrorKind, Throttle};
+use super::ports::{Answer, Observer, StoreError, StoreErrorKind, Throttle};
 use super::settings::Settings;
 use crate::scan::{Key, Reason};
 
@@ -123,8 +123,8 @@ impl Process {
     }
 
     /// Records the answer to a write that was sent at this tick. A stale write shows only that the table answers.
-    pub(crate) fn put(&self, sent: u64, key: &Key, put: Put) {
-        if put == Put::Stored {
+    pub(crate) fn write_answered(&self, sent: u64, key: &Key, answer: Answer) {
+        if answer == Answer::Stored {
             self.refusals.stored(sent, key);
         }
         self.table_answered();

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::types::{
 
 use super::error::{by_code, stale};
 use super::item::{EXPIRES_AT, KEY, RESPONSE_BYTES, TIMESTAMP, item, names, values};
-use crate::consumer::ports::{Answer, Put, Statement, StoreError, StoreErrorKind, Verb};
+use crate::consumer::ports::{Answer, Attempt, Statement, StoreError, StoreErrorKind, Verb};
 
 /// The statement templates of a table. There are few, because values are parameters.
 #[derive(Debug, Clone)]
@@ -70,12 +70,12 @@ impl Template {
     }
 }
 
-/// Classifies the responses to these statements. Fails unless there is one response per statement.
+/// Classifies the responses to these statements: `None` for the wrong verb. Fails unless there is one response per statement.
 pub(super) fn answers(
     responses: Vec<BatchStatementResponse>,
     statements: &[Statement],
     ttl: Option<Duration>,
-) -> Result<Vec<Answer>, StoreError> {
+) -> Result<Vec<Option<Attempt>>, StoreError> {
     if responses.len() != statements.len() {
         let detail = format!("DynamoDB sent {} responses to {} statements", responses.len(), statements.len());
         return Err(StoreError { kind: StoreErrorKind::Unavailable, detail });
@@ -84,24 +84,21 @@ pub(super) fn answers(
     Ok(pairs.map(|(response, statement)| answer(response.error, statement, ttl)).collect())
 }
 
-fn answer(error: Option<BatchStatementError>, statement: &Statement, ttl: Option<Duration>) -> Answer {
+fn answer(error: Option<BatchStatementError>, statement: &Statement, ttl: Option<Duration>) -> Option<Attempt> {
     let Statement { scan, verb } = statement;
-    let Some(error) = error else { return Answer::Put(Put::Stored) };
+    let Some(error) = error else { return Some(Ok(Answer::Stored)) };
     match (error.code(), verb) {
-        (Some(Code::DuplicateItem), Verb::Insert) => Answer::OtherVerb,
+        (Some(Code::DuplicateItem), Verb::Insert) => None,
         // A condition that failed on an existing record returns that record. Without one there is no record to update.
-        (Some(Code::ConditionalCheckFailed), Verb::Update) if error.item().is_none() => Answer::OtherVerb,
+        (Some(Code::ConditionalCheckFailed), Verb::Update) if error.item().is_none() => None,
         (Some(Code::ConditionalCheckFailed), _) => {
-            match stale(error.item(), scan.timestamp, |stored| *stored == item(scan, ttl)) {
-                Ok(put) => Answer::Put(put),
-                Err(error) => Answer::Failed(error),
-            }
+            Some(stale(error.item(), scan.timestamp, |stored| *stored == item(scan, ttl)))
         }
         (code, _) => {
             let code = code.map_or("no code", Code::as_str);
             let message = error.message().unwrap_or("no message");
             let kind = by_code(code, message).unwrap_or(StoreErrorKind::Misconfigured);
-            Answer::Failed(StoreError { kind, detail: format!("{code}: {message}") })
+            Some(Err(StoreError { kind, detail: format!("{code}: {message}") }))
         }
     }
 }

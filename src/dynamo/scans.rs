@@ -11,7 +11,7 @@ use super::batch::{Templates, answers};
 use super::error::{classify, failed, not_from_dynamodb};
 use super::item::{TIMESTAMP, item, measure};
 use super::table::fit;
-use crate::consumer::ports::{Answer, Fit, Put, Statement, Store, StoreError};
+use crate::consumer::ports::{Answer, Attempt, Fit, Statement, Store, StoreError};
 use crate::scan::{Rejection, Scan};
 
 /// `timestamp` is a reserved word of DynamoDB, so it needs the alias.
@@ -37,7 +37,7 @@ impl Store for Scans {
         measure(scan, self.ttl)
     }
 
-    async fn put(&self, scan: &Scan) -> Result<Put, StoreError> {
+    async fn put(&self, scan: &Scan) -> Attempt {
         let request = || {
             self.client
                 .put_item()
@@ -50,13 +50,13 @@ impl Store for Scans {
         };
         // The SDK's future is 6 KB. In a box, it takes no memory in messages that wait for a write permit.
         match Box::pin(request().send()).await {
-            Ok(answer) if answer.request_id().is_some() => Ok(Put::Stored),
+            Ok(answer) if answer.request_id().is_some() => Ok(Answer::Stored),
             Ok(_) => Err(not_from_dynamodb()),
             Err(error) => classify(error, scan.timestamp, |stored| *stored == item(scan, self.ttl)),
         }
     }
 
-    async fn batch(&self, statements: &[Statement]) -> Result<Vec<Answer>, StoreError> {
+    async fn batch(&self, statements: &[Statement]) -> Result<Vec<Option<Attempt>>, StoreError> {
         let requests = statements.iter().map(|statement| self.templates.request(statement, self.ttl)).collect();
         match self.client.batch_execute_statement().set_statements(Some(requests)).send().await {
             Ok(answer) if answer.request_id().is_some() => {

@@ -8,7 +8,7 @@ use super::faults::{Answer, BatchCall};
 use super::messages::PANICKING_PORT;
 use super::table::{LATENCY, Sent, Table, port_of};
 use super::world::World;
-use crate::consumer::ports::{self, Fit, MAX_STATEMENTS, Put, Statement, Store, StoreError, StoreErrorKind};
+use crate::consumer::ports::{Attempt, Fit, MAX_STATEMENTS, Statement, Store, StoreError, StoreErrorKind};
 use crate::scan::{Rejection, Scan};
 
 fn injected_error(answer: Answer, kind: StoreErrorKind) -> StoreError {
@@ -53,7 +53,7 @@ impl SimStore {
     }
 
     /// Runs the statements, and returns their answers, or `None` if the call hangs.
-    fn run(&self, statements: &[Statement], answers: &[Answer], sent: Sent) -> Option<Vec<ports::Answer>> {
+    fn run(&self, statements: &[Statement], answers: &[Answer], sent: Sent) -> Option<Vec<Option<Attempt>>> {
         let mut state = self.world.state();
         let table = &mut state.table;
         let run = |(statement, answer): (&Statement, &Answer)| {
@@ -63,10 +63,8 @@ impl SimStore {
             match (kind(answer), done) {
                 (None, Some(done)) => done,
                 // Errors of statements have no throttling reasons.
-                (Some(StoreErrorKind::HotKey), _) => {
-                    ports::Answer::Failed(injected_error(answer, StoreErrorKind::Throttled))
-                }
-                (kind, _) => ports::Answer::Failed(injected_error(answer, kind.expect("a normal answer has a result"))),
+                (Some(StoreErrorKind::HotKey), _) => Some(Err(injected_error(answer, StoreErrorKind::Throttled))),
+                (kind, _) => Some(Err(injected_error(answer, kind.expect("a normal answer has a result")))),
             }
         };
         let done = statements.iter().zip(answers).map(run).collect();
@@ -91,7 +89,7 @@ impl Store for SimStore {
         Ok(scan.response.len())
     }
 
-    async fn put(&self, scan: &Scan) -> Result<Put, StoreError> {
+    async fn put(&self, scan: &Scan) -> Attempt {
         let (sent, (latency, answer)) = {
             let mut state = self.world.state();
             let start = state.start;
@@ -117,7 +115,7 @@ impl Store for SimStore {
         }
     }
 
-    async fn batch(&self, statements: &[Statement]) -> Result<Vec<ports::Answer>, StoreError> {
+    async fn batch(&self, statements: &[Statement]) -> Result<Vec<Option<Attempt>>, StoreError> {
         check_batch(statements);
         let (sent, latency, answers, of_all) = {
             let mut state = self.world.state();
@@ -144,7 +142,7 @@ impl Store for SimStore {
         self.world.notify();
         match (done, of_all) {
             (Some(done), _) => {
-                let is_missing = |answer: &ports::Answer| matches!(answer, ports::Answer::Failed(error) if error.kind == StoreErrorKind::MissingTable);
+                let is_missing = |attempt: &Option<Attempt>| matches!(attempt, Some(Err(error)) if error.kind == StoreErrorKind::MissingTable);
                 self.notice(done.iter().any(is_missing).then_some(StoreErrorKind::MissingTable));
                 Ok(done)
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::faults::{Answer, Attempt, BatchCall, Script};
-use crate::consumer::ports::{self, Fit, Put, Statement, StoreErrorKind, Stored, Verb};
+use crate::consumer::ports::{self, Attempt as Attempted, Fit, Record, Statement, StoreErrorKind, Verb};
 use crate::scan::Scan;
 
 /// The default latency of the table.
@@ -150,21 +150,25 @@ impl Table {
         Sent(self.history.len())
     }
 
-    pub(super) fn write(&mut self, scan: &Scan, sent: Sent) -> Put {
+    pub(super) fn write(&mut self, scan: &Scan, sent: Sent) -> ports::Answer {
         let port = port_of(scan);
         if let Some(row) = self.rows.get(&port).filter(|row| row.timestamp >= scan.timestamp) {
-            return Put::Stale(Stored { timestamp: row.timestamp, is_same: row == scan, bytes: row.response.len() });
+            return ports::Answer::Stale(Record {
+                timestamp: row.timestamp,
+                is_same: row == scan,
+                bytes: row.response.len(),
+            });
         }
         self.rows.insert(port, scan.clone());
         self.record(EventKind::Stored { port, sent });
-        Put::Stored
+        ports::Answer::Stored
     }
 
-    pub(super) fn run(&mut self, statement: &Statement, sent: Sent) -> ports::Answer {
+    pub(super) fn run(&mut self, statement: &Statement, sent: Sent) -> Option<Attempted> {
         let has_row = self.rows.contains_key(&port_of(&statement.scan));
         match (statement.verb, has_row) {
-            (Verb::Update, false) | (Verb::Insert, true) => ports::Answer::OtherVerb,
-            (Verb::Update, true) | (Verb::Insert, false) => ports::Answer::Put(self.write(&statement.scan, sent)),
+            (Verb::Update, false) | (Verb::Insert, true) => None,
+            (Verb::Update, true) | (Verb::Insert, false) => Some(Ok(self.write(&statement.scan, sent))),
         }
     }
 

@@ -1,5 +1,6 @@
-//! Batches: the scans of one thread wait here for a call that writes them together. Each write decides by itself what follows
-//! from its own answer.
+//! Batches: the scans of one thread wait here for a call that writes them together. `queue` decides when a batch closes and
+//! which scans it contains, `forecast` the verbs to try first, and `decision` what follows for each scan. A call counts once
+//! for the circuit breaker, and each write continues by itself.
 
 mod decision;
 mod forecast;
@@ -52,11 +53,12 @@ impl Batches {
         }
     }
 
-    /// Writes a scan in a batch, if it is sent before the deadline.
-    pub(crate) async fn write(&self, scan: &Arc<Scan>, verb: Option<Verb>, deadline: Instant) -> Next {
+    /// Writes a scan in a batch. Returns `None` if it was not sent before the deadline.
+    pub(crate) async fn write(&self, scan: &Arc<Scan>, verb: Option<Verb>, deadline: Instant) -> Option<Next> {
         let (answer, answered) = oneshot::channel();
         self.push(Entry { scan: scan.clone(), verb, answer, deadline, since: Instant::now() });
-        answered.await.unwrap_or_else(|_| Next::Answered(Err(StoreError::no_answer(ATTEMPT_TIMEOUT))))
+        // A late scan is dropped from the queue.
+        answered.await.ok()
     }
 
     fn push(&self, entry: Entry) {
@@ -139,9 +141,9 @@ impl Batches {
 /// Returns whether the record of a scan was missing, if its answer tells.
 fn was_missing(verb: Verb, next: &Next) -> Option<bool> {
     match (verb, next) {
-        (Verb::Insert, Next::Answered(Ok(_))) | (Verb::Update, Next::Try(_)) => Some(true),
-        (Verb::Update, Next::Answered(Ok(_))) | (Verb::Insert, Next::Try(_)) => Some(false),
-        (_, Next::Answered(Err(_)) | Next::Alone(_) | Next::Late) => None,
+        (Verb::Insert, Next::Done(Ok(_))) | (Verb::Update, Next::Try(_)) => Some(true),
+        (Verb::Update, Next::Done(Ok(_))) | (Verb::Insert, Next::Try(_)) => Some(false),
+        (_, Next::Done(Err(_)) | Next::Put) => None,
     }
 }
 
@@ -152,17 +154,16 @@ fn record<R: Receipt>(process: &Process, keys: &Keys<R>, sent: u64, statements: 
     let (mut has_answered, mut has_succeeded) = (false, false);
     for (statement, next) in statements.iter().zip(nexts) {
         match next {
-            Next::Answered(Ok(put)) => {
+            Next::Done(Ok(answer)) => {
                 has_succeeded = true;
-                process.put(sent, &statement.scan.key, *put);
+                process.write_answered(sent, &statement.scan.key, *answer);
             }
             Next::Try(_) => has_succeeded = true,
-            Next::Alone(_) => has_answered = true,
-            Next::Late => {}
-            Next::Answered(Err(error)) if kinds.contains(&error.kind) => {
+            Next::Put => has_answered = true,
+            Next::Done(Err(error)) if kinds.contains(&error.kind) => {
                 process.report_throttling(error, &statement.scan.key);
             }
-            Next::Answered(Err(error)) => {
+            Next::Done(Err(error)) => {
                 kinds.push(error.kind);
                 if error.kind == StoreErrorKind::MissingTable {
                     keys.clear_cache();

@@ -10,62 +10,58 @@ use tracing::warn;
 use super::Writes;
 use crate::consumer::delivery::Message;
 use crate::consumer::flow::{ParkedWrite, Refusal, WritePermit};
-use crate::consumer::policy::{Decision, Outcome, classify};
+use crate::consumer::policy::{Settlement, settlement};
 use crate::consumer::ports::{Ports, ReceiptOf, StoreError};
 use crate::scan::{Reason, Rejection, Scan};
 
 /// The time between two attempts of a parked write, unless it is proven that the table accepts others.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How a parked write ended.
-pub(crate) enum Parked {
-    /// Stored, stale or rejected. The message keeps its parking permit until it is settled.
-    Settled(Outcome, OwnedSemaphorePermit),
-    /// At its deadline, or because the parking lot is full.
-    GivenUp(StoreError),
-    /// By a drain.
-    Released,
-}
-
 impl<P: Ports> Writes<'_, P> {
     /// Parks a refused write. Retries it when other writes show that the table accepts them, and every 10 s, until it is
-    /// stored or rejected, reaches its deadline, or must leave the parking lot.
-    pub(crate) async fn park(&self, scan: &Scan, message: &Message<ReceiptOf<P>>, refused: StoreError) -> Parked {
+    /// stored or rejected, reaches its deadline, or must leave the parking lot. Returns how to settle the message, and the
+    /// parking permit that it still has.
+    pub(crate) async fn park(
+        &self,
+        scan: &Scan,
+        message: &Message<ReceiptOf<P>>,
+        refused: StoreError,
+    ) -> (Settlement, Option<OwnedSemaphorePermit>) {
         self.log_refused(scan, message, &refused);
         let process = self.process;
         let mut refusal = process.refusals.refused(&scan.key);
         process.write_refused(&refused, true);
-        let Some(mut parked) = process.parking_lot.park() else { return Parked::GivenUp(refused) };
+        let Some(mut parked) = process.parking_lot.park() else { return (Settlement::GivenUp(refused), None) };
         let mut error = refused;
         let mut failed = error.kind;
         let mut earliest = Instant::now();
         loop {
             if let Some(end) = self.wait(&mut parked, &refusal, earliest, message, &error).await {
-                return end;
+                return (end, None);
             }
             // A write that is about to be retried must not be evicted, or a full parking lot would never decide.
-            let Some(permit) = parked.leave() else { return Parked::GivenUp(error) };
+            let Some(permit) = parked.leave() else { return (Settlement::GivenUp(error), None) };
             let write_permit = match self.write_permit_or_end(message, &error).await {
                 Ok(write_permit) => write_permit,
-                Err(end) => return end,
+                Err(end) => return (end, None),
             };
             let is_proven = refusal.is_proven();
             process.observer.retried(failed);
-            match classify(self.put(scan, &message.claim, write_permit).await) {
-                Decision::Settle(outcome) => return Parked::Settled(outcome, permit),
-                Decision::Refused(again) if is_proven => {
-                    let rejection = Rejection { reason: Reason::RefusedByStore, detail: again.detail };
-                    return Parked::Settled(Outcome::Rejected(rejection), permit);
-                }
-                Decision::Refused(again) => {
-                    process.write_refused(&again, false);
-                    refusal.again();
-                    (failed, error) = (again.kind, again);
-                }
-                Decision::Retry(again) => {
+            match settlement(self.put(scan, &message.claim, write_permit).await) {
+                Ok(Settlement::GivenUp(again)) => {
                     // Otherwise all parked writes that are proven would be sent again at once to a table that throttles.
                     earliest = Instant::now() + RETRY_INTERVAL;
                     failed = again.kind;
+                }
+                Ok(settlement) => return (settlement, Some(permit)),
+                Err(again) if is_proven => {
+                    let rejection = Rejection { reason: Reason::RefusedByStore, detail: again.detail };
+                    return (Settlement::Rejected(rejection), Some(permit));
+                }
+                Err(again) => {
+                    process.write_refused(&again, false);
+                    refusal.again();
+                    (failed, error) = (again.kind, again);
                 }
             }
             parked = process.parking_lot.park_with(permit);
@@ -80,16 +76,16 @@ impl<P: Ports> Writes<'_, P> {
         earliest: Instant,
         message: &Message<ReceiptOf<P>>,
         error: &StoreError,
-    ) -> Option<Parked> {
+    ) -> Option<Settlement> {
         let proven = async {
             sleep_until(earliest).await;
             refusal.proven().await;
         };
         tokio::select! {
             biased;
-            () = self.process.drain.requested() => Some(Parked::Released),
-            () = parked.evicted() => Some(Parked::GivenUp(error.clone())),
-            () = sleep_until(message.claim.deadline) => Some(Parked::GivenUp(error.clone())),
+            () = self.process.drain.requested() => Some(Settlement::Released),
+            () = parked.evicted() => Some(Settlement::GivenUp(error.clone())),
+            () = sleep_until(message.claim.deadline) => Some(Settlement::GivenUp(error.clone())),
             () = proven => None,
             () = sleep(RETRY_INTERVAL) => None,
         }
@@ -100,13 +96,13 @@ impl<P: Ports> Writes<'_, P> {
         &self,
         message: &Message<ReceiptOf<P>>,
         error: &StoreError,
-    ) -> Result<WritePermit<'_>, Parked> {
+    ) -> Result<WritePermit<'_>, Settlement> {
         let process = self.process;
         tokio::select! {
             biased;
-            () = process.drain.requested() => Err(Parked::Released),
+            () = process.drain.requested() => Err(Settlement::Released),
             permit = timeout_at(message.claim.deadline, process.write_permit()) => {
-                permit.map_err(|_| Parked::GivenUp(error.clone()))
+                permit.map_err(|_| Settlement::GivenUp(error.clone()))
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::support::QUIET_PERIOD;
 use crate::support::messages::{CONSUMING, RECOVERED, STILL_UNHEALTHY, UNHEALTHY};
 use crate::support::pipeline::{Pipeline, ip, valid_scans};
 use crate::support::program::{Launch, Program, Signal};
-use mini_scan::consumer::ports::{Put, Store, StoreErrorKind};
+use mini_scan::consumer::ports::{Answer, Store, StoreErrorKind};
 
 const HOT_KEY: &str = r#","throttlingReasons":[{"reason":"TableWriteKeyRangeThroughputExceeded"}]"#;
 
@@ -223,7 +223,7 @@ async fn clock_skew_is_corrected_after_the_first_response() {
     let second = tokio::time::timeout(Duration::from_secs(3), scans.put(&scan())).await.expect("a result");
 
     assert_eq!(first.expect_err("the signature has the local time").kind, StoreErrorKind::Clock);
-    assert_eq!(second, Ok(Put::Stored));
+    assert_eq!(second, Ok(Answer::Stored));
 }
 
 #[tokio::test]
