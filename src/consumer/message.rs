@@ -46,8 +46,8 @@ enum Decoded {
 impl<'a, P: Ports> Pipeline<'a, P> {
     pub(crate) fn new(thread: &'a Thread<'a, P>, random: &'a RefCell<StdRng>) -> Pipeline<'a, P> {
         let settler = Settler::new(thread.process, thread.dead_letters.as_ref());
-        let Thread { process, keys, store, batches, .. } = thread;
-        let writes = Writes { process, keys, store, batches: batches.as_ref(), random };
+        let Thread { number, process, keys, store, batches, .. } = thread;
+        let writes = Writes { thread: *number, process, keys, store, batches: batches.as_ref(), random };
         Pipeline { thread, writes, settler }
     }
 

@@ -37,9 +37,6 @@ const MIN_PARKED: usize = 500;
 /// The table refuses every write if it refuses as many messages in a row as can be parked, but at least this many.
 const MIN_REFUSALS: u32 = 20;
 
-/// The initial number of writes in flight per thread. It keeps a core busy with a store that answers in a few milliseconds.
-const INITIAL_WRITES_PER_THREAD: usize = 32;
-
 #[derive(Debug)]
 pub struct Process {
     pub settings: Settings,
@@ -89,7 +86,8 @@ impl Process {
             census: Census::default(),
             slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
             write_permits: WritePermits::new(
-                INITIAL_WRITES_PER_THREAD * settings.threads.get(),
+                settings.threads.get(),
+                settings.consumers.get(),
                 settings.max_writes.get(),
             ),
             parking_lot: ParkingLot::new(parked),
@@ -109,12 +107,12 @@ impl Process {
         self.slots.clone().acquire_owned().await.expect("the semaphore is never closed")
     }
 
-    /// Waits until a write may be sent: until the circuit breakers let it pass and a write permit is free.
-    pub(crate) async fn write_permit(&self) -> WritePermit<'_> {
+    /// Waits until this thread may send a write: until the circuit breakers let it pass and a permit of the thread is free.
+    pub(crate) async fn write_permit(&self, thread: usize) -> WritePermit<'_> {
         let breakers = [&self.store_breaker, &self.refusals.breaker];
         loop {
             let is_probe = [breakers[0].pass().await, breakers[1].pass().await];
-            let permit = self.write_permits.acquire().await;
+            let permit = self.write_permits.acquire(thread).await;
             // A breaker may have opened while this caller waited for the permit.
             if breakers.iter().zip(is_probe).all(|(breaker, is_probe)| is_probe || !breaker.is_open()) {
                 return permit;

@@ -14,7 +14,7 @@ use super::write::describe::describe;
 /// A thread of an instance.
 pub struct Thread<'a, P: Ports> {
     /// Counts from 0. The first thread describes the table for all.
-    number: usize,
+    pub(super) number: usize,
     pub(super) process: &'a Arc<Process>,
     pub(super) keys: &'a Keys<ReceiptOf<P>>,
     pub(super) store: P::Store,
@@ -44,7 +44,7 @@ impl<'a, P: Ports> Thread<'a, P> {
     pub async fn serve(&self) -> Infallible {
         let send = async {
             match &self.batches {
-                Some(batches) => batches.send(self.process, self.keys, &self.store).await,
+                Some(batches) => batches.send(self).await,
                 None => pending().await,
             }
         };

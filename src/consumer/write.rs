@@ -49,6 +49,8 @@ fn max_backoff(kind: StoreErrorKind, attempts: u32) -> Duration {
 
 /// Writes the scans of one worker.
 pub(crate) struct Writes<'a, P: Ports> {
+    /// The number of the worker's thread.
+    pub(crate) thread: usize,
     pub(crate) process: &'a Process,
     pub(crate) keys: &'a Keys<ReceiptOf<P>>,
     pub(crate) store: &'a P::Store,
@@ -116,7 +118,7 @@ impl<P: Ports> Writes<'_, P> {
         last_kind: Option<StoreErrorKind>,
     ) -> Option<Attempt> {
         let deadline = job.message.claim.deadline;
-        let permit = timeout_at(deadline, self.process.write_permit()).await.ok()?;
+        let permit = timeout_at(deadline, self.process.write_permit(self.thread)).await.ok()?;
         if Instant::now() >= deadline {
             return None;
         }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// Throughput is measured over at least this time, and over at least one answer per permit.
 const WINDOW: Duration = Duration::from_millis(50);
-/// The minimum gain of twice as many writes. With less, they wait in the store's queue or for a core of this machine.
+/// The minimum gain of an upward trial. With less, they wait in the store's queue or for a core of this machine.
 const MIN_GAIN: f64 = 1.2;
 /// A gain that cannot be chance, so that one measurement is enough.
 const CLEAR_GAIN: f64 = 1.6;
@@ -18,7 +18,7 @@ const STEADY: f64 = 1.05;
 /// The time between a failed trial and the next one.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Doubles the number while that raises throughput, and halves it while that does not lower throughput. A fast store needs
+/// Raises the number while that raises throughput, and halves it while that does not lower throughput. A fast store needs
 /// few writes on few connections; a slow or distant one needs many.
 #[derive(Debug)]
 pub(super) struct Concurrency {
@@ -30,6 +30,9 @@ pub(super) struct Concurrency {
     rate: Option<f64>,
     trial: Option<Trial>,
     next: Direction,
+    /// Until the first upward trial fails. Until then such trials double the number. Later ones add half, because the connections
+    /// of a trial stay open until the next one.
+    is_climbing: bool,
     not_before: Option<Instant>,
 }
 
@@ -69,6 +72,7 @@ impl Concurrency {
             rate: None,
             trial: None,
             next: Direction::Up,
+            is_climbing: true,
             not_before: None,
         }
     }
@@ -118,7 +122,8 @@ impl Concurrency {
     fn begin_trial(&mut self, rate: f64, now: Instant) {
         let direction = self.next;
         let to = match direction {
-            Direction::Up => (self.current * 2).min(self.max),
+            Direction::Up if self.is_climbing => (self.current * 2).min(self.max),
+            Direction::Up => (self.current + (self.current / 2).max(1)).min(self.max),
             Direction::Down => (self.current / 2).max(self.min),
         };
         if to == self.current {
@@ -140,6 +145,7 @@ impl Concurrency {
             1 => self.trial = Some(trial),
             _ if rate < required * trial.rate => {
                 self.current = trial.before;
+                self.is_climbing &= trial.direction == Direction::Down;
                 self.reverse(now);
             }
             2 | 3 if !is_clear => self.trial = Some(trial),
@@ -255,6 +261,16 @@ mod tests {
         assert_eq!(run.concurrency.current(), 64);
         let seen = run.write_to(&slow(50, 1e6), PAUSE - Duration::from_millis(1));
         assert!(seen.iter().all(|in_flight| *in_flight == 64));
+    }
+
+    #[test]
+    fn trials_after_the_first_failed_one_add_half() {
+        let mut run = Run::begin();
+        run.write_to(&slow(10, 25_000.0), Duration::from_secs(2));
+        assert_eq!(run.concurrency.current(), 256);
+        let seen = run.write_to(&slow(10, 25_000.0), Duration::from_secs(120));
+        assert_eq!(seen.iter().max(), Some(&384));
+        assert_eq!(seen.last(), Some(&256));
     }
 
     proptest! {

@@ -10,6 +10,7 @@ const STEP: Duration = Duration::from_millis(100);
 /// Throttling halves it. Without throttling it doubles up to half of the maximum, and then grows by 2 % of the maximum.
 #[derive(Debug)]
 pub(super) struct Limit {
+    min: usize,
     max: usize,
     current: usize,
     /// From the first halving until the limit is restored.
@@ -23,8 +24,8 @@ struct Episode {
 }
 
 impl Limit {
-    pub(super) fn new(max: usize) -> Limit {
-        Limit { max, current: max, episode: None }
+    pub(super) fn new(min: usize, max: usize) -> Limit {
+        Limit { min, max, current: max, episode: None }
     }
 
     pub(super) fn current(&self) -> usize {
@@ -47,7 +48,7 @@ impl Limit {
         let changed = match self.episode {
             Some(Episode { changed, .. }) if now.duration_since(changed) < STEP => changed,
             _ => {
-                self.current = (self.current / 2).max(1);
+                self.current = (self.current / 2).max(self.min);
                 now
             }
         };
@@ -77,7 +78,7 @@ mod tests {
 
     #[test]
     fn throttling_halves_at_most_once_in_a_step_and_never_below_one() {
-        let mut limit = Limit::new(100);
+        let mut limit = Limit::new(1, 100);
         let now = Instant::now();
         for (after, expected) in
             [(0, 50), (1, 50), (99, 50), (100, 25), (200, 12), (300, 6), (400, 3), (500, 1), (600, 1)]
@@ -89,7 +90,7 @@ mod tests {
 
     #[test]
     fn it_doubles_up_to_half_and_then_grows_by_a_fiftieth_until_it_is_restored() {
-        let mut limit = Limit::new(100);
+        let mut limit = Limit::new(1, 100);
         let mut now = Instant::now();
         for _ in 0..4 {
             limit.throttled(now);
@@ -108,7 +109,7 @@ mod tests {
 
     #[test]
     fn it_does_not_grow_while_writes_are_still_throttled() {
-        let mut limit = Limit::new(100);
+        let mut limit = Limit::new(1, 100);
         let start = Instant::now();
         limit.throttled(start);
         limit.throttled(start + Duration::from_millis(90));
@@ -121,7 +122,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_stays_between_one_and_its_maximum(max in 1usize..2000, steps in proptest::collection::vec((any::<bool>(), 0u64..300), 0..200)) {
-            let mut limit = Limit::new(max);
+            let mut limit = Limit::new(1, max);
             let mut now = Instant::now();
             for (throttled, pause) in steps {
                 now += Duration::from_millis(pause);
@@ -134,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_limit_that_is_not_lowered_follows_its_maximum() {
-        let mut limit = Limit::new(100);
+        let mut limit = Limit::new(1, 100);
         for max in [200, 50] {
             limit.set_max(max);
             assert_eq!(limit.current(), max);

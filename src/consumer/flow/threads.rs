@@ -209,14 +209,15 @@ fn every_opening_of_a_breaker_has_one_closing_and_leaves_no_caller_parked() {
 
 /// Takes all permits that are free.
 fn acquire_all(write_permits: &WritePermits) -> usize {
-    let permits: Vec<_> = std::iter::from_fn(|| write_permits.acquire().now_or_never()).collect();
+    let free = |thread| std::iter::from_fn(move || write_permits.acquire(thread).now_or_never());
+    let permits: Vec<_> = free(0).chain(free(1)).collect();
     permits.len()
 }
 
 #[test]
 fn changes_of_the_limit_neither_lose_nor_add_write_permits() {
     const MAX: usize = 8;
-    let write_permits = WritePermits::new(MAX, MAX);
+    let write_permits = WritePermits::new(2, 3, MAX);
     let [threads, finished, in_use, lowered] = [const { AtomicUsize::new(0) }; 4];
     let change_limit = async |mut random: StdRng| {
         // This clock runs fast, because the limit changes at most once per 100 ms.
@@ -231,11 +232,11 @@ fn changes_of_the_limit_neither_lose_nor_add_write_permits() {
             lowered.fetch_add(matches!(change, Change::Lowered(_)).into(), Ordering::Relaxed);
         }
     };
-    let write = async || {
+    let write = async |thread| {
         for _ in 0..STEPS / 4 {
             // A cancelled caller leaves the queue.
-            drop(write_permits.acquire().now_or_never());
-            let _permit = soon(write_permits.acquire()).await;
+            drop(write_permits.acquire(thread).now_or_never());
+            let _permit = soon(write_permits.acquire(thread)).await;
             assert!(in_use.fetch_add(1, Ordering::AcqRel) < MAX);
             yield_now().await;
             in_use.fetch_sub(1, Ordering::AcqRel);
@@ -245,7 +246,7 @@ fn changes_of_the_limit_neither_lose_nor_add_write_permits() {
         if threads.fetch_add(1, Ordering::Relaxed) == 0 {
             return change_limit(random).await;
         }
-        tokio::join!(write(), write(), write(), write());
+        tokio::join!(write(0), write(1), write(0), write(1));
         finished.fetch_add(1, Ordering::Release);
     });
     assert!(lowered.into_inner() > 0);

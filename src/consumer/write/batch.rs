@@ -22,9 +22,10 @@ use self::forecast::Forecast;
 use self::queue::{Entry, Queue};
 use crate::consumer::dedup::Keys;
 use crate::consumer::flow::WritePermit;
-use crate::consumer::ports::{Operation, Receipt, Statement, Store, StoreError, StoreErrorKind, Verb};
+use crate::consumer::ports::{Operation, Ports, Receipt, Statement, Store, StoreError, StoreErrorKind, Verb};
 use crate::consumer::process::Process;
 use crate::consumer::settings::ATTEMPT_TIMEOUT;
+use crate::consumer::thread::Thread;
 use crate::scan::Scan;
 
 pub(crate) use self::decision::Next;
@@ -70,8 +71,8 @@ impl Batches {
         }
     }
 
-    /// Sends the batches, for as long as it is polled beside the workers.
-    pub(crate) async fn send<R: Receipt>(&self, process: &Process, keys: &Keys<R>, store: &impl Store) -> Infallible {
+    /// Sends the batches of this thread, for as long as it is polled beside the workers.
+    pub(crate) async fn send<P: Ports>(&self, thread: &Thread<'_, P>) -> Infallible {
         let mut calls = FuturesUnordered::new();
         let mut permit = pin!(Fuse::terminated());
         // One timer for all waiting scans. A timer for each would cost more than its share of a call.
@@ -83,7 +84,7 @@ impl Batches {
                 false => None,
             };
             if permit.is_terminated() && closes_at.is_some_and(|at| at <= Instant::now()) {
-                permit.set(process.write_permit().fuse());
+                permit.set(thread.process.write_permit(thread.number).fuse());
             }
             let lingers = permit.is_terminated() && closes_at.is_some();
             let closed = sleep_until(closes_at.unwrap_or_else(Instant::now));
@@ -94,7 +95,7 @@ impl Batches {
                     // Only now, so that the batch includes scans that arrived while no permit was free.
                     let batch = self.queue.borrow_mut().take(Instant::now());
                     if !batch.is_empty() {
-                        calls.push(self.call(process, keys, store, batch, permit));
+                        calls.push(self.call(thread, batch, permit));
                     }
                 }
                 () = self.changed.notified() => {}
@@ -104,14 +105,8 @@ impl Batches {
         }
     }
 
-    async fn call<R: Receipt>(
-        &self,
-        process: &Process,
-        keys: &Keys<R>,
-        store: &impl Store,
-        batch: Vec<Entry>,
-        _permit: WritePermit<'_>,
-    ) {
+    async fn call<P: Ports>(&self, thread: &Thread<'_, P>, batch: Vec<Entry>, _permit: WritePermit<'_>) {
+        let Thread { process, keys, store, .. } = thread;
         let forecast = self.forecast.borrow().verb();
         let statement = |entry: &Entry| Statement { scan: entry.scan.clone(), verb: entry.verb.unwrap_or(forecast) };
         let statements: Vec<_> = batch.iter().map(statement).collect();

@@ -101,7 +101,7 @@ impl<P: Ports> Writes<'_, P> {
         tokio::select! {
             biased;
             () = process.drain.requested() => Err(Settlement::Released),
-            permit = timeout_at(message.claim.deadline, process.write_permit()) => {
+            permit = timeout_at(message.claim.deadline, process.write_permit(self.thread)) => {
                 permit.map_err(|_| Settlement::GivenUp(error.clone()))
             }
         }
