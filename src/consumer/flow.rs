@@ -1,10 +1,9 @@
-//! Limits of what is in progress: circuit breakers, an adaptive number of write permits and the parking lot; and what refused
+//! Limits of what is in progress: circuit breakers, an adaptive limit of writes in flight and the parking lot; and what refused
 //! writes prove. Knows neither messages nor how they are written.
 
 mod circuit_breaker;
-mod concurrency;
 mod key_range_throttles;
-mod limit;
+mod limiter;
 mod parking_lot;
 mod refusals;
 #[cfg(test)]

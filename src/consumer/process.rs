@@ -21,7 +21,7 @@ use super::flow::{Change, CircuitBreaker, KeyRangeThrottles, ParkingLot, Refusal
 use super::health::{Condition, Fault, Health, Outage};
 use super::policy::is_outage;
 use super::ports::{Answer, Observer, StoreError, StoreErrorKind, Throttle};
-use super::settings::Settings;
+use super::settings::{ATTEMPT_TIMEOUT, Settings};
 use crate::scan::{Key, Reason};
 
 pub use drain::Drain;
@@ -126,6 +126,15 @@ impl Process {
             self.refusals.stored(sent, key);
         }
         self.table_answered();
+    }
+
+    /// Records an attempt that timed out while it had this permit. Returns its error.
+    pub(crate) fn write_timed_out(&self, permit: &WritePermit<'_>) -> StoreError {
+        // A timeout of a probe has nothing to do with the number of writes in flight.
+        if !self.store_breaker.is_open() {
+            self.write_permits.timed_out(permit);
+        }
+        StoreError::no_answer(ATTEMPT_TIMEOUT)
     }
 
     /// Records that the store answered a write with success: it is stored or stale.

@@ -44,7 +44,7 @@ impl<'a, P: Ports> Thread<'a, P> {
     pub async fn serve(&self) -> Infallible {
         let send = async {
             match &self.batches {
-                Some(batches) => batches.send(self).await,
+                Some(batches) => batches.send(self.number, self.process, self.keys, &self.store).await,
                 None => pending().await,
             }
         };

@@ -169,15 +169,13 @@ impl<P: Ports> Writes<'_, P> {
     }
 
     /// Sends a PutItem, and keeps the permit until its end.
-    async fn put(&self, scan: &Scan, claim: &Claim<ReceiptOf<P>>, _permit: WritePermit<'_>) -> Attempt {
+    async fn put(&self, scan: &Scan, claim: &Claim<ReceiptOf<P>>, permit: WritePermit<'_>) -> Attempt {
         let Writes { process, keys, store, .. } = self;
         let span = process.observer.attempt_span(&claim.span, Operation::Put);
         let began = Instant::now();
         let sent = process.refusals.tick();
-        let result = match timeout(ATTEMPT_TIMEOUT, store.put(scan).instrument(span.clone())).await {
-            Ok(result) => result,
-            Err(_) => Err(StoreError::no_answer(ATTEMPT_TIMEOUT)),
-        };
+        let result = timeout(ATTEMPT_TIMEOUT, store.put(scan).instrument(span.clone())).await;
+        let result = result.unwrap_or_else(|_| Err(process.write_timed_out(&permit)));
         let failure = result.as_ref().err().map(|error| error.kind);
         if let Some(kind) = failure {
             process.observer.attempt_failed(&span, kind);

@@ -1,6 +1,6 @@
 //! The permits of writes in flight, in one share per thread. A connection belongs to the client of a thread. If permits moved
-//! between threads, each thread would open as many connections as the whole instance may have writes in flight. The number of
-//! permits follows [`Concurrency`], or [`Limit`] while the table throttles.
+//! between threads, each thread would open as many connections as the whole instance may have writes in flight. The sum of the
+//! shares follows [`Limiter`].
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -8,8 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use super::concurrency::Concurrency;
-use super::limit::Limit;
+use super::limiter::Limiter;
 
 /// The initial number of writes in flight per thread. It keeps a core busy with a store that answers in a few milliseconds.
 const INITIAL_PER_THREAD: usize = 32;
@@ -20,10 +19,10 @@ const EVALUATE_EVERY: u64 = 16;
 pub(crate) struct WritePermits {
     threads: Box<[ThreadPermits]>,
     shares: Shares,
-    limits: Mutex<Limits>,
+    limiter: Mutex<Limiter>,
     /// Writes that succeeded.
     succeeded: AtomicU64,
-    /// A copy of [`Limit::is_lowered`], so that an answer costs only one load while nothing is throttled.
+    /// A copy of [`Limiter::is_lowered`], so that most answers do not lock the limiter.
     is_lowered: AtomicBool,
 }
 
@@ -32,22 +31,6 @@ struct ThreadPermits {
     permits: Semaphore,
     /// Permits in use above the share. They are not returned to the semaphore.
     excess: AtomicUsize,
-}
-
-#[derive(Debug)]
-struct Limits {
-    throttling: Limit,
-    concurrency: Concurrency,
-}
-
-impl Limits {
-    /// Changes the concurrency, which is the limit while nothing is throttled.
-    fn update_concurrency(&mut self, update: impl FnOnce(&mut Concurrency)) {
-        if !self.throttling.is_lowered() {
-            update(&mut self.concurrency);
-            self.throttling.set_max(self.concurrency.current());
-        }
-    }
 }
 
 /// How the permits are shared: one per thread, and the others in proportion to the workers of each thread.
@@ -73,6 +56,8 @@ impl Shares {
 #[derive(Debug)]
 pub(crate) struct WritePermit<'a> {
     thread: &'a ThreadPermits,
+    /// The writes that had succeeded when the permit was taken.
+    succeeded: u64,
     permit: Option<SemaphorePermit<'a>>,
 }
 
@@ -90,15 +75,16 @@ impl WritePermits {
     /// Shares at most `max` permits among the threads, but at least one per thread. The threads run the workers in turn.
     pub(crate) fn new(threads: usize, workers: usize, max: usize) -> WritePermits {
         let max = max.max(threads).min(Semaphore::MAX_PERMITS);
-        let concurrency = Concurrency::new(INITIAL_PER_THREAD * threads, max);
-        let limit = concurrency.current();
+        let limiter = Limiter::new(threads, INITIAL_PER_THREAD * threads, max);
         let shares = Shares { threads, workers };
-        let permits =
-            |thread| ThreadPermits { permits: Semaphore::new(shares.of(thread, limit)), excess: AtomicUsize::new(0) };
+        let permits = |thread| ThreadPermits {
+            permits: Semaphore::new(shares.of(thread, limiter.limit())),
+            excess: AtomicUsize::new(0),
+        };
         WritePermits {
             threads: (0..threads).map(permits).collect(),
             shares,
-            limits: Mutex::new(Limits { throttling: Limit::new(threads, limit), concurrency }),
+            limiter: Mutex::new(limiter),
             succeeded: AtomicU64::new(0),
             is_lowered: AtomicBool::new(false),
         }
@@ -108,12 +94,12 @@ impl WritePermits {
     pub(crate) async fn acquire(&self, thread: usize) -> WritePermit<'_> {
         let thread = &self.threads[thread];
         let permit = thread.permits.acquire().await.expect("the semaphore is never closed");
-        WritePermit { thread, permit: Some(permit) }
+        WritePermit { thread, succeeded: self.succeeded.load(Ordering::Relaxed), permit: Some(permit) }
     }
 
     /// Returns the number of permits in use and the limit.
     pub(crate) fn used(&self) -> (usize, usize) {
-        let limit = self.limits.lock().unwrap_or_else(PoisonError::into_inner).throttling.current();
+        let limit = self.limiter.lock().unwrap_or_else(PoisonError::into_inner).limit();
         let excess: usize = self.threads.iter().map(|thread| thread.excess.load(Ordering::Acquire)).sum();
         let free: usize = self.threads.iter().map(|thread| thread.permits.available_permits()).sum();
         ((limit + excess).saturating_sub(free), limit)
@@ -121,25 +107,25 @@ impl WritePermits {
 
     /// Records a throttled write.
     pub(crate) fn throttled(&self) -> Change {
-        self.change_limit(|limits, now| {
-            limits.update_concurrency(|concurrency| concurrency.abort_trial(now));
-            limits.throttling.throttled(now);
-        })
+        self.change_limit(Limiter::throttled)
+    }
+
+    /// Records an attempt that timed out. If every thread has a free permit, the number of writes in flight is not the cause.
+    pub(crate) fn timed_out(&self, permit: &WritePermit<'_>) {
+        if self.is_exhausted() {
+            let answered = self.succeeded.load(Ordering::Relaxed) - permit.succeeded;
+            self.change_limit(|limiter, now| limiter.timed_out(answered, now));
+        }
     }
 
     /// Records a write that succeeded.
     pub(crate) fn succeeded(&self) -> Change {
         let succeeded = self.succeeded.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.is_lowered.load(Ordering::Acquire) {
-            self.change_limit(|limits, now| limits.throttling.succeeded(now))
-        } else if succeeded.is_multiple_of(EVALUATE_EVERY) {
-            let is_exhausted = self.is_exhausted();
-            self.change_limit(|limits, now| {
-                limits.update_concurrency(|concurrency| concurrency.answered(succeeded, is_exhausted, now))
-            })
-        } else {
-            Change::None
+        if !succeeded.is_multiple_of(EVALUATE_EVERY) && !self.is_lowered.load(Ordering::Acquire) {
+            return Change::None;
         }
+        let is_exhausted = self.is_exhausted();
+        self.change_limit(|limiter, now| limiter.answered(succeeded, is_exhausted, now))
     }
 
     /// Returns whether a thread has no free permit. If all threads had to have none, a busy thread beside an idle one would
@@ -148,18 +134,18 @@ impl WritePermits {
         self.threads.iter().any(|thread| thread.permits.available_permits() == 0)
     }
 
-    fn change_limit(&self, change: impl FnOnce(&mut Limits, Instant)) -> Change {
-        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        let (before, was_lowered) = (limits.throttling.current(), limits.throttling.is_lowered());
-        change(&mut limits, Instant::now());
-        let (after, is_lowered) = (limits.throttling.current(), limits.throttling.is_lowered());
+    fn change_limit(&self, change: impl FnOnce(&mut Limiter, Instant)) -> Change {
+        let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
+        let (before, was_throttled) = (limiter.limit(), limiter.is_throttled());
+        change(&mut limiter, Instant::now());
+        let after = limiter.limit();
         if after != before {
             for (number, thread) in self.threads.iter().enumerate() {
                 thread.resize(self.shares.of(number, before), self.shares.of(number, after));
             }
         }
-        self.is_lowered.store(is_lowered, Ordering::Release);
-        match (was_lowered, is_lowered) {
+        self.is_lowered.store(limiter.is_lowered(), Ordering::Release);
+        match (was_throttled, limiter.is_throttled()) {
             (false, true) => Change::Lowered(after),
             (true, false) => Change::Restored,
             _ => Change::None,
@@ -266,6 +252,20 @@ mod tests {
             tokio::time::advance(Duration::from_millis(100)).await;
         }
         assert_eq!([0, 1, 2].map(|thread| acquire_all_of(&write_permits, thread).len()), [1, 1, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_lowers_the_limit_only_if_a_thread_has_no_free_permit() {
+        let write_permits = WritePermits::new(2, 2, 64);
+        let mut in_use = acquire_all_of(&write_permits, 0);
+        drop(in_use.pop());
+        write_permits.timed_out(&in_use[0]);
+        assert_eq!(write_permits.used(), (31, 64));
+        in_use.extend(acquire_all_of(&write_permits, 0));
+        write_permits.timed_out(&in_use[0]);
+        assert_eq!(write_permits.used(), (32, 8));
+        // Throttling is reported, also while timeouts have lowered the limit.
+        assert_eq!(write_permits.throttled(), Change::Lowered(8));
     }
 
     proptest! {

@@ -83,20 +83,22 @@ impl Instance {
 
     /// Runs all workers until they end.
     pub(super) async fn work(&self) -> Vec<Result<(), SourceError>> {
-        let (world, instance) = (self.world.clone(), self.number);
-        let store = SimStore { world: world.clone(), instance };
-        let dead_letters = self.has_topic.then_some(SimDeadLetters { world, instance });
-        let thread = Thread::<Simulated>::new(0, &self.process, &self.keys, store, dead_letters);
-        let settings = &self.process.settings;
+        let (instance, settings) = (self.number, &self.process.settings);
+        let thread = |number| {
+            let store = SimStore { world: self.world.clone(), instance };
+            let dead_letters = self.has_topic.then(|| SimDeadLetters { world: self.world.clone(), instance });
+            Thread::<Simulated>::new(number, &self.process, &self.keys, store, dead_letters)
+        };
+        let threads: Vec<_> = (0..settings.threads.get()).map(thread).collect();
         let workers = (0..settings.consumers.get()).map(|number| {
             let source = SimSource::new(&self.world, Stream::new(instance, number, settings));
             let random = StdRng::seed_from_u64(self.seed.wrapping_add(number as u64));
-            run(&thread, source, random)
+            run(&threads[number % threads.len()], source, random)
         });
         tokio::select! {
             biased;
             ends = join_all(workers) => ends,
-            never = thread.serve() => match never {},
+            _ = join_all(threads.iter().map(Thread::serve)) => unreachable!("threads serve for ever"),
             never = self.process.watch_health() => match never {},
         }
     }

@@ -142,7 +142,14 @@ impl Table {
         let (port, at) = (port_of(scan), Instant::now());
         self.calls.push(Call { port, at, verb });
         let of_key = self.calls_of(port).count();
-        self.fault.call(Attempt { port, verb, number: self.calls.len(), of_key, at: at - start })
+        self.fault.call(Attempt {
+            port,
+            verb,
+            number: self.calls.len(),
+            of_key,
+            others: self.in_flight,
+            at: at - start,
+        })
     }
 
     /// Returns the time of a request that is sent now.

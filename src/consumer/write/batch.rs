@@ -22,10 +22,9 @@ use self::forecast::Forecast;
 use self::queue::{Entry, Queue};
 use crate::consumer::dedup::Keys;
 use crate::consumer::flow::WritePermit;
-use crate::consumer::ports::{Operation, Ports, Receipt, Statement, Store, StoreError, StoreErrorKind, Verb};
+use crate::consumer::ports::{Operation, Receipt, Statement, Store, StoreErrorKind, Verb};
 use crate::consumer::process::Process;
 use crate::consumer::settings::ATTEMPT_TIMEOUT;
-use crate::consumer::thread::Thread;
 use crate::scan::Scan;
 
 pub(crate) use self::decision::Next;
@@ -71,8 +70,14 @@ impl Batches {
         }
     }
 
-    /// Sends the batches of this thread, for as long as it is polled beside the workers.
-    pub(crate) async fn send<P: Ports>(&self, thread: &Thread<'_, P>) -> Infallible {
+    /// Sends the batches of the thread with this number, for as long as it is polled beside the workers.
+    pub(crate) async fn send<R: Receipt>(
+        &self,
+        thread: usize,
+        process: &Process,
+        keys: &Keys<R>,
+        store: &impl Store,
+    ) -> Infallible {
         let mut calls = FuturesUnordered::new();
         let mut permit = pin!(Fuse::terminated());
         // One timer for all waiting scans. A timer for each would cost more than its share of a call.
@@ -84,7 +89,7 @@ impl Batches {
                 false => None,
             };
             if permit.is_terminated() && closes_at.is_some_and(|at| at <= Instant::now()) {
-                permit.set(thread.process.write_permit(thread.number).fuse());
+                permit.set(process.write_permit(thread).fuse());
             }
             let lingers = permit.is_terminated() && closes_at.is_some();
             let closed = sleep_until(closes_at.unwrap_or_else(Instant::now));
@@ -95,7 +100,7 @@ impl Batches {
                     // Only now, so that the batch includes scans that arrived while no permit was free.
                     let batch = self.queue.borrow_mut().take(Instant::now());
                     if !batch.is_empty() {
-                        calls.push(self.call(thread, batch, permit));
+                        calls.push(self.call(process, keys, store, batch, permit));
                     }
                 }
                 () = self.changed.notified() => {}
@@ -105,18 +110,22 @@ impl Batches {
         }
     }
 
-    async fn call<P: Ports>(&self, thread: &Thread<'_, P>, batch: Vec<Entry>, _permit: WritePermit<'_>) {
-        let Thread { process, keys, store, .. } = thread;
+    async fn call<R: Receipt>(
+        &self,
+        process: &Process,
+        keys: &Keys<R>,
+        store: &impl Store,
+        batch: Vec<Entry>,
+        permit: WritePermit<'_>,
+    ) {
         let forecast = self.forecast.borrow().verb();
         let statement = |entry: &Entry| Statement { scan: entry.scan.clone(), verb: entry.verb.unwrap_or(forecast) };
         let statements: Vec<_> = batch.iter().map(statement).collect();
         let verbs: Vec<_> = statements.iter().map(|statement| statement.verb).collect();
         let began = Instant::now();
         let sent = process.refusals.tick();
-        let result = match timeout(ATTEMPT_TIMEOUT, store.batch(&statements)).await {
-            Ok(result) => result,
-            Err(_) => Err(StoreError::no_answer(ATTEMPT_TIMEOUT)),
-        };
+        let result = timeout(ATTEMPT_TIMEOUT, store.batch(&statements)).await;
+        let result = result.unwrap_or_else(|_| Err(process.write_timed_out(&permit)));
         let failure = result.as_ref().err().map(|error| error.kind);
         process.observer.called(Operation::Batch, began.elapsed(), failure);
         let nexts = decision::classify(result, &verbs);
