@@ -12,6 +12,7 @@ mod process;
 pub mod settings;
 #[cfg(test)]
 mod simulation;
+mod thread;
 mod worker;
 mod write;
 
@@ -19,5 +20,5 @@ pub use dedup::Keys;
 pub use health::{Condition, Health};
 pub use message::dead_letter;
 pub use process::{Drain, Load, Process};
+pub use thread::Thread;
 pub use worker::run;
-pub use write::batch;

@@ -38,6 +38,8 @@ pub struct Config {
     pub threads: NonZeroUsize,
     pub max_outstanding: NonZeroUsize,
     pub max_outstanding_bytes: u64,
+    /// The limit of writes in flight; by default that of `write_limit`.
+    pub max_writes: Option<NonZeroUsize>,
     pub write_mode: WriteMode,
     pub max_future_skew: Duration,
     pub ttl: Option<Duration>,
@@ -53,12 +55,13 @@ impl Config {
     /// Creates what all workers share. Raises the limit of open files as far as the system allows.
     pub fn process(&self, observer: Arc<dyn Observer>) -> Arc<Process> {
         let open_files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
+        let write_limit = write_limit(self.max_outstanding, self.consumers, self.threads, open_files);
         let settings = Settings {
             consumers: self.consumers,
             threads: self.threads,
             max_outstanding: self.max_outstanding,
             max_outstanding_bytes: self.max_outstanding_bytes,
-            max_writes: write_limit(self.max_outstanding, self.consumers, self.threads, open_files),
+            max_writes: write_limit.min(self.max_writes.unwrap_or(NonZeroUsize::MAX)),
             write_mode: self.write_mode,
             max_future_skew: self.max_future_skew,
             ttl: self.ttl,

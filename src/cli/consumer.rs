@@ -102,7 +102,12 @@ struct ThroughputArgs {
     #[arg(long, env = "MINI_SCAN_MAX_OUTSTANDING_BYTES", default_value = "256MiB", value_name = "BYTES")]
     max_outstanding_bytes: ByteSize,
 
-    /// Threads that run the workers, at most one per worker; the default is one per core
+    /// Writes in flight at a time over all workers, each on its own connection, from 1 to 1000000. The default depends on
+    /// --max-outstanding, the threads and the limit of open files. Cloud NAT gives a machine 64 ports by default
+    #[arg(long, env = "MINI_SCAN_MAX_WRITES", value_parser = outstanding, value_name = "NUMBER", next_line_help = true)]
+    max_writes: Option<NonZeroUsize>,
+
+    /// Threads that run the workers, at most one per worker and per write in flight; the default is one per core
     #[arg(long, env = "MINI_SCAN_THREADS", value_name = "NUMBER", next_line_help = true)]
     threads: Option<NonZeroUsize>,
 
@@ -179,15 +184,15 @@ impl ConsumerArgs {
     pub fn config(&self) -> Result<Config, clap::Error> {
         let ConsumerArgs { source, destination, dead_letters, throughput, reliability, .. } = self;
         throughput.check()?;
-        let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Ok(Config {
             endpoints: self.endpoints(),
             subscription: source.subscription()?,
             dead_letter_topic: dead_letters.topic(&source.pubsub)?,
             table: destination.table.table.clone(),
             consumers: throughput.consumers,
-            threads: throughput.threads.unwrap_or(cores).min(throughput.consumers),
+            threads: throughput.threads(),
             max_outstanding: throughput.max_outstanding,
+            max_writes: throughput.max_writes,
             max_outstanding_bytes: throughput.max_outstanding_bytes.as_u64(),
             write_mode: match throughput.write_mode {
                 Mode::Put => WriteMode::Put,
@@ -241,14 +246,30 @@ impl DeadLetterArgs {
 }
 
 impl ThroughputArgs {
+    /// Returns the number of threads. Each has at least one worker and one write in flight.
+    fn threads(&self) -> NonZeroUsize {
+        let cores = || {
+            let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
+            cores.min(self.consumers).min(self.max_outstanding).min(self.max_writes.unwrap_or(NonZeroUsize::MAX))
+        };
+        self.threads.unwrap_or_else(cores)
+    }
+
     fn check(&self) -> Result<(), clap::Error> {
-        let ThroughputArgs { threads, consumers, max_outstanding_bytes, .. } = self;
+        let ThroughputArgs { threads, consumers, max_writes, max_outstanding_bytes, .. } = self;
         let conflict = |text: String| Err(clap::Error::raw(ErrorKind::ArgumentConflict, text));
         if let Some(threads) = threads
             && threads > consumers
         {
             return conflict(format!(
                 "--threads {threads} is more than --consumers {consumers}: each thread runs at least one worker\n"
+            ));
+        }
+        if let (Some(threads), Some(max_writes)) = (threads, max_writes)
+            && threads > max_writes
+        {
+            return conflict(format!(
+                "--threads {threads} is more than --max-writes {max_writes}: each thread has at least one write in flight\n"
             ));
         }
         if max_outstanding_bytes.as_u64() / (consumers.get() as u64) < MIN_BYTES_PER_STREAM {
@@ -332,9 +353,17 @@ mod tests {
     }
 
     #[test]
+    fn there_are_at_most_as_many_threads_as_writes_in_flight() {
+        assert_eq!(parse("--max-writes 1").unwrap().threads.get(), 1);
+        assert_eq!(parse("--max-writes 8 --threads 8").unwrap().threads.get(), 8);
+        assert_eq!(parse("--max-outstanding 1").unwrap().threads.get(), 1);
+    }
+
+    #[test]
     fn an_error_names_both_of_two_contradictory_flags() {
         for (flags, named) in [
             ("--threads 3 --consumers 2", ["--threads 3", "--consumers 2"]),
+            ("--threads 8 --max-writes 4", ["--threads 8", "--max-writes 4"]),
             ("--max-outstanding-bytes 1KiB", ["--max-outstanding-bytes 1", "--consumers 10"]),
         ] {
             let error = parse(flags).unwrap_err();
@@ -352,6 +381,8 @@ mod tests {
             "--max-lease-extension 5s",
             "--max-retry-time soon",
             "--threads 0",
+            "--max-writes 0",
+            "--max-writes 1000001",
             "--ttl 0s",
             "--max-retry-time 0s",
             "--stream-max-idle 0s",

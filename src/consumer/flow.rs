@@ -1,10 +1,9 @@
-//! Limits of what is in progress: circuit breakers, an adaptive number of write permits, the parking lot, and the pace while a
-//! table refuses every write. Knows neither messages nor how they are written.
+//! Limits of what is in progress: circuit breakers, an adaptive limit of writes in flight and the parking lot; and what refused
+//! writes prove. Knows neither messages nor how they are written.
 
 mod circuit_breaker;
-mod concurrency;
 mod key_range_throttles;
-mod limit;
+mod limiter;
 mod parking_lot;
 mod refusals;
 #[cfg(test)]
@@ -13,6 +12,6 @@ mod write_permits;
 
 pub(crate) use circuit_breaker::CircuitBreaker;
 pub(crate) use key_range_throttles::KeyRangeThrottles;
-pub(crate) use parking_lot::ParkingLot;
-pub(crate) use refusals::{RETRY_INTERVAL, Refusals};
+pub(crate) use parking_lot::{ParkedWrite, ParkingLot};
+pub(crate) use refusals::{Refusal, Refusals};
 pub(crate) use write_permits::{Change, WritePermit, WritePermits};

@@ -19,7 +19,7 @@ pub enum Condition {
     Stream(usize),
     /// DynamoDB does not answer, or reports that the table, credentials or permissions are missing.
     Store,
-    /// The table refuses every write.
+    /// The table refuses every write, or does not fit scans.
     Refusals,
     /// Dead letters cannot be published.
     DeadLetters,

@@ -1,38 +1,34 @@
-//! Processes one message: decodes, deduplicates, writes and settles it. Each message is one future; dropping it nacks the
-//! message.
+//! Processes one message: decodes, deduplicates, writes and settles it. The future of a message writes its key until no scan of
+//! the key waits, and polls beside it those that are parked or whose dead letters are being published. Dropping a future
+//! nacks its messages.
 
 pub mod dead_letter;
 mod reject;
 mod settle;
 
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 
-use futures_util::FutureExt;
-use futures_util::future::{LocalBoxFuture, join_all};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use ops::panic_text;
 use rand::rngs::StdRng;
 use tokio::sync::OwnedSemaphorePermit;
 
 use self::settle::Settler;
-use super::dedup::{Admission, Job, Keys, Writer};
+use super::dedup::{Admission, Job, Writer};
 use super::delivery::{Claim, Message};
-use super::policy::{Outcome, expired_when_published};
-use super::ports::{End, Envelope, Ports, ReceiptOf, Store};
-use super::process::Process;
-use super::write::batch::Batches;
-use super::write::refused::Parked;
-use super::write::{Write, Writes};
+use super::policy::{Settlement, expired_when_published, is_retried, settlement};
+use super::ports::{Attempt, End, Envelope, Ports, ReceiptOf, Store, StoreError};
+use super::thread::Thread;
+use super::write::Writes;
 use crate::scan::{self, Reason, Rejection, Scan};
 
 /// Processes the messages of one worker.
 pub(crate) struct Pipeline<'a, P: Ports> {
-    process: &'a Process,
-    keys: &'a Keys<ReceiptOf<P>>,
-    store: &'a P::Store,
+    thread: &'a Thread<'a, P>,
     writes: Writes<'a, P>,
     pub(crate) settler: Settler<'a, P::DeadLetters>,
 }
@@ -48,16 +44,11 @@ enum Decoded {
 }
 
 impl<'a, P: Ports> Pipeline<'a, P> {
-    pub(crate) fn new(
-        process: &'a Process,
-        keys: &'a Keys<ReceiptOf<P>>,
-        store: &'a P::Store,
-        batches: Option<&'a Batches>,
-        dead_letters: Option<&'a P::DeadLetters>,
-        random: &'a RefCell<StdRng>,
-    ) -> Pipeline<'a, P> {
-        let writes = Writes { process, keys, store, batches, random };
-        Pipeline { process, keys, store, writes, settler: Settler::new(process, dead_letters) }
+    pub(crate) fn new(thread: &'a Thread<'a, P>, random: &'a RefCell<StdRng>) -> Pipeline<'a, P> {
+        let settler = Settler::new(thread.process, thread.dead_letters.as_ref());
+        let Thread { number, process, keys, store, batches, .. } = thread;
+        let writes = Writes { thread: *number, process, keys, store, batches: batches.as_ref(), random };
+        Pipeline { thread, writes, settler }
     }
 
     /// Processes a message to its end, or until the task that writes its key takes it over. Releases the slot when the message
@@ -69,24 +60,24 @@ impl<'a, P: Ports> Pipeline<'a, P> {
                 if let Some(labels) = &mut message.claim.labels {
                     labels.key = Some(scan.key.clone());
                 }
-                match self.keys.admit(Job { scan: Arc::new(scan), message, slot }) {
+                match self.thread.keys.admit(Job { scan: Arc::new(scan), message, slot }) {
                     Admission::Write(job, writer) => self.write_key(job, writer).await,
                     Admission::Known(job) => job.message.claim.settle(End::Known),
                     Admission::Waits => {}
                 }
             }
-            Ok(Decoded::Expired) => self.settler.settle(Outcome::Expired, None, message, slot).await,
-            Err(rejection) => self.settler.settle(Outcome::Rejected(rejection), None, message, slot).await,
+            Ok(Decoded::Expired) => self.settler.settle(Settlement::Expired, None, message, Some(slot)).await,
+            Err(rejection) => self.settler.settle(Settlement::Rejected(rejection), None, message, Some(slot)).await,
         }
     }
 
     fn decode(&self, envelope: &Envelope) -> Result<Decoded, Rejection> {
-        let settings = &self.process.settings;
+        let settings = &self.thread.process.settings;
         let decode = || {
             let scan = scan::decode(&envelope.payload, envelope.publish_time, settings.max_future_skew)?;
             match settings.ttl {
                 Some(ttl) if expired_when_published(&scan, ttl, envelope.publish_time) => Ok(Decoded::Expired),
-                _ => self.store.measure(&scan).map(|record_bytes| Decoded::Scan(scan, record_bytes)),
+                _ => self.thread.store.measure(&scan).map(|record_bytes| Decoded::Scan(scan, record_bytes)),
             }
         };
         catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| {
@@ -97,77 +88,65 @@ impl<'a, P: Ports> Pipeline<'a, P> {
     /// Writes scans of one key until none waits.
     async fn write_key(&self, mut job: Job<ReceiptOf<P>>, mut writer: Writer<'_, ReceiptOf<P>>) {
         // Earlier scans of the key that are parked or whose dead letters are being published. Later ones need not wait for
-        // them.
-        let mut settling = Vec::new();
+        // them. Without one it is not created, because even an empty one allocates.
+        let mut settling: Option<FuturesUnordered<_>> = None;
         loop {
-            let (written, write) = poll_beside(&mut settling, pin!(self.writes.write(job, &writer))).await;
-            let (superseded, next) = writer.finish(write.proof());
-            self.settle_superseded(superseded, &write);
-            let settles_later = write.settles_later();
-            let end = self.end(written, write);
+            let (written, last, proof) = {
+                let mut write = pin!(self.writes.write(job, &writer));
+                loop {
+                    tokio::select! {
+                        biased;
+                        written = &mut write => break written,
+                        Some(()) = next_of(&mut settling) => {}
+                    }
+                }
+            };
+            let (superseded, next) = writer.finish(proof);
+            self.settle_superseded(superseded, &last);
+            let takes_time = last.as_ref().is_err_and(|error| !is_retried(error.kind));
+            let end = self.end(written, settlement(last));
+            if takes_time {
+                settling.get_or_insert_default().push(end.boxed_local());
+            } else {
+                end.await;
+            }
             match next {
-                None => {
-                    poll_beside(&mut settling, pin!(end)).await;
-                    break;
-                }
-                Some(next) if settles_later => {
-                    settling.push(end.boxed_local());
-                    job = next;
-                }
-                Some(next) => {
-                    end.await;
-                    job = next;
-                }
+                Some(next) => job = next,
+                None => break,
             }
         }
-        join_all(settling).await;
+        while next_of(&mut settling).await.is_some() {}
     }
 
     /// Settles the messages that a write superseded.
-    fn settle_superseded(&self, superseded: Vec<Claim<ReceiptOf<P>>>, write: &Write) {
+    fn settle_superseded(&self, superseded: Vec<Claim<ReceiptOf<P>>>, last: &Attempt) {
         for claim in superseded {
-            match write {
-                Write::Settled { outcome: Outcome::Stored | Outcome::Stale, .. } => claim.settle(End::Superseded),
-                Write::Settled { outcome: Outcome::Deferred(_), .. } => {
-                    self.settler.give_up_waiting(claim, A_NEWER_WRITE)
-                }
+            match last {
+                Ok(_) => claim.settle(End::Superseded),
+                Err(error) if is_retried(error.kind) => self.settler.give_up_waiting(claim, A_NEWER_WRITE),
                 // The item was refused or rejected, which proves nothing about theirs. Their payloads are gone, so they
                 // must be redelivered.
-                _ => drop(claim),
+                Err(_) => drop(claim),
             }
         }
     }
 
-    async fn end(&self, job: Job<ReceiptOf<P>>, write: Write) {
-        match write {
-            Write::Settled { outcome, .. } => {
-                let Job { scan, message, slot } = job;
-                self.settler.settle(outcome, Some(&scan.key), message, slot).await;
+    /// Settles a message after its write. A refused one is parked first.
+    async fn end(&self, job: Job<ReceiptOf<P>>, settlement: Result<Settlement, StoreError>) {
+        let Job { scan, message, slot } = job;
+        let (settlement, permit) = match settlement {
+            Ok(settlement) => (settlement, Some(slot)),
+            Err(refused) => {
+                drop(slot);
+                // Boxed because it is rare and large. Otherwise the future of every message would be as large.
+                Box::pin(self.writes.park(&scan, &message, refused)).await
             }
-            // Boxed because it is rare and large. Otherwise the future of every message would be as large.
-            Write::Refused(error) => {
-                Box::pin(async {
-                    let (scan, message, parked) = self.writes.park(job, error).await;
-                    match parked {
-                        Parked::Settled(outcome, permit) => {
-                            self.settler.settle(outcome, Some(&scan.key), message, permit).await
-                        }
-                        Parked::GivenUp(error) => self.settler.give_up(&error, Some(&scan.key), *message),
-                        Parked::Released => drop(message),
-                    }
-                })
-                .await
-            }
-        }
+        };
+        self.settler.settle(settlement, Some(&scan.key), message, permit).await;
     }
 }
 
-/// Polls the others as well until the future is done, and removes those that end. The future is pinned by the caller,
-/// because an argument by value would be stored twice in the caller's future.
-async fn poll_beside<T>(others: &mut Vec<LocalBoxFuture<'_, ()>>, mut future: Pin<&mut impl Future<Output = T>>) -> T {
-    poll_fn(|context| {
-        others.retain_mut(|other| other.poll_unpin(context).is_pending());
-        future.as_mut().poll(context)
-    })
-    .await
+/// Waits for the next of the futures that ends. Returns `None` if there is none.
+async fn next_of<F: Future<Output = ()>>(futures: &mut Option<FuturesUnordered<F>>) -> Option<()> {
+    futures.as_mut()?.next().await
 }

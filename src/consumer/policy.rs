@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::ports::{Put, Restart, StoreError, StoreErrorKind};
+use super::ports::{Answer, Attempt, Restart, StoreError, StoreErrorKind};
 use crate::scan::{Reason, Rejection, Scan};
 
 /// The result of a message, which determines how it is settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Settlement {
     /// Written; acked.
     Stored,
     /// Not written because the record is up to date; acked.
@@ -17,17 +17,9 @@ pub enum Outcome {
     /// Can never be stored; acked after its dead letter is published.
     Rejected(Rejection),
     /// Not written in time; nacked.
-    Deferred(StoreError),
-}
-
-/// What follows from one attempt to write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
-    Settle(Outcome),
-    /// Retry later. The message keeps its slot.
-    Retry(StoreError),
-    /// The item was refused. Later writes show whether the item or the table is at fault.
-    Refused(StoreError),
+    GivenUp(StoreError),
+    /// Not written before a drain; nacked.
+    Released,
 }
 
 /// What follows from an error of the store. `docs/errors.md` describes it for operators.
@@ -78,19 +70,23 @@ pub fn policy(kind: StoreErrorKind) -> Policy {
     }
 }
 
-/// Classifies the result of one attempt.
-pub fn classify(result: Result<Put, StoreError>) -> Decision {
-    let error = match result {
-        Ok(Put::Stored) => return Decision::Settle(Outcome::Stored),
-        Ok(Put::Stale(_)) => return Decision::Settle(Outcome::Stale),
-        Err(error) => error,
-    };
-    match policy(error.kind) {
-        Policy::Retry | Policy::NeedsFix | Policy::SlowDown | Policy::DelayKey => Decision::Retry(error),
-        Policy::Park => Decision::Refused(error),
-        Policy::DeadLetter => {
-            Decision::Settle(Outcome::Rejected(Rejection { reason: Reason::RefusedByStore, detail: error.detail }))
-        }
+/// Returns whether a write is attempted again after an error of this kind, as long as its deadline has not passed.
+pub fn is_retried(kind: StoreErrorKind) -> bool {
+    match policy(kind) {
+        Policy::Retry | Policy::NeedsFix | Policy::SlowDown | Policy::DelayKey => true,
+        Policy::Park | Policy::DeadLetter => false,
+    }
+}
+
+/// Returns how a message is settled after the last attempt to write it. Fails if the item was refused: then the message is
+/// parked, until it is known whether the item or the table is at fault.
+pub fn settlement(last: Attempt) -> Result<Settlement, StoreError> {
+    match last {
+        Ok(Answer::Stored) => Ok(Settlement::Stored),
+        Ok(Answer::Stale(_)) => Ok(Settlement::Stale),
+        Err(error) if is_retried(error.kind) => Ok(Settlement::GivenUp(error)),
+        Err(error) if policy(error.kind) == Policy::Park => Err(error),
+        Err(error) => Ok(Settlement::Rejected(Rejection { reason: Reason::RefusedByStore, detail: error.detail })),
     }
 }
 
@@ -137,7 +133,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
-    use crate::consumer::ports::Stored;
+    use crate::consumer::ports::Record;
     use crate::scan::{DataVersion, Key};
 
     fn error(kind: StoreErrorKind) -> StoreError {
@@ -146,10 +142,8 @@ mod tests {
 
     #[test]
     fn a_failed_condition_is_stale() {
-        assert_eq!(
-            classify(Ok(Put::Stale(Stored { timestamp: 10, is_same: false, bytes: 100 }))),
-            Decision::Settle(Outcome::Stale)
-        );
+        let record = Record { timestamp: 10, is_same: false, bytes: 100 };
+        assert_eq!(settlement(Ok(Answer::Stale(record))), Ok(Settlement::Stale));
     }
 
     #[test]
@@ -159,7 +153,8 @@ mod tests {
         let outages = outages.into_iter().chain([Kind::MissingTable, Kind::Misconfigured]);
         let answers = [Kind::Throttled, Kind::HotKey, Kind::Conflict];
         for (kind, is_an_outage) in outages.map(|kind| (kind, true)).chain(answers.map(|kind| (kind, false))) {
-            assert_eq!(classify(Err(error(kind))), Decision::Retry(error(kind)));
+            assert!(is_retried(kind));
+            assert_eq!(settlement(Err(error(kind))), Ok(Settlement::GivenUp(error(kind))), "after its deadline");
             assert_eq!(is_outage(kind), is_an_outage, "{kind:?}");
         }
     }
@@ -167,13 +162,14 @@ mod tests {
     #[test]
     fn one_refusal_does_not_reject_an_item() {
         let refused = error(StoreErrorKind::Refused);
-        assert_eq!(classify(Err(refused.clone())), Decision::Refused(refused));
+        assert!(!is_retried(refused.kind));
+        assert_eq!(settlement(Err(refused.clone())), Err(refused));
         assert!(!is_outage(StoreErrorKind::Refused));
     }
 
     #[test]
     fn a_foreign_row_rejects_the_scan() {
-        let Decision::Settle(Outcome::Rejected(rejection)) = classify(Err(error(StoreErrorKind::ForeignRow))) else {
+        let Ok(Settlement::Rejected(rejection)) = settlement(Err(error(StoreErrorKind::ForeignRow))) else {
             panic!("not rejected");
         };
         assert_eq!(rejection.reason, Reason::RefusedByStore);

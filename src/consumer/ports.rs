@@ -11,7 +11,7 @@ pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetters};
 pub use observer::{End, Observer, Operation, Settled, Throttle};
 pub use restart::Restart;
 pub use source::{Delivery, Envelope, Receipt, Source, SourceError};
-pub use store::{Answer, MAX_STATEMENTS, Put, Statement, Store, StoreError, StoreErrorKind, Stored, Verb};
+pub use store::{Answer, Attempt, Fit, MAX_STATEMENTS, Record, Statement, Store, StoreError, StoreErrorKind, Verb};
 
 /// The ports of one thread, combined so that the consumer needs only one type parameter.
 pub trait Ports: 'static {

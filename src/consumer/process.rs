@@ -6,6 +6,7 @@ mod drain;
 mod expiry;
 mod load;
 mod readiness;
+mod table;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,8 +20,8 @@ use self::census::Census;
 use super::flow::{Change, CircuitBreaker, KeyRangeThrottles, ParkingLot, Refusals, WritePermit, WritePermits};
 use super::health::{Condition, Fault, Health, Outage};
 use super::policy::is_outage;
-use super::ports::{Observer, Put, StoreError, StoreErrorKind, Throttle};
-use super::settings::Settings;
+use super::ports::{Answer, Observer, StoreError, StoreErrorKind, Throttle};
+use super::settings::{ATTEMPT_TIMEOUT, Settings};
 use crate::scan::{Key, Reason};
 
 pub use drain::Drain;
@@ -29,8 +30,12 @@ pub use load::Load;
 /// This many failures in a row without an answer are an outage of the store.
 const STORE_FAILURES: u32 = 8;
 
-/// The initial number of writes in flight per thread. It keeps a core busy with a store that answers in a few milliseconds.
-const INITIAL_WRITES_PER_THREAD: usize = 32;
+/// Parked messages are settled within seconds after each other, so this is the rate of dead letters of refused writes: 250 per
+/// second, because the table is described at most every two seconds.
+const MIN_PARKED: usize = 500;
+
+/// The table refuses every write if it refuses as many messages in a row as can be parked, but at least this many.
+const MIN_REFUSALS: u32 = 20;
 
 #[derive(Debug)]
 pub struct Process {
@@ -64,6 +69,7 @@ pub(crate) struct Logs {
     pub(crate) short_dead_letter: RateLimitedLog,
     pub(crate) bare_dead_letter: RateLimitedLog,
     pub(crate) refused: RateLimitedLog,
+    pub(crate) undescribed: RateLimitedLog,
     pub(crate) unflushed: RateLimitedLog,
     throttled: RateLimitedLog,
 }
@@ -71,6 +77,7 @@ pub(crate) struct Logs {
 impl Process {
     pub fn new(settings: Settings, observer: Arc<dyn Observer>) -> Process {
         let slots = settings.max_outstanding.get();
+        let parked = (slots / 10).max(MIN_PARKED).min(slots);
         Process {
             observer,
             health: Arc::default(),
@@ -79,11 +86,12 @@ impl Process {
             census: Census::default(),
             slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
             write_permits: WritePermits::new(
-                INITIAL_WRITES_PER_THREAD * settings.threads.get(),
+                settings.threads.get(),
+                settings.consumers.get(),
                 settings.max_writes.get(),
             ),
-            parking_lot: ParkingLot::new((slots / 10).max(1)),
-            refusals: Refusals::default(),
+            parking_lot: ParkingLot::new(parked),
+            refusals: Refusals::new(u32::try_from(parked).unwrap_or(u32::MAX).max(MIN_REFUSALS)),
             store_breaker: CircuitBreaker::new(STORE_FAILURES),
             dead_letter_breaker: CircuitBreaker::new(1),
             logs: Logs::default(),
@@ -94,34 +102,39 @@ impl Process {
         }
     }
 
-    /// Waits for a slot of `--max-outstanding`, and for the pace while the table refuses every write.
+    /// Waits for a slot of `--max-outstanding`.
     pub(crate) async fn free_slot(&self) -> OwnedSemaphorePermit {
-        let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
-        self.refusals.admission().await;
-        slot
+        self.slots.clone().acquire_owned().await.expect("the semaphore is never closed")
     }
 
-    /// Waits until a write may be sent: until the circuit breaker lets it pass and a write permit is free.
-    pub(crate) async fn write_permit(&self) -> WritePermit<'_> {
+    /// Waits until this thread may send a write: until the circuit breakers let it pass and a permit of the thread is free.
+    pub(crate) async fn write_permit(&self, thread: usize) -> WritePermit<'_> {
+        let breakers = [&self.store_breaker, &self.refusals.breaker];
         loop {
-            let is_probe = self.store_breaker.pass().await;
-            let permit = self.write_permits.acquire().await;
-            // The breaker may have opened while this caller waited for the permit.
-            if is_probe || !self.store_breaker.is_open() {
+            let is_probe = [breakers[0].pass().await, breakers[1].pass().await];
+            let permit = self.write_permits.acquire(thread).await;
+            // A breaker may have opened while this caller waited for the permit.
+            if breakers.iter().zip(is_probe).all(|(breaker, is_probe)| is_probe || !breaker.is_open()) {
                 return permit;
             }
         }
     }
 
-    /// Records the answer to a write that was sent at this tick. A stale write also shows that the table answers.
-    pub(crate) fn put(&self, sent: u64, key: &Key, put: Put) {
-        let ends_the_pace = match put {
-            Put::Stored => self.refusals.stored(sent, key),
-            Put::Stale(_) => self.refusals.answered(sent),
-        };
-        if ends_the_pace {
-            self.refusals_changed(None);
+    /// Records the answer to a write that was sent at this tick. A stale write shows only that the table answers.
+    pub(crate) fn write_answered(&self, sent: u64, key: &Key, answer: Answer) {
+        if answer == Answer::Stored {
+            self.refusals.stored(sent, key);
         }
+        self.table_answered();
+    }
+
+    /// Records an attempt that timed out while it had this permit. Returns its error.
+    pub(crate) fn write_timed_out(&self, permit: &WritePermit<'_>) -> StoreError {
+        // A timeout of a probe has nothing to do with the number of writes in flight.
+        if !self.store_breaker.is_open() {
+            self.write_permits.timed_out(permit);
+        }
+        StoreError::no_answer(ATTEMPT_TIMEOUT)
     }
 
     /// Records that the store answered a write with success: it is stored or stale.
@@ -240,11 +253,5 @@ impl Process {
             "a dead letter is refused even without its other attributes; its message is parked and redelivered: {detail}"
         );
         self.health.raise(Condition::DeadLetters, StoreErrorKind::Refused.name(), &detail);
-    }
-
-    /// Updates the health after the pace began (with its detail) or ended.
-    pub(crate) fn refusals_changed(&self, detail: Option<String>) {
-        let fault = detail.map(|detail| Fault { error: StoreErrorKind::Refused.name(), detail });
-        self.health.update(Condition::Refusals, fault, || self.refusals.is_paced());
     }
 }

@@ -22,7 +22,7 @@ pub struct Settings {
     pub max_outstanding: NonZeroUsize,
     /// The limit of unsettled bytes, over all workers.
     pub max_outstanding_bytes: u64,
-    /// The limit of writes in flight (in batch mode, of calls), over all workers.
+    /// The limit of writes in flight (in batch mode, of calls), over all workers; at least one per thread.
     pub max_writes: NonZeroUsize,
     pub write_mode: WriteMode,
     /// How far a scan's timestamp may be after its publish time.
@@ -87,7 +87,7 @@ pub fn write_limit(
 ) -> NonZeroUsize {
     let files = usize::try_from(open_files).unwrap_or(usize::MAX).saturating_sub(OTHER_FILES + 2 * consumers.get());
     let limit = max_outstanding.get().min(MAX_WRITES_PER_THREAD * threads.get()).min(files);
-    NonZeroUsize::new(limit).unwrap_or(NonZeroUsize::MIN)
+    NonZeroUsize::new(limit).unwrap_or(threads).max(threads)
 }
 
 #[cfg(test)]
@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(write_limit(n(8000), n(10), n(2), plenty), n(2048));
         assert_eq!(write_limit(n(100_000), n(10), n(2), plenty), n(2048));
         assert_eq!(write_limit(n(100_000), n(10), n(2), 1024), n(1024 - 128 - 20));
-        assert_eq!(write_limit(n(1000), n(500), n(2), 1024), n(1));
+        assert_eq!(write_limit(n(1000), n(500), n(2), 1024), n(2));
     }
 
     #[test]

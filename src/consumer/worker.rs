@@ -13,28 +13,20 @@ use rand::rngs::StdRng;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tracing::{debug, warn};
 
-use super::dedup::Keys;
 use super::delivery::Message;
 use super::message::{A_FREE_SLOT, A_NEWER_WRITE, Pipeline};
 use super::ports::{Delivery, End, Ports, Receipt, ReceiptOf, Source, SourceError};
 use super::process::Process;
 use super::settings::{FLUSH_TIMEOUT, Settings, UNREAD_TIMEOUT, stream_messages};
-use super::write::batch::Batches;
+use super::thread::Thread;
 
 /// Runs a worker until the process is asked to stop and all messages of the process are settled.
 ///
 /// Returns the error of a source that can never be read. Unsettled messages of the worker are nacked then.
-pub async fn run<P: Ports>(
-    process: &Arc<Process>,
-    keys: &Keys<ReceiptOf<P>>,
-    mut source: P::Source,
-    store: &P::Store,
-    batches: Option<&Batches>,
-    dead_letters: Option<&P::DeadLetters>,
-    random: StdRng,
-) -> Result<(), SourceError> {
+pub async fn run<P: Ports>(thread: &Thread<'_, P>, mut source: P::Source, random: StdRng) -> Result<(), SourceError> {
+    let Thread { process, keys, .. } = thread;
     let random = RefCell::new(random);
-    let pipeline = Pipeline::<P>::new(process, keys, store, batches, dead_letters, &random);
+    let pipeline = Pipeline::new(thread, &random);
     let reading = process.census.begin_reading();
     let mut backlog = Backlog::new(process, &pipeline, &random);
     let mut messages = FuturesUnordered::new();

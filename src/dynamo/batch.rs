@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::types::{
 
 use super::error::{by_code, stale};
 use super::item::{EXPIRES_AT, KEY, RESPONSE_BYTES, TIMESTAMP, item, names, values};
-use crate::consumer::ports::{Answer, Put, Statement, StoreError, StoreErrorKind, Verb};
+use crate::consumer::ports::{Answer, Attempt, Statement, StoreError, StoreErrorKind, Verb};
 
 /// The statement templates of a table. There are few, because values are parameters.
 #[derive(Debug, Clone)]
@@ -70,12 +70,12 @@ impl Template {
     }
 }
 
-/// Classifies the responses to these statements. Fails unless there is one response per statement.
+/// Classifies the responses to these statements: `None` for the wrong verb. Fails unless there is one response per statement.
 pub(super) fn answers(
     responses: Vec<BatchStatementResponse>,
     statements: &[Statement],
     ttl: Option<Duration>,
-) -> Result<Vec<Answer>, StoreError> {
+) -> Result<Vec<Option<Attempt>>, StoreError> {
     if responses.len() != statements.len() {
         let detail = format!("DynamoDB sent {} responses to {} statements", responses.len(), statements.len());
         return Err(StoreError { kind: StoreErrorKind::Unavailable, detail });
@@ -84,24 +84,21 @@ pub(super) fn answers(
     Ok(pairs.map(|(response, statement)| answer(response.error, statement, ttl)).collect())
 }
 
-fn answer(error: Option<BatchStatementError>, statement: &Statement, ttl: Option<Duration>) -> Answer {
+fn answer(error: Option<BatchStatementError>, statement: &Statement, ttl: Option<Duration>) -> Option<Attempt> {
     let Statement { scan, verb } = statement;
-    let Some(error) = error else { return Answer::Put(Put::Stored) };
+    let Some(error) = error else { return Some(Ok(Answer::Stored)) };
     match (error.code(), verb) {
-        (Some(Code::DuplicateItem), Verb::Insert) => Answer::OtherVerb,
+        (Some(Code::DuplicateItem), Verb::Insert) => None,
         // A condition that failed on an existing record returns that record. Without one there is no record to update.
-        (Some(Code::ConditionalCheckFailed), Verb::Update) if error.item().is_none() => Answer::OtherVerb,
+        (Some(Code::ConditionalCheckFailed), Verb::Update) if error.item().is_none() => None,
         (Some(Code::ConditionalCheckFailed), _) => {
-            match stale(error.item(), scan.timestamp, |stored| *stored == item(scan, ttl)) {
-                Ok(put) => Answer::Put(put),
-                Err(error) => Answer::Failed(error),
-            }
+            Some(stale(error.item(), scan.timestamp, |stored| *stored == item(scan, ttl)))
         }
         (code, _) => {
             let code = code.map_or("no code", Code::as_str);
             let message = error.message().unwrap_or("no message");
             let kind = by_code(code, message).unwrap_or(StoreErrorKind::Misconfigured);
-            Answer::Failed(StoreError { kind, detail: format!("{code}: {message}") })
+            Some(Err(StoreError { kind, detail: format!("{code}: {message}") }))
         }
     }
 }
@@ -111,7 +108,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::consumer::ports::Stored;
+    use crate::consumer::ports::Record;
     use crate::dynamo::item::tests::scan;
     use crate::dynamo::item::{Item, stored_size};
     use crate::scan::Scan;
@@ -126,7 +123,7 @@ mod tests {
         BatchStatementResponse::builder().error(error.build()).build()
     }
 
-    fn answer_to(verb: Verb, response: BatchStatementResponse) -> Answer {
+    fn answer_to(verb: Verb, response: BatchStatementResponse) -> Option<Attempt> {
         let [answer] = answers(vec![response], &[statement(verb)], None).unwrap().try_into().unwrap();
         answer
     }
@@ -134,15 +131,15 @@ mod tests {
     #[test]
     fn a_condition_that_failed_on_a_newer_record_is_a_stale_write() {
         let newer = Item::from([(TIMESTAMP.to_owned(), AttributeValue::N("8".to_owned()))]);
-        let stale = Stored { timestamp: 8, is_same: false, bytes: stored_size(&newer) };
+        let stale = Record { timestamp: 8, is_same: false, bytes: stored_size(&newer) };
         let answer = answer_to(Verb::Update, failed("ConditionalCheckFailed", Some(newer)));
-        assert_eq!(answer, Answer::Put(Put::Stale(stale)));
+        assert_eq!(answer, Some(Ok(Answer::Stale(stale))));
     }
 
     #[test]
     fn an_update_without_a_record_and_an_insert_beside_one_need_the_other_verb() {
-        assert_eq!(answer_to(Verb::Update, failed("ConditionalCheckFailed", None)), Answer::OtherVerb);
-        assert_eq!(answer_to(Verb::Insert, failed("DuplicateItem", None)), Answer::OtherVerb);
+        assert_eq!(answer_to(Verb::Update, failed("ConditionalCheckFailed", None)), None);
+        assert_eq!(answer_to(Verb::Insert, failed("DuplicateItem", None)), None);
     }
 
     #[test]
@@ -159,7 +156,7 @@ mod tests {
         ] {
             for verb in [Verb::Update, Verb::Insert] {
                 let answer = answer_to(verb, failed(code, None));
-                assert!(matches!(&answer, Answer::Failed(error) if error.kind == expected), "{code}: {answer:?}");
+                assert!(matches!(&answer, Some(Err(error)) if error.kind == expected), "{code}: {answer:?}");
             }
         }
     }

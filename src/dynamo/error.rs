@@ -8,12 +8,13 @@ use std::io;
 
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::batch_execute_statement::BatchExecuteStatementError;
+use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ThrottlingReason;
 use ops::cause;
 
 use super::item::{Item, TIMESTAMP, stored_size};
-use crate::consumer::ports::{Put, StoreError, StoreErrorKind, Stored};
+use crate::consumer::ports::{Answer, Attempt, Record, StoreError, StoreErrorKind};
 
 /// AWS's error codes by the kind that they mean. Codes omit the suffix `Exception`, because some services send it and
 /// some do not.
@@ -116,11 +117,7 @@ pub(super) fn by_code(code: &str, message: &str) -> Option<StoreErrorKind> {
 
 /// Classifies an error of PutItem. A failed condition is a success if the stored item is at least as new as ours.
 /// `is_same` compares the stored item with the one that was sent.
-pub(super) fn classify(
-    error: SdkError<PutItemError>,
-    timestamp: u64,
-    is_same: impl FnOnce(&Item) -> bool,
-) -> Result<Put, StoreError> {
+pub(super) fn classify(error: SdkError<PutItemError>, timestamp: u64, is_same: impl FnOnce(&Item) -> bool) -> Attempt {
     match error.as_service_error() {
         Some(PutItemError::ConditionalCheckFailedException(failed)) => stale(failed.item(), timestamp, is_same),
         _ => Err(failed(&error)),
@@ -132,7 +129,7 @@ pub(super) fn failed<E: CallError>(error: &SdkError<E>) -> StoreError {
     StoreError { kind: kind(error), detail: detail(error) }
 }
 
-/// The error of an operation that writes.
+/// The error of an operation of the consumer.
 pub(super) trait CallError: ProvideErrorMetadata + Error + 'static {
     fn throttling_reasons(&self) -> &[ThrottlingReason];
 }
@@ -155,6 +152,12 @@ impl CallError for BatchExecuteStatementError {
             BatchExecuteStatementError::RequestLimitExceeded(error) => error.throttling_reasons(),
             _ => &[],
         }
+    }
+}
+
+impl CallError for DescribeTableError {
+    fn throttling_reasons(&self) -> &[ThrottlingReason] {
+        &[]
     }
 }
 
@@ -235,11 +238,7 @@ pub(super) fn lacks_credentials<E: Error + 'static>(error: &SdkError<E>) -> bool
 
 /// Classifies a failed condition. A row whose timestamp is missing or not a number is not ours, and every scan of its
 /// key would fail the condition.
-pub(super) fn stale(
-    stored: Option<&Item>,
-    timestamp: u64,
-    is_same: impl FnOnce(&Item) -> bool,
-) -> Result<Put, StoreError> {
+pub(super) fn stale(stored: Option<&Item>, timestamp: u64, is_same: impl FnOnce(&Item) -> bool) -> Attempt {
     let Some(stored) = stored else {
         let detail = "the condition failed, but DynamoDB did not return the stored item".to_owned();
         return Err(StoreError { kind: StoreErrorKind::Unavailable, detail });
@@ -248,7 +247,7 @@ pub(super) fn stale(
     match number {
         Some(number) => match whole_seconds(number) {
             Some(newest) if newest >= timestamp => {
-                Ok(Put::Stale(Stored { timestamp: newest, is_same: is_same(stored), bytes: stored_size(stored) }))
+                Ok(Answer::Stale(Record { timestamp: newest, is_same: is_same(stored), bytes: stored_size(stored) }))
             }
             _ => Err(StoreError {
                 kind: StoreErrorKind::Unavailable,
@@ -306,7 +305,7 @@ mod tests {
         for (stored, timestamp) in [("10", 10), ("11", 11), ("10.5", 10), ("1e3", 1000), (huge, u64::MAX)] {
             let answer = stale(Some(&number(stored)), 10, |_| false);
             let bytes = stored_size(&number(stored));
-            assert_eq!(answer, Ok(Put::Stale(Stored { timestamp, is_same: false, bytes })), "{stored}");
+            assert_eq!(answer, Ok(Answer::Stale(Record { timestamp, is_same: false, bytes })), "{stored}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, ScalarAttributeType};
 
 use crate::consumer::policy::expires_at;
 use crate::scan::{Reason, Rejection, Scan};
@@ -16,6 +16,19 @@ pub(super) const RESPONSE_BYTES: &str = "response_bytes";
 
 /// The attributes of every record. The key comes first.
 const RECORD: [&str; 7] = [KEY, "ip", "port", "service", TIMESTAMP, "response", "data_version"];
+
+/// The type of each attribute that a record may have.
+pub(super) const TYPES: [(&str, ScalarAttributeType); 9] = [
+    (KEY, ScalarAttributeType::S),
+    ("ip", ScalarAttributeType::S),
+    ("port", ScalarAttributeType::N),
+    ("service", ScalarAttributeType::S),
+    (TIMESTAMP, ScalarAttributeType::N),
+    ("response", ScalarAttributeType::S),
+    ("data_version", ScalarAttributeType::N),
+    (RESPONSE_BYTES, ScalarAttributeType::B),
+    (EXPIRES_AT, ScalarAttributeType::N),
+];
 
 /// The size of the largest item, including attribute names.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-items>
@@ -137,6 +150,22 @@ pub(super) mod tests {
         let item = item(&scan, Some(Duration::from_secs(5)));
         assert_eq!(item["response_bytes"], AttributeValue::B(Blob::new([0xff])));
         assert_eq!(item["expires_at"], AttributeValue::N("1740298130".into()));
+    }
+
+    #[test]
+    fn types_lists_the_type_of_each_attribute() {
+        let mut scan = scan("\u{fffd}".into());
+        scan.response_bytes = Some(vec![0xff]);
+        let types = item(&scan, Some(Duration::from_secs(5))).into_iter().map(|(name, value)| {
+            let kind = match value {
+                AttributeValue::S(_) => ScalarAttributeType::S,
+                AttributeValue::N(_) => ScalarAttributeType::N,
+                AttributeValue::B(_) => ScalarAttributeType::B,
+                other => panic!("{other:?} cannot be a key"),
+            };
+            (name, kind)
+        });
+        assert_eq!(types.collect::<HashMap<_, _>>(), TYPES.map(|(name, kind)| (name.to_owned(), kind)).into());
     }
 
     #[test]

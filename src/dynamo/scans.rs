@@ -10,7 +10,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailur
 use super::batch::{Templates, answers};
 use super::error::{classify, failed, not_from_dynamodb};
 use super::item::{TIMESTAMP, item, measure};
-use crate::consumer::ports::{Answer, Put, Statement, Store, StoreError};
+use super::table::fit;
+use crate::consumer::ports::{Answer, Attempt, Fit, Statement, Store, StoreError};
 use crate::scan::{Rejection, Scan};
 
 /// `timestamp` is a reserved word of DynamoDB, so it needs the alias.
@@ -36,7 +37,7 @@ impl Store for Scans {
         measure(scan, self.ttl)
     }
 
-    async fn put(&self, scan: &Scan) -> Result<Put, StoreError> {
+    async fn put(&self, scan: &Scan) -> Attempt {
         let request = || {
             self.client
                 .put_item()
@@ -49,13 +50,13 @@ impl Store for Scans {
         };
         // The SDK's future is 6 KB. In a box, it takes no memory in messages that wait for a write permit.
         match Box::pin(request().send()).await {
-            Ok(answer) if answer.request_id().is_some() => Ok(Put::Stored),
+            Ok(answer) if answer.request_id().is_some() => Ok(Answer::Stored),
             Ok(_) => Err(not_from_dynamodb()),
             Err(error) => classify(error, scan.timestamp, |stored| *stored == item(scan, self.ttl)),
         }
     }
 
-    async fn batch(&self, statements: &[Statement]) -> Result<Vec<Answer>, StoreError> {
+    async fn batch(&self, statements: &[Statement]) -> Result<Vec<Option<Attempt>>, StoreError> {
         let requests = statements.iter().map(|statement| self.templates.request(statement, self.ttl)).collect();
         match self.client.batch_execute_statement().set_statements(Some(requests)).send().await {
             Ok(answer) if answer.request_id().is_some() => {
@@ -64,6 +65,11 @@ impl Store for Scans {
             Ok(_) => Err(not_from_dynamodb()),
             Err(error) => Err(failed(&error)),
         }
+    }
+
+    async fn describe(&self) -> Result<Fit, StoreError> {
+        // Boxed because it is rare and large.
+        Box::pin(fit(&self.client, &self.table)).await
     }
 }
 
@@ -78,7 +84,7 @@ mod tests {
     use crate::dynamo::item::tests::scan;
 
     /// Writes a scan to a server that sends this response. Returns the result and the request.
-    async fn put(response: &str) -> (Result<Put, StoreError>, String) {
+    async fn put(response: &str) -> (Attempt, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = connect(Some(&format!("http://{}", listener.local_addr().unwrap()))).await.unwrap();
         let respond = async {
@@ -98,7 +104,7 @@ mod tests {
     #[tokio::test]
     async fn only_a_response_with_a_request_id_proves_that_a_scan_is_stored() {
         let (stored, _) = put("HTTP/1.1 200 OK\r\nx-amzn-requestid: 1\r\ncontent-length: 2\r\n\r\n{}").await;
-        assert_eq!(stored, Ok(Put::Stored));
+        assert_eq!(stored, Ok(Answer::Stored));
         let (other, _) = put("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
         assert_eq!(other.unwrap_err().kind, StoreErrorKind::Unavailable);
     }
@@ -111,7 +117,7 @@ mod tests {
         );
         let head = format!("HTTP/1.1 400 Bad Request\r\nx-amzn-requestid: 1\r\ncontent-length: {}", body.len());
         let (stale, request) = put(&format!("{head}\r\n\r\n{body}")).await;
-        assert!(matches!(stale, Ok(Put::Stale(stored)) if stored.timestamp == 8), "{stale:?}");
+        assert!(matches!(stale, Ok(Answer::Stale(stored)) if stored.timestamp == 8), "{stale:?}");
         assert!(request.contains(r#""ReturnValuesOnConditionCheckFailure":"ALL_OLD""#), "{request}");
     }
 }

@@ -11,7 +11,9 @@ use aws_sdk_dynamodb::types::{
 use tokio::time::sleep;
 
 use super::client::Problem;
-use super::item::{EXPIRES_AT, KEY};
+use super::error::{failed, not_from_dynamodb};
+use super::item::{EXPIRES_AT, KEY, TYPES};
+use crate::consumer::ports::{Fit, StoreError};
 
 /// The SDK itself waits forever for a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,7 +32,16 @@ pub struct Table {
 /// Checks that the table exists and that its key fits scans.
 pub async fn check(client: &Client, table: &str) -> Result<(), Problem> {
     let description = describe(client, table).await?;
-    check_fit(&description)
+    check_fit(&description).map_err(Problem::DoesNotFit)
+}
+
+/// Compares the table's description with the records of scans.
+pub(super) async fn fit(client: &Client, table: &str) -> Result<Fit, StoreError> {
+    let described = within_timeout(client.describe_table().table_name(table).send()).await;
+    match described.map_err(|error| failed(&error))?.table {
+        Some(description) => Ok(check_fit(&description).map_or_else(Fit::DoesNotFit, |()| Fit::Fits)),
+        None => Err(not_from_dynamodb()),
+    }
 }
 
 /// Creates the table of scans if it is missing: key `pk`, on-demand billing, a stream of new and old images, and expiry
@@ -43,7 +54,7 @@ pub async fn create(client: &Client, table: &str) -> Result<Table, Problem> {
         Err(problem) => return Err(problem),
     };
     let description = wait_until_active(client, table).await?;
-    check_fit(&description)?;
+    check_fit(&description).map_err(Problem::DoesNotFit)?;
     enable_expiry(client, table).await?;
     let stream = description.stream_specification().filter(|stream| stream.stream_enabled());
     let has_stream = stream.and_then(|stream| stream.stream_view_type()) == Some(&StreamViewType::NewAndOldImages);
@@ -127,25 +138,36 @@ async fn within_timeout<T, E>(request: impl Future<Output = Result<T, SdkError<E
     }
 }
 
-fn check_fit(table: &TableDescription) -> Result<(), Problem> {
-    let keys: Vec<String> = table
-        .key_schema()
-        .iter()
-        .map(|key| {
-            let name = key.attribute_name();
-            let has_name = |definition: &&AttributeDefinition| definition.attribute_name() == name;
-            let definition = table.attribute_definitions().iter().find(has_name);
-            let kind = definition.map_or("?", |definition| definition.attribute_type().as_str());
-            format!("{} {name} ({kind})", key.key_type().as_str())
-        })
-        .collect();
+/// Fails with the difference if the table refuses records: its key is another one, or an index needs another type.
+fn check_fit(table: &TableDescription) -> Result<(), String> {
     if table.table_status() == Some(&TableStatus::Deleting) {
-        return Err(Problem::DoesNotFit("DynamoDB is deleting it".to_owned()));
+        return Err("DynamoDB is deleting it".to_owned());
     }
-    if keys == [format!("HASH {KEY} (S)")] {
-        return Ok(());
+    let type_of = |name: &str| {
+        let definition = table.attribute_definitions().iter().find(|definition| definition.attribute_name() == name);
+        definition.map_or("?", |definition| definition.attribute_type().as_str())
+    };
+    let describe = |key: &KeySchemaElement| {
+        let name = key.attribute_name();
+        format!("{} {name} ({})", key.key_type().as_str(), type_of(name))
+    };
+    let keys: Vec<String> = table.key_schema().iter().map(describe).collect();
+    if keys != [format!("HASH {KEY} (S)")] {
+        return Err(format!("its key is {}; scans need only HASH {KEY} (S)", keys.join(", ")));
     }
-    Err(Problem::DoesNotFit(format!("its key is {}; scans need only HASH {KEY} (S)", keys.join(", "))))
+    let global = table.global_secondary_indexes().iter().map(|index| (index.index_name(), index.key_schema()));
+    let local = table.local_secondary_indexes().iter().map(|index| (index.index_name(), index.key_schema()));
+    for (index, key) in global.chain(local).flat_map(|(index, keys)| keys.iter().map(move |key| (index, key))) {
+        let name = key.attribute_name();
+        let (needed, of_scans) = (type_of(name), TYPES.iter().find(|(attribute, _)| *attribute == name));
+        if let Some((_, kind)) = of_scans
+            && kind.as_str() != needed
+        {
+            let (index, kind) = (index.unwrap_or("?"), kind.as_str());
+            return Err(format!("its index {index} needs {name} ({needed}); scans have {name} ({kind})"));
+        }
+    }
+    Ok(())
 }
 
 fn built<T>(result: Result<T, aws_sdk_dynamodb::error::BuildError>) -> Result<T, Problem> {
@@ -176,7 +198,7 @@ mod tests {
             ("a sort key", table(&[(KEY, KeyType::Hash), ("at", KeyType::Range)], &text, TableStatus::Active)),
             ("a table in deletion", table(&hash, &text, TableStatus::Deleting)),
         ] {
-            assert!(matches!(check_fit(&other), Err(Problem::DoesNotFit(_))), "{what}");
+            assert!(check_fit(&other).is_err(), "{what}");
         }
     }
 }

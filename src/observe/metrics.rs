@@ -9,7 +9,7 @@ use super::durations::Durations;
 use super::spans::{self, Spans};
 use super::streams::Streams;
 use super::traffic::{Traffic, units};
-use crate::consumer::ports::{End, Envelope, Observer, Operation, Put, Restart, Settled, StoreErrorKind, Throttle};
+use crate::consumer::ports::{Answer, End, Envelope, Observer, Operation, Restart, Settled, StoreErrorKind, Throttle};
 use crate::scan::Reason;
 
 /// Counts what the consumer reports, and opens the spans of messages that are traced.
@@ -186,7 +186,7 @@ impl Observer for Metrics {
         self.throttles(throttle).add_one();
     }
 
-    fn sent(&self, record_bytes: usize, answer: Option<&Put>) {
+    fn sent(&self, record_bytes: usize, answer: Option<&Answer>) {
         self.traffic.sent(record_bytes, answer);
     }
 

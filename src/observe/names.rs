@@ -52,10 +52,10 @@ pub(super) const WRITES: Metric =
     Metric::gauge("mini_scan_writes_in_flight", "Attempts to write that were not answered yet.");
 pub(super) const WRITE_LIMIT: Metric = Metric::gauge(
     "mini_scan_write_limit",
-    "Current limit of writes in flight. It follows the throughput and drops while the table throttles.",
+    "Current limit of writes in flight. It follows the throughput and drops while the table throttles or writes time out.",
 );
 pub(super) const WRITE_LIMIT_MAX: Metric =
-    Metric::gauge("mini_scan_write_limit_max", "Upper bound of the limit of writes in flight.");
+    Metric::gauge("mini_scan_write_limit_max", "Upper bound of the limit of writes in flight (--max-writes).");
 
 // The store.
 pub(super) const CIRCUIT_BREAKER_OPEN: Metric = Metric::gauge(

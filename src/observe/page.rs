@@ -221,7 +221,7 @@ pub(super) mod tests {
             "mini_scan_throttles_total{reason=\"partition\"} 3",
             "mini_scan_retries_total{error_type=\"Unavailable\"} 0",
             "mini_scan_outstanding_limit 100",
-            "mini_scan_parked_limit 10",
+            "mini_scan_parked_limit 100",
             "mini_scan_write_limit 32",
             "mini_scan_write_limit_max 64",
             "mini_scan_streams 1",

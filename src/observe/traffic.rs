@@ -1,6 +1,6 @@
 //! Write units and bytes, calculated from the sizes of records.
 
-use crate::consumer::ports::Put;
+use crate::consumer::ports::Answer;
 use ops::metrics::Counter;
 
 /// A write costs one unit per KB of its record, rounded up.
@@ -27,13 +27,13 @@ pub struct Traffic {
 
 impl Traffic {
     /// Counts a record that was sent, and the store's answer if there was one.
-    pub(super) fn sent(&self, record_bytes: usize, put: Option<&Put>) {
+    pub(super) fn sent(&self, record_bytes: usize, answer: Option<&Answer>) {
         self.sent_bytes.add(record_bytes as u64);
-        match put {
-            Some(Put::Stored) => self.stored_units.add(units(record_bytes)),
-            Some(Put::Stale(stored)) => {
-                self.stale_units.add(units(stored.bytes));
-                self.received_bytes.add(stored.bytes as u64);
+        match answer {
+            Some(Answer::Stored) => self.stored_units.add(units(record_bytes)),
+            Some(Answer::Stale(record)) => {
+                self.stale_units.add(units(record.bytes));
+                self.received_bytes.add(record.bytes as u64);
             }
             None => {}
         }
@@ -54,7 +54,7 @@ pub(super) fn units(record_bytes: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::consumer::ports::Stored;
+    use crate::consumer::ports::Record;
 
     #[test]
     fn a_write_costs_one_unit_per_kb_rounded_up() {
@@ -64,9 +64,9 @@ mod tests {
     #[test]
     fn a_stale_write_costs_and_returns_the_record_in_the_table() {
         let traffic = Traffic::default();
-        let stale = Put::Stale(Stored { timestamp: 7, is_same: false, bytes: 3000 });
-        for put in [Some(&Put::Stored), Some(&stale), None] {
-            traffic.sent(1500, put);
+        let stale = Answer::Stale(Record { timestamp: 7, is_same: false, bytes: 3000 });
+        for answer in [Some(&Answer::Stored), Some(&stale), None] {
+            traffic.sent(1500, answer);
         }
         let Traffic { stored_units, stale_units, sent_bytes, received_bytes, .. } = &traffic;
         assert_eq!([stored_units, stale_units, sent_bytes, received_bytes].map(Counter::get), [2, 3, 4500, 3000]);

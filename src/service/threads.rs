@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::Config;
 use crate::consumer::ports::{Ports, SourceError};
 use crate::consumer::settings::{stream_bytes, stream_messages};
-use crate::consumer::{self, Keys, Process, batch};
+use crate::consumer::{self, Keys, Process, Thread};
 use crate::dynamo::{self, Scans};
 use crate::pubsub::{self, Connection, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
 
@@ -100,28 +100,19 @@ async fn run(
         () = process.drain.requested() => return Ok(()),
         connected = connect(config, &connection) => connected?,
     };
-    let batches = config.write_mode.batches();
+    let thread = Thread::<Clouds>::new(number, process, keys, store, dead_letters);
     let consumers = config.consumers.get();
     let worker = |worker| {
         let (health, observer) = (process.health.clone(), process.observer.clone());
         let source = StreamSource::open(connection.clone(), stream(config), health, observer, worker);
-        consumer::run::<Clouds>(
-            process,
-            keys,
-            source,
-            &store,
-            batches.as_ref(),
-            dead_letters.as_ref(),
-            StdRng::from_os_rng(),
-        )
+        consumer::run(&thread, source, StdRng::from_os_rng())
     };
     // It polls only the workers that were woken.
     let workers: FuturesUnordered<_> = (number..consumers).step_by(config.threads.get()).map(worker).collect();
     tokio::select! {
-        // Workers first, so that a batch contains everything that they have read by then.
         biased;
         ended = workers.try_collect::<()>() => ended.map_err(Failure::from),
-        never = batch::send::<Clouds>(batches.as_ref(), process, keys, &store) => match never {},
+        never = thread.serve() => match never {},
     }
 }
 

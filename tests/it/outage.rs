@@ -1,6 +1,7 @@
 //! Outages of the store, its table and the dead-letter topic, and throttling. The tests check the effects during an
 //! outage and the recovery. `make check-slow` runs the long versions.
 
+mod connections;
 mod dead_letters;
 mod store;
 mod table;

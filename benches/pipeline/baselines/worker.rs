@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::future::join_all;
-use mini_scan::consumer::ports::{Answer, Ports, Put, Statement, Store, StoreError};
+use mini_scan::consumer::ports::{Answer, Attempt, Fit, Ports, Statement, Store, StoreError};
 use mini_scan::consumer::settings::{Settings, WriteMode};
-use mini_scan::consumer::{Keys, Process};
+use mini_scan::consumer::{Keys, Process, Thread};
 use mini_scan::observe::Metrics;
 use mini_scan::pubsub::{Connection, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
 use mini_scan::scan::{Rejection, Scan};
@@ -27,12 +27,16 @@ impl Store for Immediate {
         Ok(scan.response.len())
     }
 
-    async fn put(&self, _: &Scan) -> Result<Put, StoreError> {
-        Ok(Put::Stored)
+    async fn put(&self, _: &Scan) -> Attempt {
+        Ok(Answer::Stored)
     }
 
-    async fn batch(&self, statements: &[Statement]) -> Result<Vec<Answer>, StoreError> {
-        Ok(statements.iter().map(|_| Answer::Put(Put::Stored)).collect())
+    async fn batch(&self, statements: &[Statement]) -> Result<Vec<Option<Attempt>>, StoreError> {
+        Ok(statements.iter().map(|_| Some(Ok(Answer::Stored))).collect())
+    }
+
+    async fn describe(&self) -> Result<Fit, StoreError> {
+        Ok(Fit::Fits)
     }
 }
 
@@ -68,12 +72,12 @@ pub(super) fn run(host: &str) -> anyhow::Result<()> {
     on_threads(|number| {
         let (process, keys) = (&process, &keys);
         async move {
+            let thread = &Thread::<WorkerPorts>::new(number, process, keys, Immediate, None);
             let workers = (number..STREAMS).step_by(threads()).map(|worker| async move {
                 let (health, observer) = (process.health.clone(), process.observer.clone());
                 let source = StreamSource::open(Connection::new(Some(host)), stream()?, health, observer, worker);
                 let random = StdRng::from_os_rng();
-                Ok(mini_scan::consumer::run::<WorkerPorts>(process, keys, source, &Immediate, None, None, random)
-                    .await?)
+                Ok(mini_scan::consumer::run(thread, source, random).await?)
             });
             join_all(workers).await.into_iter().collect()
         }

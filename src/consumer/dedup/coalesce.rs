@@ -73,14 +73,13 @@ impl<W: Work> Coalescer<W> {
         Admission::Waits
     }
 
-    /// Returns the scan to write in the next attempt: this one, or a newer waiting scan, which supersedes it.
-    pub(super) fn newest(&mut self, work: W) -> W {
-        let Some(writing) = self.keys.get_mut(work.key()) else { return work };
-        let Some(waiting) = writing.waiting.take() else { return work };
+    /// Replaces the scan to write in the next attempt by a newer waiting scan, which supersedes it.
+    pub(super) fn take_newest(&mut self, work: &mut W) {
+        let Some(writing) = self.keys.get_mut(work.key()) else { return };
+        let Some(waiting) = writing.waiting.take() else { return };
         writing.timestamp = waiting.work.timestamp();
-        writing.superseded.push(work.into_receipt());
+        writing.superseded.push(std::mem::replace(work, waiting.work).into_receipt());
         writing.superseded.extend(waiting.superseded);
-        waiting.work
     }
 
     /// Ends the write of this key. Returns the receipts to settle with it, and the scan to write next. The key is free if no
@@ -224,10 +223,11 @@ mod tests {
     #[test]
     fn a_newer_scan_supersedes_a_write_before_its_next_attempt() {
         let mut coalescer = Coalescer::default();
-        let first = written(coalescer.admit(scan(10, 0)));
+        let mut work = written(coalescer.admit(scan(10, 0)));
         coalescer.admit(scan(12, 1));
         coalescer.admit(scan(11, 2));
-        assert_eq!(coalescer.newest(first), scan(12, 1));
+        coalescer.take_newest(&mut work);
+        assert_eq!(work, scan(12, 1));
         coalescer.admit(scan(12, 3));
         assert_eq!(coalescer.finish(&key(80)), (vec![(10, 0), (11, 2), (12, 3)], None));
     }
@@ -299,8 +299,8 @@ mod tests {
                         }
                     }
                     2 => {
-                        if let Some(scan) = unsettled.remove(&key) {
-                            unsettled.insert(key, coalescer.newest(scan));
+                        if let Some(scan) = unsettled.get_mut(&key) {
+                            coalescer.take_newest(scan);
                         }
                     }
                     _ => finish(&mut coalescer, &mut unsettled, &mut settled, &key),

@@ -171,9 +171,9 @@ impl<R: Receipt> Writer<'_, R> {
         self.has_record
     }
 
-    /// Returns the scan to write in the next attempt: this one, or a newer waiting scan.
-    pub(crate) fn newest(&self, job: Job<R>) -> Job<R> {
-        self.keys.shard(&job.scan.key).coalescer.newest(job)
+    /// Replaces the scan to write in the next attempt by a newer waiting scan, if there is one.
+    pub(crate) fn take_newest(&self, job: &mut Job<R>) {
+        self.keys.shard(&job.scan.key).coalescer.take_newest(job);
     }
 
     /// Ends a write. Returns the receipts to settle with it, and the scan to write next. A proof also settles waiting scans

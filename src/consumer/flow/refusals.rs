@@ -1,51 +1,39 @@
-//! Decides whether a refused write is the fault of the item or of the table (e.g. a wrong key schema, a new index).
+//! Decides whether a refused write (e.g. one with an empty key of an index) is the fault of the item or of the table.
 //!
-//! An item is rejected at its third refusal if a write of another key was sent and stored between each two of them: then the
-//! table accepts writes, but not this one. While the table refuses everything, one message per second is admitted.
-//!
-//! A stale write rejects no item, because it shows only that the table answers. That is enough to admit messages at full rate.
+//! It is the item's fault if the table accepts others now: a description of the table fits, and a write of another key was
+//! stored, both requested after the refusal. Then one more refusal rejects the item. While the table refuses every write, a
+//! circuit breaker admits one per second.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::{Notify, watch};
 
+use super::circuit_breaker::CircuitBreaker;
 use crate::scan::Key;
 
-/// The time between two attempts of a parked write.
-pub(crate) const RETRY_INTERVAL: Duration = Duration::from_secs(10);
-
-/// The time between two messages while the table refuses every write.
-const PACE: Duration = Duration::from_secs(1);
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Refusals {
-    /// Orders writes and refusals by the time of sending.
+    /// Orders writes and descriptions by the time of sending, and refusals by the time of the answer.
     clock: AtomicU64,
-    /// Set from the first refusal until no refused write is parked. Otherwise stored writes are not recorded, which saves a
-    /// lock.
-    watching: AtomicBool,
+    /// The number of refused messages that wait. While there is none, stored writes are not recorded, which saves a lock.
+    waiting: AtomicUsize,
     stored: Mutex<StoredWrites>,
-    /// The latest sending of a write that was stored or stale.
-    answered: AtomicU64,
-    parked: Mutex<VecDeque<Arc<Entry>>>,
-    /// Set when the parking lot is full and no write was stored or stale since each parked write was last refused.
-    paced: AtomicBool,
-    pace_ended: Notify,
-    next_admission: tokio::sync::Mutex<Option<Instant>>,
-    /// The latest refusal that has not expired.
-    latest_refusal: Mutex<Option<Instant>>,
+    /// The tick of the latest refusal.
+    latest: AtomicU64,
+    refused: Notify,
+    description: watch::Sender<Description>,
+    /// Counts refused messages between which no write was stored or stale.
+    pub(crate) breaker: CircuitBreaker,
 }
 
-#[derive(Debug)]
-struct Entry {
-    /// Notified when the write must leave the parking lot.
-    evicted: Notify,
-    /// The tick of its last refusal.
-    latest: AtomicU64,
+/// What is known of the table.
+#[derive(Debug, Clone, Copy, Default)]
+struct Description {
+    /// The tick of its request.
+    requested: u64,
+    /// Whether the table fits scans. `None` if this identity may not describe it.
+    fits: Option<bool>,
 }
 
 /// The last stored writes of two different keys, each with the tick of its sending.
@@ -71,167 +59,114 @@ impl StoredWrites {
     }
 }
 
-/// The number of refusals of one write between which the table stored other keys.
-#[derive(Debug)]
-pub(crate) struct RefusalCount {
-    count: u32,
-    latest: u64,
-}
-
-impl RefusalCount {
-    /// Counts another refusal. Returns true when the item is to be rejected.
-    fn add(&mut self, refusals: &Refusals, key: &Key) -> bool {
-        self.count = if refusals.stored_another_since(self.latest, key) { self.count + 1 } else { 1 };
-        self.latest = refusals.refused();
-        self.count >= 3
-    }
-}
-
-/// A parked write that was refused. Dropping it ends the parking.
-#[derive(Debug)]
-pub(crate) struct ParkedWrite<'a> {
-    refusals: &'a Refusals,
-    count: RefusalCount,
-    entry: Arc<Entry>,
-}
-
-impl ParkedWrite<'_> {
-    /// Waits until this write must leave the parking lot.
-    pub(crate) async fn evicted(&self) {
-        self.entry.evicted.notified().await;
-    }
-
-    /// Counts another refusal. Returns true when the item is to be rejected.
-    pub(crate) fn refused_again(&mut self, key: &Key) -> bool {
-        let is_rejected = self.count.add(self.refusals, key);
-        self.entry.latest.store(self.count.latest, Ordering::Release);
-        is_rejected
-    }
-}
-
-impl Drop for ParkedWrite<'_> {
-    fn drop(&mut self) {
-        self.refusals.release(&self.entry);
-    }
-}
-
 impl Refusals {
-    /// Returns the next tick. A write takes one when it is sent.
+    /// The breaker opens after this many refused messages.
+    pub(crate) fn new(threshold: u32) -> Refusals {
+        Refusals {
+            clock: AtomicU64::new(1),
+            waiting: AtomicUsize::new(0),
+            stored: Mutex::default(),
+            latest: AtomicU64::new(0),
+            refused: Notify::new(),
+            description: watch::Sender::default(),
+            breaker: CircuitBreaker::new(threshold),
+        }
+    }
+
+    /// Returns the next tick. A write and a description take one when they are sent.
     pub(crate) fn tick(&self) -> u64 {
         self.clock.fetch_add(1, Ordering::AcqRel)
     }
 
-    /// Counts the first refusal of a write.
-    pub(crate) fn first(&self) -> RefusalCount {
-        self.watching.store(true, Ordering::Release);
-        RefusalCount { count: 1, latest: self.refused() }
+    /// Records the refusal of a write of this key. Its message waits until the result is dropped.
+    pub(crate) fn refused(&self, key: &Key) -> Refusal<'_> {
+        // Before the tick, so that no stored write with a later tick is missed.
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let mut refusal = Refusal { refusals: self, key: key.clone(), tick: 0 };
+        refusal.again();
+        refusal
     }
 
-    /// Records a refusal, and returns its tick.
-    fn refused(&self) -> u64 {
-        *self.latest_refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        self.tick()
-    }
-
-    /// Ends the pace if the latest refusal was this long ago. Returns true if it was, once per refusal.
-    pub(crate) fn expire(&self, after: Duration) -> bool {
-        let mut latest = self.latest_refusal.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_expired = latest.take_if(|at| at.elapsed() >= after).is_some();
-        if has_expired {
-            self.end_pace();
-        }
-        has_expired
-    }
-
-    fn end_pace(&self) -> bool {
-        let has_ended = self.paced.swap(false, Ordering::AcqRel);
-        if has_ended {
-            self.pace_ended.notify_waiters();
-        }
-        has_ended
-    }
-
-    /// Records a stored write. Returns true when this ends the pace.
-    pub(crate) fn stored(&self, sent: u64, key: &Key) -> bool {
-        if self.watching.load(Ordering::Acquire) {
+    /// Records a stored write that was sent at this tick.
+    pub(crate) fn stored(&self, sent: u64, key: &Key) {
+        if self.waiting.load(Ordering::Acquire) > 0 {
             self.stored.lock().unwrap_or_else(PoisonError::into_inner).record(sent, key);
         }
-        self.answered(sent)
     }
 
-    /// Records a write that was stored or stale. Returns true when this ends the pace.
-    pub(crate) fn answered(&self, sent: u64) -> bool {
-        // The pace may still be set after the last parked write was nacked.
-        if !self.watching.load(Ordering::Acquire) && !self.is_paced() {
-            return false;
-        }
-        self.answered.fetch_max(sent, Ordering::AcqRel);
-        self.end_pace()
-    }
-
-    fn stored_another_since(&self, since: u64, key: &Key) -> bool {
-        self.stored.lock().unwrap_or_else(PoisonError::into_inner).of_another_key_since(since, key)
-    }
-
-    /// Adds a refused write to the parked ones until the result is dropped.
-    pub(crate) fn park(&self, count: RefusalCount) -> ParkedWrite<'_> {
-        let entry = Arc::new(Entry { evicted: Notify::new(), latest: AtomicU64::new(count.latest) });
-        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-        // Set under the lock. Otherwise the release of the previous last write could clear it.
-        self.watching.store(true, Ordering::Release);
-        parked.push_back(entry.clone());
-        ParkedWrite { refusals: self, count, entry }
-    }
-
-    fn release(&self, entry: &Arc<Entry>) {
-        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-        parked.retain(|other| !Arc::ptr_eq(other, entry));
-        if parked.is_empty() {
-            self.watching.store(false, Ordering::Release);
-            *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = StoredWrites::default();
-        }
-    }
-
-    /// During the pace, evicts the write that was parked first. Returns false if there is none, or no pace.
-    pub(crate) fn evict_oldest(&self) -> bool {
-        if !self.is_paced() {
-            return false;
-        }
-        let oldest = self.parked.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        oldest.inspect(|entry| entry.evicted.notify_one()).is_some()
-    }
-
-    /// Call it when the parking lot is full. Begins the pace if no write was stored or stale since each parked write was last
-    /// refused. Returns true when the pace begins.
-    pub(crate) fn parking_lot_is_full(&self) -> bool {
-        let parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(oldest) = parked.iter().map(|entry| entry.latest.load(Ordering::Acquire)).min() else { return false };
-        self.answered.load(Ordering::Acquire) <= oldest && !self.paced.swap(true, Ordering::AcqRel)
-    }
-
-    /// Returns whether the table refuses every write, so that one message per second is admitted.
-    pub(crate) fn is_paced(&self) -> bool {
-        self.paced.load(Ordering::Acquire)
-    }
-
-    /// Waits until another message may be written. Returns at once without a pace.
-    pub(crate) async fn admission(&self) {
-        let pace_ended = self.pace_ended.notified();
-        if !self.is_paced() {
-            return;
-        }
-        let is_next = async {
-            let mut next = self.next_admission.lock().await;
-            if let Some(at) = *next {
-                sleep_until(at).await;
+    /// Waits until the table must be described: for the latest refusal, or because it did not fit.
+    pub(crate) async fn description_wanted(&self) {
+        loop {
+            let Description { requested, .. } = *self.description.borrow();
+            let is_waited_for =
+                self.waiting.load(Ordering::Acquire) > 0 && self.latest.load(Ordering::Acquire) > requested;
+            if is_waited_for || self.misfits() {
+                return;
             }
-            *next = Some(Instant::now() + PACE);
-        };
-        tokio::select! {
-            biased;
-            () = pace_ended => {}
-            () = is_next => {}
+            self.refused.notified().await;
         }
+    }
+
+    /// Records a description that was requested at this tick. Returns whether the table did not fit before.
+    pub(crate) fn described(&self, requested: u64, fits: bool) -> bool {
+        self.description.send_replace(Description { requested, fits: Some(fits) }).fits == Some(false)
+    }
+
+    /// Records that this identity may not describe the table.
+    pub(crate) fn description_denied(&self) {
+        self.description.send_modify(|description| description.fits = None);
+    }
+
+    /// Returns whether the latest description does not fit.
+    pub(crate) fn misfits(&self) -> bool {
+        self.description.borrow().fits == Some(false)
+    }
+
+    /// Returns whether the table is at fault.
+    pub(crate) fn is_table_at_fault(&self) -> bool {
+        self.misfits() || self.breaker.is_open()
+    }
+}
+
+/// The latest refusal of a message that waits. Dropping it ends the waiting.
+#[derive(Debug)]
+pub(crate) struct Refusal<'a> {
+    refusals: &'a Refusals,
+    key: Key,
+    tick: u64,
+}
+
+impl Refusal<'_> {
+    /// Records another refusal. What was known before proves nothing any more.
+    pub(crate) fn again(&mut self) {
+        self.tick = self.refusals.tick();
+        self.refusals.latest.fetch_max(self.tick, Ordering::AcqRel);
+        self.refusals.refused.notify_one();
+    }
+
+    /// Returns whether the table accepts other items since this refusal.
+    pub(crate) fn is_proven(&self) -> bool {
+        let description = *self.refusals.description.borrow();
+        self.is_proven_by(description)
+    }
+
+    fn is_proven_by(&self, Description { requested, fits }: Description) -> bool {
+        let stored = || self.refusals.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        fits == Some(true) && requested > self.tick && stored().of_another_key_since(self.tick, &self.key)
+    }
+
+    /// Waits until a description proves that the table accepts other items. A stored write alone does not wake, because that
+    /// would wake every waiting message at each write.
+    pub(crate) async fn proven(&self) {
+        let mut description = self.refusals.description.subscribe();
+        // It fails only without a sender, which lives as long as this refusal.
+        let _ = description.wait_for(|description| self.is_proven_by(*description)).await;
+    }
+}
+
+impl Drop for Refusal<'_> {
+    fn drop(&mut self) {
+        self.refusals.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -239,124 +174,110 @@ impl Refusals {
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn key(port: u16) -> Key {
         Key::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port, "HTTP")
     }
 
-    fn store(refusals: &Refusals, key: &Key) {
-        let sent = refusals.tick();
-        refusals.stored(sent, key);
+    fn refusals() -> Refusals {
+        Refusals::new(20)
+    }
+
+    fn store(refusals: &Refusals, port: u16) {
+        refusals.stored(refusals.tick(), &key(port));
+    }
+
+    fn describe(refusals: &Refusals, fits: bool) {
+        refusals.described(refusals.tick(), fits);
+    }
+
+    fn is_description_wanted(refusals: &Refusals) -> bool {
+        refusals.description_wanted().now_or_never().is_some()
     }
 
     #[test]
-    fn the_third_refusal_rejects_when_others_are_stored_between() {
-        let refusals = Refusals::default();
-        let mut count = refusals.first();
-        store(&refusals, &key(2));
-        assert!(!count.add(&refusals, &key(1)));
-        store(&refusals, &key(2));
-        assert!(count.add(&refusals, &key(1)));
+    fn a_refusal_is_proven_by_a_fitting_description_and_a_stored_write_in_any_order() {
+        let refusals = refusals();
+        let [first, second] = [1, 1].map(|port| refusals.refused(&key(port)));
+        describe(&refusals, true);
+        assert!(!first.is_proven(), "nothing was stored");
+        store(&refusals, 2);
+        assert!(first.is_proven() && second.is_proven());
+        let third = refusals.refused(&key(3));
+        store(&refusals, 2);
+        assert!(!third.is_proven(), "the description is older");
+        describe(&refusals, true);
+        assert!(third.is_proven() && third.proven().now_or_never().is_some());
     }
 
     #[test]
-    fn a_table_that_refuses_everything_rejects_nothing() {
-        let refusals = Refusals::default();
-        let mut count = refusals.first();
-        for _ in 0..100 {
-            assert!(!count.add(&refusals, &key(1)));
-        }
-    }
-
-    #[test]
-    fn stored_writes_of_the_same_key_do_not_count() {
-        let refusals = Refusals::default();
-        let mut count = refusals.first();
-        for _ in 0..3 {
-            store(&refusals, &key(1));
-            assert!(!count.add(&refusals, &key(1)));
-        }
-    }
-
-    #[test]
-    fn a_write_sent_before_the_refusal_does_not_count() {
-        let refusals = Refusals::default();
-        let sent = refusals.tick();
-        let mut count = refusals.first();
+    fn what_was_sent_before_the_refusal_proves_nothing() {
+        let refusals = refusals();
+        let mut refusal = refusals.refused(&key(1));
+        let (sent, requested) = (refusals.tick(), refusals.tick());
+        refusal.again();
         refusals.stored(sent, &key(2));
-        assert!(!count.add(&refusals, &key(1)));
-        store(&refusals, &key(2));
-        assert!(!count.add(&refusals, &key(1)), "the count starts again");
+        describe(&refusals, true);
+        assert!(!refusal.is_proven(), "the write is older");
+        store(&refusals, 2);
+        refusals.described(requested, true);
+        assert!(!refusal.is_proven(), "the description is older");
     }
 
     #[test]
-    fn no_pace_begins_if_something_was_stored_since_a_refusal() {
-        let refusals = Refusals::default();
-        assert!(!refusals.parking_lot_is_full(), "no write is parked");
-        let mut first = refusals.park(refusals.first());
-        store(&refusals, &key(2));
-        let _second = refusals.park(refusals.first());
-        assert!(!refusals.parking_lot_is_full());
-        assert!(!refusals.evict_oldest());
-        first.refused_again(&key(1));
-        assert!(refusals.parking_lot_is_full());
-        assert!(refusals.evict_oldest());
+    fn another_refusal_needs_new_evidence() {
+        let refusals = refusals();
+        let mut refusal = refusals.refused(&key(1));
+        store(&refusals, 2);
+        describe(&refusals, true);
+        assert!(refusal.is_proven());
+        refusal.again();
+        assert!(!refusal.is_proven());
     }
 
     #[test]
-    fn a_stale_write_ends_the_pace_and_prevents_the_next_but_rejects_no_item() {
-        let refusals = Refusals::default();
-        let mut parked = refusals.park(refusals.first());
-        assert!(refusals.parking_lot_is_full());
-        for _ in 0..10 {
-            refusals.answered(refusals.tick());
-            assert!(!refusals.is_paced());
-            assert!(!refusals.parking_lot_is_full());
-            assert!(!parked.refused_again(&key(1)));
-        }
-        assert!(refusals.parking_lot_is_full(), "nothing was answered since the last refusal");
+    fn stored_writes_of_the_same_key_prove_nothing() {
+        let refusals = refusals();
+        let refusal = refusals.refused(&key(1));
+        (0..3).for_each(|_| store(&refusals, 1));
+        describe(&refusals, true);
+        assert!(!refusal.is_proven());
+        store(&refusals, 2);
+        store(&refusals, 1);
+        assert!(refusal.is_proven());
     }
 
     #[test]
-    fn a_stored_write_ends_the_pace_although_nothing_is_parked() {
-        let refusals = Refusals::default();
-        let parked = refusals.park(refusals.first());
-        assert!(refusals.parking_lot_is_full());
-        drop(parked);
-        assert!(refusals.is_paced());
-        store(&refusals, &key(2));
-        assert!(!refusals.is_paced());
+    fn a_table_that_does_not_fit_or_may_not_be_described_proves_nothing() {
+        let refusals = refusals();
+        let refusal = refusals.refused(&key(1));
+        store(&refusals, 2);
+        describe(&refusals, false);
+        assert!(!refusal.is_proven() && refusals.is_table_at_fault());
+        refusals.description_denied();
+        assert!(!refusal.is_proven() && !refusals.is_table_at_fault());
+        describe(&refusals, true);
+        assert!(refusal.is_proven());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_pace_ends_when_no_write_was_refused_for_a_time() {
-        let refusals = Refusals::default();
-        let mut parked = refusals.park(refusals.first());
-        assert!(refusals.parking_lot_is_full());
-        tokio::time::advance(Duration::from_secs(30)).await;
-        parked.refused_again(&key(1));
-        drop(parked);
-        tokio::time::advance(Duration::from_secs(30)).await;
-        assert!(!refusals.expire(Duration::from_secs(60)) && refusals.is_paced());
-        tokio::time::advance(Duration::from_secs(30)).await;
-        assert!(refusals.expire(Duration::from_secs(60)) && !refusals.is_paced());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_pace_admits_one_message_per_second() {
-        let refusals = Refusals::default();
-        let _parked = refusals.park(refusals.first());
-        let start = Instant::now();
-        refusals.admission().await;
-        assert!(refusals.parking_lot_is_full());
-        for _ in 0..5 {
-            refusals.admission().await;
-        }
-        assert_eq!(start.elapsed(), Duration::from_secs(4));
-        let sent = refusals.tick();
-        assert!(refusals.stored(sent, &key(2)));
-        refusals.admission().await;
-        assert_eq!(start.elapsed(), Duration::from_secs(4));
+    #[test]
+    fn a_description_is_wanted_while_a_refused_message_waits_for_it_and_while_the_table_does_not_fit() {
+        let refusals = refusals();
+        assert!(!is_description_wanted(&refusals));
+        let refusal = refusals.refused(&key(1));
+        assert!(is_description_wanted(&refusals));
+        describe(&refusals, true);
+        assert!(!is_description_wanted(&refusals));
+        drop(refusals.refused(&key(2)));
+        assert!(is_description_wanted(&refusals), "a message still waits");
+        refusals.description_denied();
+        assert!(is_description_wanted(&refusals), "a denied description answers nothing");
+        drop(refusal);
+        assert!(!is_description_wanted(&refusals), "no message waits");
+        describe(&refusals, false);
+        assert!(is_description_wanted(&refusals), "the table does not fit");
     }
 }

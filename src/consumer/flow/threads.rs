@@ -2,6 +2,7 @@
 //!
 //! A model checker (loom) does not see tokio's primitives in a normal build, so the tests repeat short races many times.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,7 +16,8 @@ use rand::{Rng, SeedableRng};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
-use super::{Change, CircuitBreaker, ParkingLot, Refusals, WritePermits};
+use super::{Change, CircuitBreaker, ParkedWrite, ParkingLot, Refusals, WritePermits};
+use crate::scan::Key;
 
 /// Each race has new threads, because on a loaded machine the first two may share a core for long.
 const RACES: u64 = 20;
@@ -176,21 +178,32 @@ async fn a_breaker_that_closes_wakes_every_waiter() {
     assert_eq!(missed_signals(|| breaker.is_open() || breaker.failed(), || breaker.pass(), || breaker.answered()), 0);
 }
 
-#[tokio::test]
-async fn the_end_of_the_pace_wakes_every_waiter() {
-    let refusals = Refusals::default();
-    let begin_pace = || {
-        let _parked = refusals.park(refusals.first());
-        refusals.parking_lot_is_full()
+#[test]
+fn a_description_that_fits_wakes_every_refused_message_that_another_write_proves() {
+    let refusals = Refusals::new(1);
+    let key = |port| Key::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port, "HTTP");
+    let refusal = refusals.refused(&key(1));
+    refusals.stored(refusals.tick(), &key(2));
+    let describe = |fits| {
+        refusals.described(refusals.tick(), fits);
+        true
     };
-    assert!(begin_pace());
-    refusals.admission().await;
-    // The next admission is never polled again, so only the end of the pace wakes the other waiters.
-    let mut next_admission = pin!(refusals.admission());
-    assert!((&mut next_admission).now_or_never().is_none());
+    assert_eq!(missed_signals(|| describe(false), || refusal.proven(), || describe(true)), 0);
+}
 
-    let begin_unless_paced = || refusals.is_paced() || begin_pace();
-    assert_eq!(missed_signals(begin_unless_paced, || refusals.admission(), || refusals.answered(0)), 0);
+#[test]
+fn each_refusal_wakes_the_description() {
+    let refusals = Refusals::new(1);
+    let _refusal = refusals.refused(&Key::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1, "HTTP"));
+    let describe = || {
+        refusals.described(refusals.tick(), true);
+        true
+    };
+    let refused = || {
+        drop(refusals.refused(&Key::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2, "HTTP")));
+        true
+    };
+    assert_eq!(missed_signals(describe, || refusals.description_wanted(), refused), 0);
 }
 
 #[test]
@@ -221,14 +234,15 @@ fn every_opening_of_a_breaker_has_one_closing_and_leaves_no_caller_parked() {
 
 /// Takes all permits that are free.
 fn acquire_all(write_permits: &WritePermits) -> usize {
-    let permits: Vec<_> = std::iter::from_fn(|| write_permits.acquire().now_or_never()).collect();
+    let free = |thread| std::iter::from_fn(move || write_permits.acquire(thread).now_or_never());
+    let permits: Vec<_> = free(0).chain(free(1)).collect();
     permits.len()
 }
 
 #[test]
 fn changes_of_the_limit_neither_lose_nor_add_write_permits() {
     const MAX: usize = 8;
-    let write_permits = WritePermits::new(MAX, MAX);
+    let write_permits = WritePermits::new(2, 3, MAX);
     let [threads, in_use, lowered] = [const { AtomicUsize::new(0) }; 3];
     let is_over = AtomicBool::new(false);
     let change_limit = async |mut random: StdRng| {
@@ -243,11 +257,11 @@ fn changes_of_the_limit_neither_lose_nor_add_write_permits() {
             lowered.fetch_add(matches!(change, Change::Lowered(_)).into(), Ordering::Relaxed);
         }
     };
-    let write = async || {
+    let write = async |thread| {
         for _ in 0..STEPS / 4 {
             // A cancelled caller leaves the queue.
-            drop(write_permits.acquire().now_or_never());
-            let _permit = soon(write_permits.acquire()).await;
+            drop(write_permits.acquire(thread).now_or_never());
+            let _permit = soon(write_permits.acquire(thread)).await;
             assert!(in_use.fetch_add(1, Ordering::AcqRel) < MAX);
             yield_now().await;
             in_use.fetch_sub(1, Ordering::AcqRel);
@@ -264,7 +278,7 @@ fn changes_of_the_limit_neither_lose_nor_add_write_permits() {
             }
         })
         .await;
-        tokio::join!(write(), write(), write(), write());
+        tokio::join!(write(0), write(1), write(0), write(1));
     });
     assert!(lowered.into_inner() > 0);
     // A permit that was released while the limit fell is removed only by the next release.
@@ -280,15 +294,23 @@ fn a_parking_lot_never_exceeds_its_limit_and_gets_every_permit_back() {
     let parked = AtomicUsize::new(0);
     on_threads(async |mut random| {
         for _ in 0..STEPS {
-            // A cancelled caller leaves the queue.
-            drop(parking_lot.permit().now_or_never());
             let permit = match random.random() {
-                true => Some(soon(parking_lot.permit()).await),
-                false => parking_lot.try_permit(),
+                true => parking_lot.try_permit(),
+                false => {
+                    let write = parking_lot.park();
+                    yield_now().await;
+                    write.and_then(ParkedWrite::leave)
+                }
             };
-            if let Some(_permit) = permit {
+            if let Some(permit) = permit {
                 assert!(parked.fetch_add(1, Ordering::AcqRel) < LIMIT);
                 parked.fetch_sub(1, Ordering::AcqRel);
+                // A write is parked again, and one that is evicted meanwhile wakes.
+                let mut write = parking_lot.park_with(permit);
+                if random.random() {
+                    drop(parking_lot.park());
+                }
+                let _ = write.evicted().now_or_never();
             }
         }
     });

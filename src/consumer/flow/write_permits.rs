@@ -1,4 +1,6 @@
-//! The permits of writes in flight. Their number follows [`Concurrency`], or [`Limit`] while the table throttles.
+//! The permits of writes in flight, in one share per thread. A connection belongs to the client of a thread. If permits moved
+//! between threads, each thread would open as many connections as the whole instance may have writes in flight. The sum of the
+//! shares follows [`Limiter`].
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -6,44 +8,56 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use super::concurrency::Concurrency;
-use super::limit::Limit;
+use super::limiter::Limiter;
 
+/// The initial number of writes in flight per thread. It keeps a core busy with a store that answers in a few milliseconds.
+const INITIAL_PER_THREAD: usize = 32;
 /// Throughput is evaluated after this many answers.
 const EVALUATE_EVERY: u64 = 16;
 
 #[derive(Debug)]
 pub(crate) struct WritePermits {
-    permits: Semaphore,
-    /// Permits in use above the limit. They are not returned to the semaphore.
-    excess: AtomicUsize,
-    limits: Mutex<Limits>,
+    threads: Box<[ThreadPermits]>,
+    shares: Shares,
+    limiter: Mutex<Limiter>,
     /// Writes that succeeded.
     succeeded: AtomicU64,
-    /// A copy of [`Limit::is_lowered`], so that an answer costs only one load while nothing is throttled.
+    /// A copy of [`Limiter::is_lowered`], so that most answers do not lock the limiter.
     is_lowered: AtomicBool,
 }
 
 #[derive(Debug)]
-struct Limits {
-    throttling: Limit,
-    concurrency: Concurrency,
+struct ThreadPermits {
+    permits: Semaphore,
+    /// Permits in use above the share. They are not returned to the semaphore.
+    excess: AtomicUsize,
 }
 
-impl Limits {
-    /// Changes the concurrency, which is the limit while nothing is throttled.
-    fn update_concurrency(&mut self, update: impl FnOnce(&mut Concurrency)) {
-        if !self.throttling.is_lowered() {
-            update(&mut self.concurrency);
-            self.throttling.set_max(self.concurrency.current());
-        }
+/// How the permits are shared: one per thread, and the others in proportion to the workers of each thread.
+#[derive(Debug, Clone, Copy)]
+struct Shares {
+    threads: usize,
+    workers: usize,
+}
+
+impl Shares {
+    fn of(self, thread: usize, limit: usize) -> usize {
+        self.before(thread + 1, limit) - self.before(thread, limit)
+    }
+
+    /// Returns the sum of the shares of the threads before this one.
+    fn before(self, thread: usize, limit: usize) -> usize {
+        let workers = thread * (self.workers / self.threads) + thread.min(self.workers % self.threads);
+        thread + limit.saturating_sub(self.threads) * workers / self.workers
     }
 }
 
 /// The right to have one write in flight. Dropping it releases the permit.
 #[derive(Debug)]
 pub(crate) struct WritePermit<'a> {
-    write_permits: &'a WritePermits,
+    thread: &'a ThreadPermits,
+    /// The writes that had succeeded when the permit was taken.
+    succeeded: u64,
     permit: Option<SemaphorePermit<'a>>,
 }
 
@@ -58,72 +72,95 @@ pub(crate) enum Change {
 }
 
 impl WritePermits {
-    /// Starts with `initial` permits, and never has more than `max`.
-    pub(crate) fn new(initial: usize, max: usize) -> WritePermits {
-        let concurrency = Concurrency::new(initial, max.min(Semaphore::MAX_PERMITS));
-        let throttling = Limit::new(concurrency.current());
-        WritePermits {
-            permits: Semaphore::new(concurrency.current()),
+    /// Shares at most `max` permits among the threads, but at least one per thread. The threads run the workers in turn.
+    pub(crate) fn new(threads: usize, workers: usize, max: usize) -> WritePermits {
+        let max = max.max(threads).min(Semaphore::MAX_PERMITS);
+        let limiter = Limiter::new(threads, INITIAL_PER_THREAD * threads, max);
+        let shares = Shares { threads, workers };
+        let permits = |thread| ThreadPermits {
+            permits: Semaphore::new(shares.of(thread, limiter.limit())),
             excess: AtomicUsize::new(0),
-            limits: Mutex::new(Limits { throttling, concurrency }),
+        };
+        WritePermits {
+            threads: (0..threads).map(permits).collect(),
+            shares,
+            limiter: Mutex::new(limiter),
             succeeded: AtomicU64::new(0),
             is_lowered: AtomicBool::new(false),
         }
     }
 
-    /// Waits for a permit, in the order of the calls.
-    pub(crate) async fn acquire(&self) -> WritePermit<'_> {
-        let permit = self.permits.acquire().await.expect("the semaphore is never closed");
-        WritePermit { write_permits: self, permit: Some(permit) }
+    /// Waits for a permit of this thread, in the order of the calls.
+    pub(crate) async fn acquire(&self, thread: usize) -> WritePermit<'_> {
+        let thread = &self.threads[thread];
+        let permit = thread.permits.acquire().await.expect("the semaphore is never closed");
+        WritePermit { thread, succeeded: self.succeeded.load(Ordering::Relaxed), permit: Some(permit) }
     }
 
     /// Returns the number of permits in use and the limit.
     pub(crate) fn used(&self) -> (usize, usize) {
-        let limit = self.limits.lock().unwrap_or_else(PoisonError::into_inner).throttling.current();
-        let all = limit + self.excess.load(Ordering::Acquire);
-        (all.saturating_sub(self.permits.available_permits()), limit)
+        let limit = self.limiter.lock().unwrap_or_else(PoisonError::into_inner).limit();
+        let excess: usize = self.threads.iter().map(|thread| thread.excess.load(Ordering::Acquire)).sum();
+        let free: usize = self.threads.iter().map(|thread| thread.permits.available_permits()).sum();
+        ((limit + excess).saturating_sub(free), limit)
     }
 
     /// Records a throttled write.
     pub(crate) fn throttled(&self) -> Change {
-        self.change_limit(|limits, now| {
-            limits.update_concurrency(|concurrency| concurrency.abort_trial(now));
-            limits.throttling.throttled(now);
-        })
+        self.change_limit(Limiter::throttled)
+    }
+
+    /// Records an attempt that timed out. If every thread has a free permit, the number of writes in flight is not the cause.
+    pub(crate) fn timed_out(&self, permit: &WritePermit<'_>) {
+        if self.is_exhausted() {
+            let answered = self.succeeded.load(Ordering::Relaxed) - permit.succeeded;
+            self.change_limit(|limiter, now| limiter.timed_out(answered, now));
+        }
     }
 
     /// Records a write that succeeded.
     pub(crate) fn succeeded(&self) -> Change {
         let succeeded = self.succeeded.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.is_lowered.load(Ordering::Acquire) {
-            self.change_limit(|limits, now| limits.throttling.succeeded(now))
-        } else if succeeded.is_multiple_of(EVALUATE_EVERY) {
-            let is_exhausted = self.permits.available_permits() == 0;
-            self.change_limit(|limits, now| {
-                limits.update_concurrency(|concurrency| concurrency.answered(succeeded, is_exhausted, now))
-            })
-        } else {
-            Change::None
+        if !succeeded.is_multiple_of(EVALUATE_EVERY) && !self.is_lowered.load(Ordering::Acquire) {
+            return Change::None;
         }
+        let is_exhausted = self.is_exhausted();
+        self.change_limit(|limiter, now| limiter.answered(succeeded, is_exhausted, now))
     }
 
-    fn change_limit(&self, change: impl FnOnce(&mut Limits, Instant)) -> Change {
-        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        let (before, was_lowered) = (limits.throttling.current(), limits.throttling.is_lowered());
-        change(&mut limits, Instant::now());
-        let (after, is_lowered) = (limits.throttling.current(), limits.throttling.is_lowered());
-        if after < before {
-            let idle = self.permits.forget_permits(before - after);
-            self.excess.fetch_add(before - after - idle, Ordering::AcqRel);
-        } else if after > before {
-            let kept = (before..after).filter(|_| self.reduce_excess()).count();
-            self.permits.add_permits(after - before - kept);
+    /// Returns whether a thread has no free permit. If all threads had to have none, a busy thread beside an idle one would
+    /// never get more.
+    fn is_exhausted(&self) -> bool {
+        self.threads.iter().any(|thread| thread.permits.available_permits() == 0)
+    }
+
+    fn change_limit(&self, change: impl FnOnce(&mut Limiter, Instant)) -> Change {
+        let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
+        let (before, was_throttled) = (limiter.limit(), limiter.is_throttled());
+        change(&mut limiter, Instant::now());
+        let after = limiter.limit();
+        if after != before {
+            for (number, thread) in self.threads.iter().enumerate() {
+                thread.resize(self.shares.of(number, before), self.shares.of(number, after));
+            }
         }
-        self.is_lowered.store(is_lowered, Ordering::Release);
-        match (was_lowered, is_lowered) {
+        self.is_lowered.store(limiter.is_lowered(), Ordering::Release);
+        match (was_throttled, limiter.is_throttled()) {
             (false, true) => Change::Lowered(after),
             (true, false) => Change::Restored,
             _ => Change::None,
+        }
+    }
+}
+
+impl ThreadPermits {
+    fn resize(&self, before: usize, after: usize) {
+        if after < before {
+            let idle = self.permits.forget_permits(before - after);
+            self.excess.fetch_add(before - after - idle, Ordering::AcqRel);
+        } else {
+            let kept = (before..after).filter(|_| self.reduce_excess()).count();
+            self.permits.add_permits(after - before - kept);
         }
     }
 
@@ -135,8 +172,8 @@ impl WritePermits {
 
 impl Drop for WritePermit<'_> {
     fn drop(&mut self) {
-        if self.write_permits.excess.load(Ordering::Acquire) > 0
-            && self.write_permits.reduce_excess()
+        if self.thread.excess.load(Ordering::Acquire) > 0
+            && self.thread.reduce_excess()
             && let Some(permit) = self.permit.take()
         {
             permit.forget();
@@ -149,16 +186,21 @@ mod tests {
     use std::time::Duration;
 
     use futures_util::FutureExt;
+    use proptest::prelude::*;
 
     use super::*;
 
     fn acquire_all(write_permits: &WritePermits) -> Vec<WritePermit<'_>> {
-        std::iter::from_fn(|| write_permits.acquire().now_or_never()).collect()
+        acquire_all_of(write_permits, 0)
+    }
+
+    fn acquire_all_of(write_permits: &WritePermits, thread: usize) -> Vec<WritePermit<'_>> {
+        std::iter::from_fn(|| write_permits.acquire(thread).now_or_never()).collect()
     }
 
     #[tokio::test(start_paused = true)]
     async fn permits_above_the_limit_are_not_reused() {
-        let write_permits = WritePermits::new(8, 8);
+        let write_permits = WritePermits::new(1, 1, 8);
         let mut in_use = acquire_all(&write_permits);
         assert_eq!(in_use.len(), 8);
         assert_eq!(write_permits.throttled(), Change::Lowered(4));
@@ -172,7 +214,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_restored_limit_provides_every_permit_again() {
-        let write_permits = WritePermits::new(8, 8);
+        let write_permits = WritePermits::new(1, 1, 8);
         let in_use = acquire_all(&write_permits);
         write_permits.throttled();
         tokio::time::advance(Duration::from_millis(100)).await;
@@ -186,5 +228,60 @@ mod tests {
         assert!(acquire_all(&write_permits).is_empty());
         drop(in_use);
         assert_eq!(acquire_all(&write_permits).len(), 8);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_thread_has_its_share_of_the_permits() {
+        // Two workers on the first thread, one on the second.
+        let write_permits = WritePermits::new(2, 3, 32);
+        let first = acquire_all_of(&write_permits, 0);
+        assert_eq!((first.len(), write_permits.used()), (21, (21, 32)));
+        let second = acquire_all_of(&write_permits, 1);
+        assert_eq!((second.len(), write_permits.used()), (11, (32, 32)));
+        assert_eq!(write_permits.throttled(), Change::Lowered(16));
+        drop((first, second));
+        let [first, second] = [0, 1].map(|thread| acquire_all_of(&write_permits, thread).len());
+        assert_eq!((first, second), (10, 6));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn throttling_leaves_each_thread_a_permit() {
+        let write_permits = WritePermits::new(3, 3, 4);
+        for _ in 0..3 {
+            write_permits.throttled();
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+        assert_eq!([0, 1, 2].map(|thread| acquire_all_of(&write_permits, thread).len()), [1, 1, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_lowers_the_limit_only_if_a_thread_has_no_free_permit() {
+        let write_permits = WritePermits::new(2, 2, 64);
+        let mut in_use = acquire_all_of(&write_permits, 0);
+        drop(in_use.pop());
+        write_permits.timed_out(&in_use[0]);
+        assert_eq!(write_permits.used(), (31, 64));
+        in_use.extend(acquire_all_of(&write_permits, 0));
+        write_permits.timed_out(&in_use[0]);
+        assert_eq!(write_permits.used(), (32, 8));
+        // Throttling is reported, also while timeouts have lowered the limit.
+        assert_eq!(write_permits.throttled(), Change::Lowered(8));
+    }
+
+    proptest! {
+        #[test]
+        fn shares_are_at_least_one_and_sum_up_to_the_limit(
+            (threads, workers, limit) in (1usize..20).prop_flat_map(|threads| (Just(threads), threads..100, threads..3000)),
+        ) {
+            let shares = Shares { threads, workers };
+            let of: Vec<_> = (0..threads).map(|thread| shares.of(thread, limit)).collect();
+            prop_assert_eq!(of.iter().sum::<usize>(), limit);
+            prop_assert!(of.iter().all(|share| *share >= 1));
+            // In proportion to the workers, apart from the permit that each thread has, and rounding.
+            for (thread, share) in of.into_iter().enumerate() {
+                let workers_of = (thread..workers).step_by(threads).count();
+                prop_assert!((share - 1).abs_diff((limit - threads) * workers_of / workers) <= 1);
+            }
+        }
     }
 }

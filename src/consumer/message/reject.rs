@@ -32,12 +32,12 @@ pub(super) struct Rejects<'a, D> {
 }
 
 impl<D: DeadLetters> Rejects<'_, D> {
-    /// Rejects a message. `permit` is its slot or its parking permit.
+    /// Rejects a message. `permit` is its slot or its parking permit, if it has one.
     pub(super) async fn reject<R: Receipt>(
         &self,
         rejection: Rejection,
         message: Box<Message<R>>,
-        permit: OwnedSemaphorePermit,
+        permit: Option<OwnedSemaphorePermit>,
     ) {
         let mut is_refused = false;
         if let Some(topic) = self.topic

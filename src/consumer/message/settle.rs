@@ -5,7 +5,7 @@ use tracing::{info, warn};
 
 use super::reject::Rejects;
 use crate::consumer::delivery::{Claim, Message};
-use crate::consumer::policy::Outcome;
+use crate::consumer::policy::Settlement;
 use crate::consumer::ports::{DeadLetters, End, Receipt, StoreError};
 use crate::consumer::process::Process;
 use crate::scan::{Key, Rejection};
@@ -21,30 +21,31 @@ impl<'a, D: DeadLetters> Settler<'a, D> {
         Settler { process, rejects: Rejects { process, topic: dead_letters } }
     }
 
-    /// Settles a message by its outcome. `permit` is its slot or its parking permit, released when it is settled.
+    /// Settles a message. `permit` is its slot or its parking permit, if it has one; it is released when the message is settled.
     pub(super) async fn settle<R: Receipt>(
         &self,
-        outcome: Outcome,
+        settlement: Settlement,
         key: Option<&Key>,
         message: Box<Message<R>>,
-        permit: OwnedSemaphorePermit,
+        permit: Option<OwnedSemaphorePermit>,
     ) {
-        match outcome {
-            Outcome::Stored => message.claim.settle(End::Stored),
-            Outcome::Stale => message.claim.settle(End::Stale),
-            Outcome::Expired => message.claim.settle(End::Expired),
-            Outcome::Rejected(rejection) => {
+        match settlement {
+            Settlement::Stored => message.claim.settle(End::Stored),
+            Settlement::Stale => message.claim.settle(End::Stale),
+            Settlement::Expired => message.claim.settle(End::Expired),
+            Settlement::Rejected(rejection) => {
                 self.process.observer.rejected(rejection.reason);
                 self.log_rejection(&rejection, key, &message);
                 // Boxed because it is rare and large. Otherwise the future of every message would be as large.
                 Box::pin(self.rejects.reject(rejection, message, permit)).await;
             }
-            Outcome::Deferred(error) => self.give_up(&error, key, *message),
+            Settlement::GivenUp(error) => self.give_up(&error, key, *message),
+            Settlement::Released => drop(message),
         }
     }
 
     /// Nacks a message whose write did not finish, at its deadline or because the parking lot is full.
-    pub(super) fn give_up<R: Receipt>(&self, error: &StoreError, key: Option<&Key>, message: Message<R>) {
+    fn give_up<R: Receipt>(&self, error: &StoreError, key: Option<&Key>, message: Message<R>) {
         let Message { envelope, claim } = message;
         if let Some(suppressed) = self.process.logs.given_up.due() {
             warn!(

@@ -7,7 +7,7 @@ use tracing::Span;
 
 use super::restart::Restart;
 use super::source::Envelope;
-use super::store::{Put, StoreErrorKind};
+use super::store::{Answer, StoreErrorKind};
 use crate::scan::Reason;
 
 /// Receives the events of all workers, on their threads. The methods are called for every message, so they must not block,
@@ -35,7 +35,7 @@ pub trait Observer: fmt::Debug + Send + Sync {
     fn throttled(&self, throttle: Throttle);
 
     /// A record of this size was sent, with the store's answer unless the attempt failed.
-    fn sent(&self, record_bytes: usize, answer: Option<&Put>);
+    fn sent(&self, record_bytes: usize, answer: Option<&Answer>);
 
     /// A record of this size was sent in a statement with the wrong verb, so that nothing was written.
     fn sent_with_other_verb(&self, record_bytes: usize);

@@ -16,11 +16,24 @@ pub trait Store {
     fn measure(&self, scan: &Scan) -> Result<usize, Rejection>;
 
     /// Attempts to write the scan unless the record is newer. `Ok` proves that the record holds this scan or a newer one.
-    fn put(&self, scan: &Scan) -> impl Future<Output = Result<Put, StoreError>>;
+    fn put(&self, scan: &Scan) -> impl Future<Output = Attempt>;
 
-    /// Executes these statements in one call: at most [`MAX_STATEMENTS`], each of another key. Returns the answers in the
-    /// same order. After an error, which concerns the whole call, any of them may still have been written.
-    fn batch(&self, statements: &[Statement]) -> impl Future<Output = Result<Vec<Answer>, StoreError>>;
+    /// Executes these statements in one call: at most [`MAX_STATEMENTS`], each of another key. Returns their results in the
+    /// same order. A result proves the same as that of [`Store::put`]. It is `None` if the statement wrote nothing because
+    /// there is no record to update, or a record exists already. After an error, which concerns the whole call, any of them
+    /// may still have been written.
+    fn batch(&self, statements: &[Statement]) -> impl Future<Output = Result<Vec<Option<Attempt>>, StoreError>>;
+
+    /// Compares the description of the table with the records of scans. A change of the table may not be visible at once.
+    fn describe(&self) -> impl Future<Output = Result<Fit, StoreError>>;
+}
+
+/// Whether a table can hold the records of scans: its key, and the types of the keys of its indexes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fit {
+    Fits,
+    /// With the difference, for a person.
+    DoesNotFit(String),
 }
 
 /// One write in a batch.
@@ -39,28 +52,21 @@ pub enum Verb {
     Insert,
 }
 
-/// The store's answer to one statement.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// Proves the same as the result of [`Store::put`].
-    Put(Put),
-    /// Nothing was written: there is no record to update, or a record exists already.
-    OtherVerb,
-    Failed(StoreError),
-}
+/// The result of one attempt to write a scan.
+pub type Attempt = Result<Answer, StoreError>;
 
 /// The store's answer to a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Put {
+pub enum Answer {
     /// The record holds this scan now.
     Stored,
     /// The record was up to date already.
-    Stale(Stored),
+    Stale(Record),
 }
 
 /// The record that made a write stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stored {
+pub struct Record {
     /// At least the timestamp of the scan.
     pub timestamp: u64,
     /// Whether it equals the record of the scan: a duplicate, or an earlier attempt whose answer was lost.

@@ -44,8 +44,8 @@ impl Process {
         if self.dead_letter_breaker.expire(DEAD_LETTERS_EXPIRY) {
             self.health.expire(Condition::DeadLetters, DEAD_LETTERS_EXPIRY, || self.dead_letter_breaker.has_failed());
         }
-        if self.refusals.expire(REFUSALS_EXPIRY) {
-            self.health.expire(Condition::Refusals, REFUSALS_EXPIRY, || self.refusals.is_paced());
+        if self.refusals.breaker.expire(REFUSALS_EXPIRY) {
+            self.health.expire(Condition::Refusals, REFUSALS_EXPIRY, || self.refusals.is_table_at_fault());
         }
     }
 }

@@ -132,7 +132,7 @@ async fn a_refused_item_is_dead_lettered_while_others_in_its_batches_are_stored(
     };
     Instance::new(&world, batches()).during(script).await;
     assert_eq!(world.state().topic.reasons(), ["refused_by_store"]);
-    assert_eq!(verbs(&world, 1), [UPDATE, PUT, PUT, PUT]);
+    assert_eq!(verbs(&world, 1), [UPDATE, PUT, PUT]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,6 +36,8 @@ pub(super) struct Attempt {
     pub(super) number: usize,
     /// The number of this attempt among those for its key, from 1.
     pub(super) of_key: usize,
+    /// The number of other calls in flight.
+    pub(super) others: usize,
     /// The simulated time since the start.
     pub(super) at: Duration,
 }

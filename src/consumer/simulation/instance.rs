@@ -15,7 +15,7 @@ use super::store::SimStore;
 use super::world::World;
 use crate::consumer::ports::{Ports, SourceError};
 use crate::consumer::settings::{FLUSH_TIMEOUT, Settings, WriteMode};
-use crate::consumer::{Keys, Process, batch, run};
+use crate::consumer::{Keys, Process, Thread, run};
 use crate::observe::Metrics;
 
 pub(super) struct Simulated;
@@ -83,20 +83,22 @@ impl Instance {
 
     /// Runs all workers until they end.
     pub(super) async fn work(&self) -> Vec<Result<(), SourceError>> {
-        let (world, instance) = (self.world.clone(), self.number);
-        let store = SimStore { world: world.clone(), instance };
-        let dead_letters = self.has_topic.then_some(SimDeadLetters { world, instance });
-        let batches = self.process.settings.write_mode.batches();
-        let settings = &self.process.settings;
+        let (instance, settings) = (self.number, &self.process.settings);
+        let thread = |number| {
+            let store = SimStore { world: self.world.clone(), instance };
+            let dead_letters = self.has_topic.then(|| SimDeadLetters { world: self.world.clone(), instance });
+            Thread::<Simulated>::new(number, &self.process, &self.keys, store, dead_letters)
+        };
+        let threads: Vec<_> = (0..settings.threads.get()).map(thread).collect();
         let workers = (0..settings.consumers.get()).map(|number| {
             let source = SimSource::new(&self.world, Stream::new(instance, number, settings));
             let random = StdRng::seed_from_u64(self.seed.wrapping_add(number as u64));
-            run::<Simulated>(&self.process, &self.keys, source, &store, batches.as_ref(), dead_letters.as_ref(), random)
+            run(&threads[number % threads.len()], source, random)
         });
         tokio::select! {
             biased;
             ends = join_all(workers) => ends,
-            never = batch::send::<Simulated>(batches.as_ref(), &self.process, &self.keys, &store) => match never {},
+            _ = join_all(threads.iter().map(Thread::serve)) => unreachable!("threads serve for ever"),
             never = self.process.watch_health() => match never {},
         }
     }

@@ -111,3 +111,47 @@ async fn a_message_is_nacked_after_max_retry_time_while_the_circuit_breaker_is_o
     assert!((1700..=1804).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
     assert_eq!(instance.metrics.snapshot().given_up, 100);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_rate_recovers_within_five_seconds_after_writes_that_hung_for_a_minute() {
+    const LATENCY: Duration = Duration::from_millis(50);
+    let world = World::new();
+    let outage = Duration::from_secs(2)..Duration::from_secs(2) + OUTAGE;
+    world.slow_store(move |attempt| {
+        let hangs = outage.contains(&attempt.at);
+        (LATENCY, if hangs { Answer::Hang { written: false } } else { Answer::Normal })
+    });
+    let start = Instant::now();
+    world.publish((1000..11_000).map(|port| scan(port, 5)));
+    let script = sleep(Duration::from_secs(70));
+    let bounds = Settings { consumers: n(2), threads: n(2), max_outstanding: n(50), max_writes: n(50), ..settings() };
+    Instance::new(&world, bounds).during(script).await;
+    let calls =
+        |second| world.state().table.calls_between(start, Duration::from_secs(second), Duration::from_secs(second + 1));
+    let (before, after) = (calls(1), calls(67));
+    assert!(10 * after >= 9 * before, "{before} writes per second before the outage, {after} after it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn few_writes_on_a_slow_path_time_out() {
+    const SCANS: usize = 2_000;
+    const PER_SECOND: f64 = 41.0;
+    for threads in [1, 4, 8] {
+        let world = World::new();
+        world.slow_store(|attempt| (Duration::from_secs_f64((attempt.others + 1) as f64 / PER_SECOND), Answer::Normal));
+        let start = Instant::now();
+        world.publish((1000..1000 + SCANS as u16).map(|port| scan(port, 5)));
+        let bounds = Settings {
+            consumers: n(threads),
+            threads: n(threads),
+            max_outstanding: n(1000),
+            max_writes: n(1000),
+            ..settings()
+        };
+        Instance::new(&world, bounds).during(world.acked(SCANS)).await;
+        let (attempts, took) = (world.state().table.calls.len(), start.elapsed());
+        assert!(2 * attempts <= 3 * SCANS, "{attempts} attempts by {threads} threads");
+        let rate = SCANS as f64 / took.as_secs_f64();
+        assert!(rate >= 0.8 * PER_SECOND, "{rate} writes per second by {threads} threads");
+    }
+}

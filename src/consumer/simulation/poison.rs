@@ -128,13 +128,13 @@ async fn without_a_topic_a_rejected_message_is_parked_for_longer_each_time_and_n
 async fn a_rejected_message_is_nacked_immediately_if_there_is_no_parking_permit() {
     let world = World::new();
     world.state().subscription.retry_delay = Duration::from_secs(600);
-    world.publish((0..25).map(|_| broken()));
+    world.publish((0..115).map(|_| broken()));
     let start = Instant::now();
     let instance = Instance::new(&world, settings()).without_topic();
     let script = async {
         sleep_until(start + Duration::from_millis(500)).await;
         assert_eq!(world.state().subscription.settled(Settlement::Nack), 15);
-        world.until("nacked", |state| state.subscription.settled(Settlement::Nack) == 25).await;
+        world.until("nacked", |state| state.subscription.settled(Settlement::Nack) == 115).await;
     };
     instance.during(script).await;
 }

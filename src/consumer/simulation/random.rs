@@ -129,7 +129,7 @@ struct Schedule {
 impl Schedule {
     fn new(seed: u64) -> Schedule {
         let mut random = StdRng::seed_from_u64(seed);
-        let settings = Settings {
+        let mut settings = Settings {
             consumers: n(random.random_range(1..=3)),
             max_outstanding: n(random.random_range(1..=30)),
             max_outstanding_bytes: [200, 1000, 3000, 1 << 20][random.random_range(0..4)],
@@ -146,6 +146,8 @@ impl Schedule {
         };
         let faults_end = Instant::now() + Duration::from_secs(random.random_range(10..=200));
         let has_topic = random.random_bool(0.7);
+        let max_threads = settings.consumers.min(settings.max_writes);
+        settings.threads = n(random.random_range(1..=max_threads.get()));
         Schedule { world: World::new(), settings, has_topic, faults_end, random }
     }
 

@@ -6,9 +6,9 @@ use tokio::time::{Instant, sleep};
 
 use super::faults::{Answer, BatchCall};
 use super::messages::PANICKING_PORT;
-use super::table::{Table, port_of};
+use super::table::{LATENCY, Sent, Table, port_of};
 use super::world::World;
-use crate::consumer::ports::{self, MAX_STATEMENTS, Put, Statement, Store, StoreError, StoreErrorKind};
+use crate::consumer::ports::{Attempt, Fit, MAX_STATEMENTS, Statement, Store, StoreError, StoreErrorKind};
 use crate::scan::{Rejection, Scan};
 
 fn injected_error(answer: Answer, kind: StoreErrorKind) -> StoreError {
@@ -53,20 +53,18 @@ impl SimStore {
     }
 
     /// Runs the statements, and returns their answers, or `None` if the call hangs.
-    fn run(&self, statements: &[Statement], answers: &[Answer]) -> Option<Vec<ports::Answer>> {
+    fn run(&self, statements: &[Statement], answers: &[Answer], sent: Sent) -> Option<Vec<Option<Attempt>>> {
         let mut state = self.world.state();
         let table = &mut state.table;
         let run = |(statement, answer): (&Statement, &Answer)| {
             let answer = answer_of(table, *answer);
-            let done = writes(answer).then(|| table.run(statement));
-            table.answered(self.instance, &statement.scan, Some(statement.verb), answer);
+            let done = writes(answer).then(|| table.run(statement, sent));
+            table.answered(self.instance, &statement.scan, Some(statement.verb), sent, answer);
             match (kind(answer), done) {
                 (None, Some(done)) => done,
                 // Errors of statements have no throttling reasons.
-                (Some(StoreErrorKind::HotKey), _) => {
-                    ports::Answer::Failed(injected_error(answer, StoreErrorKind::Throttled))
-                }
-                (kind, _) => ports::Answer::Failed(injected_error(answer, kind.expect("a normal answer has a result"))),
+                (Some(StoreErrorKind::HotKey), _) => Some(Err(injected_error(answer, StoreErrorKind::Throttled))),
+                (kind, _) => Some(Err(injected_error(answer, kind.expect("a normal answer has a result")))),
             }
         };
         let done = statements.iter().zip(answers).map(run).collect();
@@ -91,11 +89,11 @@ impl Store for SimStore {
         Ok(scan.response.len())
     }
 
-    async fn put(&self, scan: &Scan) -> Result<Put, StoreError> {
-        let (latency, answer) = {
+    async fn put(&self, scan: &Scan) -> Attempt {
+        let (sent, (latency, answer)) = {
             let mut state = self.world.state();
             let start = state.start;
-            state.table.attempt(scan, None, start)
+            (state.table.sent(), state.table.attempt(scan, None, start))
         };
         let _in_flight = self.begin();
         self.world.notify();
@@ -103,8 +101,8 @@ impl Store for SimStore {
         let (answer, put) = {
             let table = &mut self.world.state().table;
             let answer = answer_of(table, answer);
-            table.answered(self.instance, scan, None, answer);
-            (answer, writes(answer).then(|| table.write(scan)))
+            table.answered(self.instance, scan, None, sent, answer);
+            (answer, writes(answer).then(|| table.write(scan, sent)))
         };
         self.world.notify();
         if matches!(answer, Answer::Hang { .. }) {
@@ -117,9 +115,9 @@ impl Store for SimStore {
         }
     }
 
-    async fn batch(&self, statements: &[Statement]) -> Result<Vec<ports::Answer>, StoreError> {
+    async fn batch(&self, statements: &[Statement]) -> Result<Vec<Option<Attempt>>, StoreError> {
         check_batch(statements);
-        let (latency, answers, of_all) = {
+        let (sent, latency, answers, of_all) = {
             let mut state = self.world.state();
             let start = state.start;
             let table = &mut state.table;
@@ -127,16 +125,16 @@ impl Store for SimStore {
             let of_all = table.batch_fault.call(BatchCall { number: table.batches.len(), at: Instant::now() - start });
             let attempt = |statement: &Statement| table.attempt(&statement.scan, Some(statement.verb), start);
             let (latencies, answers): (Vec<_>, Vec<_>) = statements.iter().map(attempt).unzip();
-            (latencies.into_iter().max().unwrap_or_default(), answers, of_all)
+            (table.sent(), latencies.into_iter().max().unwrap_or_default(), answers, of_all)
         };
         let _in_flight = self.begin();
         self.world.notify();
         sleep(latency).await;
         let done = match of_all {
-            None => self.run(statements, &answers),
+            None => self.run(statements, &answers, sent),
             Some(answer) if writes(answer) => {
                 // Half of the batch is written before it fails.
-                self.run(statements, &vec![Answer::Normal; statements.len().div_ceil(2)]);
+                self.run(statements, &vec![Answer::Normal; statements.len().div_ceil(2)], sent);
                 None
             }
             Some(_) => None,
@@ -144,7 +142,7 @@ impl Store for SimStore {
         self.world.notify();
         match (done, of_all) {
             (Some(done), _) => {
-                self.notice(done.iter().find_map(missing_table));
+                self.notice(done.iter().any(found_no_table).then_some(StoreErrorKind::MissingTable));
                 Ok(done)
             }
             (None, None | Some(Answer::Hang { .. })) => std::future::pending().await,
@@ -154,14 +152,25 @@ impl Store for SimStore {
             }
         }
     }
+
+    async fn describe(&self) -> Result<Fit, StoreError> {
+        let (sent, described) = {
+            let mut state = self.world.state();
+            let at = state.start.elapsed();
+            state.table.descriptions.push(Instant::now());
+            (state.table.sent(), state.table.description.call(at))
+        };
+        sleep(LATENCY).await;
+        if let Ok(fit) = &described {
+            self.world.state().table.described(self.instance, *fit == Fit::Fits, sent);
+        }
+        described.map_err(|kind| StoreError { kind, detail: "injected".to_owned() })
+    }
 }
 
-/// Returns the kind of error of a statement that found no table.
-fn missing_table(answer: &ports::Answer) -> Option<StoreErrorKind> {
-    match answer {
-        ports::Answer::Failed(error) => Some(error.kind).filter(|kind| *kind == StoreErrorKind::MissingTable),
-        ports::Answer::Put(_) | ports::Answer::OtherVerb => None,
-    }
+/// Returns whether a statement of a batch found no table.
+fn found_no_table(attempt: &Option<Attempt>) -> bool {
+    matches!(attempt, Some(Err(error)) if error.kind == StoreErrorKind::MissingTable)
 }
 
 /// Panics if DynamoDB would reject the batch as a whole.

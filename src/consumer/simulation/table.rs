@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::faults::{Answer, Attempt, BatchCall, Script};
-use crate::consumer::ports::{self, Put, Statement, Stored, Verb};
+use crate::consumer::ports::{self, Attempt as Attempted, Fit, Record, Statement, StoreErrorKind, Verb};
 use crate::scan::Scan;
 
 /// The default latency of the table.
@@ -31,6 +31,10 @@ pub(super) struct Table {
     pub(super) fault: Script<Attempt, (Duration, Answer)>,
     /// The answer to a whole batch, or `None` to answer each statement.
     pub(super) batch_fault: Script<BatchCall, Option<Answer>>,
+    /// The answer to a DescribeTable at a simulated time after the start.
+    pub(super) description: Script<Duration, Result<Fit, StoreErrorKind>>,
+    /// When each DescribeTable was requested.
+    pub(super) descriptions: Vec<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +53,10 @@ pub(super) struct Vanished {
     pub(super) at: Instant,
 }
 
+/// The number of events before a request was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Sent(usize);
+
 /// A row that was written, or an answer that counts against a scan.
 #[derive(Debug)]
 struct Event {
@@ -60,11 +68,19 @@ struct Event {
 enum EventKind {
     Stored {
         port: u16,
+        sent: Sent,
     },
     /// This instance learned that a PutItem of this scan was refused.
     Refused {
         instance: usize,
         scan: Scan,
+        sent: Sent,
+    },
+    /// This instance learned whether the table fits.
+    Described {
+        instance: usize,
+        fits: bool,
+        sent: Sent,
     },
     /// This instance learned that the row of this scan's key was not written by us.
     Foreign {
@@ -87,6 +103,8 @@ impl Default for Table {
             max_in_flight: 0,
             fault: Script::new(|_| (LATENCY, Answer::Normal)),
             batch_fault: Script::new(|_| None),
+            description: Script::new(|_| Ok(Fit::Fits)),
+            descriptions: Vec::new(),
         }
     }
 }
@@ -124,55 +142,87 @@ impl Table {
         let (port, at) = (port_of(scan), Instant::now());
         self.calls.push(Call { port, at, verb });
         let of_key = self.calls_of(port).count();
-        self.fault.call(Attempt { port, verb, number: self.calls.len(), of_key, at: at - start })
+        self.fault.call(Attempt {
+            port,
+            verb,
+            number: self.calls.len(),
+            of_key,
+            others: self.in_flight,
+            at: at - start,
+        })
     }
 
-    pub(super) fn write(&mut self, scan: &Scan) -> Put {
+    /// Returns the time of a request that is sent now.
+    pub(super) fn sent(&self) -> Sent {
+        Sent(self.history.len())
+    }
+
+    pub(super) fn write(&mut self, scan: &Scan, sent: Sent) -> ports::Answer {
         let port = port_of(scan);
         if let Some(row) = self.rows.get(&port).filter(|row| row.timestamp >= scan.timestamp) {
-            return Put::Stale(Stored { timestamp: row.timestamp, is_same: row == scan, bytes: row.response.len() });
+            return ports::Answer::Stale(Record {
+                timestamp: row.timestamp,
+                is_same: row == scan,
+                bytes: row.response.len(),
+            });
         }
         self.rows.insert(port, scan.clone());
-        self.record(EventKind::Stored { port });
-        Put::Stored
+        self.record(EventKind::Stored { port, sent });
+        ports::Answer::Stored
     }
 
-    pub(super) fn run(&mut self, statement: &Statement) -> ports::Answer {
+    pub(super) fn run(&mut self, statement: &Statement, sent: Sent) -> Option<Attempted> {
         let has_row = self.rows.contains_key(&port_of(&statement.scan));
         match (statement.verb, has_row) {
-            (Verb::Update, false) | (Verb::Insert, true) => ports::Answer::OtherVerb,
-            (Verb::Update, true) | (Verb::Insert, false) => ports::Answer::Put(self.write(&statement.scan)),
+            (Verb::Update, false) | (Verb::Insert, true) => None,
+            (Verb::Update, true) | (Verb::Insert, false) => Some(Ok(self.write(&statement.scan, sent))),
         }
     }
 
     /// Records an answer to an instance, if it counts against this scan.
-    pub(super) fn answered(&mut self, instance: usize, scan: &Scan, verb: Option<Verb>, answer: Answer) {
+    pub(super) fn answered(&mut self, instance: usize, scan: &Scan, verb: Option<Verb>, sent: Sent, answer: Answer) {
         match (answer, verb) {
-            (Answer::Refused, None) => self.record(EventKind::Refused { instance, scan: scan.clone() }),
+            (Answer::Refused, None) => self.record(EventKind::Refused { instance, scan: scan.clone(), sent }),
             (Answer::ForeignRow, _) => self.record(EventKind::Foreign { instance, scan: scan.clone() }),
             _ => {}
         }
+    }
+
+    /// Records a description that an instance receives.
+    pub(super) fn described(&mut self, instance: usize, fits: bool, sent: Sent) {
+        self.record(EventKind::Described { instance, fits, sent });
     }
 
     fn record(&mut self, kind: EventKind) {
         self.history.push(Event { at: Instant::now(), kind });
     }
 
-    /// Returns whether the answers to an instance since this time reject a scan: its row is not ours, or three refusals with
-    /// a stored write of another key between each two of them.
+    /// Returns whether the answers to an instance since this time reject a scan: its row is not ours, or it was refused twice.
+    /// Between the two refusals, a write of another key and the latest description, which fits, were both sent and answered.
     pub(super) fn rejects(&self, instance: usize, scan: &Scan, since: Instant) -> bool {
-        let (mut refusals, mut stored_another) = (0, true);
-        for event in self.history.iter().filter(|event| event.at >= since) {
-            match &event.kind {
-                EventKind::Stored { port } => stored_another |= *port != port_of(scan),
-                EventKind::Foreign { instance: to, scan: other } if *to == instance && other == scan => return true,
-                EventKind::Refused { instance: to, scan: other } if *to == instance && other == scan => {
-                    refusals += u32::from(std::mem::take(&mut stored_another));
-                }
-                EventKind::Foreign { .. } | EventKind::Refused { .. } => {}
-            }
-        }
-        refusals >= 3
+        let is_of_scan = |to: usize, other: &Scan| to == instance && other == scan;
+        let refusals = |number: usize| match &self.history[number].kind {
+            EventKind::Refused { instance: to, scan: other, sent } if is_of_scan(*to, other) => Some((number, *sent)),
+            _ => None,
+        };
+        let first = self.history.partition_point(|event| event.at < since);
+        let numbers = first..self.history.len();
+        let is_foreign = |event: &Event| matches!(&event.kind, EventKind::Foreign { instance: to, scan: other } if is_of_scan(*to, other));
+        let refusals: Vec<(usize, Sent)> = numbers.clone().filter_map(refusals).collect();
+        let is_proven = |after: usize, Sent(before): Sent| {
+            let between = || self.history[..before].iter().skip(after);
+            let stored = between().any(|event| match event.kind {
+                EventKind::Stored { port, sent } => sent > Sent(after) && port != port_of(scan),
+                _ => false,
+            });
+            let latest = between().rev().find_map(|event| match event.kind {
+                EventKind::Described { instance: to, fits, sent } if to == instance => Some(fits && sent > Sent(after)),
+                _ => None,
+            });
+            stored && latest == Some(true)
+        };
+        let is_refused = refusals.iter().any(|(first, _)| refusals.iter().any(|(_, sent)| is_proven(*first, *sent)));
+        is_refused || self.history[first..].iter().any(is_foreign)
     }
 }
 

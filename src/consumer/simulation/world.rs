@@ -11,6 +11,7 @@ use super::faults::{Answer, Attempt, BatchCall, PublishAnswer, PublishCall, Scri
 use super::messages::Template;
 use super::pubsub::Subscription;
 use super::table::{LATENCY, Table};
+use crate::consumer::ports::{Fit, StoreErrorKind};
 
 /// The maximum of simulated time that a script waits for one event.
 const TIMEOUT: Duration = Duration::from_secs(4 * 3600);
@@ -83,6 +84,11 @@ impl World {
     /// Sets the script of batches that get an answer as a whole.
     pub(super) fn batches(&self, script: impl FnMut(BatchCall) -> Option<Answer> + Send + 'static) {
         self.state().table.batch_fault = Script::new(script);
+    }
+
+    /// Sets the script of DescribeTable by the simulated time since the start.
+    pub(super) fn descriptions(&self, script: impl FnMut(Duration) -> Result<Fit, StoreErrorKind> + Send + 'static) {
+        self.state().table.description = Script::new(script);
     }
 
     /// Sets the script of the dead-letter topic.

@@ -1,5 +1,6 @@
-//! Batches: the scans of one thread wait here for a call that writes them together. Each write decides by itself what follows
-//! from its own answer.
+//! Batches: the scans of one thread wait here for a call that writes them together. `queue` decides when a batch closes and
+//! which scans it contains, `forecast` the verbs to try first, and `decision` what follows for each scan. A call counts once
+//! for the circuit breaker, and each write continues by itself.
 
 mod decision;
 mod forecast;
@@ -21,11 +22,9 @@ use self::forecast::Forecast;
 use self::queue::{Entry, Queue};
 use crate::consumer::dedup::Keys;
 use crate::consumer::flow::WritePermit;
-use crate::consumer::ports::{
-    Operation, Ports, Receipt, ReceiptOf, Statement, Store, StoreError, StoreErrorKind, Verb,
-};
+use crate::consumer::ports::{Operation, Receipt, Statement, Store, StoreErrorKind, Verb};
 use crate::consumer::process::Process;
-use crate::consumer::settings::{ATTEMPT_TIMEOUT, WriteMode};
+use crate::consumer::settings::ATTEMPT_TIMEOUT;
 use crate::scan::Scan;
 
 pub(crate) use self::decision::Next;
@@ -35,7 +34,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The batches of one thread.
 #[derive(Debug)]
-pub struct Batches {
+pub(crate) struct Batches {
     queue: RefCell<Queue>,
     forecast: RefCell<Forecast>,
     /// Whether a call has ended. Without one there is nothing to forecast from, so no second call is sent.
@@ -45,7 +44,7 @@ pub struct Batches {
 }
 
 impl Batches {
-    pub fn new(linger: Duration) -> Batches {
+    pub(crate) fn new(linger: Duration) -> Batches {
         Batches {
             queue: RefCell::new(Queue::new(linger)),
             forecast: RefCell::default(),
@@ -54,11 +53,12 @@ impl Batches {
         }
     }
 
-    /// Writes a scan in a batch, if it is sent before the deadline.
-    pub(crate) async fn write(&self, scan: &Arc<Scan>, verb: Option<Verb>, deadline: Instant) -> Next {
+    /// Writes a scan in a batch. Returns `None` if it was not sent before the deadline.
+    pub(crate) async fn write(&self, scan: &Arc<Scan>, verb: Option<Verb>, deadline: Instant) -> Option<Next> {
         let (answer, answered) = oneshot::channel();
         self.push(Entry { scan: scan.clone(), verb, answer, deadline, since: Instant::now() });
-        answered.await.unwrap_or_else(|_| Next::Answered(Err(StoreError::no_answer(ATTEMPT_TIMEOUT))))
+        // A late scan is dropped from the queue.
+        answered.await.ok()
     }
 
     fn push(&self, entry: Entry) {
@@ -70,7 +70,14 @@ impl Batches {
         }
     }
 
-    async fn send<P: Ports>(&self, process: &Process, keys: &Keys<ReceiptOf<P>>, store: &P::Store) -> Infallible {
+    /// Sends the batches of the thread with this number, for as long as it is polled beside the workers.
+    pub(crate) async fn send<R: Receipt>(
+        &self,
+        thread: usize,
+        process: &Process,
+        keys: &Keys<R>,
+        store: &impl Store,
+    ) -> Infallible {
         let mut calls = FuturesUnordered::new();
         let mut permit = pin!(Fuse::terminated());
         // One timer for all waiting scans. A timer for each would cost more than its share of a call.
@@ -82,7 +89,7 @@ impl Batches {
                 false => None,
             };
             if permit.is_terminated() && closes_at.is_some_and(|at| at <= Instant::now()) {
-                permit.set(process.write_permit().fuse());
+                permit.set(process.write_permit(thread).fuse());
             }
             let lingers = permit.is_terminated() && closes_at.is_some();
             let closed = sleep_until(closes_at.unwrap_or_else(Instant::now));
@@ -93,7 +100,7 @@ impl Batches {
                     // Only now, so that the batch includes scans that arrived while no permit was free.
                     let batch = self.queue.borrow_mut().take(Instant::now());
                     if !batch.is_empty() {
-                        calls.push(self.call::<P>(process, keys, store, batch, permit));
+                        calls.push(self.call(process, keys, store, batch, permit));
                     }
                 }
                 () = self.changed.notified() => {}
@@ -103,13 +110,13 @@ impl Batches {
         }
     }
 
-    async fn call<P: Ports>(
+    async fn call<R: Receipt>(
         &self,
         process: &Process,
-        keys: &Keys<ReceiptOf<P>>,
-        store: &P::Store,
+        keys: &Keys<R>,
+        store: &impl Store,
         batch: Vec<Entry>,
-        _permit: WritePermit<'_>,
+        permit: WritePermit<'_>,
     ) {
         let forecast = self.forecast.borrow().verb();
         let statement = |entry: &Entry| Statement { scan: entry.scan.clone(), verb: entry.verb.unwrap_or(forecast) };
@@ -117,10 +124,8 @@ impl Batches {
         let verbs: Vec<_> = statements.iter().map(|statement| statement.verb).collect();
         let began = Instant::now();
         let sent = process.refusals.tick();
-        let result = match timeout(ATTEMPT_TIMEOUT, store.batch(&statements)).await {
-            Ok(result) => result,
-            Err(_) => Err(StoreError::no_answer(ATTEMPT_TIMEOUT)),
-        };
+        let result = timeout(ATTEMPT_TIMEOUT, store.batch(&statements)).await;
+        let result = result.unwrap_or_else(|_| Err(process.write_timed_out(&permit)));
         let failure = result.as_ref().err().map(|error| error.kind);
         process.observer.called(Operation::Batch, began.elapsed(), failure);
         let nexts = decision::classify(result, &verbs);
@@ -137,25 +142,12 @@ impl Batches {
     }
 }
 
-/// Sends the batches of a thread, for as long as it is polled beside the workers.
-pub async fn send<P: Ports>(
-    batches: Option<&Batches>,
-    process: &Process,
-    keys: &Keys<ReceiptOf<P>>,
-    store: &P::Store,
-) -> Infallible {
-    match batches {
-        Some(batches) => batches.send::<P>(process, keys, store).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Returns whether the record of a scan was missing, if its answer tells.
 fn was_missing(verb: Verb, next: &Next) -> Option<bool> {
     match (verb, next) {
-        (Verb::Insert, Next::Answered(Ok(_))) | (Verb::Update, Next::Try(_)) => Some(true),
-        (Verb::Update, Next::Answered(Ok(_))) | (Verb::Insert, Next::Try(_)) => Some(false),
-        (_, Next::Answered(Err(_)) | Next::Alone(_) | Next::Late) => None,
+        (Verb::Insert, Next::Done(Ok(_))) | (Verb::Update, Next::Try(_)) => Some(true),
+        (Verb::Update, Next::Done(Ok(_))) | (Verb::Insert, Next::Try(_)) => Some(false),
+        (_, Next::Done(Err(_)) | Next::Put) => None,
     }
 }
 
@@ -166,17 +158,16 @@ fn record<R: Receipt>(process: &Process, keys: &Keys<R>, sent: u64, statements: 
     let (mut has_answered, mut has_succeeded) = (false, false);
     for (statement, next) in statements.iter().zip(nexts) {
         match next {
-            Next::Answered(Ok(put)) => {
+            Next::Done(Ok(answer)) => {
                 has_succeeded = true;
-                process.put(sent, &statement.scan.key, *put);
+                process.write_answered(sent, &statement.scan.key, *answer);
             }
             Next::Try(_) => has_succeeded = true,
-            Next::Alone(_) => has_answered = true,
-            Next::Late => {}
-            Next::Answered(Err(error)) if kinds.contains(&error.kind) => {
+            Next::Put => has_answered = true,
+            Next::Done(Err(error)) if kinds.contains(&error.kind) => {
                 process.report_throttling(error, &statement.scan.key);
             }
-            Next::Answered(Err(error)) => {
+            Next::Done(Err(error)) => {
                 kinds.push(error.kind);
                 if error.kind == StoreErrorKind::MissingTable {
                     keys.clear_cache();
@@ -189,15 +180,5 @@ fn record<R: Receipt>(process: &Process, keys: &Keys<R>, sent: u64, statements: 
         process.store_succeeded();
     } else if has_answered {
         process.store_answered();
-    }
-}
-
-impl WriteMode {
-    /// Creates the batches of a thread, if scans are written in batches.
-    pub fn batches(self) -> Option<Batches> {
-        match self {
-            WriteMode::Put => None,
-            WriteMode::Batch { linger } => Some(Batches::new(linger)),
-        }
     }
 }

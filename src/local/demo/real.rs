@@ -83,6 +83,7 @@ fn config(environment: &Environment) -> Config {
         threads: cores.min(consumers),
         max_outstanding: NonZeroUsize::new(1000).unwrap_or(NonZeroUsize::MIN),
         max_outstanding_bytes: 256 << 20,
+        max_writes: None,
         write_mode: WriteMode::Put,
         max_future_skew: Duration::from_secs(24 * 60 * 60),
         ttl: None,

@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::config::{
 use aws_sdk_dynamodb::error::BoxError;
 use aws_sdk_dynamodb::types::ScalarAttributeType;
 use aws_sdk_dynamodb::{Client, Config};
-use mini_scan::consumer::ports::{Put, Store, Stored};
+use mini_scan::consumer::ports::{Answer, Record, Store};
 use mini_scan::dynamo::Scans;
 use mini_scan::scan::{DataVersion, Key, Scan};
 use tokio::process::Command;
@@ -259,10 +259,10 @@ async fn codes(row: &Row) -> Vec<Outcome> {
 async fn stored_already() -> Outcome {
     let dynamo = Dynamo::connect();
     let scans = Scans::new(dynamo.client.clone(), dynamo.table().await, None);
-    assert_eq!(scans.put(&scan()).await, Ok(Put::Stored));
+    assert_eq!(scans.put(&scan()).await, Ok(Answer::Stored));
     let again = scans.put(&scan()).await;
     let bytes = scans.measure(&scan()).expect("the scan is small enough");
-    assert_eq!(again, Ok(Put::Stale(Stored { timestamp: 7, is_same: true, bytes })));
+    assert_eq!(again, Ok(Answer::Stale(Record { timestamp: 7, is_same: true, bytes })));
     outcome(again, "the same scan twice")
 }
 
@@ -322,10 +322,10 @@ async fn program_before(conduct: Conduct) -> Outcome {
     Outcome::new(&injected, error_type.to_owned(), line)
 }
 
-fn outcome(result: Result<Put, mini_scan::consumer::ports::StoreError>, injected: &str) -> Outcome {
+fn outcome(result: mini_scan::consumer::ports::Attempt, injected: &str) -> Outcome {
     match result {
-        Ok(Put::Stale(stored)) => Outcome::new(injected, "none".to_owned(), format!("{stored:?}")),
-        Ok(Put::Stored) => Outcome::new(injected, "stored".to_owned(), String::new()),
+        Ok(Answer::Stale(stored)) => Outcome::new(injected, "none".to_owned(), format!("{stored:?}")),
+        Ok(Answer::Stored) => Outcome::new(injected, "stored".to_owned(), String::new()),
         Err(error) => Outcome::new(injected, format!("{:?}", error.kind), error.detail),
     }
 }

@@ -12,7 +12,7 @@ use crate::support::messages::{CONSUMING, RECOVERED, STILL_UNHEALTHY, UNHEALTHY}
 use crate::support::pipeline::{Pipeline, ip, valid_scans};
 use crate::support::program::{Launch, Output, Program, Signal};
 use crate::support::with_timeout;
-use mini_scan::consumer::ports::{Put, Store, StoreErrorKind};
+use mini_scan::consumer::ports::{Answer, Store, StoreErrorKind};
 
 const HOT_KEY: &str = r#","throttlingReasons":[{"reason":"TableWriteKeyRangeThroughputExceeded"}]"#;
 
@@ -235,7 +235,7 @@ async fn clock_skew_is_corrected_after_the_first_response() {
     let second = with_timeout("a result", scans.put(&scan())).await;
 
     assert_eq!(first.expect_err("the signature has the local time").kind, StoreErrorKind::Clock);
-    assert_eq!(second, Ok(Put::Stored));
+    assert_eq!(second, Ok(Answer::Stored));
 }
 
 #[tokio::test]

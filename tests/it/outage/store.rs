@@ -1,5 +1,6 @@
 //! Outage of DynamoDB: it accepts connections but does not respond.
 
+use std::mem::replace;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,9 +17,12 @@ use crate::support::program::{Program, Signal};
 use crate::support::pubsub::Pubsub;
 use crate::support::with_timeout;
 
-/// The writes after the outage that pass the proxy at once. With one probe per second they would take longer than the test
-/// waits.
-const FIRST_WRITES: usize = 40;
+/// How often a consumer probes a store in an outage.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// The writes after the outage that pass the proxy, each delayed. With one probe per second they would take longer than the
+/// test waits.
+const FIRST_WRITES: usize = 200;
+const DELAY: Duration = Duration::from_millis(20);
 /// The share of a core that a waiting consumer may use. A busy loop would use a whole core.
 const MAX_IDLE_CPU: f64 = 0.25;
 
@@ -31,7 +35,7 @@ struct Outage {
 
 #[tokio::test]
 async fn an_outage_of_the_store_nacks_no_message_and_recovery_is_immediate() {
-    test_outage(Outage { messages: 300, probes: 4 }).await;
+    test_outage(Outage { messages: 400, probes: 4 }).await;
 }
 
 #[tokio::test]
@@ -41,19 +45,22 @@ async fn an_outage_of_a_minute_nacks_no_message_and_recovery_is_immediate() {
 }
 
 async fn test_outage(outage: Outage) {
+    const NEVER: usize = usize::MAX;
     let store = LocalDynamo::start().await;
     let (pubsub, _faults) = Pubsub::dedicated().await;
     let pipeline = Pipeline::on(pubsub, store.dynamo.clone()).await;
     let (writes, barrier) = (watch::Sender::new(0_usize), Barrier::new(WRITES_IN_FLIGHT));
-    let held_from = Arc::new(AtomicUsize::new(usize::MAX));
+    let held_from = Arc::new(AtomicUsize::new(NEVER));
     let proxy = DynamoProxy::before(store.address(), {
         let (writes, barrier, held_from) = (writes.clone(), barrier.clone(), held_from.clone());
         move |request| {
             if request.is_put() {
                 writes.send_modify(|writes| *writes += 1);
-                if *writes.borrow() > held_from.load(Ordering::SeqCst) {
-                    return Action::Hold(barrier.clone());
-                }
+                return match held_from.load(Ordering::SeqCst) {
+                    NEVER => Action::Forward,
+                    held_from if *writes.borrow() > held_from => Action::Hold(barrier.clone()),
+                    _ => Action::Forward.after(DELAY),
+                };
             }
             Action::Forward
         }
@@ -84,16 +91,20 @@ async fn test_outage(outage: Outage) {
     assert_eq!(counts, [1, 1, 0], "{exit:#?}");
 }
 
-/// Waits until the consumer has probed the store this often. Checks that it does so once per second and is not busy.
+/// Waits until the consumer has probed the store this often, each time after a pause. Checks that it is not busy.
 async fn assert_idle(consumer: &Program, writes: &watch::Sender<usize>, probes: usize) {
     let (began, used) = (Instant::now(), consumer.processor_time());
     let mut writes = writes.subscribe();
-    for _ in 0..probes {
+    // Until the circuit breaker opened, all writes in flight were retried.
+    let most = *writes.borrow() + WRITES_IN_FLIGHT + probes;
+    let (mut last, mut paused) = (began, 0);
+    while paused < probes {
         with_timeout("a probe of the store", writes.changed()).await.expect("the proxy runs");
+        let before = replace(&mut last, Instant::now());
+        paused += usize::from(last - before >= PROBE_INTERVAL / 2);
+        let written = *writes.borrow();
+        assert!(written <= most, "{written} writes in {:?}; at most {most} with {probes} probes", began.elapsed());
     }
-    let took = began.elapsed();
-    // The first probe may come at once, and beside it one write that began before the circuit breaker opened.
-    assert!(took >= Duration::from_secs(probes as u64 - 2), "{probes} probes in {took:?}");
-    let share = (consumer.processor_time() - used).as_secs_f64() / took.as_secs_f64();
+    let share = (consumer.processor_time() - used).as_secs_f64() / began.elapsed().as_secs_f64();
     assert!(share < MAX_IDLE_CPU, "a consumer that waited for the store used {share:.2} of a core");
 }

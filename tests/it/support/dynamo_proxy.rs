@@ -177,6 +177,11 @@ impl Request {
         self.is(".PutItem")
     }
 
+    /// Returns whether the request describes a table.
+    pub(crate) fn is_describe(&self) -> bool {
+        self.is(".DescribeTable")
+    }
+
     /// Returns whether the request writes one item or several.
     pub(crate) fn is_write(&self) -> bool {
         self.is_put() || self.is(".BatchExecuteStatement")

@@ -1,4 +1,4 @@
-//! A TCP proxy that injects faults: it can close, refuse, freeze and delay connections. It works before every server
+//! A TCP proxy that injects faults: it can close, refuse, freeze, delay and slow down connections. It works before every server
 //! whose clients send first, and does not know what the bytes mean.
 
 mod tests;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -19,6 +19,8 @@ use super::with_timeout;
 const CHUNK_BYTES: usize = 64 << 10;
 /// Chunks in flight in one direction of a connection. With more of them the sender has to wait.
 const CHUNKS_IN_FLIGHT: usize = 64;
+/// What a limited line may send at once after it was idle. It makes up for timers that are late.
+const BURST: Duration = Duration::from_millis(20);
 /// The listen backlog: connections that the proxy has not accepted yet.
 const BACKLOG: u32 = 1024;
 
@@ -54,6 +56,8 @@ struct State {
     /// Whether the port refuses connections already.
     refused: bool,
     delay: Duration,
+    /// The rate of all bytes from the clients together.
+    bytes_per_second: Option<u32>,
     /// Chunks that a freeze has stalled.
     stalled: usize,
     /// Connections that were closed, and chunks that were stalled or delayed.
@@ -119,6 +123,11 @@ impl TcpProxy {
         self.state.send_modify(|state| state.delay = delay);
     }
 
+    /// Lets all connections together forward this many bytes per second from the clients, in turn.
+    pub(crate) fn limit(&self, bytes_per_second: u32) {
+        self.state.send_modify(|state| state.bytes_per_second = Some(bytes_per_second));
+    }
+
     /// Returns how many connections were closed and chunks were held back or delayed so far.
     pub(crate) fn disturbed(&self) -> usize {
         self.state.borrow().disturbed
@@ -155,6 +164,7 @@ async fn serve(
     state: watch::Sender<State>,
 ) {
     let mut connections = JoinSet::new();
+    let line = Arc::new(Mutex::new(Instant::now()));
     loop {
         let accepted = tokio::select! {
             () = wait_for(&state, |state| state.refusing) => None,
@@ -172,7 +182,7 @@ async fn serve(
             number.is_some()
         });
         if let Some(number) = number {
-            let view = View { number, state: state.clone() };
+            let view = View { number, state: state.clone(), line: line.clone() };
             connections.spawn(connect(client, server.clone(), inspect.clone(), view));
         }
         while connections.try_join_next().is_some() {}
@@ -211,9 +221,20 @@ fn listen(socket: TcpSocket) -> TcpListener {
 struct View {
     number: u64,
     state: watch::Sender<State>,
+    /// When the line from the clients has sent its bytes. The lock is fair.
+    line: Arc<Mutex<Instant>>,
 }
 
 impl View {
+    /// Waits until the line has sent this many bytes from a client.
+    async fn send(&self, bytes: usize) {
+        let Some(bytes_per_second) = self.state.borrow().bytes_per_second else { return };
+        let mut sent = self.line.lock().await;
+        let start = (*sent).max(Instant::now() - BURST);
+        *sent = start + Duration::from_secs_f64(bytes as f64 / f64::from(bytes_per_second));
+        sleep_until(*sent).await;
+    }
+
     async fn closed(&self) {
         wait_for(&self.state, |state| self.number < state.closed).await;
     }
@@ -270,20 +291,28 @@ async fn forward(client: &mut TcpStream, server: String, inspect: Inspect, view:
     client.set_nodelay(true)?;
     server.write_all(&first).await?;
     let ((client_read, client_write), (server_read, server_write)) = (client.split(), server.split());
-    tokio::join!(copy(client_read, server_write, view), copy(server_read, client_write, view));
+    tokio::join!(copy(client_read, server_write, view, true), copy(server_read, client_write, view, false));
     Ok(())
 }
 
 /// Copies one direction of a connection until its end.
-async fn copy(from: impl AsyncReadExt + Unpin, to: impl AsyncWriteExt + Unpin, view: &View) {
+async fn copy(from: impl AsyncReadExt + Unpin, to: impl AsyncWriteExt + Unpin, view: &View, is_client: bool) {
     let (sender, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
-    tokio::join!(read_chunks(from, sender, view), write_chunks(receiver, to, view));
+    tokio::join!(read_chunks(from, sender, view, is_client), write_chunks(receiver, to, view));
 }
 
-async fn read_chunks(mut from: impl AsyncReadExt + Unpin, to: mpsc::Sender<(Instant, Vec<u8>)>, view: &View) {
+async fn read_chunks(
+    mut from: impl AsyncReadExt + Unpin,
+    to: mpsc::Sender<(Instant, Vec<u8>)>,
+    view: &View,
+    is_client: bool,
+) {
     let mut chunk = vec![0; CHUNK_BYTES];
     while let Ok(read) = from.read(&mut chunk).await {
         view.stall_while_frozen().await;
+        if is_client {
+            view.send(read).await;
+        }
         let delay = view.state.borrow().delay;
         if !delay.is_zero() {
             view.state.send_modify(|state| state.disturbed += 1);

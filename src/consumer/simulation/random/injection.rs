@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use tokio::time::{Instant, sleep};
 
 use super::KEYS;
-use crate::consumer::ports::Restart;
+use crate::consumer::ports::{Fit, Restart, StoreErrorKind};
 use crate::consumer::simulation::faults::{
     AckFault, Answer, Attempt, BatchCall, DeliveryFault, PublishAnswer, PublishCall, Script, StreamEvent,
 };
@@ -35,6 +35,7 @@ pub(super) fn inject(world: &World, faults_end: Instant, random: &mut StdRng) {
     state.subscription.stream_fault = streams(until, random);
     state.table.fault = attempts(until, random);
     state.table.batch_fault = batches(until, random);
+    state.table.description = descriptions(until, random);
     state.topic.fault = dead_letters(until, random);
 }
 
@@ -96,6 +97,19 @@ fn batches(until: Duration, random: &mut StdRng) -> Script<BatchCall, Option<Ans
         let fails = random.random_bool(probability) && call.at < until;
         let answer = batch_fault(&mut random);
         fails.then_some(answer)
+    })
+}
+
+fn descriptions(until: Duration, random: &mut StdRng) -> Script<Duration, Result<Fit, StoreErrorKind>> {
+    let (probability, mut random) = (random.random_range(0.0..=1.0), generator(random));
+    Script::new(move |at| {
+        let fails = random.random_bool(probability) && at < until;
+        match random.random_range(0..3) {
+            _ if !fails => Ok(Fit::Fits),
+            0 => Ok(Fit::DoesNotFit("injected".to_owned())),
+            1 => Err(StoreErrorKind::Permission),
+            _ => Err(StoreErrorKind::Unavailable),
+        }
     })
 }
 

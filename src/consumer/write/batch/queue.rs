@@ -27,6 +27,7 @@ pub(super) struct Entry {
     pub(super) scan: Arc<Scan>,
     /// The right verb if it is known; otherwise the forecast chooses it.
     pub(super) verb: Option<Verb>,
+    /// Dropped without an answer if the scan is late.
     pub(super) answer: oneshot::Sender<Next>,
     /// It is not sent after this time.
     pub(super) deadline: Instant,
@@ -50,7 +51,7 @@ impl Queue {
         self.entries.push_back(entry);
     }
 
-    /// Answers scans whose deadline has passed, and removes scans whose write was dropped.
+    /// Removes scans whose deadline has passed or whose write was dropped.
     pub(super) fn remove_late(&mut self, now: Instant) {
         for _ in 0..self.entries.len() {
             if let Some(entry) = self.pop(now) {
@@ -64,12 +65,7 @@ impl Queue {
     fn pop(&mut self, now: Instant) -> Option<Entry> {
         let entry = self.entries.pop_front()?;
         self.bytes -= entry.bytes();
-        if entry.deadline > now {
-            return Some(entry).filter(|entry| !entry.answer.is_closed());
-        }
-        // Its write may have been dropped.
-        let _ = entry.answer.send(Next::Late);
-        None
+        Some(entry).filter(|entry| entry.deadline > now && !entry.answer.is_closed())
     }
 
     pub(super) fn len(&self) -> usize {
@@ -122,6 +118,7 @@ mod tests {
 
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
     use crate::scan::{DataVersion, Key};
@@ -214,10 +211,10 @@ mod tests {
         waiting.start += Duration::from_secs(1);
         waiting.fill([2, 3], 10);
         waiting.queue.remove_late(waiting.start + DEADLINE - Duration::from_secs(1));
-        assert_eq!(waiting.answers[0].try_recv(), Ok(Next::Late));
+        assert_eq!(waiting.answers[0].try_recv(), Err(TryRecvError::Closed));
         assert_eq!(waiting.queue.len(), 2);
         assert!(waiting.queue.take(waiting.start + DEADLINE).is_empty());
-        assert_eq!([1, 2].map(|index| waiting.answers[index].try_recv()), [Ok(Next::Late), Ok(Next::Late)]);
+        assert_eq!([1, 2].map(|index| waiting.answers[index].try_recv()), [(); 2].map(|()| Err(TryRecvError::Closed)));
         assert_eq!(waiting.queue.bytes, 0);
     }
 

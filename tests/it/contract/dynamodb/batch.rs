@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use mini_scan::consumer::ports::{Answer, Put, Statement, Store, StoreErrorKind, Stored, Verb};
+use mini_scan::consumer::ports::{Answer, Attempt, Record, Statement, Store, StoreErrorKind, Verb};
 use mini_scan::dynamo::Scans;
 use mini_scan::scan::{DataVersion, Key, Scan};
 use rand::rngs::StdRng;
@@ -37,7 +37,7 @@ fn insert(scan: Scan) -> Statement {
     Statement { scan: Arc::new(scan), verb: Verb::Insert }
 }
 
-const STORED: Answer = Answer::Put(Put::Stored);
+const STORED: Option<Attempt> = Some(Ok(Answer::Stored));
 
 struct Table {
     dynamo: Dynamo,
@@ -56,12 +56,12 @@ impl Table {
     }
 
     /// Returns the answer to a stale write if the table has `stored`.
-    fn stale(&self, stored: &Scan, ttl: Option<Duration>, is_same: bool) -> Answer {
+    fn stale(&self, stored: &Scan, ttl: Option<Duration>, is_same: bool) -> Option<Attempt> {
         let bytes = self.store(ttl).measure(stored).expect("the scan is small enough");
-        Answer::Put(Put::Stale(Stored { timestamp: stored.timestamp, is_same, bytes }))
+        Some(Ok(Answer::Stale(Record { timestamp: stored.timestamp, is_same, bytes })))
     }
 
-    async fn batch(&self, statements: &[Statement]) -> Vec<Answer> {
+    async fn batch(&self, statements: &[Statement]) -> Vec<Option<Attempt>> {
         self.store(None).batch(statements).await.expect("the call succeeds")
     }
 
@@ -74,13 +74,13 @@ impl Table {
 async fn an_update_replaces_an_older_record_and_distinguishes_a_newer_from_a_missing_one() {
     let table = Table::new().await;
     for (port, timestamp) in [(1, 4), (2, 5), (3, 6)] {
-        assert_eq!(table.store(None).put(&scan(port, timestamp, "before")).await, Ok(Put::Stored));
+        assert_eq!(table.store(None).put(&scan(port, timestamp, "before")).await, Ok(Answer::Stored));
     }
 
     let answers = table.batch(&[1, 2, 3, 4].map(|port| update(scan(port, 5, "ours")))).await;
 
     let stale = |port, timestamp| table.stale(&scan(port, timestamp, "before"), None, false);
-    assert_eq!(answers, [STORED, stale(2, 5), stale(3, 6), Answer::OtherVerb]);
+    assert_eq!(answers, [STORED, stale(2, 5), stale(3, 6), None]);
     let rows = table.rows().await;
     assert_eq!(rows.len(), 3);
     assert_eq!(
@@ -92,11 +92,11 @@ async fn an_update_replaces_an_older_record_and_distinguishes_a_newer_from_a_mis
 #[tokio::test]
 async fn an_insert_creates_a_record_and_does_not_change_an_existing_one() {
     let table = Table::new().await;
-    assert_eq!(table.store(None).put(&scan(1, 4, "before")).await, Ok(Put::Stored));
+    assert_eq!(table.store(None).put(&scan(1, 4, "before")).await, Ok(Answer::Stored));
 
     let answers = table.batch(&[1, 2].map(|port| insert(scan(port, 5, "ours")))).await;
 
-    assert_eq!(answers, [Answer::OtherVerb, STORED]);
+    assert_eq!(answers, [None, STORED]);
     assert_eq!(table.rows().await["1.1.1.1#1#HTTP"]["response"], text("before"));
 }
 
@@ -126,10 +126,7 @@ async fn a_batch_distinguishes_a_foreign_row_from_a_stale_scan() {
     for (port, row) in foreign {
         table.dynamo.put(&table.name, row).await;
         let answers = table.batch(&[update(scan(port, 5, "ours")), insert(scan(100 + port, 5, "beside"))]).await;
-        assert!(
-            matches!(&answers[0], Answer::Failed(error) if error.kind == StoreErrorKind::ForeignRow),
-            "{answers:?}"
-        );
+        assert!(matches!(&answers[0], Some(Err(error)) if error.kind == StoreErrorKind::ForeignRow), "{answers:?}");
         assert_eq!(answers[1], STORED, "each statement has its own result");
     }
 }
@@ -142,7 +139,7 @@ async fn a_rejected_statement_does_not_affect_the_others_of_its_batch() {
 
     let answers = table.batch(&[insert(large), insert(scan(2, 5, "ours"))]).await;
 
-    assert!(matches!(&answers[0], Answer::Failed(error) if error.kind == StoreErrorKind::Refused), "{answers:?}");
+    assert!(matches!(&answers[0], Some(Err(error)) if error.kind == StoreErrorKind::Refused), "{answers:?}");
     assert_eq!(answers[1], STORED);
 }
 
@@ -180,7 +177,7 @@ async fn a_batch_into_a_missing_table_fails_with_missing_table() {
     let kind = match store.batch(&[insert(scan(1, 5, "a"))]).await {
         Err(error) => error.kind,
         Ok(answers) => match &answers[..] {
-            [Answer::Failed(error)] => error.kind,
+            [Some(Err(error))] => error.kind,
             answers => panic!("the batch did not fail: {answers:?}"),
         },
     };
@@ -200,12 +197,12 @@ fn random_scan(random: &mut StdRng) -> Scan {
 }
 
 /// Writes one scan as the consumer does: by a statement, then by one with the other verb, then by PutItem.
-async fn write_with_verbs(store: &Scans, statement: Statement) -> Put {
+async fn write_with_verbs(store: &Scans, statement: Statement) -> Answer {
     let mut statement = statement;
     for _ in 0..2 {
         match &store.batch(std::slice::from_ref(&statement)).await.expect("the call succeeds")[..] {
-            [Answer::Put(put)] => return *put,
-            [Answer::OtherVerb] => {
+            [Some(Ok(answer))] => return *answer,
+            [None] => {
                 statement.verb = match statement.verb {
                     Verb::Update => Verb::Insert,
                     Verb::Insert => Verb::Update,
@@ -253,7 +250,7 @@ async fn batches_of_many_keys_leave_the_same_rows_as_put_item() {
         let statement = |scan: Scan| if known.contains(scan.key.as_str()) { update(scan) } else { insert(scan) };
         let statements: Vec<_> = scans.into_iter().map(statement).collect();
         let answers = batched.batch(&statements).await;
-        assert!(answers.iter().all(|answer| matches!(answer, Answer::Put(_))), "{answers:?}");
+        assert!(answers.iter().all(|answer| matches!(answer, Some(Ok(_)))), "{answers:?}");
     }
     assert_eq!(expected.rows().await, batched.rows().await);
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::RequestId;
-use mini_scan::consumer::ports::{Put, Store, StoreErrorKind, Stored};
+use mini_scan::consumer::ports::{Answer, Record, Store, StoreErrorKind};
 use mini_scan::dynamo::Scans;
 use mini_scan::scan::{DataVersion, Key, Scan};
 
@@ -31,22 +31,22 @@ fn bytes(bytes: &[u8]) -> Scan {
 
 /// Stores `first`, then returns the result of writing `second`. Checks the size of the stored record in that result and
 /// replaces it by 0.
-async fn put_after(first: &Scan, ttl: Option<Duration>, second: &Scan, second_ttl: Option<Duration>) -> Put {
+async fn put_after(first: &Scan, ttl: Option<Duration>, second: &Scan, second_ttl: Option<Duration>) -> Answer {
     let dynamo = Dynamo::connect();
     let table = dynamo.table().await;
     let store = |ttl| Scans::new(dynamo.client.clone(), table.clone(), ttl);
-    assert_eq!(store(ttl).put(first).await, Ok(Put::Stored));
+    assert_eq!(store(ttl).put(first).await, Ok(Answer::Stored));
     match store(second_ttl).put(second).await.expect("the call succeeds") {
-        Put::Stored => Put::Stored,
-        Put::Stale(stored) => {
+        Answer::Stored => Answer::Stored,
+        Answer::Stale(stored) => {
             assert_eq!(Ok(stored.bytes), store(ttl).measure(first), "{first:?}");
-            Put::Stale(Stored { bytes: 0, ..stored })
+            Answer::Stale(Record { bytes: 0, ..stored })
         }
     }
 }
 
-fn stale(timestamp: u64, is_same: bool) -> Put {
-    Put::Stale(Stored { timestamp, is_same, bytes: 0 })
+fn stale(timestamp: u64, is_same: bool) -> Answer {
+    Answer::Stale(Record { timestamp, is_same, bytes: 0 })
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn a_record_that_differs_in_any_attribute_is_not_the_same() {
 
 #[tokio::test]
 async fn a_newer_scan_replaces_the_stored_record() {
-    assert_eq!(put_after(&scan(7, "old"), Some(DAY), &scan(8, "new"), None).await, Put::Stored);
+    assert_eq!(put_after(&scan(7, "old"), Some(DAY), &scan(8, "new"), None).await, Answer::Stored);
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn a_write_fails_with_missing_table_before_the_table_is_created_and_after_
     dynamo.create(&name).send().await.expect("the table is created");
 
     assert_eq!(before.kind, StoreErrorKind::MissingTable, "{before:?}");
-    assert_eq!(store.put(&scan(7, "hello")).await, Ok(Put::Stored));
+    assert_eq!(store.put(&scan(7, "hello")).await, Ok(Answer::Stored));
     dynamo.client.delete_table().table_name(&name).send().await.expect("the table is deleted");
     let after = store.put(&scan(8, "hello")).await.expect_err("the table was deleted");
     assert_eq!(after.kind, StoreErrorKind::MissingTable, "{after:?}");

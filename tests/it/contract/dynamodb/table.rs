@@ -5,6 +5,9 @@ use aws_sdk_dynamodb::types::{
     TableStatus, TimeToLiveStatus,
 };
 
+use mini_scan::consumer::ports::{Fit, Store, StoreErrorKind};
+use mini_scan::dynamo::Scans;
+
 use super::{code, put};
 use crate::support::dynamo::{Dynamo, attribute, item, key, number, text, time_to_live};
 use crate::support::servers::DynamoServer;
@@ -112,15 +115,42 @@ async fn a_table_with_another_key_schema_rejects_the_item() {
     }
 }
 
+/// Creates a table with an index on this attribute, and returns its name.
+async fn table_with_index(dynamo: &Dynamo, name: &str, kind: ScalarAttributeType) -> String {
+    let table = unique("table");
+    let projection = Projection::builder().projection_type(ProjectionType::KeysOnly).build();
+    let index = GlobalSecondaryIndex::builder().index_name(format!("by_{name}")).projection(projection);
+    let index = index.key_schema(key(name, KeyType::Hash)).build().expect("a complete index");
+    let create = dynamo.create(&table).attribute_definitions(attribute(name, kind));
+    create.global_secondary_indexes(index).send().await.expect("the table is created");
+    table
+}
+
+#[tokio::test]
+async fn a_description_shows_whether_the_table_fits_scans() {
+    let dynamo = Dynamo::connect();
+    let fit = async |table: &str| Scans::new(dynamo.client.clone(), table.to_owned(), None).describe().await;
+    let misfit = |text: &str| Ok(Fit::DoesNotFit(text.to_owned()));
+
+    assert_eq!(fit(&dynamo.table().await).await, Ok(Fit::Fits));
+    for (name, kind) in [("port", ScalarAttributeType::N), ("owner", ScalarAttributeType::B)] {
+        assert_eq!(fit(&table_with_index(&dynamo, name, kind).await).await, Ok(Fit::Fits), "{name}");
+    }
+    let wrong_type = table_with_index(&dynamo, "port", ScalarAttributeType::S).await;
+    assert_eq!(fit(&wrong_type).await, misfit("its index by_port needs port (S); scans have port (N)"));
+    let table = unique("table");
+    let create = dynamo.client.create_table().table_name(&table).billing_mode(BillingMode::PayPerRequest);
+    let create = create.attribute_definitions(attribute("id", ScalarAttributeType::S));
+    create.key_schema(key("id", KeyType::Hash)).send().await.expect("the table is created");
+    assert_eq!(fit(&table).await, misfit("its key is HASH id (S); scans need only HASH pk (S)"));
+    let missing = fit(&unique("missing")).await.expect_err("the table does not exist");
+    assert_eq!(missing.kind, StoreErrorKind::MissingTable);
+}
+
 #[tokio::test]
 async fn a_table_with_an_index_on_an_attribute_of_another_type_rejects_the_item() {
     let dynamo = Dynamo::connect();
-    let name = unique("table");
-    let projection = Projection::builder().projection_type(ProjectionType::KeysOnly).build();
-    let index = GlobalSecondaryIndex::builder().index_name("by_port").projection(projection);
-    let index = index.key_schema(key("port", KeyType::Hash)).build().expect("a complete index");
-    let create = dynamo.create(&name).attribute_definitions(attribute("port", ScalarAttributeType::S));
-    create.global_secondary_indexes(index).send().await.expect("the table is created");
+    let name = table_with_index(&dynamo, "port", ScalarAttributeType::S).await;
 
     let row = item([("pk", text("1.1.1.1#80#HTTP")), ("port", number(80)), ("timestamp", number(1))]);
     let result = put(&dynamo, &name, row).await;

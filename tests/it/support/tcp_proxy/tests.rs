@@ -137,3 +137,16 @@ async fn delay_applies_in_each_direction() {
     client.round_trip().await;
     assert!(sent.elapsed() >= 2 * DELAY, "the round trip took {:?}", sent.elapsed());
 }
+
+#[tokio::test]
+async fn limit_applies_to_all_connections_together() {
+    let (proxy, _server) = echo().await;
+    let (mut one, mut other) = (Client::connect(&proxy).await, Client::connect(&proxy).await);
+
+    // A word takes 100 ms.
+    proxy.limit(40);
+
+    let sent = Instant::now();
+    tokio::join!(one.round_trip(), other.round_trip());
+    assert!(sent.elapsed() >= Duration::from_millis(180), "the round trips took {:?}", sent.elapsed());
+}
