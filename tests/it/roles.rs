@@ -11,7 +11,7 @@ use crate::support::pipeline::{Pipeline, valid_scans};
 use crate::support::program::Launch;
 use crate::support::unique;
 
-/// Longer than the time after which a stream without a response is suspicious.
+/// Enough for several replacements of an idle stream.
 const IDLE: Duration = Duration::from_secs(11);
 
 /// Sends the consumer to a Pub/Sub that rejects every *get*.
@@ -94,13 +94,18 @@ async fn a_missing_subscription_that_only_the_stream_reports_is_fatal() {
 }
 
 #[tokio::test]
-async fn an_idle_subscription_without_any_response_is_healthy() {
+async fn the_consumer_of_an_idle_subscription_is_healthy_and_makes_no_call_that_needs_more_than_its_roles() {
     let pipeline = Pipeline::new().await;
-    let (launch, _proxy) = without_gets(&pipeline, pipeline.consumer()).await;
-    let mut consumer = launch.start();
+    let (launch, proxy) = without_gets(&pipeline, pipeline.consumer()).await;
+    let mut consumer = launch.arguments(["--stream-max-idle", "2s"]).start();
     consumer.wait_for_line(CONSUMING).await;
+    let (connections, rejected) = (proxy.opened(), proxy.answered());
 
     assert!(tokio::time::timeout(IDLE, consumer.wait_for_line(UNHEALTHY)).await.is_err());
+
+    // The ten streams, and later their successors with a probe each.
+    assert!(proxy.opened() > connections + 20, "{} connections", proxy.opened() - connections);
+    assert_eq!(proxy.answered(), rejected);
 
     pipeline.publish(valid_scans(0..1)).await;
     pipeline.rows(1).await;
