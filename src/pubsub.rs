@@ -20,4 +20,4 @@ pub use dead_letters::TopicDeadLetters;
 pub use permissions::{CONSUME, has_permission};
 pub use problem::{Problem, grant_publisher, grant_subscriber};
 pub use publishers::Publishers;
-pub use source::{StreamReceipt, StreamSettings, StreamSource};
+pub use source::{Activity, StreamReceipt, StreamSettings, StreamSource};

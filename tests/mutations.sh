@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Applies each mutation in tests/mutations to a copy of the last commit. The simulation must fail on each of them, the
-# contract suite on those in tests/mutations/table, and a test of the whole program on those in tests/mutations/topic.
+# contract suite on those in tests/mutations/table, the tests of streams on those in tests/mutations/streams, and a test of
+# the whole program on those in tests/mutations/topic.
 # Arguments select mutations by name.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,6 +16,7 @@ git worktree add --quiet --detach "$copy" HEAD
 run_tests() {
   case $1 in
     */table/*) set -- --test it contract::dynamodb ;;
+    */streams/*) set -- --package mini-scan --lib pubsub::source ;;
     */topic/*) set -- --test it a_dead_letter_that_the_topic_refuses ;;
     *) set -- --package mini-scan --lib consumer::simulation ;;
   esac
@@ -22,7 +24,7 @@ run_tests() {
     cargo test --locked --quiet "$@") >"$copy/tests.log" 2>&1
 }
 
-for without in tests/mutations/none tests/mutations/table/none tests/mutations/topic/none; do
+for without in tests/mutations/none tests/mutations/{table,streams,topic}/none; do
   if ! run_tests "$without"; then
     cat "$copy/tests.log"
     echo "The tests fail even without a mutation." >&2

@@ -70,7 +70,7 @@ async fn streams_of_an_idle_subscription_are_replaced_without_a_log_message() {
     consumer.wait_for_line(CONSUMING).await;
     let connections = proxy.opened();
 
-    // Each of the ten streams opens a connection for itself and one for its probe.
+    // Each of the ten streams opens a connection for itself, and later its successor opens one and another for its probe.
     proxy.wait_for_opened(connections + 30).await;
 
     consumer.signal(Signal::Terminate).await;
