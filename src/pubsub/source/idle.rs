@@ -49,10 +49,10 @@ impl IdleTimer {
         self.since
     }
 
-    /// Returns whether the stream has been idle for too long: for `max_idle` while other streams were active, or else for
+    /// Returns whether the stream has been idle for too long: for `max_idle` if there was activity since, or else for
     /// the timeout.
-    pub(super) fn has_expired(&self, now: Instant, others_are_active: bool) -> bool {
-        let timeout = if others_are_active { self.timeout.min(self.max_idle) } else { self.timeout };
+    pub(super) fn has_expired(&self, now: Instant, has_activity: bool) -> bool {
+        let timeout = if has_activity { self.timeout.min(self.max_idle) } else { self.timeout };
         now - self.since >= timeout
     }
 }
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_timeout_ends_with_a_message_or_while_other_streams_are_active() {
+    fn a_longer_timeout_ends_with_a_message_or_with_activity() {
         let opened = Instant::now();
         let mut timer = IdleTimer::new(LIMIT, MAX_IDLE, 10 * MAX_IDLE, opened);
         assert!(!timer.has_expired(opened + 10 * MAX_IDLE - SECOND, false));

@@ -1,5 +1,6 @@
-//! Decides when a worker opens and ends its stream, and whether it can read. Pure: the caller passes the events, the time
-//! and the activity of the process, and carries out the actions.
+//! Decides when a worker opens and ends its stream, and whether it can read. A stream that is idle for too long may have a
+//! dead connection, so it is replaced, and the next one probes Pub/Sub; while the whole process receives nothing, only
+//! worker 0 does that often. Pure: the caller passes the events, the time and the activity, and carries out the actions.
 
 #[cfg(test)]
 mod tests;
@@ -226,9 +227,9 @@ impl Machine {
             (Check::Answered(_), Health::Faulty { since }) => now - since >= HEALTHY_AFTER,
             _ => false,
         };
-        let others_are_active = activity.is_newer(reading.idle.since(now, unsettled), now);
-        let has_expired = reading.idle.has_expired(now, others_are_active);
-        let may_pause = !others_are_active && !matches!(reading.check, Check::Unanswered);
+        let has_activity = activity.is_newer(reading.idle.since(now, unsettled), now);
+        let has_expired = reading.idle.has_expired(now, has_activity);
+        let may_pause = !has_activity && !matches!(reading.check, Check::Unanswered);
 
         let mut actions = vec![];
         if has_recovered {
@@ -254,26 +255,24 @@ impl Machine {
         if ends_the_program(cause, self.newest.is_some(), now - self.started) {
             return self.leave(State::Stopped).into_iter().chain([Action::Fail(problem)]).collect();
         }
-        let counts = self.leave_with_backoff(lived, now).into_iter().chain([Action::Count(cause)]);
-        counts.chain([self.raise(problem, now)]).collect()
+        let wait = self.backoff.after(lived, &mut self.rng);
+        self.end(cause, Some(problem), wait, now)
     }
 
     fn closed(&mut self, now: Instant) -> Vec<Action> {
         let State::Reading(Reading { opened, has_received, .. }) = self.state else { return vec![] };
-        let lived = now - opened;
-        let counts = self.leave_with_backoff(lived, now).into_iter().chain([Action::Count(Restart::Closed)]);
+        let wait = self.backoff.after(now - opened, &mut self.rng);
         // A server may close a stream after a while. It is unhealthy if it closes one at once and before any message.
-        let is_fault = !has_received && lived <= MAX_BACKOFF;
-        let fault = is_fault.then(|| self.raise(Problem::Unreachable("the stream was closed".to_owned()), now));
-        counts.chain(fault).collect()
+        let is_fault = !has_received && now - opened <= MAX_BACKOFF;
+        let fault = is_fault.then(|| Problem::Unreachable("the stream was closed".to_owned()));
+        self.end(Restart::Closed, fault, wait, now)
     }
 
     fn overfull(&mut self, now: Instant) -> Vec<Action> {
-        if !self.is_reading() {
-            return vec![];
+        match self.is_reading() {
+            true => self.end(Restart::Overfull, None, Duration::ZERO, now),
+            false => vec![],
         }
-        let idle = self.leave(State::Closed { until: now, predecessor: None });
-        idle.into_iter().chain([Action::Count(Restart::Overfull)]).collect()
     }
 
     fn no_capacity(&mut self, now: Instant) -> Vec<Action> {
@@ -290,9 +289,11 @@ impl Machine {
         self.leave(State::Stopped).into_iter().collect()
     }
 
-    fn leave_with_backoff(&mut self, lived: Duration, now: Instant) -> Option<Action> {
-        let until = now + self.backoff.after(lived, &mut self.rng);
-        self.leave(State::Closed { until, predecessor: None })
+    /// Ends a stream that is not idle. The next one opens after `wait`.
+    fn end(&mut self, cause: Restart, fault: Option<Problem>, wait: Duration, now: Instant) -> Vec<Action> {
+        let idle = self.leave(State::Closed { until: now + wait, predecessor: None });
+        let fault = fault.map(|problem| self.raise(problem, now));
+        idle.into_iter().chain([Action::Count(cause)]).chain(fault).collect()
     }
 
     /// Moves to `next`. Counts the end of the previous stream as idle if nothing has shown that its connection was dead.
