@@ -37,8 +37,8 @@ RUN find src crates -name '*.rs' -exec touch {} + && \
     MINI_SCAN_REVISION="${REVISION}" cargo build --package mini-scan --release --locked
 
 # The base image contains the C library and the certificates that the program needs, and no shell. USER is numeric, so that
-# orchestrators can verify that it is not root (65532 is `nonroot`). The program writes no files, so the root file system
-# can be read-only.
+# orchestrators can verify that it is not root (65532 is `nonroot`). The program writes nothing to the root file system,
+# which can therefore be read-only.
 FROM gcr.io/distroless/cc-debian12:nonroot AS base
 # checkov:skip=CKV_DOCKER_2:Orchestrators probe /livez and /readyz. A HEALTHCHECK would need a second program in the image.
 ARG VERSION=0.1.0
@@ -54,6 +54,9 @@ USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/mini-scan"]
 
 FROM base AS local
+# The embedded DynamoDB prepares its tables in a temporary file. This directory is writable even if the root file system
+# is not.
+ENV TMPDIR=/dev/shm
 COPY --from=build-local /build/target/release/mini-scan /usr/local/bin/mini-scan
 CMD ["demo"]
 

@@ -116,14 +116,18 @@ test-contract: ## Run the contract suite on Google's emulator and DynamoDB Local
 dist: ## Build the production program with fat LTO, without the embedded servers (11 minutes on two cores)
 	cargo build --locked --package mini-scan --profile dist --no-default-features
 
-# Measures the shipped program. The floors, which it is compared with, use the profile release. Only a run of all scenarios
-# updates docs/performance.md.
+# The same build settings as for the shipped program, whose dependencies are therefore not built again.
+.PHONY: baselines
+baselines: ## Build the bare loops of the clients, which `make bench` compares with the production program
+	cargo build --locked --package mini-scan --profile dist --no-default-features --features baselines --bin baselines
+
+# Only a run of all scenarios updates the documents.
 .PHONY: bench
-bench: $(if $(PROGRAM),,dist) ## Measure the shipped program and its floors; optional: SCENARIOS="new copies", ROUNDS=1, PROGRAM=…
+bench: $(if $(PROGRAM),,dist) $(if $(BASELINES),,baselines) ## Measure the shipped program and its baselines; optional: SCENARIOS="new copies", ROUNDS=1, PROGRAM=…, BASELINES=…
 	@if command -v valgrind >/dev/null; then cargo bench --locked --bench decode -- keep; else \
 		rm -f target/bench/decode.json; echo "NOT RUN: the instruction counts of the decoder, because valgrind is not installed"; fi
 	cargo bench --locked --bench pipeline -- --program $(or $(PROGRAM),target/dist/mini-scan) \
-		$(if $(ROUNDS),--rounds $(ROUNDS)) $(SCENARIOS)
+		--baselines $(or $(BASELINES),target/dist/baselines) $(if $(ROUNDS),--rounds $(ROUNDS)) $(SCENARIOS)
 
 .PHONY: bench-compare
 bench-compare: ## Compare the last run of bench with the one before; BEFORE=… and AFTER=… name other JSON files
@@ -165,7 +169,7 @@ check-production: ## Check that the production features contain no embedded serv
 .PHONY: check-lints
 check-lints:
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo clippy --locked --package mini-scan --all-targets --no-default-features -- -D warnings
+	cargo clippy --locked --package mini-scan --all-targets --no-default-features --features baselines -- -D warnings
 
 # The bench contains the decoder, so that cargo optimizes it without rebuilding the clients.
 .PHONY: check-decode

@@ -45,6 +45,12 @@ impl Cost {
     }
 }
 
+/// Returns dollars per million messages at the table, for write units and for bytes together.
+pub(crate) fn dollars(results: &Results, name: &str) -> Option<f64> {
+    let (units, bytes) = Cost::measured(results, name)?.dollars();
+    Some(units + bytes)
+}
+
 pub(crate) fn table(results: &Results) -> String {
     let mut text = String::from(
         "| per million messages | million write units | GB to the table | GB from the table | $ units | $ bytes | $ total | \

@@ -1,7 +1,5 @@
 //! The messages of each scenario, and the number of their keys. They are the same in every round.
 
-use std::net::Ipv4Addr;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
@@ -10,11 +8,9 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 
-use crate::null_dynamo::{STORED_TIMESTAMP, UNANSWERED_SERVICE};
+use crate::null_dynamo::UNANSWERED_SERVICE;
+use crate::record::{NEWER, OLDER, address};
 
-/// Newer, and older, than the initial records of a table.
-const NEWER: u64 = STORED_TIMESTAMP + 1_000;
-const OLDER: u64 = STORED_TIMESTAMP - 1_000;
 /// The size of most responses, in bytes. Their scans have about 200 bytes.
 pub(crate) const USUAL_RESPONSE: usize = 64;
 
@@ -25,8 +21,10 @@ pub(crate) enum Load {
     New,
     /// Each message has its own key. The table lacks this percentage of them, in random order.
     Mixed(usize),
-    /// Every other message is older than the stored record.
+    /// Each message has its own key. Every other message is older than the stored record.
     HalfStale,
+    /// Each message has its own key, and is older than the stored record.
+    Stale,
     /// This many copies of each scan, shuffled.
     Copies(usize),
     /// This many timestamps per key, shuffled.
@@ -53,6 +51,7 @@ impl Load {
             Load::HalfStale => {
                 (0..count).map(|n| scan(n, "HTTP", if n % 2 == 0 { at } else { OLDER }, USUAL_RESPONSE)).collect()
             }
+            Load::Stale => (0..count).map(|n| scan(n, "HTTP", OLDER, USUAL_RESPONSE)).collect(),
             Load::Copies(copies) => (0..count).map(|n| new(n / copies)).collect(),
             Load::TimestampsShuffled(each) | Load::TimestampsInOrder(each) => {
                 (0..count).map(|n| scan(n / each, "HTTP", at + (n % each) as u64, USUAL_RESPONSE)).collect()
@@ -79,7 +78,7 @@ impl Load {
             Load::Copies(each) | Load::TimestampsShuffled(each) | Load::TimestampsInOrder(each) => count / each,
             Load::Backlog(keys) => keys,
             Load::Poison => count - count / 10,
-            Load::New | Load::Mixed(_) | Load::HalfStale | Load::Large(_) | Load::Unanswered(_) => count,
+            Load::New | Load::Mixed(_) | Load::HalfStale | Load::Stale | Load::Large(_) | Load::Unanswered(_) => count,
         }
     }
 
@@ -100,6 +99,15 @@ impl Load {
         }
     }
 
+    /// Returns the share of its writes that the table answers with a failed condition. `None` if it depends on the order.
+    pub(crate) fn stale_share(self) -> Option<f64> {
+        match self {
+            Load::HalfStale => Some(0.5),
+            Load::Stale | Load::Backlog(_) => Some(1.0),
+            _ => None,
+        }
+    }
+
     /// Returns the number of messages that are never settled.
     pub(crate) fn unanswered(self) -> usize {
         match self {
@@ -109,14 +117,8 @@ impl Load {
     }
 }
 
-/// Returns the address of a key. The odd factor makes every address unique, and consecutive ones distant.
-pub(crate) fn address(key: usize) -> Ipv4Addr {
-    #[expect(clippy::cast_possible_truncation, reason = "there are fewer keys than addresses")]
-    Ipv4Addr::from((key as u32).wrapping_mul(0x9E37_79B1))
-}
-
 /// Returns a response of this many bytes.
-pub(crate) fn response(key: usize, bytes: usize) -> String {
+fn response(key: usize, bytes: usize) -> String {
     let mut response = format!("service response: {key} ");
     response.extend(std::iter::repeat_n('x', bytes.saturating_sub(response.len())));
     response

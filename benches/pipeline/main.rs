@@ -2,10 +2,11 @@
 //! ratios, because absolute times drift between machines and from hour to hour.
 //!
 //! `make bench SCENARIOS="new copies"` measures some scenarios, `make bench ROUNDS=1` one round, and `make bench
-//! PROGRAM=…` another build of the consumer. `make bench-compare` compares the last two runs. `make profile` counts
-//! instructions and allocations.
+//! PROGRAM=… BASELINES=…` other builds. `make bench-compare` compares the last two runs. `make profile` counts
+//! instructions and allocations. With the argument `documents`, the program writes the last complete run into the documents
+//! again, e.g. after the picture's design has changed.
 
-mod baseline;
+mod bare_loop;
 mod callgrind;
 mod child;
 mod costs;
@@ -16,48 +17,62 @@ mod null_dynamo;
 mod page;
 mod picture;
 mod profile;
+mod record;
 mod results;
 mod scenario;
 mod stage;
+mod summary;
 mod table;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
 use tokio::time::Instant;
 
 use measure::{Sample, measure};
 use profile::Consumer;
 use results::Results;
 use scenario::{ALL, BARE, Scenario, named};
+use stage::Executables;
 
 const ROUNDS: usize = 5;
-/// The Cargo profile of the shipped program, and the name of its folder.
+/// The number of the round that is not counted.
+const WARM_UP: usize = 0;
+/// The Cargo profile of the shipped program and the baselines, and the name of their folder.
 const SHIPPED: &str = "dist";
 
 fn main() -> anyhow::Result<()> {
     // Cargo passes `--bench` to every benchmark.
     let mut arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    if arguments.first().is_some_and(|first| first == "baseline") {
-        return baseline::run(&arguments[1..]);
-    }
-    let consumer = match option(&mut arguments, "--program")? {
-        Some(named) => std::fs::canonicalize(&named).with_context(|| format!("cannot find the program {named}"))?,
-        // The program that Cargo built together with this one.
-        None => env!("CARGO_BIN_EXE_mini-scan").into(),
-    };
+    let program = executable(&mut arguments, "--program")?;
+    let baselines = executable(&mut arguments, "--baselines")?;
+    // By default, the program that Cargo built together with this one.
+    let consumer = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_mini-scan").into());
     let rounds = option(&mut arguments, "--rounds")?.map_or(Ok(ROUNDS), |rounds| rounds.parse())?;
     ensure!(rounds > 0, "--rounds must be at least 1");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match arguments.first().map(String::as_str) {
         Some("compare") => compare(&arguments[1..]),
-        Some("picture") => page::write_picture(&Results::read(&directory().join("latest.json"))?),
+        Some("documents") => page::write(&Results::read(&directory().join("latest.json"))?),
         Some("profile") => runtime.block_on(profile::run(Consumer { file: &consumer, flags: &arguments[1..] })),
         Some("check") => runtime.block_on(profile::check(&consumer, arguments.get(1).map_or("", String::as_str))),
-        _ => runtime.block_on(bench(&consumer, &arguments, rounds)),
+        _ => {
+            let baselines = baselines.context("--baselines is missing; `make bench` builds and names them")?;
+            runtime.block_on(bench(&Executables { consumer, baselines }, &arguments, rounds))
+        }
     }
+}
+
+/// Removes the option of an executable from the arguments, and returns its path.
+fn executable(arguments: &mut Vec<String>, name: &str) -> anyhow::Result<Option<PathBuf>> {
+    let named = option(arguments, name)?;
+    named.map(|file| std::fs::canonicalize(&file).with_context(|| format!("cannot find {file}"))).transpose()
 }
 
 /// Removes an option and its value from the arguments, and returns the value.
@@ -67,31 +82,45 @@ fn option(arguments: &mut Vec<String>, name: &str) -> anyhow::Result<Option<Stri
     Ok(arguments.drain(at..at + 2).nth(1))
 }
 
-async fn bench(consumer: &Path, names: &[String], rounds: usize) -> anyhow::Result<()> {
+async fn bench(executables: &Executables, names: &[String], rounds: usize) -> anyhow::Result<()> {
     let (chosen, start) = (chosen(names)?, Instant::now());
+    let is_shipped = |file: &Path| file.parent().is_some_and(|folder| folder.ends_with(SHIPPED));
+    let is_complete = names.is_empty()
+        && rounds >= ROUNDS
+        && [&executables.consumer, &executables.baselines].iter().all(|file| is_shipped(file));
+    if is_complete {
+        page::check_marks()?;
+    }
+    // Slow scenarios open thousands of connections.
+    rlimit::increase_nofile_limit(u64::MAX)?;
+    let mut random = SmallRng::from_os_rng();
     let mut samples = Vec::new();
-    for number in 1..=rounds {
+    for number in WARM_UP..=rounds {
+        let mut rows = chosen.clone();
+        rows.retain(|scenario| scenario.is_in_round(number));
+        rows.shuffle(&mut random);
         let mut round = BTreeMap::new();
-        for scenario in chosen.iter().filter(|scenario| number <= scenario.rounds) {
+        for scenario in rows {
             let sample =
-                measure(scenario, consumer).await.with_context(|| format!("cannot measure `{}`", scenario.name))?;
+                measure(scenario, executables).await.with_context(|| format!("cannot measure `{}`", scenario.name))?;
             print_sample(number, scenario, &sample);
             round.insert(scenario.name, sample);
         }
-        samples.push(round);
+        if number > WARM_UP {
+            samples.push(round);
+        }
     }
-    let mut results = Results::of_rounds(&samples);
+    let mut results = Results::of_rounds(&samples, is_complete);
     if let Some(decoding) = decoding()? {
         results.add(goals::DECODE, decoding);
     }
     page::print(&results);
-    println!("\nMedians of {rounds} interleaved rounds (lowest–highest), in {:.0} s.", start.elapsed().as_secs_f64());
+    println!("\nMedians of {rounds} shuffled rounds (lowest–highest), in {:.0} s.", start.elapsed().as_secs_f64());
     keep(&results)?;
-    let is_shipped = consumer.parent().is_some_and(|folder| folder.ends_with(SHIPPED));
-    if names.is_empty() && rounds >= ROUNDS && is_shipped {
+    if is_complete {
         return page::write(&results);
     }
-    println!("docs/performance.md was not changed: that needs a complete run with a program of profile {SHIPPED}.");
+    println!("The documents were not changed: that needs a complete run with programs of profile {SHIPPED}.");
     Ok(())
 }
 
@@ -113,7 +142,7 @@ fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Scenario>> {
     let scenarios: Vec<&Scenario> = names.iter().filter_map(|name| named(name)).collect();
     let is_chosen = |row: &&Scenario| {
         let is_needed =
-            |by: &&Scenario| by.name == row.name || by.baseline() == row.name || by.compared_to == Some(row.name);
+            |by: &&Scenario| [Some(by.name), Some(by.baseline()), by.floor, by.compared_to].contains(&Some(row.name));
         names.is_empty() || row.name == BARE || scenarios.iter().any(is_needed)
     };
     Ok(ALL.iter().filter(is_chosen).collect())

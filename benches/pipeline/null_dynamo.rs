@@ -22,11 +22,10 @@ use tokio::time::{Instant, timeout};
 pub(crate) use self::records::Contents;
 use self::records::{Decision, Records, Verb};
 use self::wire::{Batch, Put, Record, units};
+use crate::record::STORED_TIMESTAMP;
 
 /// A write of a scan of this service never gets a response.
 pub(crate) const UNANSWERED_SERVICE: &str = "HOLD";
-/// The timestamp of a table's initial records.
-pub(crate) const STORED_TIMESTAMP: u64 = 1_740_000_000;
 
 /// How the table responds to a write.
 #[derive(Debug, Clone, Copy, Default)]
@@ -53,6 +52,8 @@ struct Counters {
     units: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
+    stale: AtomicU64,
+    connections: AtomicU64,
     first: OnceLock<Instant>,
 }
 
@@ -67,6 +68,10 @@ pub(crate) struct Traffic {
     pub(crate) received: u64,
     /// Bytes of responses, including headers.
     pub(crate) sent: u64,
+    /// The writes whose condition failed because the record was up to date.
+    pub(crate) stale: u64,
+    /// The most connections that were open at the same time.
+    pub(crate) connections: u64,
 }
 
 impl NullDynamo {
@@ -105,10 +110,10 @@ impl NullDynamo {
     }
 
     pub(crate) fn traffic(&self) -> Traffic {
-        let Counters { writes, units, received, sent, .. } = &*self.counters;
-        let [writes, units, received, sent] =
-            [writes, units, received, sent].map(|count| count.load(Ordering::Relaxed));
-        Traffic { writes, units, received, sent }
+        let Counters { writes, units, received, sent, stale, connections, .. } = &*self.counters;
+        let [writes, units, received, sent, stale, connections] =
+            [writes, units, received, sent, stale, connections].map(|count| count.load(Ordering::Relaxed));
+        Traffic { writes, units, received, sent, stale, connections }
     }
 
     pub(crate) fn first_write(&self) -> Option<Instant> {
@@ -150,6 +155,7 @@ async fn accept(listener: std::net::TcpListener, server: Server) -> io::Result<(
                 let stream = accepted?.0;
                 stream.set_nodelay(true)?;
                 connections.spawn(serve(stream, server.clone()));
+                server.counters.connections.fetch_max(connections.len() as u64, Ordering::Relaxed);
             }
             // Clients may disconnect at any time. Only requests that cannot be parsed are reported.
             Some(ended) = connections.join_next() => if let Ok(Err(error)) = ended
@@ -283,6 +289,9 @@ impl Server {
         let Record { key, timestamp, units } = record.ok_or_else(|| io::Error::other("the write has no record"))?;
         let decision = lock(&self.records).write(verb, key, timestamp);
         // A failed condition consumes units by the size of the existing record, which is below 1 KB.
+        if matches!(decision, Decision::Stale(_)) {
+            self.counters.stale.fetch_add(1, Ordering::Relaxed);
+        }
         self.counters.units.fetch_add(if decision == Decision::Stored { units } else { 1 }, Ordering::Relaxed);
         Ok(decision)
     }

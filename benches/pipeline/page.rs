@@ -1,28 +1,44 @@
-//! Writes docs/performance.md and its picture. The text between the marks comes from the last complete run.
+//! Writes the figures of the last complete run into the documents, between marks, and draws the picture.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use crate::picture::picture;
 use crate::results::Results;
-use crate::{costs, goals, table};
+use crate::{costs, goals, summary, table};
 
-type Part = (&'static str, &'static str, fn(&Results) -> String);
+struct Part {
+    document: &'static str,
+    /// Its title on a terminal.
+    title: &'static str,
+    /// The line before it in the document.
+    mark: &'static str,
+    render: fn(&Results) -> String,
+}
 
-/// The title of each part on a terminal, its mark in the page, and the function that renders it.
-const PARTS: [Part; 4] = [
-    ("Goals", "<!-- make bench: goals -->\n", goals::table),
-    ("Speed", "<!-- make bench: speed -->\n", table::speed),
-    ("Cost per million messages", "<!-- make bench: costs -->\n", costs::table),
-    ("Memory", "<!-- make bench: memory -->\n", table::memory),
+const PAGE: &str = "docs/performance.md";
+const PICTURE: &str = "docs/performance.svg";
+
+const PARTS: [Part; 7] = [
+    part(PAGE, "Findings", "<!-- make bench: findings -->\n", summary::findings),
+    part(PAGE, "Goals", "<!-- make bench: goals -->\n", goals::table),
+    part(PAGE, "Speed", "<!-- make bench: speed -->\n", table::speed),
+    part(PAGE, "Cost per million messages", "<!-- make bench: costs -->\n", costs::table),
+    part(PAGE, "Memory", "<!-- make bench: memory -->\n", table::memory),
+    part("README.md", "README", "<!-- make bench: release -->\n", summary::release),
+    part("docs/batch-writes.md", "Write modes", "<!-- make bench: modes -->\n", summary::modes),
 ];
 /// The lines of an empty table: the column names, and the line below them.
 const HEADER_LINES: usize = 2;
 const END: &str = "<!-- end -->\n";
 
+const fn part(document: &'static str, title: &'static str, mark: &'static str, render: fn(&Results) -> String) -> Part {
+    Part { document, title, mark, render }
+}
+
 pub(crate) fn print(results: &Results) {
-    for (title, _, render) in PARTS {
+    for Part { title, render, .. } in PARTS {
         let table = render(results);
         if table.lines().count() > HEADER_LINES {
             println!("\n{title}\n\n{table}");
@@ -30,25 +46,33 @@ pub(crate) fn print(results: &Results) {
     }
 }
 
-/// Writes the tables and the picture into the documents.
+/// Writes the tables and the picture of a complete run into the documents.
 pub(crate) fn write(results: &Results) -> anyhow::Result<()> {
-    let page = docs().join("performance.md");
-    let mut text = std::fs::read_to_string(&page)?;
-    for (title, mark, render) in PARTS {
-        let missing = || format!("docs/performance.md has no marks for `{title}`");
-        let (before, rest) = text.split_once(mark).with_context(missing)?;
-        let (_, after) = rest.split_once(END).with_context(missing)?;
-        text = format!("{before}{mark}\n{}\n{END}{after}", render(results));
+    ensure!(results.is_complete, "the last run was not complete, so the documents keep their figures");
+    for Part { document, mark, render, .. } in PARTS {
+        let file = root().join(document);
+        let text = std::fs::read_to_string(&file)?;
+        let (before, after) = around(document, mark, &text)?;
+        std::fs::write(&file, format!("{before}{mark}\n{}\n{END}{after}", render(results)))?;
     }
-    write_picture(results)?;
-    Ok(std::fs::write(page, text)?)
+    Ok(std::fs::write(root().join(PICTURE), picture(results))?)
 }
 
-/// Writes the picture alone, e.g. after its design has changed.
-pub(crate) fn write_picture(results: &Results) -> anyhow::Result<()> {
-    Ok(std::fs::write(docs().join("performance.svg"), picture(results))?)
+/// Fails if a document lacks a mark. Call it before a run, which takes long.
+pub(crate) fn check_marks() -> anyhow::Result<()> {
+    for Part { document, mark, .. } in PARTS {
+        around(document, mark, &std::fs::read_to_string(root().join(document))?)?;
+    }
+    Ok(())
 }
 
-fn docs() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
+/// Returns the text before a mark and after its end.
+fn around<'a>(document: &str, mark: &str, text: &'a str) -> anyhow::Result<(&'a str, &'a str)> {
+    let missing = || format!("{document} has no part between `{}` and `{}`", mark.trim(), END.trim());
+    let (before, rest) = text.split_once(mark).with_context(missing)?;
+    Ok((before, rest.split_once(END).with_context(missing)?.1))
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::measure::Figure;
 use crate::results::{Results, Spread};
-use crate::scenario::{ALL, BARE, Measure, Program, Scenario};
+use crate::scenario::{ALL, BARE, Scenario};
 
 const WIDTH: f64 = 900.0;
 const LABELS: f64 = 390.0;
@@ -84,19 +84,11 @@ fn axis(svg: &mut String, bottom: f64) {
 
 fn row(svg: &mut String, scenario: &Scenario, Spread { low, median, high }: Spread, top: f64) {
     let (text, middle) = (top + 16.0, top + ROW / 2.0);
-    let class = if is_baseline(scenario) { "baseline" } else { "consumer" };
+    let class = if scenario.is_baseline() { "baseline" } else { "consumer" };
     _ = writeln!(svg, "<text x=\"{}\" y=\"{text}\" text-anchor=\"end\">{}</text>", LABELS - 10.0, scenario.title);
     let (bar, width) = (top + 4.0, at(median) - LABELS);
     _ = writeln!(svg, "<rect class=\"{class}\" x=\"{LABELS}\" y=\"{bar}\" width=\"{width:.1}\" height=\"16\"/>");
     let (from, to) = (at(low), at(high));
     _ = writeln!(svg, "<line class=\"spread\" x1=\"{from:.1}\" y1=\"{middle}\" x2=\"{to:.1}\" y2=\"{middle}\"/>");
     _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{text}\">{median:.2}</text>", to + 6.0);
-}
-
-fn is_baseline(scenario: &Scenario) -> bool {
-    match scenario.measure {
-        Measure::Drain { program, .. } => !matches!(program, Program::Consumer(_)),
-        Measure::Writes { .. } => true,
-        Measure::Known { .. } | Measure::Full { .. } | Measure::Start | Measure::Idle { .. } | Measure::Size => false,
-    }
 }

@@ -1,6 +1,7 @@
 //! Medians of all rounds with their spread, stored as JSON.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use anyhow::Context;
@@ -13,6 +14,10 @@ use crate::scenario::{ALL, Scenario};
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Results {
     pub(crate) rounds: usize,
+    /// The number of processors of the machine.
+    pub(crate) cores: usize,
+    /// Whether it contains all rounds of all scenarios, for programs with the profile of the shipped one.
+    pub(crate) is_complete: bool,
     pub(crate) scenarios: BTreeMap<String, BTreeMap<Figure, Spread>>,
 }
 
@@ -34,7 +39,7 @@ impl Spread {
 
 impl Results {
     /// Combines the rounds. Each ratio is computed within its round, before the median.
-    pub(crate) fn of_rounds(rounds: &[BTreeMap<&'static str, Sample>]) -> Results {
+    pub(crate) fn of_rounds(rounds: &[BTreeMap<&'static str, Sample>], is_complete: bool) -> Results {
         let with_ratios: Vec<BTreeMap<&str, Sample>> = rounds.iter().map(ratios).collect();
         let figures = |scenario: &Scenario| {
             let samples: Vec<&Sample> = with_ratios.iter().filter_map(|round| round.get(scenario.name)).collect();
@@ -45,7 +50,8 @@ impl Results {
         };
         let scenarios = ALL.iter().map(|scenario| (scenario.name.to_owned(), figures(scenario)));
         let scenarios = scenarios.filter(|(_, figures)| !figures.is_empty()).collect();
-        Results { rounds: rounds.len(), scenarios }
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Results { rounds: rounds.len(), cores, is_complete, scenarios }
     }
 
     /// Returns a figure of the named scenario.
@@ -78,7 +84,8 @@ fn ratios<'a>(round: &BTreeMap<&'a str, Sample>) -> BTreeMap<&'a str, Sample> {
         let Some(sample) = all.get_mut(scenario.name) else { continue };
         for (ratio, figure, other) in [
             (Figure::CpuRatio, Figure::CpuMicroseconds, Some(scenario.baseline())),
-            (Figure::ThroughputRatio, Figure::MessagesPerSecond, Some(scenario.baseline())),
+            (Figure::CpuOverFloor, Figure::CpuMicroseconds, scenario.floor),
+            (Figure::ThroughputOverFloor, Figure::MessagesPerSecond, scenario.floor),
             (Figure::RelativeThroughput, Figure::MessagesPerSecond, scenario.compared_to),
         ] {
             let other = other.and_then(|other| round.get(other)?.get(&figure).copied());

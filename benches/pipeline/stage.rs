@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -17,10 +17,9 @@ use mini_scan::service::{Endpoints, setup};
 use pubsub_local::{Counts, Observer};
 
 use crate::null_dynamo::NullDynamo;
+use crate::record::{SUBSCRIPTION, TABLE};
 use crate::scenario::{Program, Table};
 
-pub(crate) const SUBSCRIPTION: &str = "projects/bench/subscriptions/scan-sub";
-pub(crate) const TABLE: &str = "scan-results";
 const TOPIC: &str = "projects/bench/topics/scan-topic";
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -111,28 +110,38 @@ impl Store {
     }
 }
 
-/// Returns the command that runs a program between the two servers; `consumer` is the path of its executable.
-pub(crate) fn command(program: Program, consumer: &Path, pubsub: &Pubsub, store: &Store) -> anyhow::Result<Command> {
-    match program {
-        Program::Consumer(flags) => {
-            let mut command = Command::new(consumer);
-            command.args(["consumer", "--project", "bench", "--dead-letter-topic", "scan-dead-letter"]).args(flags);
-            reach(&mut command, pubsub, store);
-            Ok(command)
+/// The measured executables.
+#[derive(Debug, Clone)]
+pub(crate) struct Executables {
+    pub(crate) consumer: PathBuf,
+    pub(crate) baselines: PathBuf,
+}
+
+impl Executables {
+    /// Returns the command that runs a program between the two servers.
+    pub(crate) fn command(&self, program: Program, pubsub: &Pubsub, store: &Store) -> Command {
+        match program {
+            Program::Consumer(flags) => {
+                let mut command = Command::new(&self.consumer);
+                command.args(["consumer", "--project", "bench", "--dead-letter-topic", "scan-dead-letter"]).args(flags);
+                reach(&mut command, pubsub, store);
+                command
+            }
+            Program::BareConsumer => self.baseline(&["consumer", &pubsub.host, &store.endpoint()]),
+            Program::Worker => self.baseline(&["worker", &pubsub.host]),
+            Program::Reader => self.baseline(&["reader", &pubsub.host]),
         }
-        Program::Worker => baseline(&["worker", &pubsub.host]),
-        Program::Reader => baseline(&["reader", &pubsub.host]),
+    }
+
+    /// Returns the command that runs one of the baselines.
+    pub(crate) fn baseline(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.baselines);
+        command.args(arguments);
+        command
     }
 }
 
 /// Points a consumer at both servers.
 pub(crate) fn reach(command: &mut Command, pubsub: &Pubsub, store: &Store) {
     command.env("PUBSUB_EMULATOR_HOST", &pubsub.host).env("AWS_ENDPOINT_URL_DYNAMODB", store.endpoint());
-}
-
-/// Returns the command that runs this binary as one of the baselines.
-pub(crate) fn baseline(arguments: &[&str]) -> anyhow::Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.arg("baseline").args(arguments);
-    Ok(command)
 }

@@ -8,14 +8,15 @@ use crate::scenario::{ALL, BYTES, Measure, Program, Scenario};
 
 type Column = (&'static str, Figure, usize);
 
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 9] = [
     ("CPU × bare", Figure::CpuRatio, 2),
-    ("throughput × bare", Figure::ThroughputRatio, 2),
+    ("CPU × floor", Figure::CpuOverFloor, 2),
+    ("throughput × floor", Figure::ThroughputOverFloor, 2),
     ("CPU µs", Figure::CpuMicroseconds, 1),
-    ("kernel µs", Figure::SystemMicroseconds, 1),
     ("messages/s", Figure::MessagesPerSecond, 0),
     ("writes per message", Figure::WritesPerMessage, 3),
     ("writes per key", Figure::WritesPerKey, 2),
+    ("connections", Figure::Connections, 0),
     ("peak MB", Figure::PeakMb, 0),
 ];
 

@@ -1,7 +1,7 @@
 """Checks that exactly one service of a compose file builds each of our images. It only reads files.
 
-`compose.py FILE...` prints each fault and exits with 1. `docker compose up --build SERVICE` builds the images of SERVICE and
-of all services that it depends on, in parallel. Two builds of one tag fail with the containerd image store. A service
+`compose.py FILE...` prints each fault and exits with 1. `docker compose up --build SERVICE` builds the images of SERVICE
+and of all services that it depends on, in parallel. Two builds of one tag fail with the containerd image store. A service
 that does not build its image must therefore depend on the service that does.
 """
 
@@ -47,7 +47,7 @@ def faults(known):
                 builders.setdefault(image, []).append(name)
     for image, names in builders.items():
         if len(names) > 1:
-            yield f"{' and '.join(names)} would build {image} in parallel. Let one build it, and the others depend on that one"
+            yield f"{' and '.join(names)} would build {image} in parallel. Let one build it, and the others depend on it"
     for name, service in known.items():
         image = tag(service.get("image", name))
         # Images with a registry or an owner in their name are pulled. The others are ours.

@@ -105,3 +105,87 @@ fn answer(error: Option<BatchStatementError>, statement: &Statement, ttl: Option
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::consumer::ports::Stored;
+    use crate::dynamo::item::{Item, stored_size};
+    use crate::scan::{DataVersion, Key, Scan};
+
+    fn statement(verb: Verb) -> Statement {
+        let scan = Scan {
+            key: Key::new(IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1)), 80, "HTTP"),
+            timestamp: 7,
+            data_version: DataVersion::V2,
+            response: "hello".to_owned(),
+            response_bytes: None,
+        };
+        Statement { scan: Arc::new(scan), verb }
+    }
+
+    fn failed(code: &str, record: Option<Item>) -> BatchStatementResponse {
+        let error = BatchStatementError::builder().code(code.into()).message("injected").set_item(record);
+        BatchStatementResponse::builder().error(error.build()).build()
+    }
+
+    fn answer_to(verb: Verb, response: BatchStatementResponse) -> Answer {
+        let [answer] = answers(vec![response], &[statement(verb)], None).unwrap().try_into().unwrap();
+        answer
+    }
+
+    #[test]
+    fn a_condition_that_failed_on_a_newer_record_is_a_stale_write() {
+        let newer = Item::from([(TIMESTAMP.to_owned(), AttributeValue::N("8".to_owned()))]);
+        let stale = Stored { timestamp: 8, is_same: false, bytes: stored_size(&newer) };
+        let answer = answer_to(Verb::Update, failed("ConditionalCheckFailed", Some(newer)));
+        assert_eq!(answer, Answer::Put(Put::Stale(stale)));
+    }
+
+    #[test]
+    fn an_update_without_a_record_and_an_insert_beside_one_need_the_other_verb() {
+        assert_eq!(answer_to(Verb::Update, failed("ConditionalCheckFailed", None)), Answer::OtherVerb);
+        assert_eq!(answer_to(Verb::Insert, failed("DuplicateItem", None)), Answer::OtherVerb);
+    }
+
+    #[test]
+    fn a_statement_fails_with_the_kind_of_its_code() {
+        for (code, expected) in [
+            ("ThrottlingError", StoreErrorKind::Throttled),
+            ("ProvisionedThroughputExceeded", StoreErrorKind::Throttled),
+            ("InternalServerError", StoreErrorKind::Unavailable),
+            ("TransactionConflict", StoreErrorKind::Conflict),
+            ("ResourceNotFound", StoreErrorKind::MissingTable),
+            ("AccessDenied", StoreErrorKind::Permission),
+            ("ValidationError", StoreErrorKind::Refused),
+            ("NeverHeardOf", StoreErrorKind::Misconfigured),
+        ] {
+            for verb in [Verb::Update, Verb::Insert] {
+                let answer = answer_to(verb, failed(code, None));
+                assert!(matches!(&answer, Answer::Failed(error) if error.kind == expected), "{code}: {answer:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_without_a_response_to_each_statement_fails_as_a_whole() {
+        let response = || BatchStatementResponse::builder().build();
+        for responses in [vec![], vec![response()], vec![response(), response(), response()]] {
+            let error = answers(responses, &[statement(Verb::Update), statement(Verb::Insert)], None).unwrap_err();
+            assert_eq!(error.kind, StoreErrorKind::Unavailable);
+        }
+    }
+
+    #[test]
+    fn a_request_contains_the_key_and_the_timestamp_of_its_condition_and_asks_for_the_stored_record() {
+        let request = Templates::new("scans", false).request(&statement(Verb::Update), None);
+        assert!(request.statement().ends_with(r#" WHERE "pk"=? AND "timestamp"<?"#), "{}", request.statement());
+        let key = AttributeValue::S("1.1.1.1#80#HTTP".to_owned());
+        assert!(request.parameters().ends_with(&[key, AttributeValue::N("7".to_owned())]), "{request:?}");
+        let returned = request.return_values_on_condition_check_failure();
+        assert_eq!(returned, Some(&ReturnValuesOnConditionCheckFailure::AllOld));
+    }
+}

@@ -323,6 +323,38 @@ mod tests {
         assert_eq!(stale(Some(&number("9")), 10, |_| true).unwrap_err().kind, StoreErrorKind::Unavailable);
     }
 
+    #[test]
+    fn a_write_without_a_response_may_be_retried() {
+        for error in [
+            SdkError::<PutItemError>::timeout_error("no answer"),
+            SdkError::response_error("cut short", HttpResponse::new(200.try_into().unwrap(), "".into())),
+        ] {
+            assert_eq!(failed(&error).kind, StoreErrorKind::Unavailable);
+        }
+    }
+
+    #[test]
+    fn a_known_code_decides_the_kind_and_otherwise_the_status_does() {
+        let kind = |code: &str| by_code(code, "");
+        assert_eq!(kind("ThrottlingException"), Some(StoreErrorKind::Throttled));
+        assert_eq!(kind("Throttling"), Some(StoreErrorKind::Throttled));
+        assert_eq!(kind("AccessDeniedException"), Some(StoreErrorKind::Permission));
+        assert_eq!(kind("ResourceNotFoundException"), Some(StoreErrorKind::MissingTable));
+        assert_eq!(kind("ValidationException"), Some(StoreErrorKind::Refused));
+        assert_eq!(kind("NeverHeardOfException"), None);
+        let expired = "Signature expired: 20250101T000000Z is now earlier than 20250101T000500Z";
+        assert_eq!(by_code("InvalidSignatureException", expired), Some(StoreErrorKind::Clock));
+        for (status, expected) in [
+            (200, StoreErrorKind::Unavailable),
+            (400, StoreErrorKind::Misconfigured),
+            (413, StoreErrorKind::Refused),
+            (429, StoreErrorKind::Throttled),
+            (503, StoreErrorKind::Unavailable),
+        ] {
+            assert_eq!(by_status(status), expected, "{status}");
+        }
+    }
+
     fn bad_request<E>(error: E) -> SdkError<E> {
         SdkError::service_error(error, HttpResponse::new(400.try_into().unwrap(), "".into()))
     }

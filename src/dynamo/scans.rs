@@ -66,3 +66,60 @@ impl Store for Scans {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::consumer::ports::StoreErrorKind;
+    use crate::dynamo::connect;
+    use crate::scan::{DataVersion, Key};
+
+    /// Writes a scan to a server that sends this response. Returns the result and the request.
+    async fn put(response: &str) -> (Result<Put, StoreError>, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = connect(Some(&format!("http://{}", listener.local_addr().unwrap()))).await.unwrap();
+        let respond = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"}") {
+                stream.read_buf(&mut request).await.unwrap();
+            }
+            stream.write_all(response.as_bytes()).await.unwrap();
+            String::from_utf8(request).unwrap()
+        };
+        let scan = Scan {
+            key: Key::new(IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1)), 80, "HTTP"),
+            timestamp: 7,
+            data_version: DataVersion::V2,
+            response: "hello".to_owned(),
+            response_bytes: None,
+        };
+        let store = Scans::new(client, "scans".to_owned(), None);
+        tokio::join!(store.put(&scan), respond)
+    }
+
+    #[tokio::test]
+    async fn only_a_response_with_a_request_id_proves_that_a_scan_is_stored() {
+        let (stored, _) = put("HTTP/1.1 200 OK\r\nx-amzn-requestid: 1\r\ncontent-length: 2\r\n\r\n{}").await;
+        assert_eq!(stored, Ok(Put::Stored));
+        let (other, _) = put("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
+        assert_eq!(other.unwrap_err().kind, StoreErrorKind::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn a_failed_condition_is_a_stale_write() {
+        let body = concat!(
+            r#"{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException","message":"failed","#,
+            r#""Item":{"timestamp":{"N":"8"}}}"#
+        );
+        let head = format!("HTTP/1.1 400 Bad Request\r\nx-amzn-requestid: 1\r\ncontent-length: {}", body.len());
+        let (stale, request) = put(&format!("{head}\r\n\r\n{body}")).await;
+        assert!(matches!(stale, Ok(Put::Stale(stored)) if stored.timestamp == 8), "{stale:?}");
+        assert!(request.contains(r#""ReturnValuesOnConditionCheckFailure":"ALL_OLD""#), "{request}");
+    }
+}

@@ -151,3 +151,32 @@ fn check_fit(table: &TableDescription) -> Result<(), Problem> {
 fn built<T>(result: Result<T, aws_sdk_dynamodb::error::BuildError>) -> Result<T, Problem> {
     result.map_err(|error| Problem::Other(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(keys: &[(&str, KeyType)], kind: &ScalarAttributeType, status: TableStatus) -> TableDescription {
+        let mut table = TableDescription::builder().table_status(status);
+        for (name, key_type) in keys {
+            let key = KeySchemaElement::builder().attribute_name(*name).key_type(key_type.clone());
+            let attribute = AttributeDefinition::builder().attribute_name(*name).attribute_type(kind.clone());
+            table = table.key_schema(key.build().unwrap()).attribute_definitions(attribute.build().unwrap());
+        }
+        table.build()
+    }
+
+    #[test]
+    fn a_table_fits_if_its_only_key_is_the_text_pk() {
+        let (hash, text) = ([(KEY, KeyType::Hash)], ScalarAttributeType::S);
+        assert_eq!(check_fit(&table(&hash, &text, TableStatus::Active)), Ok(()));
+        for (what, other) in [
+            ("another name", table(&[("id", KeyType::Hash)], &text, TableStatus::Active)),
+            ("a numeric key", table(&hash, &ScalarAttributeType::N, TableStatus::Active)),
+            ("a sort key", table(&[(KEY, KeyType::Hash), ("at", KeyType::Range)], &text, TableStatus::Active)),
+            ("a table in deletion", table(&hash, &text, TableStatus::Deleting)),
+        ] {
+            assert!(matches!(check_fit(&other), Err(Problem::DoesNotFit(_))), "{what}");
+        }
+    }
+}

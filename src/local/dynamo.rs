@@ -25,7 +25,7 @@ pub enum Storage {
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("cannot create the directory {path}")]
+    #[error("cannot create the directory {path}: choose another one with --data")]
     Directory { path: PathBuf, source: io::Error },
     #[error("cannot open the tables in {path}")]
     File { path: PathBuf, source: DynoxideError },
@@ -33,7 +33,7 @@ pub enum OpenError {
     Memory(#[source] DynoxideError),
     #[error("cannot prepare the tables")]
     Prepare(#[from] rusqlite::Error),
-    #[error("cannot prepare the tables in a temporary directory")]
+    #[error("cannot create a temporary directory: set TMPDIR to a writable one")]
     Temporary(#[from] io::Error),
 }
 

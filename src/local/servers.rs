@@ -54,7 +54,7 @@ pub enum Error {
     PortInUse { name: Name, port: Port },
     #[error("the {name} server cannot listen on {address}: choose another address with --host and {}", port.flag)]
     Bind { name: Name, address: SocketAddr, port: Port, source: io::Error },
-    #[error("the DynamoDB server cannot open its storage: check the directory in --data")]
+    #[error("the DynamoDB server cannot open its storage")]
     Storage(#[from] OpenError),
     #[error("the {name} server stopped: {why}")]
     Stopped { name: Name, why: String },
@@ -176,6 +176,8 @@ mod tests {
 
     const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
     const ANY: Port = Port { number: 0, flag: "--port" };
+    /// Notices a hang. An open connection or stream never ends by itself.
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
     #[tokio::test]
     async fn the_error_for_a_port_in_use_names_the_port_and_its_flag() {
@@ -192,7 +194,7 @@ mod tests {
         let mut client = TcpStream::connect(server.address()).await.unwrap();
         client.write_all(b"POST / HTTP/1.1\r\ncontent-length: 10\r\n\r\nhalf").await.unwrap();
         let stopped = tokio::task::spawn_blocking(move || drop(server));
-        tokio::time::timeout(Duration::from_secs(5), stopped).await.expect("it stops").unwrap();
+        tokio::time::timeout(TIMEOUT, stopped).await.expect("it stops").unwrap();
         assert!(matches!(client.read(&mut [0; 1]).await, Ok(0) | Err(_)));
     }
 
@@ -222,7 +224,7 @@ mod tests {
             () = open => {}
         }
         let stopped = tokio::task::spawn_blocking(move || drop(server));
-        tokio::time::timeout(Duration::from_secs(5), stopped).await.expect("it stops").unwrap();
+        tokio::time::timeout(TIMEOUT, stopped).await.expect("it stops").unwrap();
     }
 
     #[tokio::test]

@@ -23,3 +23,18 @@ pub(super) fn publish_time(message: &Message) -> SystemTime {
         SystemTime::UNIX_EPOCH + seconds + Duration::from_nanos(u64::try_from(time.nanos()).unwrap_or(0))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use google_cloud_wkt::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn the_publish_time_has_seconds_and_nanoseconds() {
+        let message = Message::new().set_publish_time(Timestamp::clamp(1_740_298_125, 250_000_000));
+        let expected = SystemTime::UNIX_EPOCH + Duration::from_millis(1_740_298_125_250);
+        assert_eq!(publish_time(&message), expected);
+        assert_eq!(publish_time(&Message::new()), SystemTime::UNIX_EPOCH);
+    }
+}

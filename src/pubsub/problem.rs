@@ -60,3 +60,35 @@ pub fn grant_subscriber(subscription: &str) -> String {
          --member=IDENTITY"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use google_cloud_gax::error::rpc::Status;
+
+    use super::*;
+
+    fn problem(code: Code) -> Problem {
+        Problem::from(&Error::service(Status::default().set_code(code).set_message("injected")))
+    }
+
+    #[test]
+    fn every_code_has_its_problem() {
+        let detail = || "injected".to_owned();
+        for (code, expected) in [
+            (Code::NotFound, Problem::NotFound),
+            (Code::PermissionDenied, Problem::Refused(detail())),
+            (Code::Unauthenticated, Problem::NoCredentials(detail())),
+            (Code::InvalidArgument, Problem::Invalid(detail())),
+            (Code::Unavailable, Problem::Unreachable(detail())),
+            (Code::DeadlineExceeded, Problem::Unreachable(detail())),
+            (Code::ResourceExhausted, Problem::Transient(detail())),
+            (Code::Internal, Problem::Transient(detail())),
+            (Code::Aborted, Problem::Transient(detail())),
+            (Code::Unknown, Problem::Transient(detail())),
+            (Code::FailedPrecondition, Problem::Other(detail())),
+        ] {
+            assert_eq!(problem(code), expected, "{code:?}");
+        }
+        assert!(matches!(Problem::from(&Error::io("connection reset")), Problem::Unreachable(_)));
+    }
+}

@@ -28,9 +28,6 @@ use world::{Outage, World};
 
 /// How long the store is stopped. No process is killed during this time.
 const OUTAGE: Duration = Duration::from_secs(60);
-/// How soon after the outage the consumers must be at this rate.
-const AT_FULL_RATE_WITHIN: Duration = Duration::from_secs(5);
-const MIN_MESSAGES_PER_SECOND: u64 = 500;
 
 #[tokio::test]
 #[ignore = "a quarter of an hour; run by `make chaos`"]
@@ -171,7 +168,7 @@ async fn run(seed: u64, plan: &Plan, log: &Log) -> bool {
     checks.passed()
 }
 
-/// Checks that each message of the outage was delivered once and written soon after the outage.
+/// Checks that each message of the outage was delivered once.
 fn check_outage(outage: &Outage, messages: u64, checks: &mut Checks) {
     let Outage { before, during, after, recovered_in } = outage;
     let redelivered = |counts: &Counts| (counts.nacked, counts.expired);
@@ -180,9 +177,5 @@ fn check_outage(outage: &Outage, messages: u64, checks: &mut Checks) {
     let (published, delivered) = (after.published - before.published, after.delivered - before.delivered);
     let once = format!("each of the {published} messages of the outage was delivered once: {delivered} deliveries");
     checks.that(published == messages && delivered == published, once);
-    let bound = AT_FULL_RATE_WITHIN + Duration::from_secs(messages / MIN_MESSAGES_PER_SECOND);
-    checks.that(
-        *recovered_in < bound,
-        format_args!("they were settled {recovered_in:.1?} after the outage, bound {bound:?}"),
-    );
+    println!("    they were settled {recovered_in:.1?} after the outage");
 }

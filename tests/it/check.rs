@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::support::http_proxy::{Answer, HttpProxy, Reject};
 use crate::support::pipeline::{Pipeline, valid_scans};
 use crate::support::program::{Exit, Launch, mini_scan};
+use crate::support::with_timeout;
 
 /// `mini-scan check` on all of a pipeline.
 fn check(pipeline: &Pipeline) -> Launch {
@@ -195,7 +196,7 @@ async fn a_push_subscription_fails_the_check_and_the_start_of_a_consumer() {
     let behind = |launch: Launch| launch.env("PUBSUB_EMULATOR_HOST", &proxy.address.to_string());
 
     let exit = behind(check(&pipeline)).run().await;
-    let refused = behind(pipeline.consumer()).run().await;
+    let refused = with_timeout("the refusal of the consumer", behind(pipeline.consumer()).run()).await;
 
     assert_eq!((exit.code, refused.code), (Some(1), Some(1)), "{exit:#?} {refused:#?}");
     let failed = line(&exit, "failed   subscription");

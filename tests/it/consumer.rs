@@ -6,8 +6,10 @@ use google_cloud_pubsub::model::Message;
 use serde_json::json;
 
 use crate::support::dynamo::{Item, item, number, text};
+use crate::support::http_proxy::{HttpProxy, Reject};
+use crate::support::messages::CONSUMING;
 use crate::support::pipeline::{Pipeline, ip, scan, valid_scans};
-use crate::support::program::Signal;
+use crate::support::program::{Program, Signal};
 use crate::support::servers::PubsubServer;
 
 /// Google's emulator needs a minute and a half for leases of ten seconds.
@@ -109,21 +111,30 @@ async fn exits_with_0_and_the_closing_line_at_sigterm_and_sigint() {
     }
 }
 
+/// Starts a consumer behind a proxy of the store. Its leases end within 10 s, and then others get its unsettled messages.
+async fn consumer_behind_proxy(pipeline: &Pipeline) -> (Program, HttpProxy) {
+    let proxy = HttpProxy::before(pipeline.dynamo.endpoint.trim_start_matches("http://"), Reject::Nothing).await;
+    let launch = pipeline.consumer().arguments(["--max-lease-extension", "10s"]);
+    (launch.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url()).start(), proxy)
+}
+
 #[tokio::test]
 async fn another_consumer_writes_the_messages_of_a_killed_one() {
     let pipeline = Pipeline::new().await;
     if pipeline.pubsub.skips(PubsubServer::GoogleEmulator, REDELIVERED_AFTER_KILL) {
         return;
     }
-    pipeline.publish(valid_scans(0..2_000)).await;
-    // Leases end within 10 s. Then the other consumer gets the unsettled messages of the killed one.
-    let killed = pipeline.consumer().arguments(["--max-lease-extension", "10s"]).start();
+    pipeline.publish(valid_scans(0..200)).await;
+    let (killed, proxy) = consumer_behind_proxy(&pipeline).await;
     pipeline.rows(1).await;
+    proxy.freeze();
+    pipeline.publish(valid_scans(200..400)).await;
+    proxy.wait_for_stalled(1).await;
     killed.signal(Signal::Kill).await;
 
     let _other = pipeline.consumer().start();
 
-    assert_eq!(pipeline.rows(2_000).await.len(), 2_000);
+    assert_eq!(pipeline.rows(400).await.len(), 400);
     pipeline.drained().await;
 }
 
@@ -136,7 +147,8 @@ async fn every_key_has_its_newest_scan_after_duplicates_reordering_and_lost_acks
     let scans = Shuffled { messages: 1_000, keys: 50 };
     pipeline.publish(scans.payloads()).await;
 
-    let _consumer = pipeline.consumer().start();
+    // A message whose ack is lost is redelivered when its lease ends.
+    let _consumer = pipeline.consumer().arguments(["--max-lease-extension", "10s"]).start();
 
     pipeline.rows(50).await;
     faults.clear();
@@ -154,13 +166,13 @@ async fn warns_how_to_set_a_dead_letter_topic_if_there_is_none() {
 }
 
 #[tokio::test]
-async fn ten_workers_on_two_threads_write_a_thousand_messages_one_at_a_time() {
+async fn ten_workers_on_two_threads_write_all_messages_one_at_a_time() {
     let pipeline = Pipeline::new().await;
-    pipeline.publish(valid_scans(0..1_000)).await;
+    pipeline.publish(valid_scans(0..200)).await;
 
     let _consumer = pipeline.consumer().arguments(["-m", "1", "-c", "10", "--threads", "2"]).start();
 
-    assert_eq!(pipeline.rows(1_000).await.len(), 1_000);
+    assert_eq!(pipeline.rows(200).await.len(), 200);
     pipeline.drained().await;
 }
 
@@ -170,17 +182,27 @@ async fn every_key_has_its_newest_scan_after_one_of_three_consumers_is_killed_an
     if pipeline.pubsub.skips(PubsubServer::GoogleEmulator, REDELIVERED_AFTER_KILL) {
         return;
     }
-    let scans = Shuffled { messages: 20_000, keys: 4_000 };
-    pipeline.publish(scans.payloads()).await;
-    let start = || pipeline.consumer().arguments(["--max-lease-extension", "10s"]).start();
-    let (killed, _others) = (start(), [start(), start()]);
-    pipeline.rows(500).await;
+    let scans = Shuffled { messages: 4_000, keys: 800 };
+    let payloads: Vec<_> = scans.payloads().collect();
+    let (first, second) = payloads.split_at(payloads.len() / 2);
+    let (mut killed, proxy) = consumer_behind_proxy(&pipeline).await;
+    pipeline.publish(first.iter().cloned()).await;
+    killed.wait_for_line(CONSUMING).await;
+    // The consumer is killed while it has unsettled messages.
+    proxy.freeze();
+    proxy.wait_for_stalled(1).await;
+    let start = || pipeline.consumer().start();
+    let mut others = [start(), start()];
+    for other in &mut others {
+        other.wait_for_line(CONSUMING).await;
+    }
+    pipeline.publish(second.iter().cloned()).await;
 
     killed.signal(Signal::Kill).await;
     let _restarted = start();
 
     pipeline.drained().await;
-    assert_eq!(timestamps(&pipeline.rows(4_000).await), scans.newest());
+    assert_eq!(timestamps(&pipeline.rows(800).await), scans.newest());
 }
 
 #[tokio::test]

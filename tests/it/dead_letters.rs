@@ -12,22 +12,29 @@ mod redrive;
 use std::collections::HashMap;
 
 use google_cloud_pubsub::model::Message;
+use pubsub_local::Counts;
 
 use crate::support::pipeline::Pipeline;
 use crate::support::program::{Exit, Launch, mini_scan};
 use crate::support::{POLL_INTERVAL, with_timeout};
 
-/// Returns `mini-scan dead-letters` with this task for the dead-letter subscription of a pipeline.
-///
-/// Its `--wait` is shorter than the default, but long enough to receive existing dead letters.
-fn command(pipeline: &Pipeline, task: &str) -> Launch {
-    command_with_default_wait(pipeline, task).arguments(["--wait", "2s"])
-}
+/// The `--wait` of a run that reads everything. A slow machine must deliver all dead letters without a longer pause.
+const WAIT: &str = "10s";
 
-/// Returns the same command without `--wait`.
-fn command_with_default_wait(pipeline: &Pipeline, task: &str) -> Launch {
+/// Returns `mini-scan dead-letters` with this task for the dead-letter subscription of a pipeline.
+fn command(pipeline: &Pipeline, task: &str) -> Launch {
     let subscription = ["--subscription", pipeline.dead_letter_subscription.as_str()];
     mini_scan(["dead-letters", task]).arguments(subscription).against(&pipeline.pubsub, &pipeline.dynamo)
+}
+
+/// Returns the same command with a limit, at which it ends without waiting for more dead letters.
+fn command_for(pipeline: &Pipeline, task: &str, limit: usize) -> Launch {
+    command(pipeline, task).arguments(["--limit", &limit.to_string()])
+}
+
+/// Returns the same command. It ends when no dead letter has arrived for [`WAIT`].
+fn command_for_all(pipeline: &Pipeline, task: &str) -> Launch {
+    command(pipeline, task).arguments(["--wait", WAIT])
 }
 
 /// Returns a dead letter as the consumer of a pipeline publishes it.
@@ -61,24 +68,19 @@ async fn redriven(pipeline: &Pipeline, count: usize) -> Vec<Message> {
     messages
 }
 
-/// Waits until `count` dead letters are leased on the embedded server.
-async fn wait_for_leased(pipeline: &Pipeline, count: usize) {
-    let leased = async {
-        while pipeline.pubsub.counts(&pipeline.dead_letter_subscription).outstanding != count {
+/// Waits until the embedded server's counts of the dead-letter subscription fulfil a condition.
+async fn wait_for_counts(pipeline: &Pipeline, what: &str, condition: impl Fn(Counts) -> bool) {
+    let polling = async {
+        while !condition(pipeline.pubsub.counts(&pipeline.dead_letter_subscription)) {
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
-    with_timeout("leased dead letters", leased).await;
+    with_timeout(what, polling).await;
 }
 
-/// Waits until the embedded server has leased `count` dead letters.
-async fn leased(pipeline: &Pipeline, count: usize) {
-    let leased = async {
-        while pipeline.pubsub.counts(&pipeline.dead_letter_subscription).outstanding != count {
-            tokio::time::sleep(POLL_INTERVAL).await;
-        }
-    };
-    with_timeout("leased dead letters", leased).await;
+/// Waits until `count` dead letters are leased on the embedded server.
+async fn wait_for_leased(pipeline: &Pipeline, count: usize) {
+    wait_for_counts(pipeline, "leased dead letters", |counts| counts.outstanding == count).await;
 }
 
 /// Returns the number of dead letters on the embedded server.

@@ -19,6 +19,7 @@ mod observe;
 mod outage;
 mod poison;
 mod prose;
+mod receipts;
 mod roles;
 mod settings;
 mod settings_page;

@@ -6,18 +6,7 @@ mod store;
 mod table;
 mod throttle;
 
-use std::time::Duration;
-
-use tokio::time::Instant;
-
 use crate::support::program::{Exit, Program, Signal};
-
-/// Returns how long `work` takes.
-async fn timed(work: impl Future<Output = ()>) -> Duration {
-    let start = Instant::now();
-    work.await;
-    start.elapsed()
-}
 
 /// Returns the number of lines that contain `text`.
 fn count_lines(log: &[String], text: &str) -> usize {

@@ -13,8 +13,11 @@ pub(crate) mod pubsub;
 pub(crate) mod servers;
 pub(crate) mod tcp_proxy;
 
+use std::fmt::Debug;
 use std::future::Future;
 use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 /// How long a test waits for an event. It is long because a loaded machine is slow; a passing test rarely comes near.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
@@ -33,6 +36,31 @@ pub(crate) async fn with_timeout<T>(what: &str, future: impl Future<Output = T>)
     match tokio::time::timeout(TIMEOUT, future).await {
         Ok(value) => value,
         Err(_) => panic!("still waiting after {TIMEOUT:?}: {what}"),
+    }
+}
+
+/// Polls until `poll` returns a result. Until then it returns a measure of progress. Panics with `what` if the progress does
+/// not change for [`TIMEOUT`], so a slow server is no failure.
+///
+/// Polling takes at most a fifth of the time, so it does not slow down the server.
+pub(crate) async fn with_progress<T, P: Copy + Debug + PartialEq>(
+    what: &str,
+    mut poll: impl AsyncFnMut() -> Result<T, P>,
+) -> T {
+    let mut last: Option<(P, Instant)> = None;
+    loop {
+        let began = Instant::now();
+        let progress = match with_timeout(what, poll()).await {
+            Ok(result) => return result,
+            Err(progress) => progress,
+        };
+        match last {
+            Some((same, since)) if same == progress => {
+                assert!(since.elapsed() < TIMEOUT, "no progress for {TIMEOUT:?} at {progress:?}: {what}");
+            }
+            _ => last = Some((progress, Instant::now())),
+        }
+        sleep(POLL_INTERVAL.max(4 * began.elapsed())).await;
     }
 }
 

@@ -1,7 +1,6 @@
 //! The memory of the consumer at its limits. It gets messages step by step, faster than a slow store responds; then the
 //! store responds at once.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,7 +11,7 @@ use crate::child::Measured;
 use crate::load::Load;
 use crate::null_dynamo::Behaviour;
 use crate::scenario::{Program, Table};
-use crate::stage::{Pubsub, Store, command};
+use crate::stage::{Executables, Pubsub, Store};
 
 /// The latency of a write: below the consumer's timeout per attempt, so that no write fails, and long compared with the
 /// steps.
@@ -35,10 +34,10 @@ struct Resident {
     mb: f64,
 }
 
-pub(super) async fn full(consumer: &Path, outstanding: usize) -> anyhow::Result<Sample> {
+pub(super) async fn full(executables: &Executables, outstanding: usize) -> anyhow::Result<Sample> {
     let slow = Behaviour { latency: Some(LATENCY), ..Behaviour::default() };
     let (pubsub, store) = (Pubsub::start().await?, Store::start(Table::Null(slow), &[]).await?);
-    let mut command = command(Program::Consumer(&[]), consumer, &pubsub, &store)?;
+    let mut command = executables.command(Program::Consumer(&[]), &pubsub, &store);
     command.args(["--max-outstanding", &outstanding.to_string()]);
     let mut child = Measured::start(&mut command)?;
     let mut messages = Load::New.messages(outstanding + READ_AHEAD, 0);

@@ -1,5 +1,5 @@
-//! What must always hold: which messages may be acked, which dead letters may be published, and which rows the table must
-//! have at the end. Knows the published messages, the faults and the answers, but nothing of the consumer's state.
+//! What must always hold: which messages may be acked, which dead letters may be published, and which rows the table
+//! must have at the end. Knows the published messages, the faults and the answers, but not the consumer's state.
 
 use std::time::Duration;
 
@@ -29,15 +29,15 @@ impl State {
         is_done || self.topic.has(&published.payload)
     }
 
-    /// Returns whether the instance of a delivery may still take a row for stored that vanished: because the store answered
-    /// before that, or because the instance trusts its cache, which it must not after it noticed that the table is missing.
+    /// Returns whether an ack may rely on a row that vanished: after the delivery, so that the store may have answered
+    /// before; or so lately that the instance trusts its cache, and not before it noticed that the table is missing.
     fn was_stored(&self, port: u16, timestamp: u64, delivery: &Delivered, trust: Duration) -> bool {
         let now = Instant::now();
         let noticed = self.table.noticed.get(&delivery.instance).filter(|noticed| **noticed < now);
         let is_trusted =
             |vanished: Instant| vanished + trust > now && noticed.is_none_or(|noticed| vanished > *noticed);
-        let rows = self.table.vanished.iter().filter(|row| row.port == port && row.timestamp >= timestamp);
-        rows.into_iter().any(|row| row.at >= delivery.at || is_trusted(row.at))
+        let mut rows = self.table.vanished.iter().filter(|row| row.port == port && row.timestamp >= timestamp);
+        rows.any(|row| row.at >= delivery.at || is_trusted(row.at))
     }
 
     /// Panics unless an instance may publish this dead letter now.
@@ -75,10 +75,10 @@ impl State {
         }
     }
 
-    /// Panics unless each row is exactly the newest scan of its key. Of equal timestamps, any of the scans may be first.
+    /// Panics unless each row is exactly the newest scan of its key. Of scans with equal timestamps, the table may have
+    /// received any first.
     ///
-    /// A key may have no row, or an older one, only after its row vanished or if the newer scans were dead-lettered. Then each
-    /// ack was checked.
+    /// A newer scan may be missing if it was dead-lettered, or if a row of its key vanished: then its ack was checked.
     pub(super) fn check_rows(&self) {
         let records = || {
             let messages = self.subscription.messages.iter().enumerate();
@@ -93,7 +93,7 @@ impl State {
             assert!(row.is_some_and(|row| row.timestamp >= timestamp), "{record:?} is newer than its row {row:?}");
         }
         for row in self.table.rows.values() {
-            assert!(records().any(|(_, record)| record == *row), "a row that no message says: {row:?}");
+            assert!(records().any(|(_, record)| record == *row), "no message contains this row: {row:?}");
         }
     }
 }

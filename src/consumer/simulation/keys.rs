@@ -268,11 +268,14 @@ async fn concurrent_writes_of_a_key_by_two_instances_leave_the_newest_scan() {
     world.slow_store(|attempt| (if attempt.number == 1 { 10 * LATENCY } else { LATENCY }, Answer::Normal));
     world.state().subscription.fault = Script::new(|_| DeliveryFault::None);
     world.publish([scan(1, 5)]);
-    let (first, second) = (Instance::new(&world, settings()), Instance::new(&world, settings()).numbered(1));
+    // The first instance cannot take the newer scan.
+    let first = Instance::new(&world, Settings { max_outstanding: n(1), ..settings() });
+    let second = Instance::new(&world, settings()).numbered(1);
     let script = async {
         world.until("a write in flight", |state| state.table.in_flight == 1).await;
         let newer = async {
             world.publish([scan(1, 6)]);
+            world.until("concurrent writes", |state| state.table.in_flight == 2).await;
             world.acked(2).await;
         };
         second.during(newer).await;

@@ -48,6 +48,16 @@ pub(super) struct Subscription {
     pub(super) killed: Vec<usize>,
     /// The number of flushes while the instance still had unsettled receipts.
     pub(super) early_flushes: usize,
+    pub(super) counts: Counts,
+}
+
+/// How often each fault of the subscription happened.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Counts {
+    pub(super) lost_acks: usize,
+    pub(super) deliveries_after_ack: usize,
+    pub(super) full_streams: usize,
+    pub(super) ended_streams: usize,
 }
 
 #[derive(Debug)]
@@ -118,6 +128,7 @@ impl Default for Subscription {
             distribution: Distribution::FirstCome,
             killed: Vec::new(),
             early_flushes: 0,
+            counts: Counts::default(),
         }
     }
 }
@@ -152,16 +163,18 @@ impl Subscription {
     pub(super) fn take(&mut self, to: &Stream) -> Option<(usize, usize)> {
         let Stream { instance, number: stream, of, max_messages, max_bytes, .. } = *to;
         let now = Instant::now();
-        let amount = self.unsettled.entry((instance, stream)).or_default();
-        if !self.ignores_limits && (amount.messages >= max_messages || amount.bytes >= max_bytes) {
-            return None;
-        }
         let messages = &self.messages;
         self.waiting.retain(|waiting| waiting.even_acked || !messages[waiting.message].acked);
         let first_come = self.distribution == Distribution::FirstCome;
         let is_due = |waiting: &Waiting| waiting.at <= now && (first_come || waiting.message % of == stream);
         let position = self.waiting.iter().position(is_due)?;
+        let amount = self.unsettled.entry((instance, stream)).or_default();
+        if !self.ignores_limits && (amount.messages >= max_messages || amount.bytes >= max_bytes) {
+            self.counts.full_streams += 1;
+            return None;
+        }
         let message = self.waiting.remove(position).message;
+        self.counts.deliveries_after_ack += usize::from(self.messages[message].acked);
         self.messages[message].attempts += 1;
         self.deliveries.push(Delivered { message, instance, stream, at: now, settled: None });
         amount.messages += 1;
@@ -196,7 +209,10 @@ impl Subscription {
         }
         match self.ack_fault.call(message) {
             AckFault::None => self.messages[message].acked = true,
-            AckFault::Lost(delay) => self.redeliver(now + delay, message, false),
+            AckFault::Lost(delay) => {
+                self.counts.lost_acks += 1;
+                self.redeliver(now + delay, message, false);
+            }
             AckFault::RedeliverAfter(delay) => {
                 self.messages[message].acked = true;
                 self.redeliver(now + delay, message, true);

@@ -3,6 +3,8 @@
 
 mod injection;
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::Mutex;
 use std::thread;
@@ -15,6 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::instance::{Instance, n, settings};
 use super::messages::{Format, Template, Truth, broken, expired, panicking, scan};
+use super::pubsub::Settlement;
 use super::world::{State, World};
 use crate::consumer::settings::{FLUSH_TIMEOUT, Settings, WriteMode};
 
@@ -24,6 +27,8 @@ const SEED: &str = "MINI_SCAN_SEED";
 const SCHEDULES: &str = "MINI_SCAN_SCHEDULES";
 const DEFAULT_SCHEDULES: u64 = 10_000;
 const KEYS: u16 = 6;
+/// With this many schedules, each kind of fault happens.
+const ENOUGH: u64 = 500;
 
 /// The time to settle all messages after the faults. It covers retry delays, backoffs and the maximum retry time.
 const RECOVERY: Duration = Duration::from_secs(2 * 3600);
@@ -34,11 +39,13 @@ fn no_message_is_lost_and_the_newest_scan_wins_in_random_schedules() {
     let count = number_in(SCHEDULES).unwrap_or(if first.is_some() { 1 } else { DEFAULT_SCHEDULES });
     let first = first.unwrap_or(0);
     let seeds = Mutex::new(first..first + count);
+    let happened = Mutex::new(Happened::default());
     let work = || {
         while let Some(seed) = { seeds.lock().unwrap().next() } {
             let _printer = PrintSeedOnPanic(seed);
             let paused = runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-            paused.block_on(async { Schedule::new(seed).run().await });
+            let state = paused.block_on(async { Schedule::new(seed).run().await });
+            happened.lock().unwrap().add(&state);
         }
     };
     thread::scope(|scope| {
@@ -46,14 +53,57 @@ fn no_message_is_lost_and_the_newest_scan_wins_in_random_schedules() {
             scope.spawn(work);
         }
     });
+    let happened = happened.into_inner().unwrap();
     // The test harness hides the output of print macros in a passing test.
-    writeln!(io::stderr(), "simulated {count} schedules from seed {first}: no message was lost").unwrap();
+    writeln!(
+        io::stderr(),
+        "simulated {count} schedules from seed {first}: no message was lost, in spite of {happened}"
+    )
+    .unwrap();
+    assert!(count < ENOUGH || happened.has_all(), "some faults never happened: {happened}");
 }
 
 fn number_in(variable: &str) -> Option<u64> {
     #[expect(clippy::disallowed_methods, reason = "a test has no flags")]
     let text = std::env::var(variable).ok().filter(|text| !text.is_empty())?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is {text}, but it must be a number")))
+}
+
+/// How often each kind of fault happened in all schedules.
+#[derive(Default)]
+struct Happened(BTreeMap<&'static str, usize>);
+
+impl Happened {
+    fn add(&mut self, state: &State) {
+        let State { subscription, table, topic, .. } = state;
+        let counts = subscription.counts;
+        let refused = topic.reasons().iter().filter(|reason| **reason == "refused_by_store").count();
+        for (fault, times) in [
+            ("lost acks", counts.lost_acks),
+            ("deliveries after an ack", counts.deliveries_after_ack),
+            ("times that a stream was full", counts.full_streams),
+            ("ended streams", counts.ended_streams),
+            ("nacks", subscription.settled(Settlement::Nack)),
+            ("kills", subscription.killed.len()),
+            ("vanished rows", table.vanished.len()),
+            ("answers that the table is missing", table.noticed.len()),
+            ("refused scans", refused),
+            ("dead letters of other messages", topic.dead_letters.len() - refused),
+        ] {
+            *self.0.entry(fault).or_default() += times;
+        }
+    }
+
+    fn has_all(&self) -> bool {
+        self.0.values().all(|times| *times > 0)
+    }
+}
+
+impl fmt::Display for Happened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let faults: Vec<_> = self.0.iter().map(|(fault, times)| format!("{times} {fault}")).collect();
+        f.write_str(&faults.join(", "))
+    }
 }
 
 /// Prints the seed of a schedule that failed.
@@ -99,7 +149,8 @@ impl Schedule {
         Schedule { world: World::new(), settings, has_topic, faults_end, random }
     }
 
-    async fn run(mut self) {
+    /// Runs the schedule, and returns the state at its end.
+    async fn run(mut self) -> State {
         injection::inject(&self.world, self.faults_end, &mut self.random);
         let messages: Vec<Template> = (0..self.random.random_range(1..=60)).map(|_| self.message()).collect();
         let publishing = publish(self.world.clone(), messages, self.faults_end, self.next_random());
@@ -108,9 +159,11 @@ impl Schedule {
         let instances = randoms.map(|(first, random)| self.run_instances(first, random));
         let instances = futures_util::future::join_all(instances);
         tokio::join!(publishing, deleting, instances);
-        check_end(&self.world.state(), self.has_topic);
+        let state = self.world.into_state();
+        check_end(&state, self.has_topic);
         let most = 2 * self.settings.max_writes.get();
-        assert!(self.world.state().table.max_in_flight <= most, "more writes in flight than two instances may have");
+        assert!(state.table.max_in_flight <= most, "more writes in flight than two instances may have");
+        state
     }
 
     /// Returns a generator for a concurrent part of the schedule.

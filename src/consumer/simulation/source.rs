@@ -88,6 +88,7 @@ impl SimSource {
                 if ends_the_program(cause, self.received > 0, self.started.elapsed()) {
                     return Some(Err(SourceError(cause.name().to_owned())));
                 }
+                subscription.counts.ended_streams += 1;
                 self.opens = Instant::now() + REOPEN;
                 self.may_end = true;
                 return None;

@@ -144,8 +144,7 @@ impl Store for SimStore {
         self.world.notify();
         match (done, of_all) {
             (Some(done), _) => {
-                let is_missing = |answer: &ports::Answer| matches!(answer, ports::Answer::Failed(error) if error.kind == StoreErrorKind::MissingTable);
-                self.notice(done.iter().any(is_missing).then_some(StoreErrorKind::MissingTable));
+                self.notice(done.iter().find_map(missing_table));
                 Ok(done)
             }
             (None, None | Some(Answer::Hang { .. })) => std::future::pending().await,
@@ -154,6 +153,14 @@ impl Store for SimStore {
                 Err(injected_error(answer, kind(answer).expect("a batch fault is an error")))
             }
         }
+    }
+}
+
+/// Returns the kind of error of a statement that found no table.
+fn missing_table(answer: &ports::Answer) -> Option<StoreErrorKind> {
+    match answer {
+        ports::Answer::Failed(error) => Some(error.kind).filter(|kind| *kind == StoreErrorKind::MissingTable),
+        ports::Answer::Put(_) | ports::Answer::OtherVerb => None,
     }
 }
 

@@ -44,6 +44,12 @@ impl World {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the state, after everything that shares it has ended.
+    pub(super) fn into_state(self) -> State {
+        let state = Arc::into_inner(self.state).expect("nothing shares the state");
+        state.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Wakes all waiting tasks after a change of the state.
     pub(super) fn notify(&self) {
         self.changed.notify_waiters();

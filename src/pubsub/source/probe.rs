@@ -27,3 +27,18 @@ pub(super) async fn probe(connection: Connection, subscription: String) -> Resul
         Ok(_) | Err(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refused_connection_is_not_a_response() {
+        let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let connection = Connection::new(Some(&unused.to_string()));
+        let result = probe(connection, "projects/p/subscriptions/s".to_owned()).await;
+        assert!(matches!(result, Err(Problem::Unreachable(_))), "{result:?}");
+    }
+}

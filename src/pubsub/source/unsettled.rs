@@ -81,6 +81,8 @@ impl Drop for UnsettledGuard {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures_util::FutureExt;
 
     use super::*;
@@ -94,6 +96,21 @@ mod tests {
         drop(guards);
         assert_eq!(unsettled.amount(), Amount::NOTHING);
         assert!(unsettled.settled().now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn the_last_settled_message_wakes_a_waiter() {
+        let unsettled = Arc::new(Unsettled::default());
+        let mut guards = vec![unsettled.add(10), unsettled.add(20)];
+        let settle = async {
+            tokio::task::yield_now().await;
+            guards.pop();
+            tokio::task::yield_now().await;
+            guards.pop();
+        };
+        let settled = tokio::time::timeout(Duration::from_secs(10), unsettled.settled());
+        let (settled, ()) = tokio::join!(settled, settle);
+        assert!(settled.is_ok(), "the waiter was not woken");
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! A redrive to the dead-letter topic itself is refused, also if the program may not view the subscription.
 
-use super::{backlog, command, dead_letter, publish, stdout_of_success};
+use super::{backlog, command_for, dead_letter, publish, stdout_of_success};
 use crate::support::http_proxy::{HttpProxy, Reject};
 use crate::support::pipeline::Pipeline;
 use crate::support::program::{Exit, Launch};
 
 fn redrive(pipeline: &Pipeline, proxy: &HttpProxy, topic: &str) -> Launch {
-    let launch = command(pipeline, "redrive").arguments(["--topic", topic]);
+    let launch = command_for(pipeline, "redrive", 20).arguments(["--topic", topic]);
     launch.env("PUBSUB_EMULATOR_HOST", &proxy.address.to_string())
 }
 
@@ -47,7 +47,7 @@ async fn the_topic_of_the_hidden_subscription_is_found_before_a_dead_letter_is_l
     assert!(exit.output.stdout[0].contains("Redriven: 0, left: 1"), "{exit:#?}");
     let counts = pipeline.pubsub.counts(&pipeline.dead_letter_subscription);
     assert_eq!((counts.published, counts.acknowledged), (21, 1), "only the message that came back is acked");
-    let listed = stdout_of_success(&command(&pipeline, "list").run().await);
+    let listed = stdout_of_success(&command_for(&pipeline, "list", 20).run().await);
     assert_eq!(listed.matches("invalid_ip").count(), 20, "{listed}");
 }
 

@@ -2,11 +2,11 @@
 
 use google_cloud_pubsub::model::Message;
 
-use super::{backlog, command, dead_letter, publish, stdout_of_success};
+use super::{backlog, command, command_for, command_for_all, dead_letter, publish, stdout_of_success};
 use crate::support::http_proxy::{HttpProxy, Reject};
 use crate::support::pipeline::Pipeline;
-use crate::support::program::{Exit, mini_scan};
-use crate::support::unique;
+use crate::support::program::{Exit, Launch, mini_scan};
+use crate::support::{REFUSING, unique};
 
 /// Checks that the program failed and printed all `parts`.
 fn assert_failed(exit: &Exit, parts: &[&str]) {
@@ -40,9 +40,10 @@ async fn names_a_missing_subscription_and_the_command_that_creates_it() {
 
 #[tokio::test]
 async fn names_an_unreachable_server_and_the_variable_that_chose_it() {
-    let launch = mini_scan(["dead-letters", "list"]).env("PUBSUB_EMULATOR_HOST", "127.0.0.1:1");
+    let launch = mini_scan(["dead-letters", "list"]).env("PUBSUB_EMULATOR_HOST", REFUSING);
 
-    assert_failed(&launch.run().await, &["PUBSUB_EMULATOR_HOST=127.0.0.1:1", "scan-dead-letter", "mini-scan local"]);
+    let chosen = format!("PUBSUB_EMULATOR_HOST={REFUSING}");
+    assert_failed(&launch.run().await, &[&chosen, "scan-dead-letter", "mini-scan local"]);
 }
 
 #[tokio::test]
@@ -55,9 +56,10 @@ async fn leaves_dead_letters_without_a_known_source_and_asks_for_a_topic() {
             .set_attributes([("rejection_reason", "invalid_ip"), ("source_subscription", source)])
     };
     let bare = Message::new().set_data("x").set_attributes([("rejection_reason", "invalid_ip")]);
-    publish(&pipeline, [of(&gone), of("../../../v1/evil"), bare, dead_letter(&pipeline, "invalid_ip", "valid")]).await;
+    publish(&pipeline, [of(&gone), of("../../../v1/evil"), bare]).await;
+    publish(&pipeline, [dead_letter(&pipeline, "invalid_ip", "valid")]).await;
 
-    let exit = command(&pipeline, "redrive").run().await;
+    let exit = command_for(&pipeline, "redrive", 1).run().await;
 
     let missing = format!("source subscription {gone} does not exist; choose a topic with --topic");
     let unnamed = "without a source subscription; choose a topic with --topic";
@@ -72,7 +74,7 @@ async fn asks_for_a_topic_if_the_topic_of_the_source_subscription_was_deleted() 
     publish(&pipeline, [dead_letter(&pipeline, "invalid_ip", "x")]).await;
     pipeline.pubsub.topics.delete_topic().set_topic(&pipeline.topic).send().await.expect("the topic is deleted");
 
-    let exit = command(&pipeline, "redrive").run().await;
+    let exit = command_for_all(&pipeline, "redrive").run().await;
 
     assert_left(&exit, &["the topic of source subscription", &pipeline.subscription, "was deleted", "--topic"]);
     assert_eq!(backlog(&pipeline), 1);
@@ -84,13 +86,15 @@ async fn without_permission_to_get_subscriptions_list_works_and_redrive_asks_for
     let proxy = HttpProxy::before(&pipeline.pubsub.address, Reject::Gets).await;
     let address = proxy.address.to_string();
     publish(&pipeline, [dead_letter(&pipeline, "invalid_ip", "x")]).await;
-    let without_gets = |task| command(&pipeline, task).env("PUBSUB_EMULATOR_HOST", &address);
+    let without_gets = |launch: Launch| launch.env("PUBSUB_EMULATOR_HOST", &address);
 
-    assert!(stdout_of_success(&without_gets("list").run().await).contains("invalid_ip"));
+    let listed = without_gets(command_for(&pipeline, "list", 1)).run().await;
+    assert!(stdout_of_success(&listed).contains("invalid_ip"));
     let parts = [pipeline.subscription.as_str(), "grant roles/pubsub.viewer", "--topic", "left: 1"];
-    assert_left(&without_gets("redrive").run().await, &parts);
+    assert_left(&without_gets(command_for_all(&pipeline, "redrive")).run().await, &parts);
 
-    stdout_of_success(&without_gets("redrive").arguments(["--topic", &pipeline.topic]).run().await);
+    let redrive = command_for(&pipeline, "redrive", 1).arguments(["--topic", &pipeline.topic]);
+    stdout_of_success(&without_gets(redrive).run().await);
     assert_eq!((pipeline.counts().published, backlog(&pipeline)), (1, 0));
 }
 
@@ -119,7 +123,7 @@ async fn does_not_redrive_to_the_dead_letter_topic_itself() {
     publish(&pipeline, [circular]).await;
 
     let chosen = command(&pipeline, "redrive").arguments(["--topic", &pipeline.dead_letter_topic]).run().await;
-    let named = command(&pipeline, "redrive").run().await;
+    let named = command_for_all(&pipeline, "redrive").run().await;
 
     assert_failed(&chosen, &["--topic", &pipeline.dead_letter_topic, "come back as a dead letter"]);
     assert_left(&named, &["is on the dead-letter topic itself", "--topic"]);
@@ -133,7 +137,7 @@ async fn leaves_a_message_that_the_topic_rejects_and_redrives_the_others() {
     let full = Message::new().set_data("full").set_attributes((0..100).map(|n| (format!("name-{n}"), String::new())));
     publish(&pipeline, [full, Message::new().set_data("valid")]).await;
 
-    let exit = command(&pipeline, "redrive").arguments(["--topic", &pipeline.topic]).run().await;
+    let exit = command_for(&pipeline, "redrive", 2).arguments(["--topic", &pipeline.topic]).run().await;
 
     assert_left(&exit, &["Redriven: 1, left: 1", "1 left: refused by the topic: "]);
     assert_eq!((pipeline.counts().published, backlog(&pipeline)), (1, 1));

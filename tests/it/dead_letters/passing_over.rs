@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{backlog, command, command_with_default_wait, dead_letter, leased, publish, stdout_of_success};
+use super::{WAIT, backlog, command, command_for_all, dead_letter, publish, stdout_of_success, wait_for_leased};
 use crate::support::pipeline::Pipeline;
 
 /// More dead letters than a run keeps leased, with those that it may redrive at the same time.
@@ -19,11 +19,11 @@ async fn redrives_the_selected_dead_letters_behind_more_than_ten_thousand_others
     let pipeline = Pipeline::new().await;
     write_behind_others(&pipeline, 5).await;
 
-    let exit = command(&pipeline, "redrive").arguments(["--reason", "invalid_port"]).run().await;
+    let exit = command_for_all(&pipeline, "redrive").arguments(["--reason", "invalid_port"]).run().await;
 
     let report = stdout_of_success(&exit);
     assert!(report.starts_with("Redrive finished. Redriven: 5, left: 12,000\n"), "{report}");
-    assert!(report.contains("\nNo more arrived for 2s."), "{report}");
+    assert!(report.contains(&format!("\nNo more arrived for {WAIT}.")), "{report}");
     assert_eq!((pipeline.counts().published, backlog(&pipeline)), (5, OTHERS));
 }
 
@@ -33,10 +33,8 @@ async fn reports_the_dead_letters_whose_leases_end_only_after_the_run() {
     write_behind_others(&pipeline, 0).await;
 
     // By the end of the run, the client has forgotten the dead letters that the run passed over.
-    let run = command_with_default_wait(&pipeline, "redrive")
-        .arguments(["--reason", "invalid_port", "--wait", "30s"])
-        .start();
-    leased(&pipeline, OTHERS).await;
+    let run = command(&pipeline, "redrive").arguments(["--reason", "invalid_port", "--wait", "30s"]).start();
+    wait_for_leased(&pipeline, OTHERS).await;
     tokio::time::sleep(Duration::from_secs(15)).await;
     let exit = run.exit().await;
 
@@ -56,7 +54,7 @@ async fn counts_a_dead_letter_that_is_delivered_twice_once() {
     faults.deliver_twice(1.0);
     publish(&pipeline, (0..20).map(|n| dead_letter(&pipeline, "invalid_ip", &format!("{n}")))).await;
 
-    let exit = command(&pipeline, "redrive").arguments(["--reason", "invalid_port"]).run().await;
+    let exit = command_for_all(&pipeline, "redrive").arguments(["--reason", "invalid_port"]).run().await;
 
     let report = stdout_of_success(&exit);
     assert!(report.starts_with("Redrive finished. Redriven: 0, left: 20\n"), "{report}");

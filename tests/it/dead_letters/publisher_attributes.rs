@@ -2,7 +2,7 @@
 
 use google_cloud_pubsub::model::{DeadLetterPolicy, Message};
 
-use super::{attributes, command, redriven, stdout_of_success};
+use super::{attributes, command_for, redriven, stdout_of_success};
 use crate::support::pipeline::Pipeline;
 
 const THEIRS: [(&str, &str); 5] = [
@@ -30,8 +30,8 @@ async fn a_rejected_message_comes_back_with_all_attributes_of_its_publisher() {
     pipeline.drained().await;
     drop(consumer);
 
-    let listed = stdout_of_success(&command(&pipeline, "list").arguments(["--json"]).run().await);
-    stdout_of_success(&command(&pipeline, "redrive").run().await);
+    let listed = stdout_of_success(&command_for(&pipeline, "list", 1).arguments(["--json"]).run().await);
+    stdout_of_success(&command_for(&pipeline, "redrive", 1).run().await);
 
     assert!(listed.contains(r#""reason":"malformed_json""#) && listed.contains(r#""redrive_count":0"#), "{listed}");
     let back = redriven(&pipeline, 1).await.remove(0);
@@ -47,7 +47,7 @@ async fn each_rejection_and_redrive_keeps_the_attributes_and_counts() {
         let consumer = pipeline.consumer().start();
         pipeline.drained().await;
         drop(consumer);
-        stdout_of_success(&command(&pipeline, "redrive").run().await);
+        stdout_of_success(&command_for(&pipeline, "redrive", 1).run().await);
     }
 
     let back = redriven(&pipeline, 1).await.remove(0);
@@ -68,7 +68,8 @@ async fn a_message_that_pubsub_forwarded_comes_back_with_all_attributes_of_its_p
         inbox.next().await.1.nack();
     }
 
-    let exit = command(&pipeline, "redrive").arguments(["--reason", "delivery_attempts_exhausted"]).run().await;
+    let chosen = ["--reason", "delivery_attempts_exhausted"];
+    let exit = command_for(&pipeline, "redrive", 1).arguments(chosen).run().await;
 
     assert!(stdout_of_success(&exit).contains("Redriven: 1, left: 0"), "{exit:#?}");
     let back = redriven(&pipeline, 1).await.remove(0);

@@ -8,21 +8,22 @@ use mini_scan::dead_letters::{Outcome, Purge, Selection, Subscription, purge};
 use mini_scan::service::Endpoints;
 
 use super::{
-    backlog, command, command_with_default_wait, dead_letter, leased, publish, stdout_of_partial_success,
-    stdout_of_success,
+    backlog, command, command_for, command_for_all, dead_letter, publish, stdout_of_partial_success, stdout_of_success,
+    wait_for_counts,
 };
 use crate::support::pipeline::Pipeline;
 use crate::support::program::{Launch, Signal};
 
-/// Of three reasons, the second one twice.
-const REASONS: [&str; 4] = ["invalid_ip", "invalid_port", "invalid_port", "malformed_json"];
-
+/// Writes two dead letters with other reasons, then two that the server delivers last.
 async fn write_reasons(pipeline: &Pipeline) {
-    publish(pipeline, REASONS.map(|reason| dead_letter(pipeline, reason, reason))).await;
+    for reasons in [["invalid_ip", "malformed_json"], ["invalid_port"; 2]] {
+        publish(pipeline, reasons.map(|reason| dead_letter(pipeline, reason, reason))).await;
+    }
 }
 
-fn purge_command(pipeline: &Pipeline, flags: &[&str]) -> Launch {
-    command(pipeline, "purge").arguments(flags.iter().copied())
+/// Returns a purge of `limit` dead letters.
+fn purge_command(pipeline: &Pipeline, limit: usize, flags: &[&str]) -> Launch {
+    command_for(pipeline, "purge", limit).arguments(flags.iter().copied())
 }
 
 /// The payloads that are left, acked.
@@ -40,14 +41,14 @@ async fn deletes_the_selected_dead_letters_and_leaves_the_others() {
     let pipeline = Pipeline::new().await;
     write_reasons(&pipeline).await;
 
-    let exit = purge_command(&pipeline, &["--reason", "invalid_port", "--yes"]).run().await;
+    let exit = purge_command(&pipeline, 2, &["--reason", "invalid_port", "--yes"]).run().await;
 
     let expected = [
         "Purge finished. Deleted: 2, left: 2",
         "  2 deleted: invalid_port",
         "  1 left: not selected by --reason: invalid_ip",
         "  1 left: not selected by --reason: malformed_json",
-        "No more arrived for 2s.",
+        "There may be more: the limit of 2 was reached.",
     ];
     assert_eq!(stdout_of_success(&exit), expected.join("\n"));
     assert_eq!(left(&pipeline, 2).await, ["invalid_ip", "malformed_json"]);
@@ -59,7 +60,7 @@ async fn a_dry_run_deletes_nothing() {
     let pipeline = Pipeline::new().await;
     write_reasons(&pipeline).await;
 
-    let exit = purge_command(&pipeline, &["--all", "--dry-run"]).run().await;
+    let exit = purge_command(&pipeline, 4, &["--all", "--dry-run"]).run().await;
 
     let report = stdout_of_success(&exit);
     assert!(report.starts_with("Dry run finished. Would be deleted: 4, left: 0\n"), "{report}");
@@ -72,7 +73,7 @@ async fn deletes_at_most_the_limit() {
     let pipeline = Pipeline::new().await;
     write_reasons(&pipeline).await;
 
-    let exit = purge_command(&pipeline, &["--all", "--yes", "--limit", "3"]).run().await;
+    let exit = purge_command(&pipeline, 3, &["--all", "--yes"]).run().await;
 
     let report = stdout_of_success(&exit);
     assert!(report.starts_with("Purge finished. Deleted: 3, left: 0\n"), "{report}");
@@ -86,7 +87,7 @@ async fn without_a_terminal_it_needs_yes_and_a_selection() {
     write_reasons(&pipeline).await;
 
     for (flags, hint) in [(["--reason", "invalid_port"], "--yes"), (["--yes", "--limit=1"], "--all")] {
-        let exit = purge_command(&pipeline, &flags).run().await;
+        let exit = command(&pipeline, "purge").arguments(flags).run().await;
 
         assert_eq!(exit.code, Some(2), "{exit:#?}");
         assert!(exit.output.stderr.join("\n").contains(hint), "{exit:#?}");
@@ -101,11 +102,12 @@ async fn selects_by_age_and_by_source() {
     let (_, other) = pipeline.pubsub.topic_with_subscription().await;
     let of_other = dead_letter(&pipeline, "invalid_ip", "other")
         .set_attributes([("rejection_reason", "invalid_ip"), ("source_subscription", other.as_str())]);
-    publish(&pipeline, [dead_letter(&pipeline, "invalid_ip", "own"), of_other, Message::new().set_data("none")]).await;
+    publish(&pipeline, [dead_letter(&pipeline, "invalid_ip", "own"), Message::new().set_data("none")]).await;
+    publish(&pipeline, [of_other]).await;
 
-    let young = purge_command(&pipeline, &["--older-than", "1h", "--yes"]).run().await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let of_source = purge_command(&pipeline, &["--older-than", "1s", "--source", &other, "--yes"]).run().await;
+    let young = command_for_all(&pipeline, "purge").arguments(["--older-than", "1h", "--yes"]).run().await;
+    // The first run has waited for longer than 1 s.
+    let of_source = purge_command(&pipeline, 1, &["--older-than", "1s", "--source", &other, "--yes"]).run().await;
 
     assert!(stdout_of_success(&young).contains("\n  3 left: not selected by --older-than\n"), "{young:#?}");
     let report = stdout_of_success(&of_source);
@@ -118,10 +120,11 @@ async fn selects_by_age_and_by_source() {
 #[tokio::test]
 async fn a_redrive_selects_by_source_too() {
     let pipeline = Pipeline::new().await;
-    publish(&pipeline, [dead_letter(&pipeline, "invalid_ip", "own"), Message::new().set_data("none")]).await;
+    publish(&pipeline, [Message::new().set_data("none")]).await;
+    publish(&pipeline, [dead_letter(&pipeline, "invalid_ip", "own")]).await;
 
     let flags = ["--source", &pipeline.subscription, "--older-than", "1ms"];
-    let exit = command(&pipeline, "redrive").arguments(flags).run().await;
+    let exit = command_for(&pipeline, "redrive", 1).arguments(flags).run().await;
 
     assert!(stdout_of_success(&exit).starts_with("Redrive finished. Redriven: 1, left: 1\n"), "{exit:#?}");
     assert_eq!((pipeline.counts().published, backlog(&pipeline)), (1, 1));
@@ -131,9 +134,9 @@ async fn a_redrive_selects_by_source_too() {
 async fn a_purge_that_is_stopped_has_deleted_only_what_it_reports() {
     let pipeline = Pipeline::new().await;
     write_reasons(&pipeline).await;
-    let run = command_with_default_wait(&pipeline, "purge").arguments(["--reason", "invalid_port", "--yes"]);
+    let run = command(&pipeline, "purge").arguments(["--reason", "invalid_port", "--yes"]);
     let run = run.arguments(["--wait", "10m"]).start();
-    leased(&pipeline, 2).await;
+    wait_for_counts(&pipeline, "two deleted dead letters", |counts| counts.acknowledged == 2).await;
 
     run.signal(Signal::Interrupt).await;
 
@@ -151,7 +154,7 @@ fn question(pipeline: &Pipeline) -> Purge {
         from: Subscription {
             endpoints: Endpoints { pubsub: Some(pipeline.pubsub.address.clone()), dynamo: None },
             name: pipeline.dead_letter_subscription.clone(),
-            wait: Some(Duration::from_secs(2)),
+            wait: Some(Duration::from_secs(10)),
         },
         select: Selection { reasons: vec!["invalid_port".to_owned()], ..Selection::default() },
         limit: None,

@@ -3,7 +3,7 @@
 use google_cloud_pubsub::model::{DeadLetterPolicy, Message};
 
 use super::{
-    attributes, backlog, command, command_with_default_wait, dead_letter, publish, redriven, stdout_of_partial_success,
+    attributes, backlog, command_for, command_for_all, dead_letter, publish, redriven, stdout_of_partial_success,
     stdout_of_success,
 };
 use crate::support::pipeline::{Pipeline, scan, valid_scans};
@@ -27,11 +27,11 @@ async fn a_rejected_scan_is_stored_after_a_redrive_to_a_consumer_that_accepts_it
     pipeline.publish([scan("1.1.1.1", in_an_hour(), "from the future")]).await;
     pipeline.drained().await;
     drop(strict);
-    let listed = stdout_of_success(&command(&pipeline, "list").run().await);
+    let listed = stdout_of_success(&command_for(&pipeline, "list", 1).run().await);
     assert!(listed.contains("timestamp_in_future"), "{listed}");
     let _lenient = pipeline.consumer().arguments(["--max-future-skew", "2h"]).start();
 
-    let exit = command(&pipeline, "redrive").run().await;
+    let exit = command_for(&pipeline, "redrive", 1).run().await;
 
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     assert_eq!(exit.output.stdout[0], "Redrive finished. Redriven: 1, left: 0");
@@ -52,7 +52,7 @@ async fn publishes_the_original_payload_and_attributes_and_the_redrive_count() {
     pipeline.drained().await;
     drop(consumer);
 
-    stdout_of_success(&command(&pipeline, "redrive").run().await);
+    stdout_of_success(&command_for(&pipeline, "redrive", 1).run().await);
 
     let message = redriven(&pipeline, 1).await.remove(0);
     assert_eq!(message.data, payload);
@@ -67,15 +67,15 @@ async fn leaves_a_message_that_is_rejected_again_and_needs_force_after_three_red
     pipeline.pubsub.try_publish(&pipeline.topic, [twice]).await.remove(0).expect("the message is accepted");
     pipeline.drained().await;
 
-    let exit = command_with_default_wait(&pipeline, "redrive").arguments(["--wait", "5s"]).run().await;
+    let exit = command_for_all(&pipeline, "redrive").run().await;
 
     assert_eq!(counts(&exit), "Redriven: 1, left: 1", "{exit:#?}");
     assert!(stdout_of_partial_success(&exit).contains("1 left: rejected again during this run"), "{exit:#?}");
-    let exit = command(&pipeline, "redrive").run().await;
+    let exit = command_for_all(&pipeline, "redrive").run().await;
 
     assert_eq!(counts(&exit), "Redriven: 0, left: 1", "{exit:#?}");
     assert!(stdout_of_partial_success(&exit).contains("already redriven 3 times; add --force"), "{exit:#?}");
-    let exit = command_with_default_wait(&pipeline, "redrive").arguments(["--wait", "5s", "--force"]).run().await;
+    let exit = command_for_all(&pipeline, "redrive").arguments(["--force"]).run().await;
     assert_eq!(counts(&exit), "Redriven: 1, left: 1", "{exit:#?}");
     assert_eq!(attributes(&pipeline.dead_letters(1).await[0])["redrive_count"], "4");
 }
@@ -83,11 +83,12 @@ async fn leaves_a_message_that_is_rejected_again_and_needs_force_after_three_red
 #[tokio::test]
 async fn redrives_only_the_dead_letters_with_the_chosen_reasons() {
     let pipeline = Pipeline::new().await;
-    let reasons = ["invalid_ip", "invalid_port", "malformed_json", "invalid_port", "item_too_large"];
-    publish(&pipeline, reasons.map(|reason| dead_letter(&pipeline, reason, reason))).await;
+    let written = |reason| dead_letter(&pipeline, reason, reason);
+    publish(&pipeline, ["invalid_ip", "item_too_large"].map(written)).await;
+    publish(&pipeline, ["invalid_port", "malformed_json", "invalid_port"].map(written)).await;
 
     let chosen = ["--reason", "invalid_port,malformed_json"];
-    let exit = command(&pipeline, "redrive").arguments(chosen).run().await;
+    let exit = command_for(&pipeline, "redrive", 3).arguments(chosen).run().await;
 
     assert_eq!(counts(&exit), "Redriven: 3, left: 2", "{exit:#?}");
     let mut redriven: Vec<_> = redriven(&pipeline, 3).await.into_iter().map(|message| message.data).collect();
@@ -103,7 +104,7 @@ async fn redrives_no_more_dead_letters_than_the_limit() {
     let pipeline = Pipeline::new().await;
     publish(&pipeline, (0..10).map(|n| dead_letter(&pipeline, "invalid_ip", &format!("{n}")))).await;
 
-    let exit = command(&pipeline, "redrive").arguments(["--limit", "4"]).run().await;
+    let exit = command_for(&pipeline, "redrive", 4).run().await;
 
     assert_eq!(counts(&exit), "Redriven: 4, left: 0", "{exit:#?}");
     assert!(stdout_of_success(&exit).contains("There may be more: the limit of 4"), "{exit:#?}");
@@ -113,17 +114,17 @@ async fn redrives_no_more_dead_letters_than_the_limit() {
 #[tokio::test]
 async fn a_dry_run_reports_what_it_would_redrive_and_changes_nothing() {
     let pipeline = Pipeline::new().await;
-    publish(&pipeline, ["invalid_ip", "invalid_ip", "invalid_port"].map(|reason| dead_letter(&pipeline, reason, "x")))
-        .await;
+    publish(&pipeline, [dead_letter(&pipeline, "invalid_port", "x")]).await;
+    publish(&pipeline, ["x", "y"].map(|payload| dead_letter(&pipeline, "invalid_ip", payload))).await;
 
     let dry = ["--dry-run", "--reason", "invalid_ip"];
-    let exit = command(&pipeline, "redrive").arguments(dry).run().await;
+    let exit = command_for(&pipeline, "redrive", 2).arguments(dry).run().await;
 
     let expected = [
         "Dry run finished. Would be redriven: 2, left: 1".to_owned(),
         format!("  2 would be redriven: invalid_ip to {}", pipeline.topic),
         "  1 left: not selected by --reason: invalid_port".to_owned(),
-        "No more arrived for 2s.".to_owned(),
+        "There may be more: the limit of 2 was reached.".to_owned(),
     ];
     assert_eq!(exit.output.stdout, expected, "{exit:#?}");
     assert_eq!((pipeline.counts().published, backlog(&pipeline)), (0, 3));
@@ -135,7 +136,7 @@ async fn redrives_all_dead_letters_to_the_chosen_topic() {
     let (topic, subscription) = pipeline.pubsub.topic_with_subscription().await;
     publish(&pipeline, [dead_letter(&pipeline, "invalid_ip", "a"), Message::new().set_data("b")]).await;
 
-    let exit = command(&pipeline, "redrive").arguments(["--topic", &topic]).run().await;
+    let exit = command_for(&pipeline, "redrive", 2).arguments(["--topic", &topic]).run().await;
 
     assert_eq!(counts(&exit), "Redriven: 2, left: 0", "{exit:#?}");
     let mut inbox = pipeline.pubsub.open(&subscription);
@@ -153,7 +154,7 @@ async fn redrives_each_dead_letter_to_the_topic_of_its_source_subscription() {
         .set_attributes([("rejection_reason", "invalid_ip"), ("source_subscription", other.as_str())]);
     publish(&pipeline, [dead_letter(&pipeline, "invalid_ip", "own"), of_other]).await;
 
-    let exit = command(&pipeline, "redrive").run().await;
+    let exit = command_for(&pipeline, "redrive", 2).run().await;
 
     assert_eq!(counts(&exit), "Redriven: 2, left: 0", "{exit:#?}");
     assert_eq!(&redriven(&pipeline, 1).await[0].data[..], b"own");
@@ -175,9 +176,9 @@ async fn lists_and_redrives_messages_forwarded_by_pubsub_without_the_attributes_
         inbox.next().await.1.nack();
     }
 
-    let listed = command(&pipeline, "list").run().await;
+    let listed = command_for(&pipeline, "list", 1).run().await;
     let chosen = ["--reason", "delivery_attempts_exhausted"];
-    let exit = command(&pipeline, "redrive").arguments(chosen).run().await;
+    let exit = command_for(&pipeline, "redrive", 1).arguments(chosen).run().await;
 
     let row = stdout_of_success(&listed);
     let id = subscription.rsplit('/').next().expect("an id");

@@ -1,7 +1,7 @@
 //! Injects each class of errors into the program's store, over loopback.
 
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use aws_config::credential_process::CredentialProcessProvider;
 use aws_config::meta::credentials::CredentialsProviderChain;
@@ -17,7 +17,6 @@ use aws_sdk_dynamodb::{Client, Config};
 use mini_scan::consumer::ports::{Put, Store, Stored};
 use mini_scan::dynamo::Scans;
 use mini_scan::scan::{DataVersion, Key, Scan};
-use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use super::faults::{Conduct, Server, error, http};
@@ -26,6 +25,9 @@ use crate::support::dynamo::{Dynamo, attribute, key};
 use crate::support::messages::UNHEALTHY;
 use crate::support::pipeline::{Pipeline, valid_scans};
 use crate::support::unique;
+
+/// An endpoint that refuses connections, because nothing can listen on port 0.
+const NOWHERE: &str = "http://127.0.0.1:0";
 
 /// How a class of errors is injected.
 #[derive(Debug)]
@@ -148,23 +150,23 @@ pub(super) async fn inject(fault: &Fault, row: &Row) -> Vec<Outcome> {
         Fault::CutShort => vec![respond("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{").await],
         Fault::Reset => vec![put(&at(&Server::start(Conduct::Reset).await.url()), "reset").await],
         Fault::Close => vec![respond("").await],
-        Fault::Refuse => vec![put(&at(&format!("http://{}", unused_address().await)), "no listener").await],
+        Fault::Refuse => vec![put(&at(NOWHERE), "no listener").await],
         Fault::NoName => vec![put(&at("http://dynamodb.invalid"), "a name that does not resolve").await],
         Fault::PlainText => {
             let server = Server::start(Conduct::Respond(http(400, "", ""))).await;
             vec![put(&at(&format!("https://{}", server.address)), "no TLS").await]
         }
-        Fault::NoRequest => vec![put(&store(config("http://127.0.0.1:9").interceptor(Fails)), "no request").await],
+        Fault::NoRequest => vec![put(&store(config(NOWHERE).interceptor(Fails)), "no request").await],
         Fault::NoCredentials => vec![without_credentials().await],
         Fault::CredentialProcess(command) => {
             let provider = CredentialProcessProvider::new((*command).to_owned());
-            vec![put(&store(config("http://127.0.0.1:9").credentials_provider(provider)), command).await]
+            vec![put(&store(config(NOWHERE).credentials_provider(provider)), command).await]
         }
         Fault::NoFile => vec![in_a_process_without_files().await],
         Fault::Hang(conduct) => vec![program_before(conduct.clone()).await],
         Fault::TooLarge => {
             let large = Scan { response: "x".repeat(400 << 10), ..scan() };
-            let rejection = at("http://127.0.0.1:9").measure(&large).expect_err("the scan is too large");
+            let rejection = at(NOWHERE).measure(&large).expect_err("the scan is too large");
             vec![Outcome::new("400 KB", rejection.reason.to_string(), rejection.detail)]
         }
     }
@@ -272,16 +274,10 @@ async fn other_key_schema() -> Outcome {
     put(&Scans::new(dynamo.client.clone(), table.expect("a name"), None), "a key with another name").await
 }
 
-/// Returns a local address without a listener.
-async fn unused_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    listener.local_addr().expect("a bound listener")
-}
-
 async fn without_credentials() -> Outcome {
     let profile = ProfileFileCredentialsProvider::builder().profile_name(unique("profile")).build();
     let chain = CredentialsProviderChain::first_try("Profile", profile);
-    put(&store(config("http://127.0.0.1:9").credentials_provider(chain)), "no such profile").await
+    put(&store(config(NOWHERE).credentials_provider(chain)), "no such profile").await
 }
 
 /// Runs the test below in another process, because it lowers the limit of open files for its process.
@@ -297,7 +293,7 @@ async fn in_a_process_without_files() -> Outcome {
 #[tokio::test]
 #[ignore = "lowers the limit of open files; a test of docs/errors.md runs it in another process"]
 async fn a_write_without_a_free_file() {
-    let scans = at("http://127.0.0.1:9");
+    let scans = at(NOWHERE);
     rlimit::setrlimit(rlimit::Resource::NOFILE, 64, 64).expect("a lower limit is always allowed");
     let files: Vec<_> = (0..64).map_while(|_| File::open("/dev/null").ok()).collect();
 

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use google_cloud_pubsub::model::Message;
 
 use super::collector::{Collector, attribute};
+use crate::support::REFUSING;
 use crate::support::pipeline::{Pipeline, ip, scan, valid_scans};
 use crate::support::program::Signal;
 
@@ -130,8 +131,7 @@ async fn a_collector_that_hangs_loses_only_traces() {
 #[tokio::test]
 async fn an_unreachable_collector_is_logged_once() {
     let pipeline = Pipeline::new().await;
-    let refusing = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("a bound listener");
-    let launch = pipeline.consumer().env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("http://{refusing}"));
+    let launch = pipeline.consumer().env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("http://{REFUSING}"));
     let launch = launch.env("OTEL_TRACES_SAMPLER", "always_on").env("OTEL_BSP_SCHEDULE_DELAY", "20");
     let mut consumer = launch.start();
     pipeline.publish(valid_scans(0..1)).await;

@@ -1,11 +1,9 @@
 //! Outage of the dead-letter topic while poison messages arrive.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use google_cloud_pubsub::model::RetryPolicy;
 use google_cloud_wkt::Duration as WireDuration;
-use tokio::time::Instant;
 
 use super::count_lines;
 use crate::support::dynamo::Dynamo;
@@ -33,16 +31,14 @@ async fn valid_scans_are_stored_while_the_dead_letter_topic_hangs_and_no_dead_le
 
     proxy.freeze();
     pipeline.publish((0..POISON).map(|n| format!("poison {n}"))).await;
-    let published = Instant::now();
     pipeline.publish(valid_scans(0..500)).await;
     assert_eq!(pipeline.rows(500).await.len(), 500);
-    assert!(published.elapsed() < Duration::from_secs(15), "it took {:?}", published.elapsed());
     let line = consumer.wait_for_line(&format!("{UNHEALTHY}: the dead-letter topic")).await;
     assert!(line.contains(&pipeline.dead_letter_topic), "{line}");
-    let published = Instant::now();
     pipeline.publish(valid_scans(500..1_000)).await;
     assert_eq!(pipeline.rows(1_000).await.len(), 1_000);
-    assert!(published.elapsed() < Duration::from_secs(5), "it took {:?}", published.elapsed());
+    // No scan waited for a dead letter, because there is none yet.
+    assert_eq!(pipeline.pubsub.counts(&pipeline.dead_letter_subscription).published, 0);
     assert!(count_lines(consumer.log(), UNHEALTHY) == 1, "{:#?}", consumer.log());
     proxy.thaw();
 

@@ -1,79 +1,101 @@
 //! Outage of DynamoDB: it accepts connections but does not respond.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::{count_lines, stop, timed};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::{count_lines, stop};
+use crate::support::dynamo_proxy::{Action, Barrier, DynamoProxy};
 use crate::support::local_dynamo::LocalDynamo;
 use crate::support::messages::{CONSUMING, NACKED, RECOVERED, UNHEALTHY};
 use crate::support::pipeline::{Pipeline, valid_scans};
 use crate::support::program::{Program, Signal};
 use crate::support::pubsub::Pubsub;
+use crate::support::with_timeout;
 
-/// How soon after an outage the consumers must be at their rate from before it.
-const AT_FULL_RATE_WITHIN: Duration = Duration::from_secs(5);
+/// The initial number of writes in flight of a consumer with one thread.
+const WRITES_IN_FLIGHT: usize = 32;
+/// The writes after the outage that pass the proxy at once. With one probe per second they would take longer than the test
+/// waits.
+const FIRST_WRITES: usize = 40;
 /// The share of a core that a waiting consumer may use. A busy loop would use a whole core.
-const MAX_IDLE_CPU: f64 = 0.1;
+const MAX_IDLE_CPU: f64 = 0.25;
 
 struct Outage {
     /// The number of messages published before the outage, and again during it.
     messages: usize,
-    /// How long the outage lasts after the consumers have noticed it.
-    lasts: Duration,
+    /// The outage ends after this many probes of a consumer that has noticed it.
+    probes: usize,
 }
 
 #[tokio::test]
 async fn an_outage_of_the_store_nacks_no_message_and_recovery_is_immediate() {
-    test_outage(Outage { messages: 600, lasts: Duration::from_secs(3) }).await;
+    test_outage(Outage { messages: 300, probes: 4 }).await;
 }
 
 #[tokio::test]
 #[ignore = "a minute; run by `make check-slow`"]
 async fn an_outage_of_a_minute_nacks_no_message_and_recovery_is_immediate() {
-    test_outage(Outage { messages: 6_000, lasts: Duration::from_secs(60) }).await;
+    test_outage(Outage { messages: 6_000, probes: 60 }).await;
 }
 
 async fn test_outage(outage: Outage) {
     let store = LocalDynamo::start().await;
     let (pubsub, _faults) = Pubsub::dedicated().await;
     let pipeline = Pipeline::on(pubsub, store.dynamo.clone()).await;
-    let mut consumers = [(); 3].map(|()| pipeline.consumer().start());
-    for consumer in &mut consumers {
-        consumer.wait_for_line(CONSUMING).await;
-    }
-    let before = timed(async {
-        pipeline.publish(valid_scans(0..outage.messages)).await;
-        pipeline.drained().await;
+    let (writes, barrier) = (watch::Sender::new(0_usize), Barrier::new(WRITES_IN_FLIGHT));
+    let held_from = Arc::new(AtomicUsize::new(usize::MAX));
+    let proxy = DynamoProxy::before(store.address(), {
+        let (writes, barrier, held_from) = (writes.clone(), barrier.clone(), held_from.clone());
+        move |request| {
+            if request.is_put() {
+                writes.send_modify(|writes| *writes += 1);
+                if *writes.borrow() > held_from.load(Ordering::SeqCst) {
+                    return Action::Hold(barrier.clone());
+                }
+            }
+            Action::Forward
+        }
     });
-    let before = before.await;
+    let proxy = proxy.await;
+    let launch = pipeline.consumer().arguments(["--threads", "1"]);
+    let mut consumer = launch.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url()).start();
+    consumer.wait_for_line(CONSUMING).await;
+    pipeline.publish(valid_scans(0..outage.messages)).await;
+    pipeline.drained().await;
 
     store.signal(Signal::Stop).await;
     pipeline.publish(valid_scans(outage.messages..2 * outage.messages)).await;
-    for consumer in &mut consumers {
-        consumer.wait_for_line(&format!("{UNHEALTHY}: DynamoDB")).await;
-    }
-    assert_idle(&consumers, outage.lasts).await;
+    consumer.wait_for_line(&format!("{UNHEALTHY}: DynamoDB")).await;
+    assert_idle(&consumer, &writes, outage.probes).await;
+    held_from.store(*writes.borrow() + FIRST_WRITES, Ordering::SeqCst);
     store.signal(Signal::Continue).await;
-    let after = timed(pipeline.drained()).await;
+    // As many writes are in flight as before the outage.
+    barrier.opened().await;
 
-    assert!(after < before + AT_FULL_RATE_WITHIN, "{before:?} before the outage, {after:?} after it");
+    pipeline.drained().await;
     let counts = pipeline.counts();
     assert_eq!((counts.nacked, counts.expired), (0, 0), "{counts:?}");
     assert_eq!(counts.delivered, counts.published, "{counts:?}");
     assert_eq!(pipeline.rows(2 * outage.messages).await.len(), 2 * outage.messages);
-    for consumer in consumers {
-        let exit = stop(consumer).await;
-        let counts = [UNHEALTHY, RECOVERED, NACKED].map(|text| count_lines(&exit.output.stderr, text));
-        assert_eq!(counts, [1, 1, 0], "{exit:#?}");
-    }
+    let exit = stop(consumer).await;
+    let counts = [UNHEALTHY, RECOVERED, NACKED].map(|text| count_lines(&exit.output.stderr, text));
+    assert_eq!(counts, [1, 1, 0], "{exit:#?}");
 }
 
-/// Waits for `time` and checks that no consumer is busy meanwhile.
-async fn assert_idle(consumers: &[Program], time: Duration) {
-    let used = |consumers: &[Program]| consumers.iter().map(Program::processor_time).collect::<Vec<_>>();
-    let before = used(consumers);
-    tokio::time::sleep(time).await;
-    for (before, after) in before.into_iter().zip(used(consumers)) {
-        let share = (after - before).as_secs_f64() / time.as_secs_f64();
-        assert!(share < MAX_IDLE_CPU, "a consumer that waited for the store used {share:.2} of a core");
+/// Waits until the consumer has probed the store this often. Checks that it does so once per second and is not busy.
+async fn assert_idle(consumer: &Program, writes: &watch::Sender<usize>, probes: usize) {
+    let (began, used) = (Instant::now(), consumer.processor_time());
+    let mut writes = writes.subscribe();
+    for _ in 0..probes {
+        with_timeout("a probe of the store", writes.changed()).await.expect("the proxy runs");
     }
+    let took = began.elapsed();
+    // The first probe may come at once, and beside it one write that began before the circuit breaker opened.
+    assert!(took >= Duration::from_secs(probes as u64 - 2), "{probes} probes in {took:?}");
+    let share = (consumer.processor_time() - used).as_secs_f64() / took.as_secs_f64();
+    assert!(share < MAX_IDLE_CPU, "a consumer that waited for the store used {share:.2} of a core");
 }

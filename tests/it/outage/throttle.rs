@@ -1,22 +1,31 @@
 //! Throttling of the whole table, and of one hot key.
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{stop, timed};
+use super::stop;
 use crate::support::dynamo::Dynamo;
-use crate::support::dynamo_proxy::{Action, DynamoProxy, Request};
+use crate::support::dynamo_proxy::{Action, Barrier, DynamoProxy, Request};
 use crate::support::messages::CONSUMING;
 use crate::support::pipeline::{Pipeline, ip, scan, valid_scans};
-use crate::support::program::Signal;
 use crate::support::pubsub::Pubsub;
+use crate::support::{POLL_INTERVAL, with_timeout};
 
 const TABLE_REASON: &str = "TableWriteProvisionedThroughputExceeded";
 const KEY_REASON: &str = "TableWriteKeyRangeThroughputExceeded";
+
+/// Returns how long `work` takes.
+async fn timed(work: impl Future<Output = ()>) -> Duration {
+    let start = Instant::now();
+    work.await;
+    start.elapsed()
+}
 
 /// How soon after the throttling the consumer must be at its rate from before it.
 const AT_FULL_RATE_WITHIN: Duration = Duration::from_secs(10);
@@ -83,14 +92,118 @@ const USUAL_LATENCY: Duration = Duration::from_millis(5);
 /// The capacity of the table, which is a tenth or less of what the consumer would write.
 const WRITES_PER_SECOND: f64 = 100.0;
 
-async fn test_throttling(reason: Option<&'static str>, lasts: Duration) {
+/// How long a throttled write keeps its permit at least. A consumer with one permit writes no faster.
+const PAUSE: Duration = Duration::from_millis(40);
+/// The initial number of writes in flight of a consumer with one thread.
+const WRITES_IN_FLIGHT: usize = 32;
+const RESTORED: &str = "restored the limit of writes in flight";
+
+/// The capacity of a table in writes, independent of time.
+#[derive(Default)]
+struct Tokens {
+    left: watch::Sender<usize>,
+    /// The number of throttled writes in a row that came at least [`PAUSE`] after the one before.
+    slow: watch::Sender<usize>,
+    latest: Mutex<Option<Instant>>,
+    /// Holds the writes after the throttling.
+    barrier: OnceLock<Barrier>,
+}
+
+impl Tokens {
+    fn decide(&self, reason: Option<&str>) -> Action {
+        if self.left.send_if_modified(|left| left.checked_sub(1).inspect(|fewer| *left = *fewer).is_some()) {
+            return self.barrier.get().map_or(Action::Forward, |barrier| Action::Hold(barrier.clone()));
+        }
+        let now = Instant::now();
+        let before = self.latest.lock().expect("no thread panics while it holds the lock").replace(now);
+        let is_slow = before.is_some_and(|before| now - before >= PAUSE);
+        self.slow.send_modify(|slow| *slow = if is_slow { *slow + 1 } else { 0 });
+        Action::throttled(reason)
+    }
+
+    async fn grant(&self, writes: usize) {
+        self.left.send_replace(writes);
+        let mut left = self.left.subscribe();
+        with_timeout("the use of the capacity", left.wait_for(|left| *left == 0)).await.expect("`self` has a sender");
+    }
+}
+
+async fn test_throttling(reason: Option<&'static str>) {
+    let pipeline = pipeline().await;
+    let tokens = Arc::new(Tokens::default());
+    let proxy = proxy(&pipeline, {
+        let tokens = tokens.clone();
+        move |request| if request.is_put() { tokens.decide(reason) } else { Action::Forward }
+    });
+    let proxy = proxy.await;
+    let launch = pipeline.consumer().arguments(["--threads", "1"]);
+    let mut consumer = launch.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url()).start();
+    consumer.wait_for_line(CONSUMING).await;
+    let lines = consumer.log().len();
+    let began = Instant::now();
+    let mut messages = 400;
+    pipeline.publish(valid_scans(0..messages)).await;
+
+    for _ in 0..2 {
+        let mut slow = tokens.slow.subscribe();
+        let one_by_one = slow.wait_for(|slow| *slow >= 20);
+        with_timeout("throttled writes one by one", one_by_one).await.expect("`tokens` has a sender");
+        // Fewer than it takes to restore the limit, which would suppress the next log message.
+        tokens.grant(15).await;
+    }
+    let logged = consumer.log()[lines..].iter().filter(|line| !line.contains("summary")).count();
+    assert!(logged as u64 <= 5 * (1 + began.elapsed().as_secs() / 10), "{:#?}", consumer.log());
+
+    // The limit grows with writes that succeed, so there must be some until it is restored.
+    tokens.left.send_replace(usize::MAX);
+    let is_restored = Cell::new(false);
+    let restoring = async {
+        consumer.wait_for_line(RESTORED).await;
+        is_restored.set(true);
+    };
+    let publishing = async {
+        while !is_restored.get() {
+            if pipeline.counts().backlog() < 100 {
+                pipeline.publish(valid_scans(messages..messages + 100)).await;
+                messages += 100;
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    };
+    tokio::join!(restoring, publishing);
+    let barrier = tokens.barrier.get_or_init(|| Barrier::new(WRITES_IN_FLIGHT));
+    pipeline.publish(valid_scans(messages..messages + 2 * WRITES_IN_FLIGHT)).await;
+    messages += 2 * WRITES_IN_FLIGHT;
+    barrier.opened().await;
+
+    pipeline.drained().await;
+    let counts = pipeline.counts();
+    assert_eq!((counts.nacked, counts.expired), (0, 0), "{counts:?}");
+    assert_eq!(pipeline.rows(messages).await.len(), messages);
+    stop(consumer).await;
+}
+
+#[tokio::test]
+async fn writes_follow_the_capacity_of_a_throttled_table_and_return_to_full_rate() {
+    test_throttling(Some(TABLE_REASON)).await;
+}
+
+#[tokio::test]
+async fn writes_follow_the_capacity_of_a_table_that_throttles_without_a_reason() {
+    test_throttling(None).await;
+}
+
+#[tokio::test]
+#[ignore = "a minute; run by `make check-slow`"]
+async fn writes_follow_the_capacity_of_a_table_that_throttles_for_a_minute() {
+    let lasts = Duration::from_secs(60);
     let pipeline = pipeline().await;
     let capacity = Arc::new(Capacity::default());
     let proxy = proxy(&pipeline, {
         let capacity = capacity.clone();
         move |request| {
             match request.is_put() && !capacity.accepts() {
-                true => Action::throttled(reason),
+                true => Action::throttled(Some(TABLE_REASON)),
                 false => Action::Forward,
             }
             .after(USUAL_LATENCY)
@@ -136,97 +249,41 @@ async fn test_throttling(reason: Option<&'static str>, lasts: Duration) {
 }
 
 #[tokio::test]
-async fn writes_follow_the_capacity_of_a_throttled_table_and_return_to_full_rate() {
-    test_throttling(Some(TABLE_REASON), Duration::from_secs(6)).await;
-}
-
-#[tokio::test]
-async fn writes_follow_the_capacity_of_a_table_that_throttles_without_a_reason() {
-    test_throttling(None, Duration::from_secs(6)).await;
-}
-
-#[tokio::test]
-#[ignore = "a minute; run by `make check-slow`"]
-async fn writes_follow_the_capacity_of_a_table_that_throttles_for_a_minute() {
-    test_throttling(Some(TABLE_REASON), Duration::from_secs(60)).await;
-}
-
-/// Much longer than a consumer needs for a message, so that the duration depends only on the writes in flight.
-const LATENCY: Duration = Duration::from_millis(150);
-
-/// The writes that the store received.
-#[derive(Default)]
-struct Writes {
-    /// The writes of each key except the hot one.
-    others: Mutex<HashMap<String, usize>>,
-    /// When each of those was sent.
-    times: Mutex<Vec<Instant>>,
-    hot: AtomicUsize,
-}
-
-impl Writes {
-    /// Returns the maximum of writes in flight, which is the most that were sent within the latency.
-    fn in_flight(&self) -> usize {
-        let times = self.times.lock().expect("no thread panics while it holds the lock");
-        let within =
-            |start: &Instant| times.iter().filter(|time| **time >= *start && **time < *start + LATENCY).count();
-        times.iter().map(within).max().unwrap_or(0)
-    }
-}
-
-/// Writes many keys and a throttled hot key. Returns the writes, and how long those of the other keys took.
-async fn write_with_hot_key(hot_scans: usize) -> (Arc<Writes>, Duration) {
-    const OTHERS: usize = 3_000;
+async fn a_throttled_hot_key_does_not_slow_other_keys() {
+    const OTHERS: usize = 200;
     let pipeline = pipeline().await;
-    let writes = Arc::new(Writes::default());
     let hot = format!("{}#80#HTTP", ip(0));
+    let (hot_writes, barrier) = (watch::Sender::new(0_usize), Barrier::new(WRITES_IN_FLIGHT));
+    let other_writes = Arc::new(Mutex::new(HashMap::<String, usize>::new()));
     let proxy = proxy(&pipeline, {
-        let writes = writes.clone();
+        let (hot_writes, barrier, other_writes) = (hot_writes.clone(), barrier.clone(), other_writes.clone());
         move |request| match request.key() {
             Some(key) if request.is_put() && key == hot => {
-                writes.hot.fetch_add(1, Ordering::Relaxed);
+                hot_writes.send_modify(|writes| *writes += 1);
                 Action::throttled(Some(KEY_REASON))
             }
             Some(key) if request.is_put() => {
-                *writes.others.lock().expect("no thread panics while it holds the lock").entry(key).or_default() += 1;
-                writes.times.lock().expect("no thread panics while it holds the lock").push(Instant::now());
-                Action::Forward.after(LATENCY)
+                *other_writes.lock().expect("no thread panics while it holds the lock").entry(key).or_default() += 1;
+                Action::Hold(barrier.clone())
             }
             _ => Action::Forward,
         }
     });
     let proxy = proxy.await;
-    // With this limit the initial writes in flight are the maximum, so that the consumer does not have to adapt.
-    let launch = pipeline.consumer().arguments(["--threads", "2", "--max-outstanding", "64"]);
+    // The messages of the hot key may keep four permits for outstanding messages.
+    let outstanding = (WRITES_IN_FLIGHT + 4).to_string();
+    let launch = pipeline.consumer().arguments(["--threads", "1", "--max-outstanding", &outstanding]);
     let mut consumer = launch.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url()).start();
     consumer.wait_for_line(CONSUMING).await;
-    pipeline.publish((1..=hot_scans).map(|n| scan(&ip(0), n as u64, "hot"))).await;
-    let took = timed(async {
-        pipeline.publish(valid_scans(1..OTHERS + 1)).await;
-        pipeline.rows(OTHERS).await;
-    });
-    let took = took.await;
-    assert_eq!(pipeline.rows(0).await.len(), OTHERS, "the hot key was written");
-    consumer.signal(Signal::Kill).await;
-    (writes, took)
-}
+    pipeline.publish((1..=50).map(|n| scan(&ip(0), n, "hot"))).await;
+    let mut retried = hot_writes.subscribe();
+    with_timeout("retries of the hot key", retried.wait_for(|writes| *writes > 2)).await.expect("it has a sender");
 
-#[tokio::test]
-async fn a_throttled_hot_key_does_not_slow_other_keys() {
-    // Both run concurrently, so that other load on the machine affects both.
-    let ((without, took_without), (with, took_with)) = tokio::join!(write_with_hot_key(0), write_with_hot_key(50));
+    pipeline.publish(valid_scans(1..OTHERS + 1)).await;
 
-    println!(
-        "{} writes in flight in {took_without:?} without a hot key, {} in {took_with:?} with one",
-        without.in_flight(),
-        with.in_flight()
-    );
-    assert!(with.hot.load(Ordering::Relaxed) > 1, "the hot key is retried");
-    assert!(
-        with.others.lock().expect("no thread panics while it holds the lock").values().all(|writes| *writes == 1),
-        "another key was written twice"
-    );
-    assert!(with.in_flight() * 10 >= without.in_flight() * 9, "{} and {}", with.in_flight(), without.in_flight());
-    // The duration is less exact than the counts above, because of other load on the machine.
-    assert!(took_with < took_without.mul_f64(1.25), "{took_without:?} without, {took_with:?} with a hot key");
+    // As many writes of other keys are in flight as without a hot key.
+    barrier.opened().await;
+    assert_eq!(pipeline.rows(OTHERS).await.len(), OTHERS, "the hot key was written");
+    let other_writes = other_writes.lock().expect("no thread panics while it holds the lock");
+    assert!(other_writes.values().all(|writes| *writes == 1), "another key was written twice: {other_writes:?}");
 }

@@ -1,18 +1,29 @@
 //! Supervision of streams in the whole program: its rows and its log.
 
-use std::time::Duration;
-
-use crate::support::QUIET_PERIOD;
 use crate::support::http_proxy::{HttpProxy, Reject};
 use crate::support::messages::{CONSUMING, PUBSUB_SILENT, RECOVERED};
 use crate::support::pipeline::{Pipeline, valid_scans};
-use crate::support::program::{Launch, Output, Signal};
+use crate::support::program::{Launch, Output, Program, Signal};
 use crate::support::tcp_proxy::TcpProxy;
+use crate::support::with_progress;
+
+/// The default levels, and a message for each replaced stream.
+const LEVELS: &str = "warn,aws_config=error,mini_scan=info,mini_scan::pubsub=debug";
+/// The workers of a consumer by default. Each has one stream.
+const WORKERS: usize = 10;
 
 /// Returns a consumer behind a proxy, with short leases and a short time until a stream counts as silent.
 fn consumer_behind(proxy: &TcpProxy, pipeline: &Pipeline) -> Launch {
     let short = ["--stream-max-idle", "2s", "--max-lease-extension", "10s"];
-    pipeline.consumer().arguments(short).env("PUBSUB_EMULATOR_HOST", &proxy.address.to_string())
+    let launch = pipeline.consumer().arguments(short).arguments(["--log-levels", LEVELS]);
+    launch.env("PUBSUB_EMULATOR_HOST", &proxy.address.to_string())
+}
+
+/// Waits until the consumer has replaced this many more streams.
+async fn wait_for_replaced_streams(consumer: &mut Program, streams: usize) {
+    for _ in 0..streams {
+        consumer.wait_for_line("stream replaced").await;
+    }
 }
 
 /// Returns the number of warnings and errors, and the number of recoveries.
@@ -51,7 +62,7 @@ async fn an_outage_of_pubsub_and_its_end_are_logged_once_and_no_message_is_lost(
     proxy.close_open();
     consumer.wait_for_line(PUBSUB_SILENT).await;
     pipeline.publish(valid_scans(10..100)).await;
-    tokio::time::sleep(Duration::from_secs(8)).await;
+    wait_for_replaced_streams(&mut consumer, WORKERS).await;
     proxy.accept().await;
 
     pipeline.rows(100).await;
@@ -63,15 +74,13 @@ async fn an_outage_of_pubsub_and_its_end_are_logged_once_and_no_message_is_lost(
 }
 
 #[tokio::test]
-async fn streams_of_an_idle_subscription_are_replaced_without_a_log_message() {
+async fn streams_of_an_idle_subscription_are_replaced_without_a_warning() {
     let pipeline = Pipeline::new().await;
     let proxy = TcpProxy::before(&pipeline.pubsub.address);
     let mut consumer = consumer_behind(&proxy, &pipeline).start();
     consumer.wait_for_line(CONSUMING).await;
-    let connections = proxy.opened();
 
-    // Each of the ten streams opens a connection for itself, and later its successor opens one and another for its probe.
-    proxy.wait_for_opened(connections + 30).await;
+    wait_for_replaced_streams(&mut consumer, WORKERS).await;
 
     consumer.signal(Signal::Terminate).await;
     let exit = consumer.exit().await;
@@ -92,10 +101,17 @@ async fn a_full_stream_is_kept_while_the_store_hangs() {
     store_proxy.freeze();
     pipeline.publish(valid_scans(1..601)).await;
     store_proxy.wait_for_stalled(10).await;
-    tokio::time::sleep(QUIET_PERIOD).await;
+    with_progress("600 messages on the stream", async || match pipeline.counts().outstanding {
+        600.. => Ok(()),
+        outstanding => Err(outstanding),
+    })
+    .await;
     let connections = pubsub_proxy.opened();
-    // Three times --stream-max-idle.
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    // Meanwhile an idle stream is replaced.
+    let idle = Pipeline::new().await;
+    let idle_proxy = TcpProxy::before(&idle.pubsub.address);
+    let mut other = consumer_behind(&idle_proxy, &idle).arguments(["--consumers", "1"]).start();
+    wait_for_replaced_streams(&mut other, 1).await;
 
     assert_eq!(pubsub_proxy.opened(), connections, "the stream was replaced");
     store_proxy.thaw();

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::operation::create_table::builders::CreateTableFluentBuilder;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, Select,
     StreamSpecification, StreamViewType, TimeToLiveSpecification,
 };
 
@@ -84,6 +84,17 @@ impl Dynamo {
     pub(crate) async fn get(&self, table: &str, pk: &str) -> Option<Item> {
         let get = self.client.get_item().table_name(table).consistent_read(true).key("pk", text(pk));
         get.send().await.expect("the item is read").item
+    }
+
+    /// Returns the number of rows of the table.
+    pub(crate) async fn count(&self, table: &str) -> usize {
+        let scan = self.client.scan().table_name(table).consistent_read(true).select(Select::Count);
+        let mut pages = scan.into_paginator().send();
+        let mut count = 0;
+        while let Some(page) = with_timeout("a page of a count", pages.next()).await {
+            count += usize::try_from(page.expect("the page is counted").count).expect("a count is not negative");
+        }
+        count
     }
 
     /// Returns every row of the table by its key.

@@ -13,14 +13,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
+use super::TIMEOUT;
 pub(crate) use rows::Row;
 
 /// The longest head of a request or a response.
 const HEAD_BYTES: usize = 16 << 10;
 
 /// What the proxy does with one request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Action {
     Forward,
     /// Performs the other action after this time.
@@ -33,8 +35,68 @@ pub(crate) enum Action {
     CloseAfter,
     /// Neither forwards the request nor responds.
     Hang,
+    /// Forwards the request when the barrier is open.
+    Hold(Barrier),
     /// Forwards a batch. These statements of it, in ascending order, get an error instead of their response.
     FailStatements(Vec<StatementError>),
+}
+
+/// Holds requests until a number of them wait at the same time. Then it stays open.
+#[derive(Debug, Clone)]
+pub(crate) struct Barrier {
+    state: watch::Sender<BarrierState>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct BarrierState {
+    size: usize,
+    waiting: usize,
+    is_open: bool,
+}
+
+/// One request that waits. Dropping it leaves the barrier.
+struct Waiting<'a>(&'a Barrier);
+
+impl Barrier {
+    pub(crate) fn new(size: usize) -> Barrier {
+        Barrier { state: watch::Sender::new(BarrierState { size, waiting: 0, is_open: false }) }
+    }
+
+    /// Waits until enough requests have waited at the same time.
+    pub(crate) async fn opened(&self) {
+        let opened = timeout(TIMEOUT, self.wait_until_open()).await;
+        assert!(
+            opened.is_ok(),
+            "still waiting after {TIMEOUT:?} for requests at the same time: {:?}",
+            *self.state.borrow()
+        );
+    }
+
+    async fn hold(&self) {
+        let _waiting = Waiting::at(self);
+        self.wait_until_open().await;
+    }
+
+    async fn wait_until_open(&self) {
+        let mut state = self.state.subscribe();
+        state.wait_for(|state| state.is_open).await.expect("`self` has a sender");
+    }
+}
+
+impl Waiting<'_> {
+    fn at(barrier: &Barrier) -> Waiting<'_> {
+        barrier.state.send_modify(|state| {
+            state.waiting += 1;
+            state.is_open |= state.waiting >= state.size;
+        });
+        Waiting(barrier)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.state.send_modify(|state| state.waiting -= 1);
+    }
 }
 
 /// An error of one statement of a batch.
@@ -278,6 +340,14 @@ async fn serve(mut client: TcpStream, upstream: Upstream, decide: Decide) {
                 while client.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
                 return;
             }
+            Action::Hold(barrier) => {
+                let mut unexpected = [0];
+                tokio::select! {
+                    () = barrier.hold() => upstream.forward(&mut connection, &request).await,
+                    // A client sends nothing while it waits for a response, so it has closed the connection.
+                    _ = client.read(&mut unexpected) => return,
+                }
+            }
             Action::Respond(status, body) => Some(Response::new(*status, body)),
             Action::FailStatements(errors) => {
                 let response = match request.without(errors) {
@@ -290,7 +360,9 @@ async fn serve(mut client: TcpStream, upstream: Upstream, decide: Decide) {
                 upstream.forward(&mut connection, &request).await
             }
         };
-        let Some(Response { mut head, body }) = response.filter(|_| action != Action::CloseAfter) else { return };
+        let Some(Response { mut head, body }) = response.filter(|_| !matches!(action, Action::CloseAfter)) else {
+            return;
+        };
         head.extend(body);
         if client.write_all(&head).await.is_err() {
             return;

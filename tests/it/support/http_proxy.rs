@@ -106,11 +106,6 @@ impl HttpProxy {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of connections accepted so far.
-    pub(crate) fn opened(&self) -> u64 {
-        self.proxy.opened()
-    }
-
     /// Accepts connections and requests from now on, but forwards nothing in either direction.
     pub(crate) fn freeze(&self) {
         self.proxy.freeze();

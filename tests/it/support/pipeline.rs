@@ -10,7 +10,7 @@ use serde_json::json;
 use super::dynamo::{Dynamo, Item};
 use super::program::{Launch, mini_scan};
 use super::pubsub::Pubsub;
-use super::{POLL_INTERVAL, with_timeout};
+use super::with_progress;
 
 /// Returns a payload of version 2, as the scanner publishes it.
 pub(crate) fn scan(ip: &str, timestamp: u64, response: &str) -> String {
@@ -76,16 +76,12 @@ impl Pipeline {
 
     /// Waits until the table has `count` rows, and returns all of them by key.
     pub(crate) async fn rows(&self, count: usize) -> BTreeMap<String, Item> {
-        let polling = async {
-            loop {
-                let rows = self.dynamo.scan(&self.table).await;
-                if rows.len() >= count {
-                    return rows;
-                }
-                tokio::time::sleep(POLL_INTERVAL).await;
-            }
+        let has_rows = async || match self.dynamo.count(&self.table).await {
+            rows if rows >= count => Ok(()),
+            rows => Err(rows),
         };
-        with_timeout(&format!("{count} rows"), polling).await
+        with_progress(&format!("{count} rows"), has_rows).await;
+        self.dynamo.scan(&self.table).await
     }
 
     /// Takes `count` dead letters and acknowledges them.

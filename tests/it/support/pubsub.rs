@@ -12,7 +12,7 @@ use pubsub_local::{Counts, Event, Faults, Observer};
 
 use super::inbox::Inbox;
 use super::servers::{Embedded, PubsubServer};
-use super::{POLL_INTERVAL, QUIET_PERIOD, test_name, unique, with_timeout};
+use super::{POLL_INTERVAL, QUIET_PERIOD, test_name, unique, with_progress, with_timeout};
 
 /// The chosen server and clients for it.
 pub(crate) struct Pubsub {
@@ -191,16 +191,11 @@ impl Pubsub {
             assert!(inbox.next_within(QUIET_PERIOD).await.is_none(), "a message is left on {subscription}");
             return inbox.close().await;
         };
-        let empty = async {
-            loop {
-                let counts = observer.counts(subscription).expect("the subscription exists");
-                if counts.ready + counts.delayed + counts.outstanding == 0 {
-                    return;
-                }
-                tokio::time::sleep(POLL_INTERVAL).await;
-            }
+        let is_empty = async || match observer.counts(subscription).expect("the subscription exists").backlog() {
+            0 => Ok(()),
+            left => Err(left),
         };
-        with_timeout("an empty subscription", empty).await;
+        with_progress("an empty subscription", is_empty).await;
     }
 
     /// Calls `POST /v1/{resource}:{verb}`, and returns the status and the JSON body of the response.

@@ -10,22 +10,23 @@ use crate::support::pubsub::{Pubsub, code};
 use crate::support::servers::PubsubServer;
 use crate::support::unique;
 
-/// Publishes two messages one after the other, takes them, acks each if told so, and returns them.
+/// Publishes two messages one after the other, takes them, acks or nacks both, and returns them.
 async fn published(pubsub: &Pubsub, topic: &str, subscription: &str, acks: bool) -> [Message; 2] {
     let mut inbox = pubsub.open(subscription);
-    let mut messages = [Message::new(), Message::new()];
-    for (message, payload) in messages.iter_mut().zip(["first", "second"]) {
-        pubsub.publish(topic, [payload]).await;
-        let handler;
-        (*message, handler) = inbox.next().await;
+    pubsub.publish(topic, ["first"]).await;
+    let first = inbox.next().await;
+    // The publish times must differ, whatever the precision of the server.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    pubsub.publish(topic, ["second"]).await;
+    let second = inbox.next().await;
+    let messages = [first, second].map(|(message, handler)| {
         if acks {
-            handler.ack()
+            handler.ack();
         } else {
-            handler.nack()
+            handler.nack();
         }
-        // The publish times must differ, whatever the precision of the server.
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        message
+    });
     inbox.close().await;
     messages
 }
@@ -103,8 +104,8 @@ async fn a_seek_does_not_restore_messages_that_are_not_retained() {
     let [first, _] = published(&pubsub, &topic, &subscription, true).await;
     pubsub.drained(&subscription).await;
 
-    let seeks = seeks(&pubsub, &subscription, time_of(&first)).await;
-    if !seeks || pubsub.skips(PubsubServer::GoogleEmulator, "without retention, acknowledged messages stay so") {
+    let sought = seeks(&pubsub, &subscription, time_of(&first)).await;
+    if !sought || pubsub.skips(PubsubServer::GoogleEmulator, "without retention, acknowledged messages stay so") {
         return;
     }
 
