@@ -138,9 +138,7 @@ async fn acknowledges_no_dead_letter_if_its_original_cannot_be_published() {
 #[tokio::test]
 async fn an_interrupt_releases_unsettled_dead_letters_immediately() {
     for task in ["list", "redrive"] {
-        // If other tests delayed the server, it might not notice the end of the stream before the dead letters are
-        // released, and would deliver them to that stream again.
-        let (pipeline, _faults) = Pipeline::with_faults().await;
+        let pipeline = Pipeline::new().await;
         publish(&pipeline, ["a", "b", "c"].map(|payload| dead_letter(&pipeline, "invalid_ip", payload))).await;
         let arguments: &[&str] = if task == "list" { &[] } else { &["--reason", "invalid_port"] };
         let arguments = arguments.iter().copied().chain(["--wait", "10m"]);
@@ -153,11 +151,12 @@ async fn an_interrupt_releases_unsettled_dead_letters_immediately() {
         assert_eq!(exit.code, Some(if task == "list" { 1 } else { 3 }), "{exit:#?}");
         let output = [exit.output.stdout.join("\n"), exit.output.stderr.join("\n")].concat();
         assert!(output.contains("stopped before the end"), "{exit:#?}");
+        // Released ones may have been delivered to the stream again before the server noticed its end.
+        assert!(pipeline.pubsub.counts(&pipeline.dead_letter_subscription).nacked >= 3);
         let mut inbox = pipeline.pubsub.open(&pipeline.dead_letter_subscription);
         for _ in 0..3 {
             inbox.next().await.1.ack();
         }
-        assert_eq!(pipeline.pubsub.counts(&pipeline.dead_letter_subscription).expired, 0);
         assert_eq!(pipeline.counts().published, 0);
     }
 }

@@ -33,17 +33,17 @@ async fn lists_a_dead_letter_with_its_reason_and_does_not_remove_it() {
 
 #[tokio::test]
 async fn releases_the_listed_dead_letters_immediately() {
-    // Other tests would delay a shared server, which then notices the end of the stream too late.
-    let (pipeline, _faults) = Pipeline::with_faults().await;
+    let pipeline = Pipeline::new().await;
     publish(&pipeline, (0..20).map(|n| dead_letter(&pipeline, "invalid_ip", &format!("poison {n}")))).await;
 
     stdout_of_success(&command_for(&pipeline, "list", 20).run().await);
 
+    // Released ones may have been delivered to the stream again before the server noticed its end.
+    assert!(pipeline.pubsub.counts(&pipeline.dead_letter_subscription).nacked >= 20);
     let mut inbox = pipeline.pubsub.open(&pipeline.dead_letter_subscription);
     for _ in 0..20 {
         inbox.next().await.1.ack();
     }
-    assert_eq!(pipeline.pubsub.counts(&pipeline.dead_letter_subscription).expired, 0);
 }
 
 #[tokio::test]
