@@ -17,7 +17,7 @@ pub use dead_letter_stream::{
     DeadLetterReceipt, DeadLetterStream, FORGOTTEN_AFTER, LEASE_EXTENSION, LeaseLimit, PASSING_LEASE,
 };
 pub use dead_letters::TopicDeadLetters;
-pub use permissions::has_permission;
+pub use permissions::{CONSUME, has_permission};
 pub use problem::{Problem, grant_publisher, grant_subscriber};
 pub use publishers::Publishers;
-pub use source::{StreamReceipt, StreamSettings, StreamSource};
+pub use source::{Activity, StreamReceipt, StreamSettings, StreamSource};

@@ -140,7 +140,8 @@ struct ReliabilityArgs {
           next_line_help = true)]
     max_lease_extension: Duration,
 
-    /// Replace a stream that has delivered nothing for this long, at least 1s
+    /// Replace a stream that has delivered nothing for this long, at least 1s. While no stream delivers anything, one is
+    /// replaced that often, the others after pauses of up to 10 minutes
     #[arg(long, env = "MINI_SCAN_STREAM_MAX_IDLE", default_value = "60s", value_parser = positive, value_name = "TIME")]
     stream_max_idle: Duration,
 

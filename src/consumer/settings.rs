@@ -74,7 +74,9 @@ pub fn max_lease(max_retry_time: Duration) -> Duration {
 
 /// This many keep a core busy with a store that answers in 40 ms.
 const MAX_WRITES_PER_THREAD: usize = 1024;
-/// Open files other than those of streams (two each) and writes (one each).
+/// Open files of a worker: of its stream, of the replaced streams that may still have unsettled messages, and of a probe.
+const FILES_PER_STREAM: usize = 6;
+/// Open files other than those of streams and writes (one each).
 const OTHER_FILES: usize = 128;
 
 /// Returns the upper bound of writes in flight over all workers. It depends on `max_outstanding`, the threads and the limit
@@ -85,7 +87,9 @@ pub fn write_limit(
     threads: NonZeroUsize,
     open_files: u64,
 ) -> NonZeroUsize {
-    let files = usize::try_from(open_files).unwrap_or(usize::MAX).saturating_sub(OTHER_FILES + 2 * consumers.get());
+    let files = usize::try_from(open_files)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(OTHER_FILES + FILES_PER_STREAM * consumers.get());
     let limit = max_outstanding.get().min(MAX_WRITES_PER_THREAD * threads.get()).min(files);
     NonZeroUsize::new(limit).unwrap_or(threads).max(threads)
 }
@@ -105,7 +109,7 @@ mod tests {
         assert_eq!(write_limit(n(1000), n(10), n(2), plenty), n(1000));
         assert_eq!(write_limit(n(8000), n(10), n(2), plenty), n(2048));
         assert_eq!(write_limit(n(100_000), n(10), n(2), plenty), n(2048));
-        assert_eq!(write_limit(n(100_000), n(10), n(2), 1024), n(1024 - 128 - 20));
+        assert_eq!(write_limit(n(100_000), n(10), n(2), 1024), n(1024 - 128 - 60));
         assert_eq!(write_limit(n(1000), n(500), n(2), 1024), n(2));
     }
 

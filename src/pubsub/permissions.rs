@@ -2,7 +2,11 @@
 
 use super::{Connection, Problem};
 
+/// The permission to read a subscription.
+pub const CONSUME: &str = "pubsub.subscriptions.consume";
+
 /// Returns whether this identity has `permission` on the topic or subscription of this full name. Everyone may ask.
+/// Every call opens a new connection.
 ///
 /// Google returns no permissions for a missing resource. Local servers do not know this call.
 pub async fn has_permission(connection: &Connection, resource: &str, permission: &str) -> Result<bool, Problem> {

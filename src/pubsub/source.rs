@@ -1,9 +1,12 @@
 //! A supervised stream as the consumer's port. One task reads it and queues its messages for the worker. It replaces
 //! the stream when it ends or is idle for too long. Does not decode or settle messages.
 
+mod activity;
 mod backoff;
 mod idle;
 mod probe;
+mod replaced;
+mod state;
 mod supervisor;
 mod unsettled;
 
@@ -12,10 +15,16 @@ use std::time::Duration;
 
 use google_cloud_pubsub::model::Message;
 use google_cloud_pubsub::subscriber::handler::Handler;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use self::activity::Activity;
+use self::replaced::Replaced;
+use self::state::Machine;
 use self::supervisor::Supervisor;
 use self::unsettled::{Amount, Unsettled, UnsettledGuard};
 use super::Connection;
@@ -35,7 +44,8 @@ pub struct StreamSettings {
     pub max_lease_extension: Duration,
     /// The age at which the consumer nacks a message.
     pub max_retry_time: Duration,
-    /// The time without a message after which a stream is replaced, unless it is at its limits.
+    /// The time without a message after which a stream is replaced, unless it is at its limits. Only the stream of worker 0
+    /// is replaced that often while the whole process receives nothing.
     pub max_idle: Duration,
 }
 
@@ -72,17 +82,33 @@ impl Receipt for StreamReceipt {
 }
 
 impl StreamSource {
-    /// Starts reading on the current runtime. `worker` names the stream in logs, metrics and health conditions.
+    /// Starts reading on the current runtime. `worker` names the stream in logs, metrics and health conditions. All workers
+    /// of a process share the activity.
     pub fn open(
         connection: Connection,
         settings: StreamSettings,
         health: Arc<Health>,
         observer: Arc<dyn Observer>,
         worker: usize,
+        activity: Arc<Activity>,
     ) -> StreamSource {
-        let (sender, deliveries) = mpsc::channel(settings.limit().messages);
+        let limit = settings.limit();
+        let (sender, deliveries) = mpsc::channel(limit.messages);
         let stop = CancellationToken::new();
-        let supervisor = Supervisor::new(connection, settings, health, observer, worker, stop.clone(), sender);
+        let machine = Machine::new(limit, settings.max_idle, worker == 0, StdRng::from_os_rng(), Instant::now());
+        let replaced = Replaced::new(limit);
+        let supervisor = Supervisor {
+            connection,
+            settings,
+            health,
+            observer,
+            worker,
+            activity,
+            stop: stop.clone(),
+            sender,
+            machine,
+            replaced,
+        };
         let mut tasks = JoinSet::new();
         tasks.spawn(supervisor.run());
         StreamSource { deliveries, stop, supervisor: tasks }

@@ -10,13 +10,12 @@ use tracing::warn;
 use super::finding::{CheckResult, Finding};
 use super::{Config, SetupError, setup_error, subscription};
 use crate::consumer::settings::WriteMode;
-use crate::pubsub::{Admin, grant_publisher, grant_subscriber, has_permission};
+use crate::pubsub::{Admin, CONSUME, grant_publisher, grant_subscriber, has_permission};
 use crate::{dynamo, pubsub};
 
 /// One check takes at most this long. They run at once, so together they stay below 15 s.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-const CONSUME: &str = "pubsub.subscriptions.consume";
 const PUBLISH: &str = "pubsub.topics.publish";
 const PUT: &str = "dynamodb:PutItem";
 

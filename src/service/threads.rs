@@ -11,13 +11,14 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::runtime;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::Config;
 use crate::consumer::ports::{Ports, SourceError};
 use crate::consumer::settings::{stream_bytes, stream_messages};
 use crate::consumer::{self, Keys, Process, Thread};
 use crate::dynamo::{self, Scans};
-use crate::pubsub::{self, Connection, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
+use crate::pubsub::{self, Activity, Connection, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
 
 /// Why a thread ended before the drain.
 #[derive(Debug, thiserror::Error)]
@@ -53,9 +54,10 @@ impl Running {
     /// Starts every thread.
     pub fn start(config: &Config, process: &Arc<Process>) -> Result<Running, Failure> {
         let keys = Arc::new(Keys::new(&process.settings));
+        let activity = Arc::new(Activity::new(Instant::now()));
         let start = |number| {
-            let (config, process, keys) = (config.clone(), process.clone(), keys.clone());
-            start_thread(number, async move || run(number, &config, &process, &keys).await)
+            let (config, process, keys, activity) = (config.clone(), process.clone(), keys.clone(), activity.clone());
+            start_thread(number, async move || run(number, &config, &process, &keys, &activity).await)
         };
         Ok(Running { ends: (0..config.threads.get()).map(start).collect::<Result<_, _>>()? })
     }
@@ -93,6 +95,7 @@ async fn run(
     config: &Config,
     process: &Arc<Process>,
     keys: &Keys<StreamReceipt>,
+    activity: &Arc<Activity>,
 ) -> Result<(), Failure> {
     let connection = config.endpoints.pubsub();
     let (store, dead_letters) = tokio::select! {
@@ -104,7 +107,8 @@ async fn run(
     let consumers = config.consumers.get();
     let worker = |worker| {
         let (health, observer) = (process.health.clone(), process.observer.clone());
-        let source = StreamSource::open(connection.clone(), stream(config), health, observer, worker);
+        let (connection, activity) = (connection.clone(), activity.clone());
+        let source = StreamSource::open(connection, stream(config), health, observer, worker, activity);
         consumer::run(&thread, source, StdRng::from_os_rng())
     };
     // It polls only the workers that were woken.

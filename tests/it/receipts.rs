@@ -7,7 +7,8 @@ use google_cloud_pubsub::model::{DeadLetterPolicy, Message};
 use mini_scan::consumer::Health;
 use mini_scan::consumer::ports::{Delivery, Receipt, Source};
 use mini_scan::observe::Metrics;
-use mini_scan::pubsub::{Connection, StreamReceipt, StreamSettings, StreamSource};
+use mini_scan::pubsub::{Activity, Connection, StreamReceipt, StreamSettings, StreamSource};
+use tokio::time::Instant;
 
 use crate::support::pubsub::Pubsub;
 use crate::support::with_timeout;
@@ -25,7 +26,8 @@ fn open(pubsub: &Pubsub, subscription: &str) -> StreamSource {
         max_idle: Duration::from_secs(600),
     };
     let connection = Connection::new(Some(&pubsub.address));
-    StreamSource::open(connection, settings, Arc::<Health>::default(), Arc::<Metrics>::default(), 0)
+    let (health, observer) = (Arc::<Health>::default(), Arc::<Metrics>::default());
+    StreamSource::open(connection, settings, health, observer, 0, Arc::new(Activity::new(Instant::now())))
 }
 
 async fn next(source: &mut StreamSource) -> Delivery<StreamReceipt> {

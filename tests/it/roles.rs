@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::dynamo::Dynamo;
 use crate::support::http_proxy::{Answer, HttpProxy, Reject};
-use crate::support::messages::{RECOVERED, UNHEALTHY};
+use crate::support::messages::{CONSUMING, RECOVERED, UNHEALTHY};
 use crate::support::pipeline::{Pipeline, valid_scans};
 use crate::support::program::Launch;
 use crate::support::{unique, with_timeout};
@@ -89,17 +89,20 @@ async fn a_missing_subscription_that_only_the_stream_reports_is_fatal() {
 }
 
 #[tokio::test]
-async fn an_idle_subscription_without_any_response_is_healthy() {
+async fn the_consumer_of_an_idle_subscription_is_healthy_and_makes_no_call_that_needs_more_than_its_roles() {
     let pipeline = Pipeline::new().await;
-    let (launch, _proxy) = without_gets(&pipeline, pipeline.consumer()).await;
+    let (launch, proxy) = without_gets(&pipeline, pipeline.consumer()).await;
     let quick = ["--stream-max-idle", "5s", "--consumers", "1", "--log-levels", "warn,mini_scan=debug"];
     let mut consumer = launch.arguments(quick).start();
+    consumer.wait_for_line(CONSUMING).await;
+    let rejected = proxy.answered();
 
     // By then, the consumer has replaced an idle stream and has probed Pub/Sub.
     let line = consumer.wait_for_line("stream replaced").await;
 
     assert!(line.contains(r#""cause":"idle""#), "{line}");
     assert!(!consumer.log().iter().any(|line| line.contains(UNHEALTHY)), "{:#?}", consumer.log());
+    assert_eq!(proxy.answered(), rejected);
     pipeline.publish(valid_scans(0..1)).await;
     pipeline.rows(1).await;
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use mini_scan::consumer::Health;
 use mini_scan::consumer::ports::{DeadLetter, DeadLetters, Delivery, Receipt, Restart, Source};
 use mini_scan::observe::Metrics;
-use mini_scan::pubsub::{Connection, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
-use tokio::time::{sleep, timeout};
+use mini_scan::pubsub::{Activity, Connection, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::messages::PUBSUB_SILENT;
 use crate::support::pubsub::Pubsub;
@@ -34,6 +34,10 @@ struct Reader {
 
 impl Reader {
     async fn open(max_idle: Duration) -> Reader {
+        Reader::open_as(0, max_idle).await
+    }
+
+    async fn open_as(worker: usize, max_idle: Duration) -> Reader {
         let (pubsub, _) = Pubsub::dedicated().await;
         let (topic, subscription) = pubsub.topic_with_subscription().await;
         let proxy = TcpProxy::before(&pubsub.address);
@@ -47,7 +51,8 @@ impl Reader {
         };
         let (health, metrics) = (Arc::<Health>::default(), Arc::<Metrics>::default());
         let connection = Connection::new(Some(&proxy.address.to_string()));
-        let source = StreamSource::open(connection, settings, health.clone(), metrics.clone(), 0);
+        let activity = Arc::new(Activity::new(Instant::now()));
+        let source = StreamSource::open(connection, settings, health.clone(), metrics.clone(), worker, activity);
         Reader { pubsub, topic, subscription, proxy, source, health, metrics }
     }
 
@@ -111,6 +116,69 @@ async fn an_idle_stream_is_replaced_and_stays_healthy() {
     assert!(reader.is_healthy());
     reader.publish(1).await;
     reader.next().await.receipt.ack();
+}
+
+#[tokio::test]
+async fn the_pauses_of_other_workers_double_on_an_idle_subscription() {
+    let (opened, max_idle) = (Instant::now(), Duration::from_secs(1));
+    let reader = Reader::open_as(1, max_idle).await;
+
+    // The first stream opens a connection, and each of its three successors opens one and another for its probe.
+    reader.proxy.wait_for_opened(1 + 3 * 2).await;
+
+    assert!(opened.elapsed() >= (1 + 2 + 4) * max_idle, "{:?}", opened.elapsed());
+    assert!(reader.is_healthy());
+}
+
+#[tokio::test]
+async fn a_parked_message_on_each_of_many_streams_does_not_stop_reading() {
+    let max_idle = Duration::from_secs(1);
+    let mut reader = Reader::open(max_idle).await;
+    let mut parked = Vec::new();
+    loop {
+        reader.publish(1).await;
+        parked.push(reader.next().await);
+        let next = reader.proxy.opened() + 1;
+        if timeout(3 * max_idle, reader.proxy.wait_for_opened(next)).await.is_err() {
+            break;
+        }
+    }
+
+    assert!(parked.len() > 4, "the stream was kept after {} parked messages", parked.len());
+    reader.publish(1).await;
+    reader.next().await.receipt.ack();
+    assert!(reader.is_healthy());
+    let connections = reader.proxy.opened();
+    for delivery in parked {
+        delivery.receipt.ack();
+    }
+    reader.proxy.wait_for_opened(connections + 1).await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_streams_all_ended_with_unsettled_messages_is_unhealthy_until_one_is_settled() {
+    let mut reader = Reader::open(Duration::from_secs(600)).await;
+    let mut unsettled = Vec::new();
+    for ended in 1..=5 {
+        reader.publish(1).await;
+        unsettled.push(reader.next().await);
+        let subscriptions = &reader.pubsub.subscriptions;
+        let delete = subscriptions.delete_subscription().set_subscription(&reader.subscription).send();
+        delete.await.expect("the subscription is deleted");
+        reader.wait_until("an ended stream", |reader| reader.restarts(Restart::NotFound) == ended).await;
+        let create = subscriptions.create_subscription().set_name(&reader.subscription).set_topic(&reader.topic);
+        create.set_ack_deadline_seconds(10).send().await.expect("the subscription is created");
+    }
+
+    let has_no_capacity = |reader: &Reader| {
+        reader.health.conditions().iter().any(|(_, detail)| detail.contains("replaced streams have unsettled messages"))
+    };
+    reader.wait_until("a condition", has_no_capacity).await;
+    reader.publish(1).await;
+    unsettled.remove(0).receipt.ack();
+
+    reader.next().await.receipt.ack();
+    assert!(reader.is_healthy());
 }
 
 #[tokio::test]

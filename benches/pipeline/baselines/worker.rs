@@ -10,10 +10,11 @@ use mini_scan::consumer::ports::{Answer, Attempt, Fit, Ports, Statement, Store, 
 use mini_scan::consumer::settings::{Settings, WriteMode};
 use mini_scan::consumer::{Keys, Process, Thread};
 use mini_scan::observe::Metrics;
-use mini_scan::pubsub::{Connection, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
+use mini_scan::pubsub::{Activity, Connection, StreamReceipt, StreamSettings, StreamSource, TopicDeadLetters};
 use mini_scan::scan::{Rejection, Scan};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use tokio::time::Instant;
 
 use super::{DAY, OUTSTANDING, STREAMS, on_threads, stream_limit, threads};
 use crate::bare_loop::IN_FLIGHT;
@@ -69,13 +70,15 @@ pub(super) fn run(host: &str) -> anyhow::Result<()> {
     };
     let process = Arc::new(Process::new(settings, Arc::<Metrics>::default()));
     let keys: Keys<StreamReceipt> = Keys::new(&process.settings);
+    let activity = Arc::new(Activity::new(Instant::now()));
     on_threads(|number| {
-        let (process, keys) = (&process, &keys);
+        let (process, keys, activity) = (&process, &keys, &activity);
         async move {
             let thread = &Thread::<WorkerPorts>::new(number, process, keys, Immediate, None);
             let workers = (number..STREAMS).step_by(threads()).map(|worker| async move {
                 let (health, observer) = (process.health.clone(), process.observer.clone());
-                let source = StreamSource::open(Connection::new(Some(host)), stream()?, health, observer, worker);
+                let connection = Connection::new(Some(host));
+                let source = StreamSource::open(connection, stream()?, health, observer, worker, activity.clone());
                 let random = StdRng::from_os_rng();
                 Ok(mini_scan::consumer::run(thread, source, random).await?)
             });

@@ -15,27 +15,30 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// Returns the wait after a stream with this lifetime.
-    pub(super) fn after(&mut self, lived: Duration) -> Duration {
+    pub(super) fn after(&mut self, lived: Duration, rng: &mut impl Rng) -> Duration {
         self.short_lived = if lived > MAX_BACKOFF { 0 } else { self.short_lived.saturating_add(1) };
-        jittered(MAX_BACKOFF.min(MIN_BACKOFF * 2u32.saturating_pow(self.short_lived.min(16))))
+        jittered(MAX_BACKOFF.min(MIN_BACKOFF * 2u32.saturating_pow(self.short_lived.min(16))), rng)
     }
 }
 
 /// Returns a random duration from half of `wait` to `wait`, so that streams that ended together do not reopen together.
-pub(super) fn jittered(wait: Duration) -> Duration {
-    rand::rng().random_range(wait / 2..=wait)
+pub(super) fn jittered(wait: Duration, rng: &mut impl Rng) -> Duration {
+    rng.random_range(wait / 2..=wait)
 }
 
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
     use super::*;
 
     #[test]
     fn the_wait_grows_to_ten_seconds_and_is_reset_by_a_stream_that_lasted() {
-        let mut backoff = Backoff::default();
-        let waits: Vec<_> = (0..20).map(|_| backoff.after(Duration::ZERO)).collect();
+        let (mut backoff, mut rng) = (Backoff::default(), StdRng::seed_from_u64(0));
+        let waits: Vec<_> = (0..20).map(|_| backoff.after(Duration::ZERO, &mut rng)).collect();
         assert!(waits[0] <= 2 * MIN_BACKOFF && waits[3] > waits[0] && waits.iter().all(|wait| *wait <= MAX_BACKOFF));
         assert!(waits[10..].iter().all(|wait| *wait >= MAX_BACKOFF / 2));
-        assert!(backoff.after(MAX_BACKOFF * 2) <= MIN_BACKOFF);
+        assert!(backoff.after(MAX_BACKOFF * 2, &mut rng) <= MIN_BACKOFF);
     }
 }

@@ -1,4 +1,4 @@
-//! Checks over a new connection whether Pub/Sub responds at all. Does not check the subscription's settings.
+//! Checks over a new connection whether Pub/Sub responds at all. Does not check whether this identity may read.
 //!
 //! The stream itself does not show that. On an idle subscription it receives nothing, and the client silently retries a
 //! refused or broken connection forever.
@@ -10,27 +10,21 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::super::permissions::{CONSUME, has_permission};
 use super::super::{Connection, Problem};
 
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Requests the subscription with this full name. Every response counts except UNAVAILABLE,
-/// DEADLINE_EXCEEDED and missing credentials.
+/// Asks for this identity's permissions on the subscription with this full name, because everyone may ask that. Every
+/// response counts except UNAVAILABLE, DEADLINE_EXCEEDED and missing credentials.
 ///
-/// A denied permission counts too: a consumer needs no permission to view the subscription. It shows that Pub/Sub
-/// responds and knows the identity, but not that this identity may read. The stream reports that, and a missing
-/// subscription.
+/// A missing permission counts too: the stream reports that, and a missing subscription.
 pub(super) async fn probe(connection: Connection, subscription: String) -> Result<(), Problem> {
-    let request = async {
-        // A client that is kept would reuse a connection that is as old as the stream's.
-        let admin = connection.subscription_admin().await?;
-        let response = admin.get_subscription().set_subscription(subscription).send().await;
-        response.map(drop).map_err(|error| Problem::from(&error))
-    };
+    let response = timeout(RESPONSE_TIMEOUT, has_permission(&connection, &subscription, CONSUME)).await;
     let timed_out = || Err(Problem::Unreachable(format!("no answer within {} s", RESPONSE_TIMEOUT.as_secs())));
-    match timeout(RESPONSE_TIMEOUT, request).await.unwrap_or_else(|_| timed_out()) {
+    match response.unwrap_or_else(|_| timed_out()) {
         Err(problem @ (Problem::Unreachable(_) | Problem::NoCredentials(_))) => Err(problem),
-        Ok(()) | Err(_) => Ok(()),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

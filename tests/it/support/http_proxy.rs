@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::tcp_proxy::{Inspection, TcpProxy};
 
@@ -66,13 +67,13 @@ pub(crate) struct Answer {
 pub(crate) struct HttpProxy {
     pub(crate) address: SocketAddr,
     proxy: TcpProxy,
+    answered: Arc<AtomicUsize>,
 }
 
 impl HttpProxy {
     /// Starts a proxy before the server at `host:port`.
     pub(crate) async fn before(server: &str, reject: Reject) -> HttpProxy {
-        let proxy = TcpProxy::inspecting(server, Arc::new(move |first| reject.inspect(first)));
-        HttpProxy { address: proxy.address, proxy }
+        HttpProxy::inspecting(server, move |first| reject.inspect(first))
     }
 
     /// Starts a proxy before the server at `host:port`. It forwards the connections that have no answer.
@@ -85,8 +86,24 @@ impl HttpProxy {
             let answer = answers.iter().find(|answer| text.contains(&answer.to));
             answer.map_or(Inspection::Forward, |answer| respond(answer.status, &answer.body))
         };
-        let proxy = TcpProxy::inspecting(server, Arc::new(inspect));
-        HttpProxy { address: proxy.address, proxy }
+        HttpProxy::inspecting(server, inspect)
+    }
+
+    fn inspecting(server: &str, inspect: impl Fn(&[u8]) -> Inspection + Send + Sync + 'static) -> HttpProxy {
+        let answered = Arc::<AtomicUsize>::default();
+        let counter = answered.clone();
+        let counting = move |first: &[u8]| {
+            let inspection = inspect(first);
+            counter.fetch_add(usize::from(matches!(inspection, Inspection::Respond(_))), Ordering::Relaxed);
+            inspection
+        };
+        let proxy = TcpProxy::inspecting(server, Arc::new(counting));
+        HttpProxy { address: proxy.address, proxy, answered }
+    }
+
+    /// Returns the number of requests that the proxy has answered itself so far.
+    pub(crate) fn answered(&self) -> usize {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Accepts connections and requests from now on, but forwards nothing in either direction.
