@@ -1,7 +1,6 @@
-//! Metrics of the operating system's process, under the names that Prometheus recommends. Outside Linux most are missing.
+//! Metrics of the operating system's process, under the names that Prometheus recommends. Outside Linux, only the start time exists.
 //! <https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>
 
-use std::fs;
 use std::time::SystemTime;
 
 use super::{Exposition, Metric};
@@ -13,9 +12,6 @@ const OPEN_FILES: Metric = Metric::gauge("process_open_fds", "Number of open fil
 const MAX_FILES: Metric = Metric::gauge("process_max_fds", "Limit of open file descriptors.");
 
 pub const ALL: [Metric; 5] = [STARTED, CPU, RESIDENT, OPEN_FILES, MAX_FILES];
-
-/// The unit of CPU time in `/proc`, the same on every machine that we build for. `man 5 proc_pid_stat`
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Writes all of them; `started` is when the process started.
 pub fn write(text: &mut Exposition, started: SystemTime) {
@@ -30,7 +26,7 @@ pub fn write(text: &mut Exposition, started: SystemTime) {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Usage {
     cpu_seconds: Option<f64>,
     resident_bytes: Option<f64>,
@@ -38,43 +34,32 @@ struct Usage {
     max_files: Option<f64>,
 }
 
-#[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
 impl Usage {
+    #[cfg(target_os = "linux")]
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
     fn now() -> Usage {
-        let read = |name: &str| fs::read_to_string(format!("/proc/self/{name}")).ok();
+        use procfs::WithCurrentSystemInfo;
+        use procfs::process::Process;
+
+        let Ok(process) = Process::myself() else { return Usage::default() };
+        let stat = process.stat().ok();
         Usage {
-            cpu_seconds: read("stat").and_then(|stat| cpu_seconds(&stat)),
-            resident_bytes: read("status").and_then(|status| resident_kb(&status)).map(|kb| kb as f64 * 1024.0),
-            open_files: fs::read_dir("/proc/self/fd").ok().map(|files| files.count() as f64),
+            cpu_seconds: stat.as_ref().map(|stat| (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64),
+            resident_bytes: stat.as_ref().map(|stat| stat.rss_bytes().get() as f64),
+            open_files: process.fd_count().ok().map(|files| files as f64),
             max_files: rlimit::Resource::NOFILE.get_soft().ok().map(|limit| limit as f64),
         }
     }
-}
 
-/// Returns the time in user and kernel mode. Their fields follow the name of the process, which may contain anything.
-#[expect(clippy::cast_precision_loss, reason = "exact for centuries of CPU time")]
-fn cpu_seconds(stat: &str) -> Option<f64> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut times = fields.split_whitespace().skip(11).map(str::parse::<u64>);
-    let (user, kernel) = (times.next()?.ok()?, times.next()?.ok()?);
-    Some((user + kernel) as f64 / TICKS_PER_SECOND)
-}
-
-fn resident_kb(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix(" kB")?.parse().ok()
+    #[cfg(not(target_os = "linux"))]
+    fn now() -> Usage {
+        Usage::default()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_the_files_of_proc() {
-        let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 4 0 100 1 1";
-        assert_eq!(cpu_seconds(stat), Some(2.0));
-        assert_eq!(resident_kb("Name:\tmini-scan\nVmRSS:\t   5120 kB\nVmData:\t 9 kB\n"), Some(5120));
-    }
 
     #[cfg(target_os = "linux")]
     #[test]
