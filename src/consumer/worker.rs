@@ -77,6 +77,12 @@ pub async fn run<P: Ports>(thread: &Thread<'_, P>, mut source: P::Source, random
     drop(reading);
     // Any thread may settle receipts of this stream, and their leases are extended by a task on this thread's runtime.
     process.census.all_settled().await;
+    flush(process, source).await;
+    Ok(())
+}
+
+/// Waits until the source has sent its last acks and nacks.
+async fn flush<S: Source>(process: &Process, source: S) {
     if timeout(FLUSH_TIMEOUT, source.flushed()).await.is_err()
         && let Some(suppressed) = process.logs.unflushed.due()
     {
@@ -85,7 +91,6 @@ pub async fn run<P: Ports>(thread: &Thread<'_, P>, mut source: P::Source, random
             suppressed, "the last acknowledgements were not sent in time; their messages may be redelivered"
         );
     }
-    Ok(())
 }
 
 /// Nacks the messages that the source has read already.
