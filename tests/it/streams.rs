@@ -138,13 +138,16 @@ async fn a_parked_message_on_each_of_many_streams_does_not_stop_reading() {
     loop {
         reader.publish(1).await;
         parked.push(reader.next().await);
-        let next = reader.proxy.opened() + 1;
-        if timeout(3 * max_idle, reader.proxy.wait_for_opened(next)).await.is_err() {
+        let another = reader.proxy.wait_for_opened(reader.proxy.opened() + 1);
+        if parked.len() <= 4 {
+            another.await;
+        } else if timeout(3 * max_idle, another).await.is_err() {
             break;
         }
+        // Some of the connections are probes.
+        assert!(parked.len() < 10, "streams are replaced without a bound");
     }
 
-    assert!(parked.len() > 4, "the stream was kept after {} parked messages", parked.len());
     reader.publish(1).await;
     reader.next().await.receipt.ack();
     assert!(reader.is_healthy());
