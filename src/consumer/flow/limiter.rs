@@ -1,6 +1,6 @@
-//! The limit of writes in flight: one number, which three signals change. It rises while that raises throughput. It is halved
-//! while the table throttles, and lowered to what fits into the timeout of an attempt when attempts time out. It never rises
-//! above what fits into half of that timeout, nor falls below one per thread. Pure: the time is an argument.
+//! The limit of writes in flight, which three signals change: it rises while that raises throughput, is halved while the
+//! table throttles, and is lowered to what fits into the timeout of an attempt when attempts time out. It never rises above
+//! what fits into half of that timeout, nor falls below one per thread. Pure: the time is an argument.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const CLEAR_GAIN: f64 = 1.6;
 const MIN_KEPT: f64 = 0.95;
 /// Throughput that grows faster than this from window to window grows by itself, e.g. after the start. Then no trial begins.
 const STEADY: f64 = 1.05;
-/// The time between a failed trial and the next one.
+/// The time between a failed trial and the next one, and for which the rate of a lowered limit counts.
 const PAUSE: Duration = Duration::from_secs(10);
 /// The minimum time between two changes of a lowered limit, except when attempts time out.
 const STEP: Duration = Duration::from_millis(100);
@@ -135,8 +135,10 @@ impl Limiter {
         } else {
             self.window = None;
             self.end_trial(now);
-            // A lowered limit needs the rate to grow, also while an open circuit breaker leaves permits free.
-            if !self.is_lowered() {
+            // The rate bounds a lowered limit, also while an open circuit breaker leaves permits free. Without throttling and
+            // timeouts for a while, an old rate says nothing.
+            let is_recent = |lowered: Lowered| now.duration_since(lowered.latest) < PAUSE;
+            if !matches!(self.phase, Phase::Lowered(lowered) if is_recent(lowered)) {
                 self.rate = None;
             }
         }
@@ -152,6 +154,7 @@ impl Limiter {
             Phase::Steady { .. } | Phase::Trial(_) => true,
         };
         let mut lowered = self.lowered(now);
+        lowered.doubles_to = lowered.doubles_to.min(lowered.target / 2);
         if is_due {
             self.limit = (self.limit / 2).max(self.floor);
             lowered.changed = now;

@@ -206,7 +206,7 @@ async fn items_that_an_index_refuses_are_parked_while_the_table_may_not_be_descr
     let pipeline = pipeline().await;
     let proxy = deny_describe(&pipeline).await;
     let mut consumer = pipeline.consumer().env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url()).start();
-    let good = publish_half_refused(&pipeline, Duration::from_secs(4)).await;
+    let good = publish_half_refused(&pipeline, Duration::from_secs(2)).await;
     assert_eq!(pipeline.rows(good).await.len(), good);
     consumer.wait_for_line("cannot describe the table").await;
     assert_eq!(dead_letters(&pipeline), 0);
