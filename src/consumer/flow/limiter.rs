@@ -136,7 +136,7 @@ impl Limiter {
             self.window = None;
             self.end_trial(now);
             // The rate bounds a lowered limit, also while an open circuit breaker leaves permits free. Without throttling and
-            // timeouts for a while, an old rate says nothing.
+            // timeouts for a while, an old rate means nothing.
             let is_recent = |lowered: Lowered| now.duration_since(lowered.latest) < PAUSE;
             if !matches!(self.phase, Phase::Lowered(lowered) if is_recent(lowered)) {
                 self.rate = None;
