@@ -19,8 +19,10 @@ const CLEAR_GAIN: f64 = 1.6;
 const MIN_KEPT: f64 = 0.95;
 /// Throughput that grows faster than this from window to window grows by itself, e.g. after the start. Then no trial begins.
 const STEADY: f64 = 1.05;
-/// The time between a failed trial and the next one, and for which the rate of a lowered limit counts.
+/// The time between a failed trial and the next one.
 const PAUSE: Duration = Duration::from_secs(10);
+/// A lowered limit that has free permits forgets its rate this long after the last throttled write or timeout.
+const FORGET_AFTER: Duration = Duration::from_secs(10);
 /// The minimum time between two changes of a lowered limit, except when attempts time out.
 const STEP: Duration = Duration::from_millis(100);
 /// Timeouts leave this share of the limit. In an outage this is enough for the probes and for a quick recovery, and on a slow
@@ -135,11 +137,10 @@ impl Limiter {
         } else {
             self.window = None;
             self.end_trial(now);
-            // The rate bounds a lowered limit, also while an open circuit breaker leaves permits free. Without throttling and
-            // timeouts for a while, an old rate means nothing.
-            let is_recent = |lowered: Lowered| now.duration_since(lowered.latest) < PAUSE;
-            if !matches!(self.phase, Phase::Lowered(lowered) if is_recent(lowered)) {
-                self.rate = None;
+            // The rate bounds a lowered limit, also while an open circuit breaker leaves permits free.
+            match self.phase {
+                Phase::Lowered(lowered) if now.duration_since(lowered.latest) < FORGET_AFTER => {}
+                Phase::Steady { .. } | Phase::Trial(_) | Phase::Lowered(_) => self.rate = None,
             }
         }
         if let Phase::Lowered(lowered) = self.phase {
