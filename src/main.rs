@@ -195,7 +195,7 @@ async fn set_up(args: &SetupArgs) -> anyhow::Result<ExitCode> {
         setup::pubsub(&task.endpoints, names, &mut out).await?;
     }
     if let Some(table) = &task.table {
-        setup::table(&task.endpoints, table, &mut out).await?;
+        setup::table(&task.endpoints, &table.name, &table.indexes, &mut out).await?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -45,7 +45,7 @@ async fn run_consumer_sets_up_the_names_that_its_consumer_uses() {
     with_timeout("the row of the scan", row).await;
     pubsub.drained("projects/myproject/subscriptions/scan-sub").await;
     let stdout = stop(consumer).await;
-    assert_eq!(stdout.iter().filter(|line| line.starts_with("created")).count(), 5, "{stdout:#?}");
+    assert_eq!(stdout.iter().filter(|line| line.starts_with("created")).count(), 6, "{stdout:#?}");
     assert_eq!(stdout.last().expect("a line"), "Consumer stopped. Final stats - Processed: 2, Failed: 0");
 }
 

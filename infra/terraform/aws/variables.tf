@@ -9,6 +9,12 @@ variable "table_name" {
   }
 }
 
+variable "host_index" {
+  description = "Whether the table has the index by-ip, which reads of a host and of a network need. It costs one write unit per new key."
+  type        = bool
+  default     = true
+}
+
 variable "deletion_protection" {
   description = "Whether DynamoDB refuses to delete the table. Before you destroy it, set this to false and apply."
   type        = bool

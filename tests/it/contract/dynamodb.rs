@@ -2,6 +2,7 @@
 
 mod batch;
 mod condition;
+mod index;
 mod limits;
 mod store;
 mod table;

@@ -55,7 +55,7 @@ impl Dynamo {
         skipped
     }
 
-    /// Returns the request that creates a table as `mini-scan setup` does, without time to live.
+    /// Returns the request that creates a table as `mini-scan setup --no-host-index` does, without time to live.
     pub(crate) fn create(&self, name: &str) -> CreateTableFluentBuilder {
         let stream = StreamSpecification::builder().stream_enabled(true);
         self.client

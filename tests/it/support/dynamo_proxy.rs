@@ -182,6 +182,16 @@ impl Request {
         self.is(".DescribeTable")
     }
 
+    /// Returns whether the request changes a table, e.g. adds an index.
+    pub(crate) fn is_update_table(&self) -> bool {
+        self.is(".UpdateTable")
+    }
+
+    /// Returns whether the request creates a table.
+    pub(crate) fn is_create_table(&self) -> bool {
+        self.is(".CreateTable")
+    }
+
     /// Returns whether the request writes one item or several.
     pub(crate) fn is_write(&self) -> bool {
         self.is_put() || self.is(".BatchExecuteStatement")
