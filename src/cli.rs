@@ -6,6 +6,7 @@ mod consumer;
 mod dead_letters;
 #[cfg(feature = "local")]
 mod demo;
+mod export;
 mod help;
 #[cfg(feature = "local")]
 mod local;
@@ -24,6 +25,7 @@ pub use consumer::ConsumerArgs;
 pub use dead_letters::{DeadLettersArgs, DeadLettersTask};
 #[cfg(feature = "local")]
 pub use demo::DemoArgs;
+pub use export::ExportArgs;
 #[cfg(feature = "local")]
 pub use local::LocalArgs;
 #[cfg(feature = "local")]
@@ -39,7 +41,7 @@ const HELP: &str = concat!(
     "  0    success\n",
     "  1    failure\n",
     "  2    wrong usage: a flag is missing, unknown or out of range\n",
-    "  3    partly done: a redrive or a purge left dead letters\n",
+    "  3    partly done: a redrive or a purge left dead letters, or an export was stopped\n",
     "  130  stopped at once by a second SIGINT (143 by SIGTERM)\n\n",
     more!()
 );
@@ -69,6 +71,7 @@ pub enum Command {
     Check(CheckArgs),
     Consumer(ConsumerArgs),
     DeadLetters(DeadLettersArgs),
+    Export(ExportArgs),
     #[cfg(feature = "local")]
     Demo(DemoArgs),
     #[cfg(feature = "local")]

@@ -5,6 +5,7 @@
 //! - [`pubsub`] and [`dynamo`] implement these ports. Only they know a vendor's client.
 //! - [`service`] runs the consumer on both clouds and checks the setup first.
 //! - [`dead_letters`] lists and redrives dead letters on an operator's command.
+//! - [`export`] writes every record to a file on an operator's command.
 //! - [`observe`] counts and shows what the consumer reports: metrics, the status line and spans. [`cli`] defines the flags.
 //! - `local` (cargo feature `local`) contains the embedded servers, the scan generator and the demo.
 //!
@@ -14,9 +15,11 @@ pub mod cli;
 pub mod consumer;
 pub mod dead_letters;
 pub mod dynamo;
+pub mod export;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod observe;
 pub mod pubsub;
 pub mod scan;
 pub mod service;
+mod terminal;

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::Parser;
 use mini_scan::cli::{
-    CheckArgs, Cli, Command, CompletionsArgs, ConsumerArgs, DeadLettersArgs, DeadLettersTask, SetupArgs,
+    CheckArgs, Cli, Command, CompletionsArgs, ConsumerArgs, DeadLettersArgs, DeadLettersTask, ExportArgs, SetupArgs,
 };
 use mini_scan::consumer::Process;
 use mini_scan::dead_letters::{self, Outcome};
+use mini_scan::export;
 use mini_scan::observe::{self, Metrics, PROGRAM, Spans, Watched};
 use mini_scan::service::{self, Config, Finding, Running, setup};
 use ops::http;
@@ -96,6 +97,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Setup(args) => set_up(&args).await,
         Command::Check(args) => check(&args).await,
         Command::DeadLetters(args) => dead_letters(&args).await,
+        Command::Export(args) => export(&args).await,
         Command::Completions(args) => completions(&args),
         #[cfg(feature = "local")]
         Command::Scanner(args) => local::scanner(&args).await,
@@ -221,6 +223,31 @@ async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
             Outcome::Done => ExitCode::SUCCESS,
             Outcome::Stopped => ExitCode::FAILURE,
             Outcome::Partly => ExitCode::from(PARTLY_DONE),
+        })
+    });
+    tokio::select! {
+        biased;
+        _ = signals.next() => stop.notify_one(),
+        code = &mut work => return code,
+    }
+    tokio::select! {
+        biased;
+        second = signals.next() => Ok(ExitCode::from(second.exit_code())),
+        code = work => code,
+    }
+}
+
+/// Exports until the end or a signal. What was read by then is written, and can be continued.
+async fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
+    let mut signals = listen()?;
+    let task = args.task()?;
+    let stop = Notify::new();
+    let mut stdout = io::BufWriter::new(io::stdout());
+    let mut stderr = io::stderr();
+    let mut work = pin!(async {
+        Ok(match export::run(&task, stop.notified(), &mut stdout, &mut stderr).await? {
+            export::Outcome::Done => ExitCode::SUCCESS,
+            export::Outcome::Stopped => ExitCode::from(PARTLY_DONE),
         })
     });
     tokio::select! {

@@ -22,7 +22,7 @@ pub use checks::{check, check_all};
 pub use endpoints::Endpoints;
 pub use finding::{CheckResult, Finding};
 pub use setup_error::SetupError;
-pub(crate) use setup_error::pubsub_advice;
+pub(crate) use setup_error::{pubsub_advice, table as table_error};
 pub use threads::{Failure, Running};
 
 /// The settings of a consumer and the names of what it uses. The flags that fill it are checked before.

@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkErro
 use aws_sdk_dynamodb::operation::batch_execute_statement::BatchExecuteStatementError;
 use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::scan::ScanError;
 use aws_sdk_dynamodb::types::ThrottlingReason;
 use ops::cause;
 
@@ -150,6 +151,17 @@ impl CallError for BatchExecuteStatementError {
         match self {
             BatchExecuteStatementError::ThrottlingException(error) => error.throttling_reasons(),
             BatchExecuteStatementError::RequestLimitExceeded(error) => error.throttling_reasons(),
+            _ => &[],
+        }
+    }
+}
+
+impl CallError for ScanError {
+    fn throttling_reasons(&self) -> &[ThrottlingReason] {
+        match self {
+            ScanError::ProvisionedThroughputExceededException(error) => error.throttling_reasons(),
+            ScanError::ThrottlingException(error) => error.throttling_reasons(),
+            ScanError::RequestLimitExceeded(error) => error.throttling_reasons(),
             _ => &[],
         }
     }

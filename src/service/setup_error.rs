@@ -87,7 +87,7 @@ pub(crate) fn pubsub_advice(endpoints: &Endpoints, problem: &pubsub::Problem) ->
     }
 }
 
-pub(super) fn table(endpoints: &Endpoints, table: &str, problem: dynamo::Problem) -> SetupError {
+pub(crate) fn table(endpoints: &Endpoints, table: &str, problem: dynamo::Problem) -> SetupError {
     let endpoint = match &endpoints.dynamo {
         Some(url) => format!(" at {url} (AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL or --endpoint-url)"),
         None => String::new(),

@@ -16,7 +16,19 @@ struct Module {
     crates: &'static [&'static str],
 }
 
-const ALL: &[&str] = &["cli", "consumer", "dynamo", "dead_letters", "local", "pubsub", "scan", "service", "observe"];
+const ALL: &[&str] = &[
+    "cli",
+    "consumer",
+    "dead_letters",
+    "dynamo",
+    "export",
+    "local",
+    "observe",
+    "pubsub",
+    "scan",
+    "service",
+    "terminal",
+];
 
 const MODULES: &[Module] = &[
     Module { name: "scan", modules: &[], crates: &[] },
@@ -31,10 +43,12 @@ const MODULES: &[Module] = &[
         crates: &["tokio", "opentelemetry", "tracing_opentelemetry", "ops"],
     },
     Module { name: "service", modules: &["scan", "consumer", "pubsub", "dynamo"], crates: &["tokio", "ops"] },
-    Module { name: "dead_letters", modules: &["consumer", "pubsub", "service"], crates: &["tokio"] },
+    Module { name: "dead_letters", modules: &["consumer", "pubsub", "service", "terminal"], crates: &["tokio"] },
+    Module { name: "export", modules: &["consumer", "dynamo", "service", "terminal"], crates: &["tokio"] },
+    Module { name: "terminal", modules: &[], crates: &[] },
     Module {
         name: "cli",
-        modules: &["scan", "consumer", "service", "dead_letters", "observe", "local"],
+        modules: &["scan", "consumer", "service", "dead_letters", "export", "observe", "local"],
         crates: &["ops"],
     },
     Module { name: "local", modules: ALL, crates: GUARDED },

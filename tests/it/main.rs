@@ -11,6 +11,7 @@ mod dead_letters;
 mod docs;
 mod drain;
 mod errors;
+mod export;
 mod fuzz;
 mod layering;
 mod local;

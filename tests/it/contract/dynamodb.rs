@@ -4,6 +4,7 @@ mod batch;
 mod condition;
 mod index;
 mod limits;
+mod scan;
 mod store;
 mod table;
 

@@ -192,6 +192,11 @@ impl Request {
         self.is(".CreateTable")
     }
 
+    /// Returns whether the request reads a page of a table.
+    pub(crate) fn is_scan(&self) -> bool {
+        self.is(".Scan")
+    }
+
     /// Returns whether the request writes one item or several.
     pub(crate) fn is_write(&self) -> bool {
         self.is_put() || self.is(".BatchExecuteStatement")
