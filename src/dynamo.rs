@@ -5,6 +5,7 @@ mod batch;
 mod client;
 mod credentials;
 mod error;
+mod hosts;
 mod item;
 mod probe;
 mod scans;
@@ -13,6 +14,7 @@ mod table;
 
 pub use aws_sdk_dynamodb::Client;
 pub use client::{Problem, connect};
+pub use hosts::HostTable;
 pub use probe::check_write;
 pub use scans::Scans;
 pub use table::{check, create};

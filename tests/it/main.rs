@@ -12,6 +12,7 @@ mod docs;
 mod drain;
 mod errors;
 mod fuzz;
+mod hosts;
 mod layering;
 mod local;
 mod make;
