@@ -26,7 +26,7 @@ use crate::dynamo::{self, Content, Page, Pages};
 use crate::service::{Endpoints, SetupError, table_error, within};
 use crate::terminal::sanitize;
 
-pub use filter::{Filter, Network, unix_seconds};
+pub use filter::{Filter, unix_seconds};
 pub use format::Format;
 
 /// A kill loses the work since the last checkpoint, but nothing that the output does not get again.
@@ -190,7 +190,7 @@ fn write_page(
     checkpoint: &mut Checkpoint,
     output: &mut Output<'_>,
 ) -> Result<(), SetupError> {
-    let chosen: Vec<_> = page.records.iter().filter(|record| task.filter.accepts(record)).collect();
+    let chosen: Vec<_> = page.rows.iter().filter(|row| task.filter.accepts(row)).collect();
     output.write(&task.format.rows(chosen.iter().copied()))?;
     let counts = &mut checkpoint.counts;
     counts.exported += chosen.len() as u64;

@@ -3,6 +3,7 @@
 //! - [`scan`] decodes a message into a scan or a rejection. It is pure.
 //! - [`consumer`] processes scans and defines the ports that it needs.
 //! - [`pubsub`] and [`dynamo`] implement these ports. Only they know a vendor's client.
+//! - [`hosts`] reads the records of addresses, networks and services.
 //! - [`service`] runs the consumer on both clouds and checks the setup first.
 //! - [`dead_letters`] lists and redrives dead letters on an operator's command.
 //! - [`export`] writes every record to a file on an operator's command.
@@ -16,6 +17,7 @@ pub mod consumer;
 pub mod dead_letters;
 pub mod dynamo;
 pub mod export;
+pub mod hosts;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod observe;

@@ -8,7 +8,8 @@ use clap::error::ErrorKind;
 
 use super::help::{heading, more};
 use super::table::TableArgs;
-use crate::export::{Export, Filter, Format, Network, unix_seconds};
+use crate::export::{Export, Filter, Format, unix_seconds};
+use crate::hosts::Network;
 use crate::service::Endpoints;
 
 const HELP: &str = concat!(

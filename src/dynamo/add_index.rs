@@ -10,8 +10,9 @@ use aws_sdk_dynamodb::types::{
 use tokio::time::{Instant, sleep};
 
 use super::client::Problem;
-use super::index::{Index, IndexState, is_changing};
+use super::index::{IndexState, attributes, is_changing, key_schema, projection, state};
 use super::table::{built, describe, within_timeout, without_index_support};
+use crate::hosts::Index;
 
 const FIRST_POLL: Duration = Duration::from_millis(100);
 const SLOWEST_POLL: Duration = Duration::from_secs(2);
@@ -49,7 +50,7 @@ pub async fn add_index(
     let (mut result, mut poll) = (Added::Found, FIRST_POLL);
     loop {
         let description = describe_patiently(client, table).await?;
-        let wait = match index.state(&description) {
+        let wait = match state(index, &description) {
             IndexState::Ready => return Ok(result),
             IndexState::Unusable(why) | IndexState::Costly(why) => return Ok(Added::Differs(why)),
             IndexState::Building => Wait::Building,
@@ -73,13 +74,13 @@ pub async fn add_index(
 async fn request(client: &Client, table: &str, index: Index, found: &TableDescription) -> Result<bool, Problem> {
     let create = CreateGlobalSecondaryIndexAction::builder()
         .index_name(index.name())
-        .set_key_schema(Some(built(index.key_schema())?))
-        .projection(Index::projection());
+        .set_key_schema(Some(built(key_schema(index))?))
+        .projection(projection());
     let update = GlobalSecondaryIndexUpdate::builder().create(built(create.build())?).build();
     let is_new = |new: &AttributeDefinition| {
         !found.attribute_definitions().iter().any(|old| old.attribute_name() == new.attribute_name())
     };
-    let new = built(index.attributes())?.into_iter().filter(is_new);
+    let new = built(attributes(index))?.into_iter().filter(is_new);
     let definitions = found.attribute_definitions().iter().cloned().chain(new).collect();
     let request = client.update_table().table_name(table).set_attribute_definitions(Some(definitions));
     match within_timeout(request.global_secondary_index_updates(update).send()).await {

@@ -2,23 +2,13 @@
 
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, IndexStatus, KeySchemaElement, KeyType, Projection, ProjectionType, TableDescription,
+    AttributeDefinition, IndexStatus, KeySchemaElement, KeyType, Projection, ProjectionType, ScalarAttributeType,
+    TableDescription,
 };
 
 use super::item::TYPES;
 use super::table::{attribute_type, key_text};
-
-/// An index that readers need, and the consumer does not.
-///
-/// Its attributes never change in a record, so a rescan costs no write unit in it. A projected `timestamp` would change
-/// with every rescan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Index {
-    /// The records of an address.
-    ByIp,
-    /// The addresses on which a service answers at a port.
-    ByService,
-}
+use crate::hosts::Index;
 
 const BY_IP: &[(&str, KeyType)] = &[("ip", KeyType::Hash), ("port", KeyType::Range)];
 const BY_SERVICE: &[(&str, KeyType)] = &[("port", KeyType::Hash), ("service", KeyType::Hash), ("ip", KeyType::Range)];
@@ -37,73 +27,63 @@ pub enum IndexState {
     Costly(String),
 }
 
-impl Index {
-    pub fn name(self) -> &'static str {
-        match self {
-            Index::ByIp => "by-ip",
-            Index::ByService => "by-service",
+/// The attributes of a key never change in a record, so a rescan costs no write unit in an index. A projected `timestamp`
+/// would change with every rescan.
+pub(super) fn projection() -> Projection {
+    Projection::builder().projection_type(ProjectionType::KeysOnly).build()
+}
+
+pub(super) fn key_schema(index: Index) -> Result<Vec<KeySchemaElement>, BuildError> {
+    let element = |(name, kind): &(&str, KeyType)| {
+        KeySchemaElement::builder().attribute_name(*name).key_type(kind.clone()).build()
+    };
+    keys(index).iter().map(element).collect()
+}
+
+/// Returns the attributes of an index's key with their types.
+pub(super) fn attributes(index: Index) -> Result<Vec<AttributeDefinition>, BuildError> {
+    let definition = |(name, _): &(&str, KeyType)| {
+        AttributeDefinition::builder().attribute_name(*name).attribute_type(type_of_records(name)).build()
+    };
+    keys(index).iter().map(definition).collect()
+}
+
+/// Compares the table's index of this name with the one that `setup` creates.
+pub(super) fn state(index: Index, table: &TableDescription) -> IndexState {
+    let mut indexes = table.global_secondary_indexes().iter();
+    let Some(found) = indexes.find(|found| found.index_name() == Some(index.name())) else {
+        return IndexState::Missing;
+    };
+    let key = key_text(found.key_schema(), |name| attribute_type(table, name));
+    let expected = key_schema(index).map(|keys| key_text(&keys, |name| type_of_records(name).to_string()));
+    let expected = expected.unwrap_or_default();
+    let projection = found.projection().and_then(Projection::projection_type);
+    match found.index_status() {
+        Some(IndexStatus::Deleting) => IndexState::Deleting,
+        _ if key != expected => {
+            IndexState::Unusable(format!("its key is {key}; reads need {expected}, so they cannot use it"))
         }
-    }
-
-    pub(super) fn key_schema(self) -> Result<Vec<KeySchemaElement>, BuildError> {
-        let element = |(name, kind): &(&str, KeyType)| {
-            KeySchemaElement::builder().attribute_name(*name).key_type(kind.clone()).build()
-        };
-        self.keys().iter().map(element).collect()
-    }
-
-    pub(super) fn projection() -> Projection {
-        Projection::builder().projection_type(ProjectionType::KeysOnly).build()
-    }
-
-    /// Returns the attributes of its key with their types.
-    pub(super) fn attributes(self) -> Result<Vec<AttributeDefinition>, BuildError> {
-        let definition = |(name, _): &(&str, KeyType)| {
-            let kind = TYPES.iter().find(|(attribute, _)| attribute == name).map(|(_, kind)| kind.clone());
-            AttributeDefinition::builder().attribute_name(*name).set_attribute_type(kind).build()
-        };
-        self.keys().iter().map(definition).collect()
-    }
-
-    /// Compares the table's index of this name with the one that `setup` creates.
-    pub(super) fn state(self, table: &TableDescription) -> IndexState {
-        let mut indexes = table.global_secondary_indexes().iter();
-        let Some(index) = indexes.find(|index| index.index_name() == Some(self.name())) else {
-            return IndexState::Missing;
-        };
-        let found = key_text(index.key_schema(), |name| attribute_type(table, name));
-        let expected = self.key_schema().map(|keys| key_text(&keys, of_records)).unwrap_or_default();
-        let projection = index.projection().and_then(Projection::projection_type);
-        match index.index_status() {
-            Some(IndexStatus::Deleting) => IndexState::Deleting,
-            _ if found != expected => {
-                IndexState::Unusable(format!("its key is {found}; reads need {expected}, so they cannot use it"))
-            }
-            _ if projection != Some(&ProjectionType::KeysOnly) => {
-                let projection = projection.map_or("?", ProjectionType::as_str);
-                IndexState::Costly(format!(
-                    "it projects {projection} instead of KEYS_ONLY, so a rescan may also consume write units of the index"
-                ))
-            }
-            Some(IndexStatus::Creating) => IndexState::Building,
-            _ => IndexState::Ready,
+        _ if projection != Some(&ProjectionType::KeysOnly) => {
+            let projection = projection.map_or("?", ProjectionType::as_str);
+            IndexState::Costly(format!(
+                "it projects {projection} instead of KEYS_ONLY, so a rescan may also consume write units of the index"
+            ))
         }
-    }
-
-    fn keys(self) -> &'static [(&'static str, KeyType)] {
-        match self {
-            Index::ByIp => BY_IP,
-            Index::ByService => BY_SERVICE,
-        }
+        Some(IndexStatus::Creating) => IndexState::Building,
+        _ => IndexState::Ready,
     }
 }
 
-fn of_records(name: &str) -> &'static str {
-    match TYPES.iter().find(|(attribute, _)| *attribute == name) {
-        Some((_, aws_sdk_dynamodb::types::ScalarAttributeType::N)) => "N",
-        Some((_, aws_sdk_dynamodb::types::ScalarAttributeType::B)) => "B",
-        _ => "S",
+fn keys(index: Index) -> &'static [(&'static str, KeyType)] {
+    match index {
+        Index::ByIp => BY_IP,
+        Index::ByService => BY_SERVICE,
     }
+}
+
+fn type_of_records(name: &str) -> ScalarAttributeType {
+    let found = TYPES.into_iter().find(|(attribute, _)| *attribute == name);
+    found.map_or(ScalarAttributeType::S, |(_, kind)| kind)
 }
 
 /// Returns whether DynamoDB refuses to create an index now, because it allows one change of indexes at a time.
@@ -114,7 +94,7 @@ pub(super) fn is_changing(table: &TableDescription) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_dynamodb::types::{GlobalSecondaryIndexDescription, ScalarAttributeType};
+    use aws_sdk_dynamodb::types::GlobalSecondaryIndexDescription;
 
     use super::*;
 
@@ -139,22 +119,22 @@ mod tests {
     #[test]
     fn the_state_of_an_index_follows_its_key_then_its_projection_then_its_status() {
         let keys_only = || ProjectionType::KeysOnly;
-        assert_eq!(Index::ByIp.state(&table(None)), IndexState::Missing);
+        assert_eq!(state(Index::ByIp, &table(None)), IndexState::Missing);
         for (status, expected) in [
             (IndexStatus::Creating, IndexState::Building),
             (IndexStatus::Active, IndexState::Ready),
             (IndexStatus::Updating, IndexState::Ready),
             (IndexStatus::Deleting, IndexState::Deleting),
         ] {
-            assert_eq!(Index::ByIp.state(&table(Some((BY_IP, keys_only(), status)))), expected);
+            assert_eq!(state(Index::ByIp, &table(Some((BY_IP, keys_only(), status)))), expected);
         }
-        let other = Index::ByIp.state(&table(Some((BY_SERVICE, keys_only(), IndexStatus::Creating))));
+        let other = state(Index::ByIp, &table(Some((BY_SERVICE, keys_only(), IndexStatus::Creating))));
         let expected = "its key is HASH port (N), HASH service (S), RANGE ip (S); reads need HASH ip (S), RANGE port (N), so they cannot use it";
         assert_eq!(other, IndexState::Unusable(expected.to_owned()));
-        let all = Index::ByIp.state(&table(Some((BY_IP, ProjectionType::All, IndexStatus::Active))));
+        let all = state(Index::ByIp, &table(Some((BY_IP, ProjectionType::All, IndexStatus::Active))));
         assert!(matches!(all, IndexState::Costly(_)), "{all:?}");
         assert_eq!(
-            Index::ByService.state(&table(Some((BY_IP, keys_only(), IndexStatus::Active)))),
+            state(Index::ByService, &table(Some((BY_IP, keys_only(), IndexStatus::Active)))),
             IndexState::Missing
         );
     }
@@ -174,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_attributes_of_a_key_have_the_types_of_records() {
-        let attributes = Index::ByService.attributes().unwrap();
+        let attributes = attributes(Index::ByService).unwrap();
         let attributes: Vec<_> =
             attributes.iter().map(|it| (it.attribute_name(), it.attribute_type().clone())).collect();
         let (text, number) = (ScalarAttributeType::S, ScalarAttributeType::N);

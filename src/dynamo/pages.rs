@@ -11,10 +11,10 @@ use tokio::time::timeout;
 
 use super::client::Problem;
 use super::error::{failed, not_from_dynamodb};
-use super::item::{KEY, TIMESTAMP};
-use super::record::{Record, key};
+use super::item::{EXPIRES_AT, Item, KEY, TIMESTAMP, record};
 use super::table::describe;
 use crate::consumer::ports::{StoreError, StoreErrorKind};
+use crate::hosts::Record;
 
 /// A page has at most 1 MB, which takes seconds only over a bad network.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,10 +39,18 @@ pub struct Position<'a> {
     pub after: Option<&'a str>,
 }
 
+/// A record with its expiry time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    pub record: Record,
+    /// Unix seconds.
+    pub expires_at: Option<u64>,
+}
+
 /// One page.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
-    pub records: Vec<Record>,
+    pub rows: Vec<Row>,
     /// The keys of rows that are no records.
     pub foreign: Vec<String>,
     /// The rows that DynamoDB has read, including those that it left out.
@@ -66,7 +74,10 @@ pub async fn content(client: &Client, table: &str) -> Result<Option<Content>, Pr
     match describe(client, table).await {
         Ok(found) => {
             let rows = found.item_count().and_then(|count| u64::try_from(count).ok()).unwrap_or_default();
-            Ok(Some(Content { id: found.table_id().map(str::to_owned), rows }))
+            // DynamoDB Local gives every table of a name the same id.
+            let created = found.creation_date_time().map(|time| time.secs());
+            let id = found.table_id().zip(created).map(|(id, created)| format!("{id} {created}"));
+            Ok(Some(Content { id, rows }))
         }
         Err(Problem::Refused(_)) => Ok(None),
         Err(problem) => Err(problem),
@@ -147,12 +158,18 @@ fn page(output: ScanOutput) -> Result<Page, StoreError> {
         }),
     });
     let last = last.transpose()?;
-    let (mut records, mut foreign) = (Vec::new(), Vec::new());
+    let (mut rows, mut foreign) = (Vec::new(), Vec::new());
     for item in output.items.unwrap_or_default() {
-        match Record::read(item) {
-            Ok(record) => records.push(record),
-            Err(key) => foreign.push(key),
+        let key = key(&item).unwrap_or_default();
+        let expires_at = item.get(EXPIRES_AT).and_then(|time| time.as_n().ok()?.parse().ok());
+        match record(item) {
+            Some(record) => rows.push(Row { record, expires_at }),
+            None => foreign.push(key),
         }
     }
-    Ok(Page { records, foreign, scanned, read_units, last })
+    Ok(Page { rows, foreign, scanned, read_units, last })
+}
+
+fn key(item: &Item) -> Option<String> {
+    item.get(KEY)?.as_s().ok().cloned()
 }

@@ -1,5 +1,6 @@
 //! Checks and creates the table. Of a record, it knows only the key, the expiry attribute and the indexes.
 
+use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -12,9 +13,10 @@ use tokio::time::sleep;
 
 use super::client::Problem;
 use super::error::{failed, not_from_dynamodb};
-use super::index::{Index, IndexState};
+use super::index::{IndexState, attributes, key_schema, projection, state};
 use super::item::{EXPIRES_AT, KEY, TYPES};
 use crate::consumer::ports::{Fit, StoreError};
+use crate::hosts::Index;
 
 /// The SDK itself waits forever for a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,7 +36,7 @@ pub struct Table {
 pub async fn check(client: &Client, table: &str) -> Result<IndexState, Problem> {
     let description = describe(client, table).await?;
     check_fit(&description).map_err(Problem::DoesNotFit)?;
-    Ok(Index::ByIp.state(&description))
+    Ok(state(Index::ByIp, &description))
 }
 
 /// Compares the table's description with the records of scans.
@@ -74,19 +76,19 @@ async fn create_missing(client: &Client, table: &str, indexes: &[Index]) -> Resu
         .key_schema(built(KeySchemaElement::builder().attribute_name(KEY).key_type(KeyType::Hash).build())?)
         .billing_mode(BillingMode::PayPerRequest)
         .stream_specification(built(stream.build())?);
-    let mut attributes: Vec<AttributeDefinition> = Vec::new();
+    let mut definitions: Vec<AttributeDefinition> = Vec::new();
     for index in indexes {
         let global = GlobalSecondaryIndex::builder()
             .index_name(index.name())
-            .set_key_schema(Some(built(index.key_schema())?))
-            .projection(Index::projection());
+            .set_key_schema(Some(built(key_schema(*index))?))
+            .projection(projection());
         request = request.global_secondary_indexes(built(global.build())?);
-        attributes.extend(built(index.attributes())?);
+        definitions.extend(built(attributes(*index))?);
     }
-    attributes.sort_by(|one, other| one.attribute_name().cmp(other.attribute_name()));
-    attributes.dedup();
-    for attribute in attributes {
-        request = request.attribute_definitions(attribute);
+    definitions.sort_by(|one, other| one.attribute_name().cmp(other.attribute_name()));
+    definitions.dedup();
+    for definition in definitions {
+        request = request.attribute_definitions(definition);
     }
     match within_timeout(request.send()).await {
         Ok(_) => Ok(true),
@@ -198,7 +200,7 @@ fn check_fit(table: &TableDescription) -> Result<(), String> {
 }
 
 /// Describes a key, e.g. `HASH ip (S), RANGE port (N)`.
-pub(super) fn key_text<'a>(keys: &[KeySchemaElement], type_of: impl Fn(&str) -> &'a str) -> String {
+pub(super) fn key_text<T: fmt::Display>(keys: &[KeySchemaElement], type_of: impl Fn(&str) -> T) -> String {
     let describe = |key: &KeySchemaElement| {
         let name = key.attribute_name();
         format!("{} {name} ({})", key.key_type().as_str(), type_of(name))

@@ -10,7 +10,8 @@ use tracing::warn;
 use super::finding::{CheckResult, Finding};
 use super::{Config, SetupError, setup_error, subscription};
 use crate::consumer::settings::WriteMode;
-use crate::dynamo::{Index, IndexState};
+use crate::dynamo::IndexState;
+use crate::hosts::Index;
 use crate::pubsub::{Admin, CONSUME, grant_publisher, grant_subscriber, has_permission};
 use crate::{dynamo, pubsub};
 

@@ -10,8 +10,8 @@ use super::checks::within;
 use super::setup_error::{self, pubsub_advice};
 use super::subscription::{Purpose, mismatch, warnings};
 use super::{Endpoints, SetupError};
-pub use crate::dynamo::Index;
 use crate::dynamo::{self, Added, Wait};
+pub use crate::hosts::Index;
 use crate::pubsub::{Admin, Problem, SubscriptionSettings};
 
 const ACK_DEADLINE: Duration = Duration::from_secs(60);

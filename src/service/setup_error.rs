@@ -1,7 +1,7 @@
 //! The texts of wrong settings: what failed, why, and what to do, in one to three lines.
 
 use super::{Config, Endpoints};
-use crate::dynamo::Index;
+use crate::hosts::Index;
 use crate::{dynamo, pubsub};
 
 /// A setting that does not fit what is there, in one to three lines.

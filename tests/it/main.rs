@@ -13,6 +13,7 @@ mod drain;
 mod errors;
 mod export;
 mod fuzz;
+mod hosts;
 mod layering;
 mod local;
 mod make;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::program::{BoxError, Consumer, Environment, Outcomes, Program};
 use crate::consumer::Process;
 use crate::consumer::settings::WriteMode;
-use crate::dynamo::Index;
+use crate::hosts::Index;
 use crate::observe::Metrics;
 use crate::scan::Reason;
 use crate::service::{Config, Endpoints, Running, setup};
