@@ -7,6 +7,7 @@ mod dead_letters;
 #[cfg(feature = "local")]
 mod demo;
 mod export;
+mod get;
 mod help;
 #[cfg(feature = "local")]
 mod local;
@@ -26,6 +27,7 @@ pub use dead_letters::{DeadLettersArgs, DeadLettersTask};
 #[cfg(feature = "local")]
 pub use demo::DemoArgs;
 pub use export::ExportArgs;
+pub use get::GetArgs;
 #[cfg(feature = "local")]
 pub use local::LocalArgs;
 #[cfg(feature = "local")]
@@ -71,6 +73,7 @@ pub enum Command {
     Check(CheckArgs),
     Consumer(ConsumerArgs),
     DeadLetters(DeadLettersArgs),
+    Get(GetArgs),
     Export(ExportArgs),
     #[cfg(feature = "local")]
     Demo(DemoArgs),

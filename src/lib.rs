@@ -6,6 +6,7 @@
 //! - [`hosts`] reads the records of addresses, networks and services.
 //! - [`service`] runs the consumer on both clouds and checks the setup first.
 //! - [`dead_letters`] lists and redrives dead letters on an operator's command.
+//! - [`get`] looks up addresses on a person's command.
 //! - [`export`] writes every record to a file on an operator's command.
 //! - [`observe`] counts and shows what the consumer reports: metrics, the status line and spans. [`cli`] defines the flags.
 //! - `local` (cargo feature `local`) contains the embedded servers, the scan generator and the demo.
@@ -17,6 +18,7 @@ pub mod consumer;
 pub mod dead_letters;
 pub mod dynamo;
 pub mod export;
+pub mod get;
 pub mod hosts;
 #[cfg(feature = "local")]
 pub mod local;

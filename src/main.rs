@@ -8,13 +8,14 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::Parser;
 use mini_scan::cli::{
-    CheckArgs, Cli, Command, CompletionsArgs, ConsumerArgs, DeadLettersArgs, DeadLettersTask, ExportArgs, SetupArgs,
+    CheckArgs, Cli, Command, CompletionsArgs, ConsumerArgs, DeadLettersArgs, DeadLettersTask, ExportArgs, GetArgs,
+    SetupArgs,
 };
 use mini_scan::consumer::Process;
 use mini_scan::dead_letters::{self, Outcome};
-use mini_scan::export;
 use mini_scan::observe::{self, Metrics, PROGRAM, Spans, Watched};
 use mini_scan::service::{self, Config, Finding, Running, setup};
+use mini_scan::{export, get};
 use ops::http;
 use ops::logs::{self, Logs};
 use ops::signals::{Signal, Signals};
@@ -97,6 +98,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Setup(args) => set_up(&args).await,
         Command::Check(args) => check(&args).await,
         Command::DeadLetters(args) => dead_letters(&args).await,
+        Command::Get(args) => get(&args).await,
         Command::Export(args) => export(&args).await,
         Command::Completions(args) => completions(&args),
         #[cfg(feature = "local")]
@@ -235,6 +237,12 @@ async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
         second = signals.next() => Ok(ExitCode::from(second.exit_code())),
         code = work => code,
     }
+}
+
+async fn get(args: &GetArgs) -> anyhow::Result<ExitCode> {
+    let task = args.task(io::stdin())?;
+    get::run(&task, &mut io::BufWriter::new(io::stdout()), &mut io::stderr()).await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Exports until the end or a signal. What was read by then is written, and can be continued.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 
 use super::help::{heading, more};
-use super::table::TableArgs;
+use super::table::{TableArgs, table_is_the_source};
 use crate::export::{Export, Filter, Format, unix_seconds};
 use crate::hosts::Network;
 use crate::service::Endpoints;
@@ -114,11 +114,6 @@ impl ExportArgs {
             max_read_units: self.max_read_units,
         })
     }
-}
-
-/// For other commands, the table is the destination.
-fn table_is_the_source(arg: clap::Arg) -> clap::Arg {
-    if arg.get_help_heading() == Some("Destination") { arg.help_heading("Source") } else { arg }
 }
 
 fn segments(text: &str) -> Result<NonZeroU32, String> {

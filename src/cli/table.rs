@@ -31,3 +31,8 @@ fn url(text: &str) -> Result<String, String> {
         false => Err("write it with its scheme, e.g. http://localhost:8000".to_owned()),
     }
 }
+
+/// Moves the flags of the table to the source, for commands that read it.
+pub(super) fn table_is_the_source(arg: clap::Arg) -> clap::Arg {
+    if arg.get_help_heading() == Some("Destination") { arg.help_heading("Source") } else { arg }
+}

@@ -50,7 +50,7 @@ impl Format {
     }
 
     /// Formats the records, each with the end of its line.
-    pub(super) fn rows<'a>(self, rows: impl IntoIterator<Item = &'a Row>) -> Vec<u8> {
+    pub(crate) fn rows<'a>(self, rows: impl IntoIterator<Item = &'a Row>) -> Vec<u8> {
         match self {
             Format::JsonLines => json(rows, |line| line),
             Format::AsciiJsonLines => json(rows, |line| ascii_json(&line)),

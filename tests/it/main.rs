@@ -13,6 +13,7 @@ mod drain;
 mod errors;
 mod export;
 mod fuzz;
+mod get;
 mod hosts;
 mod layering;
 mod local;
