@@ -172,6 +172,44 @@ run "a_stream_reader_and_an_api_get_their_permissions" {
   }
 }
 
+run "a_writing_api_and_an_exporter_get_their_permissions" {
+  command = plan
+
+  variables {
+    service_accounts = {
+      api_writer = { namespace = "mini-scan", name = "api-writer" }
+      exporter   = { namespace = "mini-scan", name = "exporter" }
+    }
+  }
+
+  assert {
+    condition = jsondecode(data.aws_iam_policy_document.role["api_writer"].json).Statement == [
+      {
+        Sid      = "ReadRecords"
+        Effect   = "Allow"
+        Action   = ["dynamodb:Query", "dynamodb:GetItem", "dynamodb:DescribeTable", "dynamodb:BatchGetItem"]
+        Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/scan-results/index/*", "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-results"]
+      },
+      {
+        Sid      = "WriteRecords"
+        Effect   = "Allow"
+        Action   = ["dynamodb:PutItem", "dynamodb:DeleteItem"]
+        Resource = "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-results"
+      },
+    ]
+    error_message = "The writing API must be able to read, store and delete single records, and not to scan."
+  }
+  assert {
+    condition = jsondecode(data.aws_iam_policy_document.role["exporter"].json).Statement == [{
+      Sid      = "ReadTable"
+      Effect   = "Allow"
+      Action   = ["dynamodb:Scan", "dynamodb:DescribeTable"]
+      Resource = "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-results"
+    }]
+    error_message = "The exporter must be able to scan the table, and nothing else."
+  }
+}
+
 run "limits_batches_and_keys_take_effect" {
   command = plan
 
