@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::support::dynamo::{Dynamo, Item, item, number, text};
 use crate::support::dynamo_proxy::{Action, DynamoProxy};
 use crate::support::program::{Exit, Launch, mini_scan};
+use crate::support::unique;
 
 /// A table with records, and a folder for the files of an export.
 struct Job {
@@ -42,8 +43,10 @@ fn many(count: u32) -> impl Iterator<Item = Item> {
 
 impl Job {
     async fn new(items: impl IntoIterator<Item = Item>) -> Job {
-        let dynamo = Dynamo::connect();
-        let table = dynamo.table().await;
+        let (dynamo, table) = (Dynamo::connect(), unique("table"));
+        // Without a stream, in which the embedded server would look for the last number at every write.
+        let create = dynamo.create(&table).set_stream_specification(None);
+        create.send().await.expect("the table is created");
         dynamo.put_all(&table, items).await;
         Job { dynamo, table, folder: tempfile::tempdir().expect("a temporary directory") }
     }
