@@ -1,5 +1,6 @@
 //! The command line: one file per command, each flag also as an environment variable, and the checks that relate flags.
 
+mod api;
 mod check;
 mod completions;
 mod consumer;
@@ -20,6 +21,7 @@ mod table;
 mod version;
 
 use self::help::{heading, more};
+pub use api::{ApiArgs, ApiTask, ServeArgs, TokenArgs};
 pub use check::CheckArgs;
 pub use completions::CompletionsArgs;
 pub use consumer::ConsumerArgs;
@@ -38,7 +40,8 @@ const HELP: &str = concat!(
     heading!("Examples"),
     "  mini-scan setup --project my-project     create what is missing\n",
     "  mini-scan check --project my-project     check names and permissions\n",
-    "  mini-scan consumer --project my-project  run until SIGTERM or Ctrl-C\n\n",
+    "  mini-scan consumer --project my-project  run until SIGTERM or Ctrl-C\n",
+    "  mini-scan api                            serve what was scanned\n\n",
     heading!("Exit codes"),
     "  0    success\n",
     "  1    failure\n",
@@ -72,6 +75,7 @@ pub enum Command {
     Setup(SetupArgs),
     Check(CheckArgs),
     Consumer(ConsumerArgs),
+    Api(ApiArgs),
     DeadLetters(DeadLettersArgs),
     Get(GetArgs),
     Export(ExportArgs),

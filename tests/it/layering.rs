@@ -17,6 +17,7 @@ struct Module {
 }
 
 const ALL: &[&str] = &[
+    "api",
     "cli",
     "consumer",
     "dead_letters",
@@ -39,11 +40,13 @@ const MODULES: &[Module] = &[
     Module { name: "consumer::simulation", modules: &["scan", "consumer", "observe"], crates: &["tokio"] },
     Module { name: "pubsub", modules: &["scan", "consumer"], crates: &["tokio", "google_cloud_", "ops"] },
     Module { name: "hosts", modules: &["scan", "consumer"], crates: &["tokio"] },
+    // The production program serves an API, so `axum` is not only for the embedded servers.
+    Module { name: "api", modules: &["scan", "hosts"], crates: &["axum", "http_api", "ops", "tokio", "utoipa"] },
     Module { name: "dynamo", modules: &["scan", "consumer", "hosts"], crates: &["tokio", "aws_", "ops"] },
     Module {
         name: "observe",
-        modules: &["scan", "consumer"],
-        crates: &["tokio", "opentelemetry", "tracing_opentelemetry", "ops"],
+        modules: &["scan", "consumer", "hosts", "api"],
+        crates: &["tokio", "opentelemetry", "tracing_opentelemetry", "ops", "http_api"],
     },
     Module { name: "service", modules: &["scan", "consumer", "hosts", "pubsub", "dynamo"], crates: &["tokio", "ops"] },
     Module { name: "dead_letters", modules: &["consumer", "pubsub", "service", "terminal"], crates: &["tokio"] },
@@ -63,6 +66,7 @@ const MODULES: &[Module] = &[
         modules: &[
             "scan",
             "consumer",
+            "api",
             "service",
             "dead_letters",
             "export",
@@ -72,10 +76,10 @@ const MODULES: &[Module] = &[
             "local",
             "terminal",
         ],
-        crates: &["ops"],
+        crates: &["ops", "http_api"],
     },
     Module { name: "local", modules: ALL, crates: GUARDED },
-    Module { name: "main", modules: ALL, crates: &["tokio", "ops"] },
+    Module { name: "main", modules: ALL, crates: &["tokio", "ops", "http_api"] },
     Module { name: "lib", modules: &[], crates: &[] },
 ];
 
@@ -85,7 +89,11 @@ struct Member {
     crates: &'static [&'static str],
 }
 
-const MEMBERS: &[Member] = &[Member { name: "ops", crates: &[] }, Member { name: "pubsub-local", crates: &[] }];
+const MEMBERS: &[Member] = &[
+    Member { name: "http-api", crates: &[] },
+    Member { name: "ops", crates: &[] },
+    Member { name: "pubsub-local", crates: &[] },
+];
 
 /// Crates that bring a vendor, a protocol, a server or a runtime.
 const GUARDED: &[&str] = &[
@@ -94,6 +102,7 @@ const GUARDED: &[&str] = &[
     "dynoxide",
     "google_cloud_",
     "googleapis_",
+    "http_api",
     "hyper",
     "opentelemetry",
     "ops",
@@ -104,6 +113,7 @@ const GUARDED: &[&str] = &[
     "tokio",
     "tonic",
     "tracing_opentelemetry",
+    "utoipa",
 ];
 
 #[test]
