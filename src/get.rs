@@ -1,5 +1,6 @@
 //! `mini-scan get`: looks up addresses and networks, and prints what was found there.
 
+mod api;
 mod source;
 mod table;
 
@@ -13,6 +14,8 @@ use self::table::Row;
 use crate::export::Format;
 use crate::hosts::{Network, Record, Target};
 use crate::service::{Endpoints, SetupError};
+
+pub use api::Api;
 
 /// What an API accepts, and what one query of the table should read.
 const MAX_ADDRESSES: usize = 100;
@@ -30,6 +33,7 @@ pub struct Get {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum From {
     Table { endpoints: Endpoints, name: String },
+    Api(Api),
 }
 
 /// One request for records.

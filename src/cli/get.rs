@@ -1,12 +1,15 @@
 //! Flags of `mini-scan get`.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 
 use super::help::{exit_codes, heading, more};
-use super::table::{TableArgs, table_is_the_source};
-use crate::get::{From, Get};
+use super::pubsub::set;
+use super::table::{TableArgs, table_is_the_source, url};
+use crate::get::{Api, From, Get};
 use crate::hosts::{InvalidTarget, Target};
 use crate::service::Endpoints;
 use crate::terminal::sanitize;
@@ -15,7 +18,8 @@ const HELP: &str = concat!(
     heading!("Examples"),
     "  mini-scan get 1.1.1.7\n",
     "  mini-scan get 1.1.1.7:443 [2001:db8::7]:443 1.1.1.0/24\n",
-    "  mini-scan get --json - < addresses.txt | jq .service\n\n",
+    "  mini-scan get --json - < addresses.txt | jq .service\n",
+    "  mini-scan get --api http://127.0.0.1:8080 1.1.1.7\n\n",
     "  It needs index by-ip (`mini-scan setup table` adds it). For larger networks than\n",
     "  a /24 use `mini-scan export`.\n\n",
     exit_codes!(),
@@ -34,6 +38,18 @@ pub struct GetArgs {
 
     #[command(flatten)]
     table: TableArgs,
+
+    /// URL of a `mini-scan api` to ask instead of the table, e.g. http://127.0.0.1:8080
+    #[arg(long, env = "MINI_SCAN_API", value_name = "URL", value_parser = url, help_heading = "Source")]
+    api: Option<String>,
+
+    /// File with the token for the API; without it the token is in MINI_SCAN_API_TOKEN
+    #[arg(long, env = "MINI_SCAN_API_TOKEN_FILE", value_name = "FILE", help_heading = "Source")]
+    api_token_file: Option<PathBuf>,
+
+    /// Only for its variable, because other users of the machine can see the flags of a process.
+    #[arg(long, env = "MINI_SCAN_API_TOKEN", hide = true, hide_env_values = true)]
+    api_token: Option<String>,
 
     /// Print one JSON object per record, with the whole response, in place of the table
     #[arg(long, help_heading = "Output")]
@@ -60,11 +76,24 @@ impl GetArgs {
                 }
             }
         }
-        let from = From::Table {
-            endpoints: Endpoints { pubsub: None, dynamo: self.table.endpoint() },
-            name: self.table.table.clone(),
+        Ok(Get { targets, from: self.from()?, json: self.json })
+    }
+
+    fn from(&self) -> Result<From, clap::Error> {
+        let Some(url) = set(&self.api) else {
+            return Ok(From::Table {
+                endpoints: Endpoints { pubsub: None, dynamo: self.table.endpoint() },
+                name: self.table.table.clone(),
+            });
         };
-        Ok(Get { targets, from, json: self.json })
+        let token = match self.api_token_file.as_ref().filter(|path| !path.as_os_str().is_empty()) {
+            None => set(&self.api_token).map(str::to_owned),
+            Some(path) => {
+                let text = fs::read_to_string(path);
+                Some(text.map_err(|error| invalid(&format!("--api-token-file {}: {error}", path.display())))?)
+            }
+        };
+        Ok(From::Api(Api { url: url.to_owned(), token: token.map(|token| token.trim().to_owned()) }))
     }
 }
 

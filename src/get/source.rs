@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::api::Client;
 use super::{From, Question};
 use crate::dynamo::HostTable;
 use crate::hosts::{Error, ErrorKind, Filter, Hosts, MAX_PAGE_SIZE, Observer, Operation, Query, Record};
@@ -11,6 +12,7 @@ use crate::service::{SetupError, table_error};
 
 pub(super) enum Source {
     Table { hosts: Hosts<HostTable>, name: String },
+    Api(Client),
 }
 
 /// A command has no metrics.
@@ -26,7 +28,10 @@ impl Observer for Silent {
 
 impl Source {
     pub(super) async fn connect(from: &From) -> Result<Source, SetupError> {
-        let From::Table { endpoints, name } = from;
+        let (endpoints, name) = match from {
+            From::Api(api) => return Ok(Source::Api(Client::new(api)?)),
+            From::Table { endpoints, name } => (endpoints, name),
+        };
         let client = endpoints.dynamo().await.map_err(|problem| table_error(endpoints, name, problem))?;
         let table = HostTable::new(client, name.clone(), None);
         Ok(Source::Table { hosts: Hosts::new(table, Arc::new(Silent)), name: name.clone() })
@@ -38,10 +43,12 @@ impl Source {
         question: &Question,
         cursor: Option<&str>,
     ) -> Result<(Vec<Record>, Option<String>), SetupError> {
-        let Source::Table { hosts, name } = self;
-        let query = query(question)?;
+        let (hosts, name) = match self {
+            Source::Api(client) => return client.page(question, cursor).await,
+            Source::Table { hosts, name } => (hosts, name),
+        };
         let after = cursor.and_then(Key::parse);
-        let page = hosts.records(&query, after.as_ref(), MAX_PAGE_SIZE).await;
+        let page = hosts.records(&query(question)?, after.as_ref(), MAX_PAGE_SIZE).await;
         let page = page.map_err(|error| failure(name, &error))?;
         Ok((page.items, page.next.map(|key| key.as_str().to_owned())))
     }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::support::dynamo::{Dynamo, Item, item, number, text};
 use crate::support::dynamo_proxy::{Action, DynamoProxy};
-use crate::support::program::{Exit, Launch, launch, mini_scan};
-use crate::support::unique;
+use crate::support::program::{Exit, Launch, Program, launch, mini_scan};
+use crate::support::{REFUSING, unique};
 
 /// A record as the consumer stores it.
 fn record(ip: &str, port: u16, response: &str) -> Item {
@@ -154,4 +154,62 @@ async fn without_permission_or_capacity_the_error_names_what_to_do() {
         let exit = shelf.get(&["1.1.1.7"]).env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url()).run().await;
         refused(&exit, 1, &parts);
     }
+}
+
+/// Starts an API of the table, and returns it with its URL.
+async fn api(shelf: &Shelf, flags: &[&str]) -> (Program, String) {
+    let api = mini_scan(["api", "--listen", "127.0.0.1:0", "--table", &shelf.table]).arguments(flags.iter().copied());
+    let mut api = api.env("AWS_ENDPOINT_URL_DYNAMODB", &shelf.dynamo.endpoint).start();
+    let line = api.wait_for_line("serving http://").await;
+    let (_, rest) = line.split_once("http://").expect("a URL");
+    let url = format!("http://{}", rest.split('/').next().expect("an address"));
+    (api, url)
+}
+
+#[tokio::test]
+async fn an_api_answers_like_the_table() {
+    let mut binary = record("1.1.1.8", 80, "\u{fffd}");
+    binary.insert("response_bytes".into(), AttributeValue::B(Blob::new([0xff])));
+    let records =
+        (1..=150).map(|port| record("1.1.1.7", port, "hello")).chain([binary, record("2001:db8::7", 443, "")]);
+    let shelf = Shelf::new(records).await;
+    let (_api, url) = api(&shelf, &[]).await;
+    for targets in [vec!["1.1.1.7", "2001:db8::7", "1.1.1.9"], vec!["1.1.1.8:80", "[::1]:80"], vec!["1.1.1.0/24"]] {
+        let targets: Vec<_> = targets.into_iter().chain(["--json"]).collect();
+        let of_table = shelf.get(&targets).run().await;
+        let of_api = mini_scan(["get", "--api", &url]).arguments(targets.iter().copied()).run().await;
+        assert_eq!((of_table.code, of_api.code), (Some(0), Some(0)), "{of_table:#?} {of_api:#?}");
+        assert_eq!(of_api.output.stdout, of_table.output.stdout);
+        assert_eq!(of_api.output.stderr, of_table.output.stderr);
+    }
+}
+
+#[tokio::test]
+async fn an_api_with_tokens_needs_one_from_a_file_or_the_environment() {
+    let shelf = Shelf::new([record("1.1.1.7", 443, "")]).await;
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let [tokens, token] = ["tokens", "token"].map(|name| folder.path().join(name).to_str().expect("UTF-8").to_owned());
+    let created = mini_scan(["api", "token", "laptop", "--tokens-file", &tokens]).run().await;
+    let secret = created.output.stdout.first().expect("the token").trim().to_owned();
+    std::fs::write(&token, format!("{secret}\n")).expect("the file is writable");
+    let (_api, url) = api(&shelf, &["--tokens-file", &tokens]).await;
+    let get = || mini_scan(["get", "--json", "--api", &url, "1.1.1.7"]);
+
+    refused(&get().run().await, 1, &["401", "--api-token-file", "MINI_SCAN_API_TOKEN"]);
+    refused(&get().env("MINI_SCAN_API_TOKEN", "wrong").run().await, 1, &["401"]);
+    for launch in [get().env("MINI_SCAN_API_TOKEN", &secret), get().arguments(["--api-token-file", &token])] {
+        let exit = launch.run().await;
+        assert_eq!((exit.code, exit.output.stdout.len()), (Some(0), 1), "{exit:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_api_is_named() {
+    let shelf = Shelf::new([]).await;
+
+    let other = mini_scan(["get", "--api", &shelf.dynamo.endpoint, "1.1.1.7"]).run().await;
+    let nothing = mini_scan(["get", "--api", &format!("http://{REFUSING}"), "1.1.1.7"]).run().await;
+
+    refused(&other, 1, &["--api", &shelf.dynamo.endpoint]);
+    refused(&nothing, 1, &["does not answer", "mini-scan api"]);
 }

@@ -58,7 +58,7 @@ const MODULES: &[Module] = &[
     Module {
         name: "get",
         modules: &["scan", "dynamo", "export", "hosts", "service", "terminal"],
-        crates: &["reqwest"],
+        crates: &["tokio", "reqwest", "ops"],
     },
     Module { name: "terminal", modules: &[], crates: &[] },
     Module {
