@@ -8,8 +8,9 @@ ARGS ?= --project test-project --subscription scan-sub --consumers 10 --max-outs
 BUILD := cargo build --locked
 RUN := cargo run --locked --quiet --
 CHAOS := cargo test --locked --test it -- --ignored --nocapture --exact
-# What must not be in the production program: the embedded servers and what only they need.
-LOCAL_ONLY := axum|dynoxide-rs|googleapis-tonic-google-pubsub-v1|libsqlite3-sys|pubsub-local|rusqlite|tonic-build
+# What must not be in the production program: the embedded servers and what only they need. `axum` is not among it, because
+# `mini-scan api` uses it as well.
+LOCAL_ONLY := dynoxide-rs|googleapis-tonic-google-pubsub-v1|libsqlite3-sys|pubsub-local|rusqlite|tonic-build
 # Succeeds if a container engine with compose is running.
 COMPOSE_ANSWERS := docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1
 
@@ -56,16 +57,23 @@ run-consumer: build ## Create the resources, then run the consumer on both; ARGS
 	@$(RUN) setup $(ARGS)
 	@exec $(RUN) consumer $(ARGS)
 
+.PHONY: run-api
+run-api: export AWS_ENDPOINT_URL_DYNAMODB ?= http://localhost:8000
+# Without the consumer's flags, because the API reads the table alone.
+run-api: build ## Create the table, then serve its API on port 8080; API_ARGS="…" sets the API's flags
+	@$(RUN) setup table
+	@exec $(RUN) api $(API_ARGS)
+
 # --- tests and checks ---
 
 .PHONY: test
 test: ## Run all tests that need only Rust, without network after the crates are downloaded
 	cargo test --locked --workspace
 
-# A test fails if the page differs from the flags of the program.
+# A test fails if the page differs from the flags of the program, or the document from the endpoints.
 .PHONY: settings
-settings: ## Write docs/settings.md from the flags of the program
-	MINI_SCAN_BLESS=1 cargo test --locked --test it settings_page::
+settings: ## Write docs/settings.md from the flags of the program, and docs/openapi.json from the endpoints
+	MINI_SCAN_BLESS=1 cargo test --locked --test it -- settings_page:: api::documents::
 
 .PHONY: test-integration
 test-integration: ## Run only the integration tests
@@ -73,7 +81,7 @@ test-integration: ## Run only the integration tests
 
 .PHONY: check-slow
 check-slow: check-instructions ## Run the tests that take minutes each, e.g. long outages, and those of a release build
-	cargo test --locked --test it -- --ignored --test-threads 1 outage:: streams::
+	cargo test --locked --test it -- --ignored --test-threads 1 outage:: streams:: export::
 	cargo test --locked --package mini-scan --lib -- --ignored --exact consumer::dedup::high_water::tests::an_entry_takes_about_120_bytes
 
 # By default, every second instance writes in batches. WRITE_MODE=put or WRITE_MODE=batch applies to all of them.

@@ -113,7 +113,7 @@ terraform_modules() {
 
 manifests() {
   local overlay rendered
-  for overlay in infra/kubernetes/overlays/*; do
+  for overlay in infra/kubernetes/overlays/* infra/kubernetes/api; do
     rendered=$work/$(basename "$overlay").yaml
     if have kustomize; then
       kustomize build "$overlay" >"$rendered"

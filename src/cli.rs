@@ -1,11 +1,14 @@
 //! The command line: one file per command, each flag also as an environment variable, and the checks that relate flags.
 
+mod api;
 mod check;
 mod completions;
 mod consumer;
 mod dead_letters;
 #[cfg(feature = "local")]
 mod demo;
+mod export;
+mod get;
 mod help;
 #[cfg(feature = "local")]
 mod local;
@@ -18,12 +21,15 @@ mod table;
 mod version;
 
 use self::help::{heading, more};
+pub use api::{ApiArgs, ApiTask, ServeArgs, TokenArgs};
 pub use check::CheckArgs;
 pub use completions::CompletionsArgs;
 pub use consumer::ConsumerArgs;
 pub use dead_letters::{DeadLettersArgs, DeadLettersTask};
 #[cfg(feature = "local")]
 pub use demo::DemoArgs;
+pub use export::ExportArgs;
+pub use get::GetArgs;
 #[cfg(feature = "local")]
 pub use local::LocalArgs;
 #[cfg(feature = "local")]
@@ -34,12 +40,13 @@ const HELP: &str = concat!(
     heading!("Examples"),
     "  mini-scan setup --project my-project     create what is missing\n",
     "  mini-scan check --project my-project     check names and permissions\n",
-    "  mini-scan consumer --project my-project  run until SIGTERM or Ctrl-C\n\n",
+    "  mini-scan consumer --project my-project  run until SIGTERM or Ctrl-C\n",
+    "  mini-scan api                            serve what was scanned\n\n",
     heading!("Exit codes"),
     "  0    success\n",
     "  1    failure\n",
     "  2    wrong usage: a flag is missing, unknown or out of range\n",
-    "  3    partly done: a redrive or a purge left dead letters\n",
+    "  3    partly done: a redrive or a purge left dead letters, or an export was stopped\n",
     "  130  stopped at once by a second SIGINT (143 by SIGTERM)\n\n",
     more!()
 );
@@ -68,7 +75,10 @@ pub enum Command {
     Setup(SetupArgs),
     Check(CheckArgs),
     Consumer(ConsumerArgs),
+    Api(ApiArgs),
     DeadLetters(DeadLettersArgs),
+    Get(GetArgs),
+    Export(ExportArgs),
     #[cfg(feature = "local")]
     Demo(DemoArgs),
     #[cfg(feature = "local")]

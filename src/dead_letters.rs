@@ -9,7 +9,6 @@ mod redrive;
 mod report;
 mod selection;
 mod table;
-mod text;
 
 use std::time::{Duration, SystemTime};
 

@@ -1,18 +1,26 @@
 //! The only module that knows aws-sdk-dynamodb: the conditional write of a scan, error classification, and the table.
 //! Does not decide what follows from an error.
 
+mod add_index;
 mod batch;
 mod client;
 mod credentials;
 mod error;
+mod hosts;
+mod index;
 mod item;
+mod pages;
 mod probe;
 mod scans;
 mod sdk_headers;
 mod table;
 
+pub use add_index::{Added, Wait, add_index};
 pub use aws_sdk_dynamodb::Client;
 pub use client::{Problem, connect};
+pub use hosts::HostTable;
+pub use index::IndexState;
+pub use pages::{Content, MAX_PAGE_UNITS, Page, PageFilter, Pages, Position, Row, content};
 pub use probe::check_write;
 pub use scans::Scans;
 pub use table::{check, create};

@@ -7,17 +7,22 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
+use http_api::{Access, Guard, Server};
+use mini_scan::api::{self, Watch};
 use mini_scan::cli::{
-    CheckArgs, Cli, Command, CompletionsArgs, ConsumerArgs, DeadLettersArgs, DeadLettersTask, SetupArgs,
+    ApiArgs, ApiTask, CheckArgs, Cli, Command, CompletionsArgs, ConsumerArgs, DeadLettersArgs, DeadLettersTask,
+    ExportArgs, GetArgs, ServeArgs, SetupArgs, TokenArgs,
 };
 use mini_scan::consumer::Process;
 use mini_scan::dead_letters::{self, Outcome};
-use mini_scan::observe::{self, Metrics, PROGRAM, Spans, Watched};
+use mini_scan::observe::{self, ApiMetrics, Metrics, PROGRAM, Spans, Watched, WatchedApi};
 use mini_scan::service::{self, Config, Finding, Running, setup};
+use mini_scan::{export, get};
 use ops::http;
 use ops::logs::{self, Logs};
 use ops::signals::{Signal, Signals};
 use ops::traces::Traces;
+use tokio::runtime;
 use tokio::sync::Notify;
 use tracing::Level;
 
@@ -37,7 +42,12 @@ fn main() -> ExitCode {
     if stderr == Stderr::Json {
         std::panic::set_hook(Box::new(|panic| Stderr::Json.write(Level::ERROR, &panic.to_string())));
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let mut runtime = match &cli.command {
+        // Requests are independent of each other. The consumer's threads have runtimes of their own.
+        Command::Api(_) => runtime::Builder::new_multi_thread(),
+        _ => runtime::Builder::new_current_thread(),
+    };
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return stderr.fail(&error.into()),
     };
@@ -59,6 +69,9 @@ impl Stderr {
     fn of(command: &Command) -> Stderr {
         match command {
             Command::Consumer(args) => Stderr::of_consumer(args),
+            Command::Api(args) if matches!(args.task(), ApiTask::Serve(_)) && args.log_format().is_json() => {
+                Stderr::Json
+            }
             _ => Stderr::Text,
         }
     }
@@ -95,7 +108,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Consumer(args) => consumer(args).await,
         Command::Setup(args) => set_up(&args).await,
         Command::Check(args) => check(&args).await,
+        Command::Api(args) => api(&args).await,
         Command::DeadLetters(args) => dead_letters(&args).await,
+        Command::Get(args) => get(&args).await,
+        Command::Export(args) => export(&args).await,
         Command::Completions(args) => completions(&args),
         #[cfg(feature = "local")]
         Command::Scanner(args) => local::scanner(&args).await,
@@ -173,6 +189,75 @@ async fn consume(
     }
 }
 
+async fn api(args: &ApiArgs) -> anyhow::Result<ExitCode> {
+    match args.task() {
+        ApiTask::Serve(args) => serve(args).await,
+        ApiTask::CreateToken(args) => create_token(args),
+    }
+}
+
+/// Serves the API until a signal, and drains.
+async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let mut signals = listen()?;
+    let access = args.access()?;
+    let traces = Traces::start(&PROGRAM)?;
+    let fields = vec![("table", args.table().to_owned())];
+    let _logs = Logs::start(&PROGRAM, args.log_format(), args.log_levels(), fields, traces.as_ref());
+    if let Access::Everyone = access {
+        tracing::warn!(address = %args.listen(), "everyone who can reach the address can use the API, because it has no tokens");
+    }
+    let metrics = Arc::<ApiMetrics>::default();
+    let watch = Arc::new(Watch::new(metrics.clone()));
+    let watched = Arc::new(WatchedApi::new(metrics.clone(), watch.clone()));
+    let _endpoint = http::listen(args.http_listen(), "--http-listen, MINI_SCAN_HTTP_LISTEN", watched.clone()).await?;
+    let endpoints = args.endpoints();
+    let hosts = tokio::select! {
+        biased;
+        _ = signals.next() => return Ok(ExitCode::SUCCESS),
+        hosts = service::connect_hosts(&endpoints, args.table(), args.ttl(), watch.clone()) => hosts?,
+    };
+    let guard = Guard::new(access, args.limits(), metrics);
+    let router = api::router(hosts.clone(), args.settings(), watch.clone(), &guard);
+    let address = args.listen();
+    let server = Server::bind(address).await.with_context(|| format!("cannot listen on {address} (--listen)"))?;
+    tracing::info!("serving http://{}/v1 and /docs", server.address());
+    watched.set_serving(true);
+    let (grace, stop) = (args.shutdown_grace(), Notify::new());
+    let mut served = pin!(async {
+        tokio::select! {
+            drained = server.serve(router, stop.notified(), grace) => drained,
+            () = watch.probe(&hosts, &watched.liveness) => unreachable!("it probes until it is dropped"),
+        }
+    });
+    tokio::select! {
+        biased;
+        _ = signals.next() => {}
+        _ = &mut served => unreachable!("it serves until it is stopped"),
+    }
+    watched.set_serving(false);
+    tracing::info!("stopping: requests in progress may take {grace:?}; a second signal stops at once");
+    stop.notify_one();
+    let drained = tokio::select! {
+        biased;
+        second = signals.next() => return Ok(ExitCode::from(second.exit_code())),
+        drained = served => drained,
+    };
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
+    println!("API stopped. Aborted requests: {}", drained.aborted);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn create_token(args: &TokenArgs) -> anyhow::Result<ExitCode> {
+    let (token, line) = args.create()?;
+    writeln!(io::stdout(), "{token}").context("cannot write the output")?;
+    if let Some(line) = line {
+        eprintln!("Add this line to the file of --tokens-file:\n{line}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Prints every finding; a check that failed is a failure of the command.
 async fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let findings = service::check_all(&args.config()?).await;
@@ -195,7 +280,7 @@ async fn set_up(args: &SetupArgs) -> anyhow::Result<ExitCode> {
         setup::pubsub(&task.endpoints, names, &mut out).await?;
     }
     if let Some(table) = &task.table {
-        setup::table(&task.endpoints, table, &mut out).await?;
+        setup::table(&task.endpoints, &table.name, &table.indexes, &mut out).await?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -221,6 +306,37 @@ async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
             Outcome::Done => ExitCode::SUCCESS,
             Outcome::Stopped => ExitCode::FAILURE,
             Outcome::Partly => ExitCode::from(PARTLY_DONE),
+        })
+    });
+    tokio::select! {
+        biased;
+        _ = signals.next() => stop.notify_one(),
+        code = &mut work => return code,
+    }
+    tokio::select! {
+        biased;
+        second = signals.next() => Ok(ExitCode::from(second.exit_code())),
+        code = work => code,
+    }
+}
+
+async fn get(args: &GetArgs) -> anyhow::Result<ExitCode> {
+    let task = args.task(io::stdin())?;
+    get::run(&task, &mut io::BufWriter::new(io::stdout()), &mut io::stderr()).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Exports until the end or a signal. What was read by then is written, and can be continued.
+async fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
+    let mut signals = listen()?;
+    let task = args.task()?;
+    let stop = Notify::new();
+    let mut stdout = io::BufWriter::new(io::stdout());
+    let mut stderr = io::stderr();
+    let mut work = pin!(async {
+        Ok(match export::run(&task, stop.notified(), &mut stdout, &mut stderr).await? {
+            export::Outcome::Done => ExitCode::SUCCESS,
+            export::Outcome::Stopped => ExitCode::from(PARTLY_DONE),
         })
     });
     tokio::select! {

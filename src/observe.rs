@@ -1,6 +1,7 @@
 //! The consumer as people, log collectors and monitors see it: metrics, the status line, summaries and spans. Counts what
 //! the consumer reports and never influences it.
 
+mod api;
 mod durations;
 mod instance;
 mod metrics;
@@ -15,6 +16,7 @@ use ops::Program;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
+pub use api::{ApiMetrics, WatchedApi};
 pub use instance::Watched;
 pub use metrics::{Metrics, Snapshot};
 pub use progress::{report, sum_up};

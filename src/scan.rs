@@ -9,7 +9,7 @@ mod response;
 mod text;
 
 pub use decode::decode;
-pub use key::Key;
+pub use key::{Key, address, check_service};
 pub use rejection::{Reason, Rejection};
 
 /// One scan result, ready to store.

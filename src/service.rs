@@ -4,6 +4,7 @@
 mod checks;
 mod endpoints;
 mod finding;
+mod readers;
 pub mod setup;
 mod setup_error;
 mod subscription;
@@ -21,8 +22,9 @@ pub(crate) use checks::within;
 pub use checks::{check, check_all};
 pub use endpoints::Endpoints;
 pub use finding::{CheckResult, Finding};
+pub use readers::connect_hosts;
 pub use setup_error::SetupError;
-pub(crate) use setup_error::pubsub_advice;
+pub(crate) use setup_error::{pubsub_advice, table as table_error};
 pub use threads::{Failure, Running};
 
 /// The settings of a consumer and the names of what it uses. The flags that fill it are checked before.

@@ -88,7 +88,7 @@ impl Store {
                 let running = servers::start_dynamo(LOOPBACK, FREE_PORT, Storage::Memory.open()?).await?;
                 let endpoint = format!("http://{}", running.address());
                 let endpoints = Endpoints { pubsub: None, dynamo: Some(endpoint.clone()) };
-                setup::table(&endpoints, TABLE, &mut io::sink()).await?;
+                setup::table(&endpoints, TABLE, &[], &mut io::sink()).await?;
                 Ok(Store::Engine { endpoint, _running: running })
             }
         }

@@ -150,7 +150,12 @@ def created_table(dynamodb, name):
     expiry = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
     return {
         "key": table["KeySchema"],
-        "attributes": table["AttributeDefinitions"],
+        # The order means nothing.
+        "attributes": sorted(table["AttributeDefinitions"], key=lambda attribute: attribute["AttributeName"]),
+        "indexes": [
+            [index["IndexName"], index["KeySchema"], index["Projection"]["ProjectionType"]]
+            for index in table.get("GlobalSecondaryIndexes", [])
+        ],
         "billing": table["BillingModeSummary"]["BillingMode"],
         "stream": table["StreamSpecification"],
         "expiry": [expiry["TimeToLiveStatus"], expiry["AttributeName"]],

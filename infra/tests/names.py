@@ -155,12 +155,14 @@ def check_settings():
             for name in set(re.findall(r"\bMINI_SCAN_\w+", file.read_text())):
                 expect(name in known, f"{file.relative_to(REPOSITORY)}: the program has no setting {name}")
     grace = int(re.search(r'MINI_SCAN_SHUTDOWN_GRACE", default_value = "(\d+)s"', flags)[1])
-    deployment = yaml.safe_load(read("infra/kubernetes/base/deployment.yaml"))
-    kubernetes = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    pods = [
+        yaml.safe_load(read(f"infra/kubernetes/{part}/deployment.yaml"))["spec"]["template"]["spec"] for part in ("base", "api")
+    ]
+    kubernetes = min(pod["terminationGracePeriodSeconds"] for pod in pods)
     compose = int(yaml.safe_load(read("docker-compose.yml"))["services"]["consumer"]["stop_grace_period"].rstrip("s"))
     for where, seconds in (("Kubernetes", kubernetes), ("compose", compose)):
         expect(seconds > grace + 4, f"{where} kills the program after {seconds} s, but its shutdown may take {grace + 4} s")
-    for overlay in sorted(OVERLAYS.glob("*/consumer.env")):
+    for overlay in [*sorted(OVERLAYS.glob("*/consumer.env")), REPOSITORY / "infra/kubernetes/api/api.env"]:
         settings = dict(line.split("=", 1) for line in overlay.read_text().split())
         expect({"AWS_ROLE_ARN", "AWS_REGION"} <= settings.keys(), f"{overlay}: role or region is missing")
     settings = dict(line.split("=", 1) for line in (OVERLAYS / "gke/consumer.env").read_text().split())

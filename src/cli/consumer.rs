@@ -152,7 +152,7 @@ struct ReliabilityArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Observability")]
-struct ObservabilityArgs {
+pub(super) struct ObservabilityArgs {
     /// Address of /metrics, /livez and /readyz, e.g. 0.0.0.0:9464, or off. The default is 127.0.0.1:9464 if that port
     /// is free
     #[arg(long, env = "MINI_SCAN_HTTP_LISTEN", value_name = "ADDRESS", next_line_help = true)]
@@ -215,15 +215,29 @@ impl ConsumerArgs {
     }
 
     pub fn http_listen(&self) -> Option<Listen> {
-        self.observability.http_listen
+        self.observability.http_listen()
     }
 
     pub fn log_format(&self) -> LogFormat {
-        self.observability.log_format
+        self.observability.log_format()
     }
 
     pub fn log_levels(&self) -> Targets {
-        self.observability.log_levels.clone().unwrap_or_else(observe::default_levels)
+        self.observability.log_levels()
+    }
+}
+
+impl ObservabilityArgs {
+    pub(super) fn http_listen(&self) -> Option<Listen> {
+        self.http_listen
+    }
+
+    pub(super) fn log_format(&self) -> LogFormat {
+        self.log_format
+    }
+
+    pub(super) fn log_levels(&self) -> Targets {
+        self.log_levels.clone().unwrap_or_else(observe::default_levels)
     }
 }
 
@@ -294,14 +308,14 @@ fn outstanding(text: &str) -> Result<NonZeroUsize, String> {
 }
 
 /// With less than a second every scan would be expired, or every message nacked, at once.
-fn positive(text: &str) -> Result<Duration, String> {
+pub(super) fn positive(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         duration if duration < Duration::from_secs(1) => Err("it must be at least 1s".to_owned()),
         duration => Ok(duration),
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let duration =
         humantime::parse_duration(text).map_err(|error| format!("{error}: write a duration, e.g. 30s, 15m or 24h"))?;
     // Longer than any use, and short enough that no clock overflows.

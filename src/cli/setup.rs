@@ -5,20 +5,22 @@ use clap::error::ErrorKind;
 use super::consumer::{ConsumerArgs, SourceArgs};
 use super::help::{exit_codes, heading, more};
 use super::table::TableArgs;
-use crate::service::{Endpoints, setup};
+use crate::service::Endpoints;
+use crate::service::setup::{self, Index};
 
 const HELP: &str = concat!(
     heading!("Examples"),
     "  mini-scan setup --project my-project\n",
     "  mini-scan setup pubsub --project my-project --subscription my-scans\n",
-    "  mini-scan setup table --table my-scans\n\n",
+    "  mini-scan setup table --table my-scans\n",
+    "  mini-scan setup table --service-index    on an existing table: add the indexes\n\n",
     "  It is safe to repeat. Without a command it also accepts the other flags of\n",
     "  `mini-scan consumer` and ignores them, so the same flags fit both.\n\n",
     exit_codes!(),
     more!()
 );
 
-/// Create the topics, subscriptions and table that are missing
+/// Create the topics, subscriptions, table and indexes that are missing
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, after_help = HELP)]
 #[command(mut_args(hide_unused), mut_arg("dead_letter_topic", describe_topic))]
@@ -31,14 +33,17 @@ pub struct SetupArgs {
 
     #[command(flatten)]
     topic: TopicArgs,
+
+    #[command(flatten)]
+    indexes: IndexArgs,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Part {
     /// Create only the topics and subscriptions
     Pubsub(PubsubPartArgs),
-    /// Create only the table
-    Table(TableArgs),
+    /// Create only the table and its indexes
+    Table(TablePartArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -62,6 +67,34 @@ struct TopicArgs {
     topic: String,
 }
 
+#[derive(Debug, clap::Args)]
+struct TablePartArgs {
+    #[command(flatten)]
+    table: TableArgs,
+
+    #[command(flatten)]
+    indexes: IndexArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Indexes")]
+struct IndexArgs {
+    /// Leave out index by-ip, which reads of a host and of a network need. It costs one write unit per new key
+    #[arg(long, env = "MINI_SCAN_NO_HOST_INDEX")]
+    no_host_index: bool,
+
+    /// Also create index by-service, which finds hosts by port and service. It can throttle writes: docs/indexes.md
+    #[arg(long, env = "MINI_SCAN_SERVICE_INDEX")]
+    service_index: bool,
+}
+
+impl IndexArgs {
+    fn indexes(&self) -> Vec<Index> {
+        let by_ip = (!self.no_host_index).then_some(Index::ByIp);
+        by_ip.into_iter().chain(self.service_index.then_some(Index::ByService)).collect()
+    }
+}
+
 const DEAD_LETTER_TOPIC: &str = "scan-dead-letter";
 const DEAD_LETTER_TOPIC_HELP: &str =
     "Topic for rejected messages: an id or a full name. Its subscription has the same id";
@@ -71,7 +104,14 @@ const DEAD_LETTER_TOPIC_HELP: &str =
 pub struct Task {
     pub endpoints: Endpoints,
     pub pubsub: Option<setup::Pubsub>,
-    pub table: Option<String>,
+    pub table: Option<Table>,
+}
+
+/// The table to create, with its indexes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    pub name: String,
+    pub indexes: Vec<Index>,
 }
 
 impl SetupArgs {
@@ -84,7 +124,7 @@ impl SetupArgs {
                 Task {
                     endpoints: self.consumer.endpoints(),
                     pubsub: Some(names(source, &self.topic, dead_letter_topic)?),
-                    table: Some(destination.table.table.clone()),
+                    table: Some(Table { name: destination.table.table.clone(), indexes: self.indexes.indexes() }),
                 }
             }
             Some(Part::Pubsub(PubsubPartArgs { source, topic, dead_letter_topic })) => Task {
@@ -92,10 +132,10 @@ impl SetupArgs {
                 pubsub: Some(names(source, topic, dead_letter_topic)?),
                 table: None,
             },
-            Some(Part::Table(args)) => Task {
-                endpoints: Endpoints { pubsub: None, dynamo: args.endpoint() },
+            Some(Part::Table(TablePartArgs { table, indexes })) => Task {
+                endpoints: Endpoints { pubsub: None, dynamo: table.endpoint() },
                 pubsub: None,
-                table: Some(args.table.clone()),
+                table: Some(Table { name: table.table.clone(), indexes: indexes.indexes() }),
             },
         })
     }
@@ -124,7 +164,7 @@ fn names(source: &SourceArgs, topic: &TopicArgs, dead_letter_topic: &str) -> Res
 fn hide_unused(arg: clap::Arg) -> clap::Arg {
     let is_hidden = arg.is_hide_set()
         || match arg.get_help_heading() {
-            Some("Source") => false,
+            Some("Source" | "Indexes") => false,
             Some("Destination") => arg.get_id() == "ttl",
             Some("Dead letters") => arg.get_id() != "dead_letter_topic",
             _ => true,

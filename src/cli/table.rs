@@ -25,9 +25,14 @@ impl TableArgs {
     }
 }
 
-fn url(text: &str) -> Result<String, String> {
+pub(super) fn url(text: &str) -> Result<String, String> {
     match text.is_empty() || text.starts_with("http://") || text.starts_with("https://") {
         true => Ok(text.to_owned()),
         false => Err("write it with its scheme, e.g. http://localhost:8000".to_owned()),
     }
+}
+
+/// Moves the flags of the table to the source, for commands that read it.
+pub(super) fn table_is_the_source(arg: clap::Arg) -> clap::Arg {
+    if arg.get_help_heading() == Some("Destination") { arg.help_heading("Source") } else { arg }
 }

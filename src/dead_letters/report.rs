@@ -12,10 +12,10 @@ use indicatif::HumanCount;
 use super::reader::Closed;
 use super::redrive::MAX_REDRIVES;
 use super::selection::NotSelected;
-use super::text::sanitize;
 use super::{HIDDEN_HINT, Outcome};
 use crate::pubsub::PASSING_LEASE;
 use crate::service::SetupError;
+use crate::terminal::sanitize;
 
 const MAX_CHARS: usize = 64;
 const MAX_DETAIL_CHARS: usize = 200;

@@ -6,7 +6,7 @@ use indicatif::{HumanBytes, HumanDuration};
 use serde::Serialize;
 
 use super::dead_letter::DeadLetter;
-use super::text::{ascii_json, sanitize};
+use crate::terminal::{ascii_json, sanitize};
 
 const HEAD: [&str; 5] = ["REASON", "AGE", "SOURCE", "SIZE", "DETAIL"];
 const MAX_CHARS: usize = 64;

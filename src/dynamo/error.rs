@@ -8,8 +8,13 @@ use std::io;
 
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::batch_execute_statement::BatchExecuteStatementError;
+use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemError;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
+use aws_sdk_dynamodb::operation::get_item::GetItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::query::QueryError;
+use aws_sdk_dynamodb::operation::scan::ScanError;
 use aws_sdk_dynamodb::types::ThrottlingReason;
 use ops::cause;
 
@@ -129,7 +134,7 @@ pub(super) fn failed<E: CallError>(error: &SdkError<E>) -> StoreError {
     StoreError { kind: kind(error), detail: detail(error) }
 }
 
-/// The error of an operation of the consumer.
+/// The error of an operation on the table.
 pub(super) trait CallError: ProvideErrorMetadata + Error + 'static {
     fn throttling_reasons(&self) -> &[ThrottlingReason];
 }
@@ -155,11 +160,25 @@ impl CallError for BatchExecuteStatementError {
     }
 }
 
-impl CallError for DescribeTableError {
-    fn throttling_reasons(&self) -> &[ThrottlingReason] {
-        &[]
-    }
+/// Readers slow down after any throttling, so that its reasons do not matter.
+macro_rules! without_throttling_reasons {
+    ($($error:ty),+) => {
+        $(impl CallError for $error {
+            fn throttling_reasons(&self) -> &[ThrottlingReason] {
+                &[]
+            }
+        })+
+    };
 }
+
+without_throttling_reasons!(
+    DescribeTableError,
+    QueryError,
+    BatchGetItemError,
+    GetItemError,
+    DeleteItemError,
+    ScanError
+);
 
 /// The error for a response that is not from DynamoDB. The SDK accepts any 200 without a body. Only DynamoDB's
 /// responses have a request id; those of a proxy or a captive portal do not.
@@ -267,7 +286,7 @@ pub(super) fn stale(stored: Option<&Item>, timestamp: u64, is_same: impl FnOnce(
 
 /// Parses a number as DynamoDB returns it: with up to 38 digits, a fraction and an exponent. Ours are whole and below
 /// 2^63.
-fn whole_seconds(stored: &str) -> Option<u64> {
+pub(super) fn whole_seconds(stored: &str) -> Option<u64> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` rounds down and saturates")]
     stored.parse().ok().or_else(|| stored.parse().ok().map(|stored: f64| stored as u64))
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ScalarAttributeType};
 
+use super::error::whole_seconds;
 use crate::consumer::policy::expires_at;
-use crate::scan::{Reason, Rejection, Scan};
+use crate::hosts::Record;
+use crate::scan::{Key, Reason, Rejection, Scan};
 
 pub(super) const KEY: &str = "pk";
 pub(super) const TIMESTAMP: &str = "timestamp";
@@ -44,6 +46,19 @@ pub(super) fn item(scan: &Scan, ttl: Option<Duration>) -> Item {
     let names = names(scan.response_bytes.is_some(), ttl.is_some());
     item.extend(names.map(str::to_owned).zip(values(scan, ttl)));
     item
+}
+
+/// Returns the record in an item, or `None` if the item is none. Ignores attributes that a newer program may have added.
+pub(super) fn record(mut item: Item) -> Option<Record> {
+    let number = |name: &str| item.get(name).and_then(|value| whole_seconds(value.as_n().ok()?));
+    let key = Key::parse(item.get(KEY)?.as_s().ok()?)?;
+    let (timestamp, data_version) = (number(TIMESTAMP)?, number("data_version")?);
+    let AttributeValue::S(response) = item.remove("response")? else { return None };
+    let response_bytes = match item.remove(RESPONSE_BYTES) {
+        Some(AttributeValue::B(bytes)) => Some(bytes.into_inner()),
+        _ => None,
+    };
+    Some(Record { key, timestamp, data_version, response, response_bytes })
 }
 
 /// Returns the names of a record's attributes.
@@ -153,6 +168,31 @@ pub(super) mod tests {
         let item = item(&scan, Some(Duration::from_secs(5)));
         assert_eq!(item["response_bytes"], AttributeValue::B(Blob::new([0xff])));
         assert_eq!(item["expires_at"], AttributeValue::N("1740298130".into()));
+    }
+
+    #[test]
+    fn a_record_is_read_from_the_item_of_its_scan() {
+        let mut scan = scan("\u{fffd}".into());
+        scan.response_bytes = Some(vec![0xff]);
+        let expected = Record {
+            key: scan.key.clone(),
+            timestamp: scan.timestamp,
+            data_version: 2,
+            response: "\u{fffd}".into(),
+            response_bytes: Some(vec![0xff]),
+        };
+        let mut newer = item(&scan, Some(Duration::from_secs(5)));
+        newer.insert("more".to_owned(), AttributeValue::Bool(true));
+        assert_eq!(record(newer), Some(expected));
+    }
+
+    #[test]
+    fn a_row_without_an_attribute_of_every_record_is_no_record() {
+        for name in [KEY, TIMESTAMP, "response", "data_version"] {
+            let mut row = item(&scan("hello".into()), None);
+            row.insert(name.to_owned(), AttributeValue::Bool(true));
+            assert_eq!(record(row), None, "{name}");
+        }
     }
 
     #[test]

@@ -1,19 +1,22 @@
-//! Checks and creates the table. Of a record, it knows only the key and the expiry attribute.
+//! Checks and creates the table. Of a record, it knows only the key, the expiry attribute and the indexes.
 
+use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, StreamSpecification,
-    StreamViewType, TableDescription, TableStatus, TimeToLiveSpecification, TimeToLiveStatus,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, ScalarAttributeType,
+    StreamSpecification, StreamViewType, TableDescription, TableStatus, TimeToLiveSpecification, TimeToLiveStatus,
 };
 use tokio::time::sleep;
 
 use super::client::Problem;
 use super::error::{failed, not_from_dynamodb};
+use super::index::{IndexState, attributes, key_schema, projection, state};
 use super::item::{EXPIRES_AT, KEY, types};
 use crate::consumer::ports::{Fit, StoreError};
+use crate::hosts::Index;
 
 /// The SDK itself waits forever for a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,10 +32,11 @@ pub struct Table {
     pub has_stream: bool,
 }
 
-/// Checks that the table exists and that its key fits scans.
-pub async fn check(client: &Client, table: &str) -> Result<(), Problem> {
+/// Checks that the table exists and that its key fits scans. Returns the state of the index that reads of a host need.
+pub async fn check(client: &Client, table: &str) -> Result<IndexState, Problem> {
     let description = describe(client, table).await?;
-    check_fit(&description).map_err(Problem::DoesNotFit)
+    check_fit(&description).map_err(Problem::DoesNotFit)?;
+    Ok(state(Index::ByIp, &description))
 }
 
 /// Compares the table's description with the records of scans.
@@ -44,13 +48,13 @@ pub(super) async fn fit(client: &Client, table: &str) -> Result<Fit, StoreError>
     }
 }
 
-/// Creates the table of scans if it is missing: key `pk`, on-demand billing, a stream of new and old images, and expiry
-/// by `expires_at`. Enables expiry on an existing table, and otherwise leaves it unchanged. Safe to repeat and to run
-/// concurrently.
-pub async fn create(client: &Client, table: &str) -> Result<Table, Problem> {
+/// Creates the table of scans if it is missing: key `pk`, on-demand billing, a stream of new and old images, expiry by
+/// `expires_at`, and these indexes. Enables expiry on an existing table, and otherwise leaves it unchanged. Safe to
+/// repeat and to run concurrently.
+pub async fn create(client: &Client, table: &str, indexes: &[Index]) -> Result<Table, Problem> {
     let is_new = match describe(client, table).await {
         Ok(_) => false,
-        Err(Problem::NotFound) => create_missing(client, table).await?,
+        Err(Problem::NotFound) => create_missing(client, table, indexes).await?,
         Err(problem) => return Err(problem),
     };
     let description = wait_until_active(client, table).await?;
@@ -61,9 +65,9 @@ pub async fn create(client: &Client, table: &str) -> Result<Table, Problem> {
     Ok(Table { is_new, has_stream })
 }
 
-async fn create_missing(client: &Client, table: &str) -> Result<bool, Problem> {
+async fn create_missing(client: &Client, table: &str, indexes: &[Index]) -> Result<bool, Problem> {
     let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(StreamViewType::NewAndOldImages);
-    let request = client
+    let mut request = client
         .create_table()
         .table_name(table)
         .attribute_definitions(built(
@@ -72,11 +76,42 @@ async fn create_missing(client: &Client, table: &str) -> Result<bool, Problem> {
         .key_schema(built(KeySchemaElement::builder().attribute_name(KEY).key_type(KeyType::Hash).build())?)
         .billing_mode(BillingMode::PayPerRequest)
         .stream_specification(built(stream.build())?);
+    let mut definitions: Vec<AttributeDefinition> = Vec::new();
+    for index in indexes {
+        let global = GlobalSecondaryIndex::builder()
+            .index_name(index.name())
+            .set_key_schema(Some(built(key_schema(*index))?))
+            .projection(projection());
+        request = request.global_secondary_indexes(built(global.build())?);
+        definitions.extend(built(attributes(*index))?);
+    }
+    definitions.sort_by(|one, other| one.attribute_name().cmp(other.attribute_name()));
+    definitions.dedup();
+    for definition in definitions {
+        request = request.attribute_definitions(definition);
+    }
     match within_timeout(request.send()).await {
         Ok(_) => Ok(true),
         // Another process created it since the check.
         Err(error) if error.code() == Some("ResourceInUseException") => Ok(false),
-        Err(error) => Err(Problem::of(&error)),
+        Err(error) => Err(without_index_support(&error, indexes)),
+    }
+}
+
+/// Names the problem behind a refused index. Older servers accept only one partition key and one sort key.
+pub(super) fn without_index_support<E>(error: &SdkError<E>, indexes: &[Index]) -> Problem
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match Problem::of(error) {
+        Problem::Other(detail)
+            if error.code() == Some("ValidationException") && indexes.contains(&Index::ByService) =>
+        {
+            Problem::Other(format!(
+                "{detail} (index by-service has two partition keys: DynamoDB accepts them, DynamoDB Local since 3.3.0)"
+            ))
+        }
+        problem => problem,
     }
 }
 
@@ -123,7 +158,7 @@ async fn has_expiry(client: &Client, table: &str) -> Result<bool, Problem> {
     }
 }
 
-async fn describe(client: &Client, table: &str) -> Result<TableDescription, Problem> {
+pub(super) async fn describe(client: &Client, table: &str) -> Result<TableDescription, Problem> {
     let described = within_timeout(client.describe_table().table_name(table).send()).await;
     described
         .map_err(|error| Problem::of(&error))?
@@ -131,7 +166,9 @@ async fn describe(client: &Client, table: &str) -> Result<TableDescription, Prob
         .ok_or_else(|| Problem::Other("DynamoDB returned no description of it".to_owned()))
 }
 
-async fn within_timeout<T, E>(request: impl Future<Output = Result<T, SdkError<E>>>) -> Result<T, SdkError<E>> {
+pub(super) async fn within_timeout<T, E>(
+    request: impl Future<Output = Result<T, SdkError<E>>>,
+) -> Result<T, SdkError<E>> {
     match tokio::time::timeout(RESPONSE_TIMEOUT, request).await {
         Ok(result) => result,
         Err(_) => Err(SdkError::timeout_error(format!("no answer within {} s", RESPONSE_TIMEOUT.as_secs()))),
@@ -143,23 +180,15 @@ fn check_fit(table: &TableDescription) -> Result<(), String> {
     if table.table_status() == Some(&TableStatus::Deleting) {
         return Err("DynamoDB is deleting it".to_owned());
     }
-    let type_of = |name: &str| {
-        let definition = table.attribute_definitions().iter().find(|definition| definition.attribute_name() == name);
-        definition.map_or("?", |definition| definition.attribute_type().as_str())
-    };
-    let describe = |key: &KeySchemaElement| {
-        let name = key.attribute_name();
-        format!("{} {name} ({})", key.key_type().as_str(), type_of(name))
-    };
-    let keys: Vec<String> = table.key_schema().iter().map(describe).collect();
-    if keys != [format!("HASH {KEY} (S)")] {
-        return Err(format!("its key is {}; scans need only HASH {KEY} (S)", keys.join(", ")));
+    let key = key_text(table.key_schema(), |name| attribute_type(table, name));
+    if key != format!("HASH {KEY} (S)") {
+        return Err(format!("its key is {key}; scans need only HASH {KEY} (S)"));
     }
     let global = table.global_secondary_indexes().iter().map(|index| (index.index_name(), index.key_schema()));
     let local = table.local_secondary_indexes().iter().map(|index| (index.index_name(), index.key_schema()));
     for (index, key) in global.chain(local).flat_map(|(index, keys)| keys.iter().map(move |key| (index, key))) {
         let name = key.attribute_name();
-        let (needed, of_scans) = (type_of(name), types().find(|(attribute, _)| *attribute == name));
+        let (needed, of_scans) = (attribute_type(table, name), types().find(|(attribute, _)| *attribute == name));
         if let Some((_, kind)) = of_scans
             && kind.as_str() != needed
         {
@@ -170,7 +199,22 @@ fn check_fit(table: &TableDescription) -> Result<(), String> {
     Ok(())
 }
 
-fn built<T>(result: Result<T, aws_sdk_dynamodb::error::BuildError>) -> Result<T, Problem> {
+/// Describes a key, e.g. `HASH ip (S), RANGE port (N)`.
+pub(super) fn key_text<T: fmt::Display>(keys: &[KeySchemaElement], type_of: impl Fn(&str) -> T) -> String {
+    let describe = |key: &KeySchemaElement| {
+        let name = key.attribute_name();
+        format!("{} {name} ({})", key.key_type().as_str(), type_of(name))
+    };
+    keys.iter().map(describe).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the type that the table requires of a key attribute.
+pub(super) fn attribute_type<'a>(table: &'a TableDescription, name: &str) -> &'a str {
+    let definition = table.attribute_definitions().iter().find(|definition| definition.attribute_name() == name);
+    definition.map_or("?", |definition| definition.attribute_type().as_str())
+}
+
+pub(super) fn built<T>(result: Result<T, aws_sdk_dynamodb::error::BuildError>) -> Result<T, Problem> {
     result.map_err(|error| Problem::Other(error.to_string()))
 }
 

@@ -79,7 +79,7 @@ pub async fn run(
         passed = show(program, &sandbox, settings, out) => passed?,
     };
     if settings.keep {
-        writeln!(out, "\n{}", sandbox.instructions())?;
+        writeln!(out, "\n{}", sandbox.instructions()?)?;
         stop.await;
     }
     Ok(passed)

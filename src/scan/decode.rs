@@ -3,13 +3,12 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use super::key::{address, check_service};
 use super::message::{Data, Message, Repeatable};
 use super::rejection::quote;
 use super::response::Response;
 use super::text::Text;
 use super::{DataVersion, Key, Reason, Rejection, Scan};
-
-const MAX_SERVICE_BYTES: usize = 255;
 
 /// Decodes one payload.
 ///
@@ -42,7 +41,7 @@ fn unexpected(reason: Reason, name: &str, raw: &str, expected: &str) -> Rejectio
 }
 
 fn ip(raw: &str) -> Result<IpAddr, Rejection> {
-    let ip = Text::parse(raw).and_then(|text| text.text.parse().ok());
+    let ip = Text::parse(raw).and_then(|text| address(&text.text));
     ip.ok_or_else(|| {
         let expected = "an IPv4 or IPv6 address as a string, without leading zeros in IPv4 and without a zone";
         unexpected(Reason::InvalidIp, "ip", raw, expected)
@@ -56,10 +55,8 @@ fn port(raw: &str) -> Result<u16, Rejection> {
 fn service(raw: &str) -> Result<Text<'_>, Rejection> {
     let invalid = |expected: &str| unexpected(Reason::InvalidService, "service", raw, expected);
     let name = Text::parse(raw).ok_or_else(|| invalid("a string"))?;
-    if name.text.is_empty() || name.text.len() > MAX_SERVICE_BYTES {
-        return Err(invalid("1 to 255 bytes"));
-    }
-    if !name.is_unicode() || name.text.contains(char::is_control) {
+    check_service(&name.text).map_err(invalid)?;
+    if !name.is_unicode() {
         return Err(invalid("no control character and no lone surrogate"));
     }
     Ok(name)

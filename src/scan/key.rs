@@ -1,7 +1,25 @@
-//! The composite key `ip#port#service`. Expects a service that the decoder has validated.
+//! The composite key `ip#port#service`, and the rules of its parts.
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
+
+const MAX_SERVICE_BYTES: usize = 255;
+
+/// Parses an IPv4 or IPv6 address. Returns an IPv4-mapped IPv6 address as its IPv4 address.
+pub fn address(text: &str) -> Option<IpAddr> {
+    text.parse().ok().map(|ip: IpAddr| ip.to_canonical())
+}
+
+/// Checks the name of a service. Returns what was expected instead.
+pub fn check_service(name: &str) -> Result<(), &'static str> {
+    if name.is_empty() || name.len() > MAX_SERVICE_BYTES {
+        return Err("1 to 255 bytes");
+    }
+    if name.contains(char::is_control) {
+        return Err("no control character and no lone surrogate");
+    }
+    Ok(())
+}
 
 /// The partition key of a record: `ip#port#service`, with the address in canonical form.
 ///
@@ -30,6 +48,14 @@ impl Key {
         let service_start = offset(&text);
         text.push_str(service);
         Key { text, ip_end, service_start }
+    }
+
+    /// Returns the key that [`Key::as_str`] formats as this text. Returns `None` if no key does.
+    pub fn parse(text: &str) -> Option<Key> {
+        let mut parts = text.splitn(3, '#');
+        let (ip, port, service) = (address(parts.next()?)?, parts.next()?.parse().ok()?, parts.next()?);
+        check_service(service).ok()?;
+        Some(Key::new(ip, port, service)).filter(|key| key.as_str() == text)
     }
 
     pub fn as_str(&self) -> &str {
@@ -119,7 +145,35 @@ mod tests {
         (addresses(), prop_oneof![0..20_u16, any::<u16>()], "[#1:.A]{1,6}")
     }
 
+    #[test]
+    fn only_the_text_of_a_key_is_parsed() {
+        for text in [
+            "",
+            "1.1.1.1",
+            "1.1.1.1#80",
+            "1.1.1.1#80#",
+            "1.1.1.1#080#S",
+            "1.1.1.1#+80#S",
+            "1.1.1.1#65536#S",
+            "::ffff:1.1.1.1#80#S",
+            "2001:DB8::1#80#S",
+            "host#80#S",
+            "1.1.1.1#80#S\n",
+        ] {
+            assert_eq!(Key::parse(text), None, "{text}");
+        }
+        let longest = "s".repeat(255);
+        assert_eq!(Key::parse(&format!("::1#0#{longest}")), Some(Key::new(ip("::1"), 0, &longest)));
+        assert_eq!(Key::parse(&format!("::1#0#{longest}s")), None);
+    }
+
     proptest! {
+        #[test]
+        fn a_key_is_parsed_from_its_own_text((address, port, service) in parts()) {
+            let key = Key::new(address, port, &service);
+            prop_assert_eq!(Key::parse(key.as_str()), Some(key));
+        }
+
         #[test]
         fn keys_are_equal_exactly_when_address_port_and_service_are_equal(a in parts(), b in parts()) {
             let (left, right) = (Key::new(a.0, a.1, &a.2), Key::new(b.0, b.1, &b.2));

@@ -10,6 +10,8 @@ use tracing::warn;
 use super::finding::{CheckResult, Finding};
 use super::{Config, SetupError, setup_error, subscription};
 use crate::consumer::settings::WriteMode;
+use crate::dynamo::IndexState;
+use crate::hosts::Index;
 use crate::pubsub::{Admin, CONSUME, grant_publisher, grant_subscriber, has_permission};
 use crate::{dynamo, pubsub};
 
@@ -25,14 +27,14 @@ pub async fn check(config: &Config) -> Result<(), SetupError> {
         let (subscription, dead_letters) = tokio::join!(check_subscription(config), check_dead_letters(config));
         report([subscription, dead_letters].concat())
     };
-    let table = async { report(vec![check_table(config).await]) };
+    let table = async { report(vec![check_table(config).await.0]) };
     tokio::try_join!(biased; pubsub, table).map(|_| ())
 }
 
 fn report(findings: Vec<Finding>) -> Result<(), SetupError> {
     for Finding { what, name, result } in findings {
         match result {
-            CheckResult::Ok | CheckResult::Unknown(_) => {}
+            CheckResult::Ok | CheckResult::Unknown(_) | CheckResult::Note(_) => {}
             CheckResult::Warning(detail) => warn!(check = what, name, "{detail}"),
             CheckResult::Failed(error) => return Err(error),
         }
@@ -60,9 +62,9 @@ pub async fn check_all(config: &Config) -> Vec<Finding> {
         findings
     };
     let table = async {
-        let found = check_table(config).await;
+        let (found, index) = check_table(config).await;
         let permission = if found.has_failed() { None } else { Some(check_write(config).await) };
-        [found].into_iter().chain(permission).collect()
+        [found].into_iter().chain(index).chain(permission).collect()
     };
     <[Vec<Finding>; 3]>::from(tokio::join!(subscription, dead_letters, table)).concat()
 }
@@ -149,20 +151,37 @@ fn dead_letter_subscription(
     }
 }
 
-async fn check_table(config: &Config) -> Finding {
+/// Returns what was found of the table, and of its index if the table can be described.
+async fn check_table(config: &Config) -> (Finding, Option<Finding>) {
     let table = &config.table;
     let look = async { dynamo::check(&config.endpoints.dynamo().await?, table).await };
-    let result = match within(look, dynamo::Problem::Unreachable).await {
-        Ok(()) => CheckResult::Ok,
+    let (result, index) = match within(look, dynamo::Problem::Unreachable).await {
+        Ok(index) => (CheckResult::Ok, Some(host_index(table, index))),
         // Writing needs no permission to describe the table. The first write shows whether it may be written.
-        Err(dynamo::Problem::Refused(_)) => CheckResult::Unknown("this identity may not describe it".into()),
+        Err(dynamo::Problem::Refused(_)) => (CheckResult::Unknown("this identity may not describe it".into()), None),
         // Throttled, e.g. when many instances start at once, or a fault of the service: no setting is wrong.
         Err(dynamo::Problem::Other(detail)) => {
-            CheckResult::Warning(format!("cannot check the table: {detail}. The first write shows whether it fits"))
+            let detail = format!("cannot check the table: {detail}. The first write shows whether it fits");
+            (CheckResult::Warning(detail), None)
         }
-        Err(problem) => CheckResult::Failed(setup_error::table(&config.endpoints, table, problem)),
+        Err(problem) => (CheckResult::Failed(setup_error::table(&config.endpoints, table, problem)), None),
     };
-    Finding::new("table", table, result)
+    (Finding::new("table", table, result), index)
+}
+
+/// The consumer runs without the index, so nothing about it is a failure.
+fn host_index(table: &str, state: IndexState) -> Finding {
+    let result = match state {
+        IndexState::Ready => CheckResult::Ok,
+        IndexState::Missing => CheckResult::Note(format!(
+            "it does not exist. The consumer does not need it; reads of a host do. Add it: mini-scan setup table --table \
+             {table}"
+        )),
+        IndexState::Building => CheckResult::Note("DynamoDB is building it; reads of a host need it".into()),
+        IndexState::Deleting => CheckResult::Note("DynamoDB is deleting it; reads of a host need it".into()),
+        IndexState::Unusable(why) | IndexState::Costly(why) => CheckResult::Warning(why),
+    };
+    Finding::new("index", Index::ByIp.name(), result)
 }
 
 async fn check_permission(config: &Config, resource: &str, permission: &str, grant: &str) -> Finding {

@@ -15,7 +15,7 @@ impl Endpoints {
         pubsub::Connection::new(self.pubsub.as_deref())
     }
 
-    pub(super) async fn dynamo(&self) -> Result<dynamo::Client, dynamo::Problem> {
+    pub(crate) async fn dynamo(&self) -> Result<dynamo::Client, dynamo::Problem> {
         dynamo::connect(self.dynamo.as_deref()).await
     }
 }

@@ -21,6 +21,8 @@ pub enum CheckResult {
     Ok,
     /// It could not be checked; its first use shows whether it is right.
     Unknown(String),
+    /// Only other programs than the consumer need it.
+    Note(String),
     /// The consumer runs with it, and should not.
     Warning(String),
     /// The consumer does not start with it.
@@ -46,6 +48,7 @@ impl Finding {
         match self.result {
             CheckResult::Ok => "ok",
             CheckResult::Unknown(_) => "unknown",
+            CheckResult::Note(_) => "note",
             CheckResult::Warning(_) => "warning",
             CheckResult::Failed(_) => "failed",
         }
@@ -55,7 +58,9 @@ impl Finding {
     fn detail(&self) -> Option<String> {
         match &self.result {
             CheckResult::Ok => None,
-            CheckResult::Unknown(detail) | CheckResult::Warning(detail) => Some(detail.clone()),
+            CheckResult::Unknown(detail) | CheckResult::Note(detail) | CheckResult::Warning(detail) => {
+                Some(detail.clone())
+            }
             CheckResult::Failed(error) => {
                 let sentences: Vec<_> = error.0.lines().map(|line| line.trim_end_matches('.')).collect();
                 Some(sentences.join(". "))

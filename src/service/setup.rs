@@ -4,16 +4,20 @@
 use std::io::Write;
 use std::time::Duration;
 
+use indicatif::{ProgressBar, ProgressStyle};
+
 use super::checks::within;
 use super::setup_error::{self, pubsub_advice};
 use super::subscription::{Purpose, mismatch, warnings};
 use super::{Endpoints, SetupError};
-use crate::dynamo;
+use crate::dynamo::{self, Added, Wait};
+pub use crate::hosts::Index;
 use crate::pubsub::{Admin, Problem, SubscriptionSettings};
 
 const ACK_DEADLINE: Duration = Duration::from_secs(60);
 const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const DEAD_LETTER_RETENTION: Duration = Duration::from_secs(31 * 24 * 60 * 60);
+const INDEXES_PAGE: &str = "docs/indexes.md";
 const RETRY: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
 
 /// Topics and subscriptions, by their full names.
@@ -132,14 +136,20 @@ async fn verify(
     }
 }
 
-/// Creates the table if it is missing, and prints whether it was created or found. Refuses an existing table that cannot
-/// store scans.
-pub async fn table(endpoints: &Endpoints, name: &str, out: &mut impl Write) -> Result<(), SetupError> {
+/// Creates the table and these indexes if they are missing, and prints of each whether it was created or found. Refuses
+/// an existing table that cannot store scans.
+pub async fn table(
+    endpoints: &Endpoints,
+    name: &str,
+    indexes: &[Index],
+    out: &mut impl Write,
+) -> Result<(), SetupError> {
     let create = async {
         let client = within(async { endpoints.dynamo().await }, dynamo::Problem::Unreachable).await?;
-        dynamo::create(&client, name).await
+        let table = dynamo::create(&client, name, indexes).await?;
+        Ok((client, table))
     };
-    let table = create.await.map_err(|problem| setup_error::table(endpoints, name, problem))?;
+    let (client, table) = create.await.map_err(|problem| setup_error::table(endpoints, name, problem))?;
     print(out, table.is_new, "table", name)?;
     if !table.has_stream {
         let warning = format!(
@@ -149,7 +159,55 @@ pub async fn table(endpoints: &Endpoints, name: &str, out: &mut impl Write) -> R
         );
         print_line(out, "warning", "table", &warning)?;
     }
+    for index in indexes {
+        let added = add_index(&client, name, *index, out).await;
+        let added = added.map_err(|problem| setup_error::index(endpoints, name, *index, problem))?;
+        let index = index.name();
+        match added {
+            Added::Created => print(out, true, "index", &format!("{index} of {name}"))?,
+            Added::Found => print(out, table.is_new, "index", &format!("{index} of {name}"))?,
+            Added::Differs(why) => {
+                let text = format!("{index} of {name}: {why}. Setup leaves it unchanged ({INDEXES_PAGE})");
+                print_line(out, "warning", "index", &text)?;
+            }
+        }
+    }
     Ok(())
+}
+
+/// Adds an index, and shows what it waits for: as a line, and on a terminal with the time.
+async fn add_index(
+    client: &dynamo::Client,
+    table: &str,
+    index: Index,
+    out: &mut impl Write,
+) -> Result<Added, dynamo::Problem> {
+    let spinner = ProgressBar::new_spinner().with_message("waiting for DynamoDB; Ctrl-C does not stop its work");
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed_precise} {msg}") {
+        spinner.set_style(style);
+    }
+    let mut shown = None;
+    let report = |wait: Wait| {
+        if shown.replace(wait) != Some(wait) {
+            spinner.enable_steady_tick(Duration::from_secs(1));
+            let text = format!("{} of {table}: {}", index.name(), waiting_for(wait));
+            // If nobody reads the output, the next line reports that.
+            let _ = spinner.suspend(|| print_line(out, "waiting", "index", &text));
+        }
+    };
+    let added = dynamo::add_index(client, table, index, report).await;
+    spinner.finish_and_clear();
+    added
+}
+
+fn waiting_for(wait: Wait) -> &'static str {
+    match wait {
+        Wait::Building => {
+            "DynamoDB is building it from the existing records. If setup is stopped, DynamoDB continues; run setup again"
+        }
+        Wait::Deleting => "DynamoDB is deleting an index of this name",
+        Wait::OtherChange => "DynamoDB is changing the table or another index, and allows one such change at a time",
+    }
 }
 
 fn print(out: &mut impl Write, created: bool, kind: &str, name: &str) -> Result<(), SetupError> {

@@ -1,6 +1,7 @@
 //! The texts of wrong settings: what failed, why, and what to do, in one to three lines.
 
 use super::{Config, Endpoints};
+use crate::hosts::Index;
 use crate::{dynamo, pubsub};
 
 /// A setting that does not fit what is there, in one to three lines.
@@ -86,7 +87,7 @@ pub(crate) fn pubsub_advice(endpoints: &Endpoints, problem: &pubsub::Problem) ->
     }
 }
 
-pub(super) fn table(endpoints: &Endpoints, table: &str, problem: dynamo::Problem) -> SetupError {
+pub(crate) fn table(endpoints: &Endpoints, table: &str, problem: dynamo::Problem) -> SetupError {
     let endpoint = match &endpoints.dynamo {
         Some(url) => format!(" at {url} (AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL or --endpoint-url)"),
         None => String::new(),
@@ -119,4 +120,22 @@ pub(super) fn table(endpoints: &Endpoints, table: &str, problem: dynamo::Problem
              Check AWS_REGION and the network: aws dynamodb describe-table --table-name {table}"
         ),
     })
+}
+
+pub(super) fn index(endpoints: &Endpoints, table_name: &str, index: Index, problem: dynamo::Problem) -> SetupError {
+    let without = match index {
+        Index::ByIp => "leave the index out with --no-host-index",
+        Index::ByService => "leave out --service-index",
+    };
+    let name = index.name();
+    match problem {
+        dynamo::Problem::Refused(detail) => SetupError(format!(
+            "index {name} of table {table_name} (--table) cannot be added: permission denied: {detail}\n\
+             Grant this identity dynamodb:UpdateTable on the table, or {without}."
+        )),
+        dynamo::Problem::Other(detail) => SetupError(format!(
+            "index {name} of table {table_name} (--table) cannot be added: {detail}\nRun setup again, or {without}."
+        )),
+        problem => table(endpoints, table_name, problem),
+    }
 }

@@ -44,11 +44,34 @@ async fn what_a_consumer_needs_is_checked_line_by_line_and_left_unchanged() {
         ("unknown", "permission"),
         ("ok", "dead-letter subscription"),
         ("ok", "table"),
+        // The table of the tests has no index, and the consumer needs none.
+        ("note", "index"),
         ("ok", "permission"),
     ];
     assert_eq!(results(&exit), expected, "{exit:#?}");
     assert!(line(&exit, "ok       subscription").ends_with(&pipeline.subscription), "{exit:#?}");
     assert!(pipeline.dynamo.scan(&pipeline.table).await.is_empty());
+}
+
+#[tokio::test]
+async fn the_index_that_reads_need_is_a_note_until_it_exists() {
+    let pipeline = Pipeline::new().await;
+    let index = async || {
+        let exit = check(&pipeline).arguments(["--json"]).run().await;
+        assert_eq!(exit.code, Some(0), "{exit:#?}");
+        let mut lines = exit.output.stdout.iter().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        lines.find(|line| line["check"] == "index").expect("a line about the index")
+    };
+
+    let missing = index().await;
+    let setup = mini_scan(["setup", "table", "--table", &pipeline.table]).against(&pipeline.pubsub, &pipeline.dynamo);
+    assert_eq!(setup.run().await.code, Some(0));
+    let found = index().await;
+
+    assert_eq!((&missing["result"], &missing["name"]), (&json!("note"), &json!("by-ip")));
+    let detail = missing["detail"].as_str().expect("a text");
+    assert!(detail.contains(&format!("mini-scan setup table --table {}", pipeline.table)), "{detail}");
+    assert_eq!((&found["result"], &found["detail"]), (&json!("ok"), &Value::Null));
 }
 
 #[tokio::test]

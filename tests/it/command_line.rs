@@ -46,8 +46,21 @@ async fn every_help_page_fits_80_columns_and_puts_each_flag_under_a_heading() {
 
 #[tokio::test]
 async fn the_help_of_a_command_has_examples_and_leads_to_the_settings() {
-    for command in ["", "setup", "check", "consumer", "dead-letters", "demo", "local", "scanner"] {
-        let words = Some(command).filter(|word| !word.is_empty()).into_iter().chain(["--help"]);
+    for command in [
+        "",
+        "setup",
+        "check",
+        "consumer",
+        "api",
+        "api token",
+        "dead-letters",
+        "export",
+        "get",
+        "demo",
+        "local",
+        "scanner",
+    ] {
+        let words = command.split_whitespace().chain(["--help"]);
         let page = ends(mini_scan(words), 0).await.output.stdout.join("\n");
         for part in ["Examples:\n  mini-scan ", "docs/settings.md"] {
             assert!(page.contains(part), "{command} without {part}: {page}");

@@ -3,7 +3,7 @@
 use crate::support::dynamo::{item, number, text};
 use crate::support::local_dynamo::LocalDynamo;
 use crate::support::pipeline::Pipeline;
-use crate::support::program::{Signal, mini_scan};
+use crate::support::program::{Signal, launch, mini_scan};
 
 #[tokio::test]
 async fn the_scanner_publishes_the_requested_number_of_scans() {
@@ -38,5 +38,22 @@ async fn the_local_dynamodb_keeps_its_rows_after_a_restart() {
 #[tokio::test]
 async fn the_demo_finds_the_newest_scan_of_every_key() {
     let exit = mini_scan(["demo", "--count", "500"]).run().await;
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+}
+
+#[tokio::test]
+async fn a_demo_that_keeps_its_servers_prints_lines_that_work() {
+    let mut demo = mini_scan(["demo", "--count", "500", "--keep"]).start();
+    let endpoint = demo.wait_for_line("export AWS_ENDPOINT_URL_DYNAMODB=").await;
+    let get = demo.wait_for_line(" get ").await;
+
+    let found = launch("sh", ["-c", &format!("{endpoint}; {get}")]).run().await;
+
+    assert_eq!(found.code, Some(0), "{found:#?}");
+    let address = get.rsplit(' ').next().expect("an address");
+    assert!(found.output.stdout.iter().skip(1).all(|line| line.starts_with(address)), "{found:#?}");
+    assert!(found.output.stdout.len() > 1, "{found:#?}");
+    demo.signal(Signal::Interrupt).await;
+    let exit = demo.exit().await;
     assert_eq!(exit.code, Some(0), "{exit:#?}");
 }

@@ -1,5 +1,6 @@
 //! The integration tests, in one binary. Most of them start the real program.
 
+mod api;
 mod capacity;
 mod chaos;
 mod check;
@@ -11,7 +12,10 @@ mod dead_letters;
 mod docs;
 mod drain;
 mod errors;
+mod export;
 mod fuzz;
+mod get;
+mod hosts;
 mod layering;
 mod local;
 mod make;

@@ -45,8 +45,25 @@ async fn run_consumer_sets_up_the_names_that_its_consumer_uses() {
     with_timeout("the row of the scan", row).await;
     pubsub.drained("projects/myproject/subscriptions/scan-sub").await;
     let stdout = stop(consumer).await;
-    assert_eq!(stdout.iter().filter(|line| line.starts_with("created")).count(), 5, "{stdout:#?}");
+    assert_eq!(stdout.iter().filter(|line| line.starts_with("created")).count(), 6, "{stdout:#?}");
     assert_eq!(stdout.last().expect("a line"), "Consumer stopped. Final stats - Processed: 2, Failed: 0");
+}
+
+#[tokio::test]
+async fn run_api_creates_the_table_and_serves_it() {
+    let server = Embedded::dynamo();
+    let line = ["run-api", "API_ARGS=--listen 127.0.0.1:0"];
+    let launch = make(line).env("MINI_SCAN_HTTP_LISTEN", "off");
+    let endpoint = format!("http://{}", server.address);
+
+    let mut api = launch.env("AWS_ENDPOINT_URL_DYNAMODB", &endpoint).start();
+
+    let serving = api.wait_for_line("/v1 and /docs").await;
+    let address = serving.split("http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an address");
+    let get = reqwest::get(format!("http://{address}/v1/hosts/1.1.1.7/services/80/HTTP"));
+    let response = with_timeout("a response", get).await.expect("a response");
+    assert_eq!(response.status(), 404);
+    assert_eq!(stop(api).await.last().expect("a line"), "API stopped. Aborted requests: 0");
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! `mini-scan setup` as a process: it creates missing resources, leaves existing ones unchanged, and refuses those that
 //! do not fit.
 
+mod indexes;
+
 use serde_json::{Value, json};
 
 use crate::support::dynamo::Dynamo;
@@ -88,8 +90,8 @@ async fn first_words(launch: Launch) -> Vec<String> {
 #[tokio::test]
 async fn creates_missing_resources_and_finds_them_in_a_second_run() {
     let plan = Plan::new().await;
-    assert_eq!(first_words(plan.setup()).await, ["created"; 5]);
-    assert_eq!(first_words(plan.setup()).await, ["found"; 5]);
+    assert_eq!(first_words(plan.setup()).await, ["created"; 6]);
+    assert_eq!(first_words(plan.setup()).await, ["found"; 6]);
 }
 
 #[tokio::test]
@@ -100,7 +102,7 @@ async fn two_concurrent_runs_create_each_resource_once() {
 
     let created = one.iter().chain(&other).filter(|word| *word == "created").count();
     if !plan.pubsub.skips(PubsubServer::GoogleEmulator, "one of two concurrent creates finds the resource") {
-        assert_eq!(created, 5, "{one:?} {other:?}");
+        assert_eq!(created, 6, "{one:?} {other:?}");
     }
 }
 
@@ -154,7 +156,7 @@ async fn setup_of_one_part_does_not_create_the_other() {
     let only = mini_scan(["setup", "pubsub"]).arguments(pubsub.pubsub_flags()).against(&pubsub.pubsub, &pubsub.dynamo);
     assert_eq!(first_words(only).await, ["created"; 4]);
     let only = mini_scan(["setup", "table", "--table", &table.table]).against(&table.pubsub, &table.dynamo);
-    assert_eq!(first_words(only).await, ["created"]);
+    assert_eq!(first_words(only).await, ["created"; 2]);
 
     assert!(pubsub.has_topic().await && !pubsub.has_table().await);
     assert!(!table.has_topic().await && table.has_table().await);

@@ -10,6 +10,12 @@ locals {
     data.aws_caller_identity.this.account_id, "table/${var.lease_table_name}"
   ])
 
+  read_records = {
+    sid       = "ReadRecords"
+    actions   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:DescribeTable"]
+    resources = [aws_dynamodb_table.scans.arn, "${aws_dynamodb_table.scans.arn}/index/*"]
+  }
+
   permissions = {
     consumer = [
       {
@@ -35,11 +41,22 @@ locals {
       ],
     )
     # Without Scan, because one scan would read and bill the whole table.
-    api = [
+    api = [local.read_records]
+    # For an API with --allow-writes, which stores scans and deletes records.
+    api_writer = [
+      local.read_records,
       {
-        sid       = "ReadRecords"
-        actions   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"]
-        resources = [aws_dynamodb_table.scans.arn, "${aws_dynamodb_table.scans.arn}/index/*"]
+        sid       = "WriteRecords"
+        actions   = ["dynamodb:PutItem", "dynamodb:DeleteItem"]
+        resources = [aws_dynamodb_table.scans.arn]
+      },
+    ]
+    # For `mini-scan export`.
+    exporter = [
+      {
+        sid       = "ReadTable"
+        actions   = ["dynamodb:Scan", "dynamodb:DescribeTable"]
+        resources = [aws_dynamodb_table.scans.arn]
       },
     ]
   }

@@ -1,5 +1,5 @@
-# The table that `mini-scan setup` creates and the consumer expects: key pk (S), on demand, expiry by expires_at, and a
-# stream of new and old images. infra/tests/agreement.py compares both.
+# The table that `mini-scan setup` creates and the consumer expects: key pk (S), on demand, expiry by expires_at, a stream
+# of new and old images, and the index by-ip for reads. infra/tests/agreement.py compares both.
 resource "aws_dynamodb_table" "scans" {
   # checkov:skip=CKV_AWS_119:The account's own key is the default, because losing a key means losing the table. kms_key_arn takes a customer-managed key.
   name         = var.table_name
@@ -9,6 +9,37 @@ resource "aws_dynamodb_table" "scans" {
   attribute {
     name = "pk"
     type = "S"
+  }
+
+  # DynamoDB accepts only attributes that are part of a key.
+  dynamic "attribute" {
+    for_each = var.host_index ? { ip = "S", port = "N" } : {}
+
+    content {
+      name = attribute.key
+      type = attribute.value
+    }
+  }
+
+  # Its attributes never change in a record, so a rescan costs nothing in it.
+  dynamic "global_secondary_index" {
+    for_each = var.host_index ? [1] : []
+
+    content {
+      name            = "by-ip"
+      hash_key        = "ip"
+      range_key       = "port"
+      projection_type = "KEYS_ONLY"
+
+      dynamic "on_demand_throughput" {
+        for_each = var.max_write_units == null && var.max_read_units == null ? [] : [1]
+
+        content {
+          max_write_request_units = coalesce(var.max_write_units, -1)
+          max_read_request_units  = coalesce(var.max_read_units, -1)
+        }
+      }
+    }
   }
 
   ttl {

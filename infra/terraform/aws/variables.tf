@@ -9,6 +9,12 @@ variable "table_name" {
   }
 }
 
+variable "host_index" {
+  description = "Whether the table has the index by-ip, which reads of a host and of a network need. It costs one write unit per new key."
+  type        = bool
+  default     = true
+}
+
 variable "deletion_protection" {
   description = "Whether DynamoDB refuses to delete the table. Before you destroy it, set this to false and apply."
   type        = bool
@@ -83,7 +89,8 @@ variable "oidc_provider_arn" {
 variable "service_accounts" {
   description = <<-TEXT
     The Kubernetes service account that may assume each role: consumer writes scans, stream_reader reads the table's
-    stream, api reads records. Only the roles in this map are created.
+    stream, api reads records, api_writer also stores and deletes them, exporter reads the whole table. Only the roles in
+    this map are created.
   TEXT
   type = map(object({
     namespace = string
@@ -92,8 +99,8 @@ variable "service_accounts" {
   default = { consumer = { namespace = "mini-scan", name = "mini-scan" } }
 
   validation {
-    condition     = alltrue([for role in keys(var.service_accounts) : contains(["consumer", "stream_reader", "api"], role)])
-    error_message = "Roles must be consumer, stream_reader or api."
+    condition     = alltrue([for role in keys(var.service_accounts) : contains(["consumer", "stream_reader", "api", "api_writer", "exporter"], role)])
+    error_message = "Roles must be consumer, stream_reader, api, api_writer or exporter."
   }
 
   validation {

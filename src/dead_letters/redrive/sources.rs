@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::dead_letters::dead_letter::is_subscription;
-use crate::dead_letters::text::sanitize;
 use crate::dead_letters::{Details, Subscription};
 use crate::pubsub::{Admin, Connection, Problem, Publishers, grant_publisher};
 use crate::service::{Endpoints, SetupError, pubsub_advice, within};
+use crate::terminal::sanitize;
 
 const MAX_CHARS: usize = 200;
 

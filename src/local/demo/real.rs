@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::program::{BoxError, Consumer, Environment, Outcomes, Program};
 use crate::consumer::Process;
 use crate::consumer::settings::WriteMode;
+use crate::hosts::Index;
 use crate::observe::Metrics;
 use crate::scan::Reason;
 use crate::service::{Config, Endpoints, Running, setup};
@@ -37,7 +38,7 @@ impl Program for Real {
         // The demo prints the names itself.
         let mut out = std::io::sink();
         setup::pubsub(&endpoints(environment), &names, &mut out).await?;
-        Ok(setup::table(&endpoints(environment), environment.table, &mut out).await?)
+        Ok(setup::table(&endpoints(environment), environment.table, &[Index::ByIp], &mut out).await?)
     }
 
     async fn consume(&self, environment: &Environment) -> Result<RealConsumer, BoxError> {

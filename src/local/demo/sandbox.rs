@@ -1,5 +1,6 @@
 //! The sandbox of the demo: both servers on free ports, and direct access to their state.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -74,15 +75,39 @@ impl Sandbox {
         }
     }
 
-    /// Returns the instructions to print while the servers keep running.
-    pub(super) fn instructions(&self) -> String {
+    /// Returns the lines to try while the servers keep running.
+    pub(super) fn instructions(&self) -> Result<String, DynoxideError> {
         let Environment { dynamo_url, table, .. } = &self.environment;
-        format!(
+        let program = program();
+        let address = self.busiest_address()?.unwrap_or_else(|| "1.1.1.7".to_owned());
+        Ok(format!(
             "The servers keep running. In another terminal, try:\n\n  \
+             export AWS_ENDPOINT_URL_DYNAMODB={dynamo_url}\n  \
+             {program} get {address}\n  \
+             {program} export --format csv --output scans.csv\n  \
              AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo AWS_DEFAULT_REGION=us-east-1 \\\n  \
              aws dynamodb scan --table-name {table} --endpoint-url {dynamo_url}\n\nCtrl-C stops."
-        )
+        ))
     }
+
+    /// Returns the address with the most records.
+    fn busiest_address(&self) -> Result<Option<String>, DynoxideError> {
+        let mut counts = BTreeMap::<String, usize>::new();
+        for item in self.items()? {
+            if let Some(ip) = item["ip"]["S"].as_str() {
+                *counts.entry(ip.to_owned()).or_default() += 1;
+            }
+        }
+        Ok(counts.into_iter().max_by_key(|(_, count)| *count).map(|(ip, _)| ip))
+    }
+}
+
+/// Returns how to start this program from the current directory.
+fn program() -> String {
+    let path = std::env::current_exe().unwrap_or_else(|_| "mini-scan".into());
+    let here = std::env::current_dir().ok();
+    let short = here.as_deref().and_then(|here| path.strip_prefix(here).ok()).unwrap_or(&path);
+    short.display().to_string()
 }
 
 impl fmt::Display for Sandbox {

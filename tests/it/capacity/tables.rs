@@ -18,6 +18,7 @@ pub(super) fn tables(inputs: &Inputs) -> Vec<(&'static str, String)> {
         ("batch", sizes(inputs, Mode::Batch)),
         ("copies", copies()),
         ("responses", responses(inputs)),
+        ("reads", reads(inputs)),
         ("first", first(inputs)),
         ("quotas", quotas(inputs)),
     ]
@@ -125,6 +126,39 @@ fn responses(inputs: &Inputs) -> String {
             short(inputs.storage(100e6)),
         ];
         rows.push(row(&whole(response), &cells));
+    }
+    rows.concat()
+}
+
+/// Renders what a thousand reads cost. All of them are eventually consistent, at half a unit.
+fn reads(inputs: &Inputs) -> String {
+    let half_units = |bytes: f64| 0.5 * (bytes / inputs.read_unit).ceil();
+    let index = |services: f64| half_units(services * inputs.index_entry);
+    let items = |services: f64| services * half_units(inputs.record());
+    let host = |services: f64| (index(services), index(services) + items(services), services);
+    let network = 256.0 * index(1.0);
+    let lines = [
+        ("one record", (f64::NAN, items(1.0), 1.0)),
+        ("a host with 1 service", host(1.0)),
+        ("a host with 10 services", host(10.0)),
+        ("a host with 50 services", host(50.0)),
+        ("a /24 with 20 hosts of 10 services", (network, network + items(200.0), 200.0)),
+    ];
+    let names =
+        ["units, `minify`", "units", "$ per thousand, `minify`", "$ per thousand", "$ per thousand, bytes out of AWS"];
+    let mut rows = vec![header("read", &names)];
+    for (name, (minified, whole, records)) in lines {
+        let dollars = |units: f64| format!("{:.6}", 1e3 * units * inputs.read_units_price);
+        let or_none = |text: String| if minified.is_nan() { "–".to_owned() } else { text };
+        let bytes = 1e3 * records * inputs.record() / GB * inputs.aws_tiers[0].1;
+        let cells = [
+            or_none(format!("{minified:.1}")),
+            format!("{whole:.1}"),
+            or_none(dollars(minified)),
+            dollars(whole),
+            format!("{bytes:.6}"),
+        ];
+        rows.push(row(name, &cells));
     }
     rows.concat()
 }

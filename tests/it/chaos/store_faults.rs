@@ -253,7 +253,9 @@ fn refuse_items(request: &Request, action: Action) -> (Action, usize) {
         }
         // The refused items must not reach the server.
         Action::CloseAfter => Action::CloseBefore,
-        Action::Respond(..) | Action::CloseBefore | Action::Hang | Action::Hold(_) => return (action, 0),
+        Action::Respond(..) | Action::CloseBefore | Action::Hang | Action::Hold(_) | Action::ProcessKeys(_) => {
+            return (action, 0);
+        }
     };
     (action, count)
 }

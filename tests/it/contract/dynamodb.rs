@@ -2,7 +2,9 @@
 
 mod batch;
 mod condition;
+mod index;
 mod limits;
+mod scan;
 mod store;
 mod table;
 

@@ -8,9 +8,10 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::operation::create_table::builders::CreateTableFluentBuilder;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, Select,
-    StreamSpecification, StreamViewType, TimeToLiveSpecification,
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, PutRequest, ScalarAttributeType,
+    Select, StreamSpecification, StreamViewType, TimeToLiveSpecification, WriteRequest,
 };
+use futures_util::StreamExt;
 
 use super::servers::DynamoServer;
 use super::{TIMEOUT, test_name, unique, with_timeout};
@@ -55,7 +56,7 @@ impl Dynamo {
         skipped
     }
 
-    /// Returns the request that creates a table as `mini-scan setup` does, without time to live.
+    /// Returns the request that creates a table as `mini-scan setup --no-host-index` does, without time to live.
     pub(crate) fn create(&self, name: &str) -> CreateTableFluentBuilder {
         let stream = StreamSpecification::builder().stream_enabled(true);
         self.client
@@ -86,6 +87,22 @@ impl Dynamo {
     pub(crate) async fn put(&self, table: &str, item: Item) {
         let put = self.client.put_item().table_name(table).set_item(Some(item));
         put.send().await.expect("the item is stored");
+    }
+
+    /// Writes many rows, 25 per request and four requests at a time.
+    pub(crate) async fn put_all(&self, table: &str, items: impl IntoIterator<Item = Item>) {
+        let mut requests = items.into_iter().map(|item| {
+            let put = PutRequest::builder().set_item(Some(item)).build().expect("a complete request");
+            WriteRequest::builder().put_request(put).build()
+        });
+        let batches =
+            std::iter::from_fn(|| Some(requests.by_ref().take(25).collect::<Vec<_>>()).filter(|it| !it.is_empty()));
+        let writes = futures_util::stream::iter(batches).map(async |batch| {
+            let written = self.client.batch_write_item().request_items(table, batch).send().await;
+            let left = written.expect("the rows are stored").unprocessed_items.unwrap_or_default();
+            assert!(left.is_empty(), "{left:?}");
+        });
+        writes.buffer_unordered(4).for_each(async |()| {}).await;
     }
 
     pub(crate) async fn get(&self, table: &str, pk: &str) -> Option<Item> {

@@ -39,6 +39,9 @@ pub(crate) enum Action {
     Hold(Barrier),
     /// Forwards a batch. These statements of it, in ascending order, get an error instead of their response.
     FailStatements(Vec<StatementError>),
+    /// Forwards a BatchGetItem without the last keys beyond this number, which the response then returns as unprocessed.
+    /// DynamoDB does so if it is throttled, or if the response would be too large.
+    ProcessKeys(usize),
 }
 
 /// Holds requests until a number of them wait at the same time. Then it stays open.
@@ -135,7 +138,14 @@ impl Action {
         Action::Respond(500, body.to_string())
     }
 
-    /// Returns DynamoDB's response when the role may not write.
+    /// Returns DynamoDB's response to a query of an index that the table lacks.
+    pub(crate) fn missing_index(name: &str) -> Action {
+        let message = format!("The table does not have the specified index: {name}");
+        let body = json!({ "__type": "com.amazon.coral.validate#ValidationException", "message": message });
+        Action::Respond(400, body.to_string())
+    }
+
+    /// Returns DynamoDB's response when the role may not do this.
     pub(crate) fn access_denied() -> Action {
         let message = "User is not authorized to perform this action on resource: table/scans";
         let body = json!({ "__type": "com.amazon.coral.service#AccessDeniedException", "Message": message });
@@ -182,9 +192,39 @@ impl Request {
         self.is(".DescribeTable")
     }
 
+    /// Returns whether the request changes a table, e.g. adds an index.
+    pub(crate) fn is_update_table(&self) -> bool {
+        self.is(".UpdateTable")
+    }
+
+    /// Returns whether the request creates a table.
+    pub(crate) fn is_create_table(&self) -> bool {
+        self.is(".CreateTable")
+    }
+
+    /// Returns whether the request reads a page of a table.
+    pub(crate) fn is_scan(&self) -> bool {
+        self.is(".Scan")
+    }
+
     /// Returns whether the request writes one item or several.
     pub(crate) fn is_write(&self) -> bool {
         self.is_put() || self.is(".BatchExecuteStatement")
+    }
+
+    /// Returns whether the request queries an index.
+    pub(crate) fn is_query(&self) -> bool {
+        self.is(".Query")
+    }
+
+    /// Returns whether the request reads several items by their keys.
+    pub(crate) fn is_batch_get(&self) -> bool {
+        self.is(".BatchGetItem")
+    }
+
+    /// Returns whether the request deletes an item.
+    pub(crate) fn is_delete(&self) -> bool {
+        self.is(".DeleteItem")
     }
 
     fn is(&self, operation: &str) -> bool {
@@ -212,6 +252,22 @@ impl Request {
         batch["Statements"] = json!(left);
         let body = batch.to_string().into_bytes();
         Some(Request::received(with_length(&self.head, body.len()), body))
+    }
+}
+
+impl Request {
+    /// Returns this BatchGetItem with only its first `count` keys, or `None` if none is left, and the body of a response that
+    /// returns the other keys as unprocessed.
+    fn with_keys(&self, count: usize) -> (Option<Request>, Value) {
+        let mut batch = self.json().clone();
+        let mut unprocessed = json!({});
+        for (table, keys) in batch["RequestItems"].as_object_mut().expect("a BatchGetItem names its tables") {
+            let all = keys["Keys"].as_array_mut().expect("a list of keys");
+            unprocessed[table] = json!({ "Keys": all.split_off(count.min(all.len())) });
+        }
+        let body = batch.to_string().into_bytes();
+        let rest = Request::received(with_length(&self.head, body.len()), body);
+        ((count > 0).then_some(rest), unprocessed)
     }
 }
 
@@ -253,6 +309,16 @@ impl Response {
                 false => responses.insert(*index, error),
             }
         }
+        let body = body.to_string().into_bytes();
+        Response { head: with_length(&self.head, body.len()), body }
+    }
+}
+
+impl Response {
+    /// Returns this response to a BatchGetItem with these unprocessed keys.
+    fn with_unprocessed(self, unprocessed: Value) -> Response {
+        let mut body = self.json();
+        body["UnprocessedKeys"] = unprocessed;
         let body = body.to_string().into_bytes();
         Response { head: with_length(&self.head, body.len()), body }
     }
@@ -360,6 +426,14 @@ async fn serve(mut client: TcpStream, upstream: Upstream, decide: Decide) {
                     None => Some(Response::new(200, r#"{"Responses":[]}"#)),
                 };
                 response.map(|response| response.with(errors))
+            }
+            Action::ProcessKeys(count) => {
+                let (rest, unprocessed) = request.with_keys(*count);
+                let response = match rest {
+                    Some(rest) => upstream.forward(&mut connection, &rest).await,
+                    None => Some(Response::new(200, r#"{"Responses":{}}"#)),
+                };
+                response.map(|response| response.with_unprocessed(unprocessed))
             }
             Action::Forward | Action::CloseAfter | Action::Delay(..) => {
                 upstream.forward(&mut connection, &request).await

@@ -59,6 +59,34 @@ run "the_table_matches_the_consumer_and_is_protected" {
   }
 }
 
+run "the_table_has_the_index_of_hosts" {
+  command = plan
+
+  assert {
+    condition = [for index in aws_dynamodb_table.scans.global_secondary_index : [
+      index.name, index.hash_key, index.range_key, index.projection_type
+    ]] == [["by-ip", "ip", "port", "KEYS_ONLY"]]
+    error_message = "The table must have the index by-ip on ip and port, with the keys only."
+  }
+  assert {
+    condition     = { for attribute in aws_dynamodb_table.scans.attribute : attribute.name => attribute.type } == { pk = "S", ip = "S", port = "N" }
+    error_message = "The attributes must be those of the keys, with the types of records."
+  }
+}
+
+run "the_index_of_hosts_can_be_left_out" {
+  command = plan
+
+  variables {
+    host_index = false
+  }
+
+  assert {
+    condition     = length(aws_dynamodb_table.scans.global_secondary_index) == 0 && length(aws_dynamodb_table.scans.attribute) == 1
+    error_message = "Without host_index there must be no index, and no attribute but the key."
+  }
+}
+
 run "the_consumer_may_write_scans_and_nothing_else" {
   command = plan
 
@@ -144,6 +172,44 @@ run "a_stream_reader_and_an_api_get_their_permissions" {
   }
 }
 
+run "a_writing_api_and_an_exporter_get_their_permissions" {
+  command = plan
+
+  variables {
+    service_accounts = {
+      api_writer = { namespace = "mini-scan", name = "api-writer" }
+      exporter   = { namespace = "mini-scan", name = "exporter" }
+    }
+  }
+
+  assert {
+    condition = jsondecode(data.aws_iam_policy_document.role["api_writer"].json).Statement == [
+      {
+        Sid      = "ReadRecords"
+        Effect   = "Allow"
+        Action   = ["dynamodb:Query", "dynamodb:GetItem", "dynamodb:DescribeTable", "dynamodb:BatchGetItem"]
+        Resource = ["arn:aws:dynamodb:eu-west-1:123456789012:table/scan-results/index/*", "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-results"]
+      },
+      {
+        Sid      = "WriteRecords"
+        Effect   = "Allow"
+        Action   = ["dynamodb:PutItem", "dynamodb:DeleteItem"]
+        Resource = "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-results"
+      },
+    ]
+    error_message = "The writing API must be able to read, store and delete single records, and not to scan."
+  }
+  assert {
+    condition = jsondecode(data.aws_iam_policy_document.role["exporter"].json).Statement == [{
+      Sid      = "ReadTable"
+      Effect   = "Allow"
+      Action   = ["dynamodb:Scan", "dynamodb:DescribeTable"]
+      Resource = "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-results"
+    }]
+    error_message = "The exporter must be able to scan the table, and nothing else."
+  }
+}
+
 run "limits_batches_and_keys_take_effect" {
   command = plan
 
@@ -157,6 +223,10 @@ run "limits_batches_and_keys_take_effect" {
   assert {
     condition     = one(aws_dynamodb_table.scans.on_demand_throughput).max_write_request_units == 5000
     error_message = "The table must have the limit of write units."
+  }
+  assert {
+    condition     = one(one(aws_dynamodb_table.scans.global_secondary_index).on_demand_throughput).max_write_request_units == 5000
+    error_message = "The index must have the limit of write units too."
   }
   assert {
     condition     = one(aws_cloudwatch_metric_alarm.near_write_limit).threshold == 240000

@@ -2,7 +2,7 @@
 
 /// Returns at most `max_chars` characters of `text` in one line. Escapes characters that would move the cursor, set
 /// colours or change the text direction.
-pub(super) fn sanitize(text: &str, max_chars: usize) -> String {
+pub(crate) fn sanitize(text: &str, max_chars: usize) -> String {
     let mut sanitized = String::with_capacity(text.len().min(max_chars));
     for c in text.chars().take(max_chars) {
         match c {
@@ -17,7 +17,7 @@ pub(super) fn sanitize(text: &str, max_chars: usize) -> String {
 }
 
 /// Converts JSON to printable ASCII, so that a terminal shows every character and interprets none.
-pub(super) fn ascii_json(json: &str) -> String {
+pub(crate) fn ascii_json(json: &str) -> String {
     let mut ascii = String::with_capacity(json.len());
     for c in json.chars() {
         match c {

@@ -1,0 +1,201 @@
+//! Surrounds the routes of an API with what every request passes: access, limits, panics, headers, and observation.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use hyper::Method;
+use hyper::header::{HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use crate::access::{Access, authorize};
+use crate::origin;
+use crate::problem::{INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, OVERLOADED, Problem, TIMEOUT};
+use crate::tokens::Scope;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// From the first byte of the body to the response.
+    pub request_timeout: Duration,
+    pub body_bytes: usize,
+    /// Requests in progress at a time.
+    pub requests: usize,
+}
+
+/// Is told of every response. It must not block.
+pub trait Observer: Send + Sync + 'static {
+    fn responded(&self, responded: &Responded<'_>);
+}
+
+/// A request and the kind of its response.
+#[derive(Debug, Clone, Copy)]
+pub struct Responded<'a> {
+    /// The path of the route with the names of its parameters. `None` if no route has the path.
+    pub route: Option<&'a str>,
+    pub method: &'a Method,
+    pub status: u16,
+    pub took: Duration,
+}
+
+/// What surrounds the routes.
+#[derive(Clone)]
+pub struct Guard {
+    access: Arc<Access>,
+    limits: Limits,
+    requests: Arc<Semaphore>,
+    observer: Arc<dyn Observer>,
+}
+
+impl Guard {
+    pub fn new(access: Access, limits: Limits, observer: Arc<dyn Observer>) -> Guard {
+        Guard { access: Arc::new(access), limits, requests: Arc::new(Semaphore::new(limits.requests)), observer }
+    }
+
+    /// Requires a scope for these routes. The handlers can then extract the [`Caller`](crate::Caller) as an extension.
+    pub fn protect<S: Clone + Send + Sync + 'static>(&self, routes: Router<S>, scope: Scope) -> Router<S> {
+        routes.route_layer(from_fn_with_state((self.access.clone(), scope), authorize))
+    }
+
+    /// Surrounds all routes, and answers those that are missing.
+    pub fn surround(&self, routes: Router) -> Router {
+        routes
+            .fallback(async || Problem::new(&NOT_FOUND, "no endpoint has this path"))
+            .method_not_allowed_fallback(async || {
+                Problem::new(&METHOD_NOT_ALLOWED, "the endpoint of this path has other methods")
+            })
+            .layer(DefaultBodyLimit::max(self.limits.body_bytes))
+            .layer(from_fn_with_state(self.clone(), pass))
+    }
+
+    async fn respond(&self, request: Request, next: Next) -> Response {
+        if let Access::Loopback = *self.access
+            && let Err(problem) = origin::check(request.uri(), request.headers())
+        {
+            return problem.into_response();
+        }
+        let Ok(_permit) = self.requests.try_acquire() else {
+            let detail = format!("{} requests are in progress", self.limits.requests);
+            return Problem::new(&OVERLOADED, detail).retry_after(1).into_response();
+        };
+        let response = timeout(self.limits.request_timeout, AssertUnwindSafe(next.run(request)).catch_unwind());
+        match response.await {
+            Ok(Ok(response)) => response,
+            // The panic hook has logged it.
+            Ok(Err(_)) => Problem::new(&INTERNAL, "the program failed; its log has the cause").into_response(),
+            Err(_) => {
+                let detail = format!("the request took longer than {:?}", self.limits.request_timeout);
+                Problem::new(&TIMEOUT, detail).retry_after(1).into_response()
+            }
+        }
+    }
+}
+
+async fn pass(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    const SECURITY: [(HeaderName, HeaderValue); 2] = [
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    ];
+    let began = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = guard.respond(request, next).await;
+    response.headers_mut().extend(SECURITY);
+    guard.observer.responded(&Responded {
+        route: route.as_ref().map(MatchedPath::as_str),
+        method: &method,
+        status: response.status().as_u16(),
+        took: began.elapsed(),
+    });
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use axum::body::Body;
+    use axum::routing::{get, post};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Seen(Mutex<Vec<(Option<String>, u16)>>);
+
+    impl Observer for Seen {
+        fn responded(&self, responded: &Responded<'_>) {
+            self.0.lock().unwrap().push((responded.route.map(str::to_owned), responded.status));
+        }
+    }
+
+    const LIMITS: Limits = Limits { request_timeout: Duration::from_secs(1), body_bytes: 4, requests: 1 };
+
+    fn router(access: Access, seen: &Arc<Seen>) -> Router {
+        let guard = Guard::new(access, LIMITS, seen.clone());
+        let routes = Router::new()
+            .route("/a/{b}", get(async || "a"))
+            .route("/hang", get(std::future::pending::<String>))
+            .route("/panic", get(async || -> String { panic!("a test") }))
+            .route("/body", post(async |body: crate::Body| body.0));
+        guard.surround(guard.protect(routes, Scope::Read))
+    }
+
+    async fn send(router: &Router, method: &str, path: &str, host: &str, body: &'static str) -> Response {
+        let request = hyper::Request::builder().method(method).uri(path).header("host", host);
+        router.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_response_is_observed_and_every_failure_is_a_problem() {
+        let seen = Arc::<Seen>::default();
+        let router = router(Access::Loopback, &seen);
+        for (method, path, host, body, status) in [
+            ("GET", "/a/1", "localhost", "", 200),
+            ("GET", "/a/1", "example.com", "", 403),
+            ("GET", "/missing", "localhost", "", 404),
+            ("POST", "/a/1", "localhost", "", 405),
+            ("GET", "/hang", "localhost", "", 503),
+            ("GET", "/panic", "localhost", "", 500),
+            ("POST", "/body", "localhost", "1234", 200),
+            ("POST", "/body", "localhost", "12345", 413),
+        ] {
+            let response = send(&router, method, path, host, body).await;
+            assert_eq!(response.status(), status, "{method} {path}");
+            let is_problem = response.headers().get("content-type").is_some_and(|it| it == "application/problem+json");
+            assert_eq!(is_problem, status != 200, "{method} {path}");
+            assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+        }
+        let seen = seen.0.lock().unwrap();
+        assert_eq!(seen.len(), 8);
+        assert_eq!(seen[0], (Some("/a/{b}".to_owned()), 200));
+        assert_eq!(seen[2], (None, 404));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_arrive_is_the_fault_of_the_client() {
+        let limits = Limits { request_timeout: Duration::from_secs(10), ..LIMITS };
+        let guard = Guard::new(Access::Everyone, limits, Arc::<Seen>::default());
+        let router = guard.surround(Router::new().route("/", post(async |body: crate::Body| body.0)));
+        let body = Body::from_stream(futures_util::stream::pending::<Result<&str, std::io::Error>>());
+        let request = hyper::Request::builder().method("POST").uri("/").body(body).unwrap();
+        assert_eq!(router.oneshot(request).await.unwrap().status(), 408);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_request_too_many_is_refused_at_once() {
+        let router = router(Access::Everyone, &Arc::default());
+        let (hanging, refused) = tokio::join!(
+            send(&router, "GET", "/hang", "example.com", ""),
+            send(&router, "GET", "/a/1", "example.com", "")
+        );
+        assert_eq!((hanging.status().as_u16(), refused.status().as_u16()), (503, 503));
+        assert_eq!(refused.headers()["retry-after"], "1");
+        assert_eq!(send(&router, "GET", "/a/1", "example.com", "").await.status(), 200);
+    }
+}

@@ -1,0 +1,24 @@
+//! What every REST API of this workspace needs: access by tokens, problems (RFC 9457), limits, page tokens, ETags, a server
+//! with a drain, and a page that renders the OpenAPI document.
+//!
+//! It knows no program: routes, problems and texts are given to it.
+
+mod access;
+mod docs;
+mod etag;
+mod extract;
+mod guard;
+mod origin;
+pub mod page_token;
+pub mod problem;
+mod server;
+mod tokens;
+
+pub use access::{Access, Caller, NeedsTokens};
+pub use docs::{Docs, STYLE, html, style};
+pub use etag::{Etag, json, matches};
+pub use extract::{Body, Path, Query};
+pub use guard::{Guard, Limits, Observer, Responded};
+pub use problem::{Problem, ProblemBody, ProblemType};
+pub use server::{Drained, Server};
+pub use tokens::{InvalidTokens, Scope, TokenFile, line, new_token};

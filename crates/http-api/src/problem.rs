@@ -1,0 +1,198 @@
+//! Errors as problem documents. <https://www.rfc-editor.org/rfc/rfc9457>
+
+use axum::response::{IntoResponse, Response};
+use hyper::StatusCode;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use serde::Serialize;
+
+/// The page that describes every type of problem of an API.
+pub const PAGE: &str = "/docs/problems";
+
+const CONTENT: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// A kind of error, with what its page describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProblemType {
+    /// The end of its URI, e.g. `not-found`.
+    pub name: &'static str,
+    pub status: u16,
+    pub title: &'static str,
+    /// What a client does about it.
+    pub advice: &'static str,
+}
+
+/// The problems that every API may answer.
+pub const COMMON: [&ProblemType; 12] = [
+    &INVALID_REQUEST,
+    &INVALID_PAGE_TOKEN,
+    &EXPIRED_PAGE_TOKEN,
+    &UNAUTHORIZED,
+    &FORBIDDEN,
+    &FOREIGN_ORIGIN,
+    &NOT_FOUND,
+    &METHOD_NOT_ALLOWED,
+    &TOO_LARGE,
+    &SLOW_BODY,
+    &OVERLOADED,
+    &TIMEOUT,
+];
+
+pub const INVALID_REQUEST: ProblemType = ProblemType {
+    name: "invalid-request",
+    status: 400,
+    title: "The request is invalid",
+    advice: "Correct the part of the request that the detail names. Repeating the request does not help.",
+};
+pub const INVALID_PAGE_TOKEN: ProblemType = ProblemType {
+    name: "invalid-page-token",
+    status: 400,
+    title: "The page token does not belong to this query",
+    advice: "Send a page token only with the query that returned it, and unchanged. Otherwise start with the first page.",
+};
+pub const EXPIRED_PAGE_TOKEN: ProblemType = ProblemType {
+    name: "expired-page-token",
+    status: 400,
+    title: "The page token is too old",
+    advice: "A page token is valid for 24 hours. Start with the first page.",
+};
+pub const UNAUTHORIZED: ProblemType = ProblemType {
+    name: "unauthorized",
+    status: 401,
+    title: "A valid token is required",
+    advice: "Send the header `Authorization: Bearer TOKEN` with a token that the operator has issued.",
+};
+pub const FORBIDDEN: ProblemType = ProblemType {
+    name: "forbidden",
+    status: 403,
+    title: "The token does not allow this",
+    advice: "Ask the operator for a token with the scope that the detail names.",
+};
+pub const FOREIGN_ORIGIN: ProblemType = ProblemType {
+    name: "foreign-origin",
+    status: 403,
+    title: "The request comes from another site",
+    advice: "Without tokens, this API answers only requests to a name of this machine (localhost) that no other site's \
+             page has sent. Otherwise any web page could read it through the browser of its visitor.",
+};
+pub const NOT_FOUND: ProblemType = ProblemType {
+    name: "not-found",
+    status: 404,
+    title: "There is no such endpoint",
+    advice: "Compare the path with the documentation at `/docs`.",
+};
+pub const METHOD_NOT_ALLOWED: ProblemType = ProblemType {
+    name: "method-not-allowed",
+    status: 405,
+    title: "The endpoint does not have this method",
+    advice: "Use a method that the header `Allow` lists.",
+};
+pub const TOO_LARGE: ProblemType =
+    ProblemType { name: "too-large", status: 413, title: "The body is too large", advice: "Send less in one request." };
+pub const SLOW_BODY: ProblemType = ProblemType {
+    name: "slow-body",
+    status: 408,
+    title: "The body did not arrive in time",
+    advice: "Send the whole body within 5 seconds.",
+};
+pub const OVERLOADED: ProblemType = ProblemType {
+    name: "overloaded",
+    status: 503,
+    title: "Too many requests are in progress",
+    advice: "Repeat the request after the time in the header `Retry-After`, and send fewer at a time.",
+};
+pub const TIMEOUT: ProblemType = ProblemType {
+    name: "timeout",
+    status: 503,
+    title: "The request took too long",
+    advice: "Repeat the request after the time in the header `Retry-After`. Ask for less, e.g. by a smaller page.",
+};
+/// A fault of the program, which no client should see.
+pub const INTERNAL: ProblemType = ProblemType {
+    name: "internal",
+    status: 500,
+    title: "The program failed",
+    advice: "Report it to the operator. The log of the instance has the cause.",
+};
+
+/// One error of one request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem {
+    kind: &'static ProblemType,
+    detail: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// The document that a client receives.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(title = "Problem")]
+pub struct ProblemBody {
+    /// Leads to the description of this type of problem.
+    #[serde(rename = "type")]
+    #[schema(example = "/docs/problems#invalid-request")]
+    kind: String,
+    #[schema(example = "The request is invalid")]
+    title: &'static str,
+    #[schema(example = 400)]
+    status: u16,
+    /// What is wrong with this request.
+    detail: String,
+}
+
+impl Problem {
+    pub fn new(kind: &'static ProblemType, detail: impl Into<String>) -> Problem {
+        Problem { kind, detail: detail.into(), headers: Vec::new() }
+    }
+
+    /// Asks the client to wait this many seconds before it repeats the request.
+    pub fn retry_after(self, seconds: u32) -> Problem {
+        self.header(RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
+    /// Adds a header to the response.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub fn kind(&self) -> &'static ProblemType {
+        self.kind
+    }
+
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let Problem { kind, detail, headers } = self;
+        let document =
+            ProblemBody { kind: format!("{PAGE}#{}", kind.name), title: kind.title, status: kind.status, detail };
+        let body = serde_json::to_vec(&document).expect("text and numbers are always JSON");
+        let status = StatusCode::from_u16(kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let no_store = HeaderValue::from_static("no-store");
+        let mut response = (status, [(CONTENT_TYPE, CONTENT), (CACHE_CONTROL, no_store)], body).into_response();
+        response.headers_mut().extend(headers);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn common_problems_have_different_names_and_statuses_of_errors() {
+        let names: std::collections::BTreeSet<_> = COMMON.iter().map(|kind| kind.name).collect();
+        assert_eq!(names.len(), COMMON.len());
+        assert!(COMMON.iter().all(|kind| (400..600).contains(&kind.status)));
+    }
+
+    #[test]
+    fn a_response_is_a_problem_document_with_the_headers_of_the_problem() {
+        let response = Problem::new(&OVERLOADED, "wait").retry_after(3).into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        assert_eq!(response.headers()[RETRY_AFTER], "3");
+    }
+}

@@ -1,0 +1,184 @@
+//! The resume file: how far an export is, and which output belongs to it.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::filter::Filter;
+use super::format::Format;
+
+const VERSION: u32 = 1;
+
+/// What an export has written when its output was last synced.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Checkpoint {
+    version: u32,
+    pub(super) task: Identity,
+    /// Changes if the table was deleted and created again. `None` if this identity may not describe the table.
+    pub(super) table_id: Option<String>,
+    /// The length of the output in bytes. Everything behind it is written again.
+    pub(super) length: u64,
+    /// The last bytes of the output, which show whether a file is that output.
+    pub(super) tail: Vec<u8>,
+    pub(super) segments: Vec<Progress>,
+    pub(super) counts: Counts,
+}
+
+/// What must be the same in every run of an export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Identity {
+    table: String,
+    format: Format,
+    since: Option<u64>,
+    ports: Vec<u16>,
+    networks: Vec<String>,
+}
+
+/// How far a segment is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Progress {
+    Start,
+    /// The output has all records up to this key.
+    After(String),
+    Done,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Counts {
+    pub(super) exported: u64,
+    pub(super) scanned: u64,
+    pub(super) foreign: u64,
+    pub(super) first_foreign: Option<String>,
+    pub(super) read_units: f64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoadError {
+    #[error("it cannot be read: {0}")]
+    Io(#[from] io::Error),
+    #[error("it is no resume file of this version of mini-scan: {0}")]
+    Format(#[from] serde_json::Error),
+}
+
+impl Identity {
+    pub(super) fn new(table: &str, format: Format, filter: &Filter) -> Identity {
+        Identity {
+            table: table.to_owned(),
+            format,
+            since: filter.since,
+            ports: filter.ports.clone(),
+            networks: filter.networks.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// Returns the flag that differs from an earlier run.
+    pub(super) fn difference(&self, earlier: &Identity) -> Option<&'static str> {
+        [
+            ("--table", self.table == earlier.table),
+            ("--format or --raw-csv", self.format == earlier.format),
+            ("--since", self.since == earlier.since),
+            ("--port", self.ports == earlier.ports),
+            ("--network", self.networks == earlier.networks),
+        ]
+        .into_iter()
+        .find_map(|(flag, is_same)| (!is_same).then_some(flag))
+    }
+}
+
+impl Checkpoint {
+    pub(super) fn new(task: Identity, segments: u32) -> Checkpoint {
+        Checkpoint {
+            version: VERSION,
+            task,
+            table_id: None,
+            length: 0,
+            tail: Vec::new(),
+            segments: vec![Progress::Start; segments as usize],
+            counts: Counts::default(),
+        }
+    }
+
+    /// Loads the checkpoint of an earlier run, or `None` if there was none.
+    pub(super) fn load(path: &Path) -> Result<Option<Checkpoint>, LoadError> {
+        let text = match fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let checkpoint: Checkpoint = serde_json::from_slice(&text)?;
+        if checkpoint.version != VERSION || checkpoint.segments.is_empty() {
+            let error = <serde_json::Error as serde::de::Error>::custom(format!("version {}", checkpoint.version));
+            return Err(LoadError::Format(error));
+        }
+        Ok(Some(checkpoint))
+    }
+
+    /// Replaces the file at once: a kill leaves either the old checkpoint or this one.
+    pub(super) fn save(&self, path: &Path) -> io::Result<()> {
+        let new = with_suffix(path, ".new");
+        let mut file = File::create(&new)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        // The name must survive a crash of the machine too.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder)?.sync_all()
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity() -> Identity {
+        Identity::new("scan-results", Format::JsonLines, &Filter::default())
+    }
+
+    #[test]
+    fn a_checkpoint_is_loaded_as_it_was_saved() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("resume");
+        let mut checkpoint = Checkpoint::new(identity(), 3);
+        checkpoint.segments = vec![Progress::Start, Progress::After("1.1.1.7#443#A\"\n".into()), Progress::Done];
+        checkpoint.tail = vec![0, 255];
+        checkpoint.save(&path).unwrap();
+        checkpoint.length = 7;
+        checkpoint.save(&path).unwrap();
+
+        assert_eq!(Checkpoint::load(&path).unwrap(), Some(checkpoint));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(Checkpoint::load(&folder.path().join("other")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_that_is_no_checkpoint_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("resume");
+        let saved = serde_json::to_string(&Checkpoint::new(identity(), 1)).unwrap();
+        let newer = saved.replace(r#""version":1"#, r#""version":2"#);
+        for text in ["", "{}", &saved[..saved.len() - 1], &newer, "[1]"] {
+            fs::write(&path, text).unwrap();
+            assert!(matches!(Checkpoint::load(&path), Err(LoadError::Format(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_difference_names_the_flag() {
+        let filter = Filter { networks: vec!["1.0.0.0/8".parse().unwrap()], ..Filter::default() };
+        let other = Identity::new("scan-results", Format::JsonLines, &filter);
+        assert_eq!(identity().difference(&other), Some("--network"));
+        assert_eq!(identity().difference(&identity()), None);
+    }
+}

@@ -1,0 +1,89 @@
+//! Formats records as a table for people. Pure.
+
+use std::time::{Duration, SystemTime};
+
+use indicatif::{HumanBytes, HumanDuration};
+
+use crate::hosts::Record;
+use crate::terminal::sanitize;
+
+const HEAD: [&str; 7] = ["ADDRESS", "PORT", "SERVICE", "LAST SEEN", "AGE", "SIZE", "RESPONSE"];
+const MAX_SERVICE_CHARS: usize = 32;
+const MAX_RESPONSE_CHARS: usize = 60;
+/// The columns that are aligned to the right.
+const NUMBERS: [usize; 3] = [1, 4, 5];
+
+/// One line of the table. Nothing in it can control a terminal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row([String; HEAD.len()]);
+
+impl Row {
+    pub(super) fn of(record: &Record, now: SystemTime) -> Row {
+        // A year beyond 9999 has no notation.
+        let seen = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(record.timestamp.min(253_402_300_799)));
+        let seen = seen.unwrap_or(SystemTime::UNIX_EPOCH);
+        let size = record.response_bytes.as_ref().map_or(record.response.len(), Vec::len);
+        Row([
+            record.key.ip().to_owned(),
+            record.key.port().to_owned(),
+            sanitize(record.key.service(), MAX_SERVICE_CHARS),
+            humantime::format_rfc3339_seconds(seen).to_string(),
+            format!("{:#}", HumanDuration(now.duration_since(seen).unwrap_or_default())),
+            HumanBytes(size as u64).to_string(),
+            sanitize(&record.response, MAX_RESPONSE_CHARS),
+        ])
+    }
+}
+
+/// Formats a table with a head. Returns an empty string for no rows.
+pub(super) fn format(rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let head = Row(HEAD.map(str::to_owned));
+    let lines = || [&head].into_iter().chain(rows);
+    let widths: [usize; HEAD.len()] =
+        std::array::from_fn(|column| lines().map(|row| row.0[column].chars().count()).max().unwrap_or_default());
+    let line = |Row(cells): &Row| {
+        let cells = cells.iter().enumerate().map(|(column, cell)| {
+            let width = widths[column];
+            if NUMBERS.contains(&column) { format!("{cell:>width$}") } else { format!("{cell:width$}") }
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    lines().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::Key;
+
+    fn record(ip: &str, port: u16, response: &str, response_bytes: Option<Vec<u8>>) -> Record {
+        let key = Key::new(ip.parse().unwrap(), port, "HTTP");
+        Record { key, timestamp: 1_740_298_125, data_version: 2, response: response.into(), response_bytes }
+    }
+
+    #[test]
+    fn the_table_has_one_sanitized_line_per_record() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_740_298_125 + 3 * 24 * 60 * 60);
+        let records = [
+            record("1.1.1.7", 443, "\u{1b}[2J<script>\r\n", None),
+            record("2001:db8::1", 8080, "\u{fffd}", Some(vec![0xff; 2_000])),
+        ];
+        let rows: Vec<_> = records.iter().map(|record| Row::of(record, now)).collect();
+        let expected = "\
+ADDRESS      PORT  SERVICE  LAST SEEN             AGE      SIZE  RESPONSE
+1.1.1.7       443  HTTP     2025-02-23T08:08:45Z   3d      14 B  \\u{1b}[2J<script>\\r\\n
+2001:db8::1  8080  HTTP     2025-02-23T08:08:45Z   3d  1.95 KiB  \u{fffd}
+";
+        assert_eq!(format(&rows), expected);
+        assert_eq!(format(&[]), "");
+    }
+
+    #[test]
+    fn a_timestamp_beyond_the_calendar_is_shown_as_its_end() {
+        let record = Record { timestamp: u64::MAX, ..record("1.1.1.7", 443, "", None) };
+        assert_eq!(Row::of(&record, SystemTime::UNIX_EPOCH).0[3], "9999-12-31T23:59:59Z");
+    }
+}

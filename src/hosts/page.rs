@@ -1,0 +1,155 @@
+//! Cuts the records of a page: in the order of the index, and only as many as one response should carry. Pure.
+
+use std::collections::{HashMap, HashSet};
+
+use super::records::{MAX_BATCH, Record};
+use crate::scan::Key;
+
+/// The most records of a page: one call reads them all.
+pub const MAX_PAGE_SIZE: usize = MAX_BATCH;
+
+/// A page ends after the record with which its responses reach this size. Each record may have 400 KB.
+pub(super) const MAX_PAGE_BYTES: usize = 4 << 20;
+
+/// What is known about the keys of a page so far.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    records: HashMap<Key, Record>,
+    unprocessed: HashSet<Key>,
+}
+
+impl Found {
+    /// Starts with all of these keys unprocessed.
+    pub(super) fn of(keys: &[Key]) -> Found {
+        Found { records: HashMap::new(), unprocessed: keys.iter().cloned().collect() }
+    }
+
+    /// Adds the answer to a request for the unprocessed keys. Keys that were not asked for are ignored.
+    pub(super) fn add(&mut self, records: Vec<Record>, unprocessed: Vec<Key>) {
+        let asked = std::mem::take(&mut self.unprocessed);
+        self.unprocessed = unprocessed.into_iter().filter(|key| asked.contains(key)).collect();
+        for record in records.into_iter().filter(|record| asked.contains(&record.key)) {
+            self.records.insert(record.key.clone(), record);
+        }
+    }
+
+    /// Returns the unprocessed keys in the order of the page.
+    pub(super) fn unprocessed(&self, keys: &[Key]) -> Vec<Key> {
+        keys.iter().filter(|key| self.unprocessed.contains(key)).cloned().collect()
+    }
+
+    /// Returns whether a page can be cut: every key is processed, or the records before the first unprocessed one are large
+    /// enough.
+    pub(super) fn is_enough(&self, keys: &[Key]) -> bool {
+        if self.unprocessed.is_empty() {
+            return true;
+        }
+        let before = keys.iter().take_while(|key| !self.unprocessed.contains(key));
+        before.filter_map(|key| self.records.get(key)).map(Record::response_size).sum::<usize>() >= MAX_PAGE_BYTES
+    }
+
+    /// Returns the records up to the first unprocessed key, or until they reach the size of a page, and the key of the last
+    /// one if keys follow it. A processed key without a record is left out: its record is gone.
+    pub(super) fn cut(mut self, keys: &[Key]) -> (Vec<Record>, Option<Key>) {
+        let (mut records, mut size) = (Vec::with_capacity(keys.len()), 0);
+        let mut last = None;
+        for key in keys {
+            if self.unprocessed.contains(key) || size >= MAX_PAGE_BYTES {
+                return (records, last);
+            }
+            if let Some(record) = self.records.remove(key) {
+                size += record.response_size();
+                records.push(record);
+            }
+            last = Some(key.clone());
+        }
+        (records, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(port: u16) -> Key {
+        Key::new("1.1.1.7".parse().unwrap(), port, "HTTP")
+    }
+
+    fn record(port: u16, size: usize) -> Record {
+        Record { key: key(port), timestamp: 1, data_version: 2, response: "x".repeat(size), response_bytes: None }
+    }
+
+    fn ports(records: &[Record]) -> Vec<&str> {
+        records.iter().map(|record| record.key.port()).collect()
+    }
+
+    #[test]
+    fn a_vanished_record_is_left_out() {
+        let keys = [1, 2, 3].map(key);
+        let mut found = Found::of(&keys);
+        found.add(vec![record(3, 1), record(1, 1)], vec![]);
+        assert!(found.is_enough(&keys));
+        let (records, next) = found.cut(&keys);
+        assert_eq!((ports(&records), next), (vec!["1", "3"], None));
+    }
+
+    #[test]
+    fn a_page_ends_with_the_record_that_makes_it_large_enough() {
+        let keys = [1, 2, 3].map(key);
+        let mut found = Found::of(&keys);
+        found.add(vec![record(1, 1), record(2, MAX_PAGE_BYTES)], vec![key(3)]);
+        assert!(found.is_enough(&keys));
+        let (records, next) = found.cut(&keys);
+        assert_eq!((ports(&records), next), (vec!["1", "2"], Some(key(2))));
+    }
+
+    #[test]
+    fn unprocessed_keys_are_asked_for_again_and_others_are_ignored() {
+        let keys = [1, 2, 3].map(key);
+        let mut found = Found::of(&keys);
+        found.add(vec![record(1, 1), record(9, 1)], vec![key(3), key(2), key(9)]);
+        assert!(!found.is_enough(&keys));
+        assert_eq!(found.unprocessed(&keys), [key(2), key(3)]);
+        found.add(vec![record(2, 1), record(3, 1)], vec![]);
+        assert_eq!(ports(&found.cut(&keys).0), ["1", "2", "3"]);
+    }
+
+    proptest! {
+        /// Each key is found, gone or left unprocessed, in any order of answers.
+        #[test]
+        fn consecutive_cuts_contain_each_record_once(states in prop::collection::vec((0..3_u8, 0..3_usize), 1..20)) {
+            let all: Vec<_> = (0..states.len()).map(|port| key(u16::try_from(port).unwrap())).collect();
+            let exists = |port: usize| states[port].0 != 1;
+            let (mut rest, mut seen) = (&all[..], Vec::new());
+            let mut first = true;
+            while !rest.is_empty() {
+                let mut found = Found::of(rest);
+                let offset = all.len() - rest.len();
+                let mut records = Vec::new();
+                let mut unprocessed = Vec::new();
+                for port in offset..all.len() {
+                    match states[port] {
+                        // The first key of a page is always processed, as in `is_enough`.
+                        (2, _) if first && port > offset => unprocessed.push(all[port].clone()),
+                        (_, size) if exists(port) => {
+                            records.push(record(u16::try_from(port).unwrap(), size * MAX_PAGE_BYTES / 2));
+                        }
+                        _ => {}
+                    }
+                }
+                found.add(records, unprocessed);
+                first = false;
+                let (records, next) = found.cut(rest);
+                seen.extend(records.into_iter().map(|record| record.key));
+                rest = match next {
+                    Some(next) => &all[all.iter().position(|key| *key == next).unwrap() + 1..],
+                    None => &[],
+                };
+            }
+            let expected: Vec<_> = (0..all.len()).filter(|port| exists(*port)).map(|port| all[port].clone()).collect();
+            prop_assert_eq!(seen, expected);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Reads pages of records: keys from an index, then their records. Retries a little, because somebody waits.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::page::Found;
+use super::records::{Error, ErrorKind, Keys, Observer, Operation, Read, Record, Records};
+use super::retry::{ATTEMPT_TIMEOUT, MAX_ATTEMPTS, MAX_BATCH_ATTEMPTS, backoff, is_transient};
+use crate::scan::Key;
+
+/// Queries of one request in flight at a time. A network of 256 addresses takes as many queries.
+const QUERIES_PER_REQUEST: usize = 16;
+/// Calls of all requests in flight at a time. Each takes a connection.
+const CALLS_IN_FLIGHT: usize = 128;
+/// A request reads at most this many pages of which no record passes its filter.
+const MAX_EMPTY_PAGES: usize = 10;
+
+/// The table of records for readers. All its users share one limit of calls in flight.
+#[derive(Clone)]
+pub struct Hosts<R> {
+    pub(super) records: Arc<R>,
+    pub(super) observer: Arc<dyn Observer>,
+    permits: Arc<Semaphore>,
+}
+
+/// Which records of an address to return.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub port: Option<u16>,
+    pub service: Option<String>,
+    /// Only records with at least this timestamp. Their number is unknown before they are read, so a page may be short.
+    pub since: Option<u64>,
+}
+
+impl Filter {
+    fn accepts(&self, key: &Key) -> bool {
+        self.service.as_deref().is_none_or(|service| service == key.service())
+    }
+}
+
+/// Which records to return, and from which index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Query {
+    /// The records of these addresses, which differ from each other, in this order.
+    Addresses(Vec<IpAddr>, Filter),
+    /// The records with this port and service, from the opt-in index.
+    Service { port: u16, service: String, since: Option<u64> },
+}
+
+impl Query {
+    fn since(&self) -> Option<u64> {
+        match self {
+            Query::Addresses(_, filter) => filter.since,
+            Query::Service { since, .. } => *since,
+        }
+    }
+}
+
+/// Records or keys in the order of their index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// The position after this page. `None` if it is the last one.
+    pub next: Option<Key>,
+}
+
+impl<R: Records> Hosts<R> {
+    pub fn new(records: R, observer: Arc<dyn Observer>) -> Hosts<R> {
+        Hosts { records: Arc::new(records), observer, permits: Arc::new(Semaphore::new(CALLS_IN_FLIGHT)) }
+    }
+
+    /// Returns one record.
+    pub async fn record(&self, key: &Key) -> Result<Option<Record>, Error> {
+        self.read(Operation::GetItem, || self.records.get_one(key)).await
+    }
+
+    /// Returns the keys after a position, without reading a record. `since` therefore has no effect.
+    pub async fn keys(&self, query: &Query, after: Option<&Key>, size: usize) -> Result<Page<Key>, Error> {
+        let keys = match query {
+            Query::Addresses(ips, filter) => self.keys_of_all(ips, filter, after, size + 1).await?,
+            Query::Service { port, service, .. } => {
+                let read = || self.records.by_service(*port, service, after, size + 1);
+                self.read(Operation::Query, read).await?.keys
+            }
+        };
+        // One key more than the page has shows whether it is the last page.
+        Ok(first(keys, size))
+    }
+
+    /// Returns the records after a position. Reads pages until one has a record that is new enough, the last one is read, or
+    /// the request has read enough.
+    pub async fn records(&self, query: &Query, after: Option<&Key>, size: usize) -> Result<Page<Record>, Error> {
+        let mut after = after.cloned();
+        let mut pages = 0;
+        loop {
+            let keys = self.keys(query, after.as_ref(), size).await?;
+            let (mut items, cut) = self.records_with(&keys.items).await?;
+            items.retain(|record| query.since().is_none_or(|since| record.timestamp >= since));
+            let next = cut.or(keys.next);
+            pages += 1;
+            if !items.is_empty() || next.is_none() || pages == MAX_EMPTY_PAGES {
+                return Ok(Page { items, next });
+            }
+            after = next;
+        }
+    }
+
+    /// Returns the keys of these addresses after a position, at least `limit` if there are that many.
+    async fn keys_of_all(
+        &self,
+        ips: &[IpAddr],
+        filter: &Filter,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, Error> {
+        let from = after.and_then(|after| ips.iter().position(|ip| ip.to_string() == after.ip()));
+        // Owned, because the compiler cannot prove that a stream over borrowed addresses may be sent to another thread.
+        let ips = Vec::from(&ips[from.unwrap_or(0)..]);
+        let queries = ips.into_iter().map(|ip| {
+            let after = after.filter(|after| after.ip() == ip.to_string());
+            self.keys_of(ip, filter, after, limit)
+        });
+        let mut queries = stream::iter(queries).buffered(QUERIES_PER_REQUEST);
+        let mut keys = Vec::new();
+        while keys.len() < limit
+            && let Some(found) = queries.next().await
+        {
+            keys.extend(found?);
+        }
+        Ok(keys)
+    }
+
+    /// Returns the keys of one address that pass the filter, at most `limit` unless its last page has more.
+    async fn keys_of(&self, ip: IpAddr, filter: &Filter, after: Option<&Key>, limit: usize) -> Result<Vec<Key>, Error> {
+        let mut accepted = Vec::new();
+        let mut after = after.cloned();
+        loop {
+            let query = || self.records.by_ip(ip, filter.port, after.as_ref(), limit);
+            let Keys { keys, has_more } = self.read(Operation::Query, query).await?;
+            let last = keys.last().cloned();
+            accepted.extend(keys.into_iter().filter(|key| filter.accepts(key)));
+            if !has_more || last.is_none() || accepted.len() >= limit {
+                return Ok(accepted);
+            }
+            after = last;
+        }
+    }
+
+    /// Returns the records of these keys in their order, and the last key that was read if the rest does not fit in a page.
+    async fn records_with(&self, keys: &[Key]) -> Result<(Vec<Record>, Option<Key>), Error> {
+        let mut found = Found::of(keys);
+        for attempts in 1.. {
+            let asked = found.unprocessed(keys);
+            if asked.is_empty() {
+                break;
+            }
+            let batch = self.read(Operation::BatchGetItem, || self.records.get(&asked)).await?;
+            found.add(batch.records, batch.unprocessed);
+            if found.is_enough(keys) {
+                break;
+            }
+            self.observer.unprocessed();
+            if attempts == MAX_BATCH_ATTEMPTS {
+                let left = found.unprocessed(keys).len();
+                let detail = format!("{left} keys of a BatchGetItem are unprocessed after {attempts} attempts");
+                return Err(Error { kind: ErrorKind::Throttled, detail });
+            }
+            sleep(backoff(attempts)).await;
+        }
+        Ok(found.cut(keys))
+    }
+
+    async fn read<T, F>(&self, operation: Operation, attempt: impl Fn() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<Read<T>, Error>>,
+    {
+        let Read { value, units } = self.call(operation, attempt).await?;
+        self.observer.read_units(units);
+        Ok(value)
+    }
+
+    /// Makes a call, and repeats it a few times after a transient error.
+    pub(super) async fn call<T, F>(&self, operation: Operation, attempt: impl Fn() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        for attempts in 1.. {
+            let permit = self.permits.acquire().await.expect("the semaphore is never closed");
+            let began = Instant::now();
+            // The SDK's future is large. In a box, it takes no memory while it waits for a permit.
+            let result = timeout(ATTEMPT_TIMEOUT, Box::pin(attempt())).await;
+            let result = result.unwrap_or_else(|_| Err(Error::no_answer(ATTEMPT_TIMEOUT)));
+            drop(permit);
+            self.observer.called(operation, began.elapsed(), result.as_ref().err());
+            match result {
+                Err(error) if attempts < MAX_ATTEMPTS && is_transient(error.kind) => sleep(backoff(attempts)).await,
+                result => return result,
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+}
+
+/// Returns the first `size` keys, and the position after them if there are more.
+fn first(mut keys: Vec<Key>, size: usize) -> Page<Key> {
+    let has_more = keys.len() > size;
+    keys.truncate(size);
+    let next = keys.last().filter(|_| has_more).cloned();
+    Page { items: keys, next }
+}

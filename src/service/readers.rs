@@ -1,0 +1,51 @@
+//! The table for readers: connects to it and checks it first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::warn;
+
+use super::checks::within;
+use super::{Endpoints, SetupError, setup_error};
+use crate::dynamo::{self, HostTable};
+use crate::hosts::{ErrorKind, Filter, Hosts, Observer, Query};
+
+/// Connects to the table of records. `ttl` is that of the consumer, for writes.
+///
+/// Fails if the table is missing or cannot be reached. Warns if it has no index of addresses, because single records can
+/// still be read.
+pub async fn connect_hosts(
+    endpoints: &Endpoints,
+    table: &str,
+    ttl: Option<Duration>,
+    observer: Arc<dyn Observer>,
+) -> Result<Hosts<HostTable>, SetupError> {
+    let of_table = |problem| setup_error::table(endpoints, table, problem);
+    let client = endpoints.dynamo().await.map_err(of_table)?;
+    match within(dynamo::check(&client, table), dynamo::Problem::Unreachable).await {
+        // Reading needs no permission to describe the table.
+        Ok(_) | Err(dynamo::Problem::Refused(_)) => {}
+        // Throttled, or a fault of the service: no setting is wrong.
+        Err(dynamo::Problem::Other(detail)) => {
+            warn!(table, "cannot check the table: {detail}. The first read shows whether it fits");
+        }
+        Err(problem) => return Err(of_table(problem)),
+    }
+    let hosts = Hosts::new(HostTable::new(client, table.to_owned(), ttl), observer);
+    // An address for documentation, of which no scan exists.
+    let query = Query::Addresses(vec![[192, 0, 2, 0].into()], Filter::default());
+    if let Err(error) = hosts.keys(&query, None, 1).await {
+        let advice = match error.kind {
+            ErrorKind::MissingIndex(_) => {
+                "the table has no index of addresses, so only single records can be read; \
+                                           add it with `mini-scan setup table`"
+            }
+            ErrorKind::UnfinishedIndex(_) => {
+                "DynamoDB is still building the index of addresses; hosts can be read later"
+            }
+            _ => "cannot read the index of addresses; requests show whether that persists",
+        };
+        warn!(table, error.type = error.kind.name(), %error, "{advice}");
+    }
+    Ok(hosts)
+}
