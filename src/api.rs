@@ -4,6 +4,7 @@
 
 mod bodies;
 mod document;
+mod pages;
 mod problems;
 mod queries;
 mod reads;
@@ -74,7 +75,8 @@ pub fn router<R: Records>(hosts: Hosts<R>, settings: Settings, watch: Arc<Watch>
             .route("/v1/hosts/{ip}/services/{port}/{service}", delete(writes::forget::<R>));
         routes = routes.merge(guard.protect(writes, Scope::Write));
     }
-    guard.surround(routes.with_state(api).merge(document::routes()))
+    let routes = routes.merge(guard.protect_pages(pages::routes(), Scope::Read));
+    guard.surround(routes.with_state(api).merge(document::routes()).merge(pages::assets()))
 }
 
 /// Reads the clock. Only the age of records, page tokens and the arrival of scans depend on it.

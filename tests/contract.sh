@@ -186,7 +186,7 @@ run() {
 status=0
 go="FAILED" python="FAILED"
 clients || status=1
-run contract:: consumer:: corpus:: export:: setup:: --skip corpus::modes:: || status=$?
+run contract:: consumer:: corpus:: export:: setup:: hosts:: api:: --skip corpus::modes:: || status=$?
 # These tests check only the table, and wait until a subscription is empty. Google's emulator cannot report that.
 unset MINI_SCAN_CONTRACT_PUBSUB
 run corpus::modes:: observe::capacity:: || status=$?

@@ -67,6 +67,15 @@ pub(super) struct PageRequest {
 }
 
 impl PageParams {
+    pub(super) fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// Asks for ports and services only.
+    pub(super) fn minified(self) -> PageParams {
+        PageParams { minify: true, ..self }
+    }
+
     /// Checks the parameters of a query of these addresses, and reads the page token.
     pub(super) fn request(self, ips: Vec<IpAddr>, now: SystemTime) -> Result<PageRequest, Problem> {
         let PageParams { port, service, since, minify, page_size, page_token } = self;

@@ -139,7 +139,6 @@ pub(super) fn no_record(key: &Key) -> Problem {
 pub(super) async fn lookup<R: Records>(
     State(api): State<Arc<Api<R>>>,
     Query(params): Query<PageParams>,
-    headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Problem> {
     let (ips, now) = (lookup_addresses(&body)?, now());
@@ -148,7 +147,8 @@ pub(super) async fn lookup<R: Records>(
     let next_page_token = page.next.as_ref().map(|next| request.token(next, now));
     let (after, next) = (request.after.as_ref().map(Key::ip), page.next.as_ref().map(Key::ip));
     let hosts = with_empty(&ips, hosts_of(page.items), after, next);
-    Ok(json(&headers, &HostsPage { hosts, next_page_token }))
+    // A response to POST is never "not modified".
+    Ok(json(&HeaderMap::new(), &HostsPage { hosts, next_page_token }))
 }
 
 fn lookup_addresses(body: &[u8]) -> Result<Vec<IpAddr>, Problem> {

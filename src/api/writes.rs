@@ -8,7 +8,7 @@ use axum::http::header::IF_MATCH;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
-use http_api::{Body, Caller, Etag, Path, Problem, ProblemBody, json, matches};
+use http_api::{Body, Caller, Etag, Path, Problem, ProblemBody, if_match, json};
 use serde_json::value::RawValue;
 use tracing::info;
 
@@ -118,7 +118,7 @@ pub(super) async fn forget<R: Records>(
     // A record may have become stale since the client has read it, without another scan.
     let tags = [false, true].map(|is_stale| Etag::of_json(&RecordBody::of(record.clone(), is_stale)));
     let changed = || Problem::new(&PRECONDITION_FAILED, format!("{} has changed", key.as_str()));
-    if matches(&headers, &IF_MATCH, &tags) != Some(true) {
+    if if_match(&headers, &tags) != Some(true) {
         return Err(changed());
     }
     let deletion = api.hosts.forget(&key, record.timestamp).await.map_err(|error| api.problem(error))?;

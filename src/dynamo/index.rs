@@ -83,7 +83,7 @@ fn keys(index: Index) -> &'static [(&'static str, KeyType)] {
 
 fn type_of_records(name: &str) -> ScalarAttributeType {
     let found = types().find(|(attribute, _)| *attribute == name);
-    found.map_or(ScalarAttributeType::S, |(_, kind)| kind)
+    found.map_or(ScalarAttributeType::S, |(_, kind)| kind.clone())
 }
 
 /// Returns whether DynamoDB refuses to create an index now, because it allows one change of indexes at a time.
@@ -103,7 +103,7 @@ mod tests {
     fn table(index: Option<ByIpIndex>) -> TableDescription {
         let mut table = TableDescription::builder();
         for (name, kind) in types() {
-            let definition = AttributeDefinition::builder().attribute_name(name).attribute_type(kind);
+            let definition = AttributeDefinition::builder().attribute_name(*name).attribute_type(kind.clone());
             table = table.attribute_definitions(definition.build().unwrap());
         }
         let Some((keys, projection, status)) = index else { return table.build() };

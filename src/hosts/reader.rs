@@ -17,6 +17,8 @@ use crate::scan::Key;
 const QUERIES_PER_REQUEST: usize = 16;
 /// Calls of all requests in flight at a time. Each takes a connection.
 const CALLS_IN_FLIGHT: usize = 128;
+/// Keys that a query reads at least if a filter skips some of them. They are small, and each query takes a round trip.
+const FILTERED_KEYS: usize = 1000;
 /// A request reads at most this many pages of which no record passes its filter.
 const MAX_EMPTY_PAGES: usize = 10;
 
@@ -135,12 +137,13 @@ impl<R: Records> Hosts<R> {
         Ok(keys)
     }
 
-    /// Returns the keys of one address that pass the filter, at most `limit` unless its last page has more.
+    /// Returns the keys of one address that pass the filter, at least `limit` if there are that many.
     async fn keys_of(&self, ip: IpAddr, filter: &Filter, after: Option<&Key>, limit: usize) -> Result<Vec<Key>, Error> {
         let mut accepted = Vec::new();
         let mut after = after.cloned();
+        let page = if filter.service.is_some() { limit.max(FILTERED_KEYS) } else { limit };
         loop {
-            let query = || self.records.by_ip(ip, filter.port, after.as_ref(), limit);
+            let query = || self.records.by_ip(ip, filter.port, after.as_ref(), page);
             let Keys { keys, has_more } = self.read(Operation::Query, query).await?;
             let last = keys.last().cloned();
             accepted.extend(keys.into_iter().filter(|key| filter.accepts(key)));

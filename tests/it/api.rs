@@ -4,6 +4,7 @@ mod access;
 mod documents;
 mod failures;
 mod fuzz;
+mod pages;
 mod reads;
 mod writes;
 

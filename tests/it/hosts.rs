@@ -14,7 +14,11 @@ use mini_scan::hosts::{Error, Filter, Hosts, Observer, Operation, Query};
 use mini_scan::scan::{DataVersion, Key, Scan};
 
 use crate::support::dynamo::{Dynamo, attribute, key};
+use crate::support::servers::DynamoServer;
 use crate::support::{unique, with_timeout};
+
+/// What DynamoDB Local 2.6 lacks.
+pub(crate) const NO_KEYS_OF_TWO_ATTRIBUTES: &str = "the index of services, whose key has two attributes";
 
 /// A table of records with both indexes.
 pub(crate) struct Table {
@@ -27,11 +31,16 @@ impl Table {
         let (dynamo, name) = (Dynamo::connect(), unique("hosts"));
         let create = dynamo.create(&name).attribute_definitions(attribute("ip", ScalarAttributeType::S));
         let create = create.attribute_definitions(attribute("port", ScalarAttributeType::N));
-        let create = create.attribute_definitions(attribute("service", ScalarAttributeType::S));
         let by_ip = index("by-ip", &[("ip", KeyType::Hash), ("port", KeyType::Range)]);
         let by_service =
             index("by-service", &[("port", KeyType::Hash), ("service", KeyType::Hash), ("ip", KeyType::Range)]);
-        let create = create.global_secondary_indexes(by_ip).global_secondary_indexes(by_service);
+        let create = create.global_secondary_indexes(by_ip);
+        let create = match dynamo.skips(DynamoServer::DynamoDbLocal, NO_KEYS_OF_TWO_ATTRIBUTES) {
+            true => create,
+            false => create
+                .attribute_definitions(attribute("service", ScalarAttributeType::S))
+                .global_secondary_indexes(by_service),
+        };
         with_timeout("a new table", create.send()).await.expect("the table is created");
         Table { dynamo, name }
     }
@@ -42,6 +51,11 @@ impl Table {
         for scan in scans {
             assert_eq!(store.put(&scan).await, Ok(Answer::Stored), "{scan:?}");
         }
+    }
+
+    /// Returns whether the server cannot have the index of services.
+    pub(crate) fn lacks_services(&self) -> bool {
+        self.dynamo.skips(DynamoServer::DynamoDbLocal, NO_KEYS_OF_TWO_ATTRIBUTES)
     }
 
     pub(crate) async fn delete(&self, key: &Key) {

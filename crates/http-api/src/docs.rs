@@ -34,7 +34,7 @@ impl Docs<'_> {
         });
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         self.around(html! {
-            p { (text(&self.document["info"]["description"])) }
+            p { (inline(&text(&self.document["info"]["description"]))) }
             p {
                 "The same as a document for programs: " a href="/openapi.json" { "/openapi.json" } ". "
                 "Errors: " a href=(crate::problem::PAGE) { "problems" } "."
@@ -43,7 +43,7 @@ impl Docs<'_> {
                 section {
                     h2 id=(text(&operation["operationId"])) { code { (method.to_uppercase()) " " (path) } }
                     p { strong { (text(&operation["summary"])) } }
-                    @for paragraph in text(&operation["description"]).split("\n\n") { p { (paragraph) } }
+                    @for paragraph in text(&operation["description"]).split("\n\n") { p { (inline(paragraph)) } }
                     (parameters(operation))
                     (responses(operation))
                 }
@@ -63,7 +63,7 @@ impl Docs<'_> {
                 section {
                     h2 id=(problem.name) { (problem.title) }
                     p { "Status " code { (problem.status) } ", type " code { (crate::problem::PAGE) "#" (problem.name) } }
-                    p { (problem.advice) }
+                    p { (inline(problem.advice)) }
                 }
             }
         })
@@ -100,7 +100,7 @@ fn parameters(operation: &Value) -> Markup {
                                 @if parameter["required"] == true { " (required)" }
                             }
                             td { (parameter["in"].as_str().unwrap_or_default()) }
-                            td { (parameter["description"].as_str().unwrap_or_default()) }
+                            td { (inline(parameter["description"].as_str().unwrap_or_default())) }
                         }
                     }
                 }
@@ -115,7 +115,7 @@ fn responses(operation: &Value) -> Markup {
             thead { tr { th { "Status" } th { "Answer" } } }
             tbody {
                 @for (status, response) in operation["responses"].as_object().into_iter().flatten() {
-                    tr { td { code { (status) } } td { (response["description"].as_str().unwrap_or_default()) } }
+                    tr { td { code { (status) } } td { (inline(response["description"].as_str().unwrap_or_default())) } }
                 }
             }
         }
@@ -126,7 +126,7 @@ fn schema(name: &str, schema: &Value) -> Markup {
     html! {
         section {
             h3 id={ "schema-" (name) } { code { (name) } }
-            p { (schema["description"].as_str().unwrap_or_default()) }
+            p { (inline(schema["description"].as_str().unwrap_or_default())) }
             @if let Some(properties) = schema["properties"].as_object() {
                 table {
                     thead { tr { th { "Property" } th { "Type" } th { "Meaning" } } }
@@ -135,12 +135,21 @@ fn schema(name: &str, schema: &Value) -> Markup {
                             tr {
                                 td { code { (name) } }
                                 td { (kind(property)) }
-                                td { (property["description"].as_str().unwrap_or_default()) }
+                                td { (inline(property["description"].as_str().unwrap_or_default())) }
                             }
                         }
                     }
                 }
             }
+        }
+    }
+}
+
+/// Renders the parts of a text between backticks as code.
+fn inline(text: &str) -> Markup {
+    html! {
+        @for (index, part) in text.split('`').enumerate() {
+            @if index % 2 == 1 { code { (part) } } @else { (part) }
         }
     }
 }
@@ -184,6 +193,11 @@ mod tests {
 
     use super::*;
     use crate::problem::COMMON;
+
+    #[test]
+    fn text_between_backticks_is_code() {
+        assert_eq!(inline("send `<a>` or `b").into_string(), "send <code>&lt;a&gt;</code> or <code>b</code>");
+    }
 
     #[test]
     fn texts_are_escaped_and_nothing_is_loaded_from_elsewhere() {

@@ -3,7 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -27,14 +27,26 @@ impl Etag {
     }
 }
 
-/// Returns whether a header such as `If-Match` lists one of these tags, or is `*`. `None` without the header.
+/// Returns whether `If-Match` lists one of these tags, or is `*`. `None` without the header.
 ///
-/// A weak tag in the header never matches: a client that sends one has not received it from here.
-pub fn matches(headers: &HeaderMap, name: &HeaderName, tags: &[Etag]) -> Option<bool> {
-    let mut values = headers.get_all(name).iter().peekable();
-    values.peek()?;
-    let mut listed = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim);
-    Some(listed.any(|listed| listed == "*" || tags.iter().any(|tag| tag.0 == listed)))
+/// A weak tag never matches, because it does not stand for one body.
+pub fn if_match(headers: &HeaderMap, tags: &[Etag]) -> Option<bool> {
+    headers.contains_key(IF_MATCH).then(|| listed(headers, &IF_MATCH).any(|listed| is_one_of(listed, tags)))
+}
+
+/// Returns whether `If-None-Match` lists this tag, or is `*`. A proxy that compresses bodies makes tags weak.
+fn has_already(headers: &HeaderMap, tag: &Etag) -> bool {
+    let mut listed = listed(headers, &IF_NONE_MATCH).map(|listed| listed.strip_prefix("W/").unwrap_or(listed));
+    listed.any(|listed| is_one_of(listed, std::slice::from_ref(tag)))
+}
+
+fn listed<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
+}
+
+fn is_one_of(listed: &str, tags: &[Etag]) -> bool {
+    listed == "*" || tags.iter().any(|tag| tag.0 == listed)
 }
 
 /// Returns a value as JSON with its tag, or 304 without a body if the client has it already.
@@ -43,7 +55,7 @@ pub fn json(headers: &HeaderMap, value: &impl Serialize) -> Response {
     let tag = Etag::of(&body);
     let cache = HeaderValue::from_static("private, no-cache");
     let tags = [(ETAG, tag.header()), (CACHE_CONTROL, cache)];
-    if matches(headers, &IF_NONE_MATCH, std::slice::from_ref(&tag)) == Some(true) {
+    if has_already(headers, &tag) {
         return (StatusCode::NOT_MODIFIED, tags).into_response();
     }
     (tags, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
@@ -55,8 +67,6 @@ fn to_vec(value: &impl Serialize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use hyper::header::IF_MATCH;
-
     use super::*;
 
     fn headers(values: &[&str]) -> HeaderMap {
@@ -64,9 +74,9 @@ mod tests {
     }
 
     #[test]
-    fn only_strong_tags_match() {
+    fn only_strong_tags_allow_a_change() {
         let (tag, other) = (Etag::of(b"a"), Etag::of(b"b"));
-        let found = |values: &[&str]| matches(&headers(values), &IF_MATCH, std::slice::from_ref(&tag));
+        let found = |values: &[&str]| if_match(&headers(values), std::slice::from_ref(&tag));
         assert_eq!(found(&[]), None);
         assert_eq!(found(&["*"]), Some(true));
         assert_eq!(found(&[&tag.0]), Some(true));
@@ -81,8 +91,10 @@ mod tests {
     fn a_client_that_has_the_body_gets_304() {
         let first = json(&HeaderMap::new(), &[1, 2]);
         let tag = first.headers()[ETAG].clone();
-        let second = json(&HeaderMap::from_iter([(IF_NONE_MATCH, tag.clone())]), &[1, 2]);
-        assert_eq!((second.status(), &second.headers()[ETAG]), (StatusCode::NOT_MODIFIED, &tag));
+        for known in [tag.clone(), HeaderValue::from_str(&format!("\"x\", W/{}", tag.to_str().unwrap())).unwrap()] {
+            let second = json(&HeaderMap::from_iter([(IF_NONE_MATCH, known)]), &[1, 2]);
+            assert_eq!((second.status(), &second.headers()[ETAG]), (StatusCode::NOT_MODIFIED, &tag));
+        }
         let changed = json(&HeaderMap::from_iter([(IF_NONE_MATCH, tag)]), &[1, 3]);
         assert_eq!(changed.status(), StatusCode::OK);
     }

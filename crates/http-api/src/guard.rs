@@ -14,7 +14,7 @@ use hyper::header::{HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPT
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use crate::access::{Access, authorize};
+use crate::access::{Access, authorize, authorize_page};
 use crate::origin;
 use crate::problem::{INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, OVERLOADED, Problem, TIMEOUT};
 use crate::tokens::Scope;
@@ -60,6 +60,12 @@ impl Guard {
     /// Requires a scope for these routes. The handlers can then extract the [`Caller`](crate::Caller) as an extension.
     pub fn protect<S: Clone + Send + Sync + 'static>(&self, routes: Router<S>, scope: Scope) -> Router<S> {
         routes.route_layer(from_fn_with_state((self.access.clone(), scope), authorize))
+    }
+
+    /// Requires a scope for these routes, which a person opens in a browser: it asks for the token as a password. Such routes
+    /// must not change anything, because a browser sends the password with every request, even if another site causes it.
+    pub fn protect_pages<S: Clone + Send + Sync + 'static>(&self, routes: Router<S>, scope: Scope) -> Router<S> {
+        routes.route_layer(from_fn_with_state((self.access.clone(), scope), authorize_page))
     }
 
     /// Surrounds all routes, and answers those that are missing.

@@ -16,7 +16,7 @@ mod tokens;
 
 pub use access::{Access, Caller, NeedsTokens};
 pub use docs::{Docs, STYLE, html, style};
-pub use etag::{Etag, json, matches};
+pub use etag::{Etag, if_match, json};
 pub use extract::{Body, Path, Query};
 pub use guard::{Guard, Limits, Observer, Responded};
 pub use problem::{Problem, ProblemBody, ProblemType};

@@ -19,6 +19,10 @@ use tokio::time::{sleep, timeout};
 const MAX_CONNECTIONS: usize = 1024;
 /// A connection that does not send the whole head of its next request within this time is closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection closes after the response that is in progress at this age, so that load spreads over new instances.
+const MAX_AGE: Duration = Duration::from_secs(300);
+/// How long that response may take. A client that does not read must not keep its memory forever.
+const LAST_RESPONSE: Duration = Duration::from_secs(60);
 const MAX_HEAD_BYTES: usize = 32 << 10;
 /// The pause after a failed accept, e.g. when no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -89,13 +93,15 @@ async fn serve(stream: TcpStream, router: Router, mut stopping: watch::Receiver<
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
     let mut connection = pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     // Nobody waits for the error of a client that left or sent no HTTP.
-    tokio::select! {
-        _ = connection.as_mut() => {}
-        _ = stopping.changed() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
-        }
-    }
+    let is_old = tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = stopping.changed() => false,
+        () = sleep(MAX_AGE) => true,
+    };
+    connection.as_mut().graceful_shutdown();
+    // At a drain, the grace period bounds the last response.
+    let bound = if is_old { LAST_RESPONSE } else { Duration::MAX };
+    let _ = timeout(bound, connection).await;
 }
 
 #[cfg(test)]
@@ -144,6 +150,23 @@ mod tests {
         let stopped = async { _ = stopped.await };
         let (drained, ()) = tokio::join!(server.serve(router, stopped, Duration::from_secs(30)), client);
         assert_eq!(drained, Drained { aborted: 0 });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_never_reads_its_response_is_disconnected() {
+        let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = server.address();
+        // Larger than all buffers between server and client.
+        let router = Router::new().route("/", get(async || "x".repeat(64 << 20)));
+        let client = async {
+            let mut stream = request(address, "/").await;
+            sleep(MAX_AGE + 2 * LAST_RESPONSE).await;
+            let mut read = Vec::new();
+            let _ = stream.read_to_end(&mut read).await;
+            assert!(read.len() < 64 << 20);
+        };
+        // The connection is closed, so that nothing is left to drain.
+        assert_eq!(server.serve(router, client, Duration::from_secs(1)).await, Drained { aborted: 0 });
     }
 
     #[tokio::test]

@@ -103,6 +103,9 @@ async fn a_network_lists_its_hosts_and_large_ones_are_refused() {
 #[tokio::test]
 async fn the_hosts_of_a_service_come_from_the_opt_in_index() {
     let table = Table::new().await;
+    if table.lacks_services() {
+        return;
+    }
     table.store([scan("1.1.1.7", 3389, "RDP"), scan("1.1.1.8", 3389, "RDP"), scan("1.1.1.8", 80, "HTTP")]).await;
     let api = Api::of(&table).await;
     let hosts = api.get("/v1/services?port=3389&service=RDP&minify=true").await.ok();
@@ -194,7 +197,9 @@ fn paging_over_http_returns_each_record_exactly_once() {
             }
             let is_exposing = |scan: &&Scan| scan.key.port() == "1" && scan.key.service() == format!("S1 {n}");
             let exposing = scans.iter().filter(is_exposing).map(|scan| scan.key.as_str()).collect();
-            queries.push((format!("/v1/services?port=1&service=S1%20{n}&{params}"), None, exposing));
+            if !table.lacks_services() {
+                queries.push((format!("/v1/services?port=1&service=S1%20{n}&{params}"), None, exposing));
+            }
             for (path, body, expected) in queries {
                 let found = pages(&api, &path, body.as_deref()).await;
                 let once: BTreeSet<&str> = found.iter().map(String::as_str).collect();

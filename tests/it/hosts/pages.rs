@@ -105,6 +105,9 @@ fn paging_returns_each_record_of_any_query_exactly_once() {
 #[tokio::test]
 async fn paging_through_a_service_returns_each_host_exactly_once() {
     let table = Table::new().await;
+    if table.lacks_services() {
+        return;
+    }
     let ips: Vec<String> = (0..25).map(|n| format!("10.0.0.{n}")).collect();
     table.store(ips.iter().map(|ip| scan(ip, 3389, "RDP"))).await;
     table.store([scan("10.0.0.1", 3389, "HTTP"), scan("10.0.0.1", 80, "RDP")]).await;
