@@ -7,6 +7,7 @@ use std::error::Error;
 use std::io;
 
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::RequestId;
 use aws_sdk_dynamodb::operation::batch_execute_statement::BatchExecuteStatementError;
 use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemError;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
@@ -15,7 +16,7 @@ use aws_sdk_dynamodb::operation::get_item::GetItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::QueryError;
 use aws_sdk_dynamodb::operation::scan::ScanError;
-use aws_sdk_dynamodb::types::ThrottlingReason;
+use aws_sdk_dynamodb::types::{ConsumedCapacity, ThrottlingReason};
 use ops::cause;
 
 use super::item::{Item, TIMESTAMP, stored_size};
@@ -185,8 +186,15 @@ without_throttling_reasons!(
 pub(super) fn not_from_dynamodb() -> StoreError {
     StoreError {
         kind: StoreErrorKind::Unavailable,
-        detail: "HTTP 200 without DynamoDB's request id; something other than DynamoDB responded".to_owned(),
+        detail: "HTTP 200 without what DynamoDB always sends; something other than DynamoDB responded".to_owned(),
     }
+}
+
+/// Returns the read units of an answer. The SDK takes an empty body for an answer without items, so an answer counts only
+/// with the consumed capacity that every read asks for.
+pub(super) fn read_units(answer: &impl RequestId, capacity: Option<&ConsumedCapacity>) -> Result<f64, StoreError> {
+    let units = capacity.and_then(ConsumedCapacity::capacity_units).filter(|_| answer.request_id().is_some());
+    units.ok_or_else(not_from_dynamodb)
 }
 
 fn kind<E: CallError>(error: &SdkError<E>) -> StoreErrorKind {

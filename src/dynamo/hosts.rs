@@ -11,10 +11,10 @@ use aws_sdk_dynamodb::operation::RequestId;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
+    AttributeValue, KeysAndAttributes, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
 };
 
-use super::error::{CallError, failed, not_from_dynamodb};
+use super::error::{CallError, failed, not_from_dynamodb, read_units};
 use super::item::{Item, KEY, TIMESTAMP, record};
 use super::scans::Scans;
 use crate::consumer::ports::{Attempt, Store, StoreError, StoreErrorKind};
@@ -90,16 +90,14 @@ impl Records for HostTable {
             .request_items(&self.table, keys)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let answer = request.send().await.map_err(|error| Error::from(failed(&error)))?;
-        if answer.request_id().is_none() {
-            return Err(not_from_dynamodb().into());
-        }
+        let units = read_units(&answer, answer.consumed_capacity().first())?;
         let items = answer.responses.into_iter().flatten().flat_map(|(_, items)| items);
         let unprocessed = answer.unprocessed_keys.into_iter().flatten().flat_map(|(_, keys)| keys.keys);
         let batch = Batch {
             records: items.filter_map(record).collect(),
             unprocessed: unprocessed.filter_map(|item| key(&item)).collect(),
         };
-        Ok(Read { value: batch, units: answer.consumed_capacity.iter().flatten().map(units).sum() })
+        Ok(Read { value: batch, units })
     }
 
     async fn get_one(&self, key: &Key) -> Result<Read<Option<Record>>, Error> {
@@ -110,10 +108,7 @@ impl Records for HostTable {
             .key(KEY, text(key.as_str()))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let answer = request.send().await.map_err(|error| Error::from(failed(&error)))?;
-        if answer.request_id().is_none() {
-            return Err(not_from_dynamodb().into());
-        }
-        let units = answer.consumed_capacity().map_or(0.0, units);
+        let units = read_units(&answer, answer.consumed_capacity())?;
         Ok(Read { value: answer.item.and_then(record), units })
     }
 
@@ -156,10 +151,7 @@ async fn keys(query: QueryFluentBuilder, index: Index, after: Option<Item>) -> R
     loop {
         let request = query.clone().set_exclusive_start_key(after);
         let answer = request.send().await.map_err(|error| of_query(&error, index))?;
-        if answer.request_id().is_none() {
-            return Err(not_from_dynamodb().into());
-        }
-        consumed += answer.consumed_capacity().map_or(0.0, units);
+        consumed += read_units(&answer, answer.consumed_capacity())?;
         let found: Vec<Key> = answer.items().iter().filter_map(key).collect();
         after = answer.last_evaluated_key;
         if !found.is_empty() || after.is_none() {
@@ -184,10 +176,6 @@ fn position(key: &Key, of_index: &[&str]) -> Item {
 
 fn key(item: &Item) -> Option<Key> {
     Key::parse(item.get(KEY)?.as_s().ok()?)
-}
-
-fn units(capacity: &ConsumedCapacity) -> f64 {
-    capacity.capacity_units().unwrap_or(0.0)
 }
 
 fn text(text: impl Into<String>) -> AttributeValue {

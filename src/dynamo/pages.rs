@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::RequestId;
 use aws_sdk_dynamodb::operation::scan::ScanOutput;
 use aws_sdk_dynamodb::operation::scan::builders::ScanFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use tokio::time::timeout;
 
 use super::client::Problem;
-use super::error::{failed, not_from_dynamodb};
+use super::error::{failed, read_units};
 use super::item::{EXPIRES_AT, Item, KEY, TIMESTAMP, record};
 use super::table::describe;
 use crate::consumer::ports::{StoreError, StoreErrorKind};
@@ -113,8 +112,7 @@ impl Pages {
             request = request.exclusive_start_key(KEY, AttributeValue::S(after.to_owned()));
         }
         match timeout(PAGE_TIMEOUT, self.filtered(request).send()).await {
-            Ok(Ok(output)) if output.request_id().is_some() => page(output),
-            Ok(Ok(_)) => Err(not_from_dynamodb()),
+            Ok(Ok(output)) => page(output),
             Ok(Err(error)) => Err(failed(&error)),
             Err(_) => Err(StoreError {
                 kind: StoreErrorKind::Unavailable,
@@ -144,11 +142,7 @@ impl Pages {
 
 /// Fails if it does not know how to continue, because that would look like the end of the segment.
 fn page(output: ScanOutput) -> Result<Page, StoreError> {
-    // The SDK reads an empty body as an empty last page, which would end the segment. A page has the units that we ask for.
-    let Some(read_units) = output.consumed_capacity().and_then(|consumed| consumed.capacity_units()) else {
-        let detail = "the page has no consumed capacity, so it may be incomplete".to_owned();
-        return Err(StoreError { kind: StoreErrorKind::Unavailable, detail });
-    };
+    let read_units = read_units(&output, output.consumed_capacity())?;
     let scanned = u64::try_from(output.scanned_count()).unwrap_or_default();
     let last = output.last_evaluated_key().map(|last| match (key(last), last.len()) {
         (Some(key), 1) => Ok(key),

@@ -22,6 +22,7 @@ use self::truth::Truth;
 use super::generator::{Generator, Message, Shares};
 use super::scanner::{self, topic};
 use super::servers;
+use super::thread::Running;
 
 /// There are enough late scans that unconditional writes would leave some of them in the table.
 const SHARES: Shares = Shares { duplicates: 0.1, late: 0.1, broken: 0.05 };
@@ -53,6 +54,8 @@ pub enum Error {
     Setup(#[source] BoxError),
     #[error("cannot run the consumer")]
     Consumer(#[source] BoxError),
+    #[error("cannot serve the API")]
+    Api(#[source] BoxError),
     #[error("cannot read the table: {0}")]
     Table(#[from] dynoxide::DynoxideError),
     #[error("cannot read the dead-letter subscription: {0}")]
@@ -79,7 +82,8 @@ pub async fn run(
         passed = show(program, &sandbox, settings, out) => passed?,
     };
     if settings.keep {
-        writeln!(out, "\n{}", sandbox.instructions()?)?;
+        let api = program.serve(&sandbox.environment).await.map_err(Error::Api)?;
+        writeln!(out, "\n{}", sandbox.instructions(api.as_ref().map(Running::address))?)?;
         stop.await;
     }
     Ok(passed)

@@ -47,12 +47,21 @@ async fn a_demo_that_keeps_its_servers_prints_lines_that_work() {
     let endpoint = demo.wait_for_line("export AWS_ENDPOINT_URL_DYNAMODB=").await;
     let get = demo.wait_for_line(" get ").await;
 
-    let found = launch("sh", ["-c", &format!("{endpoint}; {get}")]).run().await;
+    let curl = demo.wait_for_line("curl http://").await;
+    let of_api = demo.wait_for_line(" get --api http://").await;
+    demo.wait_for_line("/docs").await;
+
+    let found = launch("sh", ["-c", &format!("{endpoint}; {get} --json")]).run().await;
+    let from_api = launch("sh", ["-c", &format!("{of_api} --json")]).run().await;
+    let url = curl.trim().trim_start_matches("curl ");
+    let host = reqwest::get(url).await.expect("a response").error_for_status().expect("a host");
 
     assert_eq!(found.code, Some(0), "{found:#?}");
     let address = get.rsplit(' ').next().expect("an address");
-    assert!(found.output.stdout.iter().skip(1).all(|line| line.starts_with(address)), "{found:#?}");
-    assert!(found.output.stdout.len() > 1, "{found:#?}");
+    assert!(!found.output.stdout.is_empty(), "{found:#?}");
+    assert!(found.output.stdout.iter().all(|line| line.contains(address)), "{found:#?}");
+    assert_eq!(from_api.output.stdout, found.output.stdout, "{from_api:#?}");
+    assert!(host.text().await.expect("a body").contains(address));
     demo.signal(Signal::Interrupt).await;
     let exit = demo.exit().await;
     assert_eq!(exit.code, Some(0), "{exit:#?}");

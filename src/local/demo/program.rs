@@ -1,5 +1,6 @@
 //! The interface between the demo and the program that it runs: setup, consume, counts of outcomes.
 
+use crate::local::thread::Running;
 use crate::scan::Reason;
 
 /// An error of the program.
@@ -44,6 +45,9 @@ pub trait Program {
 
     /// Creates the topics, the subscriptions and the table, like `mini-scan setup`.
     fn setup(&self, environment: &Environment) -> impl Future<Output = Result<(), BoxError>>;
+
+    /// Serves the API of the records, like `mini-scan api`, until it is dropped. Returns `None` if the program has none.
+    fn serve(&self, environment: &Environment) -> impl Future<Output = Result<Option<Running>, BoxError>>;
 
     /// Starts a consumer, like `mini-scan consumer`, on its own threads.
     fn consume(&self, environment: &Environment) -> impl Future<Output = Result<Self::Consumer, BoxError>>;

@@ -1,16 +1,22 @@
 //! The real program, for the demo.
 
+use std::io;
+use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_api::{Access, Guard, Limits, Server};
+
 use super::program::{BoxError, Consumer, Environment, Outcomes, Program};
+use crate::api::{self, Watch};
 use crate::consumer::Process;
 use crate::consumer::settings::WriteMode;
 use crate::hosts::Index;
-use crate::observe::Metrics;
+use crate::local::thread;
+use crate::observe::{ApiMetrics, Metrics};
 use crate::scan::Reason;
-use crate::service::{Config, Endpoints, Running, setup};
+use crate::service::{Config, Endpoints, Running, connect_hosts, setup};
 
 /// The real program.
 #[derive(Debug)]
@@ -39,6 +45,26 @@ impl Program for Real {
         let mut out = std::io::sink();
         setup::pubsub(&endpoints(environment), &names, &mut out).await?;
         Ok(setup::table(&endpoints(environment), environment.table, &[Index::ByIp], &mut out).await?)
+    }
+
+    async fn serve(&self, environment: &Environment) -> Result<Option<thread::Running>, BoxError> {
+        let (endpoints, table) = (endpoints(environment), environment.table);
+        let running = thread::Running::start("api", move || async move {
+            let metrics = Arc::<ApiMetrics>::default();
+            let watch = Arc::new(Watch::new(metrics.clone()));
+            let hosts = connect_hosts(&endpoints, table, None, watch.clone()).await.map_err(io::Error::other)?;
+            let limits = Limits { request_timeout: Duration::from_secs(10), body_bytes: 2 << 20, requests: 64 };
+            let guard = Guard::new(Access::Loopback, limits, metrics);
+            let settings = api::Settings { stale_after: Duration::from_secs(30 * 24 * 60 * 60), writes: None };
+            let router = api::router(hosts, settings, watch, &guard);
+            let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
+            let address = server.address();
+            Ok((address, async move {
+                server.serve(router, std::future::pending(), Duration::ZERO).await;
+                Ok(())
+            }))
+        });
+        Ok(Some(running.await?))
     }
 
     async fn consume(&self, environment: &Environment) -> Result<RealConsumer, BoxError> {

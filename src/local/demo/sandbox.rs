@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use dynoxide::actions::scan::ScanRequest;
 use dynoxide::{Database, DynoxideError};
@@ -76,17 +76,24 @@ impl Sandbox {
     }
 
     /// Returns the lines to try while the servers keep running.
-    pub(super) fn instructions(&self) -> Result<String, DynoxideError> {
+    pub(super) fn instructions(&self, api: Option<SocketAddr>) -> Result<String, DynoxideError> {
         let Environment { dynamo_url, table, .. } = &self.environment;
         let program = program();
         let address = self.busiest_address()?.unwrap_or_else(|| "1.1.1.7".to_owned());
+        let api = match api {
+            Some(api) => format!(
+                "\n  curl http://{api}/v1/hosts/{address}\n  {program} get --api http://{api} {address}\n\n\
+                 The API is documented at http://{api}/docs\n"
+            ),
+            None => "\n".to_owned(),
+        };
         Ok(format!(
             "The servers keep running. In another terminal, try:\n\n  \
              export AWS_ENDPOINT_URL_DYNAMODB={dynamo_url}\n  \
              {program} get {address}\n  \
              {program} export --format csv --output scans.csv\n  \
              AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo AWS_DEFAULT_REGION=us-east-1 \\\n  \
-             aws dynamodb scan --table-name {table} --endpoint-url {dynamo_url}\n\nCtrl-C stops."
+             aws dynamodb scan --table-name {table} --endpoint-url {dynamo_url}{api}\nCtrl-C stops."
         ))
     }
 

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use super::program::Environment;
 use super::*;
+use crate::local::thread;
 use crate::scan::{self, Reason, Scan};
 
 /// A minimal consumer: one stream, and one message at a time.
@@ -69,6 +70,10 @@ impl Program for Simple {
             .billing_mode(BillingMode::PayPerRequest);
         table.send().await?;
         Ok(())
+    }
+
+    async fn serve(&self, _: &Environment) -> Result<Option<thread::Running>, BoxError> {
+        Ok(None)
     }
 
     async fn consume(&self, environment: &Environment) -> Result<Running, BoxError> {

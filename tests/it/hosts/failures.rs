@@ -20,6 +20,11 @@ async fn first(table: &Table, count: usize, is_meant: fn(&Request) -> bool, acti
     DynamoProxy::before(server, decide).await
 }
 
+/// Returns the answer of an index that lists these items.
+fn listed(items: &str) -> Action {
+    Action::Respond(200, format!(r#"{{"Items":[{items}],"ConsumedCapacity":{{"CapacityUnits":0.5}}}}"#))
+}
+
 #[tokio::test]
 async fn unprocessed_keys_are_asked_for_again() {
     let table = Table::new().await;
@@ -58,9 +63,8 @@ async fn a_record_that_vanished_after_the_query_is_left_out() {
     let keys = hosts.keys(&all_of("1.1.1.7"), None, 10).await.expect("keys");
     assert_eq!(keys.items.len(), 3);
     // The index still has the key: the answer to the query is repeated after the deletion.
-    let listed =
-        r#"{"Items":[{"pk":{"S":"1.1.1.7#1#HTTP"}},{"pk":{"S":"1.1.1.7#2#HTTP"}}],"Count":2,"ScannedCount":2}"#;
-    let proxy = first(&table, 1, Request::is_query, Action::Respond(200, listed.to_owned())).await;
+    let items = r#"{"pk":{"S":"1.1.1.7#1#HTTP"}},{"pk":{"S":"1.1.1.7#2#HTTP"}}"#;
+    let proxy = first(&table, 1, Request::is_query, listed(items)).await;
     table.delete(&key).await;
     let (hosts, _) = table.hosts_at(&proxy.url()).await;
 
@@ -73,8 +77,7 @@ async fn a_record_that_vanished_after_the_query_is_left_out() {
 async fn a_record_that_the_index_does_not_list_yet_is_found_by_its_key() {
     let table = Table::new().await;
     table.store([scan("1.1.1.7", 80, "HTTP")]).await;
-    let empty = r#"{"Items":[],"Count":0,"ScannedCount":0}"#;
-    let proxy = first(&table, usize::MAX, Request::is_query, Action::Respond(200, empty.to_owned())).await;
+    let proxy = first(&table, usize::MAX, Request::is_query, listed("")).await;
     let (hosts, _) = table.hosts_at(&proxy.url()).await;
 
     let page = hosts.records(&all_of("1.1.1.7"), None, 10).await.expect("a page");
@@ -85,11 +88,25 @@ async fn a_record_that_the_index_does_not_list_yet_is_found_by_its_key() {
 }
 
 #[tokio::test]
+async fn an_empty_response_does_not_look_like_a_missing_record() {
+    let table = Table::new().await;
+    table.store([scan("1.1.1.7", 80, "HTTP")]).await;
+    let proxy = first(&table, usize::MAX, |request| !request.is_query(), Action::Respond(200, String::new())).await;
+    let (hosts, _) = table.hosts_at(&proxy.url()).await;
+
+    let page = hosts.records(&all_of("1.1.1.7"), None, 10).await.expect_err("no page");
+    let record = hosts.record(&scan("1.1.1.7", 80, "HTTP").key).await.expect_err("no answer");
+
+    assert_eq!((page.kind, record.kind), (ErrorKind::Unavailable, ErrorKind::Unavailable));
+}
+
+#[tokio::test]
 async fn failures_are_distinguished_and_only_transient_ones_are_retried() {
     let table = Table::new().await;
     for (action, kind, calls) in [
         (Action::throttled(None), ErrorKind::Throttled, 3),
         (Action::unavailable(), ErrorKind::Unavailable, 3),
+        (Action::Respond(200, String::new()), ErrorKind::Unavailable, 3),
         (Action::CloseBefore, ErrorKind::Unavailable, 3),
         (Action::access_denied(), ErrorKind::NotAuthorized, 1),
         (Action::missing_index("by-ip"), ErrorKind::MissingIndex(Index::ByIp), 1),
