@@ -73,7 +73,7 @@ pub fn router<R: Records>(hosts: Hosts<R>, settings: Settings, watch: Arc<Watch>
         let writes = Router::new()
             .route("/v1/scans", post(writes::scans::<R>))
             .route("/v1/hosts/{ip}/services/{port}/{service}", delete(writes::forget::<R>));
-        routes = routes.merge(guard.protect(writes, Scope::Write));
+        routes = routes.merge(guard.protect_writes(writes, Scope::Write));
     }
     let routes = routes.merge(guard.protect_pages(pages::routes(), Scope::Read));
     guard.surround(routes.with_state(api).merge(document::routes()).merge(pages::assets()))

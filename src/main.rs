@@ -24,6 +24,7 @@ use ops::signals::{Signal, Signals};
 use ops::traces::Traces;
 use tokio::runtime;
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 use tracing::Level;
 
 /// Most of the work is the SDK's, which allocates some 300 times per write.
@@ -208,14 +209,14 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     }
     let spans = traces.as_ref().map(|traces| RequestSpans::new(traces.sampling(), args.table()));
     let metrics = Arc::new(ApiMetrics::new(spans));
-    let watch = Arc::new(Watch::new(metrics.clone()));
+    let watch = Arc::<Watch>::default();
     let watched = Arc::new(WatchedApi::new(metrics.clone(), watch.clone()));
     let _endpoint = http::listen(args.http_listen(), "--http-listen, MINI_SCAN_HTTP_LISTEN", watched.clone()).await?;
     let endpoints = args.endpoints();
     let hosts = tokio::select! {
         biased;
         _ = signals.next() => return Ok(ExitCode::SUCCESS),
-        hosts = service::connect_hosts(&endpoints, args.table(), args.ttl(), watch.clone()) => hosts?,
+        hosts = service::connect_hosts(&endpoints, args.table(), args.ttl(), metrics.clone()) => hosts?,
     };
     let guard = Guard::new(access, args.limits(), metrics).with_origins(args.origins());
     let router = api::router(hosts.clone(), args.settings(), watch.clone(), &guard);
@@ -238,11 +239,14 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     watched.set_serving(false);
     tracing::info!("stopping: requests in progress may take {grace:?}; a second signal stops at once");
     stop.notify_one();
+    let end = Instant::now() + grace;
     let drained = tokio::select! {
         biased;
         second = signals.next() => return Ok(ExitCode::from(second.exit_code())),
         drained = served => drained,
     };
+    // A write goes on even if its client has left.
+    let _ = timeout_at(end, guard.idle()).await;
     if let Some(traces) = traces {
         traces.finish().await;
     }

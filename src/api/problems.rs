@@ -116,7 +116,7 @@ pub(super) fn all() -> Vec<&'static ProblemType> {
 /// Returns the problem for an error of the store. Its detail may name the account, so that a client does not receive it.
 pub(super) fn of_store(error: &Error) -> Problem {
     match error.kind {
-        ErrorKind::Throttled => Problem::new(&THROTTLED, "DynamoDB throttles reads of the table").retry_after(1),
+        ErrorKind::Throttled => Problem::new(&THROTTLED, "DynamoDB throttles the table").retry_after(1),
         ErrorKind::MissingIndex(index @ Index::ByIp) => Problem::new(&HOST_INDEX_MISSING, no_index(index)),
         ErrorKind::MissingIndex(index @ Index::ByService) => Problem::new(&SERVICE_INDEX_MISSING, no_index(index)),
         ErrorKind::UnfinishedIndex(index) => {

@@ -157,7 +157,8 @@ pub(super) fn ip(text: &str) -> Result<IpAddr, Problem> {
 }
 
 pub(super) fn port(text: &str) -> Result<u16, Problem> {
-    text.parse().map_err(|_| invalid("the port is no whole number from 0 to 65535"))
+    let digits = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    digits.and_then(|text| text.parse().ok()).ok_or_else(|| invalid("the port is no whole number from 0 to 65535"))
 }
 
 pub(super) fn check_service(name: &str) -> Result<(), Problem> {

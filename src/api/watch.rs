@@ -1,23 +1,22 @@
 //! Whether the store answers: the condition that makes an instance of the API unready, and the log of its errors.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ops::health::{self, Health};
 use ops::{Liveness, RateLimitedLog};
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{Span, warn};
+use tracing::warn;
 
-use crate::hosts::{Error, ErrorKind, Hosts, Observer, Operation, Records};
+use crate::hosts::{Error, ErrorKind, Hosts, Records};
 use crate::scan::Key;
 
-/// Calls in a row without an answer after which an instance is unready. A single one is no outage.
-const OUTAGE: u32 = 8;
-/// How often to read while the instance is unready. Nobody sends requests to it then, so nothing else would show a recovery.
-const PROBE_TICKS: u32 = 10;
+/// How often to read a record. Requests of clients do not decide whether the instance is ready: one operation may lack a
+/// permission, and one client may ask for too much.
+const PROBE_TICKS: u32 = 5;
 const TICK: Duration = Duration::from_secs(1);
+/// Probes in a row without an answer after which an instance is unready. Each consists of several attempts.
+const OUTAGE: u32 = 2;
 
 /// Something that makes this instance unready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,19 +37,14 @@ impl fmt::Display for Condition {
     }
 }
 
-/// Follows the calls of the store, and passes them on to the metrics.
+/// Follows the store by probes of its own.
+#[derive(Default)]
 pub struct Watch {
     health: Health<Condition>,
-    unanswered: AtomicU32,
     log: RateLimitedLog,
-    metrics: Arc<dyn Observer>,
 }
 
 impl Watch {
-    pub fn new(metrics: Arc<dyn Observer>) -> Watch {
-        Watch { health: Health::default(), unanswered: AtomicU32::new(0), log: RateLimitedLog::default(), metrics }
-    }
-
     /// Returns why the instance is unready.
     pub fn reasons(&self) -> Vec<(Condition, String)> {
         self.health.conditions()
@@ -63,54 +57,42 @@ impl Watch {
         }
     }
 
-    /// Reads once in a while as long as the instance is unready. Runs until it is dropped.
+    /// Reads a record once in a while, which shows whether the store answers. Runs until it is dropped.
     pub async fn probe<R: Records>(&self, hosts: &Hosts<R>, liveness: &Liveness) {
         let heartbeat = liveness.begin();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // An address for documentation, of which no scan exists.
         let key = Key::new([192, 0, 2, 0].into(), 0, "mini-scan probe");
-        for tick in 1_u32.. {
+        let mut unanswered = 0;
+        for tick in 0_u32.. {
             ticks.tick().await;
             heartbeat.beat();
-            if tick.is_multiple_of(PROBE_TICKS) && !self.reasons().is_empty() {
-                // `called` records the result.
-                let _ = hosts.record(&key).await;
+            if tick.is_multiple_of(PROBE_TICKS) {
+                unanswered = self.probed(hosts.record(&key).await.err(), unanswered);
             }
         }
     }
-}
 
-impl Observer for Watch {
-    fn calling(&self, operation: Operation) -> Span {
-        self.metrics.calling(operation)
-    }
-
-    fn called(&self, call: &Span, operation: Operation, took: Duration, failure: Option<&Error>) {
-        self.metrics.called(call, operation, took, failure);
-        let Some(error) = failure else {
-            self.unanswered.store(0, Ordering::Relaxed);
-            return self.health.clear(Condition::Store);
-        };
-        let is_outage = match error.kind {
-            ErrorKind::NotAuthorized | ErrorKind::MissingTable => true,
-            ErrorKind::Unavailable => self.unanswered.fetch_add(1, Ordering::Relaxed) + 1 >= OUTAGE,
-            // These are answers.
-            ErrorKind::Throttled | ErrorKind::MissingIndex(_) | ErrorKind::UnfinishedIndex(_) | ErrorKind::Refused => {
-                return;
+    /// Takes the failure of a probe, if it failed, and the number of probes without an answer before it. Returns the new
+    /// number.
+    fn probed(&self, failure: Option<Error>, unanswered: u32) -> u32 {
+        let (unanswered, failure) = match failure {
+            // A refusal or throttling is an answer.
+            Some(error) if error.kind == ErrorKind::Unavailable => (unanswered + 1, Some(error)),
+            Some(error) if matches!(error.kind, ErrorKind::NotAuthorized | ErrorKind::MissingTable) => {
+                (OUTAGE, Some(error))
             }
+            _ => (0, None),
         };
-        if is_outage {
-            self.health.raise(Condition::Store, error.kind.name(), &error.detail);
+        match failure {
+            None => self.health.clear(Condition::Store),
+            Some(error) if unanswered >= OUTAGE => {
+                self.health.raise(Condition::Store, error.kind.name(), &error.detail);
+            }
+            Some(_) => {}
         }
-    }
-
-    fn read_units(&self, units: f64) {
-        self.metrics.read_units(units);
-    }
-
-    fn unprocessed(&self) {
-        self.metrics.unprocessed();
+        unanswered
     }
 }
 
@@ -118,30 +100,22 @@ impl Observer for Watch {
 mod tests {
     use super::*;
 
-    struct Ignored;
-
-    impl Observer for Ignored {
-        fn called(&self, _: &Span, _: Operation, _: Duration, _: Option<&Error>) {}
-        fn read_units(&self, _: f64) {}
-        fn unprocessed(&self) {}
-    }
-
     #[tokio::test(start_paused = true)]
-    async fn an_instance_is_unready_after_a_missing_permission_or_eight_calls_without_an_answer() {
-        let watch = Watch::new(Arc::new(Ignored));
-        let call = |kind: Option<ErrorKind>| {
-            let error = kind.map(|kind| Error { kind, detail: "why".to_owned() });
-            watch.called(&Span::none(), Operation::GetItem, Duration::ZERO, error.as_ref());
+    async fn an_instance_is_unready_after_a_missing_permission_or_two_probes_without_an_answer() {
+        let watch = Watch::default();
+        let mut unanswered = 0;
+        let mut is_ready_after = |kind: Option<ErrorKind>| {
+            unanswered = watch.probed(kind.map(|kind| Error { kind, detail: "why".to_owned() }), unanswered);
             watch.reasons().is_empty()
         };
-        assert!(call(Some(ErrorKind::Throttled)));
-        assert!(!call(Some(ErrorKind::NotAuthorized)));
-        assert!(call(None));
-        for _ in 1..OUTAGE {
-            assert!(call(Some(ErrorKind::Unavailable)));
-        }
-        assert!(!call(Some(ErrorKind::Unavailable)));
-        assert!(call(None));
-        assert!(call(Some(ErrorKind::Unavailable)));
+        assert!(is_ready_after(Some(ErrorKind::Throttled)));
+        assert!(!is_ready_after(Some(ErrorKind::NotAuthorized)));
+        assert!(is_ready_after(None));
+        assert!(is_ready_after(Some(ErrorKind::Unavailable)));
+        assert!(!is_ready_after(Some(ErrorKind::Unavailable)));
+        assert!(is_ready_after(Some(ErrorKind::Throttled)));
+        assert!(is_ready_after(Some(ErrorKind::Unavailable)));
+        assert!(is_ready_after(None));
+        assert!(is_ready_after(Some(ErrorKind::Unavailable)));
     }
 }

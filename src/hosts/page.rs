@@ -45,7 +45,7 @@ impl Found {
             return true;
         }
         let before = keys.iter().take_while(|key| !self.unprocessed.contains(key));
-        before.filter_map(|key| self.records.get(key)).map(Record::response_size).sum::<usize>() >= MAX_PAGE_BYTES
+        before.filter_map(|key| self.records.get(key)).map(Record::json_size).sum::<usize>() >= MAX_PAGE_BYTES
     }
 
     /// Returns the records up to the first unprocessed key, or until they reach the size of a page, and the key of the last
@@ -58,7 +58,7 @@ impl Found {
                 return (records, last);
             }
             if let Some(record) = self.records.remove(key) {
-                size += record.response_size();
+                size += record.json_size();
                 records.push(record);
             }
             last = Some(key.clone());
@@ -103,6 +103,16 @@ mod tests {
         assert!(found.is_enough(&keys));
         let (records, next) = found.cut(&keys);
         assert_eq!((ports(&records), next), (vec!["1", "2"], Some(key(2))));
+    }
+
+    #[test]
+    fn the_size_of_a_page_is_the_one_in_json() {
+        let controls = "\u{1}\u{1b}\u{0}\"\\\n\r\t\u{8}\u{c}\u{7f}é\u{fffd}";
+        let bytes = vec![0xff; 10];
+        let record = Record { response: controls.to_owned(), response_bytes: Some(bytes), ..record(1, 0) };
+        let text = serde_json::to_string(&record.response).unwrap();
+        // JSON has short forms of two more control characters, which the size counts as long ones.
+        assert_eq!(record.json_size(), text.len() - 2 + 2 * 4 + 16);
     }
 
     #[test]

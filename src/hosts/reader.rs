@@ -87,10 +87,7 @@ impl<R: Records> Hosts<R> {
     pub async fn keys(&self, query: &Query, after: Option<&Key>, size: usize) -> Result<Page<Key>, Error> {
         let keys = match query {
             Query::Addresses(ips, filter) => self.keys_of_all(ips, filter, after, size + 1).await?,
-            Query::Service { port, service, .. } => {
-                let read = || self.records.by_service(*port, service, after, size + 1);
-                self.read(Operation::Query, read).await?.keys
-            }
+            Query::Service { port, service, .. } => self.keys_of_service(*port, service, after, size + 1).await?,
         };
         // One key more than the page has shows whether it is the last page.
         Ok(first(keys, size))
@@ -156,6 +153,27 @@ impl<R: Records> Hosts<R> {
         }
     }
 
+    /// Returns the keys of a service, at least `limit` if there are that many.
+    async fn keys_of_service(
+        &self,
+        port: u16,
+        service: &str,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, Error> {
+        let mut found = Vec::new();
+        let mut after = after.cloned();
+        loop {
+            let query = || self.records.by_service(port, service, after.as_ref(), limit);
+            let Keys { keys, has_more } = self.read(Operation::Query, query).await?;
+            after = keys.last().cloned();
+            found.extend(keys);
+            if !has_more || after.is_none() || found.len() >= limit {
+                return Ok(found);
+            }
+        }
+    }
+
     /// Returns the records of these keys in their order, and the last key that was read if the rest does not fit in a page.
     async fn records_with(&self, keys: &[Key]) -> Result<(Vec<Record>, Option<Key>), Error> {
         let mut found = Found::of(keys);
@@ -195,10 +213,7 @@ impl<R: Records> Hosts<R> {
         F: Future<Output = Result<T, Error>>,
     {
         for attempts in 1.. {
-            let permit = self.permits.acquire().await.expect("the semaphore is never closed");
-            let result = self.attempt(operation, attempt()).await;
-            drop(permit);
-            match result {
+            match self.attempt(operation, attempt()).await {
                 Err(error) if attempts < MAX_ATTEMPTS && is_transient(error.kind) => sleep(backoff(attempts)).await,
                 result => return result,
             }
@@ -216,11 +231,13 @@ impl<R: Records> Hosts<R> {
         E: From<StoreError> + Clone,
         Error: From<E>,
     {
+        let permit = self.permits.acquire().await.expect("the semaphore is never closed");
         let span = self.observer.calling(operation);
         let began = Instant::now();
-        // The SDK's future is large, and most requests wait for a permit longer than for a call.
+        // The SDK's future is large. In a box, it takes no memory while it waits for a permit.
         let result = timeout(ATTEMPT_TIMEOUT, Box::pin(call.instrument(span.clone()))).await;
         let result = result.unwrap_or_else(|_| Err(StoreError::no_answer(ATTEMPT_TIMEOUT).into()));
+        drop(permit);
         let failure = result.as_ref().err().map(|error| Error::from(error.clone()));
         self.observer.called(&span, operation, began.elapsed(), failure.as_ref());
         result

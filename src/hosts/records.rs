@@ -65,9 +65,15 @@ pub struct Record {
 }
 
 impl Record {
-    /// Returns the size of the response, which is most of a record.
-    pub(super) fn response_size(&self) -> usize {
-        self.response.len() + self.response_bytes.as_ref().map_or(0, Vec::len)
+    /// Returns the size of the response in JSON, which is most of a record. JSON writes a control character with six.
+    pub(super) fn json_size(&self) -> usize {
+        let in_json = |byte: u8| match byte {
+            b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
+            0..0x20 => 6,
+            _ => 1,
+        };
+        let in_base64 = self.response_bytes.as_ref().map_or(0, |bytes| bytes.len().div_ceil(3) * 4);
+        self.response.bytes().map(in_json).sum::<usize>() + in_base64
     }
 }
 
@@ -78,7 +84,7 @@ pub struct Read<T> {
     pub units: f64,
 }
 
-/// A page of an index. Only its last page may have fewer keys than the limit.
+/// A page of an index. It may have fewer keys than the limit although keys follow, because rows that are no records count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Keys {
     pub keys: Vec<Key>,

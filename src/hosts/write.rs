@@ -6,8 +6,8 @@ use tokio::time::sleep;
 
 use super::reader::Hosts;
 use super::records::{Deletion, Error, ErrorKind, Operation, Records};
-use super::retry::{MAX_ATTEMPTS, backoff};
-use crate::consumer::policy::{expired_when_published, is_retried};
+use super::retry::{MAX_ATTEMPTS, backoff, is_transient};
+use crate::consumer::policy::expired_when_published;
 use crate::consumer::ports::{Answer, Record, StoreError, StoreErrorKind};
 use crate::scan::{Key, Reason, Rejection, Scan, decode};
 
@@ -59,7 +59,7 @@ impl<R: Records> Hosts<R> {
             match self.attempt(Operation::DeleteItem, self.records.delete(key, timestamp)).await {
                 // The unanswered attempt deleted it.
                 Ok(Deletion::Missing) if is_unanswered => return Ok(Deletion::Deleted),
-                Err(error) if attempts < MAX_ATTEMPTS && super::retry::is_transient(error.kind) => {
+                Err(error) if attempts < MAX_ATTEMPTS && is_transient(error.kind) => {
                     is_unanswered |= error.kind == ErrorKind::Unavailable;
                     sleep(backoff(attempts)).await;
                 }
@@ -75,7 +75,7 @@ impl<R: Records> Hosts<R> {
             match self.attempt(Operation::PutItem, self.records.put(scan)).await {
                 // An equal record shows that the unanswered attempt was written.
                 Ok(Answer::Stale(Record { is_same: true, .. })) if is_unanswered => return Ok(Answer::Stored),
-                Err(error) if attempts < MAX_ATTEMPTS && is_retried(error.kind) => {
+                Err(error) if attempts < MAX_ATTEMPTS && is_transient(Error::from(error.clone()).kind) => {
                     is_unanswered |= error.kind == StoreErrorKind::Unavailable;
                     sleep(backoff(attempts)).await;
                 }

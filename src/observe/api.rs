@@ -211,14 +211,14 @@ mod tests {
     #[test]
     fn counts_requests_and_calls_under_labels_that_no_client_chooses() {
         let metrics = Arc::<ApiMetrics>::default();
-        let watch = Arc::new(Watch::new(metrics.clone()));
+        let watch = Arc::<Watch>::default();
         let responded = Responded { route: None, method: "_OTHER", status: 404, took: Duration::from_millis(3) };
         http_api::Observer::responded(&*metrics, &Span::none(), &responded);
         let error = hosts::Error { kind: ErrorKind::Throttled, detail: "slow".to_owned() };
-        watch.called(&Span::none(), Operation::Query, Duration::from_millis(3), Some(&error));
-        watch.called(&Span::none(), Operation::Query, Duration::from_millis(3), None);
-        watch.read_units(0.5);
-        watch.read_units(25.0);
+        metrics.called(&Span::none(), Operation::Query, Duration::from_millis(3), Some(&error));
+        metrics.called(&Span::none(), Operation::Query, Duration::from_millis(3), None);
+        metrics.read_units(0.5);
+        metrics.read_units(25.0);
         let page = WatchedApi::new(metrics, watch).metrics();
         for line in [
             "http_server_request_duration_seconds_count{http_request_method=\"_OTHER\",http_route=\"none\",http_response_status_code=\"404\"} 1",

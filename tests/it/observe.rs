@@ -11,7 +11,7 @@ use std::net::TcpListener;
 use exposition::{Exposition, parse};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::pipeline::{Pipeline, ip, scan, valid_scans};
 use crate::support::program::{Launch, Program, Signal};
@@ -310,8 +310,10 @@ async fn constant_requests_and_idle_connections_do_not_stop_the_workers() {
 #[tokio::test]
 async fn logs_one_warning_if_the_default_port_is_in_use() {
     let pipeline = Pipeline::new().await;
-    // If this fails, another process uses the port, which serves the test as well.
-    let _in_use = TcpListener::bind("127.0.0.1:9464");
+    // Other runs of this test may hold the port as well. If this fails, another program uses it, which is as good.
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseport(true).expect("a socket that shares its port");
+    let _in_use = socket.bind("127.0.0.1:9464".parse().expect("an address")).and_then(|()| socket.listen(1));
     let mut consumer = pipeline.consumer().without_env("MINI_SCAN_HTTP_LISTEN").start();
 
     let line = consumer.wait_for_line("--http-listen").await;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use hyper::header::{
-    AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, REFERRER_POLICY, RETRY_AFTER,
-    X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
+    REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Method};
 use tokio::sync::Semaphore;
@@ -20,19 +21,23 @@ use tower_http::cors::CorsLayer;
 use tracing::{Instrument, Span};
 
 use crate::access::{Access, authorize, authorize_page};
+use crate::in_progress::{InParts, Permit, complete};
 use crate::origin::{self, Origin};
-use crate::problem::{INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, OVERLOADED, Problem, TIMEOUT};
+use crate::problem::{INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, OVERLOADED, Problem, TIMEOUT, TOO_LARGE};
 use crate::tokens::Scope;
 
 /// How long a browser may remember what another site may do.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(3600);
+
+/// The status of a request whose client left before the response. It exists only in metrics and traces.
+const CLIENT_LEFT: u16 = 499;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// From the first byte of the body to the response.
     pub request_timeout: Duration,
     pub body_bytes: usize,
-    /// Requests in progress at a time.
+    /// Requests in progress at a time. One is in progress until its response is sent.
     pub requests: usize,
 }
 
@@ -102,24 +107,25 @@ impl Guard {
         routes.route_layer(from_fn_with_state((self.access.clone(), scope), authorize_page))
     }
 
+    /// Requires a scope for these routes, and completes their handlers even if the client leaves.
+    pub fn protect_writes<S: Clone + Send + Sync + 'static>(&self, routes: Router<S>, scope: Scope) -> Router<S> {
+        self.protect(routes.route_layer(from_fn(complete)), scope)
+    }
+
     /// Surrounds all routes, and answers those that are missing.
     pub fn surround(&self, routes: Router) -> Router {
-        routes
+        let routes = routes
             .fallback(async || Problem::new(&NOT_FOUND, "no endpoint has this path"))
             .method_not_allowed_fallback(async || {
                 Problem::new(&METHOD_NOT_ALLOWED, "the endpoint of this path has other methods")
             })
-            .layer(DefaultBodyLimit::max(self.limits.body_bytes))
-            .layer(self.cors())
-            .layer(from_fn_with_state(self.clone(), pass))
+            .layer(DefaultBodyLimit::max(self.limits.body_bytes));
+        let routes = if self.origins.is_empty() { routes } else { routes.layer(self.cors()) };
+        routes.layer(from_fn_with_state(self.clone(), pass))
     }
 
-    /// Without a site, no header is added. A browser never sends a password with these requests, so the pages that ask for
-    /// one stay closed to other sites.
+    /// A browser never sends a password with the requests of other sites, so the pages that ask for one stay closed to them.
     fn cors(&self) -> CorsLayer {
-        if self.origins.is_empty() {
-            return CorsLayer::new();
-        }
         CorsLayer::new()
             .allow_origin(self.origins.iter().map(|origin| origin.header().clone()).collect::<Vec<_>>())
             .allow_methods([Method::GET, Method::POST, Method::DELETE])
@@ -128,19 +134,41 @@ impl Guard {
             .max_age(PREFLIGHT_AGE)
     }
 
-    async fn respond(&self, request: Request, next: Next) -> Response {
-        if let Access::Loopback = *self.access
-            && let Err(problem) = origin::check(request.uri(), request.headers(), &self.origins)
-        {
+    fn check(&self, request: &Request) -> Result<(), Problem> {
+        let headers = request.headers();
+        match *self.access {
+            Access::Tokens(_) => {}
+            Access::Loopback => origin::check_loopback(request.uri(), headers, &self.origins)?,
+            Access::Everyone => origin::check_origin(request.uri(), headers, &self.origins)?,
+        }
+        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        match length {
+            Some(length) if length > self.limits.body_bytes => {
+                Err(Problem::new(&TOO_LARGE, format!("a body has at most {} bytes", self.limits.body_bytes)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until no request is in progress.
+    pub async fn idle(&self) {
+        let all = u32::try_from(self.limits.requests).unwrap_or(u32::MAX);
+        let _ = self.requests.acquire_many(all).await.expect("the semaphore is never closed");
+    }
+
+    async fn respond(&self, mut request: Request, next: Next) -> Response {
+        if let Err(problem) = self.check(&request) {
             return problem.into_response();
         }
-        let Ok(_permit) = self.requests.try_acquire() else {
+        let Ok(permit) = self.requests.clone().try_acquire_owned() else {
             let detail = format!("{} requests are in progress", self.limits.requests);
             return Problem::new(&OVERLOADED, detail).retry_after(1).into_response();
         };
+        let permit = Permit(Arc::new(permit));
+        request.extensions_mut().insert(permit.clone());
         let response = timeout(self.limits.request_timeout, AssertUnwindSafe(next.run(request)).catch_unwind());
         match response.await {
-            Ok(Ok(response)) => response,
+            Ok(Ok(response)) => response.map(|body| Body::new(InParts::new(body, permit))),
             // The panic hook has logged it.
             Ok(Err(_)) => Problem::new(&INTERNAL, "the program failed; its log has the cause").into_response(),
             Err(_) => {
@@ -151,20 +179,38 @@ impl Guard {
     }
 }
 
+/// A request that is reported when it has ended, also if its client leaves before the response.
+struct Reported<'a> {
+    observer: &'a dyn Observer,
+    span: &'a Span,
+    route: Option<&'a str>,
+    method: &'static str,
+    began: Instant,
+    status: u16,
+}
+
+impl Drop for Reported<'_> {
+    fn drop(&mut self) {
+        let Reported { route, method, status, .. } = *self;
+        self.observer.responded(self.span, &Responded { route, method, status, took: self.began.elapsed() });
+    }
+}
+
 async fn pass(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     const SECURITY: [(HeaderName, HeaderValue); 2] = [
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     ];
-    let began = Instant::now();
     let method = name(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map(MatchedPath::as_str);
-    let span = guard.observer.arrived(&Arrived { route, method, headers: request.headers() });
+    let observer = &*guard.observer;
+    let span = &observer.arrived(&Arrived { route, method, headers: request.headers() });
+    let mut reported = Reported { observer, span, route, method, began: Instant::now(), status: CLIENT_LEFT };
     let mut response = guard.respond(request, next).instrument(span.clone()).await;
     response.headers_mut().extend(SECURITY);
-    let status = response.status().as_u16();
-    guard.observer.responded(&span, &Responded { route, method, status, took: began.elapsed() });
+    reported.status = response.status().as_u16();
+    drop(reported);
     response
 }
 
@@ -177,8 +223,11 @@ fn name(method: &Method) -> &'static str {
 mod tests {
     use std::sync::Mutex;
 
-    use axum::body::Body;
+    use std::pin::Pin;
+
+    use axum::body::HttpBody;
     use axum::routing::{get, post};
+    use tokio::sync::Notify;
     use tower::ServiceExt;
 
     use super::*;
@@ -243,6 +292,55 @@ mod tests {
         let body = Body::from_stream(futures_util::stream::pending::<Result<&str, std::io::Error>>());
         let request = hyper::Request::builder().method("POST").uri("/").body(body).unwrap();
         assert_eq!(router.oneshot(request).await.unwrap().status(), 408);
+    }
+
+    #[tokio::test]
+    async fn a_write_is_completed_after_its_client_has_left() {
+        let seen = Arc::<Seen>::default();
+        let guard = Guard::new(Access::Everyone, LIMITS, seen.clone());
+        let (began, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let written = Arc::new(Notify::new());
+        let (began_too, go_on_too, written_too) = (began.clone(), go_on.clone(), written.clone());
+        let write = async move || {
+            began_too.notify_one();
+            go_on_too.notified().await;
+            written_too.notify_one();
+        };
+        let router = guard.surround(guard.protect_writes(Router::new().route("/", post(write)), Scope::Write));
+        tokio::select! {
+            _ = send(&router, "POST", "/", "localhost", "") => unreachable!("the write waits"),
+            () = began.notified() => {}
+        }
+        assert_eq!(seen.0.lock().unwrap()[..], [(Some("/".to_owned()), CLIENT_LEFT)]);
+        assert_eq!(send(&router, "POST", "/", "localhost", "").await.status(), 503, "it is still in progress");
+        go_on.notify_one();
+        guard.idle().await;
+        written.notified().await;
+    }
+
+    #[tokio::test]
+    async fn a_request_is_in_progress_until_its_response_is_sent() {
+        let guard = Guard::new(Access::Everyone, LIMITS, Arc::<Seen>::default());
+        let router = guard.surround(Router::new().route("/", get(async || "x".repeat(100_000))));
+        let mut body = send(&router, "GET", "/", "localhost", "").await.into_body();
+        assert_eq!(body.size_hint().exact(), Some(100_000));
+        assert_eq!(send(&router, "GET", "/", "localhost", "").await.status(), 503);
+        let mut length = 0;
+        while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+            length += frame.unwrap().into_data().unwrap().len();
+        }
+        assert_eq!(length, 100_000);
+        drop(body);
+        assert_eq!(send(&router, "GET", "/", "localhost", "").await.status(), 200);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_announced_as_too_large_is_refused_before_it_arrives() {
+        let guard = Guard::new(Access::Everyone, LIMITS, Arc::<Seen>::default());
+        let router = guard.surround(Router::new().route("/", post(async |body: crate::Body| body.0)));
+        let body = Body::from_stream(futures_util::stream::pending::<Result<&str, std::io::Error>>());
+        let request = hyper::Request::builder().method("POST").uri("/").header("content-length", "5").body(body);
+        assert_eq!(router.oneshot(request.unwrap()).await.unwrap().status(), 413);
     }
 
     #[tokio::test(start_paused = true)]

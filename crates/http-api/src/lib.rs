@@ -8,6 +8,7 @@ mod docs;
 mod etag;
 mod extract;
 mod guard;
+mod in_progress;
 mod origin;
 pub mod page_token;
 pub mod problem;

@@ -6,9 +6,9 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use hyper::header::{HOST, HeaderValue, ORIGIN};
-use hyper::http::uri::Authority;
+use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN};
 use hyper::{HeaderMap, Uri};
+use url::Url;
 
 use crate::problem::{FOREIGN_ORIGIN, Problem};
 
@@ -29,53 +29,66 @@ impl Origin {
 impl FromStr for Origin {
     type Err = InvalidOrigin;
 
-    /// A browser sends lower case, no path and no default port. Any other text would never match, silently.
+    /// Any other text than what a browser sends would never match, silently.
     fn from_str(text: &str) -> Result<Origin, InvalidOrigin> {
-        let (scheme, authority) = text.split_once("://").ok_or(InvalidOrigin)?;
-        let default_port = match scheme {
-            "http" => ":80",
-            "https" => ":443",
-            _ => return Err(InvalidOrigin),
-        };
-        let parsed: Authority = authority.parse().map_err(|_| InvalidOrigin)?;
-        let is_sent = !parsed.host().is_empty()
-            && !authority.contains(['@', '*'])
-            && !authority.bytes().any(|byte| byte.is_ascii_uppercase())
-            && !authority.ends_with(default_port)
-            && (parsed.port().is_none() || parsed.port_u16().is_some());
+        let url = Url::parse(text).map_err(|_| InvalidOrigin)?;
+        let is_site = matches!(url.scheme(), "http" | "https") && !text.contains('*');
+        let is_as_sent = url.origin().ascii_serialization() == text;
         let header = HeaderValue::from_str(text).map_err(|_| InvalidOrigin)?;
-        is_sent.then_some(Origin(header)).ok_or(InvalidOrigin)
+        (is_site && is_as_sent).then_some(Origin(header)).ok_or(InvalidOrigin)
     }
 }
 
-/// Checks that a request addresses this machine by a name that no other site can have, and that its origin, if it has one,
-/// is this API itself or one of `allowed`.
-pub(crate) fn check(uri: &Uri, headers: &HeaderMap, allowed: &[Origin]) -> Result<(), Problem> {
-    let refuse = |detail: &str| Err(Problem::new(&FOREIGN_ORIGIN, detail));
-    let text = |name| match headers.get_all(name).iter().collect::<Vec<&HeaderValue>>()[..] {
-        [] => Ok(None),
-        [value] => value.to_str().map(Some).map_err(|_| ()),
-        _ => Err(()),
-    };
-    let (Ok(host), Ok(origin)) = (text(HOST), text(ORIGIN)) else {
-        return refuse("the request has an unreadable or a second Host or Origin");
-    };
-    // A request to a proxy names the host in its target as well.
-    let Some(host) = uri.authority().map(|authority| authority.as_str()).or(host) else {
-        return refuse("the request has no Host");
-    };
-    if !is_loopback(host) {
-        return refuse("the header Host is not localhost, 127.0.0.1 or [::1]");
+/// Checks that a request addresses this machine by a name that no other site can have, and that no page of another site,
+/// except those of `allowed`, has sent it.
+pub(crate) fn check_loopback(uri: &Uri, headers: &HeaderMap, allowed: &[Origin]) -> Result<(), Problem> {
+    if !is_loopback(host(uri, headers)?) {
+        return Err(foreign("the header Host is not localhost, 127.0.0.1 or [::1]"));
     }
-    match origin {
-        Some(origin)
-            if !origin.eq_ignore_ascii_case(&format!("http://{host}"))
-                && !allowed.iter().any(|allowed| allowed.0 == origin) =>
-        {
-            refuse("the header Origin names another site")
+    check_origin(uri, headers, allowed)
+}
+
+/// Checks that no page of another site, except those of `allowed`, has sent a request. A link on another site may lead here.
+pub(crate) fn check_origin(uri: &Uri, headers: &HeaderMap, allowed: &[Origin]) -> Result<(), Problem> {
+    let is = |name: &str, value: &str| headers.get(name).is_some_and(|found| found == value);
+    match single(headers, &ORIGIN)? {
+        Some(origin) => {
+            let own = host(uri, headers)?;
+            let is_own = ["http://", "https://"]
+                .iter()
+                .any(|scheme| origin.strip_prefix(scheme).is_some_and(|authority| authority.eq_ignore_ascii_case(own)));
+            if is_own || allowed.iter().any(|allowed| allowed.0 == origin) {
+                return Ok(());
+            }
+            Err(foreign("the header Origin names another site"))
         }
-        _ => Ok(()),
+        // A browser sends no Origin with an image, for example.
+        None if is("sec-fetch-site", "cross-site") && !is("sec-fetch-mode", "navigate") => {
+            Err(foreign("a page of another site has sent the request"))
+        }
+        None => Ok(()),
     }
+}
+
+fn foreign(detail: &str) -> Problem {
+    Problem::new(&FOREIGN_ORIGIN, detail)
+}
+
+/// Returns the host that a request addresses. A request to a proxy names it in its target.
+fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, Problem> {
+    let named = single(headers, &HOST)?;
+    let host = uri.authority().map(|authority| authority.as_str()).or(named);
+    host.ok_or_else(|| foreign("the request has no Host"))
+}
+
+/// Returns a header that a request may have once.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
+    let value = match headers.get_all(name).iter().collect::<Vec<&HeaderValue>>()[..] {
+        [] => return Ok(None),
+        [value] => value.to_str().ok(),
+        _ => None,
+    };
+    value.map(Some).ok_or_else(|| foreign("the request has an unreadable or a second Host or Origin"))
 }
 
 /// Returns whether the host of `host:port` is `localhost` or a loopback address.
@@ -102,7 +115,7 @@ mod tests {
         let mut map = HeaderMap::new();
         headers.for_each(|(name, value)| _ = map.append(name, value));
         let allowed = ["https://example.com".parse().unwrap()];
-        check(&Uri::from_static(uri), &map, &allowed).is_ok()
+        check_loopback(&Uri::from_static(uri), &map, &allowed).is_ok()
     }
 
     #[test]
@@ -136,9 +149,34 @@ mod tests {
         let with = |origin| is_accepted("/", &[(HOST, "localhost:8080"), (ORIGIN, origin)]);
         assert!(with("http://localhost:8080"));
         assert!(with("https://example.com"));
-        for origin in ["http://localhost:3000", "https://localhost:8080", "http://example.com", "null", ""] {
+        for origin in ["http://localhost:3000", "https://localhost", "http://example.com", "null", ""] {
             assert!(!with(origin), "{origin}");
         }
+    }
+
+    #[test]
+    fn a_page_of_another_site_cannot_embed_an_answer_and_can_link_to_it() {
+        let fetch = |site, mode| {
+            let (site_name, mode_name) = ("sec-fetch-site", "sec-fetch-mode");
+            let headers =
+                [(HOST, "localhost:8080"), (site_name.parse().unwrap(), site), (mode_name.parse().unwrap(), mode)];
+            is_accepted("/", &headers)
+        };
+        assert!(!fetch("cross-site", "no-cors"));
+        assert!(fetch("cross-site", "navigate"));
+        assert!(fetch("same-origin", "no-cors"));
+        assert!(fetch("none", "navigate"));
+    }
+
+    #[test]
+    fn on_other_addresses_only_the_origin_is_checked() {
+        let check = |origin| {
+            let headers =
+                [(HOST, HeaderValue::from_static("scans.internal")), (ORIGIN, HeaderValue::from_static(origin))];
+            check_origin(&Uri::from_static("/"), &headers.into_iter().collect(), &[]).is_ok()
+        };
+        assert!(check("http://scans.internal") && check("https://scans.internal"));
+        assert!(!check("https://example.com") && !check("null"));
     }
 
     #[test]

@@ -11,18 +11,20 @@ use sha2::{Digest, Sha256};
 
 use crate::problem::{EXPIRED_PAGE_TOKEN, INVALID_PAGE_TOKEN, Problem};
 
-/// How long a token is valid. A client that still pages after this time may have missed changes for a day.
+/// How long a token is valid at least. A client that still pages after this time may have missed changes for a day.
 pub const VALID_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A newer program may use another format. Its tokens are refused, so that a client starts again.
 const VERSION: u8 = 1;
+const HOUR: u64 = 60 * 60;
 const QUERY_BYTES: usize = 8;
 /// No position is longer than a key of DynamoDB.
 const MAX_POSITION_BYTES: usize = 2048;
 
 /// Returns the token for a position in the results of this query, which is any unique description of it.
 pub fn encode(query: &str, position: &str, now: SystemTime) -> String {
-    let issued = seconds(now).to_be_bytes();
+    // Equal pages have equal tokens for an hour, so that a client can keep a page by its ETag.
+    let issued = (seconds(now) / HOUR * HOUR).to_be_bytes();
     let bytes = [&[VERSION][..], &issued, &hash(query), position.as_bytes()].concat();
     URL_SAFE_NO_PAD.encode(bytes)
 }
@@ -46,7 +48,7 @@ pub fn decode(token: &str, query: &str, now: SystemTime) -> Result<String, Probl
     if *of_query != hash(query) {
         return Err(invalid("the page token belongs to another query"));
     }
-    if seconds(now).saturating_sub(issued) > VALID_FOR.as_secs() {
+    if seconds(now).saturating_sub(issued) > VALID_FOR.as_secs() + HOUR {
         return Err(Problem::new(&EXPIRED_PAGE_TOKEN, "the page token is older than 24 hours"));
     }
     String::from_utf8(position.to_vec()).map_err(|_| invalid("the page token has no position"))
@@ -77,10 +79,11 @@ mod tests {
 
     #[test]
     fn a_token_belongs_to_one_query_for_a_day() {
-        let token = encode("hosts/1.1.1.7", "1.1.1.7#80#HTTP", at(1000));
+        let token = encode("hosts/1.1.1.7", "1.1.1.7#80#HTTP", at(2 * HOUR - 1));
         let day = VALID_FOR.as_secs();
-        assert_eq!(decode(&token, "hosts/1.1.1.7", at(1000 + day)), Ok("1.1.1.7#80#HTTP".to_owned()));
-        assert_eq!(problem(&token, "hosts/1.1.1.7", at(1001 + day)), "expired-page-token");
+        assert_eq!(decode(&token, "hosts/1.1.1.7", at(2 * HOUR + day)), Ok("1.1.1.7#80#HTTP".to_owned()));
+        assert_eq!(problem(&token, "hosts/1.1.1.7", at(2 * HOUR + day + 1)), "expired-page-token");
+        assert_eq!(token, encode("hosts/1.1.1.7", "1.1.1.7#80#HTTP", at(HOUR)), "an equal page");
         assert_eq!(problem(&token, "hosts/1.1.1.8", at(1000)), "invalid-page-token");
         // The clocks of two instances differ.
         assert!(decode(&token, "hosts/1.1.1.7", at(0)).is_ok());

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 
 /// With more, further connections wait in the backlog of the operating system.
 const MAX_CONNECTIONS: usize = 1024;
@@ -23,6 +24,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_AGE: Duration = Duration::from_secs(300);
 /// How long that response may take. A client that does not read must not keep its memory forever.
 const LAST_RESPONSE: Duration = Duration::from_secs(60);
+/// A client that reads nothing for this long is disconnected: its request is in progress until the response is sent.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_HEAD_BYTES: usize = 32 << 10;
 /// The pause after a failed accept, e.g. when no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -91,7 +94,10 @@ async fn serve(stream: TcpStream, router: Router, mut stopping: watch::Receiver<
     let _ = stream.set_nodelay(true);
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
-    let mut connection = pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    let io = TokioIo::new(Box::pin(stream));
+    let mut connection = pin!(server.serve_connection(io, TowerToHyperService::new(router)));
     // Nobody waits for the error of a client that left or sent no HTTP.
     let is_old = tokio::select! {
         _ = connection.as_mut() => return,
@@ -160,7 +166,7 @@ mod tests {
         let router = Router::new().route("/", get(async || "x".repeat(64 << 20)));
         let client = async {
             let mut stream = request(address, "/").await;
-            sleep(MAX_AGE + 2 * LAST_RESPONSE).await;
+            sleep(2 * WRITE_TIMEOUT).await;
             let mut read = Vec::new();
             let _ = stream.read_to_end(&mut read).await;
             assert!(read.len() < 64 << 20);

@@ -51,8 +51,8 @@ impl Program for Real {
         let (endpoints, table) = (endpoints(environment), environment.table);
         let running = thread::Running::start("api", move || async move {
             let metrics = Arc::<ApiMetrics>::default();
-            let watch = Arc::new(Watch::new(metrics.clone()));
-            let hosts = connect_hosts(&endpoints, table, None, watch.clone()).await.map_err(io::Error::other)?;
+            let watch = Arc::<Watch>::default();
+            let hosts = connect_hosts(&endpoints, table, None, metrics.clone()).await.map_err(io::Error::other)?;
             let limits = Limits { request_timeout: Duration::from_secs(10), body_bytes: 2 << 20, requests: 64 };
             let guard = Guard::new(Access::Loopback, limits, metrics);
             let settings = api::Settings { stale_after: Duration::from_secs(30 * 24 * 60 * 60), writes: None };

@@ -36,7 +36,7 @@ async fn a_token_must_be_known_and_have_the_scope() {
     let (_directory, file) = tokens_file();
     let reader = token(&file, "reader", &["read"]).await;
     let writer = token(&file, "writer", &["write"]).await;
-    let api = Api::start(launch(&table).arguments(["--tokens-file", &file, "--allow-writes"])).await;
+    let mut api = Api::start(launch(&table).arguments(["--tokens-file", &file, "--allow-writes"])).await;
 
     let without = api.get("/v1/hosts/1.1.1.7").await;
     assert_eq!(
@@ -50,6 +50,8 @@ async fn a_token_must_be_known_and_have_the_scope() {
     assert_eq!((forbidden.status, forbidden.problem()), (403, "forbidden"));
     assert_eq!(with_token(&api, Method::POST, "/v1/scans", &reader).await.problem(), "forbidden");
     assert_eq!(with_token(&api, Method::POST, "/v1/scans", &writer).await.status, 200);
+    let line = api.program.wait_for_line("received a scan").await;
+    assert!(line.contains("\"writer\"") && !line.contains(&writer), "{line}");
     // A token protects from other sites, so a foreign host is no danger.
     let foreign = api.request(Method::GET, "/v1/hosts/1.1.1.7").header("host", "api.example.com");
     assert_eq!(Answer::to(foreign.bearer_auth(&reader)).await.status, 200);

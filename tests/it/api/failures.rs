@@ -1,7 +1,7 @@
 //! What a client receives when DynamoDB fails, a page token is wrong, or the API stops.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -132,11 +132,15 @@ async fn a_request_in_progress_is_answered_before_the_api_stops() {
 async fn metrics_count_requests_calls_and_read_units_and_readiness_follows_the_permissions() {
     let table = Table::new().await;
     table.store([scan("1.1.1.7", 80, "HTTP")]).await;
-    let denied = Arc::<AtomicBool>::default();
-    let is_denied = denied.clone();
-    let decide = move |_: &Request| match is_denied.load(Ordering::Relaxed) {
-        true => Action::access_denied(),
-        false => Action::Forward,
+    const NONE: u8 = 0;
+    const QUERIES: u8 = 1;
+    const ALL: u8 = 2;
+    let denied = Arc::new(AtomicU8::new(NONE));
+    let denied_now = denied.clone();
+    let decide = move |request: &Request| match denied_now.load(Ordering::Relaxed) {
+        QUERIES if request.is_query() => Action::access_denied(),
+        ALL => Action::access_denied(),
+        _ => Action::Forward,
     };
     let proxy = DynamoProxy::before(table.dynamo.endpoint.trim_start_matches("http://"), decide).await;
     let launch = launch(&table).env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url());
@@ -145,9 +149,10 @@ async fn metrics_count_requests_calls_and_read_units_and_readiness_follows_the_p
     let metrics = line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an address").to_owned();
     let line = program.wait_for_line("/v1 and /docs").await;
     let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an address").to_owned();
-    let api = Api { program, url: format!("http://{address}"), client: reqwest::Client::new() };
+    let mut api = Api { program, url: format!("http://{address}"), client: reqwest::Client::new() };
+    let client = api.client.clone();
     let read = async |path: &str| {
-        let get = api.client.get(format!("http://{metrics}{path}")).send();
+        let get = client.get(format!("http://{metrics}{path}")).send();
         let response = with_timeout("a response", get).await.expect("a response");
         (response.status().as_u16(), response.text().await.expect("a text"))
     };
@@ -165,11 +170,14 @@ async fn metrics_count_requests_calls_and_read_units_and_readiness_follows_the_p
     ] {
         assert!(page.lines().any(|other| other == line), "{line} is not in\n{page}");
     }
-    denied.store(true, Ordering::Relaxed);
+    denied.store(QUERIES, Ordering::Relaxed);
     assert_eq!(api.get("/v1/hosts/1.1.1.7").await.problem(), "store-not-authorized");
+    assert_eq!(read("/readyz").await.0, 200, "one operation does not make the instance unready");
+    denied.store(ALL, Ordering::Relaxed);
+    api.program.wait_for_line("unhealthy").await;
     let (status, reasons) = read("/readyz").await;
     assert!(status == 503 && reasons.contains("DynamoDB"), "{reasons}");
-    denied.store(false, Ordering::Relaxed);
-    api.get("/v1/hosts/1.1.1.7").await.ok();
+    denied.store(NONE, Ordering::Relaxed);
+    api.program.wait_for_line("recovered").await;
     assert_eq!(read("/readyz").await.0, 200);
 }

@@ -111,20 +111,19 @@ async fn paging_through_a_service_returns_each_host_exactly_once() {
     let ips: Vec<String> = (0..25).map(|n| format!("10.0.0.{n}")).collect();
     table.store(ips.iter().map(|ip| scan(ip, 3389, "RDP"))).await;
     table.store([scan("10.0.0.1", 3389, "HTTP"), scan("10.0.0.1", 80, "RDP")]).await;
+    for pk in ["a", "b", "10.0.0.1#03389#RDP"] {
+        let service = ("service", text("RDP"));
+        let row = item([("pk", text(pk)), ("ip", text("10.0.0.1")), ("port", number(3389)), service]);
+        table.dynamo.put(&table.name, row).await;
+    }
     let (hosts, _) = table.hosts().await;
     let query = Query::Service { port: 3389, service: "RDP".to_owned(), since: None };
-    let (mut found, mut after) = (Vec::new(), None);
-    loop {
-        let page = hosts.records(&query, after.as_ref(), 10).await.expect("a page");
-        found.extend(page.items.into_iter().map(|record| record.key.ip().to_owned()));
-        match page.next {
-            Some(next) => after = Some(next),
-            None => break,
-        }
-    }
     let mut expected = ips;
     expected.sort();
-    assert_eq!(found, expected);
+    for size in [1, 2, 10] {
+        let keys = pages(&hosts, &query, size).await;
+        assert_eq!(keys.iter().map(Key::ip).collect::<Vec<_>>(), expected, "{size} per page");
+    }
 }
 
 #[tokio::test]
