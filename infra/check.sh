@@ -39,6 +39,7 @@ quietly() {
 
 containers() {
   quietly "Dockerfile, hadolint" "$checkers/hadolint" Dockerfile
+  quietly "Dockerfile, every crate of the workspace" "$checkers/python" infra/tests/dockerfile.py
   quietly "Dockerfile, checkov" "$checkers/checkov" --framework dockerfile --file Dockerfile
   quietly "compose files, schema" "$checkers/check-jsonschema" --builtin-schema vendor.compose-spec \
     docker-compose.yml docker-compose.dynamo.yml
