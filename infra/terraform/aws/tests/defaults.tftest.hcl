@@ -111,6 +111,12 @@ run "the_index_of_services_is_kept_if_the_table_has_it" {
     condition     = { for attribute in aws_dynamodb_table.scans.attribute : attribute.name => attribute.type } == { pk = "S", ip = "S", port = "N", service = "S" }
     error_message = "The attributes must be those of the keys of both indexes."
   }
+  assert {
+    condition = [
+      for index in ["by-ip", "by-service"] : aws_cloudwatch_metric_alarm.table["write-throttled-${index}"].dimensions.GlobalSecondaryIndexName
+    ] == ["by-ip", "by-service"]
+    error_message = "Each index must have an alarm, because DynamoDB reports its throttled writes separately."
+  }
 }
 
 run "the_index_of_services_is_never_created" {
@@ -150,7 +156,9 @@ run "every_alarm_links_to_the_runbook_and_missing_data_is_healthy" {
   command = plan
 
   assert {
-    condition     = output.alarm_names == tolist(["scan-results-store-errors", "scan-results-store-slow", "scan-results-write-throttled"])
+    condition = output.alarm_names == tolist([
+      "scan-results-store-errors", "scan-results-store-slow", "scan-results-write-throttled", "scan-results-write-throttled-by-ip",
+    ])
     error_message = "There must be alarms for throttling, errors and latency, and none for failed conditions."
   }
   assert {
@@ -283,6 +291,7 @@ run "limits_batches_and_keys_take_effect" {
     condition = output.alarm_names == tolist([
       "scan-results-near-write-limit", "scan-results-store-errors", "scan-results-store-errors-of-batches",
       "scan-results-store-slow", "scan-results-store-slow-of-batches", "scan-results-write-throttled",
+      "scan-results-write-throttled-by-ip",
     ])
     error_message = "Batches need their own alarms, because DynamoDB reports per operation."
   }
