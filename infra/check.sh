@@ -39,6 +39,7 @@ quietly() {
 
 containers() {
   quietly "Dockerfile, hadolint" "$checkers/hadolint" Dockerfile
+  quietly "Dockerfile, every crate of the workspace" "$checkers/python" infra/tests/dockerfile.py
   quietly "Dockerfile, checkov" "$checkers/checkov" --framework dockerfile --file Dockerfile
   quietly "compose files, schema" "$checkers/check-jsonschema" --builtin-schema vendor.compose-spec \
     docker-compose.yml docker-compose.dynamo.yml
@@ -156,14 +157,15 @@ unpack_promtool() {
 # Fails on any output of promtool, because it exits with 0 on mere warnings.
 no_complaint() {
   local exit=0
-  "$promtool" check metrics <"$work/metrics" >"$work/complaints" 2>&1 || exit=$?
+  "$promtool" check metrics <"$1" >"$work/complaints" 2>&1 || exit=$?
   cat "$work/complaints"
   [ "$exit" -eq 0 ] && [ ! -s "$work/complaints" ]
 }
 
 alerts() {
   quietly "names in alerts, dashboard, autoscaler, runbook and settings" "$checkers/python" infra/tests/names.py
-  quietly "metrics of a running consumer" "$checkers/python" infra/tests/live.py "$work/metrics"
+  quietly "metrics of a running consumer and API" \
+    "$checkers/python" infra/tests/live.py "$work/consumer.metrics" "$work/api.metrics"
   if ! find_promtool; then
     skip "promtool: neither it nor Debian's package prometheus is available"
     return
@@ -172,7 +174,8 @@ alerts() {
   "$checkers/python" infra/tests/names.py rules "$work/queries.yml"
   quietly "alerts, promtool" "$promtool" check rules infra/prometheus/alerts.yml
   quietly "alerts, tests" "$promtool" test rules infra/prometheus/alerts_test.yml
-  quietly "/metrics of that consumer, promtool" no_complaint
+  quietly "/metrics of that consumer, promtool" no_complaint "$work/consumer.metrics"
+  quietly "/metrics of that API, promtool" no_complaint "$work/api.metrics"
   quietly "scrape configuration, promtool" "$promtool" check config infra/prometheus/prometheus.yml
   quietly "dashboard and autoscaler, query syntax" "$promtool" check rules "$work/queries.yml"
 }

@@ -113,15 +113,16 @@ def subscriptions_agree(server):
 
 @contextlib.contextmanager
 def applied(endpoint):
-    """Applies module aws and yields its outputs. A second plan must have no changes."""
+    """Applies module aws and yields its outputs and Terraform in its folder. A second plan must have no changes."""
     with tempfile.TemporaryDirectory() as scratch:
         modules = Path(scratch) / "infra"
         for part in ("terraform/aws", "tests/local-aws"):
             local_state = shutil.ignore_patterns(".terraform*", "*.tfstate*")
             shutil.copytree(REPOSITORY / "infra" / part, modules / part, ignore=local_state)
 
-        def terraform(*arguments):
+        def terraform(*arguments, **variables):
             settings = {"TF_VAR_endpoint": endpoint, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
+            settings |= {f"TF_VAR_{name}": value for name, value in variables.items()}
             return run(["terraform", *arguments, "-no-color"], settings, modules / "tests/local-aws")
 
         plugins = os.environ.get("TF_PLUGIN_DIR")
@@ -130,7 +131,8 @@ def applied(endpoint):
         # With -detailed-exitcode, a plan with changes exits with 2, which fails the check.
         terraform("plan", "-detailed-exitcode", "-input=false")
         print("  applied: module aws, and a second plan has no changes")
-        yield {name: output["value"] for name, output in json.loads(terraform("output", "-json")).items()}
+        outputs = {name: output["value"] for name, output in json.loads(terraform("output", "-json")).items()}
+        yield outputs, terraform
 
 
 def client(service, endpoint, credentials=None):
@@ -167,6 +169,19 @@ def tables_agree(endpoint, table):
     run([PROGRAM, "setup", "table"], {**LOCAL, "AWS_ENDPOINT_URL_DYNAMODB": endpoint})
     dynamodb = client("dynamodb", endpoint)
     same("the table", created_table(dynamodb, table), created_table(dynamodb, Module("aws").defaults["table_name"]))
+
+
+def service_index_is_kept(endpoint, table, terraform):
+    """Adds by-service to the module's table by `setup`. With service_index, Terraform must not change it."""
+    run([PROGRAM, "setup", "table", "--service-index", "--table", table], {**LOCAL, "AWS_ENDPOINT_URL_DYNAMODB": endpoint})
+    dynamodb = client("dynamodb", endpoint)
+    added = created_table(dynamodb, table)
+    keys = [[key["AttributeName"] for key in schema] for name, schema, _ in added["indexes"] if name == "by-service"]
+    same("the key of by-service", keys, [["port", "service", "ip"]])
+    terraform("plan", "-detailed-exitcode", "-input=false", service_index="true")
+    # A limit changes every index in Terraform's plan, and must not create any of them again.
+    terraform("apply", "-auto-approve", "-input=false", service_index="true", max_write_units="5000")
+    same("the table with by-service, after Terraform has applied a limit", created_table(dynamodb, table), added)
 
 
 # --- the consumer on the table that Terraform made ---
@@ -299,11 +314,13 @@ def main():
         if sys.argv[1:] == ["pubsub"]:
             return
         print("DynamoDB: module aws on a local AWS, and the table of `mini-scan setup`")
-        with aws() as endpoint, applied(endpoint) as outputs:
+        with aws() as endpoint, applied(endpoint) as (outputs, terraform):
             settings = outputs["consumer_environment"]
             tables_agree(endpoint, settings["MINI_SCAN_TABLE"])
             print("The consumer on that table, with the permissions of its role")
             consumer_runs(server, endpoint, settings)
+            print("The index of `mini-scan setup table --service-index` on that table")
+            service_index_is_kept(endpoint, settings["MINI_SCAN_TABLE"], terraform)
 
 
 if __name__ == "__main__":

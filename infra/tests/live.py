@@ -1,8 +1,8 @@
-"""Checks that alerts, dashboard and autoscaler query metrics that a running consumer has.
+"""Checks that alerts, dashboard and autoscaler query metrics that a running consumer or API has.
 
-`live.py FILE` runs a consumer between embedded servers with valid, late and malformed messages. It compares every query
-with the consumer's `/metrics`, and writes that page to FILE, which promtool then checks. It needs the program
-(MINI_SCAN).
+`live.py CONSUMER_FILE API_FILE` runs a consumer between embedded servers with valid, late and malformed messages, and an
+API on the same table. It compares every query with both pages `/metrics`, and writes them to the files, which promtool
+then checks. It needs the program (MINI_SCAN).
 """
 
 import base64
@@ -19,7 +19,7 @@ import names
 from servers import PROGRAM, CheckFailed, address, call, pubsub, run, running, stop, until
 
 PROJECT = "projects/test-project"
-# Metrics of Google Cloud and of Prometheus, which a consumer does not have.
+# Metrics of Google Cloud and of Prometheus, which our programs do not have.
 ELSEWHERE = re.compile(r"pubsub_googleapis_com:|up$")
 
 
@@ -32,7 +32,7 @@ def dynamodb():
 
 @contextlib.contextmanager
 def consumer():
-    """Runs a consumer and its servers. Yields its process, the URL of its endpoint, and its Pub/Sub server."""
+    """Runs a consumer and its servers. Yields its process, the URL of its endpoint, its Pub/Sub server, and the settings."""
     with pubsub() as server, dynamodb() as endpoint:
         settings = {
             "PUBSUB_EMULATOR_HOST": server,
@@ -43,7 +43,25 @@ def consumer():
         }
         run([PROGRAM, "setup"], settings)
         with running([PROGRAM, "consumer"], settings) as (process, log):
-            yield process, f"http://{address(process, log)}", server
+            yield process, f"http://{address(process, log)}", server, settings
+
+
+def page_of_api(settings):
+    """Runs an API, reads from the table with every operation, and returns its page of metrics."""
+    with running([PROGRAM, "api"], {**settings, "MINI_SCAN_LISTEN": "127.0.0.1:0"}) as (process, log):
+        address(process, log)
+        served = until("the API listens", lambda: re.search(r"(http://127\.0\.0\.1:\d+)/v1", log.read_text()))[1]
+        metrics = re.search(r"(http://127\.0\.0\.1:\d+)/metrics", log.read_text())[1]
+        host, record = f"{served}/v1/hosts/192.0.2.1", f"{served}/v1/hosts/192.0.2.1/services/80/HTTP"
+        # The last one needs the opt-in index, which this table does not have.
+        answers = [(host, 200), (record, 200), (f"{served}/v1/services?port=80&service=HTTP", 501)]
+        for url, wanted in answers:
+            if (status := get(url)[0]) != wanted:
+                raise CheckFailed(f"{url} answered with {status} instead of {wanted}")
+        page = get(f"{metrics}/metrics")[1]
+        if (code := stop(process)) != 0:
+            raise CheckFailed(f"the API exited with {code}")
+        return page
 
 
 def get(url):
@@ -81,8 +99,24 @@ def families(page):
     return found
 
 
+def joined(pages):
+    """Returns the metrics of all pages. Both programs have some of them, with different labels."""
+    found = {}
+    for page in pages:
+        for name, (kind, labels) in families(page).items():
+            _, known = found.setdefault(name, (kind, {}))
+            for label, values in labels.items():
+                known[label] = known.get(label, set()) | values
+    return found
+
+
+def has_each(value, known):
+    """Returns whether each alternative of a selector's value matches a known value."""
+    return all(any(re.fullmatch(choice, other) for other in known) for choice in value.split("|"))
+
+
 def check_queries(found):
-    """Compares each query with the metrics that were found. Returns how often queries use a consumer's metric."""
+    """Compares each query with the metrics that were found. Returns how often queries use one of them."""
     mismatches, seen = [], 0
     for where, query in names.queries():
         for name, selector in names.used(query):
@@ -92,14 +126,14 @@ def check_queries(found):
             base = name if name in found else re.sub(r"_(bucket|sum|count)$", "", name)
             kind, labels = found.get(base, (None, {}))
             if kind is None or (kind == "histogram") != (base != name):
-                mismatches.append(f"{where}: the consumer has no metric {name}")
+                mismatches.append(f"{where}: neither program has a metric {name}")
                 continue
             for label, operator, value in names.SELECTOR.findall(selector):
                 known = labels.get(label)
                 if known is None:
                     if label not in names.SCRAPED:
                         mismatches.append(f"{where}: {name} has no label {label}")
-                elif operator in {"=", "=~", "!="} and value != ".*" and not set(value.split("|")) <= known:
+                elif operator in {"=", "=~", "!="} and not has_each(value, known):
                     mismatches.append(f"{where}: {name} has no {label} {value}")
     if mismatches:
         raise CheckFailed("\n".join(mismatches))
@@ -107,7 +141,7 @@ def check_queries(found):
 
 
 def main():
-    with consumer() as (process, url, server):
+    with consumer() as (process, url, server, settings):
         until("the consumer is ready", lambda: get(f"{url}/readyz")[0] == 200)
         published = publish(server)
         settled = re.compile(r"^mini_scan_outcomes_total\{.*\} (\d+)$", re.M)
@@ -119,11 +153,13 @@ def main():
         status, page = get(f"{url}/metrics")
         if (status, get(f"{url}/livez")) != (200, (200, "alive\n")):
             raise CheckFailed("/metrics or /livez did not answer with 200")
-        Path(sys.argv[1]).write_text(page)
+        page_of_reads = page_of_api(settings)
+        for file, text in zip(sys.argv[1:], (page, page_of_reads), strict=True):
+            Path(file).write_text(text)
         if (code := stop(process)) != 0:
             raise CheckFailed(f"the consumer exited with {code}")
-    found = families(page)
-    print(f"live: queries use the consumer's {len(found)} metrics {check_queries(found)} times, and all of them exist")
+    found = joined((page, page_of_reads))
+    print(f"live: queries use the {len(found)} metrics of both programs {check_queries(found)} times, and all of them exist")
 
 
 if __name__ == "__main__":

@@ -42,16 +42,18 @@ def read(path):
 
 
 def metrics():
-    """Returns the metrics in docs/metrics.md, each with its type and labels."""
+    """Returns the metrics of the consumer and of the API, each with its type and labels."""
     found = {}
-    for line in read("docs/metrics.md").splitlines():
+    for line in (read("docs/metrics.md") + read("docs/api.md")).splitlines():
         row = re.match(r"\| `([\w:]+)` \| (counter|gauge|histogram) \|([^|]*)\|", line)
         if row:
             name, kind, labels = row.groups()
             known = set(re.findall(r"`(\w+)`", labels)) | SCRAPED
             for group, members in GROUPS.items():
                 known |= members if group in labels else set()
-            found[name] = (kind, known)
+            # Both programs have some of the metrics, with different labels.
+            _, others = found.get(name, (kind, set()))
+            found[name] = (kind, known | others)
     return found
 
 
@@ -98,7 +100,7 @@ def check_queries():
             if not histogram:
                 base = name
             if base not in known or (known[base][0] == "histogram") != histogram:
-                expect(False, f"{where}: docs/metrics.md has no {name}")
+                expect(False, f"{where}: docs/metrics.md and docs/api.md have no {name}")
                 continue
             allowed |= known[base][1]
             for label, _, value in SELECTOR.findall(selector):
@@ -158,9 +160,11 @@ def check_settings():
     pods = [
         yaml.safe_load(read(f"infra/kubernetes/{part}/deployment.yaml"))["spec"]["template"]["spec"] for part in ("base", "api")
     ]
-    kubernetes = min(pod["terminationGracePeriodSeconds"] for pod in pods)
-    compose = int(yaml.safe_load(read("docker-compose.yml"))["services"]["consumer"]["stop_grace_period"].rstrip("s"))
-    for where, seconds in (("Kubernetes", kubernetes), ("compose", compose)):
+    # Kubernetes counts the time of a hook before SIGTERM, too.
+    kubernetes = [pod["terminationGracePeriodSeconds"] - sleep_before_stop(pod) for pod in pods]
+    services = yaml.safe_load(read("docker-compose.yml"))["services"]
+    compose = [int(services[name]["stop_grace_period"].rstrip("s")) for name in ("consumer", "api")]
+    for where, seconds in (("Kubernetes", min(kubernetes)), ("compose", min(compose))):
         expect(seconds > grace + 4, f"{where} kills the program after {seconds} s, but its shutdown may take {grace + 4} s")
     for overlay in [*sorted(OVERLAYS.glob("*/consumer.env")), REPOSITORY / "infra/kubernetes/api/api.env"]:
         settings = dict(line.split("=", 1) for line in overlay.read_text().split())
@@ -169,6 +173,11 @@ def check_settings():
     query = scaled_object()["spec"]["triggers"][0]["metadata"]["query"]
     wanted = f'subscription_id="{settings["MINI_SCAN_SUBSCRIPTION"]}"'
     expect(wanted in query, "the autoscaler and the consumer use different subscriptions")
+
+
+def sleep_before_stop(pod):
+    hook = pod["containers"][0].get("lifecycle", {}).get("preStop", {})
+    return hook.get("sleep", {}).get("seconds", 0)
 
 
 def main():

@@ -99,11 +99,12 @@ fn load(messages: f64, mode: Mode, copies: Copies) -> Load {
 }
 
 /// The results that must not decrease when the load increases.
-fn results(inputs: &Inputs, load: &Load) -> [f64; 12] {
+fn results(inputs: &Inputs, load: &Load) -> [f64; 13] {
     let bill = inputs.bill(load);
     [
         inputs.writes(load),
         inputs.write_units(load),
+        inputs.index_units(load),
         inputs.partitions(load),
         inputs.warm_throughput(load),
         inputs.cores(load),
@@ -117,7 +118,7 @@ fn results(inputs: &Inputs, load: &Load) -> [f64; 12] {
     ]
 }
 
-fn none_decreases(less: [f64; 12], more: [f64; 12]) -> bool {
+fn none_decreases(less: [f64; 13], more: [f64; 13]) -> bool {
     less.iter().zip(more).all(|(less, more)| *less <= more * (1.0 + 1e-9))
 }
 

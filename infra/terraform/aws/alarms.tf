@@ -5,6 +5,8 @@ locals {
   # DynamoDB reports errors and latency per operation, not for the whole table.
   operations = merge({ "" = "PutItem" }, var.batch_writes ? { "-of-batches" = "BatchExecuteStatement" } : {})
 
+  indexes = concat(var.host_index ? ["by-ip"] : [], var.service_index ? ["by-service"] : [])
+
   alarms = merge(
     {
       write-throttled = {
@@ -15,6 +17,18 @@ locals {
         threshold  = 0
         periods    = 15
         dimensions = { TableName = var.table_name }
+      }
+    },
+    {
+      # A throttled index throttles writes to the table, but DynamoDB reports it under the index alone.
+      for index in local.indexes : "write-throttled-${index}" => {
+        runbook    = "write-throttled"
+        text       = "DynamoDB throttles writes to ${var.table_name} because of its index ${index}."
+        metric     = "WriteThrottleEvents"
+        statistic  = "Sum"
+        threshold  = 0
+        periods    = 15
+        dimensions = { TableName = var.table_name, GlobalSecondaryIndexName = index }
       }
     },
     {

@@ -13,7 +13,7 @@ resource "aws_dynamodb_table" "scans" {
 
   # DynamoDB accepts only attributes that are part of a key.
   dynamic "attribute" {
-    for_each = var.host_index ? { ip = "S", port = "N" } : {}
+    for_each = merge(var.host_index ? { ip = "S", port = "N" } : {}, var.service_index ? { service = "S" } : {})
 
     content {
       name = attribute.key
@@ -29,6 +29,28 @@ resource "aws_dynamodb_table" "scans" {
       name            = "by-ip"
       hash_key        = "ip"
       range_key       = "port"
+      projection_type = "KEYS_ONLY"
+
+      dynamic "on_demand_throughput" {
+        for_each = var.max_write_units == null && var.max_read_units == null ? [] : [1]
+
+        content {
+          max_write_request_units = coalesce(var.max_write_units, -1)
+          max_read_request_units  = coalesce(var.max_read_units, -1)
+        }
+      }
+    }
+  }
+
+  # Keeps the index that `mini-scan setup table --service-index` has added. Its partition key is port and service, of which
+  # this version of the provider reads only the last attribute. The precondition prevents that it creates such an index.
+  dynamic "global_secondary_index" {
+    for_each = var.service_index ? [1] : []
+
+    content {
+      name            = "by-service"
+      hash_key        = "service"
+      range_key       = "ip"
       projection_type = "KEYS_ONLY"
 
       dynamic "on_demand_throughput" {
@@ -72,4 +94,17 @@ resource "aws_dynamodb_table" "scans" {
 
   deletion_protection_enabled = var.deletion_protection
   tags                        = var.tags
+
+  lifecycle {
+    precondition {
+      condition     = !var.service_index || contains(flatten(data.aws_dynamodb_table.existing[*].global_secondary_index[*].name), "by-service")
+      error_message = "The table has no index by-service, and Terraform cannot create it. Run `mini-scan setup table --service-index` first, with service_index = false."
+    }
+  }
+}
+
+# Fails if the table does not exist.
+data "aws_dynamodb_table" "existing" {
+  count = var.service_index ? 1 : 0
+  name  = var.table_name
 }

@@ -15,6 +15,20 @@ variable "host_index" {
   default     = true
 }
 
+variable "service_index" {
+  description = <<-TEXT
+    Whether to keep the index by-service, which reads of a service need. Terraform cannot create it:
+    `mini-scan setup table --service-index` adds it to the table. Set this right afterwards, or the next apply deletes it.
+  TEXT
+  type        = bool
+  default     = false
+
+  validation {
+    condition     = !var.service_index || var.host_index
+    error_message = "service_index needs host_index."
+  }
+}
+
 variable "deletion_protection" {
   description = "Whether DynamoDB refuses to delete the table. Before you destroy it, set this to false and apply."
   type        = bool

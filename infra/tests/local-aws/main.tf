@@ -14,6 +14,18 @@ variable "endpoint" {
   type        = string
 }
 
+variable "service_index" {
+  description = "Whether module aws keeps the index by-service."
+  type        = bool
+  default     = false
+}
+
+variable "max_write_units" {
+  description = "The limit of the table and its indexes."
+  type        = number
+  default     = null
+}
+
 provider "aws" {
   region                      = "us-east-1"
   access_key                  = "local"
@@ -36,6 +48,8 @@ module "aws" {
   table_name       = "by-terraform"
   oidc_issuer      = "https://container.googleapis.com/v1/projects/p/locations/europe-west1/clusters/c"
   lease_table_name = "scan-leases"
+  service_index    = var.service_index
+  max_write_units  = var.max_write_units
   service_accounts = {
     consumer      = { namespace = "mini-scan", name = "mini-scan" }
     stream_reader = { namespace = "mini-scan", name = "reader" }

@@ -65,6 +65,8 @@ pub(super) struct Inputs {
     pub(super) stale_answer: f64,
     pub(super) statement_answer: f64,
     pub(super) index_entry: f64,
+    pub(super) index_units_new: f64,
+    pub(super) index_units_rescan: f64,
     // Settings and limits.
     pub(super) outstanding_default: f64,
     pub(super) streams: f64,
@@ -133,6 +135,8 @@ impl Inputs {
             stale_answer: take("response to a stale write, without the record"),
             statement_answer: take("response to a statement"),
             index_entry: take("entry of index by-ip"),
+            index_units_new: take("write units of by-ip, first scan of a key"),
+            index_units_rescan: take("write units of by-ip, rescan"),
             outstanding_default: take("`--max-outstanding`, default"),
             streams: take("`--consumers`, default"),
             outstanding_bytes: take("`--max-outstanding-bytes`, default") * 1024.0 * 1024.0,

@@ -70,6 +70,12 @@ impl Inputs {
         self.writes(load) * self.units_per_record() * self.statements(load)
     }
 
+    /// Returns the write units of the index by-ip. Copies of a scan create at most one record.
+    pub(super) fn index_units(&self, load: &Load) -> f64 {
+        let scans = load.messages * (1.0 - self.copies);
+        scans * (self.missing * self.index_units_new + (1.0 - self.missing) * self.index_units_rescan)
+    }
+
     pub(super) fn partitions(&self, load: &Load) -> f64 {
         (self.write_units(load) / self.partition_units).ceil()
     }

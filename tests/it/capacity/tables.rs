@@ -16,6 +16,7 @@ pub(super) fn tables(inputs: &Inputs) -> Vec<(&'static str, String)> {
     vec![
         ("put", sizes(inputs, Mode::Put)),
         ("batch", sizes(inputs, Mode::Batch)),
+        ("index", index(inputs)),
         ("copies", copies()),
         ("responses", responses(inputs)),
         ("reads", reads(inputs)),
@@ -30,9 +31,10 @@ type Choice = (&'static str, Need);
 type Need = fn(&Inputs, &Load) -> f64;
 type Item = (&'static str, fn(&Bill) -> f64);
 
-const NEEDS: [Line; 9] = [
+const NEEDS: [Line; 10] = [
     ("writes per second", |i, load| short(i.writes(load))),
     ("write units per second", |i, load| short(i.write_units(load))),
+    ("write units per second, `by-ip`", |i, load| short(i.index_units(load))),
     ("partitions, minimum", |i, load| whole(i.partitions(load))),
     ("warm throughput to set, write units per second", |i, load| whole(i.warm_throughput(load))),
     ("cores, with headroom", |i, load| short(i.cores(load))),
@@ -49,8 +51,9 @@ const CHOICES: [Choice; 3] = [
     ("memory limit per consumer, MiB", Inputs::memory_limit),
 ];
 
-const DOLLARS: [Item; 7] = [
+const DOLLARS: [Item; 8] = [
     ("$ write units, on demand", |bill| bill.write_units),
+    ("$ write units, `by-ip`, on demand", |bill| bill.index_units),
     ("$ Pub/Sub", |bill| bill.pubsub),
     ("$ Google to AWS", |bill| bill.from_google),
     ("$ Cloud NAT", |bill| bill.nat),
@@ -78,7 +81,20 @@ fn sizes(inputs: &Inputs, mode: Mode) -> String {
     let a_million = |load: Load| short(inputs.bill(&load).total() / a_month(&load));
     rows.push(row("$ per million messages", &loads.map(|cases| range(cases.map(a_million)))));
     let provisioned = bills.map(|cases| range(cases.map(|bill| short(bill.provisioned))));
-    rows.push(row("$ write units, if provisioned", &provisioned));
+    rows.push(row("$ all write units, if provisioned", &provisioned));
+    rows.concat()
+}
+
+/// Renders what one write costs in the table and in the index by-ip.
+fn index(inputs: &Inputs) -> String {
+    let names = ["units, table", "units, `by-ip`", "$ per million, table", "$ per million, with `by-ip`"];
+    let mut rows = vec![header("write", &names)];
+    let table = inputs.units_per_record();
+    let writes = [("first scan of a key", inputs.index_units_new), ("rescan of a key", inputs.index_units_rescan)];
+    for (name, index) in writes {
+        let dollars = |units: f64| format!("{:.3}", units * 1e6 * inputs.units_price);
+        rows.push(row(name, &[whole(table), whole(index), dollars(table), dollars(table + index)]));
+    }
     rows.concat()
 }
 

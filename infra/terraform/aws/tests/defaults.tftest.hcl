@@ -87,6 +87,53 @@ run "the_index_of_hosts_can_be_left_out" {
   }
 }
 
+run "the_index_of_services_is_kept_if_the_table_has_it" {
+  command = plan
+
+  variables {
+    service_index   = true
+    max_write_units = 5000
+  }
+
+  override_data {
+    target = data.aws_dynamodb_table.existing
+    values = { global_secondary_index = [{ name = "by-ip" }, { name = "by-service" }] }
+  }
+
+  # The provider reads only the last attribute of the partition key, so the configuration must name only that one.
+  assert {
+    condition = [for index in aws_dynamodb_table.scans.global_secondary_index : [
+      index.name, index.hash_key, index.range_key, index.projection_type, one(index.on_demand_throughput).max_write_request_units
+    ]] == [["by-ip", "ip", "port", "KEYS_ONLY", 5000], ["by-service", "service", "ip", "KEYS_ONLY", 5000]]
+    error_message = "The table must keep the index by-service, with the limit of the table."
+  }
+  assert {
+    condition     = { for attribute in aws_dynamodb_table.scans.attribute : attribute.name => attribute.type } == { pk = "S", ip = "S", port = "N", service = "S" }
+    error_message = "The attributes must be those of the keys of both indexes."
+  }
+  assert {
+    condition = [
+      for index in ["by-ip", "by-service"] : aws_cloudwatch_metric_alarm.table["write-throttled-${index}"].dimensions.GlobalSecondaryIndexName
+    ] == ["by-ip", "by-service"]
+    error_message = "Each index must have an alarm, because DynamoDB reports its throttled writes separately."
+  }
+}
+
+run "the_index_of_services_is_never_created" {
+  command = plan
+
+  variables {
+    service_index = true
+  }
+
+  override_data {
+    target = data.aws_dynamodb_table.existing
+    values = { global_secondary_index = [{ name = "by-ip" }] }
+  }
+
+  expect_failures = [aws_dynamodb_table.scans]
+}
+
 run "the_consumer_may_write_scans_and_nothing_else" {
   command = plan
 
@@ -109,7 +156,9 @@ run "every_alarm_links_to_the_runbook_and_missing_data_is_healthy" {
   command = plan
 
   assert {
-    condition     = output.alarm_names == tolist(["scan-results-store-errors", "scan-results-store-slow", "scan-results-write-throttled"])
+    condition = output.alarm_names == tolist([
+      "scan-results-store-errors", "scan-results-store-slow", "scan-results-write-throttled", "scan-results-write-throttled-by-ip",
+    ])
     error_message = "There must be alarms for throttling, errors and latency, and none for failed conditions."
   }
   assert {
@@ -242,6 +291,7 @@ run "limits_batches_and_keys_take_effect" {
     condition = output.alarm_names == tolist([
       "scan-results-near-write-limit", "scan-results-store-errors", "scan-results-store-errors-of-batches",
       "scan-results-store-slow", "scan-results-store-slow-of-batches", "scan-results-write-throttled",
+      "scan-results-write-throttled-by-ip",
     ])
     error_message = "Batches need their own alarms, because DynamoDB reports per operation."
   }

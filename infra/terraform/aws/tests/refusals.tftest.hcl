@@ -46,6 +46,15 @@ run "a_stream_reader_without_a_lease_table_is_rejected" {
   expect_failures = [var.lease_table_name]
 }
 
+run "the_index_of_services_without_the_index_of_hosts_is_rejected" {
+  command = plan
+  variables {
+    host_index    = false
+    service_index = true
+  }
+  expect_failures = [var.service_index]
+}
+
 run "a_fraction_of_a_write_unit_is_rejected" {
   command = plan
   variables {
