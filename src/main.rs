@@ -15,7 +15,7 @@ use mini_scan::cli::{
 };
 use mini_scan::consumer::Process;
 use mini_scan::dead_letters::{self, Outcome};
-use mini_scan::observe::{self, ApiMetrics, Metrics, PROGRAM, Spans, Watched, WatchedApi};
+use mini_scan::observe::{self, ApiMetrics, Metrics, PROGRAM, RequestSpans, Spans, Watched, WatchedApi};
 use mini_scan::service::{self, Config, Finding, Running, setup};
 use mini_scan::{export, get};
 use ops::http;
@@ -206,7 +206,8 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     if let Access::Everyone = access {
         tracing::warn!(address = %args.listen(), "everyone who can reach the address can use the API, because it has no tokens");
     }
-    let metrics = Arc::<ApiMetrics>::default();
+    let spans = traces.as_ref().map(|traces| RequestSpans::new(traces.sampling(), args.table()));
+    let metrics = Arc::new(ApiMetrics::new(spans));
     let watch = Arc::new(Watch::new(metrics.clone()));
     let watched = Arc::new(WatchedApi::new(metrics.clone(), watch.clone()));
     let _endpoint = http::listen(args.http_listen(), "--http-listen, MINI_SCAN_HTTP_LISTEN", watched.clone()).await?;
@@ -216,7 +217,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         _ = signals.next() => return Ok(ExitCode::SUCCESS),
         hosts = service::connect_hosts(&endpoints, args.table(), args.ttl(), watch.clone()) => hosts?,
     };
-    let guard = Guard::new(access, args.limits(), metrics);
+    let guard = Guard::new(access, args.limits(), metrics).with_origins(args.origins());
     let router = api::router(hosts.clone(), args.settings(), watch.clone(), &guard);
     let address = args.listen();
     let server = Server::bind(address).await.with_context(|| format!("cannot listen on {address} (--listen)"))?;

@@ -8,6 +8,7 @@ mod metrics;
 mod names;
 mod page;
 mod progress;
+mod request_spans;
 mod spans;
 mod streams;
 mod traffic;
@@ -20,6 +21,7 @@ pub use api::{ApiMetrics, WatchedApi};
 pub use instance::Watched;
 pub use metrics::{Metrics, Snapshot};
 pub use progress::{report, sum_up};
+pub use request_spans::RequestSpans;
 pub use spans::Spans;
 
 /// The name and version of this program in logs, traces and metrics.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ops::health::{self, Health};
 use ops::{Liveness, RateLimitedLog};
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::warn;
+use tracing::{Span, warn};
 
 use crate::hosts::{Error, ErrorKind, Hosts, Observer, Operation, Records};
 use crate::scan::Key;
@@ -82,8 +82,12 @@ impl Watch {
 }
 
 impl Observer for Watch {
-    fn called(&self, operation: Operation, took: Duration, failure: Option<&Error>) {
-        self.metrics.called(operation, took, failure);
+    fn calling(&self, operation: Operation) -> Span {
+        self.metrics.calling(operation)
+    }
+
+    fn called(&self, call: &Span, operation: Operation, took: Duration, failure: Option<&Error>) {
+        self.metrics.called(call, operation, took, failure);
         let Some(error) = failure else {
             self.unanswered.store(0, Ordering::Relaxed);
             return self.health.clear(Condition::Store);
@@ -117,7 +121,7 @@ mod tests {
     struct Ignored;
 
     impl Observer for Ignored {
-        fn called(&self, _: Operation, _: Duration, _: Option<&Error>) {}
+        fn called(&self, _: &Span, _: Operation, _: Duration, _: Option<&Error>) {}
         fn read_units(&self, _: f64) {}
         fn unprocessed(&self) {}
     }
@@ -127,7 +131,7 @@ mod tests {
         let watch = Watch::new(Arc::new(Ignored));
         let call = |kind: Option<ErrorKind>| {
             let error = kind.map(|kind| Error { kind, detail: "why".to_owned() });
-            watch.called(Operation::GetItem, Duration::ZERO, error.as_ref());
+            watch.called(&Span::none(), Operation::GetItem, Duration::ZERO, error.as_ref());
             watch.reasons().is_empty()
         };
         assert!(call(Some(ErrorKind::Throttled)));

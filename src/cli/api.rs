@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bytesize::ByteSize;
 use clap::error::ErrorKind;
-use http_api::{Access, Limits, Scope, TokenFile, line, new_token};
+use http_api::{Access, Limits, Origin, Scope, TokenFile, line, new_token};
 use ops::http::Listen;
 use ops::logs::LogFormat;
 use tracing_subscriber::filter::Targets;
@@ -108,6 +108,16 @@ struct AccessArgs {
     #[arg(long, env = "MINI_SCAN_INSECURE_NO_AUTH", conflicts_with = "tokens_file")]
     insecure_no_auth: bool,
 
+    /// Let the pages of another site use the API, e.g. https://example.com; repeat the flag for several
+    #[arg(
+        long = "cors-origin",
+        env = "MINI_SCAN_CORS_ORIGINS",
+        value_name = "ORIGIN",
+        value_delimiter = ',',
+        next_line_help = true
+    )]
+    cors_origins: Vec<Origin>,
+
     /// Add the endpoints that store scans and delete records
     #[arg(long, env = "MINI_SCAN_ALLOW_WRITES")]
     allow_writes: bool,
@@ -187,6 +197,10 @@ impl ServeArgs {
             )
         });
         Ok(access?)
+    }
+
+    pub fn origins(&self) -> Vec<Origin> {
+        self.access.cors_origins.clone()
     }
 
     pub fn listen(&self) -> SocketAddr {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Span;
+
 use super::api::Client;
 use super::{From, Question};
 use crate::dynamo::HostTable;
@@ -19,7 +21,7 @@ pub(super) enum Source {
 struct Silent;
 
 impl Observer for Silent {
-    fn called(&self, _: Operation, _: Duration, _: Option<&Error>) {}
+    fn called(&self, _: &Span, _: Operation, _: Duration, _: Option<&Error>) {}
 
     fn read_units(&self, _: f64) {}
 

@@ -7,10 +7,12 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
+use tracing::Instrument;
 
 use super::page::Found;
 use super::records::{Error, ErrorKind, Keys, Observer, Operation, Read, Record, Records};
 use super::retry::{ATTEMPT_TIMEOUT, MAX_ATTEMPTS, MAX_BATCH_ATTEMPTS, backoff, is_transient};
+use crate::consumer::ports::StoreError;
 use crate::scan::Key;
 
 /// Queries of one request in flight at a time. A network of 256 addresses takes as many queries.
@@ -194,18 +196,34 @@ impl<R: Records> Hosts<R> {
     {
         for attempts in 1.. {
             let permit = self.permits.acquire().await.expect("the semaphore is never closed");
-            let began = Instant::now();
-            // The SDK's future is large. In a box, it takes no memory while it waits for a permit.
-            let result = timeout(ATTEMPT_TIMEOUT, Box::pin(attempt())).await;
-            let result = result.unwrap_or_else(|_| Err(Error::no_answer(ATTEMPT_TIMEOUT)));
+            let result = self.attempt(operation, attempt()).await;
             drop(permit);
-            self.observer.called(operation, began.elapsed(), result.as_ref().err());
             match result {
                 Err(error) if attempts < MAX_ATTEMPTS && is_transient(error.kind) => sleep(backoff(attempts)).await,
                 result => return result,
             }
         }
         unreachable!("the last attempt returns")
+    }
+
+    /// Makes one attempt, and reports how it ended.
+    pub(super) async fn attempt<T, E>(
+        &self,
+        operation: Operation,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E>
+    where
+        E: From<StoreError> + Clone,
+        Error: From<E>,
+    {
+        let span = self.observer.calling(operation);
+        let began = Instant::now();
+        // The SDK's future is large, and most requests wait for a permit longer than for a call.
+        let result = timeout(ATTEMPT_TIMEOUT, Box::pin(call.instrument(span.clone()))).await;
+        let result = result.unwrap_or_else(|_| Err(StoreError::no_answer(ATTEMPT_TIMEOUT).into()));
+        let failure = result.as_ref().err().map(|error| Error::from(error.clone()));
+        self.observer.called(&span, operation, began.elapsed(), failure.as_ref());
+        result
     }
 }
 

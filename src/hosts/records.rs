@@ -5,6 +5,8 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use tracing::Span;
+
 use crate::consumer::ports::Attempt;
 use crate::scan::{Key, Rejection, Scan};
 
@@ -130,12 +132,6 @@ pub struct Error {
     pub detail: String,
 }
 
-impl Error {
-    pub(super) fn no_answer(within: Duration) -> Error {
-        Error { kind: ErrorKind::Unavailable, detail: format!("no answer within {} s", within.as_secs()) }
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The table, the index or the account is throttled.
@@ -196,8 +192,13 @@ impl Operation {
 
 /// Is told what the calls cost and how they end. The methods must not block.
 pub trait Observer: Send + Sync + 'static {
+    /// One call begins. Returns the span around it.
+    fn calling(&self, _: Operation) -> Span {
+        Span::none()
+    }
+
     /// One call has ended.
-    fn called(&self, operation: Operation, took: Duration, failure: Option<&Error>);
+    fn called(&self, call: &Span, operation: Operation, took: Duration, failure: Option<&Error>);
 
     /// A read consumed this many read units.
     fn read_units(&self, units: f64);

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::sleep;
 
 use super::reader::Hosts;
 use super::records::{Deletion, Error, ErrorKind, Operation, Records};
-use super::retry::{ATTEMPT_TIMEOUT, MAX_ATTEMPTS, backoff};
+use super::retry::{MAX_ATTEMPTS, backoff};
 use crate::consumer::policy::{expired_when_published, is_retried};
 use crate::consumer::ports::{Answer, Record, StoreError, StoreErrorKind};
 use crate::scan::{Key, Reason, Rejection, Scan, decode};
@@ -56,11 +56,7 @@ impl<R: Records> Hosts<R> {
     pub async fn forget(&self, key: &Key, timestamp: u64) -> Result<Deletion, Error> {
         let mut is_unanswered = false;
         for attempts in 1.. {
-            let began = Instant::now();
-            let result = timeout(ATTEMPT_TIMEOUT, Box::pin(self.records.delete(key, timestamp))).await;
-            let result = result.unwrap_or_else(|_| Err(Error::no_answer(ATTEMPT_TIMEOUT)));
-            self.observer.called(Operation::DeleteItem, began.elapsed(), result.as_ref().err());
-            match result {
+            match self.attempt(Operation::DeleteItem, self.records.delete(key, timestamp)).await {
                 // The unanswered attempt deleted it.
                 Ok(Deletion::Missing) if is_unanswered => return Ok(Deletion::Deleted),
                 Err(error) if attempts < MAX_ATTEMPTS && super::retry::is_transient(error.kind) => {
@@ -76,12 +72,7 @@ impl<R: Records> Hosts<R> {
     async fn put(&self, scan: &Scan) -> Result<Answer, StoreError> {
         let mut is_unanswered = false;
         for attempts in 1.. {
-            let began = Instant::now();
-            let attempt = timeout(ATTEMPT_TIMEOUT, Box::pin(self.records.put(scan))).await;
-            let attempt = attempt.unwrap_or_else(|_| Err(StoreError::no_answer(ATTEMPT_TIMEOUT)));
-            let failure = attempt.as_ref().err().map(|error| Error::from(error.clone()));
-            self.observer.called(Operation::PutItem, began.elapsed(), failure.as_ref());
-            match attempt {
+            match self.attempt(Operation::PutItem, self.records.put(scan)).await {
                 // An equal record shows that the unanswered attempt was written.
                 Ok(Answer::Stale(Record { is_same: true, .. })) if is_unanswered => return Ok(Answer::Stored),
                 Err(error) if attempts < MAX_ATTEMPTS && is_retried(error.kind) => {

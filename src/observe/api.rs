@@ -5,13 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use http_api::Responded;
+use http_api::{Arrived, Responded};
 use ops::Liveness;
 use ops::http::{Instance, Unready};
 use ops::metrics::{Counter, Exposition, Histogram, Metric, process};
 
+use tracing::Span;
+
 use super::names::{BUILD_INFO, READY};
-use super::{PROGRAM, REVISION};
+use super::request_spans::{self, RequestSpans};
+use super::{PROGRAM, REVISION, spans};
 use crate::api::Watch;
 use crate::hosts::{self, ErrorKind, Operation};
 
@@ -57,6 +60,8 @@ type Call = (&'static str, Option<&'static str>);
 /// The counters of the API. Any thread updates them.
 #[derive(Debug, Default)]
 pub struct ApiMetrics {
+    /// `None` without a collector of traces.
+    spans: Option<RequestSpans>,
     requests: Mutex<BTreeMap<Request, Arc<Histogram>>>,
     calls: Mutex<BTreeMap<Call, Arc<Histogram>>>,
     /// Read units are multiples of a half.
@@ -65,18 +70,33 @@ pub struct ApiMetrics {
     unprocessed: Counter,
 }
 
+impl ApiMetrics {
+    pub fn new(spans: Option<RequestSpans>) -> ApiMetrics {
+        ApiMetrics { spans, ..ApiMetrics::default() }
+    }
+}
+
 impl http_api::Observer for ApiMetrics {
-    fn responded(&self, responded: &Responded<'_>) {
-        // A client can send any method and any path, but no label of its choice.
-        let method = ["GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"];
-        let method = method.into_iter().find(|name| *name == responded.method.as_str()).unwrap_or("_OTHER");
-        let request = (method, responded.route.unwrap_or("none").to_owned(), responded.status);
-        add(&self.requests, request, responded.took);
+    fn arrived(&self, arrived: &Arrived<'_>) -> Span {
+        self.spans.as_ref().map_or_else(Span::none, |spans| spans.request(arrived))
+    }
+
+    fn responded(&self, request: &Span, responded: &Responded<'_>) {
+        request_spans::responded(request, responded);
+        let labels = (responded.method, responded.route.unwrap_or("none").to_owned(), responded.status);
+        add(&self.requests, labels, responded.took);
     }
 }
 
 impl hosts::Observer for ApiMetrics {
-    fn called(&self, operation: Operation, took: Duration, failure: Option<&hosts::Error>) {
+    fn calling(&self, operation: Operation) -> Span {
+        self.spans.as_ref().map_or_else(Span::none, |spans| spans.call(operation))
+    }
+
+    fn called(&self, call: &Span, operation: Operation, took: Duration, failure: Option<&hosts::Error>) {
+        if let Some(error) = failure {
+            spans::failed(call, error.kind.name());
+        }
         add(&self.calls, (operation.name(), failure.map(|error| error.kind.name())), took);
         if failure.is_some_and(|error| error.kind == ErrorKind::Throttled) {
             self.throttles.add_one();
@@ -192,12 +212,11 @@ mod tests {
     fn counts_requests_and_calls_under_labels_that_no_client_chooses() {
         let metrics = Arc::<ApiMetrics>::default();
         let watch = Arc::new(Watch::new(metrics.clone()));
-        let method = "X-CHOSEN".parse().unwrap();
-        let responded = Responded { route: None, method: &method, status: 404, took: Duration::from_millis(3) };
-        http_api::Observer::responded(&*metrics, &responded);
+        let responded = Responded { route: None, method: "_OTHER", status: 404, took: Duration::from_millis(3) };
+        http_api::Observer::responded(&*metrics, &Span::none(), &responded);
         let error = hosts::Error { kind: ErrorKind::Throttled, detail: "slow".to_owned() };
-        watch.called(Operation::Query, Duration::from_millis(3), Some(&error));
-        watch.called(Operation::Query, Duration::from_millis(3), None);
+        watch.called(&Span::none(), Operation::Query, Duration::from_millis(3), Some(&error));
+        watch.called(&Span::none(), Operation::Query, Duration::from_millis(3), None);
         watch.read_units(0.5);
         watch.read_units(25.0);
         let page = WatchedApi::new(metrics, watch).metrics();
@@ -211,6 +230,5 @@ mod tests {
         ] {
             assert!(page.lines().any(|other| other == line), "{line} is not in\n{page}");
         }
-        assert!(!page.contains("CHOSEN"));
     }
 }

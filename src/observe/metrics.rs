@@ -203,7 +203,7 @@ impl Observer for Metrics {
     }
 
     fn attempt_failed(&self, attempt: &Span, kind: StoreErrorKind) {
-        spans::failed(attempt, kind);
+        spans::failed(attempt, kind.name());
     }
 
     fn stream_opened(&self, worker: usize) {

@@ -12,7 +12,7 @@ use tracing::field::Empty;
 use tracing::{Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::consumer::ports::{End, Envelope, Operation, StoreErrorKind};
+use crate::consumer::ports::{End, Envelope, Operation};
 
 /// The target of all spans in this module.
 pub(super) const TARGET: &str = "mini_scan::spans";
@@ -67,24 +67,29 @@ impl Spans {
     }
 
     /// Opens the span of one attempt to write, inside the span of its message.
-    /// <https://opentelemetry.io/docs/specs/semconv/database/dynamodb/>
     pub(super) fn attempt(&self, message: &Span, operation: Operation) -> Span {
         if message.is_none() {
             return Span::none();
         }
-        info_span!(
-            target: TARGET,
-            parent: message,
-            "write",
-            otel.name = operation.name(),
-            otel.kind = "client",
-            otel.status_code = Empty,
-            db.system.name = "aws.dynamodb",
-            db.operation.name = operation.name(),
-            db.collection.name = self.table.as_str(),
-            error.type = Empty,
-        )
+        call(message, operation.name(), &self.table)
     }
+}
+
+/// Opens the span of one call of DynamoDB.
+/// <https://opentelemetry.io/docs/specs/semconv/database/dynamodb/>
+pub(super) fn call(parent: &Span, operation: &str, table: &str) -> Span {
+    info_span!(
+        target: TARGET,
+        parent: parent,
+        "call",
+        otel.name = operation,
+        otel.kind = "client",
+        otel.status_code = Empty,
+        db.system.name = "aws.dynamodb",
+        db.operation.name = operation,
+        db.collection.name = table,
+        error.type = Empty,
+    )
 }
 
 /// Records how the message of this span ended.
@@ -95,9 +100,9 @@ pub(super) fn settled(message: &Span, end: End) {
     }
 }
 
-/// Records why the attempt of this span failed.
-pub(super) fn failed(attempt: &Span, kind: StoreErrorKind) {
-    attempt.record("error.type", kind.name()).record("otel.status_code", "ERROR");
+/// Records why the call or request of this span failed.
+pub(super) fn failed(span: &Span, error: &str) {
+    span.record("error.type", error).record("otel.status_code", "ERROR");
 }
 
 /// Returns the publisher's span context, which is invalid if the message carries none.

@@ -6,6 +6,7 @@ mod failures;
 mod fuzz;
 mod pages;
 mod reads;
+mod traces;
 mod writes;
 
 use mini_scan::scan::Scan;

@@ -13,6 +13,8 @@ use mini_scan::dynamo::{HostTable, Scans, connect};
 use mini_scan::hosts::{Error, Filter, Hosts, Observer, Operation, Query};
 use mini_scan::scan::{DataVersion, Key, Scan};
 
+use tracing::Span;
+
 use crate::support::dynamo::{Dynamo, attribute, key};
 use crate::support::servers::DynamoServer;
 use crate::support::{unique, with_timeout};
@@ -104,7 +106,7 @@ impl Counts {
 }
 
 impl Observer for Counts {
-    fn called(&self, _: Operation, _: Duration, failure: Option<&Error>) {
+    fn called(&self, _: &Span, _: Operation, _: Duration, failure: Option<&Error>) {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.failures.fetch_add(u64::from(failure.is_some()), Ordering::Relaxed);
     }

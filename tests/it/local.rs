@@ -49,6 +49,7 @@ async fn a_demo_that_keeps_its_servers_prints_lines_that_work() {
 
     let curl = demo.wait_for_line("curl http://").await;
     let of_api = demo.wait_for_line(" get --api http://").await;
+    let page = demo.wait_for_line("In a browser:").await;
     demo.wait_for_line("/docs").await;
 
     let found = launch("sh", ["-c", &format!("{endpoint}; {get} --json")]).run().await;
@@ -62,6 +63,9 @@ async fn a_demo_that_keeps_its_servers_prints_lines_that_work() {
     assert!(found.output.stdout.iter().all(|line| line.contains(address)), "{found:#?}");
     assert_eq!(from_api.output.stdout, found.output.stdout, "{from_api:#?}");
     assert!(host.text().await.expect("a body").contains(address));
+    let page = page.split_once("http").map(|(_, rest)| format!("http{rest}")).expect("a URL");
+    let page = reqwest::get(page).await.expect("a response").error_for_status().expect("a page");
+    assert!(page.text().await.expect("a body").contains(address));
     demo.signal(Signal::Interrupt).await;
     let exit = demo.exit().await;
     assert_eq!(exit.code, Some(0), "{exit:#?}");

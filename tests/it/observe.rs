@@ -1,7 +1,6 @@
 //! Observability of a running consumer: `/metrics`, `/livez`, `/readyz`, the last summary and traces.
 
 mod capacity;
-mod collector;
 mod exposition;
 mod traces;
 

@@ -1,5 +1,6 @@
 //! The test harness: servers to test against, the real program as a child process, and what tests read from both.
 
+pub(crate) mod collector;
 pub(crate) mod dynamo;
 pub(crate) mod dynamo_proxy;
 pub(crate) mod http_proxy;

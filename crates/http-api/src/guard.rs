@@ -9,15 +9,23 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use hyper::Method;
-use hyper::header::{HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{
+    AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, REFERRER_POLICY, RETRY_AFTER,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{HeaderMap, Method};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
+use tower_http::cors::CorsLayer;
+use tracing::{Instrument, Span};
 
 use crate::access::{Access, authorize, authorize_page};
-use crate::origin;
+use crate::origin::{self, Origin};
 use crate::problem::{INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, OVERLOADED, Problem, TIMEOUT};
 use crate::tokens::Scope;
+
+/// How long a browser may remember what another site may do.
+const PREFLIGHT_AGE: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -28,17 +36,33 @@ pub struct Limits {
     pub requests: usize,
 }
 
-/// Is told of every response. It must not block.
+/// Is told of every request and its response. It must not block.
 pub trait Observer: Send + Sync + 'static {
-    fn responded(&self, responded: &Responded<'_>);
+    /// A request has arrived. Returns the span around it.
+    fn arrived(&self, _: &Arrived<'_>) -> Span {
+        Span::none()
+    }
+
+    fn responded(&self, request: &Span, responded: &Responded<'_>);
+}
+
+/// The head of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrived<'a> {
+    /// The path of the route with the names of its parameters. `None` if no route has the path.
+    pub route: Option<&'a str>,
+    /// A method of HTTP, or `_OTHER`: a client must not choose the labels of metrics.
+    pub method: &'static str,
+    pub headers: &'a HeaderMap,
 }
 
 /// A request and the kind of its response.
 #[derive(Debug, Clone, Copy)]
 pub struct Responded<'a> {
-    /// The path of the route with the names of its parameters. `None` if no route has the path.
+    /// As in [`Arrived`].
     pub route: Option<&'a str>,
-    pub method: &'a Method,
+    /// As in [`Arrived`].
+    pub method: &'static str,
     pub status: u16,
     pub took: Duration,
 }
@@ -50,11 +74,21 @@ pub struct Guard {
     limits: Limits,
     requests: Arc<Semaphore>,
     observer: Arc<dyn Observer>,
+    /// The other sites whose pages may use this API.
+    origins: Arc<[Origin]>,
 }
 
 impl Guard {
     pub fn new(access: Access, limits: Limits, observer: Arc<dyn Observer>) -> Guard {
-        Guard { access: Arc::new(access), limits, requests: Arc::new(Semaphore::new(limits.requests)), observer }
+        let requests = Arc::new(Semaphore::new(limits.requests));
+        Guard { access: Arc::new(access), limits, requests, observer, origins: Arc::default() }
+    }
+
+    /// Allows the pages of these sites to use the API with a token (CORS).
+    #[must_use]
+    pub fn with_origins(mut self, origins: Vec<Origin>) -> Guard {
+        self.origins = origins.into();
+        self
     }
 
     /// Requires a scope for these routes. The handlers can then extract the [`Caller`](crate::Caller) as an extension.
@@ -76,12 +110,27 @@ impl Guard {
                 Problem::new(&METHOD_NOT_ALLOWED, "the endpoint of this path has other methods")
             })
             .layer(DefaultBodyLimit::max(self.limits.body_bytes))
+            .layer(self.cors())
             .layer(from_fn_with_state(self.clone(), pass))
+    }
+
+    /// Without a site, no header is added. A browser never sends a password with these requests, so the pages that ask for
+    /// one stay closed to other sites.
+    fn cors(&self) -> CorsLayer {
+        if self.origins.is_empty() {
+            return CorsLayer::new();
+        }
+        CorsLayer::new()
+            .allow_origin(self.origins.iter().map(|origin| origin.header().clone()).collect::<Vec<_>>())
+            .allow_methods([Method::GET, Method::POST, Method::DELETE])
+            .allow_headers([AUTHORIZATION, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH])
+            .expose_headers([ETAG, RETRY_AFTER])
+            .max_age(PREFLIGHT_AGE)
     }
 
     async fn respond(&self, request: Request, next: Next) -> Response {
         if let Access::Loopback = *self.access
-            && let Err(problem) = origin::check(request.uri(), request.headers())
+            && let Err(problem) = origin::check(request.uri(), request.headers(), &self.origins)
         {
             return problem.into_response();
         }
@@ -108,17 +157,20 @@ async fn pass(State(guard): State<Guard>, request: Request, next: Next) -> Respo
         (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     ];
     let began = Instant::now();
-    let method = request.method().clone();
+    let method = name(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let mut response = guard.respond(request, next).await;
+    let route = route.as_ref().map(MatchedPath::as_str);
+    let span = guard.observer.arrived(&Arrived { route, method, headers: request.headers() });
+    let mut response = guard.respond(request, next).instrument(span.clone()).await;
     response.headers_mut().extend(SECURITY);
-    guard.observer.responded(&Responded {
-        route: route.as_ref().map(MatchedPath::as_str),
-        method: &method,
-        status: response.status().as_u16(),
-        took: began.elapsed(),
-    });
+    let status = response.status().as_u16();
+    guard.observer.responded(&span, &Responded { route, method, status, took: began.elapsed() });
     response
+}
+
+fn name(method: &Method) -> &'static str {
+    const NAMES: [&str; 7] = ["GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"];
+    NAMES.into_iter().find(|name| *name == method.as_str()).unwrap_or("_OTHER")
 }
 
 #[cfg(test)]
@@ -135,7 +187,7 @@ mod tests {
     struct Seen(Mutex<Vec<(Option<String>, u16)>>);
 
     impl Observer for Seen {
-        fn responded(&self, responded: &Responded<'_>) {
+        fn responded(&self, _: &Span, responded: &Responded<'_>) {
             self.0.lock().unwrap().push((responded.route.map(str::to_owned), responded.status));
         }
     }

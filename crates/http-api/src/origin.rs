@@ -4,15 +4,53 @@
 //! visits any web page. A page of another origin may send requests here, and by DNS rebinding even read the answers.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use hyper::header::{HOST, HeaderValue, ORIGIN};
+use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Uri};
 
 use crate::problem::{FOREIGN_ORIGIN, Problem};
 
+/// The origin of another site, e.g. `https://example.com`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin(HeaderValue);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected an origin as a browser sends it, e.g. https://example.com or http://localhost:3000")]
+pub struct InvalidOrigin;
+
+impl Origin {
+    pub(crate) fn header(&self) -> &HeaderValue {
+        &self.0
+    }
+}
+
+impl FromStr for Origin {
+    type Err = InvalidOrigin;
+
+    /// A browser sends lower case, no path and no default port. Any other text would never match, silently.
+    fn from_str(text: &str) -> Result<Origin, InvalidOrigin> {
+        let (scheme, authority) = text.split_once("://").ok_or(InvalidOrigin)?;
+        let default_port = match scheme {
+            "http" => ":80",
+            "https" => ":443",
+            _ => return Err(InvalidOrigin),
+        };
+        let parsed: Authority = authority.parse().map_err(|_| InvalidOrigin)?;
+        let is_sent = !parsed.host().is_empty()
+            && !authority.contains(['@', '*'])
+            && !authority.bytes().any(|byte| byte.is_ascii_uppercase())
+            && !authority.ends_with(default_port)
+            && (parsed.port().is_none() || parsed.port_u16().is_some());
+        let header = HeaderValue::from_str(text).map_err(|_| InvalidOrigin)?;
+        is_sent.then_some(Origin(header)).ok_or(InvalidOrigin)
+    }
+}
+
 /// Checks that a request addresses this machine by a name that no other site can have, and that its origin, if it has one,
-/// is this API itself.
-pub(crate) fn check(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+/// is this API itself or one of `allowed`.
+pub(crate) fn check(uri: &Uri, headers: &HeaderMap, allowed: &[Origin]) -> Result<(), Problem> {
     let refuse = |detail: &str| Err(Problem::new(&FOREIGN_ORIGIN, detail));
     let text = |name| match headers.get_all(name).iter().collect::<Vec<&HeaderValue>>()[..] {
         [] => Ok(None),
@@ -30,7 +68,10 @@ pub(crate) fn check(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         return refuse("the header Host is not localhost, 127.0.0.1 or [::1]");
     }
     match origin {
-        Some(origin) if !origin.eq_ignore_ascii_case(&format!("http://{host}")) => {
+        Some(origin)
+            if !origin.eq_ignore_ascii_case(&format!("http://{host}"))
+                && !allowed.iter().any(|allowed| allowed.0 == origin) =>
+        {
             refuse("the header Origin names another site")
         }
         _ => Ok(()),
@@ -60,7 +101,8 @@ mod tests {
         let headers = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
         let mut map = HeaderMap::new();
         headers.for_each(|(name, value)| _ = map.append(name, value));
-        check(&Uri::from_static(uri), &map).is_ok()
+        let allowed = ["https://example.com".parse().unwrap()];
+        check(&Uri::from_static(uri), &map, &allowed).is_ok()
     }
 
     #[test]
@@ -93,8 +135,35 @@ mod tests {
     fn an_origin_must_be_this_api() {
         let with = |origin| is_accepted("/", &[(HOST, "localhost:8080"), (ORIGIN, origin)]);
         assert!(with("http://localhost:8080"));
+        assert!(with("https://example.com"));
         for origin in ["http://localhost:3000", "https://localhost:8080", "http://example.com", "null", ""] {
             assert!(!with(origin), "{origin}");
+        }
+    }
+
+    #[test]
+    fn an_allowed_origin_is_written_as_a_browser_sends_it() {
+        for origin in ["https://example.com", "http://localhost:3000", "https://[::1]:8443", "http://10.0.0.1"] {
+            assert!(origin.parse::<Origin>().is_ok(), "{origin}");
+        }
+        for origin in [
+            "",
+            "*",
+            "null",
+            "example.com",
+            "https://",
+            "https://example.com/",
+            "https://Example.com",
+            "https://example.com:443",
+            "http://example.com:80",
+            "https://*.example.com",
+            "https://user@example.com",
+            "https://example.com:x",
+            "https://example.com:99999",
+            "ftp://example.com",
+            "https://example.com\r\n",
+        ] {
+            assert_eq!(origin.parse::<Origin>(), Err(InvalidOrigin), "{origin}");
         }
     }
 }

@@ -83,7 +83,8 @@ impl Sandbox {
         let api = match api {
             Some(api) => format!(
                 "\n  curl http://{api}/v1/hosts/{address}\n  {program} get --api http://{api} {address}\n\n\
-                 The API is documented at http://{api}/docs\n"
+                 In a browser: http://{api}/hosts/{address}\n\
+                 The API:      http://{api}/docs\n"
             ),
             None => "\n".to_owned(),
         };

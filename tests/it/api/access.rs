@@ -96,15 +96,61 @@ async fn without_tokens_requests_of_other_sites_are_refused() {
 #[tokio::test]
 async fn an_address_that_others_reach_needs_tokens() {
     let table = Table::new().await;
-    let on_all = |flags: &[&'static str]| {
-        let words = ["api", "--listen", "0.0.0.0:0", "--table", &table.name].into_iter().chain(flags.iter().copied());
+    let on_other = |flags: &[&'static str]| {
+        // An address for documentation, which no machine has: so that the test serves nothing to others.
+        let words = ["api", "--listen", "192.0.2.1:0", "--table", &table.name].into_iter().chain(flags.iter().copied());
         mini_scan(words).env("AWS_ENDPOINT_URL_DYNAMODB", &table.dynamo.endpoint)
     };
-    let exit = on_all(&[]).run().await;
+    let exit = on_other(&[]).run().await;
     assert_eq!(exit.code, Some(2), "{exit:#?}");
     let refusal = exit.output.stderr.join("\n");
-    assert!(["0.0.0.0:0", "mini-scan api token", "--insecure-no-auth"].iter().all(|part| refusal.contains(part)));
-    let mut insecure = on_all(&["--insecure-no-auth"]).start();
-    insecure.wait_for_line("everyone who can reach the address can use the API").await;
-    insecure.wait_for_line("serving http://0.0.0.0").await;
+    assert!(["192.0.2.1:0", "mini-scan api token", "--insecure-no-auth"].iter().all(|part| refusal.contains(part)));
+    let insecure = on_other(&["--insecure-no-auth"]).run().await;
+    let log = insecure.output.stderr.join("\n");
+    assert!(log.contains("everyone who can reach the address can use the API"), "{log}");
+    assert!(log.contains("cannot listen on 192.0.2.1:0"), "{log}");
+}
+
+/// Asks as a browser does before a page of another site may send a request with a token.
+async fn preflight(api: &Api, origin: &str) -> Answer {
+    let request = api.request(Method::OPTIONS, "/v1/hosts/1.1.1.7").header("origin", origin);
+    let request = request.header("access-control-request-method", "GET");
+    Answer::to(request.header("access-control-request-headers", "authorization")).await
+}
+
+#[tokio::test]
+async fn pages_of_a_configured_site_may_use_the_api() {
+    let (ours, other) = ("https://scans.example.com", "https://example.com");
+    let table = Table::new().await;
+    let (_directory, file) = tokens_file();
+    let reader = token(&file, "reader", &["read"]).await;
+    let api = Api::start(launch(&table).arguments(["--tokens-file", &file, "--cors-origin", ours])).await;
+
+    let allowed = preflight(&api, ours).await;
+    assert_eq!((allowed.status, allowed.header("access-control-allow-origin")), (200, ours));
+    assert!(allowed.header("access-control-allow-headers").contains("authorization"));
+    let request = |origin| api.request(Method::GET, "/v1/hosts/1.1.1.7").header("origin", origin);
+    let read = Answer::to(request(ours).bearer_auth(&reader)).await;
+    assert_eq!((read.problem(), read.header("access-control-allow-origin")), ("host-not-found", ours));
+    let without_token = Answer::to(request(ours)).await;
+    assert_eq!(
+        (without_token.problem(), without_token.header("access-control-allow-origin")),
+        ("unauthorized", ours),
+        "the page can read why"
+    );
+    for answer in [preflight(&api, other).await, Answer::to(request(other).bearer_auth(&reader)).await] {
+        assert!(!answer.headers.contains_key("access-control-allow-origin"));
+    }
+    assert!(!allowed.headers.contains_key("access-control-allow-credentials"));
+}
+
+#[tokio::test]
+async fn without_tokens_only_pages_of_a_configured_site_may_use_the_api() {
+    let table = Table::new().await;
+    let api = Api::start(launch(&table).arguments(["--cors-origin", "http://localhost:3000"])).await;
+    let request = |origin| api.request(Method::GET, "/v1/hosts/1.1.1.7").header("origin", origin);
+    let read = Answer::to(request("http://localhost:3000")).await;
+    assert_eq!(read.header("access-control-allow-origin"), "http://localhost:3000");
+    assert_eq!(read.problem(), "host-not-found");
+    assert_eq!(Answer::to(request("http://localhost:3001")).await.problem(), "foreign-origin");
 }

@@ -102,6 +102,16 @@ fn status(address: &str, request: &[u8]) -> Option<u16> {
 
 #[test]
 fn no_request_is_a_fault_of_the_server() {
+    send(400);
+}
+
+#[test]
+#[ignore = "a minute; run by `make check-slow`"]
+fn no_request_of_many_is_a_fault_of_the_server() {
+    send(40_000);
+}
+
+fn send(cases: u32) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let (mut api, lacks_services) = runtime.block_on(async {
         let table = Table::new().await;
@@ -110,7 +120,7 @@ fn no_request_is_a_fault_of_the_server() {
     });
     let address = api.url.trim_start_matches("http://").to_owned();
     let method = prop::sample::select(vec!["GET", "GET", "POST", "DELETE", "PUT", "HEAD", "OPTIONS", "TRACE", "X"]);
-    let config = Config { cases: 400, failure_persistence: None, ..Config::default() };
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
     let answered = std::cell::Cell::new(0_u32);
     let property = |(method, path, headers, body): (&str, String, String, Vec<u8>)| {
         let length = body.len();

@@ -4,8 +4,8 @@ use std::net::TcpListener;
 
 use google_cloud_pubsub::model::Message;
 
-use super::collector::{Collector, attribute};
 use crate::support::REFUSING;
+use crate::support::collector::{Collector, attribute};
 use crate::support::pipeline::{Pipeline, ip, scan, valid_scans};
 use crate::support::program::Signal;
 

@@ -431,7 +431,7 @@ async fn serve(mut client: TcpStream, upstream: Upstream, decide: Decide) {
                 let (rest, unprocessed) = request.with_keys(*count);
                 let response = match rest {
                     Some(rest) => upstream.forward(&mut connection, &rest).await,
-                    None => Some(Response::new(200, r#"{"Responses":{}}"#)),
+                    None => Some(Response::new(200, r#"{"Responses":{},"ConsumedCapacity":[{"CapacityUnits":0}]}"#)),
                 };
                 response.map(|response| response.with_unprocessed(unprocessed))
             }

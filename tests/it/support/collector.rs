@@ -16,16 +16,16 @@ use tonic::{Request, Response, Status};
 use crate::support::with_timeout;
 
 /// The attributes of the service that sent a span.
-pub(super) type Resource = BTreeMap<String, String>;
+pub(crate) type Resource = BTreeMap<String, String>;
 
-pub(super) struct Collector {
-    pub(super) url: String,
+pub(crate) struct Collector {
+    pub(crate) url: String,
     spans: mpsc::UnboundedReceiver<(Resource, Span)>,
     _server: JoinSet<()>,
 }
 
 impl Collector {
-    pub(super) async fn start() -> Collector {
+    pub(crate) async fn start() -> Collector {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("a bound listener"));
         let (sender, spans) = mpsc::unbounded_channel();
@@ -36,12 +36,12 @@ impl Collector {
     }
 
     /// Returns the next span and its service.
-    pub(super) async fn next(&mut self) -> (Resource, Span) {
+    pub(crate) async fn next(&mut self) -> (Resource, Span) {
         with_timeout("a span", self.spans.recv()).await.expect("the server runs")
     }
 
     /// Returns whether there is no further span.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
 }
@@ -72,12 +72,13 @@ impl TraceService for Service {
 fn text(value: Value) -> Option<String> {
     match value {
         Value::StringValue(text) => Some(text),
+        Value::IntValue(number) => Some(number.to_string()),
         _ => None,
     }
 }
 
 /// Returns the text of an attribute, or an empty text if the span lacks it.
-pub(super) fn attribute(span: &Span, name: &str) -> String {
+pub(crate) fn attribute(span: &Span, name: &str) -> String {
     let attribute = span.attributes.iter().find(|attribute| attribute.key == name);
     let value = attribute.and_then(|attribute| attribute.value.clone()).and_then(|value| value.value);
     value.and_then(text).unwrap_or_default()
