@@ -1,7 +1,11 @@
 //! A Chromium with a fresh profile, driven through the HTTP interface of WebDriver.
 
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::Path;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use futures_util::FutureExt;
@@ -44,10 +48,11 @@ pub(super) async fn browse(test: impl AsyncFnOnce(&Browser)) {
 impl Browser {
     async fn start() -> Browser {
         let profile = tempfile::tempdir().expect("a temporary directory");
-        let driver = launch("chromedriver", ["--port=0"]).env("PATH", "/usr/local/bin:/usr/bin:/bin");
-        let mut driver = driver.env("TZ", TIME_ZONE).env("LANG", "en_US.UTF-8").start();
-        let line = driver.wait_for_line("started successfully on port ").await;
-        let port = line.rsplit(' ').next().expect("a port").trim_end_matches('.');
+        let port = port();
+        let driver = launch("chromedriver", [format!("--port={port}").as_str()]);
+        let driver = driver.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("TZ", TIME_ZONE).env("LANG", "en_US.UTF-8");
+        let mut driver = driver.start();
+        driver.wait_for_line("started successfully on port ").await;
         let base = format!("http://127.0.0.1:{port}/session");
         let client = reqwest::Client::new();
         let created = client.post(&base).json(&capabilities(&profile)).send();
@@ -219,6 +224,20 @@ impl Browser {
         let picture = self.get("/screenshot").await;
         let picture = BASE64_STANDARD.decode(picture.as_str().expect("Base64")).expect("Base64");
         std::fs::write(file, picture).expect("a writable file");
+    }
+}
+
+/// Returns a free port. chromedriver itself would take any port that is free on `::1`, and fail if it is not on `127.0.0.1`.
+/// The port is below those that the system assigns, so that no connection takes it before chromedriver listens.
+fn port() -> u16 {
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::random_range(10_000..25_000)));
+    let is_taken =
+        |ip: IpAddr, port: u16| TcpListener::bind((ip, port)).is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
+    loop {
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
+        if !is_taken(Ipv4Addr::LOCALHOST.into(), port) && !is_taken(Ipv6Addr::LOCALHOST.into(), port) {
+            return port;
+        }
     }
 }
 

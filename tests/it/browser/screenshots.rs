@@ -26,7 +26,7 @@ async fn the_screenshots_are_small() {
     let api = Api::of(&table).await;
     browse(async |browser| {
         for (name, path, [width, height], scale, is_phone, colors) in [
-            ("page-host", format!("/hosts/{HOST}"), [860, 1180], 1.0, false, "light"),
+            ("page-host", format!("/hosts/{HOST}"), [860, 1150], 1.0, false, "light"),
             ("page-network", "/networks/198.51.100.0/24".to_owned(), [860, 640], 1.0, false, "light"),
             ("page-phone-dark", format!("/hosts/{HOST}"), [390, 844], 1.5, true, "dark"),
         ] {
