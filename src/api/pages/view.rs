@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
-use http_api::Problem;
 use http_api::problem::PAGE;
+use http_api::{Problem, inline};
 use maud::{DOCTYPE, Markup, html};
 
 use super::text::{SHOWN_BYTES, age, count, encode, hex, sentence, start, utc, visible};
@@ -164,8 +164,8 @@ fn explained(searched: &str, problem: &Problem, elsewhere: Markup) -> Markup {
         html! {
             h1 { (kind.title) }
             div class="box" {
-                p { (sentence(&visible(problem.detail()))) }
-                p { (kind.advice) " " a href={ (PAGE) "#" (kind.name) } { "More about this problem" } }
+                p { (inline(&sentence(&visible(problem.detail())))) }
+                p { (inline(kind.advice)) " " a href={ (PAGE) "#" (kind.name) } { "More about this problem" } }
                 (elsewhere)
             }
         },
