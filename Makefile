@@ -79,8 +79,23 @@ settings: ## Write docs/settings.md from the flags of the program, and docs/open
 test-integration: ## Run only the integration tests
 	cargo test --locked --test it
 
+# Succeeds if the browser and its driver are installed.
+BROWSER_EXISTS := command -v chromium >/dev/null && command -v chromedriver >/dev/null
+
+.PHONY: test-browser
+test-browser: ## Drive the web page of the API in a real Chromium (needs chromium and chromedriver)
+	@if ! { $(BROWSER_EXISTS); }; then \
+		echo "NOT RUN: make test-browser, because chromium and chromedriver are not installed"; exit; \
+	fi; \
+	cargo test --locked --test it -- --ignored --test-threads 2 browser::
+
+.PHONY: screenshots
+screenshots: export MINI_SCAN_SCREENSHOTS = $(CURDIR)/docs
+screenshots: ## Draw the web page of the API in docs/page-*.png (needs chromium and chromedriver)
+	cargo test --locked --test it -- --ignored browser::screenshots::
+
 .PHONY: check-slow
-check-slow: check-instructions ## Run the tests that take minutes each, e.g. long outages, and those of a release build
+check-slow: check-instructions test-browser ## Run the tests that take minutes each, e.g. long outages, and those of a release build
 	cargo test --locked --test it -- --ignored --test-threads 1 outage:: streams:: export:: api::fuzz::
 	cargo test --locked --package mini-scan --lib -- --ignored --exact consumer::dedup::high_water::tests::an_entry_takes_about_120_bytes
 

@@ -7,7 +7,7 @@ mod view;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -15,16 +15,17 @@ use axum::routing::get;
 use http_api::{Path, Problem, Query};
 use maud::Markup;
 use serde::Deserialize;
+use text::next_url;
 
 use super::problems::{HOST_NOT_FOUND, NETWORK_TOO_LARGE};
 use super::queries::{PageParams, invalid, ip};
 use super::reads::no_record;
 use super::{Api, key, now};
-use crate::hosts::{Network, Records, Target};
+use crate::hosts::{InvalidTarget, Network, Records, Target};
 
-/// Scripts and styles come from files of this server alone, and forms go to it.
+/// Scripts, styles and the icon come from files of this server alone, and forms go to it.
 const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'self'; script-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );
 const NO_CACHE: HeaderValue = HeaderValue::from_static("private, no-cache");
 
@@ -41,6 +42,7 @@ pub(super) fn routes<R: Records>() -> Router<Arc<Api<R>>> {
 pub(super) fn assets() -> Router {
     Router::new()
         .route("/assets/page.css", get(async || file("text/css; charset=utf-8", include_str!("pages/page.css"))))
+        .route("/assets/icon.svg", get(async || file("image/svg+xml", include_str!("pages/icon.svg"))))
         .route("/assets/page.js", get(async || file("text/javascript; charset=utf-8", include_str!("pages/page.js"))))
 }
 
@@ -55,9 +57,9 @@ fn html(status: StatusCode, page: Markup) -> Response {
 }
 
 /// Returns the page, or the problem as a page that helps. `searched` is what the search box shows.
-fn respond(searched: &str, page: Result<Markup, Problem>) -> Response {
+fn respond(searched: &str, page: Result<(StatusCode, Markup), Problem>) -> Response {
     match page {
-        Ok(page) => html(StatusCode::OK, page),
+        Ok((status, page)) => html(status, page),
         Err(problem) => {
             let status = StatusCode::from_u16(problem.kind().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             html(status, view::problem(searched, &problem))
@@ -82,7 +84,7 @@ async fn search(search: Result<Query<Search>, Problem>) -> Response {
         Ok(Target::Host(ip)) => Redirect::to(&format!("/hosts/{ip}")).into_response(),
         Ok(Target::Port(ip, port)) => Redirect::to(&format!("/hosts/{ip}?port={port}")).into_response(),
         Ok(Target::Network(network)) => Redirect::to(&format!("/networks/{network}")).into_response(),
-        Err(error) => respond(text, Err(invalid(error.to_string()))),
+        Err(InvalidTarget) => html(StatusCode::BAD_REQUEST, view::not_understood(text)),
     }
 }
 
@@ -90,8 +92,10 @@ async fn host<R: Records>(
     State(api): State<Arc<Api<R>>>,
     path: Result<Path<String>, Problem>,
     params: Result<Query<PageParams>, Problem>,
+    RawQuery(query): RawQuery,
 ) -> Response {
     let searched = path.as_ref().map(|Path(text)| text.clone()).unwrap_or_default();
+    let query = query.unwrap_or_default();
     let page = async {
         let (Path(text), Query(params), now) = (path?, params?, now());
         let ip = ip(&text)?;
@@ -100,11 +104,12 @@ async fn host<R: Records>(
         let page = api.hosts.records(&request.query, request.after.as_ref(), request.size).await;
         let page = page.map_err(|error| api.problem(error))?;
         if page.items.is_empty() && page.next.is_none() && request.after.is_none() {
-            return Err(Problem::new(&HOST_NOT_FOUND, format!("no record of {ip} fits the request")));
+            let problem = Problem::new(&HOST_NOT_FOUND, format!("no record of {ip} fits the request"));
+            return Ok((StatusCode::NOT_FOUND, view::no_host(ip, port, &problem)));
         }
-        let next = page.next.as_ref().map(|next| request.token(next, now));
+        let next = page.next.as_ref().map(|next| next_url(&query, &request.token(next, now)));
         let records = page.items.into_iter().map(|record| (api.is_stale(&record, now), record)).collect::<Vec<_>>();
-        Ok(view::host(&ip.to_string(), port, &records, next.as_deref(), now))
+        Ok((StatusCode::OK, view::host(ip, port, &records, next.as_deref(), now)))
     };
     respond(&searched, page.await)
 }
@@ -118,7 +123,7 @@ async fn record<R: Records>(
         let (key, now) = (key(&ip, &port, &service)?, now());
         let record = api.hosts.record(&key).await.map_err(|error| api.problem(error))?;
         let record = record.ok_or_else(|| no_record(&key))?;
-        Ok(view::record(&record, api.is_stale(&record, now), now))
+        Ok((StatusCode::OK, view::record(&record, api.is_stale(&record, now), now)))
     };
     respond("", page.await)
 }
@@ -127,8 +132,10 @@ async fn network<R: Records>(
     State(api): State<Arc<Api<R>>>,
     path: Result<Path<String>, Problem>,
     params: Result<Query<PageParams>, Problem>,
+    RawQuery(query): RawQuery,
 ) -> Response {
     let searched = path.as_ref().map(|Path(text)| text.clone()).unwrap_or_default();
+    let query = query.unwrap_or_default();
     let page = async {
         let (Path(text), Query(params), now) = (path?, params?, now());
         let network: Network = text.parse().map_err(|_| invalid("the path has no network, e.g. 1.1.1.0/24"))?;
@@ -137,8 +144,8 @@ async fn network<R: Records>(
         let request = params.minified().request(ips, now)?;
         let page = api.hosts.keys(&request.query, request.after.as_ref(), request.size).await;
         let page = page.map_err(|error| api.problem(error))?;
-        let next = page.next.as_ref().map(|next| request.token(next, now));
-        Ok(view::network(&network.to_string(), &page.items, next.as_deref()))
+        let next = page.next.as_ref().map(|next| next_url(&query, &request.token(next, now)));
+        Ok((StatusCode::OK, view::network(&network.to_string(), &page.items, next.as_deref())))
     };
     respond(&searched, page.await)
 }

@@ -84,6 +84,14 @@ impl Network {
         }
     }
 
+    /// Returns the network of [`MAX_ADDRESSES`] addresses around an address.
+    pub fn around(ip: IpAddr) -> Network {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => Network { first: Ipv4Addr::from(u32::from(ip) & !0xff).into(), prefix: 24 },
+            IpAddr::V6(ip) => Network { first: Ipv6Addr::from(u128::from(ip) & !0xff).into(), prefix: 120 },
+        }
+    }
+
     pub fn contains(&self, ip: IpAddr) -> bool {
         Network::new(ip.to_canonical(), self.prefix).is_some_and(|network| network == *self)
     }
@@ -190,6 +198,7 @@ mod tests {
         let addresses = |text: &str| text.parse::<Network>().unwrap().addresses();
         assert_eq!(addresses("1.1.1.255/24").unwrap().len(), 256);
         assert_eq!(addresses("2001:db8::/120").unwrap().last(), Some(&ip("2001:db8::ff")));
+        assert_eq!(Network::around(ip("2001:db8::7")).to_string(), "2001:db8::/120");
         assert_eq!(addresses("1.1.1.7/31").unwrap(), [ip("1.1.1.6"), ip("1.1.1.7")]);
         for large in ["1.1.0.0/23", "0.0.0.0/0", "2001:db8::/119", "::/0"] {
             let error = addresses(large).unwrap_err().to_string();
@@ -203,6 +212,7 @@ mod tests {
             let network = Network::new(bytes.into(), prefix).unwrap();
             let addresses = network.addresses().unwrap();
             prop_assert!(addresses.contains(&bytes.into()));
+            prop_assert_eq!(Network::around(bytes.into()), Network::new(bytes.into(), 24).unwrap());
             prop_assert!(addresses.iter().all(|ip| network.contains(*ip)));
             prop_assert_eq!(network.contains(other.into()), addresses.contains(&other.into()));
         }

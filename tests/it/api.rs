@@ -18,21 +18,21 @@ use crate::support::program::{Launch, Program, mini_scan};
 use crate::support::with_timeout;
 
 /// A running API.
-struct Api {
+pub(crate) struct Api {
     program: Program,
     /// `http://127.0.0.1:PORT`
-    url: String,
+    pub(crate) url: String,
     client: reqwest::Client,
 }
 
 /// Returns `mini-scan api` for this table, on a free port.
-fn launch(table: &Table) -> Launch {
+pub(crate) fn launch(table: &Table) -> Launch {
     let launch = mini_scan(["api", "--listen", "127.0.0.1:0", "--table", &table.name]);
     launch.env("AWS_ENDPOINT_URL_DYNAMODB", &table.dynamo.endpoint).env("AWS_REGION", "us-east-1")
 }
 
 impl Api {
-    async fn start(launch: Launch) -> Api {
+    pub(crate) async fn start(launch: Launch) -> Api {
         let mut program = launch.start();
         let line = program.wait_for_line("serving http://127").await;
         let (_, rest) = line.split_once("http://").expect("a URL");
@@ -41,7 +41,7 @@ impl Api {
     }
 
     /// Starts the API of this table with its default settings.
-    async fn of(table: &Table) -> Api {
+    pub(crate) async fn of(table: &Table) -> Api {
         Api::start(launch(table)).await
     }
 

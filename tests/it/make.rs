@@ -67,6 +67,13 @@ async fn run_api_creates_the_table_and_serves_it() {
 }
 
 #[tokio::test]
+async fn test_browser_reports_that_chromium_is_missing() {
+    let exit = make(["test-browser", "PATH=/nonexistent"]).run().await;
+    let expected = "NOT RUN: make test-browser, because chromium and chromedriver are not installed";
+    assert!(exit.code == Some(0) && exit.output.stdout.contains(&expected.to_owned()), "{exit:#?}");
+}
+
+#[tokio::test]
 async fn start_dynamo_keeps_its_tables_in_the_given_directory() {
     let data = tempfile::tempdir().expect("a temporary directory");
     let data = format!("DATA={}", data.path().display());

@@ -146,7 +146,7 @@ fn schema(name: &str, schema: &Value) -> Markup {
 }
 
 /// Renders the parts of a text between backticks as code.
-fn inline(text: &str) -> Markup {
+pub fn inline(text: &str) -> Markup {
     html! {
         @for (index, part) in text.split('`').enumerate() {
             @if index % 2 == 1 { code { (part) } } @else { (part) }

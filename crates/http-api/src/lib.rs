@@ -16,7 +16,7 @@ mod server;
 mod tokens;
 
 pub use access::{Access, Caller, NeedsTokens};
-pub use docs::{Docs, STYLE, html, style};
+pub use docs::{Docs, STYLE, html, inline, style};
 pub use etag::{Etag, if_match, json};
 pub use extract::{Body, Path, Query};
 pub use guard::{Arrived, Guard, Limits, Observer, Responded};

@@ -8,8 +8,8 @@ pub(super) const SHOWN_BYTES: usize = 4096;
 
 const BYTES_PER_LINE: usize = 16;
 
-/// Returns a text in which no character moves, hides or reverses others: control characters are shown as symbols, and
-/// invisible characters that change the direction by their numbers.
+/// Returns a text in which no character moves, hides or reverses others. Such a character is shown by its number, as
+/// `mini-scan get` shows it, because few fonts have symbols for all of them.
 pub(super) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -17,19 +17,15 @@ pub(super) fn visible(text: &str) -> String {
             '\n' | '\t' => shown.push(c),
             // Windows ends its lines like this, and many protocols do.
             '\r' => {}
-            '\0'..='\u{1f}' => shown.extend(char::from_u32(0x2400 + u32::from(c))),
-            '\u{7f}' => shown.push('\u{2421}'),
-            '\u{80}'..='\u{9f}'
+            '\0'..='\u{1f}'
+            | '\u{7f}'..='\u{9f}'
             | '\u{ad}'
             | '\u{61c}'
             | '\u{200b}'..='\u{200f}'
             | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}'
             | '\u{feff}'
-            | '\u{e0000}'..='\u{e007f}' => {
-                // Writing to a String does not fail.
-                let _ = write!(shown, "<U+{:04X}>", u32::from(c));
-            }
+            | '\u{e0000}'..='\u{e007f}' => shown.extend(c.escape_unicode()),
             c => shown.push(c),
         }
     }
@@ -77,16 +73,37 @@ pub(super) fn age(timestamp: u64, now: SystemTime) -> String {
     format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" })
 }
 
+/// Returns e.g. `1 byte` or `2 bytes`.
+pub(super) fn count(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// Returns the text with a capital letter at its start and a full stop at its end.
+pub(super) fn sentence(text: &str) -> String {
+    let mut rest = text.chars();
+    let first = rest.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}{}", rest.as_str(), if text.ends_with('.') { "" } else { "." })
+}
+
 /// Percent-encodes a text as one segment of a path.
 pub(super) fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => encoded.push(char::from(byte)),
+            // Writing to a String does not fail.
             _ => _ = write!(encoded, "%{byte:02X}"),
         }
     }
     encoded
+}
+
+/// Returns the URL of the next page relative to this one: the same query with another page token.
+pub(super) fn next_url(query: &str, page_token: &str) -> String {
+    let others = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("page_token="));
+    let mut url: String = others.flat_map(|pair| [pair, "&"]).collect();
+    let _ = write!(url, "page_token={page_token}");
+    format!("?{url}")
 }
 
 #[cfg(test)]
@@ -97,8 +114,8 @@ mod tests {
 
     #[test]
     fn control_characters_and_reversals_become_visible() {
-        assert_eq!(visible("a\r\n\tb\u{1b}[31m\0\u{7f}"), "a\n\tb\u{241b}[31m\u{2400}\u{2421}");
-        assert_eq!(visible("exe.\u{202e}txt\u{feff}\u{200b}"), "exe.<U+202E>txt<U+FEFF><U+200B>");
+        assert_eq!(visible("a\r\n\tb\u{1b}[31m\0\u{7f}"), r"a|b\u{1b}[31m\u{0}\u{7f}".replace('|', "\n\t"));
+        assert_eq!(visible("exe.\u{202e}txt\u{feff}\u{200b}"), r"exe.\u{202e}txt\u{feff}\u{200b}");
     }
 
     #[test]
@@ -107,6 +124,18 @@ mod tests {
         let expected = "00000000  53 53 48 2d 32 2e 30 2d ff fe 0d 0a 31 32 33 34  SSH-2.0-....1234\n\
                         00000010  35 36 37                                         567\n";
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn the_next_page_keeps_the_query() {
+        assert_eq!(next_url("", "b"), "?page_token=b");
+        assert_eq!(next_url("port=80&page_token=a&service=a%26b", "b"), "?port=80&service=a%26b&page_token=b");
+    }
+
+    #[test]
+    fn a_detail_becomes_a_sentence() {
+        assert_eq!(sentence("the table has no index"), "The table has no index.");
+        assert_eq!((count(1, "byte", "bytes"), count(0, "byte", "bytes")), ("1 byte".to_owned(), "0 bytes".to_owned()));
     }
 
     #[test]

@@ -1,35 +1,61 @@
 //! The HTML of the page. Every text of a response is a text node: it is escaped, and nothing interprets it. Pure.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
-use http_api::Problem;
 use http_api::problem::PAGE;
+use http_api::{Problem, inline};
 use maud::{DOCTYPE, Markup, html};
 
-use super::text::{SHOWN_BYTES, age, encode, hex, start, utc, visible};
-use crate::hosts::Record;
+use super::text::{SHOWN_BYTES, age, count, encode, hex, sentence, start, utc, visible};
+use crate::hosts::{Network, Record};
 use crate::scan::Key;
 
 /// Renders the page with only the search box, and examples.
 pub(super) fn home() -> Markup {
     around(
-        "mini-scan",
+        "Search",
         "",
         html! {
             h1 { "What did the scans find?" }
-            p { "Search for an address, an address with a port, or a network of up to 256 addresses:" }
-            ul {
-                @for example in ["1.1.1.7", "1.1.1.7:443", "1.1.1.0/24", "2001:db8::7", "[2001:db8::7]:443"] {
-                    li { code { (example) } }
-                }
-            }
+            p class="quiet" { "Search for an address or a network." }
+            (examples())
         },
     )
 }
 
+/// Renders that a search is neither an address nor a network.
+pub(super) fn not_understood(searched: &str) -> Markup {
+    around(
+        "Unknown search",
+        searched,
+        html! {
+            h1 { "This is neither an address nor a network" }
+            p class="quiet" { "Search for one of these. IPv4 has no leading zeros, and IPv6 has no zone." }
+            (examples())
+        },
+    )
+}
+
+fn examples() -> Markup {
+    let examples: [(&str, &[&str]); 3] = [
+        ("An address", &["1.1.1.7", "2001:db8::7"]),
+        ("An address and a port", &["1.1.1.7:443", "[2001:db8::7]:443"]),
+        ("A network of up to 256 addresses", &["1.1.1.0/24", "2001:db8::/120"]),
+    ];
+    html! {
+        dl class="box" {
+            @for (what, texts) in examples {
+                dt { (what) }
+                dd { @for (index, text) in texts.iter().enumerate() { @if index > 0 { " or " } code { (text) } } }
+            }
+        }
+    }
+}
+
 /// Renders the services of one address.
 pub(super) fn host(
-    ip: &str,
+    ip: IpAddr,
     port: Option<u16>,
     records: &[(bool, Record)],
     next: Option<&str>,
@@ -37,85 +63,111 @@ pub(super) fn host(
 ) -> Markup {
     let last_seen = records.iter().map(|(_, record)| record.timestamp).max();
     around(
-        ip,
-        ip,
+        &ip.to_string(),
+        &searched(ip, port),
         html! {
+            p class="path" { (link_to_network(ip)) }
             h1 { (ip) }
-            @if let Some(last_seen) = last_seen { p { "Last seen " (time(last_seen, now)) } }
+            @if let Some(last_seen) = last_seen { p class="quiet parts" { (time("Last seen", last_seen, now)) } }
             @if let Some(port) = port {
                 p { "Only port " (port) ". " a href={ "/hosts/" (ip) } { "Show all ports" } }
             }
             @if records.is_empty() { p { "No more services." } }
             @for (is_stale, record) in records {
                 article {
-                    h2 { a href=(url_of(&record.key)) { (record.key.port()) " " (visible(record.key.service())) } }
+                    h2 { a href=(url_of(&record.key)) { (service(&record.key)) } }
                     (seen(record, *is_stale, now))
                     (response(record, SHOWN_BYTES))
                 }
             }
-            (next_page(next, port))
+            (next_page(next))
         },
     )
+}
+
+/// Renders that nothing was found on an address, and where to look instead.
+pub(super) fn no_host(ip: IpAddr, port: Option<u16>, problem: &Problem) -> Markup {
+    let elsewhere = html! {
+        p {
+            "Look at "
+            @if port.is_some() { a href={ "/hosts/" (ip) } { "all ports of " (ip) } " or at " }
+            "the network " (link_to_network(ip)) "."
+        }
+    };
+    explained(&searched(ip, port), problem, elsewhere)
 }
 
 /// Renders one record with its whole response.
 pub(super) fn record(record: &Record, is_stale: bool, now: SystemTime) -> Markup {
     let key = &record.key;
     around(
-        key.ip(),
+        &format!("{} {} {}", key.ip(), key.port(), visible(key.service())),
         key.ip(),
         html! {
-            p { a href={ "/hosts/" (key.ip()) } { "All services of " (key.ip()) } }
-            h1 { (key.ip()) " " (key.port()) " " (visible(key.service())) }
+            p class="path" {
+                @if let Ok(ip) = key.ip().parse() { (link_to_network(ip)) " / " }
+                a href={ "/hosts/" (key.ip()) } { (key.ip()) }
+            }
+            h1 { (service(key)) }
             (seen(record, is_stale, now))
-            (response(record, usize::MAX))
+            div class="whole" { (response(record, usize::MAX)) }
         },
     )
 }
 
 /// Renders the hosts of a network with their ports.
 pub(super) fn network(name: &str, keys: &[Key], next: Option<&str>) -> Markup {
-    let hosts = keys.chunk_by(|one, other| one.ip() == other.ip());
+    let hosts: Vec<_> = keys.chunk_by(|one, other| one.ip() == other.ip()).collect();
     around(
         name,
         name,
         html! {
             h1 { (name) }
             @if keys.is_empty() {
-                p { "No address of this network has a record." }
+                div class="box" {
+                    p { "No address of this network has a record." }
+                    p { "A record that was stored a moment ago may not be listed yet." }
+                }
             } @else {
+                p class="quiet" {
+                    (count(hosts.len(), "address", "addresses")) " with " (count(keys.len(), "service", "services")) " on this page"
+                }
                 table {
                     thead { tr { th scope="col" { "Address" } th scope="col" { "Services" } } }
-                    tbody {
-                        @for host in hosts {
-                            tr {
-                                th scope="row" { a href={ "/hosts/" (host[0].ip()) } { (host[0].ip()) } }
-                                td {
-                                    @for key in host {
-                                        a class="service" href=(url_of(key)) { (key.port()) " " (visible(key.service())) }
-                                        " "
-                                    }
-                                }
-                            }
-                        }
-                    }
+                    tbody { @for host in hosts { (row(host)) } }
                 }
             }
-            (next_page(next, None))
+            (next_page(next))
         },
     )
 }
 
+fn row(host: &[Key]) -> Markup {
+    html! {
+        tr {
+            th scope="row" { a href={ "/hosts/" (host[0].ip()) } { (host[0].ip()) } }
+            td { ul class="services" { @for key in host { li { a href=(url_of(key)) { (service(key)) } } } } }
+        }
+    }
+}
+
 /// Renders what went wrong, and what to do.
 pub(super) fn problem(searched: &str, problem: &Problem) -> Markup {
+    explained(searched, problem, html! {})
+}
+
+fn explained(searched: &str, problem: &Problem, elsewhere: Markup) -> Markup {
     let kind = problem.kind();
     around(
         kind.title,
         searched,
         html! {
             h1 { (kind.title) }
-            p { (visible(problem.detail())) }
-            p { (kind.advice) " " a href={ (PAGE) "#" (kind.name) } { "More about this problem" } }
+            div class="box" {
+                p { (inline(&sentence(&visible(problem.detail())))) }
+                p { (inline(kind.advice)) " " a href={ (PAGE) "#" (kind.name) } { "More about this problem" } }
+                (elsewhere)
+            }
         },
     )
 }
@@ -128,71 +180,92 @@ fn around(title: &str, searched: &str, content: Markup) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (title) " – mini-scan" }
+                link rel="icon" href="/assets/icon.svg" type="image/svg+xml";
                 link rel="stylesheet" href="/assets/page.css";
                 script src="/assets/page.js" defer {}
             }
             body {
                 header {
-                    a class="name" href="/" { "mini-scan" }
-                    form role="search" action="/" method="get" {
-                        label for="q" { "Address or network" }
-                        input id="q" name="q" type="search" value=(visible(searched)) autocomplete="off"
-                            autocapitalize="none" spellcheck="false" autofocus[searched.is_empty()];
-                        button { "Search" }
+                    div {
+                        a class="name" href="/" { "mini-scan" }
+                        form role="search" action="/" method="get" {
+                            label for="q" { "Address or network" }
+                            input id="q" name="q" type="search" value=(visible(searched)) autocomplete="off"
+                                placeholder="Address or network" autocapitalize="none" spellcheck="false"
+                                autofocus[searched.is_empty()];
+                            button { "Search" }
+                        }
                     }
                 }
                 main { (content) }
-                footer { a href="/docs" { "API" } }
+                footer { a href="/docs" { "Reference of the API" } }
             }
         }
     }
 }
 
+/// Returns what a person enters to find this.
+fn searched(ip: IpAddr, port: Option<u16>) -> String {
+    port.map_or_else(|| ip.to_string(), |port| SocketAddr::new(ip, port).to_string())
+}
+
+fn link_to_network(ip: IpAddr) -> Markup {
+    let network = Network::around(ip);
+    html! { a href={ "/networks/" (network) } { (network) } }
+}
+
+fn service(key: &Key) -> Markup {
+    html! { span class="port" { (key.port()) } " " (visible(key.service())) }
+}
+
 fn seen(record: &Record, is_stale: bool, now: SystemTime) -> Markup {
+    let bytes = record.response_bytes.as_ref().map_or(record.response.len(), Vec::len);
     html! {
-        p class="seen" {
-            "Seen " (time(record.timestamp, now))
-            @if is_stale { " " span class="stale" { "stale" } }
+        p class="quiet parts" {
+            @if is_stale { span class="stale" { "stale" } " " }
+            (time("Seen", record.timestamp, now))
+            @if bytes > 0 {
+                " "
+                span { (count(bytes, "byte", "bytes")) @if record.response_bytes.is_some() { ", not text" } }
+            }
         }
     }
 }
 
 /// The script adds the local time.
-fn time(timestamp: u64, now: SystemTime) -> Markup {
+fn time(what: &str, timestamp: u64, now: SystemTime) -> Markup {
     let utc = utc(timestamp);
-    html! { (age(timestamp, now)) ", " time datetime=(utc) { (utc.replace('T', " ").replace('Z', " UTC")) } }
+    html! {
+        span { (what) " " (age(timestamp, now)) } " "
+        time datetime=(utc) { (utc.replace('T', " ").replace('Z', " UTC")) }
+    }
 }
 
-/// Renders a response as text, and as hex on demand. One that is not text is shown as hex first.
+/// Renders a response as text, and as hex on demand. One that is not text is rendered the other way round.
 fn response(record: &Record, shown: usize) -> Markup {
-    let is_binary = record.response_bytes.is_some();
     let bytes = record.response_bytes.as_deref().unwrap_or(record.response.as_bytes());
     let rest = bytes.len().saturating_sub(shown);
+    let text = html! { pre class="text" dir="ltr" tabindex="0" { (visible(start(&record.response, shown))) } };
+    let hex = html! { pre class="hex" dir="ltr" tabindex="0" { (hex(&bytes[..bytes.len().min(shown)])) } };
     html! {
         @if bytes.is_empty() {
-            p { "The response is empty." }
+            p class="quiet" { "The response is empty." }
+        } @else if record.response_bytes.is_some() {
+            (hex)
+            details { summary { "Show as text" } (text) }
         } @else {
-            details open[!is_binary] {
-                summary { "Text" }
-                pre dir="ltr" tabindex="0" { (visible(start(&record.response, shown))) }
-            }
-            details open[is_binary] {
-                summary { "Hex" }
-                pre dir="ltr" tabindex="0" { (hex(&bytes[..bytes.len().min(shown)])) }
-            }
-            @if rest > 0 {
-                p { (rest) " more bytes: " a href=(url_of(&record.key)) { "show all" } }
-            }
+            (text)
+            details { summary { "Show as hex" } (hex) }
+        }
+        @if rest > 0 {
+            p { a href=(url_of(&record.key)) { "Show " (rest) " more bytes" } }
         }
     }
 }
 
-fn next_page(token: Option<&str>, port: Option<u16>) -> Markup {
+fn next_page(url: Option<&str>) -> Markup {
     html! {
-        @if let Some(token) = token {
-            @let port = port.map(|port| format!("&port={port}")).unwrap_or_default();
-            nav { a rel="next" href={ "?page_token=" (token) (port) } { "Next page" } }
-        }
+        @if let Some(url) = url { nav { a class="button" rel="next" href=(url) { "Next page" } } }
     }
 }
 
@@ -212,7 +285,7 @@ mod tests {
     fn pages(record_of: &Record) -> [String; 3] {
         let now = SystemTime::UNIX_EPOCH;
         [
-            host("1.1.1.7", None, &[(true, record_of.clone())], Some("a-_"), now).into_string(),
+            host([1, 1, 1, 7].into(), None, &[(true, record_of.clone())], Some("a-_"), now).into_string(),
             record(record_of, false, now).into_string(),
             network("1.1.1.0/24", std::slice::from_ref(&record_of.key), None).into_string(),
         ]
@@ -235,9 +308,10 @@ mod tests {
     #[test]
     fn a_binary_response_is_shown_as_hex_first() {
         let [binary, ..] = pages(&record_with("a\u{fffd}", Some(vec![b'a', 0xff])));
-        assert!(binary.contains("<details open><summary>Hex") && binary.contains("61 ff"), "{binary}");
+        assert!(binary.contains("61 ff") && binary.contains("2 bytes, not text"), "{binary}");
+        assert!(binary.contains("<details><summary>Show as text"), "{binary}");
         let [text, ..] = pages(&record_with("hello", None));
-        assert!(text.contains("<details open><summary>Text") && text.contains("<details><summary>Hex"), "{text}");
+        assert!(text.contains("5 bytes<") && text.contains("<details><summary>Show as hex"), "{text}");
     }
 
     #[test]
