@@ -95,6 +95,12 @@ simulate: export MINI_SCAN_SCHEDULES = $(or $(SCHEDULES),$(if $(SEED),1,1000000)
 simulate: ## Run a million schedules of faults on a simulated clock; SEED=17 replays one
 	cargo test --locked --package mini-scan --lib consumer::simulation::random
 
+.PHONY: simulate-streams
+simulate-streams: export DYNAMODB_STREAMS_SEED = $(SEED)
+simulate-streams: export DYNAMODB_STREAMS_SCHEDULES = $(or $(SCHEDULES),$(if $(SEED),1,100000))
+simulate-streams: ## Run 100,000 schedules of faults against readers of a DynamoDB stream; SEED=17 replays one
+	cargo test --locked --package dynamodb-streams --lib simulation::random
+
 .PHONY: mutations
 mutations: ## Break the code with each patch in tests/mutations, and verify that the tests fail
 	tests/mutations.sh
