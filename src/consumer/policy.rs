@@ -16,7 +16,7 @@ pub enum Settlement {
     Expired,
     /// Can never be stored; acked after its dead letter is published.
     Rejected(Rejection),
-    /// Not written in time; nacked.
+    /// Not written in time, or not parked any longer; nacked.
     GivenUp(StoreError),
     /// Not written before a drain; nacked.
     Released,
@@ -34,7 +34,7 @@ pub enum Policy {
     SlowDown,
     /// Retry soon. Only this key waits, unless its whole partition is throttled.
     DelayKey,
-    /// Park the message without a slot and retry, until other writes show whether the item or the table is at fault.
+    /// Park the message without a slot and retry, until it is known whether the item or the table is at fault.
     Park,
     /// Reject the message. It can never be stored.
     DeadLetter,

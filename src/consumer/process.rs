@@ -30,8 +30,8 @@ pub use load::Load;
 /// This many failures in a row without an answer are an outage of the store.
 const STORE_FAILURES: u32 = 8;
 
-/// Parked messages are settled within seconds after each other, so this is the rate of dead letters of refused writes: 250 per
-/// second, because the table is described at most every two seconds.
+/// Parked messages are settled within seconds after each other, so this bounds the rate of dead letters of refused writes: at
+/// least 250 per second, because the table is described at most every two seconds.
 const MIN_PARKED: usize = 500;
 
 /// The table refuses every write if it refuses as many messages in a row as can be parked, but at least this many.

@@ -14,11 +14,8 @@ pub(super) const TIMESTAMP: &str = "timestamp";
 pub(super) const EXPIRES_AT: &str = "expires_at";
 pub(super) const RESPONSE_BYTES: &str = "response_bytes";
 
-/// The attributes of every record. The key comes first.
-const RECORD: [&str; 7] = [KEY, "ip", "port", "service", TIMESTAMP, "response", "data_version"];
-
-/// The type of each attribute that a record may have.
-pub(super) const TYPES: [(&str, ScalarAttributeType); 9] = [
+/// The attributes of every record, and their types. The key comes first.
+static RECORD: [(&str, ScalarAttributeType); 7] = [
     (KEY, ScalarAttributeType::S),
     ("ip", ScalarAttributeType::S),
     ("port", ScalarAttributeType::N),
@@ -26,9 +23,15 @@ pub(super) const TYPES: [(&str, ScalarAttributeType); 9] = [
     (TIMESTAMP, ScalarAttributeType::N),
     ("response", ScalarAttributeType::S),
     ("data_version", ScalarAttributeType::N),
-    (RESPONSE_BYTES, ScalarAttributeType::B),
-    (EXPIRES_AT, ScalarAttributeType::N),
 ];
+/// The attributes that only some records have, and their types.
+static OPTIONAL: [(&str, ScalarAttributeType); 2] =
+    [(RESPONSE_BYTES, ScalarAttributeType::B), (EXPIRES_AT, ScalarAttributeType::N)];
+
+/// Returns the attributes that a record may have, and their types.
+pub(super) fn types() -> impl Iterator<Item = &'static (&'static str, ScalarAttributeType)> {
+    RECORD.iter().chain(&OPTIONAL)
+}
 
 /// The size of the largest item, including attribute names.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-items>
@@ -45,7 +48,7 @@ pub(super) fn item(scan: &Scan, ttl: Option<Duration>) -> Item {
 
 /// Returns the names of a record's attributes.
 pub(super) fn names(has_bytes: bool, has_ttl: bool) -> impl Iterator<Item = &'static str> {
-    RECORD.into_iter().chain(has_bytes.then_some(RESPONSE_BYTES)).chain(has_ttl.then_some(EXPIRES_AT))
+    RECORD.iter().map(|(name, _)| *name).chain(has_bytes.then_some(RESPONSE_BYTES)).chain(has_ttl.then_some(EXPIRES_AT))
 }
 
 /// Returns the values of a record's attributes, in the order of [`names`].
@@ -153,10 +156,10 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn types_lists_the_type_of_each_attribute() {
+    fn types_has_the_type_of_each_attribute() {
         let mut scan = scan("\u{fffd}".into());
         scan.response_bytes = Some(vec![0xff]);
-        let types = item(&scan, Some(Duration::from_secs(5))).into_iter().map(|(name, value)| {
+        let of_item = item(&scan, Some(Duration::from_secs(5))).into_iter().map(|(name, value)| {
             let kind = match value {
                 AttributeValue::S(_) => ScalarAttributeType::S,
                 AttributeValue::N(_) => ScalarAttributeType::N,
@@ -165,7 +168,8 @@ pub(super) mod tests {
             };
             (name, kind)
         });
-        assert_eq!(types.collect::<HashMap<_, _>>(), TYPES.map(|(name, kind)| (name.to_owned(), kind)).into());
+        let listed: HashMap<_, _> = types().map(|(name, kind)| ((*name).to_owned(), kind.clone())).collect();
+        assert_eq!(of_item.collect::<HashMap<_, _>>(), listed);
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl Store for Scans {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -83,18 +83,22 @@ mod tests {
     use crate::dynamo::connect;
     use crate::dynamo::item::tests::scan;
 
-    /// Writes a scan to a server that sends this response. Returns the result and the request.
+    /// Writes a scan to a server that sends this response. Returns the result and the body of the request.
     async fn put(response: &str) -> (Attempt, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = connect(Some(&format!("http://{}", listener.local_addr().unwrap()))).await.unwrap();
         let respond = async {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut request = Vec::new();
-            while !request.ends_with(b"}") {
-                stream.read_buf(&mut request).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = BufReader::new(stream);
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                stream.read_line(&mut head).await.unwrap();
             }
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+            let mut body = vec![0; length.parse().unwrap()];
+            stream.read_exact(&mut body).await.unwrap();
             stream.write_all(response.as_bytes()).await.unwrap();
-            String::from_utf8(request).unwrap()
+            String::from_utf8(body).unwrap()
         };
         let scan = Scan { timestamp: 7, ..scan("hello".to_owned()) };
         let store = Scans::new(client, "scans".to_owned(), None);

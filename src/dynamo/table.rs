@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::client::Problem;
 use super::error::{failed, not_from_dynamodb};
-use super::item::{EXPIRES_AT, KEY, TYPES};
+use super::item::{EXPIRES_AT, KEY, types};
 use crate::consumer::ports::{Fit, StoreError};
 
 /// The SDK itself waits forever for a response.
@@ -159,7 +159,7 @@ fn check_fit(table: &TableDescription) -> Result<(), String> {
     let local = table.local_secondary_indexes().iter().map(|index| (index.index_name(), index.key_schema()));
     for (index, key) in global.chain(local).flat_map(|(index, keys)| keys.iter().map(move |key| (index, key))) {
         let name = key.attribute_name();
-        let (needed, of_scans) = (type_of(name), TYPES.iter().find(|(attribute, _)| *attribute == name));
+        let (needed, of_scans) = (type_of(name), types().find(|(attribute, _)| *attribute == name));
         if let Some((_, kind)) = of_scans
             && kind.as_str() != needed
         {

@@ -196,9 +196,9 @@ async fn without_debug_logs_no_line_is_written_per_message() {
 /// The escape that starts a colour.
 const COLOUR: &str = "\u{1b}[3";
 
-/// The same program on a terminal.
+/// The same program on a terminal, as the direct child of `script`, so that a signal to `script` reaches it.
 fn on_terminal(command: &str) -> Launch {
-    let line = format!("{} {command}", env!("CARGO_BIN_EXE_mini-scan"));
+    let line = format!("exec {} {command}", env!("CARGO_BIN_EXE_mini-scan"));
     launch("script", ["--quiet", "--return", "--command", &line, "/dev/null"])
         .env("TERM", "xterm")
         .env("SHELL", "/bin/sh")
@@ -217,8 +217,11 @@ async fn logs_have_colour_only_on_a_terminal_that_wants_it() {
         (launch().env("NO_COLOR", ""), true),
         (launch().env("TERM", "dumb"), false),
     ] {
-        let line = launch.start().wait_for_line("without a dead-letter topic").await;
+        let mut consumer = launch.start();
+        let line = consumer.wait_for_line("without a dead-letter topic").await;
         assert_eq!(line.contains(COLOUR), has_colour, "{line:?}");
+        consumer.signal(Signal::Terminate).await;
+        consumer.exit().await;
     }
 }
 

@@ -128,6 +128,7 @@ fn actual(root: &Path) -> Users {
             let users = match section {
                 "[dependencies]" | "[build-dependencies]" => &mut programs,
                 "[dev-dependencies]" => &mut tests,
+                platform if platform.starts_with("[target.") && platform.ends_with(".dependencies]") => &mut programs,
                 _ => continue,
             };
             let name = line.split(['.', ' ']).next().unwrap_or_default().to_owned();

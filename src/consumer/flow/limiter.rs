@@ -1,6 +1,6 @@
-//! The limit of writes in flight: one number, which three signals change. It rises while that raises throughput. It is halved
-//! while the table throttles, and lowered to what fits into the timeout of an attempt when attempts time out. It never rises
-//! above what fits into half of that timeout, nor falls below one per thread. Pure: the time is an argument.
+//! The limit of writes in flight, which three signals change: it rises while that raises throughput, is halved while the
+//! table throttles, and is lowered to what fits into the timeout of an attempt when attempts time out. It never rises above
+//! what fits into half of that timeout, nor falls below one per thread. Pure: the time is an argument.
 
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ const MIN_KEPT: f64 = 0.95;
 const STEADY: f64 = 1.05;
 /// The time between a failed trial and the next one.
 const PAUSE: Duration = Duration::from_secs(10);
+/// A lowered limit that has free permits forgets its rate this long after the last throttled write or timeout.
+const FORGET_AFTER: Duration = Duration::from_secs(10);
 /// The minimum time between two changes of a lowered limit, except when attempts time out.
 const STEP: Duration = Duration::from_millis(100);
 /// Timeouts leave this share of the limit. In an outage this is enough for the probes and for a quick recovery, and on a slow
@@ -135,9 +137,10 @@ impl Limiter {
         } else {
             self.window = None;
             self.end_trial(now);
-            // A lowered limit needs the rate to grow, also while an open circuit breaker leaves permits free.
-            if !self.is_lowered() {
-                self.rate = None;
+            // The rate bounds a lowered limit, also while an open circuit breaker leaves permits free.
+            match self.phase {
+                Phase::Lowered(lowered) if now.duration_since(lowered.latest) < FORGET_AFTER => {}
+                Phase::Steady { .. } | Phase::Trial(_) | Phase::Lowered(_) => self.rate = None,
             }
         }
         if let Phase::Lowered(lowered) = self.phase {
@@ -152,6 +155,7 @@ impl Limiter {
             Phase::Steady { .. } | Phase::Trial(_) => true,
         };
         let mut lowered = self.lowered(now);
+        lowered.doubles_to = lowered.doubles_to.min(lowered.target / 2);
         if is_due {
             self.limit = (self.limit / 2).max(self.floor);
             lowered.changed = now;

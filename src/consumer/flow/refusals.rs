@@ -1,8 +1,8 @@
 //! Decides whether a refused write (e.g. one with an empty key of an index) is the fault of the item or of the table.
 //!
-//! It is the item's fault if the table accepts others now: a description of the table fits, and a write of another key was
-//! stored, both requested after the refusal. Then one more refusal rejects the item. While the table refuses every write, a
-//! circuit breaker admits one per second.
+//! It is the item's fault if the table refuses it once more although it accepts others: a description of the table fits, and a
+//! write of another key was stored, both requested after the refusal. While the table refuses every write, a circuit breaker
+//! admits one per second.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -18,7 +18,7 @@ use crate::scan::{Reason, Rejection, Scan};
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 impl<P: Ports> Writes<'_, P> {
-    /// Parks a refused write. Retries it when other writes show that the table accepts them, and every 10 s, until it is
+    /// Parks a refused write. Retries it when it is proven that the table accepts others, and every 10 s, until it is
     /// stored or rejected, reaches its deadline, or must leave the parking lot. Returns how to settle the message, and the
     /// parking permit that it still has.
     pub(crate) async fn park(

@@ -1,6 +1,6 @@
 //! Carries out what the state machine of one worker decides: opens its streams, reads them, probes Pub/Sub, and reports
 //! to the metrics and the health conditions. A stream that ended keeps the leases of its messages until they are settled,
-//! in a bounded number of replaced streams. Does not settle messages, and decides nothing about the next stream itself.
+//! in a bounded number of replaced streams. Settles no message, and decides nothing about the next stream.
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -12,7 +12,6 @@ use aws_sdk_dynamodb::config::{
     BehaviorVersion, Builder, ConfigBag, Credentials, Intercept, Region, RuntimeComponents,
 };
 use aws_sdk_dynamodb::error::BoxError;
-use aws_sdk_dynamodb::types::ScalarAttributeType;
 use aws_sdk_dynamodb::{Client, Config};
 use mini_scan::consumer::ports::{Answer, Record, Store};
 use mini_scan::dynamo::Scans;
@@ -21,7 +20,7 @@ use tokio::process::Command;
 
 use super::faults::{Conduct, Server, error, http};
 use super::page::Row;
-use crate::support::dynamo::{Dynamo, attribute, key};
+use crate::support::dynamo::Dynamo;
 use crate::support::messages::UNHEALTHY;
 use crate::support::pipeline::{Pipeline, valid_scans};
 use crate::support::{REFUSING, unique};
@@ -268,12 +267,9 @@ async fn stored_already() -> Outcome {
 
 async fn other_key_schema() -> Outcome {
     let dynamo = Dynamo::connect();
-    let create = dynamo.client.create_table().table_name(unique("table"));
-    let create = create.billing_mode(aws_sdk_dynamodb::types::BillingMode::PayPerRequest);
-    let create = create.attribute_definitions(attribute("id", ScalarAttributeType::S));
-    let created = create.key_schema(key("id", aws_sdk_dynamodb::types::KeyType::Hash)).send().await;
-    let table = created.expect("the table is created").table_description.and_then(|table| table.table_name);
-    put(&Scans::new(dynamo.client.clone(), table.expect("a name"), None), "a key with another name").await
+    let table = unique("table");
+    dynamo.create_with_another_key(&table).await;
+    put(&Scans::new(dynamo.client.clone(), table, None), "a key with another name").await
 }
 
 async fn without_credentials() -> Outcome {

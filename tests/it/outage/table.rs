@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{
-    BillingMode, CreateGlobalSecondaryIndexAction, DeleteGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate,
-    KeyType, Projection, ProjectionType, ScalarAttributeType,
+    CreateGlobalSecondaryIndexAction, DeleteGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate, KeyType,
+    Projection, ProjectionType, ScalarAttributeType,
 };
 use tokio::time::{Instant, interval, sleep};
 
@@ -18,12 +18,6 @@ use crate::support::pubsub::Pubsub;
 use crate::support::unique;
 
 impl Dynamo {
-    async fn create_with_another_key(&self, name: &str) {
-        let create = self.client.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
-        let create = create.attribute_definitions(attribute("id", ScalarAttributeType::S));
-        create.key_schema(key("id", KeyType::Hash)).send().await.expect("the table is created");
-    }
-
     async fn create_index(&self, table: &str, attribute_name: &str, kind: ScalarAttributeType) {
         let projection = Projection::builder().projection_type(ProjectionType::KeysOnly).build();
         let index = CreateGlobalSecondaryIndexAction::builder().index_name("by_test").projection(projection);
@@ -48,6 +42,13 @@ impl Dynamo {
 
 fn dead_letters(pipeline: &Pipeline) -> u64 {
     pipeline.pubsub.counts(&pipeline.dead_letter_subscription).published
+}
+
+/// Checks that there are this many records in the end, and no dead letter.
+async fn assert_all_stored(pipeline: &Pipeline, records: usize) {
+    assert_eq!(pipeline.rows(records).await.len(), records);
+    pipeline.drained().await;
+    assert_eq!(dead_letters(pipeline), 0);
 }
 
 async fn pipeline() -> Pipeline {
@@ -85,9 +86,7 @@ async fn test_mismatch(mismatch: Mismatch) {
     tokio::time::sleep(mismatch.lasts).await;
     pipeline.dynamo.delete(&pipeline.table).await;
     pipeline.dynamo.create(&pipeline.table).send().await.expect("the table is created");
-    assert_eq!(pipeline.rows(mismatch.messages).await.len(), mismatch.messages);
-    pipeline.drained().await;
-    assert_eq!(dead_letters(&pipeline), 0);
+    assert_all_stored(&pipeline, mismatch.messages).await;
     assert_eq!(count_lines(consumer.log(), "refuses every write"), 1, "{:#?}", consumer.log());
 }
 
@@ -119,9 +118,7 @@ async fn a_table_that_is_replaced_by_one_with_another_key_makes_the_instance_unr
     pipeline.dynamo.delete(&pipeline.table).await;
     pipeline.dynamo.create(&pipeline.table).send().await.expect("the table is created");
     consumer.wait_for_line(&format!("{RECOVERED}: the table")).await;
-    assert_eq!(pipeline.rows(29).await.len(), 29);
-    pipeline.drained().await;
-    assert_eq!(dead_letters(&pipeline), 0);
+    assert_all_stored(&pipeline, 29).await;
 }
 
 #[tokio::test]
@@ -138,9 +135,7 @@ async fn an_index_of_another_type_that_is_added_while_running_dead_letters_nothi
     assert!(line.contains("its index by_test needs port (S); scans have port (N)"), "{line}");
     pipeline.dynamo.delete_index(&pipeline.table).await;
     consumer.wait_for_line(&format!("{RECOVERED}: the table")).await;
-    assert_eq!(pipeline.rows(60).await.len(), 60);
-    pipeline.drained().await;
-    assert_eq!(dead_letters(&pipeline), 0);
+    assert_all_stored(&pipeline, 60).await;
 }
 
 /// Publishes 400 messages per second for this time. The table refuses every second one because of an index on `response`.
@@ -206,7 +201,7 @@ async fn items_that_an_index_refuses_are_parked_while_the_table_may_not_be_descr
     let pipeline = pipeline().await;
     let proxy = deny_describe(&pipeline).await;
     let mut consumer = pipeline.consumer().env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url()).start();
-    let good = publish_half_refused(&pipeline, Duration::from_secs(4)).await;
+    let good = publish_half_refused(&pipeline, Duration::from_secs(2)).await;
     assert_eq!(pipeline.rows(good).await.len(), good);
     consumer.wait_for_line("cannot describe the table").await;
     assert_eq!(dead_letters(&pipeline), 0);

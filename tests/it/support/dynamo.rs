@@ -69,6 +69,13 @@ impl Dynamo {
             )
     }
 
+    /// Creates a table whose key does not fit scans.
+    pub(crate) async fn create_with_another_key(&self, name: &str) {
+        let create = self.client.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
+        let create = create.attribute_definitions(attribute("id", ScalarAttributeType::S));
+        create.key_schema(key("id", KeyType::Hash)).send().await.expect("the table is created");
+    }
+
     /// Creates a table and returns its name.
     pub(crate) async fn table(&self) -> String {
         let name = unique("table");

@@ -62,6 +62,8 @@ struct State {
     stalled: usize,
     /// Connections that were closed, and chunks that were stalled or delayed.
     disturbed: usize,
+    /// Chunks that begin with the head of a POST request.
+    posts: usize,
 }
 
 impl TcpProxy {
@@ -136,6 +138,11 @@ impl TcpProxy {
     /// Returns the number of connections accepted so far.
     pub(crate) fn opened(&self) -> u64 {
         self.state.borrow().opened
+    }
+
+    /// Returns the number of POST requests that clients began so far, even if they did not send the whole body.
+    pub(crate) fn posts(&self) -> usize {
+        self.state.borrow().posts
     }
 
     /// Waits until the proxy has accepted `connections` connections in total.
@@ -235,6 +242,16 @@ impl View {
         sleep_until(*sent).await;
     }
 
+    fn count_post(&self, chunk: &[u8]) {
+        if chunk.starts_with(b"POST ") {
+            // No task waits for this number, so none is woken.
+            self.state.send_if_modified(|state| {
+                state.posts += 1;
+                false
+            });
+        }
+    }
+
     async fn closed(&self) {
         wait_for(&self.state, |state| self.number < state.closed).await;
     }
@@ -282,6 +299,7 @@ async fn forward(client: &mut TcpStream, server: String, inspect: Inspect, view:
             Inspection::Respond(response) => break Some(response),
         }
     };
+    view.count_post(&first);
     view.stall_while_frozen().await;
     if let Some(response) = response {
         return client.write_all(response.as_bytes()).await;
@@ -311,6 +329,7 @@ async fn read_chunks(
     while let Ok(read) = from.read(&mut chunk).await {
         view.stall_while_frozen().await;
         if is_client {
+            view.count_post(&chunk[..read]);
             view.send(read).await;
         }
         let delay = view.state.borrow().delay;

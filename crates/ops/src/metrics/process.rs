@@ -1,4 +1,5 @@
-//! Metrics of the operating system's process, under the names that Prometheus recommends. Outside Linux, only the start time exists.
+//! Metrics of the operating system's process, under the names that Prometheus recommends. Outside Linux, only the start time
+//! exists.
 //! <https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>
 
 use std::time::SystemTime;
@@ -57,11 +58,10 @@ impl Usage {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 
-    #[cfg(target_os = "linux")]
     #[test]
     fn linux_provides_every_value() {
         let usage = Usage::now();

@@ -323,3 +323,27 @@ fn on_a_slow_path_it_settles_where_no_write_times_out() {
         assert!((16..=64).contains(&run.limiter.limit()), "{} from {start}", run.limiter.limit());
     }
 }
+
+#[test]
+fn a_limit_that_throttling_lowered_is_restored_while_there_is_little_to_write() {
+    let mut run = Run::begin();
+    run.limiter.throttled(run.now);
+    run.write_to(&slow(1, 20.0), Duration::from_secs(5));
+    assert!(run.limiter.limit() < 64 && run.limiter.is_throttled());
+    for _ in 0..100 {
+        run.now += Duration::from_millis(200);
+        run.answers += 1.0;
+        run.limiter.answered(run.answers as u64, false, run.now);
+    }
+    assert_eq!((run.limiter.limit(), run.limiter.is_throttled()), (64, false));
+}
+
+#[test]
+fn a_limit_that_throttling_and_timeouts_lowered_grows_slowly_above_half_of_its_target() {
+    let mut run = Run::begin();
+    run.limiter.timed_out(16, run.now);
+    run.now += STEP;
+    run.limiter.throttled(run.now);
+    let seen = run.write_to(&slow(1, 20_000.0), Duration::from_secs(1));
+    assert!(seen.last().is_some_and(|limit| (33..48).contains(limit)), "{:?}", seen.last());
+}

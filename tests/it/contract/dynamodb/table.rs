@@ -139,9 +139,7 @@ async fn a_description_shows_whether_the_table_fits_scans() {
     let wrong_type = table_with_index(&dynamo, "port", ScalarAttributeType::S).await;
     assert_eq!(fit(&wrong_type).await, misfit("its index by_port needs port (S); scans have port (N)"));
     let table = unique("table");
-    let create = dynamo.client.create_table().table_name(&table).billing_mode(BillingMode::PayPerRequest);
-    let create = create.attribute_definitions(attribute("id", ScalarAttributeType::S));
-    create.key_schema(key("id", KeyType::Hash)).send().await.expect("the table is created");
+    dynamo.create_with_another_key(&table).await;
     assert_eq!(fit(&table).await, misfit("its key is HASH id (S); scans need only HASH pk (S)"));
     let missing = fit(&unique("missing")).await.expect_err("the table does not exist");
     assert_eq!(missing.kind, StoreErrorKind::MissingTable);
