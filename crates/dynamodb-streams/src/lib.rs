@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod aws;
 mod coordinator;
 mod lease;
 mod lineage;
@@ -20,6 +21,7 @@ mod sightings;
 mod simulation;
 mod window;
 
+pub use aws::{DynamoDbLeaseTable, DynamoDbStream};
 pub use lease::{Checkpoint, Lease, LeaseKeys, Owner, Start};
 pub use ports::{
     BoxError, Expected, Gap, GapCause, Handler, IteratorPosition, LeaseError, LeaseTable, LeaseUpdate, Listing,

@@ -1,10 +1,13 @@
 //! From where a shard is read on, and what an error of the stream means for it.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::lease::{Checkpoint, Lease};
 use crate::ports::{GapCause, IteratorPosition, StreamErrorKind};
 use crate::sequence_number::SequenceNumber;
+
+/// DynamoDB rounds the times of records down to seconds.
+const PRECISION: Duration = Duration::from_secs(1);
 
 /// The position of a reader in its shard. It follows the last *read* record, which is ahead of the checkpoint.
 #[derive(Debug)]
@@ -49,9 +52,9 @@ impl Position {
         }
     }
 
-    /// Returns whether a record is before the start that the user wants.
+    /// Returns whether a record is before the start that the user wants. A record in the same second may be after it.
     pub(crate) fn skips(&self, created: Option<SystemTime>) -> bool {
-        matches!((self.skip_before, created), (Some(start), Some(created)) if created < start)
+        matches!((self.skip_before, created), (Some(start), Some(created)) if created + PRECISION <= start)
     }
 
     pub(crate) fn advance(&mut self, last: SequenceNumber) {
@@ -97,8 +100,6 @@ impl Position {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn number(number: u64) -> SequenceNumber {
@@ -143,10 +144,11 @@ mod tests {
 
     #[test]
     fn records_before_the_start_are_skipped() {
-        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
-        let position = position(Checkpoint::AtTimestamp(start), None);
-        assert!(position.skips(Some(start - Duration::from_secs(1))));
-        assert!(!position.skips(Some(start)));
+        let second = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        let position = position(Checkpoint::AtTimestamp(second(100) + Duration::from_millis(500)), None);
+        assert!(position.skips(Some(second(99))));
+        assert!(!position.skips(Some(second(100))), "it may have been created later in this second");
+        assert!(!position.skips(Some(second(101))));
         assert!(!position.skips(None));
     }
 }

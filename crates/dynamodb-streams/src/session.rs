@@ -297,7 +297,7 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
         let records = page.records.len();
         let bytes: usize = page.records.iter().map(|record| record.bytes).sum();
         let newest = page.records.last().and_then(|record| record.created);
-        let is_full = records >= reserved.records() || bytes >= self.shared.settings.page_bytes / 2;
+        let is_full = records >= reserved.records() || bytes >= self.shared.settings.page_bytes / 4;
         for record in page.records {
             self.position.advance(record.sequence_number.clone());
             if self.position.skips(record.created) {

@@ -20,7 +20,7 @@ pub struct Settings {
     pub discovery_interval: Duration,
     /// The most records of one read. DynamoDB returns at most 1,000 records and 1 MB.
     pub page_records: usize,
-    /// The memory that one read may need. It is reserved before each read.
+    /// The memory that one read may need, which is several times the 1 MB of its records. It is reserved before each read.
     pub page_bytes: usize,
     /// The most unfinished records of this instance.
     pub max_records: usize,
@@ -71,7 +71,7 @@ impl Default for Settings {
             max_handovers: 8,
             discovery_interval: Duration::from_secs(30),
             page_records: 1000,
-            page_bytes: 2 << 20,
+            page_bytes: 4 << 20,
             max_records: 50_000,
             max_bytes: 128 << 20,
             max_records_per_shard: 5000,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::memory::Reservation;
-use crate::ports::{IteratorPosition, Page, Report, ShardIterator, Stream, StreamError};
+use crate::ports::{IteratorPosition, Page, Report, ShardIterator, Stream, StreamError, StreamErrorKind};
 use crate::settings::backoff;
 use crate::shard::{Shard, ShardId};
 use crate::shared::Shared;
@@ -46,7 +46,13 @@ pub(super) async fn children<S: Stream, T, H>(shared: Arc<Shared<S, T, H>>, shar
         match shared.within(shared.stream.children(&shard)).await {
             Ok(children) if children.is_empty() => {}
             Ok(children) => return children,
-            Err(error) => shared.report(Report::StreamFailed { shard: Some(&shard), error: &error }),
+            Err(error) => {
+                shared.report(Report::StreamFailed { shard: Some(&shard), error: &error });
+                if error.kind == StreamErrorKind::Invalid {
+                    // The server does not know the filter.
+                    break;
+                }
+            }
         }
         sleep(backoff(Duration::from_millis(100), Duration::from_secs(1), attempt, shared.random())).await;
     }

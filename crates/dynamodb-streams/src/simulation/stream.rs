@@ -1,6 +1,6 @@
 //! The simulated stream: listings that omit shards, iterators that expire, and trimmed records.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rand::Rng;
 use tokio::time::Instant;
@@ -43,6 +43,12 @@ fn shown(state: &mut State) -> Vec<Shard> {
     let now = Instant::now();
     let all: Vec<_> = state.shards.values().filter(|shard| !shard.is_gone && shard.visible <= now).cloned_shards();
     all.into_iter().filter(|_| !state.happens(|faults| faults.omits, "omitted shards")).collect()
+}
+
+/// DynamoDB rounds the times of records down.
+fn in_seconds(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs())
 }
 
 trait ClonedShards {
@@ -119,7 +125,7 @@ impl Stream for World {
             let records = sim.records[index..].iter().take(count).map(|record| Record {
                 sequence_number: SequenceNumber::new(record.number.to_string()),
                 key: record.key,
-                created: Some(state.wall(record.created)),
+                created: Some(in_seconds(state.wall(record.created))),
                 bytes: 100,
                 data: Data { shard: shard.clone(), number: record.number, _live: live.record() },
             });
