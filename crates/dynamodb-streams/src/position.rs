@@ -6,8 +6,8 @@ use crate::lease::{Checkpoint, Lease};
 use crate::ports::{GapCause, IteratorPosition, StreamErrorKind};
 use crate::sequence_number::SequenceNumber;
 
-/// DynamoDB rounds the times of records down to seconds.
-const PRECISION: Duration = Duration::from_secs(1);
+/// DynamoDB rounds the times of records down: today to seconds, in earlier years and in DynamoDB Local to minutes.
+const PRECISION: Duration = Duration::from_secs(60);
 
 /// The position of a reader in its shard. It follows the last *read* record, which is ahead of the checkpoint.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Position {
         }
     }
 
-    /// Returns whether a record is before the start that the user wants. A record in the same second may be after it.
+    /// Returns whether a record is before the start that the user wants. A record in the same minute may be after it.
     pub(crate) fn skips(&self, created: Option<SystemTime>) -> bool {
         matches!((self.skip_before, created), (Some(start), Some(created)) if created + PRECISION <= start)
     }
@@ -145,10 +145,10 @@ mod tests {
     #[test]
     fn records_before_the_start_are_skipped() {
         let second = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
-        let position = position(Checkpoint::AtTimestamp(second(100) + Duration::from_millis(500)), None);
-        assert!(position.skips(Some(second(99))));
-        assert!(!position.skips(Some(second(100))), "it may have been created later in this second");
-        assert!(!position.skips(Some(second(101))));
+        let position = position(Checkpoint::AtTimestamp(second(150)), None);
+        assert!(position.skips(Some(second(60))));
+        assert!(!position.skips(Some(second(120))), "it may have been created later in this minute");
+        assert!(!position.skips(Some(second(151))));
         assert!(!position.skips(None));
     }
 }

@@ -136,7 +136,7 @@ fn settings(random: &mut StdRng, world: &World) -> Settings {
     };
     if random.random_bool(0.3) {
         let mut state = world.state();
-        let start = state.wall(Instant::now() + Duration::from_secs(random.random_range(0..20)));
+        let start = state.wall(Instant::now() + Duration::from_secs(random.random_range(0..150)));
         state.start = Some(start);
         settings.start = Start::At(start);
     }

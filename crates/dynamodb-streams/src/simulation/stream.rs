@@ -45,10 +45,10 @@ fn shown(state: &mut State) -> Vec<Shard> {
     all.into_iter().filter(|_| !state.happens(|faults| faults.omits, "omitted shards")).collect()
 }
 
-/// DynamoDB rounds the times of records down.
-fn in_seconds(time: SystemTime) -> SystemTime {
+/// DynamoDB Local rounds the times of records down to minutes.
+fn in_minutes(time: SystemTime) -> SystemTime {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs())
+    SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs() / 60 * 60)
 }
 
 trait ClonedShards {
@@ -125,7 +125,7 @@ impl Stream for World {
             let records = sim.records[index..].iter().take(count).map(|record| Record {
                 sequence_number: SequenceNumber::new(record.number.to_string()),
                 key: record.key,
-                created: Some(in_seconds(state.wall(record.created))),
+                created: Some(in_minutes(state.wall(record.created))),
                 bytes: 100,
                 data: Data { shard: shard.clone(), number: record.number, _live: live.record() },
             });

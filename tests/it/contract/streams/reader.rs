@@ -8,9 +8,17 @@ use tokio::time::sleep;
 use super::source::{Source, settings};
 use crate::support::QUIET_PERIOD;
 use crate::support::dynamo::text;
+use crate::support::servers::DynamoServer;
 
 /// A position before the first record. The servers refuse it in different ways.
 const TOO_OLD: &str = "000000000000000000001";
+/// DynamoDB Local notes the times of records in minutes.
+const TWO_MINUTES: Duration = Duration::from_secs(120);
+
+#[expect(clippy::disallowed_methods, reason = "a start is compared with times of the server, which is on this machine")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
 
 #[tokio::test]
 async fn one_reader_handles_each_record_once_and_in_order() {
@@ -23,10 +31,10 @@ async fn one_reader_handles_each_record_once_and_in_order() {
     source.events.handled(50..100).await;
     reader.stop().await;
 
+    assert_eq!(source.gaps(), []);
     let noted = source.events.noted();
     assert_eq!(noted.handled.len(), 100);
     noted.assert_order();
-    assert_eq!(noted.gaps, []);
 }
 
 #[tokio::test]
@@ -109,31 +117,54 @@ async fn a_restarted_reader_continues_at_its_checkpoint() {
     reader.stop().await;
 
     assert_eq!(source.events.noted().handled.len(), 20);
-    assert_eq!(source.events.noted().gaps, []);
+    assert_eq!(source.gaps(), []);
 }
 
 #[tokio::test]
-async fn a_start_at_a_time_skips_older_records() {
+async fn records_before_the_start_are_skipped() {
     let source = Source::new().await;
     source.write(0..10).await;
-    // The server notes seconds.
-    sleep(Duration::from_millis(2100)).await;
-    #[expect(clippy::disallowed_methods, reason = "the start is a time of the server, which is on this machine")]
-    let now = SystemTime::now();
 
-    let latest = Settings { start: Start::At(now), ..settings() };
-    let reader = source.start_with("a", latest).await;
+    let reader = source.start_with("a", Settings { start: Start::At(now() + TWO_MINUTES), ..settings() }).await;
+    source.checkpoint_after_start().await;
+    reader.stop().await;
+    assert_eq!(source.events.noted().handled, []);
+
+    let reader = source.start("b").await;
     source.write(10..20).await;
     source.events.handled(10..20).await;
     reader.stop().await;
     assert_eq!(source.events.noted().handled.len(), 10);
+}
 
-    // Later instances use the start that the first one stored.
-    let reader = source.start("b").await;
-    source.write(20..30).await;
-    source.events.handled(20..30).await;
+#[tokio::test]
+async fn records_after_the_start_are_handled() {
+    let source = Source::new().await;
+    source.write(0..10).await;
+
+    let reader = source.start_with("a", Settings { start: Start::At(now() - TWO_MINUTES), ..settings() }).await;
+    source.events.handled(0..10).await;
     reader.stop().await;
-    assert_eq!(source.events.noted().handled.len(), 20);
+
+    assert_eq!(source.events.noted().handled.len(), 10);
+}
+
+#[tokio::test]
+async fn a_disabled_stream_is_read_to_its_end() {
+    let source = Source::new().await;
+    if source.dynamo.skips(DynamoServer::Dynoxide, "the records of a disabled stream stay readable") {
+        return;
+    }
+    let reader = source.start("a").await;
+    source.write(0..10).await;
+    source.events.handled(0..10).await;
+
+    source.disable().await;
+    source.events.wait_until("a finished shard", |noted| noted.disabled && noted.finished == 1).await;
+    reader.stop().await;
+
+    assert_eq!(source.row().await.expect("the shard has a row")["checkpoint"], text("SHARD_END"));
+    assert_eq!(source.events.noted().handled.len(), 10);
 }
 
 #[tokio::test]
@@ -168,7 +199,7 @@ async fn a_shard_whose_row_was_deleted_without_an_owner_is_read_from_its_start_a
     source.events.wait_until("all records again", all_twice).await;
     reader.stop().await;
 
-    assert_eq!(source.events.noted().gaps, []);
+    assert_eq!(source.gaps(), []);
 }
 
 #[tokio::test]
@@ -200,9 +231,10 @@ async fn a_checkpoint_that_the_stream_lacks_is_reported_as_a_gap() {
     sleep(QUIET_PERIOD).await;
     reader.stop().await;
 
+    let gaps = source.gaps();
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    assert_eq!(gaps[0].after, Checkpoint::After(SequenceNumber::new(TOO_OLD)));
+    assert_eq!(gaps[0].cause, GapCause::Trimmed);
     let noted = source.events.noted();
-    assert_eq!(noted.gaps.len(), 1, "{:?}", noted.gaps);
-    assert_eq!(noted.gaps[0].after, Checkpoint::After(SequenceNumber::new(TOO_OLD)));
-    assert_eq!(noted.gaps[0].cause, GapCause::Trimmed);
     assert_eq!(noted.numbers()[10..], (0..10).collect::<Vec<_>>());
 }
