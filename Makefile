@@ -135,6 +135,10 @@ bench: $(if $(PROGRAM),,dist) $(if $(BASELINES),,baselines) ## Measure the shipp
 	cargo bench --locked --bench pipeline -- --program $(or $(PROGRAM),target/dist/mini-scan) \
 		--baselines $(or $(BASELINES),target/dist/baselines) $(if $(ROUNDS),--rounds $(ROUNDS)) $(SCENARIOS)
 
+.PHONY: bench-changes
+bench-changes: ## Measure the reader of streams beside a bare loop of GetRecords; optional: ROUNDS=1
+	cargo bench --locked --bench changes -- $(if $(ROUNDS),--rounds $(ROUNDS))
+
 .PHONY: bench-compare
 bench-compare: ## Compare the last run of bench with the one before; BEFORE=… and AFTER=… name other JSON files
 	cargo bench --locked --bench pipeline -- compare $(BEFORE) $(AFTER)

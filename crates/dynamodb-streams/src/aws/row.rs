@@ -82,7 +82,9 @@ pub(super) fn lease(item: &Item) -> Result<Lease, InvalidRow> {
     let string = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
     let key = string(KEY).cloned().unwrap_or_default();
     let invalid = |attribute| InvalidRow { key: key.clone(), attribute };
-    let ids = |name: &str| item.get(name).and_then(|value| value.as_ss().ok()).into_iter().flatten().map(id);
+    let ids = |name: &str| {
+        item.get(name).and_then(|value| value.as_ss().ok()).into_iter().flatten().map(|id| ShardId::new(id.as_str()))
+    };
     let owner = |name: &str| string(name).map(|owner| Owner::new(owner.as_str()));
     Ok(Lease {
         owner: owner(OWNER),
@@ -231,10 +233,6 @@ fn integer(item: &Item, name: &str) -> Option<u64> {
 
 fn set<'a>(ids: impl IntoIterator<Item = &'a ShardId>) -> AttributeValue {
     AttributeValue::Ss(ids.into_iter().map(ToString::to_string).collect())
-}
-
-fn id(id: &String) -> ShardId {
-    ShardId::new(id.as_str())
 }
 
 #[cfg(test)]
