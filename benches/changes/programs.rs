@@ -82,14 +82,11 @@ impl Handler<Change> for Counted {
 
 impl Observer for Counted {
     fn report(&self, report: &Report<'_>) {
-        match report {
-            Report::ShardFinished { .. } => {
-                if self.unfinished.fetch_sub(1, Ordering::Relaxed) == 1 {
-                    self.finished.notify_one();
-                }
-            }
-            Report::StreamFailed { .. } | Report::LeaseTableFailed { .. } | Report::Gap(_) => eprintln!("{report:?}"),
-            _ => {}
+        if matches!(report, Report::ShardFinished { .. }) && self.unfinished.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.finished.notify_one();
+        }
+        if matches!(report, Report::StreamFailed { .. } | Report::LeaseTableFailed { .. } | Report::Gap(_)) {
+            eprintln!("{report:?}");
         }
     }
 }
