@@ -7,7 +7,7 @@ use anyhow::Context;
 use aws_sdk_dynamodbstreams::types::{Record as Change, ShardIteratorType};
 use dynamodb_streams::{
     BoxError, DeadRecord, DynamoDbLeaseTable, DynamoDbStream, Handler, Observer, Outcome, Reader, Record, Report,
-    Settings,
+    Settings, Stream,
 };
 use futures_util::future::try_join_all;
 use tokio::sync::Notify;
@@ -46,8 +46,7 @@ pub(crate) async fn reader(streams: &str, leases: &str) -> anyhow::Result<Sample
     let stream = DynamoDbStream::new(&streams_client(streams), STREAM);
     let table = DynamoDbLeaseTable::new(&tables_client(leases), format!("leases-{}", std::process::id()));
     table.create_if_missing().await?;
-    let described = streams_client(streams).describe_stream().stream_arn(STREAM).send().await?;
-    let shards = described.stream_description().context("no description")?.shards().len();
+    let shards = stream.describe(None).await?.shards.len();
     let counted = Counted { unfinished: Arc::new(AtomicUsize::new(shards)), ..Counted::default() };
     let (observer, keys) = (Arc::new(counted.clone()), stream.lease_keys());
     let before = usage("self")?.cpu_seconds;

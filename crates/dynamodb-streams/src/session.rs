@@ -9,9 +9,9 @@ use std::future::{Future, pending};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -134,7 +134,13 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
                 }
                 Event::Read(read) => self.read(read, now),
                 Event::Children(found) => self.phase = Phase::Ending { children: Some(found) },
-                Event::Ended(index, ended) => self.ended(index, ended, now),
+                Event::Ended(index, ended) => {
+                    self.ended(index, ended, now);
+                    // Most handlers end together. One pass of this loop for all of them saves most of its time.
+                    while let Some(Some((index, ended))) = in_flight.tasks.next().now_or_never() {
+                        self.ended(index, ended, now);
+                    }
+                }
                 Event::Time => {}
             }
         }
