@@ -118,6 +118,12 @@ simulate: export MINI_SCAN_SCHEDULES = $(or $(SCHEDULES),$(if $(SEED),1,1000000)
 simulate: ## Run a million schedules of faults on a simulated clock; SEED=17 replays one
 	cargo test --locked --package mini-scan --lib consumer::simulation::random
 
+.PHONY: simulate-streams
+simulate-streams: export DYNAMODB_STREAMS_SEED = $(SEED)
+simulate-streams: export DYNAMODB_STREAMS_SCHEDULES = $(or $(SCHEDULES),$(if $(SEED),1,100000))
+simulate-streams: ## Run 100,000 schedules of faults against readers of a DynamoDB stream; SEED=17 replays one
+	cargo test --locked --package dynamodb-streams --lib simulation::random
+
 .PHONY: mutations
 mutations: ## Break the code with each patch in tests/mutations, and verify that the tests fail
 	tests/mutations.sh
@@ -151,6 +157,10 @@ bench: $(if $(PROGRAM),,dist) $(if $(BASELINES),,baselines) ## Measure the shipp
 		rm -f target/bench/decode.json; echo "NOT RUN: the instruction counts of the decoder, because valgrind is not installed"; fi
 	cargo bench --locked --bench pipeline -- --program $(or $(PROGRAM),target/dist/mini-scan) \
 		--baselines $(or $(BASELINES),target/dist/baselines) $(if $(ROUNDS),--rounds $(ROUNDS)) $(SCENARIOS)
+
+.PHONY: bench-changes
+bench-changes: ## Measure the reader of streams beside a bare loop of GetRecords; optional: ROUNDS=1
+	cargo bench --locked --bench changes -- $(if $(ROUNDS),--rounds $(ROUNDS))
 
 .PHONY: bench-compare
 bench-compare: ## Compare the last run of bench with the one before; BEFORE=… and AFTER=… name other JSON files

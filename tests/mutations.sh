@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 # The copy needs its own target folder, because cargo would confuse the builds of the copy and of this tree. Its path is
 # always the same, so that the next run continues from the incremental builds of this one.
 export CARGO_TARGET_DIR=$PWD/target/mutations
-export MINI_SCAN_SCHEDULES=${SCHEDULES:-2000} RUST_BACKTRACE=0
+export MINI_SCAN_SCHEDULES=${SCHEDULES:-2000} DYNAMODB_STREAMS_SCHEDULES=${SCHEDULES:-500} RUST_BACKTRACE=0
 here=$PWD copy=$CARGO_TARGET_DIR/tree log=$CARGO_TARGET_DIR/tests.log
 
 remove_copy() {
@@ -26,17 +26,19 @@ fail() {
 tests_of() {
   local tests
   tests=$(sed -n '1s/^Tests: //p' "$1")
-  echo "${tests:---lib consumer::simulation}"
+  tests=${tests:---lib consumer::simulation}
+  [[ $tests == *--package* ]] || tests="--package mini-scan $tests"
+  echo "$tests"
 }
 
 # Builds and runs these tests on the copy. Returns false if they fail.
 run_tests() {
   # shellcheck disable=SC2086 # The arguments contain no spaces.
-  (cd "$copy" && cargo test --locked --quiet --package mini-scan ${1% *} --no-run) >"$log" 2>&1 </dev/null ||
+  (cd "$copy" && cargo test --locked --quiet ${1% *} --no-run) >"$log" 2>&1 </dev/null ||
     fail "$2 does not compile."
   # A test that waits for an event fails by itself, so this limit ends only endless loops.
   # shellcheck disable=SC2086
-  (cd "$copy" && timeout 900 cargo test --locked --quiet --package mini-scan $1) >"$log" 2>&1 </dev/null
+  (cd "$copy" && timeout 900 cargo test --locked --quiet $1) >"$log" 2>&1 </dev/null
 }
 
 # Prints the names of the tests that failed, from the list at the end of their output.

@@ -90,6 +90,7 @@ struct Member {
 }
 
 const MEMBERS: &[Member] = &[
+    Member { name: "dynamodb-streams", crates: &[] },
     Member { name: "http-api", crates: &[] },
     Member { name: "ops", crates: &[] },
     Member { name: "pubsub-local", crates: &[] },
@@ -136,6 +137,16 @@ fn every_crate_names_only_the_crates_of_the_workspace_that_it_may() {
         violations.extend(check_member(name, &fs::read_to_string(&file).unwrap()));
     }
     assert!(violations.is_empty(), "the layering rule (ARCHITECTURE.md) is broken:\n{}", violations.join("\n"));
+}
+
+#[test]
+fn only_its_module_aws_connects_the_reader_of_streams_to_a_vendor() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/dynamodb-streams/src");
+    let is_vendor = |named: &Named| named.path[0].starts_with("aws_");
+    let mut of_vendor: Vec<_> = rust_files(&source).unwrap();
+    of_vendor.retain(|file| paths(&fs::read_to_string(file).unwrap(), &[]).iter().any(is_vendor));
+    assert!(!of_vendor.is_empty());
+    assert!(of_vendor.iter().all(|file| file.starts_with(source.join("aws"))), "{of_vendor:?}");
 }
 
 #[test]

@@ -1,0 +1,73 @@
+//! When a shard is read next.
+
+use std::time::Duration;
+
+use crate::settings::{Waits, backoff};
+
+/// The wait of one shard, adapted to what its reads returned.
+#[derive(Debug)]
+pub(crate) struct Polling {
+    waits: Waits,
+    after_none: Duration,
+    failures: u32,
+}
+
+impl Polling {
+    pub(crate) fn new(waits: Waits) -> Polling {
+        Polling { after_none: waits.after_records, waits, failures: 0 }
+    }
+
+    /// Returns the wait after a page. After a full page, more records are there.
+    pub(crate) fn after_page(&mut self, records: usize, is_full: bool) -> Duration {
+        self.failures = 0;
+        if records == 0 {
+            let wait = self.after_none;
+            self.after_none = (wait * 2).min(self.waits.max_after_none);
+            return wait;
+        }
+        self.after_none = self.waits.after_records;
+        if is_full { Duration::ZERO } else { self.waits.after_records }
+    }
+
+    pub(crate) fn after_failure(&mut self, random: f64) -> Duration {
+        self.failures += 1;
+        backoff(Duration::from_millis(100), self.waits.max_after_failure, self.failures, random)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+
+    fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn the_wait_doubles_while_no_records_come() {
+        let mut polling = Polling::new(Settings::default().waits);
+        let waits: Vec<_> = (0..4).map(|_| polling.after_page(0, false)).collect();
+        assert_eq!(waits, [ms(250), ms(500), ms(1000), ms(1000)]);
+        assert_eq!(polling.after_page(7, false), ms(250));
+        assert_eq!(polling.after_page(0, false), ms(250));
+    }
+
+    #[test]
+    fn a_full_page_is_followed_by_a_read_at_once() {
+        let mut polling = Polling::new(Settings::default().waits);
+        assert_eq!(polling.after_page(1000, true), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_wait_grows_with_each_failure_up_to_its_limit() {
+        let mut polling = Polling::new(Settings::default().waits);
+        assert_eq!(polling.after_failure(1.0), ms(100));
+        assert_eq!(polling.after_failure(0.0), ms(100));
+        assert_eq!(polling.after_failure(1.0), ms(400));
+        let longest = (0..100).map(|_| polling.after_failure(1.0)).max();
+        assert_eq!(longest, Some(Duration::from_secs(10)));
+        polling.after_page(0, false);
+        assert_eq!(polling.after_failure(1.0), ms(100));
+    }
+}

@@ -1,0 +1,396 @@
+//! The session of one owned shard: reads it, hands its records to the handler, and keeps its lease.
+//!
+//! All decisions are made by the state machines. This module makes their requests and gives them the answers.
+
+mod attempt;
+mod page;
+
+use std::future::{Future, pending};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use crate::lease::{Checkpoint, Lease};
+use crate::owned_lease::{Intent, OwnedLease, Request, Step};
+use crate::polling::Polling;
+use crate::ports::{
+    Gap, Handler, LeaseError, LeaseTable, LostReason, Report, ShardIterator, Stream, StreamError, Updated,
+};
+use crate::position::{Position, Recovery};
+use crate::shard::{Shard, ShardId};
+use crate::shared::Shared;
+use crate::window::{Decision, Ended, Index, Window};
+
+use attempt::Unfinished;
+use page::Read;
+
+/// How a session ended.
+#[derive(Debug)]
+pub(crate) enum SessionEnd {
+    /// The shard is finished. Contains its children, as far as they are known.
+    Finished(Vec<Shard>),
+    Released,
+    Lost,
+}
+
+/// What the session does with its shard.
+#[derive(Debug)]
+enum Phase {
+    Reading,
+    /// All records are read. Some may be unfinished. The children are searched meanwhile.
+    Ending {
+        children: Option<Vec<Shard>>,
+    },
+    /// Records in progress are finished until this time, and no more are started.
+    Draining {
+        until: Instant,
+    },
+}
+
+pub(crate) struct Session<S: Stream, T, H> {
+    shared: Arc<Shared<S, T, H>>,
+    shard: ShardId,
+    lease: OwnedLease,
+    position: Position,
+    iterator: Option<ShardIterator>,
+    polling: Polling,
+    next_read: Instant,
+    window: Window<Arc<Unfinished<S::Data>>>,
+    phase: Phase,
+    stop: watch::Receiver<bool>,
+}
+
+/// The requests and tasks in flight.
+struct InFlight<D> {
+    write: Option<BoxFuture<'static, Result<Updated, LeaseError>>>,
+    read: Option<BoxFuture<'static, Read<D>>>,
+    children: Option<BoxFuture<'static, Vec<Shard>>>,
+    tasks: FuturesUnordered<BoxFuture<'static, (Index, Ended)>>,
+}
+
+enum Event<D> {
+    Written(Result<Updated, LeaseError>),
+    Read(Read<D>),
+    Children(Vec<Shard>),
+    Ended(Index, Ended),
+    Time,
+}
+
+impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
+    /// Begins with the row that was written when the lease was taken, at the time when the write was sent.
+    pub(crate) fn new(
+        shared: Arc<Shared<S, T, H>>,
+        shard: ShardId,
+        row: Lease,
+        sent: Instant,
+        stop: watch::Receiver<bool>,
+    ) -> Session<S, T, H> {
+        let settings = &shared.settings;
+        Session {
+            position: Position::new(&row),
+            lease: OwnedLease::new(row, shared.me.clone(), sent, settings.failover, settings.checkpoint_interval),
+            iterator: None,
+            polling: Polling::new(settings.waits.clone()),
+            next_read: sent,
+            window: Window::new(settings.retries.clone()),
+            phase: Phase::Reading,
+            shard,
+            stop,
+            shared,
+        }
+    }
+
+    /// Runs until the lease is lost, released or finished. Everything in progress is dropped then.
+    pub(crate) async fn run(mut self) -> SessionEnd {
+        let mut in_flight = InFlight { write: None, read: None, children: None, tasks: FuturesUnordered::new() };
+        loop {
+            let now = Instant::now();
+            if now >= self.lease.expires() {
+                return self.lost(LostReason::NotRenewed);
+            }
+            self.drain_if_asked(now, &mut in_flight);
+            self.start(now, &mut in_flight);
+            let wake = self.next_wake(&in_flight);
+            let event = next_event(&mut in_flight, &mut self.stop, wake).await;
+            let now = Instant::now();
+            // A pause of this instance may be longer than the lease. Answers that came meanwhile do not count.
+            if now >= self.lease.expires() {
+                return self.lost(LostReason::NotRenewed);
+            }
+            match event {
+                Event::Written(Ok(updated)) => {
+                    if let Some(end) = self.written(updated) {
+                        return end;
+                    }
+                }
+                Event::Written(Err(error)) => {
+                    self.shared.report(Report::LeaseTableFailed { shard: Some(&self.shard), error: &error });
+                    self.lease.fail(now, self.shared.random());
+                }
+                Event::Read(read) => self.read(read, now),
+                Event::Children(found) => self.phase = Phase::Ending { children: Some(found) },
+                Event::Ended(index, ended) => {
+                    self.ended(index, ended, now);
+                    // Most handlers end together. One pass of this loop for all of them saves most of its time.
+                    while let Some(Some((index, ended))) = in_flight.tasks.next().now_or_never() {
+                        self.ended(index, ended, now);
+                    }
+                }
+                Event::Time => {}
+            }
+        }
+    }
+
+    fn lost(&self, reason: LostReason) -> SessionEnd {
+        self.shared.report(Report::LeaseLost { shard: &self.shard, reason });
+        SessionEnd::Lost
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Begins to drain when the reader stops or another instance asked for the lease.
+    fn drain_if_asked(&mut self, now: Instant, in_flight: &mut InFlight<S::Data>) {
+        let is_asked = self.is_stopping() || self.lease.lease().handover_to.is_some();
+        if is_asked && !matches!(self.phase, Phase::Draining { .. }) {
+            self.phase = Phase::Draining { until: now + self.shared.settings.handover_timeout };
+            in_flight.read = None;
+            in_flight.children = None;
+        }
+    }
+
+    /// Returns what the next write of the lease is for.
+    fn intent(&self, now: Instant) -> Intent {
+        match &self.phase {
+            Phase::Reading => Intent::Keep,
+            Phase::Ending { children: Some(children) } if self.window.len() == 0 => {
+                Intent::Finish { children: children.iter().map(|child| child.id.clone()).collect() }
+            }
+            Phase::Ending { .. } => Intent::Keep,
+            Phase::Draining { until } if self.window.in_progress() > 0 && now < *until => Intent::Keep,
+            Phase::Draining { .. } => {
+                let to = self.lease.lease().handover_to.clone().filter(|_| !self.is_stopping());
+                Intent::Release { to }
+            }
+        }
+    }
+
+    /// Starts everything that is due.
+    fn start(&mut self, now: Instant, in_flight: &mut InFlight<S::Data>) {
+        let settings = &self.shared.settings;
+        if !matches!(self.phase, Phase::Draining { .. }) {
+            while self.window.in_progress() < settings.max_concurrency_per_shard
+                && let Some(task) = self.window.start(now)
+            {
+                in_flight.tasks.push(Box::pin(attempt::run(self.shared.clone(), self.shard.clone(), task)));
+            }
+        }
+        let intent = self.intent(now);
+        if matches!(intent, Intent::Release { .. }) {
+            // What is still in progress would outlive the lease.
+            in_flight.tasks.clear();
+        }
+        if in_flight.write.is_none()
+            && let Some(request) = self.lease.write(now, self.window.checkpoint(), &intent)
+        {
+            in_flight.write = Some(self.send(request));
+        }
+        match self.phase {
+            Phase::Reading if in_flight.read.is_none() && now >= self.next_read && self.can_read() => {
+                let (shared, shard) = (self.shared.clone(), self.shard.clone());
+                in_flight.read =
+                    Some(Box::pin(page::read(shared, shard, self.iterator.clone(), self.position.iterator())));
+            }
+            Phase::Ending { children: None } if in_flight.children.is_none() => {
+                in_flight.children = Some(Box::pin(page::children(self.shared.clone(), self.shard.clone())));
+            }
+            _ => {}
+        }
+    }
+
+    fn can_read(&self) -> bool {
+        self.window.len() < self.shared.settings.max_records_per_shard
+    }
+
+    /// Sends a write in a future of its own, because its answer may come after others.
+    fn send(&self, request: Request) -> BoxFuture<'static, Result<Updated, LeaseError>> {
+        let (shared, key) = (self.shared.clone(), self.lease.lease().key.clone());
+        Box::pin(async move {
+            match request {
+                Request::Update(expected, update) => shared.within(shared.table.update(&key, &expected, &update)).await,
+                Request::Restore(row) => shared.within(shared.table.create(&row)).await,
+            }
+        })
+    }
+
+    fn next_wake(&self, in_flight: &InFlight<S::Data>) -> Instant {
+        let now = Instant::now();
+        let is_draining = matches!(self.phase, Phase::Draining { .. });
+        let mut wake = self.lease.expires();
+        if in_flight.write.is_none()
+            && let Some(due) = self.lease.next_write(self.window.checkpoint(), &self.intent(now))
+        {
+            wake = wake.min(due);
+        }
+        if in_flight.read.is_none() && matches!(self.phase, Phase::Reading) && self.can_read() {
+            wake = wake.min(self.next_read);
+        }
+        if !is_draining
+            && self.window.in_progress() < self.shared.settings.max_concurrency_per_shard
+            && let Some(due) = self.window.next_retry()
+        {
+            wake = wake.min(due);
+        }
+        if let Phase::Draining { until } = self.phase
+            && until > now
+        {
+            wake = wake.min(until);
+        }
+        wake
+    }
+
+    /// Takes the answer of a write. Returns the end of the session, if it is one.
+    fn written(&mut self, updated: Updated) -> Option<SessionEnd> {
+        let to = self.lease.lease().handover_to.clone();
+        match self.lease.answer(updated) {
+            Step::Kept { stored, is_restored } => {
+                if is_restored {
+                    self.shared.report(Report::LeaseRestored { shard: &self.shard });
+                }
+                if let Some(checkpoint) = &stored {
+                    self.report_checkpoint(checkpoint);
+                }
+                None
+            }
+            Step::Released => {
+                let to = to.as_ref().filter(|_| !self.is_stopping());
+                self.shared.report(Report::LeaseReleased { shard: &self.shard, to });
+                Some(SessionEnd::Released)
+            }
+            Step::Finished => {
+                let Phase::Ending { children } = &mut self.phase else { return Some(SessionEnd::Released) };
+                let children = children.take().unwrap_or_default();
+                let ids: Vec<_> = children.iter().map(|child| child.id.clone()).collect();
+                self.report_checkpoint(&Checkpoint::ShardEnd);
+                self.shared.report(Report::ShardFinished { shard: &self.shard, children: &ids });
+                Some(SessionEnd::Finished(children))
+            }
+            Step::Lost(reason) => Some(self.lost(reason)),
+        }
+    }
+
+    fn report_checkpoint(&self, checkpoint: &Checkpoint) {
+        let oldest_unfinished = self.window.oldest().and_then(|unfinished| unfinished.record.created);
+        self.shared.report(Report::CheckpointStored { shard: &self.shard, checkpoint, oldest_unfinished });
+    }
+
+    /// Takes the result of a read.
+    fn read(&mut self, read: Read<S::Data>, now: Instant) {
+        let Read { iterator, result } = read;
+        let (page, mut reserved) = match result {
+            Ok(page) => page,
+            Err(error) => {
+                self.iterator = iterator;
+                return self.read_failed(&error, now);
+            }
+        };
+        let records = page.records.len();
+        let bytes: usize = page.records.iter().map(|record| record.bytes).sum();
+        let newest = page.records.last().and_then(|record| record.created);
+        let is_full = records >= reserved.records() || bytes >= self.shared.settings.page_bytes / 4;
+        for record in page.records {
+            self.position.advance(record.sequence_number.clone());
+            if self.position.skips(record.created) {
+                self.window.push_skipped(record.sequence_number);
+                continue;
+            }
+            let (number, key) = (record.sequence_number.clone(), record.key);
+            let memory = reserved.split(record.bytes);
+            self.window.push(number, key, Arc::new(Unfinished { record, _memory: memory }));
+        }
+        self.next_read = now + self.polling.after_page(records, is_full);
+        self.iterator = page.next;
+        if self.iterator.is_none() {
+            self.phase = Phase::Ending { children: None };
+        }
+        if records > 0 {
+            self.shared.report(Report::PageRead { shard: &self.shard, records, bytes, newest });
+        }
+    }
+
+    fn read_failed(&mut self, error: &StreamError, now: Instant) {
+        self.shared.report(Report::StreamFailed { shard: Some(&self.shard), error });
+        let after = self.position.before_gap();
+        let gap = match self.position.recover(error.kind) {
+            Recovery::Wait => None,
+            Recovery::Renew => {
+                self.iterator = None;
+                None
+            }
+            Recovery::Gap(cause) => {
+                self.iterator = None;
+                Some(cause)
+            }
+            Recovery::End(cause) => {
+                self.phase = Phase::Ending { children: None };
+                Some(cause)
+            }
+        };
+        if let Some(cause) = gap {
+            self.shared.report(Report::Gap(&Gap { shard: self.shard.clone(), after, cause }));
+        }
+        self.next_read = now + self.polling.after_failure(self.shared.random());
+    }
+
+    /// Takes the end of an attempt.
+    fn ended(&mut self, index: Index, ended: Ended, now: Instant) {
+        let number = self.window.sequence_number(index).cloned();
+        let decision = self.window.end(index, ended, now, self.shared.random());
+        let (Some(sequence_number), shard) = (&number, &self.shard) else { return };
+        self.shared.report(match &decision {
+            Decision::Finished | Decision::StoreDead => return,
+            Decision::Retry { delay, attempt, reason } => {
+                Report::RecordRetried { shard, sequence_number, attempt: *attempt, reason, delay: *delay }
+            }
+            Decision::DeadFinished { attempts, reason } => {
+                Report::RecordDead { shard, sequence_number, attempts: *attempts, reason }
+            }
+            Decision::DeadLetterFailed { error } => Report::DeadLetterFailed { shard, sequence_number, error },
+        });
+    }
+}
+
+/// Waits for the next event. Answers of the lease table come first, because they may end the session.
+async fn next_event<D>(in_flight: &mut InFlight<D>, stop: &mut watch::Receiver<bool>, wake: Instant) -> Event<D> {
+    let InFlight { write, read, children, tasks } = in_flight;
+    let is_stopping = *stop.borrow_and_update();
+    tokio::select! {
+        biased;
+        updated = finish(write) => Event::Written(updated),
+        Some((index, ended)) = tasks.next(), if !tasks.is_empty() => Event::Ended(index, ended),
+        done = finish(read) => Event::Read(done),
+        found = finish(children) => Event::Children(found),
+        changed = stop.changed(), if !is_stopping => {
+            if changed.is_err() {
+                // The reader is gone, and its tasks with it.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Event::Time
+        }
+        () = sleep_until(wake) => Event::Time,
+    }
+}
+
+/// Waits for a request, and clears it. Without a request, this waits for ever.
+async fn finish<F: Future + Unpin>(request: &mut Option<F>) -> F::Output {
+    let Some(future) = request else { return pending().await };
+    let output = future.await;
+    *request = None;
+    output
+}

@@ -1,0 +1,217 @@
+//! The unfinished records of one shard: order per key, retries, and the contiguous checkpoint.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::ports::Outcome;
+use crate::sequence_number::SequenceNumber;
+use crate::settings::{Retries, backoff};
+
+/// The number of a record since the window began.
+pub(crate) type Index = u64;
+
+/// A window over the records of a shard. `T` is what a task needs of its record. It is dropped when the record is finished.
+#[derive(Debug)]
+pub(crate) struct Window<T> {
+    retries: Retries,
+    /// The index of the first entry.
+    first: Index,
+    entries: VecDeque<Entry<T>>,
+    /// Unfinished records by key. Only the first one of each key is ready, in progress or waits for its retry.
+    keys: HashMap<u64, VecDeque<Index>>,
+    ready: VecDeque<Index>,
+    waiting: BTreeSet<(Instant, Index)>,
+    in_progress: usize,
+    checkpoint: Option<SequenceNumber>,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    sequence_number: SequenceNumber,
+    key: u64,
+    /// None once the record is finished.
+    record: Option<T>,
+    attempts: u32,
+    first_attempt: Option<Instant>,
+    /// Why the record is dead. Its dead letter is not stored yet.
+    dead: Option<String>,
+}
+
+/// The next step of a record.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Task<T> {
+    pub(crate) index: Index,
+    pub(crate) record: T,
+    /// The number of this attempt. For a dead record, the number of attempts that it had.
+    pub(crate) attempt: u32,
+    /// Present if the dead letter must be stored.
+    pub(crate) dead: Option<String>,
+}
+
+/// How a task ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    Handled(Outcome),
+    DeadStored(Result<(), String>),
+}
+
+/// What follows from the end of a task, for reports.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    Finished,
+    Retry { delay: Duration, attempt: u32, reason: String },
+    StoreDead,
+    DeadFinished { attempts: u32, reason: String },
+    DeadLetterFailed { error: String },
+}
+
+impl<T: Clone> Window<T> {
+    pub(crate) fn new(retries: Retries) -> Window<T> {
+        Window {
+            retries,
+            first: 0,
+            entries: VecDeque::new(),
+            keys: HashMap::new(),
+            ready: VecDeque::new(),
+            waiting: BTreeSet::new(),
+            in_progress: 0,
+            checkpoint: None,
+        }
+    }
+
+    /// Adds the next record of the shard.
+    pub(crate) fn push(&mut self, sequence_number: SequenceNumber, key: u64, record: T) {
+        let index = self.first + self.entries.len() as u64;
+        let same_key = self.keys.entry(key).or_default();
+        same_key.push_back(index);
+        if same_key.len() == 1 {
+            self.ready.push_back(index);
+        }
+        let (attempts, first_attempt, dead) = (0, None, None);
+        self.entries.push_back(Entry { sequence_number, key, record: Some(record), attempts, first_attempt, dead });
+    }
+
+    /// Adds a record that is not handled.
+    pub(crate) fn push_skipped(&mut self, sequence_number: SequenceNumber) {
+        let (attempts, first_attempt, dead) = (0, None, None);
+        self.entries.push_back(Entry { sequence_number, key: 0, record: None, attempts, first_attempt, dead });
+        self.advance();
+    }
+
+    /// Returns the next task that can start now, and counts it as in progress.
+    pub(crate) fn start(&mut self, now: Instant) -> Option<Task<T>> {
+        while let Some(&(due, index)) = self.waiting.first()
+            && due <= now
+        {
+            self.waiting.pop_first();
+            self.ready.push_back(index);
+        }
+        let index = self.ready.pop_front()?;
+        self.in_progress += 1;
+        let entry = &mut self.entries[(index - self.first) as usize];
+        entry.first_attempt.get_or_insert(now);
+        if entry.dead.is_none() {
+            entry.attempts += 1;
+        }
+        let record = entry.record.clone().expect("an unfinished record is kept");
+        Some(Task { index, record, attempt: entry.attempts, dead: entry.dead.clone() })
+    }
+
+    /// Takes the end of a task. `random` is from 0 to 1, for the jitter of a retry.
+    pub(crate) fn end(&mut self, index: Index, ended: Ended, now: Instant, random: f64) -> Decision {
+        self.in_progress -= 1;
+        let position = (index - self.first) as usize;
+        match ended {
+            Ended::Handled(Outcome::Done) => {
+                self.finish(index);
+                Decision::Finished
+            }
+            Ended::Handled(Outcome::Dead { reason }) => self.give_up(index, reason),
+            Ended::Handled(Outcome::RetryLater { after, reason }) => {
+                let entry = &self.entries[position];
+                let attempt = entry.attempts;
+                let delay =
+                    after.unwrap_or_else(|| backoff(self.retries.first_delay, self.retries.max_delay, attempt, random));
+                let tried = entry.first_attempt.map_or(Duration::ZERO, |first| now - first);
+                if attempt >= self.retries.max_attempts || tried + delay > self.retries.max_time {
+                    return self.give_up(index, format!("gave up after {attempt} attempts: {reason}"));
+                }
+                self.waiting.insert((now + delay, index));
+                Decision::Retry { delay, attempt, reason }
+            }
+            Ended::DeadStored(Ok(())) => {
+                let entry = &mut self.entries[position];
+                let (attempts, reason) = (entry.attempts, entry.dead.take().unwrap_or_default());
+                self.finish(index);
+                Decision::DeadFinished { attempts, reason }
+            }
+            Ended::DeadStored(Err(error)) => {
+                let delay = backoff(self.retries.max_delay, self.retries.max_delay, 1, random);
+                self.waiting.insert((now + delay, index));
+                Decision::DeadLetterFailed { error }
+            }
+        }
+    }
+
+    fn give_up(&mut self, index: Index, reason: String) -> Decision {
+        self.entries[(index - self.first) as usize].dead = Some(reason);
+        self.ready.push_back(index);
+        Decision::StoreDead
+    }
+
+    fn finish(&mut self, index: Index) {
+        let entry = &mut self.entries[(index - self.first) as usize];
+        entry.record = None;
+        let key = entry.key;
+        let same_key = self.keys.get_mut(&key).expect("each unfinished record is listed by its key");
+        debug_assert_eq!(same_key.front(), Some(&index));
+        same_key.pop_front();
+        match same_key.front() {
+            Some(next) => self.ready.push_back(*next),
+            None => drop(self.keys.remove(&key)),
+        }
+        self.advance();
+    }
+
+    /// Moves the checkpoint to the first unfinished record.
+    fn advance(&mut self) {
+        while let Some(entry) = self.entries.pop_front_if(|entry| entry.record.is_none()) {
+            self.first += 1;
+            self.checkpoint = Some(entry.sequence_number);
+        }
+    }
+
+    /// Returns the last record of which it and all records before it are finished, if the window had any.
+    pub(crate) fn checkpoint(&self) -> Option<&SequenceNumber> {
+        self.checkpoint.as_ref()
+    }
+
+    /// Returns the record that the checkpoint waits for.
+    pub(crate) fn oldest(&self) -> Option<&T> {
+        self.entries.front()?.record.as_ref()
+    }
+
+    pub(crate) fn sequence_number(&self, index: Index) -> Option<&SequenceNumber> {
+        let position = index.checked_sub(self.first)?;
+        Some(&self.entries.get(position as usize)?.sequence_number)
+    }
+
+    /// Returns when the next retry is due.
+    pub(crate) fn next_retry(&self) -> Option<Instant> {
+        self.waiting.first().map(|(due, _)| *due)
+    }
+
+    /// Returns the number of records since the first unfinished one, finished ones included.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn in_progress(&self) -> usize {
+        self.in_progress
+    }
+}
+
+#[cfg(test)]
+mod tests;
