@@ -199,7 +199,7 @@ mod tests {
         }
         assert_eq!(name(with_token().request(ips(&["1.1.1.8"]), now)), "invalid-page-token");
         assert_eq!(name(with_token().request(ips(&["1.1.1.7", "1.1.1.8"]), now)), "invalid-page-token");
-        let late = now + Duration::from_secs(24 * 60 * 60 + 1);
+        let late = now + Duration::from_secs(25 * 60 * 60 + 1);
         assert_eq!(name(with_token().request(ips(&["1.1.1.7"]), late)), "expired-page-token");
     }
 

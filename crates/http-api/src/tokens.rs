@@ -134,7 +134,8 @@ impl TokenFile {
                     state.tokens = tokens;
                 }
                 Err(error) => error!(
-                    error = &error as &dyn std::error::Error,
+                    %error,
+                    cause = std::error::Error::source(&error).map(ToString::to_string),
                     "the changed tokens are invalid; the last valid ones stay in use"
                 ),
             }

@@ -72,7 +72,9 @@ pub(super) fn host(
             @if let Some(port) = port {
                 p { "Only port " (port) ". " a href={ "/hosts/" (ip) } { "Show all ports" } }
             }
-            @if records.is_empty() { p { "No more services." } }
+            @if records.is_empty() {
+                p { @if next.is_some() { "No service on this page." } @else { "No more services." } }
+            }
             @for (is_stale, record) in records {
                 article {
                     h2 { a href=(url_of(&record.key)) { (service(&record.key)) } }
@@ -270,6 +272,10 @@ fn next_page(url: Option<&str>) -> Markup {
 }
 
 fn url_of(key: &Key) -> String {
+    // A browser removes these from a path, also if they are encoded.
+    if matches!(key.service(), "." | "..") {
+        return format!("/hosts/{}?port={}&service={}", key.ip(), key.port(), key.service());
+    }
     format!("/hosts/{}/services/{}/{}", key.ip(), key.port(), encode(key.service()))
 }
 
@@ -303,6 +309,13 @@ mod tests {
         let [host, ..] = pages(&record_with(hostile, None));
         assert!(host.contains("&lt;/pre&gt;&lt;script&gt;") && host.contains("&amp;lt;"), "{host}");
         assert!(host.contains("/services/80/%22%3E%3Cscript%3E"), "{host}");
+    }
+
+    #[test]
+    fn a_service_that_browsers_remove_from_a_path_is_a_parameter() {
+        let url = |service| url_of(&Key::new("1.1.1.7".parse().unwrap(), 80, service));
+        assert_eq!(url(".."), "/hosts/1.1.1.7?port=80&service=..");
+        assert_eq!(url("a/."), "/hosts/1.1.1.7/services/80/a%2F%2E");
     }
 
     #[test]
