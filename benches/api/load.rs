@@ -85,11 +85,7 @@ pub(crate) async fn measure<R: Reader>(load: Load, process: &str, readers: Vec<R
 }
 
 /// Reads until there is no further start. Returns the latencies of the reads that began in the measured time.
-async fn work(
-    mut reader: impl Reader,
-    starts: Arc<Starts>,
-    measured: Range<Instant>,
-) -> anyhow::Result<Vec<Duration>> {
+async fn work(mut reader: impl Reader, starts: Arc<Starts>, measured: Range<Instant>) -> anyhow::Result<Vec<Duration>> {
     let mut latencies = Vec::new();
     while let Some(start) = starts.next().await {
         reader.read().await?;

@@ -130,7 +130,8 @@ impl Stage {
             HOSTS.iter().for_each(|services| all.entry(*services).or_default().push(Round::new()));
             for (side, ((services, pace), rate)) in rows {
                 let figures = self.measure(side, *services, *rate).await;
-                let figures = figures.with_context(|| format!("cannot measure {side:?}, {services} services, {rate:?}"))?;
+                let figures =
+                    figures.with_context(|| format!("cannot measure {side:?}, {services} services, {rate:?}"))?;
                 eprintln!("round {number}  {side:?} {services:>2} services  {pace:?}  {figures:.1?}");
                 all.entry(*services).or_default()[number - 1].insert((side, *pace), figures);
             }
