@@ -1,5 +1,6 @@
 //! Cuts the records of a page: in the order of the index, and only as many as one response should carry. Pure.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::records::{MAX_BATCH, Record};
@@ -51,9 +52,13 @@ impl<'a> Found<'a> {
     }
 
     /// Returns the unprocessed keys in the order of the page.
-    pub(super) fn unprocessed(&self) -> Vec<Key> {
+    pub(super) fn unprocessed(&self) -> Cow<'a, [Key]> {
+        let is_unprocessed = |state: &State| matches!(state, State::Unprocessed);
+        if self.states.iter().all(is_unprocessed) {
+            return Cow::Borrowed(self.keys);
+        }
         let all = self.keys.iter().zip(&self.states);
-        all.filter(|(_, state)| matches!(state, State::Unprocessed)).map(|(key, _)| key.clone()).collect()
+        all.filter(|(_, state)| is_unprocessed(state)).map(|(key, _)| key.clone()).collect()
     }
 
     /// Returns whether a page can be cut: every key is processed, or the records before the first unprocessed one are large
@@ -133,7 +138,7 @@ mod tests {
         let mut found = Found::of(&keys);
         found.add(vec![record(1, 1), record(9, 1)], &[key(3), key(2), key(9)]);
         assert!(!found.is_enough());
-        assert_eq!(found.unprocessed(), [key(2), key(3)]);
+        assert_eq!(*found.unprocessed(), [key(2), key(3)]);
         found.add(vec![record(2, 1), record(3, 1)], &[]);
         assert_eq!(ports(&found.cut().0), ["1", "2", "3"]);
     }
