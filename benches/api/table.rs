@@ -102,10 +102,12 @@ async fn fill(endpoint: &str) -> anyhow::Result<()> {
 }
 
 /// The engine's answers by the body of their request.
+type Known = HashMap<Vec<u8>, Arc<[u8]>>;
+
 #[derive(Clone)]
 struct Answers {
     engine: SocketAddr,
-    known: Arc<Mutex<HashMap<Vec<u8>, Arc<[u8]>>>>,
+    known: Arc<Mutex<Known>>,
 }
 
 async fn accept(listener: TcpListener, engine: SocketAddr) -> anyhow::Result<()> {
