@@ -70,7 +70,7 @@ impl Drop for Api {
     }
 }
 
-/// Returns the address in the line of the log that says what is served.
+/// Returns the address that the program logs when it serves.
 fn serving(log: &mut impl BufRead) -> anyhow::Result<SocketAddr> {
     let mut text = String::new();
     loop {
