@@ -64,15 +64,12 @@ impl<'a> Found<'a> {
     /// Returns whether a page can be cut: every key is processed, or the records before the first unprocessed one are large
     /// enough.
     pub(super) fn is_enough(&self) -> bool {
-        let mut size = 0;
-        for state in &self.states {
-            match state {
-                State::Unprocessed => return size >= MAX_PAGE_BYTES,
-                State::Found(record) => size += record.response_size(),
-                State::Gone => {}
-            }
-        }
-        true
+        let first = self.states.iter().position(|state| matches!(state, State::Unprocessed));
+        let size = |state: &State| match state {
+            State::Found(record) => record.response_size(),
+            State::Unprocessed | State::Gone => 0,
+        };
+        first.is_none_or(|first| self.states[..first].iter().map(size).sum::<usize>() >= MAX_PAGE_BYTES)
     }
 
     /// Returns the records up to the first unprocessed key, or until they reach the size of a page, and the key of the last
