@@ -158,6 +158,11 @@ bench: $(if $(PROGRAM),,dist) $(if $(BASELINES),,baselines) ## Measure the shipp
 	cargo bench --locked --bench pipeline -- --program $(or $(PROGRAM),target/dist/mini-scan) \
 		--baselines $(or $(BASELINES),target/dist/baselines) $(if $(ROUNDS),--rounds $(ROUNDS)) $(SCENARIOS)
 
+.PHONY: bench-api
+bench-api: $(if $(PROGRAM),,dist) $(if $(BASELINES),,baselines) ## Measure reads of a host by the API, and by the bare SDK; optional: ROUNDS=1, PROGRAM=…, BASELINES=…
+	cargo bench --locked --bench api -- --program $(or $(PROGRAM),target/dist/mini-scan) \
+		--baselines $(or $(BASELINES),target/dist/baselines) $(if $(ROUNDS),--rounds $(ROUNDS))
+
 .PHONY: bench-changes
 bench-changes: ## Measure the reader of streams beside a bare loop of GetRecords; optional: ROUNDS=1
 	cargo bench --locked --bench changes -- $(if $(ROUNDS),--rounds $(ROUNDS))

@@ -1,11 +1,17 @@
-//! What the benchmark compares the consumer with. Each baseline runs alone in a process, with as many threads as the
-//! consumer, each with a current-thread runtime and its own clients.
+//! What the benchmarks compare the consumer and the API with. Each baseline runs alone in a process, with as many threads
+//! as its counterpart. Those of the consumer have a current-thread runtime and a client per thread.
 //!
 //! `make baselines` builds this program with the profile, the features and the allocator of the shipped program.
 
 #[path = "baselines/bare_consumer.rs"]
 mod bare_consumer;
 mod bare_loop;
+#[path = "../api/bare_read.rs"]
+mod bare_read;
+#[path = "../api/load.rs"]
+mod load;
+#[path = "baselines/reads.rs"]
+mod reads;
 mod record;
 #[allow(dead_code, reason = "only the benchmark samples resident memory")]
 mod usage;
@@ -41,6 +47,7 @@ fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["writes", endpoint, bare_loop] => writes::run(endpoint, serde_json::from_str(bare_loop)?),
+        ["reads", endpoint, bare_read] => reads::run(endpoint, &serde_json::from_str(bare_read)?),
         ["reader", host] => on_threads(|number| read(number, host)),
         ["worker", host] => worker::run(host),
         ["consumer", host, endpoint] => {

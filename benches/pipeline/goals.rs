@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use crate::measure::Figure;
-use crate::results::{Results, Spread};
-use crate::table::cell;
+use crate::results::Results;
+use crate::spread::{Spread, cell};
 
 /// The row of the decoding figures, which `make bench` counts with a separate program.
 pub(crate) const DECODE: &str = "decode";

@@ -6,11 +6,14 @@
 //! instructions and allocations. With the argument `documents`, the program writes the last complete run into the documents
 //! again, e.g. after the picture's design has changed.
 
+mod arguments;
 mod bare_loop;
 mod callgrind;
 mod child;
 mod costs;
+mod document;
 mod goals;
+mod http;
 mod load;
 mod measure;
 mod null_dynamo;
@@ -20,6 +23,7 @@ mod profile;
 mod record;
 mod results;
 mod scenario;
+mod spread;
 mod stage;
 mod summary;
 mod table;
@@ -35,6 +39,7 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use tokio::time::Instant;
 
+use arguments::{executable, rounds};
 use measure::{Sample, measure};
 use profile::Consumer;
 use results::Results;
@@ -48,14 +53,12 @@ const WARM_UP: usize = 0;
 const SHIPPED: &str = "dist";
 
 fn main() -> anyhow::Result<()> {
-    // Cargo passes `--bench` to every benchmark.
-    let mut arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let mut arguments = arguments::arguments();
     let program = executable(&mut arguments, "--program")?;
     let baselines = executable(&mut arguments, "--baselines")?;
     // By default, the program that Cargo built together with this one.
     let consumer = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_mini-scan").into());
-    let rounds = option(&mut arguments, "--rounds")?.map_or(Ok(ROUNDS), |rounds| rounds.parse())?;
-    ensure!(rounds > 0, "--rounds must be at least 1");
+    let rounds = rounds(&mut arguments, ROUNDS)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match arguments.first().map(String::as_str) {
         Some("compare") => compare(&arguments[1..]),
@@ -67,19 +70,6 @@ fn main() -> anyhow::Result<()> {
             runtime.block_on(bench(&Executables { consumer, baselines }, &arguments, rounds))
         }
     }
-}
-
-/// Removes the option of an executable from the arguments, and returns its path.
-fn executable(arguments: &mut Vec<String>, name: &str) -> anyhow::Result<Option<PathBuf>> {
-    let named = option(arguments, name)?;
-    named.map(|file| std::fs::canonicalize(&file).with_context(|| format!("cannot find {file}"))).transpose()
-}
-
-/// Removes an option and its value from the arguments, and returns the value.
-fn option(arguments: &mut Vec<String>, name: &str) -> anyhow::Result<Option<String>> {
-    let Some(at) = arguments.iter().position(|argument| argument == name) else { return Ok(None) };
-    ensure!(arguments.len() > at + 1, "{name} needs a value");
-    Ok(arguments.drain(at..at + 2).nth(1))
 }
 
 async fn bench(executables: &Executables, names: &[String], rounds: usize) -> anyhow::Result<()> {

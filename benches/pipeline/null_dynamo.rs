@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout};
 pub(crate) use self::records::Contents;
 use self::records::{Decision, Records, Verb};
 use self::wire::{Batch, Put, Record, units};
+use crate::http::{self, position};
 use crate::record::STORED_TIMESTAMP;
 
 /// A write of a scan of this service never gets a response.
@@ -169,9 +170,9 @@ async fn accept(listener: std::net::TcpListener, server: Server) -> io::Result<(
 
 async fn serve(mut stream: TcpStream, mut server: Server) -> io::Result<()> {
     let mut buffer = BytesMut::with_capacity(4 * 1024);
-    while let Some(request) = read(&mut stream, &mut buffer).await? {
+    while let Some(request) = http::read(&mut stream, &mut buffer).await? {
         let body = &buffer[request.body..request.end];
-        let response = match request.operation {
+        let response = match operation(&buffer[..request.body]) {
             Operation::Put => server.put(body).await?,
             Operation::Batch => server.batch(body).await?.into(),
             Operation::Other => server.described.clone(),
@@ -190,59 +191,12 @@ enum Operation {
     Other,
 }
 
-struct Request {
-    operation: Operation,
-    body: usize,
-    end: usize,
-}
-
-/// Reads the next complete request. The client sends no other one before the response.
-async fn read(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<Option<Request>> {
-    loop {
-        if let Some(head) = position(buffer, b"\r\n\r\n") {
-            let body = head + 4;
-            let end = body + content_length(&buffer[..head])?;
-            while buffer.len() < end {
-                buffer.reserve(end - buffer.len());
-                if stream.read_buf(buffer).await? == 0 {
-                    return Ok(None);
-                }
-            }
-            return Ok(Some(Request { operation: operation(&buffer[..head]), body, end }));
-        }
-        buffer.reserve(4 * 1024);
-        if stream.read_buf(buffer).await? == 0 {
-            return Ok(None);
-        }
-    }
-}
-
 fn operation(head: &[u8]) -> Operation {
     const VERSION: &[u8] = b"B_20120810.";
     match position(head, VERSION).map(|at| &head[at + VERSION.len()..]) {
         Some(name) if name.starts_with(b"PutItem") => Operation::Put,
         Some(name) if name.starts_with(b"BatchExecuteStatement") => Operation::Batch,
         _ => Operation::Other,
-    }
-}
-
-fn content_length(head: &[u8]) -> io::Result<usize> {
-    const NAME: &[u8] = b"content-length: ";
-    let digits = position(head, NAME).map(|at| head[at + NAME.len()..].iter().take_while(|byte| byte.is_ascii_digit()));
-    let length = digits.map(|digits| digits.fold(0, |length, digit| 10 * length + usize::from(digit - b'0')));
-    length.ok_or_else(|| io::Error::other("the request has no content-length"))
-}
-
-/// Searches by the first byte, which is faster than comparing windows: this server shares the cores with the consumer.
-fn position(text: &[u8], sought: &[u8]) -> Option<usize> {
-    let (first, rest) = sought.split_first()?;
-    let mut from = 0;
-    loop {
-        let at = from + text.get(from..)?.iter().position(|byte| byte == first)?;
-        from = at + 1;
-        if text[from..].starts_with(rest) {
-            return Some(at);
-        }
     }
 }
 

@@ -1,12 +1,10 @@
 //! Writes the figures of the last complete run into the documents, between marks, and draws the picture.
 
-use std::path::Path;
-
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 
 use crate::picture::picture;
 use crate::results::Results;
-use crate::{costs, goals, summary, table};
+use crate::{costs, document, goals, summary, table};
 
 struct Part {
     document: &'static str,
@@ -31,7 +29,6 @@ const PARTS: [Part; 7] = [
 ];
 /// The lines of an empty table: the column names, and the line below them.
 const HEADER_LINES: usize = 2;
-const END: &str = "<!-- end -->\n";
 
 const fn part(document: &'static str, title: &'static str, mark: &'static str, render: fn(&Results) -> String) -> Part {
     Part { document, title, mark, render }
@@ -50,29 +47,12 @@ pub(crate) fn print(results: &Results) {
 pub(crate) fn write(results: &Results) -> anyhow::Result<()> {
     ensure!(results.is_complete, "the last run was not complete, so the documents keep their figures");
     for Part { document, mark, render, .. } in PARTS {
-        let file = root().join(document);
-        let text = std::fs::read_to_string(&file)?;
-        let (before, after) = around(document, mark, &text)?;
-        std::fs::write(&file, format!("{before}{mark}\n{}\n{END}{after}", render(results)))?;
+        document::replace(document, mark, &render(results))?;
     }
-    Ok(std::fs::write(root().join(PICTURE), picture(results))?)
+    Ok(std::fs::write(document::root().join(PICTURE), picture(results))?)
 }
 
 /// Fails if a document lacks a mark. Call it before a run, which takes long.
 pub(crate) fn check_marks() -> anyhow::Result<()> {
-    for Part { document, mark, .. } in PARTS {
-        around(document, mark, &std::fs::read_to_string(root().join(document))?)?;
-    }
-    Ok(())
-}
-
-/// Returns the text before a mark and after its end.
-fn around<'a>(document: &str, mark: &str, text: &'a str) -> anyhow::Result<(&'a str, &'a str)> {
-    let missing = || format!("{document} has no part between `{}` and `{}`", mark.trim(), END.trim());
-    let (before, rest) = text.split_once(mark).with_context(missing)?;
-    Ok((before, rest.split_once(END).with_context(missing)?.1))
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    PARTS.iter().try_for_each(|part| document::check_mark(part.document, part.mark))
 }

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use crate::measure::Figure;
-use crate::results::{Results, Spread};
+use crate::results::Results;
 use crate::scenario::{ALL, BARE, Scenario};
+use crate::spread::Spread;
 
 const WIDTH: f64 = 900.0;
 const LABELS: f64 = 390.0;

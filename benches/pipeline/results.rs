@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::measure::{Figure, Sample};
 use crate::scenario::{ALL, Scenario};
+use crate::spread::Spread;
 
 /// The figures of each scenario, by name.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -19,22 +20,6 @@ pub(crate) struct Results {
     /// Whether it contains all rounds of all scenarios, for programs with the profile of the shipped one.
     pub(crate) is_complete: bool,
     pub(crate) scenarios: BTreeMap<String, BTreeMap<Figure, Spread>>,
-}
-
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Spread {
-    pub(crate) low: f64,
-    pub(crate) median: f64,
-    pub(crate) high: f64,
-}
-
-impl Spread {
-    fn of(mut values: Vec<f64>) -> Option<Spread> {
-        values.sort_by(f64::total_cmp);
-        let (low, high) = (*values.first()?, *values.last()?);
-        let median = f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2]);
-        Some(Spread { low, median, high })
-    }
 }
 
 impl Results {

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use crate::measure::Figure;
-use crate::results::{Results, Spread};
+use crate::results::Results;
 use crate::scenario::{ALL, BYTES, Measure, Program, Scenario};
+use crate::spread::cell;
 
 type Column = (&'static str, Figure, usize);
 
@@ -71,15 +72,6 @@ fn named(scenario: &Scenario, results: &Results) -> String {
         Some(format!("{}: {} {unit}", scenario.title, cell(spread, 1)))
     });
     single.unwrap_or_else(|| scenario.title.to_owned())
-}
-
-/// Returns the median, with the lowest and highest value if they differ.
-pub(crate) fn cell(Spread { low, median, high }: Spread, digits: usize) -> String {
-    let text = |value: f64| format!("{value:.digits$}");
-    match text(low) == text(high) {
-        true => text(median),
-        false => format!("{} ({}–{})", text(median), text(low), text(high)),
-    }
 }
 
 /// Compares two results. Only a difference outside both spreads is shown as a change.

@@ -13,38 +13,36 @@ use super::bodies::{Host, HostPage, HostsPage, Lookup, RecordBody, Service};
 use super::problems::{HOST_NOT_FOUND, NETWORK_TOO_LARGE, RECORD_NOT_FOUND};
 use super::queries::{PageParams, PageRequest, ServiceParams, invalid, ip};
 use super::{Api, key, now};
-use crate::hosts::{Network, Page, Record, Records};
+use crate::hosts::{Network, Page, Records};
 use crate::scan::Key;
 
 /// The most addresses of a lookup.
 const MAX_LOOKUP: usize = 100;
 
-/// A page of services with their addresses, in the order of the index.
-type Services = Page<(String, Service)>;
-
 impl<R: Records> Api<R> {
-    async fn page(&self, request: &PageRequest, now: SystemTime) -> Result<Services, Problem> {
+    async fn page(&self, request: &PageRequest, now: SystemTime) -> Result<Page<Host>, Problem> {
         let PageRequest { query, size, after, .. } = request;
         if request.minify {
             let page = self.hosts.keys(query, after.as_ref(), *size).await.map_err(|error| self.problem(error))?;
-            let items = page.items.iter().map(|key| (key.ip().to_owned(), Service::without_item(key))).collect();
+            let items = hosts_of(page.items, |key| key, |key| Service::without_item(&key));
             return Ok(Page { items, next: page.next });
         }
         let page = self.hosts.records(query, after.as_ref(), *size).await.map_err(|error| self.problem(error))?;
-        let item = |record: Record| (record.key.ip().to_owned(), self.service(record, now));
-        Ok(Page { items: page.items.into_iter().map(item).collect(), next: page.next })
+        let items = hosts_of(page.items, |record| &record.key, |record| self.service(record, now));
+        Ok(Page { items, next: page.next })
     }
 }
 
-/// Groups the services of a page by their address. Services of one address are next to each other.
-fn hosts_of(items: Vec<(String, Service)>) -> Vec<Host> {
+/// Groups the items of a page by their address. Items of one address are next to each other.
+fn hosts_of<T>(items: Vec<T>, key: impl Fn(&T) -> &Key, service: impl Fn(T) -> Service) -> Vec<Host> {
     let mut hosts: Vec<Host> = Vec::new();
-    for (ip, service) in items {
+    for item in items {
+        let ip = key(&item).ip();
         match hosts.last_mut() {
-            Some(host) if host.ip == ip => host.add(service),
+            Some(host) if host.ip == ip => host.add(service(item)),
             _ => {
-                let mut host = Host::new(ip);
-                host.add(service);
+                let mut host = Host::new(ip.to_owned());
+                host.add(service(item));
                 hosts.push(host);
             }
         }
@@ -76,12 +74,12 @@ pub(super) async fn host<R: Records>(
 ) -> Result<Response, Problem> {
     let (ip, now) = (ip(&text)?, now());
     let request = params.request(vec![ip], now)?;
-    let page = api.page(&request, now).await?;
+    let mut page = api.page(&request, now).await?;
     if page.items.is_empty() && page.next.is_none() && request.after.is_none() {
         return Err(Problem::new(&HOST_NOT_FOUND, format!("no record of {ip} fits the request")));
     }
     let next_page_token = page.next.as_ref().map(|next| request.token(next, now));
-    let host = hosts_of(page.items).pop().unwrap_or_else(|| Host::new(ip.to_string()));
+    let host = page.items.pop().unwrap_or_else(|| Host::new(ip.to_string()));
     Ok(json(&headers, &HostPage::new(host, next_page_token)))
 }
 
@@ -146,7 +144,7 @@ pub(super) async fn lookup<R: Records>(
     let page = api.page(&request, now).await?;
     let next_page_token = page.next.as_ref().map(|next| request.token(next, now));
     let (after, next) = (request.after.as_ref().map(Key::ip), page.next.as_ref().map(Key::ip));
-    let hosts = with_empty(&ips, hosts_of(page.items), after, next);
+    let hosts = with_empty(&ips, page.items, after, next);
     // A response to POST is never "not modified".
     Ok(json(&HeaderMap::new(), &HostsPage { hosts, next_page_token }))
 }
@@ -243,7 +241,7 @@ async fn hosts_page<R: Records>(api: &Api<R>, headers: &HeaderMap, request: Page
     let now = now();
     let page = api.page(&request, now).await?;
     let next_page_token = page.next.as_ref().map(|next| request.token(next, now));
-    Ok(json(headers, &HostsPage { hosts: hosts_of(page.items), next_page_token }))
+    Ok(json(headers, &HostsPage { hosts: page.items, next_page_token }))
 }
 
 #[cfg(test)]

@@ -49,16 +49,20 @@ pub(super) fn item(scan: &Scan, ttl: Option<Duration>) -> Item {
 }
 
 /// Returns the record in an item, or `None` if the item is none. Ignores attributes that a newer program may have added.
-pub(super) fn record(mut item: Item) -> Option<Record> {
-    let number = |name: &str| item.get(name).and_then(|value| whole_seconds(value.as_n().ok()?));
-    let key = Key::parse(item.get(KEY)?.as_s().ok()?)?;
-    let (timestamp, data_version) = (number(TIMESTAMP)?, number("data_version")?);
-    let AttributeValue::S(response) = item.remove("response")? else { return None };
-    let response_bytes = match item.remove(RESPONSE_BYTES) {
-        Some(AttributeValue::B(bytes)) => Some(bytes.into_inner()),
-        _ => None,
-    };
-    Some(Record { key, timestamp, data_version, response, response_bytes })
+pub(super) fn record(item: Item) -> Option<Record> {
+    let (mut key, mut timestamp, mut data_version, mut response, mut response_bytes) = (None, None, None, None, None);
+    // Looking up every name would hash it.
+    for (name, value) in item {
+        match (name.as_str(), value) {
+            (KEY, AttributeValue::S(text)) => key = Key::parse(&text),
+            (TIMESTAMP, AttributeValue::N(number)) => timestamp = whole_seconds(&number),
+            ("data_version", AttributeValue::N(number)) => data_version = whole_seconds(&number),
+            ("response", AttributeValue::S(text)) => response = Some(text),
+            (RESPONSE_BYTES, AttributeValue::B(bytes)) => response_bytes = Some(bytes.into_inner()),
+            _ => {}
+        }
+    }
+    Some(Record { key: key?, timestamp: timestamp?, data_version: data_version?, response: response?, response_bytes })
 }
 
 /// Returns the names of a record's attributes.

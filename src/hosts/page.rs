@@ -1,6 +1,7 @@
 //! Cuts the records of a page: in the order of the index, and only as many as one response should carry. Pure.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::HashMap;
 
 use super::records::{MAX_BATCH, Record};
 use crate::scan::Key;
@@ -12,56 +13,79 @@ pub const MAX_PAGE_SIZE: usize = MAX_BATCH;
 pub(super) const MAX_PAGE_BYTES: usize = 4 << 20;
 
 /// What is known about the keys of a page so far.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    records: HashMap<Key, Record>,
-    unprocessed: HashSet<Key>,
+#[derive(Debug)]
+pub(super) struct Found<'a> {
+    keys: &'a [Key],
+    /// In the order of the keys.
+    states: Vec<State>,
+    positions: HashMap<&'a Key, usize>,
 }
 
-impl Found {
+#[derive(Debug)]
+enum State {
+    Unprocessed,
+    Found(Record),
+    /// It was looked up, and there is none.
+    Gone,
+}
+
+impl<'a> Found<'a> {
     /// Starts with all of these keys unprocessed.
-    pub(super) fn of(keys: &[Key]) -> Found {
-        Found { records: HashMap::new(), unprocessed: keys.iter().cloned().collect() }
+    pub(super) fn of(keys: &'a [Key]) -> Found<'a> {
+        let states = keys.iter().map(|_| State::Unprocessed).collect();
+        Found { keys, states, positions: keys.iter().enumerate().map(|(at, key)| (key, at)).collect() }
     }
 
     /// Adds the answer to a request for the unprocessed keys. Keys that were not asked for are ignored.
-    pub(super) fn add(&mut self, records: Vec<Record>, unprocessed: Vec<Key>) {
-        let asked = std::mem::take(&mut self.unprocessed);
-        self.unprocessed = unprocessed.into_iter().filter(|key| asked.contains(key)).collect();
-        for record in records.into_iter().filter(|record| asked.contains(&record.key)) {
-            self.records.insert(record.key.clone(), record);
+    pub(super) fn add(&mut self, records: Vec<Record>, unprocessed: &[Key]) {
+        for record in records {
+            let state = self.positions.get(&record.key).map(|at| &mut self.states[*at]);
+            if let Some(state @ State::Unprocessed) = state {
+                *state = State::Found(record);
+            }
+        }
+        for (key, state) in self.keys.iter().zip(&mut self.states) {
+            if matches!(state, State::Unprocessed) && !unprocessed.contains(key) {
+                *state = State::Gone;
+            }
         }
     }
 
     /// Returns the unprocessed keys in the order of the page.
-    pub(super) fn unprocessed(&self, keys: &[Key]) -> Vec<Key> {
-        keys.iter().filter(|key| self.unprocessed.contains(key)).cloned().collect()
+    pub(super) fn unprocessed(&self) -> Cow<'a, [Key]> {
+        let is_unprocessed = |state: &State| matches!(state, State::Unprocessed);
+        if self.states.iter().all(is_unprocessed) {
+            return Cow::Borrowed(self.keys);
+        }
+        let all = self.keys.iter().zip(&self.states);
+        all.filter(|(_, state)| is_unprocessed(state)).map(|(key, _)| key.clone()).collect()
     }
 
     /// Returns whether a page can be cut: every key is processed, or the records before the first unprocessed one are large
     /// enough.
-    pub(super) fn is_enough(&self, keys: &[Key]) -> bool {
-        if self.unprocessed.is_empty() {
-            return true;
-        }
-        let before = keys.iter().take_while(|key| !self.unprocessed.contains(key));
-        before.filter_map(|key| self.records.get(key)).map(Record::json_size).sum::<usize>() >= MAX_PAGE_BYTES
+    pub(super) fn is_enough(&self) -> bool {
+        let first = self.states.iter().position(|state| matches!(state, State::Unprocessed));
+        let size = |state: &State| match state {
+            State::Found(record) => record.json_size(),
+            State::Unprocessed | State::Gone => 0,
+        };
+        first.is_none_or(|first| self.states[..first].iter().map(size).sum::<usize>() >= MAX_PAGE_BYTES)
     }
 
     /// Returns the records up to the first unprocessed key, or until they reach the size of a page, and the key of the last
     /// one if keys follow it. A processed key without a record is left out: its record is gone.
-    pub(super) fn cut(mut self, keys: &[Key]) -> (Vec<Record>, Option<Key>) {
-        let (mut records, mut size) = (Vec::with_capacity(keys.len()), 0);
-        let mut last = None;
-        for key in keys {
-            if self.unprocessed.contains(key) || size >= MAX_PAGE_BYTES {
-                return (records, last);
+    pub(super) fn cut(self) -> (Vec<Record>, Option<Key>) {
+        let (mut records, mut size) = (Vec::with_capacity(self.keys.len()), 0);
+        let mut last: Option<&Key> = None;
+        for (key, state) in self.keys.iter().zip(self.states) {
+            if matches!(state, State::Unprocessed) || size >= MAX_PAGE_BYTES {
+                return (records, last.cloned());
             }
-            if let Some(record) = self.records.remove(key) {
+            if let State::Found(record) = state {
                 size += record.json_size();
                 records.push(record);
             }
-            last = Some(key.clone());
+            last = Some(key);
         }
         (records, None)
     }
@@ -89,9 +113,9 @@ mod tests {
     fn a_vanished_record_is_left_out() {
         let keys = [1, 2, 3].map(key);
         let mut found = Found::of(&keys);
-        found.add(vec![record(3, 1), record(1, 1)], vec![]);
-        assert!(found.is_enough(&keys));
-        let (records, next) = found.cut(&keys);
+        found.add(vec![record(3, 1), record(1, 1)], &[]);
+        assert!(found.is_enough());
+        let (records, next) = found.cut();
         assert_eq!((ports(&records), next), (vec!["1", "3"], None));
     }
 
@@ -99,9 +123,9 @@ mod tests {
     fn a_page_ends_with_the_record_that_makes_it_large_enough() {
         let keys = [1, 2, 3].map(key);
         let mut found = Found::of(&keys);
-        found.add(vec![record(1, 1), record(2, MAX_PAGE_BYTES)], vec![key(3)]);
-        assert!(found.is_enough(&keys));
-        let (records, next) = found.cut(&keys);
+        found.add(vec![record(1, 1), record(2, MAX_PAGE_BYTES)], &[key(3)]);
+        assert!(found.is_enough());
+        let (records, next) = found.cut();
         assert_eq!((ports(&records), next), (vec!["1", "2"], Some(key(2))));
     }
 
@@ -119,11 +143,11 @@ mod tests {
     fn unprocessed_keys_are_asked_for_again_and_others_are_ignored() {
         let keys = [1, 2, 3].map(key);
         let mut found = Found::of(&keys);
-        found.add(vec![record(1, 1), record(9, 1)], vec![key(3), key(2), key(9)]);
-        assert!(!found.is_enough(&keys));
-        assert_eq!(found.unprocessed(&keys), [key(2), key(3)]);
-        found.add(vec![record(2, 1), record(3, 1)], vec![]);
-        assert_eq!(ports(&found.cut(&keys).0), ["1", "2", "3"]);
+        found.add(vec![record(1, 1), record(9, 1)], &[key(3), key(2), key(9)]);
+        assert!(!found.is_enough());
+        assert_eq!(*found.unprocessed(), [key(2), key(3)]);
+        found.add(vec![record(2, 1), record(3, 1)], &[]);
+        assert_eq!(ports(&found.cut().0), ["1", "2", "3"]);
     }
 
     proptest! {
@@ -149,9 +173,9 @@ mod tests {
                         _ => {}
                     }
                 }
-                found.add(records, unprocessed);
+                found.add(records, &unprocessed);
                 first = false;
-                let (records, next) = found.cut(rest);
+                let (records, next) = found.cut();
                 seen.extend(records.into_iter().map(|record| record.key));
                 rest = match next {
                     Some(next) => &all[all.iter().position(|key| *key == next).unwrap() + 1..],

@@ -178,24 +178,24 @@ impl<R: Records> Hosts<R> {
     async fn records_with(&self, keys: &[Key]) -> Result<(Vec<Record>, Option<Key>), Error> {
         let mut found = Found::of(keys);
         for attempts in 1.. {
-            let asked = found.unprocessed(keys);
+            let asked = found.unprocessed();
             if asked.is_empty() {
                 break;
             }
             let batch = self.read(Operation::BatchGetItem, || self.records.get(&asked)).await?;
-            found.add(batch.records, batch.unprocessed);
-            if found.is_enough(keys) {
+            found.add(batch.records, &batch.unprocessed);
+            if found.is_enough() {
                 break;
             }
             self.observer.unprocessed();
             if attempts == MAX_BATCH_ATTEMPTS {
-                let left = found.unprocessed(keys).len();
+                let left = found.unprocessed().len();
                 let detail = format!("{left} keys of a BatchGetItem are unprocessed after {attempts} attempts");
                 return Err(Error { kind: ErrorKind::Throttled, detail });
             }
             sleep(backoff(attempts)).await;
         }
-        Ok(found.cut(keys))
+        Ok(found.cut())
     }
 
     async fn read<T, F>(&self, operation: Operation, attempt: impl Fn() -> F) -> Result<T, Error>
