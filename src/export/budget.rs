@@ -111,6 +111,8 @@ mod tests {
         /// When each response comes, with its rows and units.
         in_flight: VecDeque<(Instant, Reservation, u64, f64)>,
         used: f64,
+        /// The rows of the longest page.
+        max_rows: u64,
     }
 
     impl Simulation {
@@ -118,7 +120,7 @@ mod tests {
             let start = Instant::now();
             let budget = Budget::new(Some(rate), start);
             let (waiting, in_flight) = (vec![start; segments].into(), VecDeque::new());
-            Simulation { budget, rate, start, now: start, waiting, in_flight, used: 0.0 }
+            Simulation { budget, rate, start, now: start, waiting, in_flight, used: 0.0, max_rows: u64::MAX }
         }
 
         /// Reads for this time. `cost` returns the units of a row of the next page. Checks the limit after each request.
@@ -147,7 +149,8 @@ mod tests {
         fn send(&mut self, reservation: Reservation, units_per_row: f64) {
             // A page ends at 1 MB.
             let units = (f64::from(reservation.limit.unwrap()) * units_per_row).min(MAX_PAGE_UNITS);
-            let rows = ((units / units_per_row).round() as u64).max(1);
+            let rows = ((units / units_per_row).round() as u64).clamp(1, self.max_rows);
+            let units = units.min(rows as f64 * units_per_row);
             self.waiting.pop_front();
             self.in_flight.push_back((self.now + LATENCY, reservation, rows, units));
             self.used += units;
@@ -179,6 +182,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn pages_that_end_before_their_limit_do_not_lower_the_rate() {
+        let mut simulation = Simulation::new(300.0, 256);
+        simulation.max_rows = 100;
+        simulation.run(Duration::from_secs(20), || 0.07);
+        let measured = simulation.rate();
+        assert!((280.0..=307.0).contains(&measured), "{measured}");
     }
 
     #[test]
