@@ -28,6 +28,7 @@ use crate::terminal::sanitize;
 
 pub use filter::{Filter, unix_seconds};
 pub use format::Format;
+pub use output::is_overwritten;
 
 /// A kill loses the work since the last checkpoint, but nothing that the output does not get again.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
@@ -94,9 +95,10 @@ pub async fn run(
 /// Opens the output, after the checkpoint that covers it.
 fn open<'a>(task: &Export, stdout: &'a mut impl Write) -> Result<(Checkpoint, Output<'a>), SetupError> {
     let identity = Identity::new(&task.table, task.format, &task.filter);
-    let new = |identity| Checkpoint::new(identity, task.segments.get());
-    let Some(path) = &task.output else { return Ok((new(identity), Output::Stream(stdout))) };
-    let Some(resume) = &task.resume else { return Ok((new(identity), Output::create(path)?)) };
+    let new = |identity, output| Checkpoint::new(identity, output, task.segments.get());
+    let Some(path) = &task.output else { return Ok((new(identity, String::new()), Output::stream(stdout))) };
+    let location = output::location(path).map_err(|error| output::cannot_create(path, &error))?;
+    let Some(resume) = &task.resume else { return Ok((new(identity, location), Output::create(path)?)) };
     let cannot_resume = |why: String| SetupError(format!("{} (--resume): {why}", resume.display()));
     match Checkpoint::load(resume).map_err(|error| cannot_resume(error.to_string()))? {
         Some(found) => match identity.difference(&found.task) {
@@ -111,7 +113,7 @@ fn open<'a>(task: &Export, stdout: &'a mut impl Write) -> Result<(Checkpoint, Ou
         None if path.exists() => Err(output::exists(path)),
         None => {
             // First, so that a kill between the two files can be resumed too.
-            let checkpoint = new(identity);
+            let checkpoint = new(identity, location);
             checkpoint.save(resume).map_err(|error| cannot_resume(format!("it cannot be written: {error}")))?;
             Ok((checkpoint, Output::create(path)?))
         }
@@ -134,7 +136,8 @@ fn check_table(task: &Export, checkpoint: &mut Checkpoint, content: Option<&Cont
     }
 }
 
-/// Copies page after page, each segment in its own order. Writes a checkpoint every second and at the end.
+/// Copies page after page, each segment in its own order. Writes a checkpoint at the start, after the first records, every
+/// second and at the end.
 async fn copy(
     task: &Export,
     reader: &Reader,
@@ -147,6 +150,7 @@ async fn copy(
     if output.is_empty() {
         output.write(task.format.header().as_bytes())?;
     }
+    save(task, checkpoint, output)?;
     let mut reading = FuturesUnordered::new();
     for (segment, progress) in (0_u32..).zip(&checkpoint.segments) {
         match progress {
@@ -174,7 +178,9 @@ async fn copy(
         }
         bar.set_position(checkpoint.counts.scanned);
         bar.set_message(format!("{} exported", HumanCount(checkpoint.counts.exported)));
-        if saved.elapsed() >= CHECKPOINT_INTERVAL {
+        // An output without covered bytes cannot be continued.
+        let is_first = checkpoint.length == 0 && !output.is_empty();
+        if is_first || saved.elapsed() >= CHECKPOINT_INTERVAL {
             save(task, checkpoint, output)?;
             saved = Instant::now();
         }

@@ -1,5 +1,6 @@
 //! `mini-scan get`: looks up addresses and networks, and prints what was found there.
 
+mod answer;
 mod api;
 mod source;
 mod table;
@@ -64,17 +65,12 @@ async fn ask(
     let now = now();
     for question in questions(&task.targets) {
         let mut found = HashSet::new();
-        let mut cursor = None;
-        loop {
-            let (records, next) = source.page(&question, cursor.as_deref()).await?;
+        let mut pages = source.pages(&question);
+        while let Some(records) = pages.next().await? {
             found.extend(records.iter().map(|record| record.key.ip().to_owned()));
             match task.json {
                 true => out.write_all(&json(records)).map_err(cannot_write)?,
                 false => rows.extend(records.iter().map(|record| Row::of(record, now))),
-            }
-            cursor = next;
-            if cursor.is_none() {
-                break;
             }
         }
         for missing in question.without(&found) {

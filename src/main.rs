@@ -36,6 +36,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const WRONG_USAGE: u8 = 2;
 /// Some of the work was done, and some was left.
 const PARTLY_DONE: u8 = 3;
+/// The reader of stdout closed it, e.g. `head`. A shell shows this code for a program that SIGPIPE ended.
+const CLOSED: u8 = 141;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -327,7 +329,12 @@ async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
 
 async fn get(args: &GetArgs) -> anyhow::Result<ExitCode> {
     let task = args.task(io::stdin())?;
-    get::run(&task, &mut io::BufWriter::new(io::stdout()), &mut io::stderr()).await?;
+    let mut stdout = Pipe::new(io::BufWriter::new(io::stdout()));
+    let result = get::run(&task, &mut stdout, &mut io::stderr()).await;
+    if stdout.is_closed {
+        return Ok(ExitCode::from(CLOSED));
+    }
+    result?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -336,10 +343,14 @@ async fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     let mut signals = listen()?;
     let task = args.task()?;
     let stop = Notify::new();
-    let mut stdout = io::BufWriter::new(io::stdout());
+    let mut stdout = Pipe::new(io::BufWriter::new(io::stdout()));
     let mut stderr = io::stderr();
     let mut work = pin!(async {
-        Ok(match export::run(&task, stop.notified(), &mut stdout, &mut stderr).await? {
+        let result = export::run(&task, stop.notified(), &mut stdout, &mut stderr).await;
+        if stdout.is_closed {
+            return Ok(ExitCode::from(CLOSED));
+        }
+        Ok(match result? {
             export::Outcome::Done => ExitCode::SUCCESS,
             export::Outcome::Stopped => ExitCode::from(PARTLY_DONE),
         })
@@ -353,6 +364,35 @@ async fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         biased;
         second = signals.next() => Ok(ExitCode::from(second.exit_code())),
         code = work => code,
+    }
+}
+
+/// A stream that remembers whether its reader has closed it.
+struct Pipe<W> {
+    stream: W,
+    is_closed: bool,
+}
+
+impl<W: Write> Pipe<W> {
+    fn new(stream: W) -> Pipe<W> {
+        Pipe { stream, is_closed: false }
+    }
+
+    fn noted<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        self.is_closed |= result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        result
+    }
+}
+
+impl<W: Write> Write for Pipe<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.stream.write(bytes);
+        self.noted(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.stream.flush();
+        self.noted(flushed)
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::io::IsTerminal;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 
 use super::help::{heading, more};
 use super::table::{TableArgs, table_is_the_source};
-use crate::export::{Export, Filter, Format, unix_seconds};
+use crate::export::{Export, Filter, Format, is_overwritten, unix_seconds};
 use crate::hosts::Network;
 use crate::service::Endpoints;
 
@@ -20,7 +20,8 @@ const HELP: &str = concat!(
     "  It reads the whole table, whatever the filters are. docs/export.md has the costs,\n",
     "  and DynamoDB's own export to S3 for large tables.\n\n",
     heading!("Exit codes"),
-    "  0 success, 1 failure, 2 wrong usage, 3 stopped before the end\n\n",
+    "  0 success, 1 failure, 2 wrong usage, 3 stopped before the end,\n",
+    "  141 the reader of stdout closed it\n\n",
     more!()
 );
 
@@ -57,7 +58,7 @@ pub struct ExportArgs {
     #[arg(long, value_delimiter = ',', help_heading = "Filters")]
     port: Vec<u16>,
 
-    /// New file for the records; without it stdout
+    /// New file for the records; without it, or with -, stdout
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     output: Option<PathBuf>,
 
@@ -84,7 +85,8 @@ impl ExportArgs {
     /// Returns what to export, or the flags that contradict each other.
     pub fn task(&self) -> Result<Export, clap::Error> {
         let conflict = |text: &str| Err(clap::Error::raw(ErrorKind::ArgumentConflict, format!("{text}\n")));
-        let to_terminal = self.output.is_none() && std::io::stdout().is_terminal();
+        let output = self.output.as_deref().filter(|path| *path != Path::new("-"));
+        let to_terminal = output.is_none() && std::io::stdout().is_terminal();
         let format = match (self.format, self.raw_csv) {
             (FormatName::Jsonl, true) => return conflict("--raw-csv needs --format csv"),
             (FormatName::Jsonl, false) if to_terminal => Format::AsciiJsonLines,
@@ -100,15 +102,21 @@ impl ExportArgs {
         if self.port.len() > 100 {
             return conflict("--port can be repeated up to 100 times");
         }
-        if self.resume.is_some() && self.resume == self.output {
-            return conflict("--output and --resume need different files");
+        match (output, &self.resume) {
+            (None, Some(_)) => {
+                return conflict("--resume needs a file as --output, because stdout cannot be continued");
+            }
+            (Some(output), Some(resume)) if is_overwritten(output, resume) => {
+                return conflict("--output and --resume need different files");
+            }
+            _ => {}
         }
         Ok(Export {
             endpoints: Endpoints { pubsub: None, dynamo: self.table.endpoint() },
             table: self.table.table.clone(),
             filter: Filter { since: self.since, ports: self.port.clone(), networks: self.network.clone() },
             format,
-            output: self.output.clone(),
+            output: output.map(Path::to_owned),
             resume: self.resume.clone(),
             segments: self.segments,
             max_read_units: self.max_read_units,

@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 
 use super::help::{exit_codes, heading, more};
 use super::pubsub::set;
-use super::table::{TableArgs, table_is_the_source, url};
+use super::table::{TableArgs, table_is_the_source};
 use crate::get::{Api, From, Get};
 use crate::hosts::{InvalidTarget, Target};
 use crate::service::Endpoints;
@@ -40,7 +40,7 @@ pub struct GetArgs {
     table: TableArgs,
 
     /// URL of a `mini-scan api` to ask instead of the table, e.g. http://127.0.0.1:8080
-    #[arg(long, env = "MINI_SCAN_API", value_name = "URL", value_parser = url, help_heading = "Source")]
+    #[arg(long, env = "MINI_SCAN_API", value_name = "URL", help_heading = "Source")]
     api: Option<String>,
 
     /// File with the token for the API; without it the token is in MINI_SCAN_API_TOKEN
@@ -93,7 +93,9 @@ impl GetArgs {
                 Some(text.map_err(|error| invalid(&format!("--api-token-file {}: {error}", path.display())))?)
             }
         };
-        Ok(From::Api(Api { url: url.to_owned(), token: token.map(|token| token.trim().to_owned()) }))
+        // No value parser checks the URL, because clap would repeat it in the error.
+        let api = Api::new(url, token.map(|token| token.trim().to_owned()));
+        Ok(From::Api(api.map_err(|why| invalid(&format!("the URL of --api (MINI_SCAN_API) is invalid: {why}")))?))
     }
 }
 

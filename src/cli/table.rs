@@ -25,7 +25,7 @@ impl TableArgs {
     }
 }
 
-pub(super) fn url(text: &str) -> Result<String, String> {
+fn url(text: &str) -> Result<String, String> {
     match text.is_empty() || text.starts_with("http://") || text.starts_with("https://") {
         true => Ok(text.to_owned()),
         false => Err("write it with its scheme, e.g. http://localhost:8000".to_owned()),

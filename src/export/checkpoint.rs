@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::filter::Filter;
 use super::format::Format;
+use super::output::TAIL_BYTES;
 
 const VERSION: u32 = 1;
 
@@ -19,6 +20,8 @@ pub(super) struct Checkpoint {
     pub(super) task: Identity,
     /// Changes if the table was deleted and created again. `None` if this identity may not describe the table.
     pub(super) table_id: Option<String>,
+    /// The absolute path of the output.
+    pub(super) output: String,
     /// The length of the output in bytes. Everything behind it is written again.
     pub(super) length: u64,
     /// The last bytes of the output, which show whether a file is that output.
@@ -92,11 +95,12 @@ impl Identity {
 }
 
 impl Checkpoint {
-    pub(super) fn new(task: Identity, segments: u32) -> Checkpoint {
+    pub(super) fn new(task: Identity, output: String, segments: u32) -> Checkpoint {
         Checkpoint {
             version: VERSION,
             task,
             table_id: None,
+            output,
             length: 0,
             tail: Vec::new(),
             segments: vec![Progress::Start; segments as usize],
@@ -112,16 +116,28 @@ impl Checkpoint {
             Err(error) => return Err(error.into()),
         };
         let checkpoint: Checkpoint = serde_json::from_slice(&text)?;
-        if checkpoint.version != VERSION || checkpoint.segments.is_empty() {
-            let error = <serde_json::Error as serde::de::Error>::custom(format!("version {}", checkpoint.version));
-            return Err(LoadError::Format(error));
+        match checkpoint.defect() {
+            Some(defect) => Err(LoadError::Format(<serde_json::Error as serde::de::Error>::custom(defect))),
+            None => Ok(Some(checkpoint)),
         }
-        Ok(Some(checkpoint))
+    }
+
+    /// Returns what no checkpoint can have.
+    fn defect(&self) -> Option<String> {
+        if self.version != VERSION {
+            return Some(format!("version {}", self.version));
+        }
+        if self.segments.is_empty() {
+            return Some("it has no segments".to_owned());
+        }
+        // A shorter tail would fit to other files too.
+        let has_tail = self.tail.len() as u64 == self.length.min(TAIL_BYTES as u64);
+        (!has_tail).then(|| format!("{} bytes for an output of {} bytes", self.tail.len(), self.length))
     }
 
     /// Replaces the file at once: a kill leaves either the old checkpoint or this one.
     pub(super) fn save(&self, path: &Path) -> io::Result<()> {
-        let new = with_suffix(path, ".new");
+        let new = unfinished(path);
         let mut file = File::create(&new)?;
         file.write_all(&serde_json::to_vec(self)?)?;
         file.sync_all()?;
@@ -132,9 +148,10 @@ impl Checkpoint {
     }
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+/// Returns where a checkpoint is written before it replaces the resume file. No other program uses such a name.
+pub(super) fn unfinished(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
+    name.push(".mini-scan-new");
     PathBuf::from(name)
 }
 
@@ -150,11 +167,11 @@ mod tests {
     fn a_checkpoint_is_loaded_as_it_was_saved() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("resume");
-        let mut checkpoint = Checkpoint::new(identity(), 3);
+        let mut checkpoint = Checkpoint::new(identity(), "/out".into(), 3);
         checkpoint.segments = vec![Progress::Start, Progress::After("1.1.1.7#443#A\"\n".into()), Progress::Done];
-        checkpoint.tail = vec![0, 255];
         checkpoint.save(&path).unwrap();
-        checkpoint.length = 7;
+        checkpoint.tail = vec![0, 255];
+        checkpoint.length = 2;
         checkpoint.save(&path).unwrap();
 
         assert_eq!(Checkpoint::load(&path).unwrap(), Some(checkpoint));
@@ -166,9 +183,11 @@ mod tests {
     fn a_file_that_is_no_checkpoint_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("resume");
-        let saved = serde_json::to_string(&Checkpoint::new(identity(), 1)).unwrap();
+        let saved = serde_json::to_string(&Checkpoint::new(identity(), "/out".into(), 1)).unwrap();
         let newer = saved.replace(r#""version":1"#, r#""version":2"#);
-        for text in ["", "{}", &saved[..saved.len() - 1], &newer, "[1]"] {
+        let longer = saved.replace(r#""tail":[]"#, r#""tail":[7]"#);
+        let without_tail = saved.replace(r#""length":0"#, r#""length":7"#);
+        for text in ["", "{}", &saved[..saved.len() - 1], &newer, "[1]", &longer, &without_tail] {
             fs::write(&path, text).unwrap();
             assert!(matches!(Checkpoint::load(&path), Err(LoadError::Format(_))), "{text}");
         }

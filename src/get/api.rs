@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{RequestBuilder, StatusCode, Url};
+use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use tokio::time::sleep;
 
@@ -20,12 +20,31 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_ATTEMPTS: u32 = 5;
 const MAX_WAIT: Duration = Duration::from_secs(10);
 const MAX_CHARS: usize = 300;
+/// Far more than a page of mini-scan, which ends after 4 MB of responses.
+const MAX_BODY_BYTES: usize = 64 << 20;
 
 /// An API, and who asks it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Api {
-    pub url: String,
-    pub token: Option<String>,
+    url: String,
+    token: Option<String>,
+}
+
+impl Api {
+    /// Returns what is wrong with a URL that requests cannot extend, without the URL: it may contain a password.
+    pub fn new(url: &str, token: Option<String>) -> Result<Api, String> {
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            return Err("write it with its scheme, e.g. http://127.0.0.1:8080".to_owned());
+        }
+        let parsed = Url::parse(url).map_err(|error| error.to_string())?;
+        if !parsed.username().is_empty() || parsed.password().is_some() {
+            return Err("it must have no user and no password; pass a token with --api-token-file".to_owned());
+        }
+        if parsed.query().is_some() || parsed.fragment().is_some() {
+            return Err("it must have no query (?) and no fragment (#)".to_owned());
+        }
+        Ok(Api { url: url.to_owned(), token })
+    }
 }
 
 pub(super) struct Client {
@@ -121,18 +140,29 @@ impl Client {
         };
         for attempt in 1.. {
             let again = request.try_clone().expect("the body is in memory");
-            let response = again.send().await.map_err(|error| self.unreachable(&error))?;
+            let mut response = again.send().await.map_err(|error| self.unreachable(&error))?;
             let (status, wait) = (response.status(), response.headers().get(RETRY_AFTER).cloned());
-            let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+            let body = self.body(&mut response).await?;
             let wait = wait.and_then(|wait| wait.to_str().ok()?.parse().ok()).map(Duration::from_secs);
             match (status, wait) {
-                (StatusCode::OK, _) => return Ok(Some(body.into())),
+                (StatusCode::OK, _) => return Ok(Some(body)),
                 (StatusCode::NOT_FOUND, _) if is_missing_host(&body) => return Ok(None),
                 (_, Some(wait)) if attempt < MAX_ATTEMPTS => sleep(wait.min(MAX_WAIT)).await,
                 _ => return Err(self.refused(status, &body)),
             }
         }
         unreachable!("the last attempt returns")
+    }
+
+    async fn body(&self, response: &mut Response) -> Result<Vec<u8>, SetupError> {
+        let mut body = Vec::new();
+        while let Some(part) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            if body.len() + part.len() > MAX_BODY_BYTES {
+                return Err(self.invalid("its response has more than 64 MiB"));
+            }
+            body.extend_from_slice(&part);
+        }
+        Ok(body)
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> SetupError {
@@ -155,7 +185,7 @@ impl Client {
         SetupError(format!("the API at {} (--api) refused the request: {text}{advice}", self.api.url))
     }
 
-    fn invalid(&self, why: &str) -> SetupError {
+    pub(super) fn invalid(&self, why: &str) -> SetupError {
         let why = sanitize(why, MAX_CHARS);
         SetupError(format!("the server at {} (--api) is no API of mini-scan: {why}", self.api.url))
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tracing::Span;
 
+use super::answer::Answer;
 use super::api::Client;
 use super::{From, Question};
 use crate::dynamo::HostTable;
@@ -15,6 +16,37 @@ use crate::service::{SetupError, table_error};
 pub(super) enum Source {
     Table { hosts: Hosts<HostTable>, name: String },
     Api(Client),
+}
+
+/// The pages that answer one question.
+pub(super) struct Pages<'a> {
+    source: &'a Source,
+    question: &'a Question,
+    answer: Answer<'a>,
+    next: Next,
+}
+
+enum Next {
+    First,
+    After(String),
+    None,
+}
+
+impl Pages<'_> {
+    /// Returns the records of the next page, or `None` after the last page.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Record>>, SetupError> {
+        let cursor = match &self.next {
+            Next::First => None,
+            Next::After(cursor) => Some(cursor.as_str()),
+            Next::None => return Ok(None),
+        };
+        let (records, next) = self.source.page(self.question, cursor).await?;
+        if let Source::Api(client) = self.source {
+            self.answer.add(&records, next.as_deref()).map_err(|why| client.invalid(&why))?;
+        }
+        self.next = next.map_or(Next::None, Next::After);
+        Ok(Some(records))
+    }
 }
 
 /// A command has no metrics.
@@ -39,8 +71,12 @@ impl Source {
         Ok(Source::Table { hosts: Hosts::new(table, Arc::new(Silent)), name: name.clone() })
     }
 
+    pub(super) fn pages<'a>(&'a self, question: &'a Question) -> Pages<'a> {
+        Pages { source: self, question, answer: Answer::to(question), next: Next::First }
+    }
+
     /// Returns a page of records, and the cursor of the next one.
-    pub(super) async fn page(
+    async fn page(
         &self,
         question: &Question,
         cursor: Option<&str>,

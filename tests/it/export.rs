@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::support::dynamo::{Dynamo, Item, item, number, text};
 use crate::support::dynamo_proxy::{Action, DynamoProxy};
-use crate::support::program::{Exit, Launch, mini_scan};
+use crate::support::program::{Exit, Launch, launch, mini_scan};
 use crate::support::unique;
 
 /// A table with records, and a folder for the files of an export.
@@ -113,6 +113,32 @@ async fn every_record_is_exported_with_its_fields() {
                "response": "\u{fffd}", "response_base64": "/w==", "expires_at": 99}),
     ];
     assert_eq!(found.into_values().collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn a_dash_as_output_is_stdout() {
+    let job = Job::new([record("1.1.1.7", 443, 7, "")]).await;
+
+    let script = format!("\"$0\" export --table {} --output - && ls -A", job.table);
+    let export = launch("sh", ["-c", &script, env!("CARGO_BIN_EXE_mini-scan")]);
+    let exit = export.env("AWS_ENDPOINT_URL_DYNAMODB", &job.dynamo.endpoint).run().await;
+
+    ended(&exit, 0);
+    // The list of files is empty.
+    assert_eq!(by_key(exit.output.stdout.iter().map(String::as_str)).len(), 1);
+}
+
+#[tokio::test]
+async fn a_closed_stdout_ends_an_export_quietly() {
+    // More than a pipe can buffer.
+    let job = Job::new(many(500)).await;
+
+    let script = format!("{{ \"$0\" export --table {}; echo \"code $?\" >&2; }} | head -n 1", job.table);
+    let export = launch("sh", ["-c", &script, env!("CARGO_BIN_EXE_mini-scan")]);
+    let exit = export.env("AWS_ENDPOINT_URL_DYNAMODB", &job.dynamo.endpoint).run().await;
+
+    assert_eq!(exit.output.stderr, ["code 141"]);
+    assert_eq!(exit.output.stdout.len(), 1, "{exit:#?}");
 }
 
 #[tokio::test]

@@ -2,7 +2,10 @@
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use axum::body::Bytes;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use crate::support::dynamo::{Dynamo, Item, item, number, text};
 use crate::support::dynamo_proxy::{Action, DynamoProxy};
@@ -200,6 +203,77 @@ async fn an_api_with_tokens_needs_one_from_a_file_or_the_environment() {
     for launch in [get().env("MINI_SCAN_API_TOKEN", &secret), get().arguments(["--api-token-file", &token])] {
         let exit = launch.run().await;
         assert_eq!((exit.code, exit.output.stdout.len()), (Some(0), 1), "{exit:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_closed_stdout_ends_it_quietly() {
+    // More than a pipe can buffer.
+    let response = "x".repeat(2_000);
+    let shelf = Shelf::new((1..=200).map(|port| record("1.1.1.7", port, &response))).await;
+
+    let script = format!("{{ \"$0\" get --json --table {} 1.1.1.7; echo \"code $?\" >&2; }} | head -n 1", shelf.table);
+    let get = launch("sh", ["-c", &script, env!("CARGO_BIN_EXE_mini-scan")]);
+    let exit = get.env("AWS_ENDPOINT_URL_DYNAMODB", &shelf.dynamo.endpoint).run().await;
+
+    assert_eq!(exit.output.stderr, ["code 141"]);
+    assert_eq!(exit.output.stdout.len(), 1, "{exit:#?}");
+}
+
+/// A server that returns the same body for every request.
+struct FixedServer {
+    url: String,
+    _server: JoinSet<()>,
+}
+
+impl FixedServer {
+    async fn start(body: impl Into<Bytes>) -> FixedServer {
+        let body = body.into();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("a bound listener"));
+        let router = axum::Router::new().fallback(move || async move { body });
+        let mut server = JoinSet::new();
+        server.spawn(async move { axum::serve(listener, router).await.expect("the server runs") });
+        FixedServer { url, _server: server }
+    }
+}
+
+/// Returns a page of an API with one record of each address.
+fn page(addresses: &[&str], next: Option<&str>) -> String {
+    let service = json!({"port": 80, "service": "HTTP", "timestamp": 1, "data_version": 2, "response": "hello"});
+    let hosts: Vec<_> = addresses.iter().map(|ip| json!({"ip": ip, "services": [service]})).collect();
+    json!({"hosts": hosts, "next_page_token": next}).to_string()
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_refused_after_what_was_found() {
+    let endless = FixedServer::start(page(&["1.1.1.7"], Some("next"))).await;
+    let empty = FixedServer::start(page(&[], Some("next"))).await;
+    let other = FixedServer::start(page(&["1.1.1.8"], None)).await;
+    let large = FixedServer::start(vec![b' '; 65 << 20]).await;
+    let get = |server: &FixedServer| mini_scan(["get", "--api", &server.url, "1.1.1.7"]).run();
+
+    let endless = get(&endless).await;
+
+    refused(&endless, 1, &["no API of mini-scan", "1.1.1.7#80#HTTP twice"]);
+    assert_eq!(endless.output.stdout.len(), 2, "the head and the record of the first page: {endless:#?}");
+    refused(&get(&empty).await, 1, &["repeated a next_page_token"]);
+    refused(&get(&other).await, 1, &["1.1.1.8#80#HTTP, which was not asked for"]);
+    refused(&get(&large).await, 1, &["more than 64 MiB"]);
+}
+
+#[tokio::test]
+async fn a_url_with_more_than_a_path_is_refused_without_its_password() {
+    for (url, why) in [
+        ("http://me:hunter2@127.0.0.1:8080", "no user and no password"),
+        ("me:hunter2@127.0.0.1:8080", "with its scheme"),
+        ("http://me:hunter2@127.0.0.1:99999", "invalid port"),
+        ("http://127.0.0.1:8080/?token=hunter2", "no query"),
+        ("http://127.0.0.1:8080/#hunter2", "no fragment"),
+    ] {
+        let exit = mini_scan(["get", "--api", url, "1.1.1.7"]).run().await;
+        refused(&exit, 2, &["--api", why]);
+        assert!(!exit.output.stderr.join("\n").contains("hunter2"), "{exit:#?}");
     }
 }
 

@@ -95,6 +95,73 @@ async fn a_kill_before_the_output_exists_is_resumed() {
 }
 
 #[tokio::test]
+async fn a_kill_after_the_first_page_is_resumed() {
+    let job = Job::new(many(3_000)).await;
+    let proxy = job.proxy(|nth| if nth == 0 { Action::Forward } else { Action::Hang }).await;
+    let program = job.to_file().env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url()).start();
+    // No other page follows, so only the first one can have led to the checkpoint.
+    with_progress("a checkpoint with records", async || match covered(&job) {
+        0 => Err(()),
+        _ => Ok(()),
+    })
+    .await;
+    program.signal(Signal::Kill).await;
+    program.exit().await;
+
+    ended(&job.to_file().run().await, 0);
+
+    assert_eq!(job.exported().len(), 3_000);
+}
+
+#[tokio::test]
+async fn an_unrelated_file_survives_an_export_without_records() {
+    let job = Job::new([]).await;
+    let [output, resume, precious] =
+        ["out", "resume", "precious"].map(|name| job.path(name).to_str().expect("UTF-8").to_owned());
+    let export = |output: &str| job.export().arguments(["--output", output, "--resume", &resume]).run();
+    ended(&export(&output).await, 0);
+    std::fs::write(&precious, "precious").expect("the file is writable");
+
+    let other = export(&precious).await;
+    std::fs::rename(&precious, &output).expect("the output exists");
+    let replaced = export(&output).await;
+
+    assert!(ended(&other, 1).contains("its export writes to"), "{other:#?}");
+    assert!(ended(&replaced, 1).contains("it was empty at the last checkpoint"), "{replaced:#?}");
+    assert_eq!(std::fs::read_to_string(&output).expect("the file"), "precious");
+}
+
+#[tokio::test]
+async fn a_resume_file_with_impossible_lengths_is_refused() {
+    let job = Job::new([record("1.1.1.7", 443, 7, "")]).await;
+    ended(&job.to_file().run().await, 0);
+    let saved = std::fs::read_to_string(job.path("resume")).expect("the resume file");
+    let mut damaged: Value = serde_json::from_str(&saved).expect("JSON");
+    damaged["length"] = 1.into();
+    std::fs::write(job.path("resume"), damaged.to_string()).expect("the file is writable");
+    let before = std::fs::read(job.path("out")).expect("the output");
+
+    let exit = job.to_file().run().await;
+
+    assert!(ended(&exit, 1).contains("no resume file"), "{exit:#?}");
+    assert_eq!(std::fs::read(job.path("out")).expect("the output"), before);
+}
+
+#[tokio::test]
+async fn the_progress_never_replaces_the_output() {
+    let job = Job::new([record("1.1.1.7", 443, 7, "")]).await;
+    let output = job.path("out").to_str().expect("UTF-8").to_owned();
+    let other_name = job.path("./out").to_str().expect("UTF-8").to_owned();
+
+    let same = job.export().arguments(["--output", &output, "--resume", &other_name]).run().await;
+    let stdout = job.export().arguments(["--output", "-", "--resume", &other_name]).run().await;
+
+    assert!(ended(&same, 2).contains("--output and --resume need different files"), "{same:#?}");
+    assert!(ended(&stdout, 2).contains("--resume needs a file as --output"), "{stdout:#?}");
+    assert!(!job.path("out").exists());
+}
+
+#[tokio::test]
 async fn files_that_do_not_belong_together_are_refused() {
     let job = Job::new([record("1.1.1.7", 443, 7, "")]).await;
     ended(&job.to_file().run().await, 0);
