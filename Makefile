@@ -164,8 +164,8 @@ bench-api: $(if $(PROGRAM),,dist) $(if $(BASELINES),,baselines) ## Measure reads
 		--baselines $(or $(BASELINES),target/dist/baselines) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 .PHONY: bench-changes
-bench-changes: ## Measure the reader of streams beside a bare loop of GetRecords; optional: ROUNDS=1
-	cargo bench --locked --bench changes -- $(if $(ROUNDS),--rounds $(ROUNDS))
+bench-changes: ## Measure the reader of streams beside a bare loop of GetRecords; optional: ROUNDS=1, or DYNAMODB=http://… for its tables
+	cargo bench --locked --bench changes -- $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(DYNAMODB),--dynamodb $(DYNAMODB))
 
 .PHONY: bench-compare
 bench-compare: ## Compare the last run of bench with the one before; BEFORE=… and AFTER=… name other JSON files

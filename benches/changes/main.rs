@@ -1,10 +1,13 @@
 //! Measures what leases, lineage and contiguous checkpoints cost: records per CPU-second of the reader of streams, beside
 //! a bare loop of GetRecords on the same shards in the same run. `make bench-changes` runs it.
 //!
+//! `make bench-changes DYNAMODB=http://127.0.0.1:8000` reads three tables of that server instead.
+//!
 //! Each program runs alone in a process of its own with one thread. This process serves the stream and the leases.
 
 mod programs;
 mod server;
+mod three_tables;
 #[path = "../pipeline/usage.rs"]
 #[expect(dead_code, reason = "only the other benchmark uses all figures")]
 mod usage;
@@ -56,9 +59,10 @@ fn main() -> anyhow::Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => bench(ROUNDS, Load { shards: 4, pages: 100 }),
         ["--rounds", rounds] => bench(rounds.parse()?, Load { shards: 4, pages: 100 }),
+        ["--dynamodb", endpoint] => programs::run(three_tables::run(endpoint)),
         ["bare", streams, _] => print(programs::run(programs::bare(streams))?),
         ["reader", streams, leases] => print(programs::run(programs::reader(streams, leases))?),
-        _ => anyhow::bail!("usage: make bench-changes ROUNDS=7"),
+        _ => anyhow::bail!("usage: make bench-changes ROUNDS=7, or make bench-changes DYNAMODB=http://127.0.0.1:8000"),
     }
 }
 

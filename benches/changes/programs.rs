@@ -1,7 +1,7 @@
 //! The two programs: a bare loop of GetRecords, and the reader with a handler that does nothing.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context;
 use aws_sdk_dynamodbstreams::types::{Record as Change, ShardIteratorType};
@@ -10,14 +10,15 @@ use dynamodb_streams::{
     Settings, Stream,
 };
 use futures_util::future::try_join_all;
-use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::Sample;
 use crate::server::STREAM;
 use crate::usage::usage;
 
-/// Runs a program on one thread, and measures it after its start.
-pub(crate) fn run(program: impl Future<Output = anyhow::Result<Sample>>) -> anyhow::Result<Sample> {
+/// Runs a program on one thread.
+pub(crate) fn run<T>(program: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(program)
 }
 
@@ -47,11 +48,11 @@ pub(crate) async fn reader(streams: &str, leases: &str) -> anyhow::Result<Sample
     let table = DynamoDbLeaseTable::new(&tables_client(leases), format!("leases-{}", std::process::id()));
     table.create_if_missing().await?;
     let shards = stream.describe(None).await?.shards.len();
-    let counted = Counted { unfinished: Arc::new(AtomicUsize::new(shards)), ..Counted::default() };
+    let counted = Counted::until_shards(shards);
     let (observer, keys) = (Arc::new(counted.clone()), stream.lease_keys());
     let before = usage("self")?.cpu_seconds;
     let reader = Reader::new("bench", stream, table, keys, counted.clone(), observer, Settings::default());
-    reader.run(counted.finished.notified()).await;
+    reader.run(counted.finished.clone().cancelled_owned()).await;
     sample(counted.records.load(Ordering::Relaxed), before)
 }
 
@@ -60,17 +61,52 @@ fn sample(records: usize, cpu_seconds_before: f64) -> anyhow::Result<Sample> {
     Ok(Sample { records, cpu_seconds: usage.cpu_seconds - cpu_seconds_before, peak_mb: usage.peak_mb })
 }
 
-/// A handler that does nothing but count, and an observer that waits for the end of all shards.
-#[derive(Clone, Default)]
-struct Counted {
-    records: Arc<AtomicUsize>,
-    unfinished: Arc<AtomicUsize>,
-    finished: Arc<Notify>,
+/// A handler that does nothing but count, and an observer of the end.
+#[derive(Clone)]
+pub(crate) struct Counted {
+    pub(crate) records: Arc<AtomicUsize>,
+    expected: usize,
+    unfinished_shards: Arc<AtomicUsize>,
+    pub(crate) finished: CancellationToken,
+    /// When the first and the last expected record were handled.
+    began: Arc<OnceLock<Instant>>,
+    ended: Arc<OnceLock<Instant>>,
+}
+
+impl Counted {
+    /// Finishes when this many shards are read to their end.
+    fn until_shards(shards: usize) -> Counted {
+        Counted {
+            records: Arc::default(),
+            expected: usize::MAX,
+            unfinished_shards: Arc::new(AtomicUsize::new(shards)),
+            finished: CancellationToken::new(),
+            began: Arc::default(),
+            ended: Arc::default(),
+        }
+    }
+
+    /// Finishes after this many records.
+    pub(crate) fn until_records(records: usize) -> Counted {
+        Counted { expected: records, ..Counted::until_shards(usize::MAX) }
+    }
+
+    /// Returns the time between the first and the last record, once all are handled.
+    pub(crate) fn seconds(&self) -> Option<f64> {
+        Some(self.ended.get()?.duration_since(*self.began.get()?).as_secs_f64())
+    }
 }
 
 impl Handler<Change> for Counted {
     async fn handle(&self, _: &Record<Change>, _: u32) -> Outcome {
-        self.records.fetch_add(1, Ordering::Relaxed);
+        let number = self.records.fetch_add(1, Ordering::Relaxed) + 1;
+        if number == 1 {
+            self.began.get_or_init(Instant::now);
+        }
+        if number == self.expected {
+            self.ended.get_or_init(Instant::now);
+            self.finished.cancel();
+        }
         Outcome::Done
     }
 
@@ -81,8 +117,9 @@ impl Handler<Change> for Counted {
 
 impl Observer for Counted {
     fn report(&self, report: &Report<'_>) {
-        if matches!(report, Report::ShardFinished { .. }) && self.unfinished.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.finished.notify_one();
+        if matches!(report, Report::ShardFinished { .. }) && self.unfinished_shards.fetch_sub(1, Ordering::Relaxed) == 1
+        {
+            self.finished.cancel();
         }
         if matches!(report, Report::StreamFailed { .. } | Report::LeaseTableFailed { .. } | Report::Gap(_)) {
             eprintln!("{report:?}");
@@ -90,7 +127,7 @@ impl Observer for Counted {
     }
 }
 
-fn streams_client(endpoint: &str) -> aws_sdk_dynamodbstreams::Client {
+pub(crate) fn streams_client(endpoint: &str) -> aws_sdk_dynamodbstreams::Client {
     use aws_sdk_dynamodbstreams::config::{BehaviorVersion, Credentials, Region};
     let config = aws_sdk_dynamodbstreams::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -100,7 +137,7 @@ fn streams_client(endpoint: &str) -> aws_sdk_dynamodbstreams::Client {
     aws_sdk_dynamodbstreams::Client::from_conf(config.build())
 }
 
-fn tables_client(endpoint: &str) -> aws_sdk_dynamodb::Client {
+pub(crate) fn tables_client(endpoint: &str) -> aws_sdk_dynamodb::Client {
     use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())

@@ -53,8 +53,7 @@ impl DynamoDbStream {
 
     /// Returns the keys of this stream's rows in the lease table: the name of the table and the label of the stream.
     pub fn lease_keys(&self) -> LeaseKeys {
-        let name = self.arn.split_once(":table/").map_or(self.arn.as_str(), |(_, name)| name);
-        LeaseKeys::new(name.replacen("/stream/", "/", 1))
+        LeaseKeys::new(name(&self.arn))
     }
 
     async fn description(&self, request: DescribeStreamFluentBuilder) -> Result<StreamDescription, StreamError> {
@@ -104,8 +103,7 @@ impl Stream for DynamoDbStream {
     async fn children(&self, parent: &ShardId) -> Result<Vec<Shard>, StreamError> {
         let filter = ShardFilter::builder().r#type(ShardFilterType::ChildShards).shard_id(parent.as_str()).build();
         let description = self.description(self.client.describe_stream().shard_filter(filter)).await?;
-        let shards = description.shards().iter().filter_map(shard);
-        Ok(shards.filter(|shard| shard.parent.as_ref() == Some(parent)).collect())
+        Ok(children_of(description.shards(), parent))
     }
 
     async fn iterator(&self, shard: &ShardId, position: &IteratorPosition) -> Result<ShardIterator, StreamError> {
@@ -138,6 +136,16 @@ impl Stream for DynamoDbStream {
     }
 }
 
+/// Returns the name of the table and the label of the stream.
+fn name(arn: &str) -> String {
+    let name = arn.split_once(":table/").map_or(arn, |(_, name)| name);
+    name.replacen("/stream/", "/", 1)
+}
+
+fn children_of(shards: &[AwsShard], parent: &ShardId) -> Vec<Shard> {
+    shards.iter().filter_map(shard).filter(|shard| shard.parent.as_ref() == Some(parent)).collect()
+}
+
 fn incomplete(what: &'static str) -> StreamError {
     StreamError::new(StreamErrorKind::Unavailable, what)
 }
@@ -149,4 +157,35 @@ fn shard(shard: &AwsShard) -> Option<Shard> {
         parent: shard.parent_shard_id().map(ShardId::new),
         starting_sequence_number: start.map(SequenceNumber::new),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodbstreams::types::SequenceNumberRange;
+
+    use super::*;
+
+    #[test]
+    fn a_stream_is_named_after_its_table_and_its_label() {
+        let arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-results/stream/2026-11-21T20:00:00.000";
+        assert_eq!(name(arn), "scan-results/2026-11-21T20:00:00.000");
+        assert_eq!(name("another notation"), "another notation");
+    }
+
+    #[test]
+    fn only_children_count_if_the_server_ignores_the_filter() {
+        let shard = |id: &str, parent: Option<&str>| {
+            let range = SequenceNumberRange::builder().starting_sequence_number("7").build();
+            let shard = AwsShard::builder().shard_id(id).sequence_number_range(range);
+            shard.set_parent_shard_id(parent.map(str::to_owned)).build()
+        };
+        let listed = [shard("p", None), shard("a", Some("p")), shard("b", Some("p")), shard("c", Some("a"))];
+
+        let children = children_of(&listed, &ShardId::new("p"));
+
+        let ids: Vec<_> = children.iter().map(|child| child.id.as_str()).collect();
+        assert_eq!(ids, ["a", "b"]);
+        assert_eq!(children[0].starting_sequence_number, Some(SequenceNumber::new("7")));
+        assert_eq!(children_of(&listed, &ShardId::new("c")), []);
+    }
 }

@@ -66,7 +66,7 @@ pub enum StreamErrorKind {
     ExpiredIterator,
     /// The stream has deleted the record at this position.
     Trimmed,
-    /// The shard does not exist any more.
+    /// The shard does not exist any more, although its stream does. For a listing, the stream or its position is missing.
     NotFound,
     /// The stream does not accept the position, although it is not trimmed.
     Invalid,
@@ -93,7 +93,7 @@ impl fmt::Display for StreamErrorKind {
             StreamErrorKind::Throttled => "the stream throttles the request",
             StreamErrorKind::ExpiredIterator => "the shard iterator has expired",
             StreamErrorKind::Trimmed => "the stream has trimmed the position",
-            StreamErrorKind::NotFound => "the shard does not exist",
+            StreamErrorKind::NotFound => "the shard or its stream does not exist",
             StreamErrorKind::Invalid => "the stream does not accept the position",
             StreamErrorKind::Unavailable => "the request failed",
         })
