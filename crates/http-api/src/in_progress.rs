@@ -30,7 +30,9 @@ pub(crate) async fn complete(request: Request, next: Next) -> Response {
         let _permit = permit;
         next.run(request).await
     };
-    match tokio::spawn(handler.in_current_span()).await {
+    #[expect(clippy::disallowed_methods, reason = "the task must outlive its client, and the permit is its owner")]
+    let handler = tokio::spawn(handler.in_current_span());
+    match handler.await {
         Ok(response) => response,
         Err(error) => resume_unwind(error.into_panic()),
     }
