@@ -26,12 +26,21 @@ impl Row {
         Row([
             record.key.ip().to_owned(),
             record.key.port().to_owned(),
-            sanitize(record.key.service(), MAX_SERVICE_CHARS),
+            cell(record.key.service(), MAX_SERVICE_CHARS),
             humantime::format_rfc3339_seconds(seen).to_string(),
             format!("{:#}", HumanDuration(now.duration_since(seen).unwrap_or_default())),
             HumanBytes(size as u64).to_string(),
-            sanitize(&record.response, MAX_RESPONSE_CHARS),
+            cell(&record.response, MAX_RESPONSE_CHARS),
         ])
+    }
+}
+
+/// Returns the text as it is shown, cut to this length. A control character takes several.
+fn cell(text: &str, max_chars: usize) -> String {
+    let shown = sanitize(text, max_chars);
+    match shown.char_indices().nth(max_chars) {
+        Some((end, _)) => format!("{}…", shown[..end].trim_end_matches('…')),
+        None => shown,
     }
 }
 
@@ -79,6 +88,14 @@ ADDRESS      PORT  SERVICE  LAST SEEN             AGE      SIZE  RESPONSE
 ";
         assert_eq!(format(&rows), expected);
         assert_eq!(format(&[]), "");
+    }
+
+    #[test]
+    fn a_cell_is_cut_to_what_is_shown() {
+        assert_eq!(cell("12345", 5), "12345");
+        assert_eq!(cell("123456", 5), "12345…");
+        assert_eq!(cell("\u{1b}[2J", 5), "\\u{1b…");
+        assert_eq!(cell("\0\0\0\0\0\0\0", 6), "\\0\\0\\0…");
     }
 
     #[test]
