@@ -203,7 +203,7 @@ async fn a_million_records_survive_ten_kills() {
     assert_eq!(job.dynamo.server, DynamoServer::Dynoxide, "it takes hours on another server");
     for _ in 0..10 {
         let before = covered(&job);
-        let program = job.to_file().arguments(["--max-read-units", "1000"]).start();
+        let program = job.to_file().arguments(["--max-read-units", "300"]).start();
         with_progress("the next records", async || match covered(&job) {
             now if now > before => Ok(()),
             now => Err(now),
