@@ -36,7 +36,7 @@ pub(crate) async fn run(endpoint: &str) -> anyhow::Result<()> {
         create(&tables, &table).await?;
         fill(&tables, &table).await?;
         let stream = DynamoDbStream::of_table(&streams, &tables, &table).await.map_err(anyhow::Error::from_boxed)?;
-        let (keys, observer) = (stream.lease_keys(), Arc::new(counted.clone()));
+        let (keys, observer) = (stream.lease_keys("bench"), Arc::new(counted.clone()));
         readers.push(Reader::new(
             "bench",
             stream,

@@ -106,31 +106,32 @@ impl Lease {
     }
 }
 
-/// The keys of one stream's rows. Several streams may share a lease table.
+/// The keys of one application's rows for one stream. Several applications and streams may share a lease table.
 #[derive(Clone, Debug)]
 pub struct LeaseKeys {
-    stream: String,
+    prefix: String,
 }
 
 impl LeaseKeys {
-    /// Names a stream. Use the name of the table and the label of the stream, because a new stream has new shards.
-    pub fn new(stream: impl Into<String>) -> LeaseKeys {
-        LeaseKeys { stream: stream.into() }
+    /// Names an application and a stream. Instances of one application share the shards, and each application reads all of
+    /// them. For the stream, use the name of the table and the label of the stream, because a new stream has new shards.
+    pub fn new(application: &str, stream: &str) -> LeaseKeys {
+        LeaseKeys { prefix: format!("{application}/{stream}/") }
     }
 
     /// Returns the key of the row that stores the start of the stream.
     pub fn start(&self) -> String {
-        format!("{}/", self.stream)
+        self.prefix.clone()
     }
 
     pub fn shard(&self, shard: &ShardId) -> String {
-        format!("{}/{shard}", self.stream)
+        format!("{}{shard}", self.prefix)
     }
 
-    /// Returns the shard of a row, unless the row belongs to another stream.
+    /// Returns the shard of a row, unless the row belongs to another application or stream. The id of a shard has no slash.
     pub fn shard_of(&self, key: &str) -> Option<ShardId> {
-        let id = key.strip_prefix(self.stream.as_str())?.strip_prefix('/')?;
-        (!id.is_empty()).then(|| ShardId::new(id))
+        let id = key.strip_prefix(self.prefix.as_str())?;
+        (!id.is_empty() && !id.contains('/')).then(|| ShardId::new(id))
     }
 }
 
@@ -140,11 +141,16 @@ mod tests {
 
     #[test]
     fn rows_of_other_streams_are_not_ours() {
-        let keys = LeaseKeys::new("scans");
+        let keys = LeaseKeys::new("history", "scans");
         let shard = ShardId::new("shardId-1");
         assert_eq!(keys.shard_of(&keys.shard(&shard)), Some(shard.clone()));
         assert_eq!(keys.shard_of(&keys.start()), None);
-        assert_eq!(keys.shard_of(&LeaseKeys::new("scans-eu").shard(&shard)), None);
-        assert_eq!(keys.shard_of(&LeaseKeys::new("hosts").shard(&shard)), None);
+        for (application, stream) in
+            [("history", "scans-eu"), ("history", "hosts"), ("history", "scans/eu"), ("webhooks", "scans")]
+        {
+            let other = LeaseKeys::new(application, stream);
+            assert_eq!(keys.shard_of(&other.shard(&shard)), None, "{application} {stream}");
+            assert_eq!(keys.shard_of(&other.start()), None, "{application} {stream}");
+        }
     }
 }

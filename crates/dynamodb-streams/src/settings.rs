@@ -77,7 +77,7 @@ impl Default for Settings {
             max_records_per_shard: 5000,
             max_concurrency_per_shard: 128,
             handle_timeout: Duration::from_secs(60),
-            request_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(3),
             retries: Retries {
                 first_delay: Duration::from_millis(100),
                 max_delay: Duration::from_secs(30),

@@ -135,7 +135,7 @@ impl<T: Clone> Window<T> {
                 let delay =
                     after.unwrap_or_else(|| backoff(self.retries.first_delay, self.retries.max_delay, attempt, random));
                 let tried = entry.first_attempt.map_or(Duration::ZERO, |first| now - first);
-                if attempt >= self.retries.max_attempts || tried + delay > self.retries.max_time {
+                if attempt >= self.retries.max_attempts || tried.saturating_add(delay) > self.retries.max_time {
                     return self.give_up(index, format!("gave up after {attempt} attempts: {reason}"));
                 }
                 self.waiting.insert((now + delay, index));

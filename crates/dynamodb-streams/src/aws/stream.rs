@@ -51,9 +51,10 @@ impl DynamoDbStream {
         Ok(DynamoDbStream::new(client, arn))
     }
 
-    /// Returns the keys of this stream's rows in the lease table: the name of the table and the label of the stream.
-    pub fn lease_keys(&self) -> LeaseKeys {
-        LeaseKeys::new(name(&self.arn))
+    /// Returns the keys of this stream's rows in the lease table: the name of the application, the name of the table and the
+    /// label of the stream. Instances of one application share the shards.
+    pub fn lease_keys(&self, application: &str) -> LeaseKeys {
+        LeaseKeys::new(application, &name(&self.arn))
     }
 
     async fn description(&self, request: DescribeStreamFluentBuilder) -> Result<StreamDescription, StreamError> {

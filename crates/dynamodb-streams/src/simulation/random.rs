@@ -174,7 +174,7 @@ async fn instances(slot: usize, world: World, settings: Settings, mut random: St
         let instance = format!("instance-{slot}.{number}");
         let table = Table { world: world.clone(), instance: instance.clone() };
         let observer = Arc::new(world.clone());
-        let keys = LeaseKeys::new("stream");
+        let keys = LeaseKeys::new("simulation", "stream");
         let handler = SimHandler { world: world.clone(), instance: instance.clone() };
         let reader = Reader::new(&instance, world.clone(), table, keys, handler, observer, settings.clone())
             .with_seed(random.random());

@@ -42,7 +42,7 @@ async fn run_until(world: &World, stream: &str, settings: Settings, event: impl 
     let instance = format!("instance-{stream}");
     let table = Table { world: world.clone(), instance: instance.clone() };
     let handler = SimHandler { world: world.clone(), instance: instance.clone() };
-    let keys = LeaseKeys::new(stream);
+    let keys = LeaseKeys::new("simulation", stream);
     let reader = Reader::new(&instance, world.clone(), table, keys, handler, Arc::new(world.clone()), settings);
     let (stop, stopped) = oneshot::channel();
     let running = reader.with_seed(1).run(async { drop(stopped.await) });
@@ -187,7 +187,7 @@ async fn a_second_instance_gets_its_share_without_a_repeated_record() {
         sleep(Duration::from_secs(60)).await;
         let table = Table { world: world.clone(), instance: "instance-second".into() };
         let handler = SimHandler { world: world.clone(), instance: "instance-second".into() };
-        let (keys, observer) = (LeaseKeys::new("s"), Arc::new(world.clone()));
+        let (keys, observer) = (LeaseKeys::new("simulation", "s"), Arc::new(world.clone()));
         let reader = Reader::new("instance-second", world.clone(), table, keys, handler, observer, Settings::default());
         let writing = async {
             for number in 0..1000 {

@@ -129,7 +129,7 @@ impl Source {
 
     pub(super) async fn start_with(&self, instance: &str, settings: Settings) -> Instance {
         let stream = self.stream().await;
-        let (keys, table) = (stream.lease_keys(), self.lease_table.clone());
+        let (keys, table) = (stream.lease_keys("contract"), self.lease_table.clone());
         let notes = Notes { instance: instance.to_owned(), events: self.events.clone() };
         let observer = Arc::new(notes.clone());
         let reader = Reader::new(instance, stream, table, keys, notes, observer, settings);
