@@ -73,9 +73,9 @@ pub async fn content(client: &Client, table: &str) -> Result<Option<Content>, Pr
     match describe(client, table).await {
         Ok(found) => {
             let rows = found.item_count().and_then(|count| u64::try_from(count).ok()).unwrap_or_default();
-            // DynamoDB Local gives every table of a name the same id.
-            let created = found.creation_date_time().map(|time| time.secs());
-            let id = found.table_id().zip(created).map(|(id, created)| format!("{id} {created}"));
+            // DynamoDB Local has no `TableId` of its own, and the embedded server has whole seconds.
+            let id = found.table_id().unwrap_or_default();
+            let id = found.creation_date_time().map(|created| format!("{id} {}", created.as_nanos()));
             Ok(Some(Content { id, rows }))
         }
         Err(Problem::Refused(_)) => Ok(None),
