@@ -21,6 +21,8 @@ mod record;
 mod results;
 #[path = "../pipeline/spread.rs"]
 mod spread;
+#[path = "../pipeline/stored.rs"]
+mod stored;
 mod table;
 #[path = "../pipeline/usage.rs"]
 #[allow(dead_code, reason = "only the other benchmark measures memory")]
@@ -62,7 +64,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["table"] => runtime.block_on(table::run()),
-        ["documents"] => page::write(&Results::read(&file("api.json"))?),
+        ["documents"] => page::write(&stored::read(&file("api.json"))?),
         [] => {
             let program = program.context("--program is missing; `make bench-api` builds and names it")?;
             let baselines = baselines.context("--baselines is missing; `make bench-api` builds and names them")?;
@@ -98,7 +100,7 @@ fn keep(results: &Results) -> anyhow::Result<()> {
     if latest.exists() {
         std::fs::rename(&latest, file("api-previous.json"))?;
     }
-    results.write(&latest)
+    stored::write(&latest, &results)
 }
 
 fn file(name: &str) -> PathBuf {

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::Path;
 
-use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::load::Figures;
@@ -64,16 +62,6 @@ impl Results {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let hosts = rounds.iter().map(|(services, rounds)| (*services, spreads(rounds))).collect();
         Results { rounds: rounds.values().map(Vec::len).max().unwrap_or_default(), cores, is_complete, hosts }
-    }
-
-    pub(crate) fn read(path: &Path) -> anyhow::Result<Results> {
-        let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_slice(&text).with_context(|| format!("cannot parse the results in {}", path.display()))
-    }
-
-    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
-        std::fs::write(path, serde_json::to_vec_pretty(self)?)
-            .with_context(|| format!("cannot write {}", path.display()))
     }
 }
 

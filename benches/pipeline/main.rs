@@ -25,6 +25,7 @@ mod results;
 mod scenario;
 mod spread;
 mod stage;
+mod stored;
 mod summary;
 mod table;
 mod usage;
@@ -62,7 +63,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match arguments.first().map(String::as_str) {
         Some("compare") => compare(&arguments[1..]),
-        Some("documents") => page::write(&Results::read(&directory().join("latest.json"))?),
+        Some("documents") => page::write(&stored::read(&directory().join("latest.json"))?),
         Some("profile") => runtime.block_on(profile::run(Consumer { file: &consumer, flags: &arguments[1..] })),
         Some("check") => runtime.block_on(profile::check(&consumer, arguments.get(1).map_or("", String::as_str))),
         _ => {
@@ -156,15 +157,15 @@ fn keep(results: &Results) -> anyhow::Result<()> {
     if latest.exists() {
         std::fs::rename(&latest, directory.join("previous.json"))?;
     }
-    results.write(&latest)
+    stored::write(&latest, &results)
 }
 
 fn compare(files: &[String]) -> anyhow::Result<()> {
     ensure!(files.len() <= 2, "compare takes at most two files: before and after");
     let file =
         |number: usize, default: &str| files.get(number).map_or_else(|| directory().join(default), PathBuf::from);
-    let before = Results::read(&file(0, "previous.json"))?;
-    let after = Results::read(&file(1, "latest.json"))?;
+    let before: Results = stored::read(&file(0, "previous.json"))?;
+    let after: Results = stored::read(&file(1, "latest.json"))?;
     print!("{}", table::comparison(&before, &after));
     Ok(())
 }

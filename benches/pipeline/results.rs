@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::Path;
 
-use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::measure::{Figure, Sample};
@@ -49,16 +47,6 @@ impl Results {
         let spread = |value| Spread { low: value, median: value, high: value };
         let figures = sample.into_iter().map(|(figure, value)| (figure, spread(value))).collect();
         self.scenarios.insert(name.to_owned(), figures);
-    }
-
-    pub(crate) fn read(path: &Path) -> anyhow::Result<Results> {
-        let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_slice(&text).with_context(|| format!("cannot parse the results in {}", path.display()))
-    }
-
-    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
-        std::fs::write(path, serde_json::to_vec_pretty(self)?)
-            .with_context(|| format!("cannot write {}", path.display()))
     }
 }
 

@@ -77,20 +77,17 @@ impl Watch {
     /// Takes the failure of a probe, if it failed, and the number of probes without an answer before it. Returns the new
     /// number.
     fn probed(&self, failure: Option<Error>, unanswered: u32) -> u32 {
-        let (unanswered, failure) = match failure {
-            // A refusal or throttling is an answer.
-            Some(error) if error.kind == ErrorKind::Unavailable => (unanswered + 1, Some(error)),
-            Some(error) if matches!(error.kind, ErrorKind::NotAuthorized | ErrorKind::MissingTable) => {
-                (OUTAGE, Some(error))
+        let (error, unanswered) = match failure {
+            Some(error) if error.kind == ErrorKind::Unavailable => (error, unanswered + 1),
+            Some(error) if matches!(error.kind, ErrorKind::NotAuthorized | ErrorKind::MissingTable) => (error, OUTAGE),
+            // Other errors, e.g. throttling, are answers.
+            _ => {
+                self.health.clear(Condition::Store);
+                return 0;
             }
-            _ => (0, None),
         };
-        match failure {
-            None => self.health.clear(Condition::Store),
-            Some(error) if unanswered >= OUTAGE => {
-                self.health.raise(Condition::Store, error.kind.name(), &error.detail);
-            }
-            Some(_) => {}
+        if unanswered >= OUTAGE {
+            self.health.raise(Condition::Store, error.kind.name(), &error.detail);
         }
         unanswered
     }

@@ -65,6 +65,22 @@ impl Query {
     }
 }
 
+/// A part of an index that one query reads, page by page.
+#[derive(Debug, Clone, Copy)]
+enum Part<'a> {
+    Address(IpAddr, &'a Filter),
+    Service(u16, &'a str),
+}
+
+impl Part<'_> {
+    fn accepts(self, key: &Key) -> bool {
+        match self {
+            Part::Address(_, filter) => filter.accepts(key),
+            Part::Service(..) => true,
+        }
+    }
+}
+
 /// Records or keys in the order of their index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
@@ -87,7 +103,9 @@ impl<R: Records> Hosts<R> {
     pub async fn keys(&self, query: &Query, after: Option<&Key>, size: usize) -> Result<Page<Key>, Error> {
         let keys = match query {
             Query::Addresses(ips, filter) => self.keys_of_all(ips, filter, after, size + 1).await?,
-            Query::Service { port, service, .. } => self.keys_of_service(*port, service, after, size + 1).await?,
+            Query::Service { port, service, .. } => {
+                self.keys_of(Part::Service(*port, service), after, size + 1).await?
+            }
         };
         // One key more than the page has shows whether it is the last page.
         Ok(first(keys, size))
@@ -124,7 +142,7 @@ impl<R: Records> Hosts<R> {
         let ips = Vec::from(&ips[from.unwrap_or(0)..]);
         let queries = ips.into_iter().map(|ip| {
             let after = after.filter(|after| after.ip() == ip.to_string());
-            self.keys_of(ip, filter, after, limit)
+            self.keys_of(Part::Address(ip, filter), after, limit)
         });
         let mut queries = stream::iter(queries).buffered(QUERIES_PER_REQUEST);
         let mut keys = Vec::new();
@@ -136,40 +154,26 @@ impl<R: Records> Hosts<R> {
         Ok(keys)
     }
 
-    /// Returns the keys of one address that pass the filter, at least `limit` if there are that many.
-    async fn keys_of(&self, ip: IpAddr, filter: &Filter, after: Option<&Key>, limit: usize) -> Result<Vec<Key>, Error> {
+    /// Returns the keys of a part of an index that pass its filter, at least `limit` if there are that many.
+    async fn keys_of(&self, part: Part<'_>, after: Option<&Key>, limit: usize) -> Result<Vec<Key>, Error> {
         let mut accepted = Vec::new();
         let mut after = after.cloned();
-        let page = if filter.service.is_some() { limit.max(FILTERED_KEYS) } else { limit };
         loop {
-            let query = || self.records.by_ip(ip, filter.port, after.as_ref(), page);
-            let Keys { keys, has_more } = self.read(Operation::Query, query).await?;
-            let last = keys.last().cloned();
-            accepted.extend(keys.into_iter().filter(|key| filter.accepts(key)));
-            if !has_more || last.is_none() || accepted.len() >= limit {
-                return Ok(accepted);
-            }
-            after = last;
-        }
-    }
-
-    /// Returns the keys of a service, at least `limit` if there are that many.
-    async fn keys_of_service(
-        &self,
-        port: u16,
-        service: &str,
-        after: Option<&Key>,
-        limit: usize,
-    ) -> Result<Vec<Key>, Error> {
-        let mut found = Vec::new();
-        let mut after = after.cloned();
-        loop {
-            let query = || self.records.by_service(port, service, after.as_ref(), limit);
-            let Keys { keys, has_more } = self.read(Operation::Query, query).await?;
+            let Keys { keys, has_more } = match part {
+                Part::Address(ip, filter) => {
+                    let page = if filter.service.is_some() { limit.max(FILTERED_KEYS) } else { limit };
+                    let query = || self.records.by_ip(ip, filter.port, after.as_ref(), page);
+                    self.read(Operation::Query, query).await?
+                }
+                Part::Service(port, service) => {
+                    let query = || self.records.by_service(port, service, after.as_ref(), limit);
+                    self.read(Operation::Query, query).await?
+                }
+            };
             after = keys.last().cloned();
-            found.extend(keys);
-            if !has_more || after.is_none() || found.len() >= limit {
-                return Ok(found);
+            accepted.extend(keys.into_iter().filter(|key| part.accepts(key)));
+            if !has_more || after.is_none() || accepted.len() >= limit {
+                return Ok(accepted);
             }
         }
     }

@@ -3,16 +3,12 @@
 use std::borrow::Cow;
 
 use http_api::{Arrived, Responded};
-use opentelemetry::Context;
-use opentelemetry::propagation::{Extractor, TextMapPropagator};
-use opentelemetry::trace::TraceContextExt;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry::propagation::Extractor;
 use ops::traces::Sampling;
 use tracing::field::Empty;
 use tracing::{Span, info_span};
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::spans::{TARGET, call, failed};
+use super::spans::{TARGET, call, continued, failed};
 use crate::hosts::Operation;
 
 /// Opens the spans of an API of one table.
@@ -30,27 +26,22 @@ impl RequestSpans {
     /// Opens the span of a request; a disabled one if the client decides what is traced and did not trace this request.
     /// <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>
     pub(super) fn request(&self, arrived: &Arrived<'_>) -> Span {
-        let method = arrived.method;
-        let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(arrived));
-        if self.sampling == Sampling::Parent && !parent.span().span_context().is_sampled() {
-            return Span::none();
-        }
-        let name = arrived.route.map_or(Cow::Borrowed(method), |route| Cow::Owned(format!("{method} {route}")));
-        let span = info_span!(
-            target: TARGET,
-            parent: None,
-            "request",
-            otel.name = %name,
-            otel.kind = "server",
-            otel.status_code = Empty,
-            http.request.method = method,
-            http.route = arrived.route,
-            http.response.status_code = Empty,
-            error.type = Empty,
-        );
-        // Fails only without a layer for traces.
-        let _ = span.set_parent(parent);
-        span
+        let Arrived { method, route, .. } = *arrived;
+        continued(self.sampling, &Headers(arrived), || {
+            let name = route.map_or(Cow::Borrowed(method), |route| Cow::Owned(format!("{method} {route}")));
+            info_span!(
+                target: TARGET,
+                parent: None,
+                "request",
+                otel.name = %name,
+                otel.kind = "server",
+                otel.status_code = Empty,
+                http.request.method = method,
+                http.route = route,
+                http.response.status_code = Empty,
+                error.type = Empty,
+            )
+        })
     }
 
     /// Opens the span of a call inside the span of the request that makes it.

@@ -35,14 +35,7 @@ impl Spans {
     /// Opens the span of a message, from its arrival to its settlement; a disabled one if the publisher decides what is
     /// traced and did not trace this message.
     pub(super) fn message(&self, envelope: &Envelope) -> Span {
-        let parent = parent(envelope);
-        if self.sampling == Sampling::Parent && !parent.span().span_context().is_sampled() {
-            return Span::none();
-        }
-        let span = self.open(envelope);
-        // Fails only without a layer for traces.
-        let _ = span.set_parent(parent);
-        span
+        continued(self.sampling, &Attributes(&envelope.attributes), || self.open(envelope))
     }
 
     /// <https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>
@@ -75,6 +68,19 @@ impl Spans {
     }
 }
 
+/// Opens a span that continues the trace of its sender; a disabled one if the sender decides what is traced and did not trace
+/// this.
+pub(super) fn continued(sampling: Sampling, sender: &dyn Extractor, open: impl FnOnce() -> Span) -> Span {
+    let parent = parent(sender);
+    if sampling == Sampling::Parent && !parent.span().span_context().is_sampled() {
+        return Span::none();
+    }
+    let span = open();
+    // Fails only without a layer for traces.
+    let _ = span.set_parent(parent);
+    span
+}
+
 /// Opens the span of one call of DynamoDB.
 /// <https://opentelemetry.io/docs/specs/semconv/database/dynamodb/>
 pub(super) fn call(parent: &Span, operation: &str, table: &str) -> Span {
@@ -105,10 +111,9 @@ pub(super) fn failed(span: &Span, error: &str) {
     span.record("error.type", error).record("otel.status_code", "ERROR");
 }
 
-/// Returns the publisher's span context, which is invalid if the message carries none.
-fn parent(envelope: &Envelope) -> Context {
-    let attributes = Attributes(&envelope.attributes);
-    TraceContextPropagator::new().extract_with_context(&Context::new(), &attributes)
+/// Returns the sender's span context, which is invalid if the sender sent none.
+fn parent(sender: &dyn Extractor) -> Context {
+    TraceContextPropagator::new().extract_with_context(&Context::new(), sender)
 }
 
 /// Reads the W3C trace context from the attributes that Google's clients write.
@@ -148,7 +153,8 @@ mod tests {
 
     #[test]
     fn continues_the_trace_of_the_publisher() {
-        let parent = parent(&envelope(Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")));
+        let envelope = envelope(Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+        let parent = parent(&Attributes(&envelope.attributes));
         let span = parent.span().span_context().clone();
         assert_eq!(span.trace_id().to_string(), "0af7651916cd43dd8448eb211c80319c");
         assert_eq!(span.span_id().to_string(), "b7ad6b7169203331");

@@ -19,7 +19,7 @@ const PART_BYTES: usize = 64 << 10;
 /// The permit of a request. An extension of every request.
 #[derive(Debug, Clone)]
 pub(crate) struct Permit(
-    #[expect(dead_code, reason = "only its end has an effect")] pub(crate) Arc<OwnedSemaphorePermit>,
+    #[expect(dead_code, reason = "dropping it returns the permit")] pub(crate) Arc<OwnedSemaphorePermit>,
 );
 
 /// Runs a handler that writes to its end: its write is complete and logged, even if the client leaves or the request takes
@@ -30,7 +30,7 @@ pub(crate) async fn complete(request: Request, next: Next) -> Response {
         let _permit = permit;
         next.run(request).await
     };
-    #[expect(clippy::disallowed_methods, reason = "the task must outlive its client, and the permit is its owner")]
+    #[expect(clippy::disallowed_methods, reason = "it must outlive its client, and `Guard::idle` waits for it")]
     let handler = tokio::spawn(handler.in_current_span());
     match handler.await {
         Ok(response) => response,

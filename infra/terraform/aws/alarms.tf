@@ -5,8 +5,6 @@ locals {
   # DynamoDB reports errors and latency per operation, not for the whole table.
   operations = merge({ "" = "PutItem" }, var.batch_writes ? { "-of-batches" = "BatchExecuteStatement" } : {})
 
-  indexes = concat(var.host_index ? ["by-ip"] : [], var.service_index ? ["by-service"] : [])
-
   alarms = merge(
     {
       write-throttled = {
@@ -21,7 +19,7 @@ locals {
     },
     {
       # A throttled index throttles writes to the table, but DynamoDB reports it under the index alone.
-      for index in local.indexes : "write-throttled-${index}" => {
+      for index in keys(local.indexes) : "write-throttled-${index}" => {
         runbook    = "write-throttled"
         text       = "DynamoDB throttles writes to ${var.table_name} because of its index ${index}."
         metric     = "WriteThrottleEvents"

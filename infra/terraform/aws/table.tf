@@ -1,3 +1,13 @@
+locals {
+  # The attributes of an index never change in a record, so a rescan costs nothing in it.
+  indexes = merge(
+    var.host_index ? { by-ip = { hash_key = "ip", range_key = "port" } } : {},
+    # Keeps the index that `mini-scan setup table --service-index` has added. Its partition key is port and service, of which
+    # this version of the provider reads only the last attribute. The precondition prevents that it creates such an index.
+    var.service_index ? { by-service = { hash_key = "service", range_key = "ip" } } : {},
+  )
+}
+
 # The table that `mini-scan setup` creates and the consumer expects: key pk (S), on demand, expiry by expires_at, a stream
 # of new and old images, and the index by-ip for reads. infra/tests/agreement.py compares both.
 resource "aws_dynamodb_table" "scans" {
@@ -21,36 +31,13 @@ resource "aws_dynamodb_table" "scans" {
     }
   }
 
-  # Its attributes never change in a record, so a rescan costs nothing in it.
   dynamic "global_secondary_index" {
-    for_each = var.host_index ? [1] : []
+    for_each = local.indexes
 
     content {
-      name            = "by-ip"
-      hash_key        = "ip"
-      range_key       = "port"
-      projection_type = "KEYS_ONLY"
-
-      dynamic "on_demand_throughput" {
-        for_each = var.max_write_units == null && var.max_read_units == null ? [] : [1]
-
-        content {
-          max_write_request_units = coalesce(var.max_write_units, -1)
-          max_read_request_units  = coalesce(var.max_read_units, -1)
-        }
-      }
-    }
-  }
-
-  # Keeps the index that `mini-scan setup table --service-index` has added. Its partition key is port and service, of which
-  # this version of the provider reads only the last attribute. The precondition prevents that it creates such an index.
-  dynamic "global_secondary_index" {
-    for_each = var.service_index ? [1] : []
-
-    content {
-      name            = "by-service"
-      hash_key        = "service"
-      range_key       = "ip"
+      name            = global_secondary_index.key
+      hash_key        = global_secondary_index.value.hash_key
+      range_key       = global_secondary_index.value.range_key
       projection_type = "KEYS_ONLY"
 
       dynamic "on_demand_throughput" {
