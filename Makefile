@@ -28,6 +28,10 @@ build: ## Build the program with the embedded servers
 demo: build ## Run servers, 10,000 scans and the consumer in one process, and verify the records
 	@exec $(RUN) demo
 
+.PHONY: demo-changes
+demo-changes: build ## Scan services twice, kill a reader of the changes, and verify the history; DYNAMODB=http://… for its tables
+	@exec $(RUN) demo changes $(if $(DYNAMODB),--dynamodb $(DYNAMODB))
+
 .PHONY: demo-picture
 demo-picture: build ## Run the demo and draw its output in docs/demo.svg
 	@output=$$($(RUN) demo) && printf '%s\n' "$$output" | scripts/draw-terminal.sh '$$ make demo' >docs/demo.svg

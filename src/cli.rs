@@ -27,7 +27,7 @@ pub use completions::CompletionsArgs;
 pub use consumer::ConsumerArgs;
 pub use dead_letters::{DeadLettersArgs, DeadLettersTask};
 #[cfg(feature = "local")]
-pub use demo::DemoArgs;
+pub use demo::{DemoArgs, DemoTask};
 pub use export::ExportArgs;
 pub use get::GetArgs;
 #[cfg(feature = "local")]

@@ -413,8 +413,8 @@ mod local {
     use std::io;
     use std::process::ExitCode;
 
-    use mini_scan::cli::{DemoArgs, LocalArgs, ScannerArgs};
-    use mini_scan::local::demo::{self, real::Real};
+    use mini_scan::cli::{DemoArgs, DemoTask, LocalArgs, ScannerArgs};
+    use mini_scan::local::demo::{self, changes, real::Real};
     use mini_scan::local::scanner::{console, topic::Topic};
     use mini_scan::local::servers as embedded;
 
@@ -437,7 +437,11 @@ mod local {
 
     pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         let mut signals = listen()?;
-        let passed = demo::run(&Real, &args.settings(), async { _ = signals.next().await }, &mut io::stdout()).await?;
+        let (stop, mut out) = (async { _ = signals.next().await }, io::stdout());
+        let passed = match args.task() {
+            DemoTask::Scans(settings) => demo::run(&Real, &settings, stop, &mut out).await?,
+            DemoTask::Changes(settings) => changes::run(&settings, stop, &mut out).await?,
+        };
         Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

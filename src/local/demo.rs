@@ -1,5 +1,6 @@
 //! The demo: servers, messages, the real consumer and a check of the results, in one process.
 
+pub mod changes;
 mod dead_letters;
 pub mod program;
 pub mod real;
@@ -54,6 +55,8 @@ pub enum Error {
     Setup(#[source] BoxError),
     #[error("cannot run the consumer")]
     Consumer(#[source] BoxError),
+    #[error("the demo of history failed: {0}")]
+    Changes(String),
     #[error("cannot serve the API")]
     Api(#[source] BoxError),
     #[error("cannot read the table: {0}")]

@@ -38,6 +38,16 @@ pub struct Check {
 }
 
 impl Check {
+    /// Collects the results of single comparisons.
+    pub(super) fn of(results: impl IntoIterator<Item = Result<(), String>>) -> Check {
+        let (mut expected, mut differences) = (0, Vec::new());
+        for result in results {
+            expected += 1;
+            differences.extend(result.err());
+        }
+        Check { expected, right: expected - differences.len(), differences }
+    }
+
     pub fn passed(&self) -> bool {
         self.differences.is_empty()
     }

@@ -1,0 +1,163 @@
+//! The history table as it is, and its comparison with what was published. This module must not know the reader.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::DisplayErrorContext;
+use aws_sdk_dynamodb::types::{AttributeValue, Select};
+
+use super::LIFETIME;
+use super::children::Children;
+use super::waves::{Fate, Service, Services};
+use crate::local::demo::Error;
+use crate::local::demo::truth::Check;
+
+type Item = HashMap<String, AttributeValue>;
+
+/// The address and the port of a service.
+type Key = (String, u16);
+
+/// An entry, as far as the published messages determine it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    number: u64,
+    event: String,
+    reason: Option<String>,
+    time: u64,
+    old_timestamp: Option<u64>,
+}
+
+/// The contents of the table.
+pub(super) struct History {
+    entries: BTreeMap<Key, Vec<Entry>>,
+    /// The number of changes and the first scan of each service.
+    summaries: BTreeMap<Key, (Option<u64>, Option<u64>)>,
+    unknown: Vec<String>,
+}
+
+/// Returns the number of entries.
+pub(super) async fn count(client: &Client, children: &Children) -> Result<usize, Error> {
+    let mut count = 0;
+    let mut start = None;
+    loop {
+        let page = client
+            .scan()
+            .table_name(&children.history)
+            .select(Select::Count)
+            .consistent_read(true)
+            .filter_expression("attribute_exists(#event)")
+            .expression_attribute_names("#event", "event")
+            .set_exclusive_start_key(start)
+            .send()
+            .await
+            .map_err(|error| Error::Changes(DisplayErrorContext(error).to_string()))?;
+        count += usize::try_from(page.count()).unwrap_or_default();
+        start = page.last_evaluated_key;
+        if start.is_none() {
+            return Ok(count);
+        }
+    }
+}
+
+/// Reads the whole table.
+pub(super) async fn read(client: &Client, children: &Children) -> Result<History, Error> {
+    let mut history = History { entries: BTreeMap::new(), summaries: BTreeMap::new(), unknown: Vec::new() };
+    let mut pages =
+        client.scan().table_name(&children.history).consistent_read(true).into_paginator().items().send();
+    while let Some(item) = pages.next().await {
+        history.add(&item.map_err(|error| Error::Changes(DisplayErrorContext(error).to_string()))?);
+    }
+    for entries in history.entries.values_mut() {
+        entries.sort_by_key(|entry| entry.number);
+    }
+    Ok(history)
+}
+
+fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+fn number(item: &Item, name: &str) -> Option<u64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+impl History {
+    fn add(&mut self, item: &Item) {
+        let (Some(ip), Some(sort)) = (text(item, "ip"), text(item, "entry")) else {
+            return self.unknown.push(format!("{item:?}"));
+        };
+        let parts: Vec<_> = sort.splitn(4, '#').collect();
+        match (ip, parts[..].first().copied(), text(item, "event")) {
+            (_, Some("summary"), _) => {
+                let port = parts.get(1).and_then(|port| port.parse().ok()).unwrap_or_default();
+                let summary = (number(item, "changes"), number(item, "first_seen"));
+                self.summaries.insert((ip.to_owned(), port), summary);
+            }
+            (_, Some(time), Some(event)) => {
+                let port = parts.get(1).and_then(|port| port.parse().ok()).unwrap_or_default();
+                let entry = Entry {
+                    number: number(item, "number").unwrap_or_default(),
+                    event: event.to_owned(),
+                    reason: text(item, "reason").map(str::to_owned),
+                    time: time.parse().unwrap_or_default(),
+                    old_timestamp: number(item, "old_timestamp"),
+                };
+                self.entries.entry((ip.to_owned(), port)).or_default().push(entry);
+            }
+            ("meta", ..) => {}
+            _ => self.unknown.push(format!("{ip} {sort}")),
+        }
+    }
+
+    /// Compares the table with the waves. Each check has a subject and a predicate.
+    pub(super) fn check(&self, services: &Services) -> Vec<(Check, &'static str, &'static str)> {
+        let of = |fates: &'static [Fate]| services.all.iter().filter(|service| fates.contains(&service.fate));
+        let check = |fates: &'static [Fate]| Check::of(of(fates).map(|service| self.check_service(services, service)));
+        let keys: Vec<_> = services.all.iter().map(|service| (service.ip(), service.port())).collect();
+        let mut others = self.unknown.clone();
+        others.extend(self.entries.keys().chain(self.summaries.keys()).filter(|key| !keys.contains(key)).map(|key| format!("{key:?}")));
+        vec![
+            (check(&[Fate::Changed]), "changed services", "have the entries opened and changed"),
+            (check(&[Fate::Expired]), "expired services", "have the entries opened and closed"),
+            (check(&[Fate::Masked]), "services with only a new date and cookie", "have no entry but opened"),
+            (check(&[Fate::Same, Fate::Late]), "services with equal, repeated or late scans", "have no entry but opened"),
+            (
+                Check::of(services.all.iter().map(|service| self.check_summary(services, service))),
+                "services",
+                "have a summary with their first scan and the number of their changes",
+            ),
+            (Check { expected: 0, right: 0, differences: others }, "other items", "are in the table"),
+        ]
+    }
+
+    fn check_service(&self, services: &Services, service: &Service) -> Result<(), String> {
+        let key = (service.ip(), service.port());
+        let found = self.entries.get(&key).map(Vec::as_slice).unwrap_or_default();
+        let first = services.opened(service);
+        let opened = found.first().is_some_and(|entry| {
+            (entry.number, entry.event.as_str(), entry.time) == (1, "opened", first)
+        });
+        let rest = match (service.fate, &found[found.len().min(1)..]) {
+            (Fate::Changed, [entry]) => {
+                let is_changed = entry.number == 2 && entry.event == "changed";
+                is_changed && entry.time == services.times.second && entry.old_timestamp == Some(first)
+            }
+            (Fate::Expired, [entry]) => {
+                let is_closed = entry.number == 2 && entry.event == "closed";
+                is_closed && entry.reason.as_deref() == Some("expired") && entry.time >= first + LIFETIME.as_secs()
+            }
+            (Fate::Same | Fate::Masked | Fate::Late, []) => true,
+            _ => false,
+        };
+        if opened && rest { Ok(()) } else { Err(format!("{key:?}, {:?}: {found:?}", service.fate)) }
+    }
+
+    fn check_summary(&self, services: &Services, service: &Service) -> Result<(), String> {
+        let key = (service.ip(), service.port());
+        let changes = if matches!(service.fate, Fate::Changed | Fate::Expired) { 2 } else { 1 };
+        match self.summaries.get(&key) {
+            Some(found) if *found == (Some(changes), Some(services.opened(service))) => Ok(()),
+            found => Err(format!("{key:?}: {found:?}")),
+        }
+    }
+}
