@@ -79,10 +79,9 @@ pub enum DemoTask {
 impl DemoArgs {
     pub fn task(&self) -> DemoTask {
         match &self.part {
-            Some(Part::Changes(changes)) => DemoTask::Changes(changes::Settings {
-                services: changes.services,
-                dynamo: changes.dynamodb.clone(),
-            }),
+            Some(Part::Changes(changes)) => {
+                DemoTask::Changes(changes::Settings { services: changes.services, dynamo: changes.dynamodb.clone() })
+            }
             None => {
                 let ScansArgs { count, seed, keep } = self.scans;
                 DemoTask::Scans(Settings { count, seed, keep })

@@ -17,6 +17,7 @@ mod export;
 mod fuzz;
 mod get;
 mod hosts;
+mod kills;
 mod layering;
 mod local;
 mod make;

@@ -101,7 +101,9 @@ impl Stage<'_> {
         let children = Children::new(environment, dynamo)?;
         children.run("setup", &["setup", "--dead-letter-topic", environment.dead_letter_topic]).await?;
         children.run("setup-changes", &["setup", "changes"]).await?;
-        let client = crate::dynamo::connect(Some(children.dynamo())).await.map_err(|problem| Error::Changes(problem.to_string()))?;
+        let client = crate::dynamo::connect(Some(children.dynamo()))
+            .await
+            .map_err(|problem| Error::Changes(problem.to_string()))?;
         let topic = Topic::connect(&environment.topic_name(), Some(&environment.pubsub_host)).await?;
         let lifetime = format!("{}s", LIFETIME.as_secs());
         let arguments = ["consumer", "--ttl", &lifetime, "--dead-letter-topic", environment.dead_letter_topic];

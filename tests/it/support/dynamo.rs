@@ -46,6 +46,17 @@ impl Dynamo {
         Dynamo { server, endpoint, client: Client::from_conf(config.build()) }
     }
 
+    /// Returns a client for the streams of the same server.
+    pub(crate) fn streams(&self) -> aws_sdk_dynamodbstreams::Client {
+        use aws_sdk_dynamodbstreams::config::{BehaviorVersion, Credentials, Region};
+        let config = aws_sdk_dynamodbstreams::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(&self.endpoint)
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("local", "local", None, None, "tests"));
+        aws_sdk_dynamodbstreams::Client::from_conf(config.build())
+    }
+
     /// Returns whether to skip `assertion`, because `server` is known to differ from AWS's documentation there. Prints
     /// what is skipped.
     pub(crate) fn skips(&self, server: DynamoServer, assertion: &str) -> bool {

@@ -236,6 +236,12 @@ impl Request {
         Some(self.json()["Item"]["pk"]["S"].as_str()?.to_owned())
     }
 
+    /// Returns the text or number that a placeholder of an expression stands for.
+    pub(crate) fn value(&self, placeholder: &str) -> Option<String> {
+        let value = &self.json()["ExpressionAttributeValues"][placeholder];
+        Some(value["S"].as_str().or(value["N"].as_str())?.to_owned())
+    }
+
     fn json(&self) -> &Value {
         self.json.get_or_init(|| serde_json::from_slice(&self.body).unwrap_or_default())
     }

@@ -110,7 +110,9 @@ impl Child {
             let id = self.process.id().to_string();
             Command::new("kill").args(["-TERM", &id]).status()?;
         }
-        Ok(tokio::time::timeout(STOP_TIME, self.ended()).await.is_ok_and(|ended| ended.is_ok_and(|status| status.success())))
+        Ok(tokio::time::timeout(STOP_TIME, self.ended())
+            .await
+            .is_ok_and(|ended| ended.is_ok_and(|status| status.success())))
     }
 
     async fn ended(&mut self) -> io::Result<ExitStatus> {

@@ -62,8 +62,7 @@ pub(super) async fn count(client: &Client, children: &Children) -> Result<usize,
 /// Reads the whole table.
 pub(super) async fn read(client: &Client, children: &Children) -> Result<History, Error> {
     let mut history = History { entries: BTreeMap::new(), summaries: BTreeMap::new(), unknown: Vec::new() };
-    let mut pages =
-        client.scan().table_name(&children.history).consistent_read(true).into_paginator().items().send();
+    let mut pages = client.scan().table_name(&children.history).consistent_read(true).into_paginator().items().send();
     while let Some(item) = pages.next().await {
         history.add(&item.map_err(|error| Error::Changes(DisplayErrorContext(error).to_string()))?);
     }
@@ -115,12 +114,22 @@ impl History {
         let check = |fates: &'static [Fate]| Check::of(of(fates).map(|service| self.check_service(services, service)));
         let keys: Vec<_> = services.all.iter().map(|service| (service.ip(), service.port())).collect();
         let mut others = self.unknown.clone();
-        others.extend(self.entries.keys().chain(self.summaries.keys()).filter(|key| !keys.contains(key)).map(|key| format!("{key:?}")));
+        others.extend(
+            self.entries
+                .keys()
+                .chain(self.summaries.keys())
+                .filter(|key| !keys.contains(key))
+                .map(|key| format!("{key:?}")),
+        );
         vec![
             (check(&[Fate::Changed]), "changed services", "have the entries opened and changed"),
             (check(&[Fate::Expired]), "expired services", "have the entries opened and closed"),
             (check(&[Fate::Masked]), "services with only a new date and cookie", "have no entry but opened"),
-            (check(&[Fate::Same, Fate::Late]), "services with equal, repeated or late scans", "have no entry but opened"),
+            (
+                check(&[Fate::Same, Fate::Late]),
+                "services with equal, repeated or late scans",
+                "have no entry but opened",
+            ),
             (
                 Check::of(services.all.iter().map(|service| self.check_summary(services, service))),
                 "services",
@@ -134,9 +143,8 @@ impl History {
         let key = (service.ip(), service.port());
         let found = self.entries.get(&key).map(Vec::as_slice).unwrap_or_default();
         let first = services.opened(service);
-        let opened = found.first().is_some_and(|entry| {
-            (entry.number, entry.event.as_str(), entry.time) == (1, "opened", first)
-        });
+        let opened =
+            found.first().is_some_and(|entry| (entry.number, entry.event.as_str(), entry.time) == (1, "opened", first));
         let rest = match (service.fate, &found[found.len().min(1)..]) {
             (Fate::Changed, [entry]) => {
                 let is_changed = entry.number == 2 && entry.event == "changed";
