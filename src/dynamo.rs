@@ -1,4 +1,4 @@
-//! The only module that knows aws-sdk-dynamodb: the conditional write of a scan, error classification, and the table.
+//! The only module that knows aws-sdk-dynamodb: the conditional write of a scan, error classification, and the tables.
 //! Does not decide what follows from an error.
 
 mod add_index;
@@ -6,6 +6,7 @@ mod batch;
 mod client;
 mod credentials;
 mod error;
+mod history;
 mod hosts;
 mod index;
 mod item;
@@ -18,6 +19,7 @@ mod table;
 pub use add_index::{Added, Wait, add_index};
 pub use aws_sdk_dynamodb::Client;
 pub use client::{Problem, connect};
+pub use history::{Entries, EntryQuery, HistoryTable, Summaries};
 pub use hosts::HostTable;
 pub use index::IndexState;
 pub use pages::{Content, MAX_PAGE_UNITS, Page, PageFilter, Pages, Position, Row, content};

@@ -18,6 +18,7 @@ struct Module {
 
 const ALL: &[&str] = &[
     "api",
+    "changes",
     "cli",
     "consumer",
     "dead_letters",
@@ -42,7 +43,12 @@ const MODULES: &[Module] = &[
     Module { name: "hosts", modules: &["scan", "consumer"], crates: &["tokio"] },
     // The production program serves an API, so `axum` is not only for the embedded servers.
     Module { name: "api", modules: &["scan", "hosts"], crates: &["axum", "http_api", "ops", "tokio", "utoipa"] },
-    Module { name: "dynamo", modules: &["scan", "consumer", "hosts"], crates: &["tokio", "aws_", "ops"] },
+    Module { name: "changes", modules: &["scan", "consumer", "hosts"], crates: &["tokio", "dynamodb_streams", "ops"] },
+    Module {
+        name: "dynamo",
+        modules: &["scan", "consumer", "hosts", "changes"],
+        crates: &["tokio", "aws_", "dynamodb_streams", "ops"],
+    },
     Module {
         name: "observe",
         modules: &["scan", "consumer", "hosts", "api"],
@@ -100,6 +106,7 @@ const MEMBERS: &[Member] = &[
 const GUARDED: &[&str] = &[
     "aws_",
     "axum",
+    "dynamodb_streams",
     "dynoxide",
     "google_cloud_",
     "googleapis_",

@@ -1,0 +1,13 @@
+//! Keeps a history of what changed: compares the images of the table's stream, and stores what opened, changed or closed.
+//!
+//! Owns the interface to the history ([`ports`]) and knows no vendor.
+
+mod entry;
+mod key;
+pub mod ports;
+mod summary;
+
+pub use entry::{Body, Difference, Entry, Event, Reason};
+pub(crate) use key::summarized;
+pub use key::{EntryKey, Sequence, entry_times, summary_key};
+pub use summary::{HASH_BYTES, Hash, Hashes, Position, Repair, Summary};
