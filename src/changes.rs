@@ -2,11 +2,15 @@
 //!
 //! Owns the interface to the history ([`ports`]) and knows no vendor.
 
+mod change;
+mod compare;
 mod entry;
 mod key;
 pub mod ports;
 mod summary;
 
+pub use change::{Change, Decision, Responses, Rules, Step, decide, hashes, repair_key, step};
+pub use compare::{Image, Images, Mask};
 pub use entry::{Body, Difference, Entry, Event, Reason};
 pub(crate) use key::summarized;
 pub use key::{EntryKey, Sequence, entry_times, summary_key};

@@ -67,6 +67,8 @@ pub struct Difference {
     pub bytes_removed: u64,
     /// The changed lines after masks. `None` if the responses are too large, or bodies are not kept.
     pub text: Option<String>,
+    /// Whether the text lacks some of the changed lines.
+    pub is_cut: bool,
 }
 
 /// One change of one service. All times are Unix seconds.
@@ -101,4 +103,28 @@ pub struct Entry {
     /// Whether the item would be too large with the response.
     pub is_response_dropped: bool,
     pub expires_at: u64,
+}
+
+impl Entry {
+    /// Returns an entry with only what every entry has.
+    pub fn new(key: EntryKey, event: Event, created: u64, expires_at: u64) -> Entry {
+        Entry {
+            key,
+            event,
+            reason: None,
+            number: None,
+            is_late: false,
+            is_at_or_before: false,
+            created,
+            old_timestamp: None,
+            record_expired_at: None,
+            data_version: None,
+            difference: None,
+            body: None,
+            response_size: None,
+            response_hash: None,
+            is_response_dropped: false,
+            expires_at,
+        }
+    }
 }

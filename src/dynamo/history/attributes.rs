@@ -22,7 +22,7 @@ const RESPONSE_BYTES: &str = "response_bytes";
 const DIFF: &str = "diff";
 
 /// The attributes of entries, without bodies.
-pub(super) const WITHOUT_BODIES: [&str; 19] = [
+pub(super) const WITHOUT_BODIES: [&str; 20] = [
     IP,
     ENTRY,
     "event",
@@ -39,6 +39,7 @@ pub(super) const WITHOUT_BODIES: [&str; 19] = [
     "bytes_added",
     "bytes_removed",
     DIFF,
+    "diff_cut",
     "response_size",
     "response_hash",
     "response_dropped",
@@ -87,6 +88,7 @@ pub(super) fn entry_item(entry: &Entry) -> Item {
         set("bytes_added", Some(number(difference.bytes_added)));
         set("bytes_removed", Some(number(difference.bytes_removed)));
         set(DIFF, difference.text.as_deref().map(text));
+        set("diff_cut", flag(difference.is_cut));
     }
     match &entry.body {
         Some(Body::Text(body)) => set(RESPONSE, Some(text(body))),
@@ -127,6 +129,7 @@ pub(super) fn entry(item: &Item) -> Option<Entry> {
         bytes_added: whole(item, "bytes_added").unwrap_or_default(),
         bytes_removed: whole(item, "bytes_removed").unwrap_or_default(),
         text: string(item, DIFF).map(str::to_owned),
+        is_cut: flag(item, "diff_cut"),
     });
     Some(Entry {
         key: EntryKey::parse(string(item, IP)?, string(item, ENTRY)?)?,
@@ -231,6 +234,7 @@ mod tests {
                 bytes_added: 3,
                 bytes_removed: 4,
                 text: Some("+a".to_owned()),
+                is_cut: true,
             }),
             body: Some(Body::Text("hello".to_owned())),
             response_size: Some(5),
