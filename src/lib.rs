@@ -7,6 +7,7 @@
 //! - [`api`] serves them as a REST API.
 //! - [`service`] runs the consumer on both clouds and checks the setup first.
 //! - [`dead_letters`] lists and redrives dead letters on an operator's command.
+//! - [`changes`] finds out what changed between two scans.
 //! - [`get`] looks up addresses on a person's command.
 //! - [`export`] writes every record to a file on an operator's command.
 //! - [`observe`] counts and shows what the consumer reports: metrics, the status line and spans. [`cli`] defines the flags.
@@ -15,6 +16,7 @@
 //! `ARCHITECTURE.md` follows one message through these modules and lists the invariants.
 
 pub mod api;
+pub mod changes;
 pub mod cli;
 pub mod consumer;
 pub mod dead_letters;

@@ -18,6 +18,7 @@ struct Module {
 
 const ALL: &[&str] = &[
     "api",
+    "changes",
     "cli",
     "consumer",
     "dead_letters",
@@ -60,6 +61,7 @@ const MODULES: &[Module] = &[
         modules: &["scan", "dynamo", "export", "hosts", "service", "terminal"],
         crates: &["tokio", "reqwest", "ops"],
     },
+    Module { name: "changes", modules: &[], crates: &["regex", "similar"] },
     Module { name: "terminal", modules: &[], crates: &[] },
     Module {
         name: "cli",
@@ -67,6 +69,7 @@ const MODULES: &[Module] = &[
             "scan",
             "consumer",
             "api",
+            "changes",
             "service",
             "dead_letters",
             "export",
@@ -96,7 +99,7 @@ const MEMBERS: &[Member] = &[
     Member { name: "pubsub-local", crates: &[] },
 ];
 
-/// Crates that bring a vendor, a protocol, a server or a runtime.
+/// Crates that bring a vendor, a protocol, a server, a runtime or work that hostile input can multiply.
 const GUARDED: &[&str] = &[
     "aws_",
     "axum",
@@ -109,8 +112,10 @@ const GUARDED: &[&str] = &[
     "ops",
     "prost",
     "pubsub_local",
+    "regex",
     "reqwest",
     "rusqlite",
+    "similar",
     "tokio",
     "tonic",
     "tracing_opentelemetry",
