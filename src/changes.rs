@@ -4,8 +4,10 @@
 
 mod change;
 mod compare;
+pub mod diff;
 mod entry;
 mod key;
+pub mod masks;
 pub mod ports;
 mod summary;
 

@@ -43,7 +43,11 @@ const MODULES: &[Module] = &[
     Module { name: "hosts", modules: &["scan", "consumer"], crates: &["tokio"] },
     // The production program serves an API, so `axum` is not only for the embedded servers.
     Module { name: "api", modules: &["scan", "hosts"], crates: &["axum", "http_api", "ops", "tokio", "utoipa"] },
-    Module { name: "changes", modules: &["scan", "consumer", "hosts"], crates: &["tokio", "dynamodb_streams", "ops"] },
+    Module {
+        name: "changes",
+        modules: &["scan", "consumer", "hosts"],
+        crates: &["dynamodb_streams", "ops", "regex", "similar", "tokio"],
+    },
     Module {
         name: "dynamo",
         modules: &["scan", "consumer", "hosts", "changes"],
@@ -73,6 +77,7 @@ const MODULES: &[Module] = &[
             "scan",
             "consumer",
             "api",
+            "changes",
             "service",
             "dead_letters",
             "export",
@@ -102,7 +107,7 @@ const MEMBERS: &[Member] = &[
     Member { name: "pubsub-local", crates: &[] },
 ];
 
-/// Crates that bring a vendor, a protocol, a server or a runtime.
+/// Crates that bring a vendor, a protocol, a server, a runtime or work that hostile input can multiply.
 const GUARDED: &[&str] = &[
     "aws_",
     "axum",
@@ -116,8 +121,10 @@ const GUARDED: &[&str] = &[
     "ops",
     "prost",
     "pubsub_local",
+    "regex",
     "reqwest",
     "rusqlite",
+    "similar",
     "tokio",
     "tonic",
     "tracing_opentelemetry",
