@@ -3,6 +3,7 @@
 
 mod add_index;
 mod batch;
+mod changes_tables;
 mod client;
 mod credentials;
 mod error;
@@ -18,7 +19,11 @@ mod table;
 
 pub use add_index::{Added, Wait, add_index};
 pub use aws_sdk_dynamodb::Client;
-pub use client::{Problem, connect};
+pub use changes_tables::{
+    ChangesTable, Permission, StreamState, check_changes_table, check_permission, check_stream,
+    check_stream_permissions, create_changes_table, enable_stream,
+};
+pub use client::{Problem, StreamsClient, connect, connect_streams};
 pub use history::{Entries, EntryQuery, HistoryTable, Summaries};
 pub use hosts::HostTable;
 pub use index::IndexState;
