@@ -1,4 +1,4 @@
-//! The only module that knows aws-sdk-dynamodb: the conditional write of a scan, error classification, and the table.
+//! The only module that knows aws-sdk-dynamodb: the conditional write of a scan, error classification, and the tables.
 //! Does not decide what follows from an error.
 
 mod add_index;
@@ -7,6 +7,7 @@ mod changes_tables;
 mod client;
 mod credentials;
 mod error;
+mod history;
 mod hosts;
 mod index;
 mod item;
@@ -23,6 +24,7 @@ pub use changes_tables::{
     check_stream_permissions, create_changes_table, enable_stream,
 };
 pub use client::{Problem, StreamsClient, connect, connect_streams};
+pub use history::{Entries, EntryQuery, HistoryTable, Summaries};
 pub use hosts::HostTable;
 pub use index::IndexState;
 pub use pages::{Content, MAX_PAGE_UNITS, Page, PageFilter, Pages, Position, Row, content};

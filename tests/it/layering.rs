@@ -18,6 +18,7 @@ struct Module {
 
 const ALL: &[&str] = &[
     "api",
+    "changes",
     "cli",
     "consumer",
     "dead_letters",
@@ -42,7 +43,16 @@ const MODULES: &[Module] = &[
     Module { name: "hosts", modules: &["scan", "consumer"], crates: &["tokio"] },
     // The production program serves an API, so `axum` is not only for the embedded servers.
     Module { name: "api", modules: &["scan", "hosts"], crates: &["axum", "http_api", "ops", "tokio", "utoipa"] },
-    Module { name: "dynamo", modules: &["scan", "consumer", "hosts"], crates: &["tokio", "aws_", "ops"] },
+    Module {
+        name: "changes",
+        modules: &["scan", "consumer", "hosts"],
+        crates: &["dynamodb_streams", "ops", "regex", "similar", "tokio"],
+    },
+    Module {
+        name: "dynamo",
+        modules: &["scan", "consumer", "hosts", "changes"],
+        crates: &["tokio", "aws_", "dynamodb_streams", "ops"],
+    },
     Module {
         name: "observe",
         modules: &["scan", "consumer", "hosts", "api"],
@@ -67,6 +77,7 @@ const MODULES: &[Module] = &[
             "scan",
             "consumer",
             "api",
+            "changes",
             "service",
             "dead_letters",
             "export",
@@ -96,10 +107,11 @@ const MEMBERS: &[Member] = &[
     Member { name: "pubsub-local", crates: &[] },
 ];
 
-/// Crates that bring a vendor, a protocol, a server or a runtime.
+/// Crates that bring a vendor, a protocol, a server, a runtime or work that hostile input can multiply.
 const GUARDED: &[&str] = &[
     "aws_",
     "axum",
+    "dynamodb_streams",
     "dynoxide",
     "google_cloud_",
     "googleapis_",
@@ -109,8 +121,10 @@ const GUARDED: &[&str] = &[
     "ops",
     "prost",
     "pubsub_local",
+    "regex",
     "reqwest",
     "rusqlite",
+    "similar",
     "tokio",
     "tonic",
     "tracing_opentelemetry",
