@@ -1,4 +1,19 @@
-//! What changed between two scans of a service.
+//! Keeps a history of what changed: compares the images of the table's stream, and stores what opened, changed or closed.
+//!
+//! Owns the interface to the history ([`ports`]) and knows no vendor.
 
+mod change;
+mod compare;
 pub mod diff;
+mod entry;
+mod key;
 pub mod masks;
+pub mod ports;
+mod summary;
+
+pub use change::{Change, Decision, Responses, Rules, Step, decide, hashes, repair_key, step};
+pub use compare::{Image, Images, Mask};
+pub use entry::{Body, Difference, Entry, Event, Reason};
+pub(crate) use key::summarized;
+pub use key::{EntryKey, Sequence, entry_times, summary_key};
+pub use summary::{HASH_BYTES, Hash, Hashes, Position, Repair, Summary};

@@ -1,6 +1,7 @@
 //! The command line: one file per command, each flag also as an environment variable, and the checks that relate flags.
 
 mod api;
+mod changes_tables;
 mod check;
 mod completions;
 mod consumer;
@@ -22,7 +23,7 @@ mod version;
 
 use self::help::{heading, more};
 pub use api::{ApiArgs, ApiTask, ServeArgs, TokenArgs};
-pub use check::CheckArgs;
+pub use check::{CheckArgs, CheckTask};
 pub use completions::CompletionsArgs;
 pub use consumer::ConsumerArgs;
 pub use dead_letters::{DeadLettersArgs, DeadLettersTask};

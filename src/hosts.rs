@@ -13,6 +13,6 @@ pub use address::{InvalidTarget, MAX_ADDRESSES, Network, Target, TooLarge};
 pub use page::MAX_PAGE_SIZE;
 pub use reader::{Filter, Hosts, Page, Query};
 pub use records::{
-    Batch, Deletion, Error, ErrorKind, Index, Keys, MAX_BATCH, Observer, Operation, Read, Record, Records,
+    Batch, Deletion, Error, ErrorKind, Index, Keys, MAX_BATCH, Observer, Operation, Read, Record, Records, Row,
 };
 pub use write::{Outcome, WriteSettings};

@@ -4,10 +4,10 @@
 //! - [`consumer`] processes scans and defines the ports that it needs.
 //! - [`pubsub`] and [`dynamo`] implement these ports. Only they know a vendor's client.
 //! - [`hosts`] reads the records of addresses, networks and services.
+//! - [`changes`] keeps a history of what changed.
 //! - [`api`] serves them as a REST API.
 //! - [`service`] runs the consumer on both clouds and checks the setup first.
 //! - [`dead_letters`] lists and redrives dead letters on an operator's command.
-//! - [`changes`] finds out what changed between two scans.
 //! - [`get`] looks up addresses on a person's command.
 //! - [`export`] writes every record to a file on an operator's command.
 //! - [`observe`] counts and shows what the consumer reports: metrics, the status line and spans. [`cli`] defines the flags.

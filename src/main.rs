@@ -10,8 +10,8 @@ use clap::Parser;
 use http_api::{Access, Guard, Server};
 use mini_scan::api::{self, Watch};
 use mini_scan::cli::{
-    ApiArgs, ApiTask, CheckArgs, Cli, Command, CompletionsArgs, ConsumerArgs, DeadLettersArgs, DeadLettersTask,
-    ExportArgs, GetArgs, ServeArgs, SetupArgs, TokenArgs,
+    ApiArgs, ApiTask, CheckArgs, CheckTask, Cli, Command, CompletionsArgs, ConsumerArgs, DeadLettersArgs,
+    DeadLettersTask, ExportArgs, GetArgs, ServeArgs, SetupArgs, TokenArgs,
 };
 use mini_scan::consumer::Process;
 use mini_scan::dead_letters::{self, Outcome};
@@ -267,7 +267,10 @@ fn create_token(args: &TokenArgs) -> anyhow::Result<ExitCode> {
 
 /// Prints every finding; a check that failed is a failure of the command.
 async fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let findings = service::check_all(&args.config()?).await;
+    let findings = match args.task()? {
+        CheckTask::Consumer(config) => service::check_all(&config).await,
+        CheckTask::Changes(endpoints, tables) => service::check_all_changes(&endpoints, &tables).await,
+    };
     for finding in &findings {
         let line = if args.json { finding.json() } else { finding.to_string() };
         writeln!(io::stdout(), "{line}").context("cannot write the output")?;
@@ -288,6 +291,9 @@ async fn set_up(args: &SetupArgs) -> anyhow::Result<ExitCode> {
     }
     if let Some(table) = &task.table {
         setup::table(&task.endpoints, &table.name, &table.indexes, &mut out).await?;
+    }
+    if let Some(tables) = &task.changes {
+        setup::changes(&task.endpoints, tables, &mut out).await?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -178,7 +178,9 @@ def service_index_is_kept(endpoint, table, terraform):
     added = created_table(dynamodb, table)
     keys = [[key["AttributeName"] for key in schema] for name, schema, _ in added["indexes"] if name == "by-service"]
     same("the key of by-service", keys, [["port", "service", "ip"]])
-    terraform("plan", "-detailed-exitcode", "-input=false", service_index="true")
+    # Only the table, because Terraform adds an alarm for the index.
+    table_only = "-target=module.aws.aws_dynamodb_table.scans"
+    terraform("plan", "-detailed-exitcode", "-input=false", table_only, service_index="true")
     # A limit changes every index in Terraform's plan, and must not create any of them again.
     terraform("apply", "-auto-approve", "-input=false", service_index="true", max_write_units="5000")
     same("the table with by-service, after Terraform has applied a limit", created_table(dynamodb, table), added)

@@ -43,7 +43,16 @@ const MODULES: &[Module] = &[
     Module { name: "hosts", modules: &["scan", "consumer"], crates: &["tokio"] },
     // The production program serves an API, so `axum` is not only for the embedded servers.
     Module { name: "api", modules: &["scan", "hosts"], crates: &["axum", "http_api", "ops", "tokio", "utoipa"] },
-    Module { name: "dynamo", modules: &["scan", "consumer", "hosts"], crates: &["tokio", "aws_", "ops"] },
+    Module {
+        name: "changes",
+        modules: &["scan", "consumer", "hosts"],
+        crates: &["dynamodb_streams", "ops", "regex", "similar", "tokio"],
+    },
+    Module {
+        name: "dynamo",
+        modules: &["scan", "consumer", "hosts", "changes"],
+        crates: &["tokio", "aws_", "dynamodb_streams", "ops"],
+    },
     Module {
         name: "observe",
         modules: &["scan", "consumer", "hosts", "api"],
@@ -61,7 +70,6 @@ const MODULES: &[Module] = &[
         modules: &["scan", "dynamo", "export", "hosts", "service", "terminal"],
         crates: &["tokio", "reqwest", "ops"],
     },
-    Module { name: "changes", modules: &[], crates: &["regex", "similar"] },
     Module { name: "terminal", modules: &[], crates: &[] },
     Module {
         name: "cli",
@@ -103,6 +111,7 @@ const MEMBERS: &[Member] = &[
 const GUARDED: &[&str] = &[
     "aws_",
     "axum",
+    "dynamodb_streams",
     "dynoxide",
     "google_cloud_",
     "googleapis_",
