@@ -9,6 +9,7 @@ mod entry;
 mod key;
 pub mod masks;
 pub mod ports;
+pub mod preview;
 mod summary;
 
 pub use change::{Change, Decision, Responses, Rules, Step, decide, hashes, repair_key, step};

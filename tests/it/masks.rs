@@ -4,6 +4,8 @@
 use mini_scan::changes::masks::{Addition, BUILT_IN, Masks};
 use mini_scan::local::generator::{Server, version};
 
+use crate::support::program::{Exit, mini_scan};
+
 const PAGE: &str = include_str!("../../docs/history.md");
 
 const DAY: u64 = 24 * 60 * 60;
@@ -125,4 +127,60 @@ fn the_page_has_the_masks_and_the_shares_that_they_give() {
         .map(|(name, table)| format!("\n<!-- {name} -->\n\n{table}\n<!-- end -->\n"))
         .collect();
     assert!(different.is_empty(), "docs/history.md should have, between these lines:\n{different}");
+}
+
+async fn masks_of(arguments: &[&str]) -> Exit {
+    mini_scan(["changes", "masks"]).arguments(arguments.iter().copied()).run().await
+}
+
+#[tokio::test]
+async fn the_masks_are_listed_with_their_id() {
+    let exit = masks_of(&["--mask", "own=a+", "--no-mask", "csp-nonce,http-etag"]).await;
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    let names: Vec<_> = exit.output.stdout.iter().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(
+        names,
+        ["ftp-greeting-time", "http-cookie", "http-date", "http-request-id", "mail-greeting-time", "own"]
+    );
+    let own = Addition { name: "own".to_owned(), pattern: "a+".to_owned() };
+    let masks = Masks::new(BUILT_IN, &[own], &["csp-nonce".to_owned(), "http-etag".to_owned()]).unwrap();
+    assert_eq!(exit.output.stderr, [format!("The id of these masks is {}.", masks.id())]);
+}
+
+#[tokio::test]
+async fn a_response_is_shown_behind_the_masks() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("response");
+    let response = b"HTTP/1.1 200 OK\r\nDate: now\r\nAge: 7\r\n\r\n\x1b[2Jmade in 0.1 s\xff";
+    std::fs::write(&file, response).unwrap();
+    let launch = mini_scan(["changes", "masks", "--on", file.to_str().unwrap()]);
+    let exit = launch.env("MINI_SCAN_MASKS", "own=made in (?<time>[0-9.]+) s\nother=x{1,2}").run().await;
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    let shown = ["HTTP/1.1 200 OK", "Date: [http-date]", "Age: [http-date]", "", "\\u{1b}[2Jmade in [own] s\u{fffd}"];
+    assert_eq!(exit.output.stdout, shown);
+    let size = response.len();
+    assert_eq!(
+        exit.output.stderr,
+        [
+            "http-date hides 4 bytes in 2 ranges.".to_owned(),
+            "own hides 3 bytes in 1 range.".to_owned(),
+            format!("Together the masks hide 7 bytes of {size}."),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn masks_that_cannot_work_are_wrong_usage() {
+    for (arguments, part) in [
+        (["--mask", "own=("], "the mask own has no valid pattern: "),
+        (["--mask", "own"], "a mask is NAME=REGEX"),
+        (["--mask", "own=.+"], "would hide whole responses"),
+        (["--no-mask", "own"], "no built-in mask is called \"own\""),
+    ] {
+        let exit = masks_of(&arguments).await;
+        assert_eq!(exit.code, Some(2), "{exit:#?}");
+        assert!(exit.output.stderr.join("\n").contains(part), "{exit:#?}");
+    }
+    let exit = masks_of(&["--on", "missing"]).await;
+    assert_eq!((exit.code, exit.output.stderr.len()), (Some(1), 1), "{exit:#?}");
 }
