@@ -11,6 +11,7 @@ mod health;
 mod key;
 pub mod masks;
 pub mod ports;
+pub mod preview;
 #[cfg(test)]
 mod simulation;
 mod summary;

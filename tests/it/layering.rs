@@ -45,7 +45,7 @@ const MODULES: &[Module] = &[
     Module { name: "api", modules: &["scan", "hosts"], crates: &["axum", "http_api", "ops", "tokio", "utoipa"] },
     Module {
         name: "changes",
-        modules: &["scan", "consumer", "hosts"],
+        modules: &["scan", "consumer", "hosts", "terminal"],
         crates: &["dynamodb_streams", "ops", "regex", "similar", "tokio"],
     },
     Module {
