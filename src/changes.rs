@@ -8,12 +8,16 @@ pub mod diff;
 mod entry;
 mod key;
 pub mod masks;
+mod past;
 pub mod ports;
 mod summary;
+mod timeline;
 
 pub use change::{Change, Decision, Responses, Rules, Step, decide, hashes, repair_key, step};
 pub use compare::{Image, Images, Mask};
 pub use entry::{Body, Difference, Entry, Event, Reason};
 pub(crate) use key::summarized;
 pub use key::{EntryKey, Sequence, entry_times, summary_key};
+pub use past::{Entries, EntryQuery, Past, PastReader, Summaries};
 pub use summary::{HASH_BYTES, Hash, Hashes, Position, Repair, Summary};
+pub use timeline::{Diff, ResponseText, TimelineEvent};

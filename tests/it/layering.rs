@@ -42,11 +42,15 @@ const MODULES: &[Module] = &[
     Module { name: "pubsub", modules: &["scan", "consumer"], crates: &["tokio", "google_cloud_", "ops"] },
     Module { name: "hosts", modules: &["scan", "consumer"], crates: &["tokio"] },
     // The production program serves an API, so `axum` is not only for the embedded servers.
-    Module { name: "api", modules: &["scan", "hosts"], crates: &["axum", "http_api", "ops", "tokio", "utoipa"] },
+    Module {
+        name: "api",
+        modules: &["scan", "hosts", "changes"],
+        crates: &["axum", "http_api", "ops", "tokio", "utoipa"],
+    },
     Module {
         name: "changes",
         modules: &["scan", "consumer", "hosts"],
-        crates: &["dynamodb_streams", "ops", "regex", "similar", "tokio"],
+        crates: &["dynamodb_streams", "ops", "regex", "similar", "tokio", "utoipa"],
     },
     Module {
         name: "dynamo",
@@ -58,7 +62,11 @@ const MODULES: &[Module] = &[
         modules: &["scan", "consumer", "hosts", "api"],
         crates: &["tokio", "opentelemetry", "tracing_opentelemetry", "ops", "http_api"],
     },
-    Module { name: "service", modules: &["scan", "consumer", "hosts", "pubsub", "dynamo"], crates: &["tokio", "ops"] },
+    Module {
+        name: "service",
+        modules: &["scan", "consumer", "hosts", "changes", "pubsub", "dynamo"],
+        crates: &["tokio", "ops"],
+    },
     Module { name: "dead_letters", modules: &["consumer", "pubsub", "service", "terminal"], crates: &["tokio"] },
     Module {
         name: "export",
@@ -67,7 +75,7 @@ const MODULES: &[Module] = &[
     },
     Module {
         name: "get",
-        modules: &["scan", "dynamo", "export", "hosts", "service", "terminal"],
+        modules: &["scan", "changes", "dynamo", "export", "hosts", "service", "terminal"],
         crates: &["tokio", "reqwest", "ops"],
     },
     Module { name: "terminal", modules: &[], crates: &[] },
