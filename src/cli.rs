@@ -1,6 +1,7 @@
 //! The command line: one file per command, each flag also as an environment variable, and the checks that relate flags.
 
 mod api;
+mod changes;
 mod changes_tables;
 mod check;
 mod completions;
@@ -23,6 +24,7 @@ mod version;
 
 use self::help::{heading, more};
 pub use api::{ApiArgs, ApiTask, ServeArgs, TokenArgs};
+pub use changes::{ChangesArgs, ChangesTask, MasksArgs};
 pub use check::{CheckArgs, CheckTask};
 pub use completions::CompletionsArgs;
 pub use consumer::ConsumerArgs;
@@ -77,6 +79,7 @@ pub enum Command {
     Check(CheckArgs),
     Consumer(ConsumerArgs),
     Api(ApiArgs),
+    Changes(ChangesArgs),
     DeadLetters(DeadLettersArgs),
     Get(GetArgs),
     Export(ExportArgs),

@@ -1,6 +1,8 @@
 //! The program: from flags to a running command, and its exit code.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,9 +11,10 @@ use anyhow::Context;
 use clap::Parser;
 use http_api::{Access, Guard, Server};
 use mini_scan::api::{self, Watch};
+use mini_scan::changes::preview;
 use mini_scan::cli::{
-    ApiArgs, ApiTask, CheckArgs, CheckTask, Cli, Command, CompletionsArgs, ConsumerArgs, DeadLettersArgs,
-    DeadLettersTask, ExportArgs, GetArgs, ServeArgs, SetupArgs, TokenArgs,
+    ApiArgs, ApiTask, ChangesArgs, ChangesTask, CheckArgs, CheckTask, Cli, Command, CompletionsArgs, ConsumerArgs,
+    DeadLettersArgs, DeadLettersTask, ExportArgs, GetArgs, MasksArgs, ServeArgs, SetupArgs, TokenArgs,
 };
 use mini_scan::consumer::Process;
 use mini_scan::dead_letters::{self, Outcome};
@@ -112,6 +115,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Setup(args) => set_up(&args).await,
         Command::Check(args) => check(&args).await,
         Command::Api(args) => api(&args).await,
+        Command::Changes(args) => changes(&args).await,
         Command::DeadLetters(args) => dead_letters(&args).await,
         Command::Get(args) => get(&args).await,
         Command::Export(args) => export(&args).await,
@@ -335,6 +339,42 @@ async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
         second = signals.next() => Ok(ExitCode::from(second.exit_code())),
         code = work => code,
     }
+}
+
+async fn changes(args: &ChangesArgs) -> anyhow::Result<ExitCode> {
+    match &args.task {
+        ChangesTask::Masks(args) => show_masks(args),
+    }
+}
+
+/// Lists the masks, or shows a response behind them.
+fn show_masks(args: &MasksArgs) -> anyhow::Result<ExitCode> {
+    let masks = args.masks()?;
+    let mut stdout = Pipe::new(io::BufWriter::new(io::stdout()));
+    let shown = match args.on() {
+        None => preview::list(&masks, &mut stdout, &mut io::stderr()),
+        Some(path) => preview::show(&masks, &read_response(path)?, &mut stdout, &mut io::stderr()),
+    };
+    let shown = shown.and_then(|()| stdout.flush());
+    if stdout.is_closed {
+        return Ok(ExitCode::from(CLOSED));
+    }
+    shown.context("cannot write the output")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads a file, or stdin, up to the size of the largest item of DynamoDB.
+fn read_response(path: &Path) -> anyhow::Result<Vec<u8>> {
+    const MAX_RESPONSE: u64 = 400 * 1024;
+    let cannot_read = || format!("cannot read {} (--on)", path.display());
+    let mut response = Vec::new();
+    if path == Path::new("-") {
+        io::stdin().lock().take(MAX_RESPONSE).read_to_end(&mut response).with_context(cannot_read)?;
+    } else {
+        let file = File::open(path).with_context(cannot_read)?;
+        file.take(MAX_RESPONSE).read_to_end(&mut response).with_context(cannot_read)?;
+    }
+    Ok(response)
 }
 
 async fn get(args: &GetArgs) -> anyhow::Result<ExitCode> {

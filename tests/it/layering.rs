@@ -49,7 +49,7 @@ const MODULES: &[Module] = &[
     },
     Module {
         name: "changes",
-        modules: &["scan", "consumer", "hosts"],
+        modules: &["scan", "consumer", "hosts", "terminal"],
         crates: &["dynamodb_streams", "ops", "regex", "similar", "tokio", "utoipa"],
     },
     Module {

@@ -20,6 +20,7 @@ mod hosts;
 mod layering;
 mod local;
 mod make;
+mod masks;
 mod observe;
 mod outage;
 mod poison;

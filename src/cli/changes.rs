@@ -1,0 +1,27 @@
+//! Flags of `mini-scan changes`.
+
+mod masks;
+
+use super::help::{exit_codes, heading, more};
+pub use masks::MasksArgs;
+
+const HELP: &str = concat!(
+    heading!("Examples"),
+    "  mini-scan changes masks\n",
+    "  mini-scan changes masks --on response.txt\n\n",
+    exit_codes!(),
+    more!()
+);
+
+/// Find out what changed between two scans of a service
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub struct ChangesArgs {
+    #[command(subcommand)]
+    pub task: ChangesTask,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum ChangesTask {
+    Masks(MasksArgs),
+}
