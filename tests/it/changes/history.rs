@@ -1,7 +1,7 @@
 //! A table of scans with its history, and the program between them.
 
-use mini_scan::changes::{Entry, Summary};
-use mini_scan::dynamo::{ChangesTable, EntryQuery, HistoryTable, create_changes_table};
+use mini_scan::changes::{Entry, EntryQuery, Summary};
+use mini_scan::dynamo::{ChangesTable, HistoryTable, create_changes_table};
 use mini_scan::scan::Key;
 
 use super::READING;
