@@ -1,6 +1,8 @@
 //! The command line: one file per command, each flag also as an environment variable, and the checks that relate flags.
 
 mod api;
+mod changes;
+mod changes_tables;
 mod check;
 mod completions;
 mod consumer;
@@ -22,7 +24,8 @@ mod version;
 
 use self::help::{heading, more};
 pub use api::{ApiArgs, ApiTask, ServeArgs, TokenArgs};
-pub use check::CheckArgs;
+pub use changes::{ChangesArgs, ChangesTask, MasksArgs, RunArgs};
+pub use check::{CheckArgs, CheckTask};
 pub use completions::CompletionsArgs;
 pub use consumer::ConsumerArgs;
 pub use dead_letters::{DeadLettersArgs, DeadLettersTask};
@@ -76,6 +79,7 @@ pub enum Command {
     Check(CheckArgs),
     Consumer(ConsumerArgs),
     Api(ApiArgs),
+    Changes(ChangesArgs),
     DeadLetters(DeadLettersArgs),
     Get(GetArgs),
     Export(ExportArgs),

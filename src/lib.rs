@@ -4,6 +4,7 @@
 //! - [`consumer`] processes scans and defines the ports that it needs.
 //! - [`pubsub`] and [`dynamo`] implement these ports. Only they know a vendor's client.
 //! - [`hosts`] reads the records of addresses, networks and services.
+//! - [`changes`] keeps a history of what changed.
 //! - [`api`] serves them as a REST API.
 //! - [`service`] runs the consumer on both clouds and checks the setup first.
 //! - [`dead_letters`] lists and redrives dead letters on an operator's command.
@@ -15,6 +16,7 @@
 //! `ARCHITECTURE.md` follows one message through these modules and lists the invariants.
 
 pub mod api;
+pub mod changes;
 pub mod cli;
 pub mod consumer;
 pub mod dead_letters;

@@ -1,21 +1,28 @@
 //! The program: from flags to a running command, and its exit code.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
+use dynamodb_streams::Observer as Reports;
 use http_api::{Access, Guard, Server};
 use mini_scan::api::{self, Watch};
+use mini_scan::changes::ports::Observer;
+use mini_scan::changes::{self, preview};
 use mini_scan::cli::{
-    ApiArgs, ApiTask, CheckArgs, Cli, Command, CompletionsArgs, ConsumerArgs, DeadLettersArgs, DeadLettersTask,
-    ExportArgs, GetArgs, ServeArgs, SetupArgs, TokenArgs,
+    ApiArgs, ApiTask, ChangesArgs, ChangesTask, CheckArgs, CheckTask, Cli, Command, CompletionsArgs, ConsumerArgs,
+    DeadLettersArgs, DeadLettersTask, ExportArgs, GetArgs, MasksArgs, RunArgs, ServeArgs, SetupArgs, TokenArgs,
 };
 use mini_scan::consumer::Process;
 use mini_scan::dead_letters::{self, Outcome};
-use mini_scan::observe::{self, ApiMetrics, Metrics, PROGRAM, RequestSpans, Spans, Watched, WatchedApi};
+use mini_scan::observe::{
+    self, ApiMetrics, ChangesMetrics, Metrics, PROGRAM, RequestSpans, Spans, Watched, WatchedApi, WatchedChanges,
+};
 use mini_scan::service::{self, Config, Finding, Running, setup};
 use mini_scan::{export, get};
 use ops::http;
@@ -25,6 +32,7 @@ use ops::traces::Traces;
 use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
 /// Most of the work is the SDK's, which allocates some 300 times per write.
@@ -46,8 +54,8 @@ fn main() -> ExitCode {
         std::panic::set_hook(Box::new(|panic| Stderr::Json.write(Level::ERROR, &panic.to_string())));
     }
     let mut runtime = match &cli.command {
-        // Requests are independent of each other. The consumer's threads have runtimes of their own.
-        Command::Api(_) => runtime::Builder::new_multi_thread(),
+        // Requests are independent of each other, and so are shards. The consumer's threads have runtimes of their own.
+        Command::Api(_) | Command::Changes(_) => runtime::Builder::new_multi_thread(),
         _ => runtime::Builder::new_current_thread(),
     };
     let runtime = match runtime.enable_all().build() {
@@ -73,6 +81,9 @@ impl Stderr {
         match command {
             Command::Consumer(args) => Stderr::of_consumer(args),
             Command::Api(args) if matches!(args.task(), ApiTask::Serve(_)) && args.log_format().is_json() => {
+                Stderr::Json
+            }
+            Command::Changes(args) if matches!(args.task(), ChangesTask::Run(_)) && args.log_format().is_json() => {
                 Stderr::Json
             }
             _ => Stderr::Text,
@@ -112,6 +123,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Setup(args) => set_up(&args).await,
         Command::Check(args) => check(&args).await,
         Command::Api(args) => api(&args).await,
+        Command::Changes(args) => changes(&args).await,
         Command::DeadLetters(args) => dead_letters(&args).await,
         Command::Get(args) => get(&args).await,
         Command::Export(args) => export(&args).await,
@@ -221,7 +233,11 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         hosts = service::connect_hosts(&endpoints, args.table(), args.ttl(), metrics.clone()) => hosts?,
     };
     let guard = Guard::new(access, args.limits(), metrics).with_origins(args.origins());
-    let router = api::router(hosts.clone(), args.settings(), watch.clone(), &guard);
+    let history = match args.history_table() {
+        Some(table) => Some(service::connect_history(&endpoints, table, hosts.calls()).await?),
+        None => None,
+    };
+    let router = api::router(hosts.clone(), history, args.settings(), watch.clone(), &guard);
     let address = args.listen();
     let server = Server::bind(address).await.with_context(|| format!("cannot listen on {address} (--listen)"))?;
     tracing::info!("serving http://{}/v1 and /docs", server.address());
@@ -267,7 +283,10 @@ fn create_token(args: &TokenArgs) -> anyhow::Result<ExitCode> {
 
 /// Prints every finding; a check that failed is a failure of the command.
 async fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let findings = service::check_all(&args.config()?).await;
+    let findings = match args.task()? {
+        CheckTask::Consumer(config) => service::check_all(&config).await,
+        CheckTask::Changes(endpoints, tables) => service::check_all_changes(&endpoints, &tables).await,
+    };
     for finding in &findings {
         let line = if args.json { finding.json() } else { finding.to_string() };
         writeln!(io::stdout(), "{line}").context("cannot write the output")?;
@@ -288,6 +307,9 @@ async fn set_up(args: &SetupArgs) -> anyhow::Result<ExitCode> {
     }
     if let Some(table) = &task.table {
         setup::table(&task.endpoints, &table.name, &table.indexes, &mut out).await?;
+    }
+    if let Some(tables) = &task.changes {
+        setup::changes(&task.endpoints, tables, &mut out).await?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -325,6 +347,82 @@ async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
         second = signals.next() => Ok(ExitCode::from(second.exit_code())),
         code = work => code,
     }
+}
+
+async fn changes(args: &ChangesArgs) -> anyhow::Result<ExitCode> {
+    match args.task() {
+        ChangesTask::Run(args) => record_changes(args).await,
+        ChangesTask::Masks(args) => show_masks(args),
+    }
+}
+
+/// Keeps the history until a signal, and drains.
+async fn record_changes(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let mut signals = listen()?;
+    let config = args.config()?;
+    let fields = vec![("table", config.tables.scans.clone())];
+    let _logs = Logs::start(&PROGRAM, args.log_format(), args.log_levels(), fields, None);
+    let (metrics, watch) = (Arc::<ChangesMetrics>::default(), Arc::<changes::Watch>::default());
+    let watched = Arc::new(WatchedChanges::new(metrics.clone(), watch.clone(), config.rules.masks.id()));
+    let _endpoint = http::listen(args.http_listen(), "--http-listen, MINI_SCAN_HTTP_LISTEN", watched.clone()).await?;
+    let grace = config.shutdown_grace;
+    let reader = tokio::select! {
+        biased;
+        _ = signals.next() => return Ok(ExitCode::SUCCESS),
+        reader = service::connect_changes(config) => reader?,
+    };
+    watched.set_reading(true);
+    let stop = CancellationToken::new();
+    let (observer, reports): (Arc<dyn Observer>, Arc<dyn Reports>) = (metrics.clone(), watched.clone());
+    let mut work = pin!(reader.run(&observer, &reports, &watch, &stop));
+    let mut follow = pin!(reader.follow(&watched.liveness, &watch, |gaps| metrics.set_open_gaps(gaps)));
+    tokio::select! {
+        biased;
+        _ = signals.next() => {}
+        result = &mut work => result?,
+        () = &mut follow => {}
+    }
+    watched.set_reading(false);
+    tracing::info!("stopping: records in progress may take {grace:?}; a second signal stops at once");
+    stop.cancel();
+    tokio::select! {
+        biased;
+        second = signals.next() => return Ok(ExitCode::from(second.exit_code())),
+        result = work => result?,
+        () = follow => {}
+    }
+    println!("Changes stopped. Records handled: {}", metrics.handled());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lists the masks, or shows a response behind them.
+fn show_masks(args: &MasksArgs) -> anyhow::Result<ExitCode> {
+    let masks = args.masks()?;
+    let mut stdout = Pipe::new(io::BufWriter::new(io::stdout()));
+    let shown = match args.on() {
+        None => preview::list(&masks, &mut stdout, &mut io::stderr()),
+        Some(path) => preview::show(&masks, &read_response(path)?, &mut stdout, &mut io::stderr()),
+    };
+    let shown = shown.and_then(|()| stdout.flush());
+    if stdout.is_closed {
+        return Ok(ExitCode::from(CLOSED));
+    }
+    shown.context("cannot write the output")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads a file, or stdin, up to the size of the largest item of DynamoDB.
+fn read_response(path: &Path) -> anyhow::Result<Vec<u8>> {
+    const MAX_RESPONSE: u64 = 400 * 1024;
+    let cannot_read = || format!("cannot read {} (--on)", path.display());
+    let mut response = Vec::new();
+    if path == Path::new("-") {
+        io::stdin().lock().take(MAX_RESPONSE).read_to_end(&mut response).with_context(cannot_read)?;
+    } else {
+        let file = File::open(path).with_context(cannot_read)?;
+        file.take(MAX_RESPONSE).read_to_end(&mut response).with_context(cannot_read)?;
+    }
+    Ok(response)
 }
 
 async fn get(args: &GetArgs) -> anyhow::Result<ExitCode> {

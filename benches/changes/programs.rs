@@ -51,7 +51,7 @@ pub(crate) async fn reader(streams: &str, leases: &str) -> anyhow::Result<Sample
     let counted = Counted::until_shards(shards);
     let (observer, keys) = (Arc::new(counted.clone()), stream.lease_keys("bench"));
     let before = usage("self")?.cpu_seconds;
-    let reader = Reader::new("bench", stream, table, keys, counted.clone(), observer, Settings::default());
+    let reader = Reader::new("bench", stream, table, keys, counted.clone(), observer, Settings::default())?;
     reader.run(counted.finished.clone().cancelled_owned()).await;
     sample(counted.records.load(Ordering::Relaxed), before)
 }

@@ -45,7 +45,7 @@ pub(crate) async fn run(endpoint: &str) -> anyhow::Result<()> {
             counted.clone(),
             observer,
             Settings::default(),
-        ));
+        )?);
     }
     let before = usage("self")?.cpu_seconds;
     join_all(readers.into_iter().map(|reader| reader.run(counted.finished.clone().cancelled_owned()))).await;

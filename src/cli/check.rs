@@ -1,15 +1,17 @@
 //! Flags of `mini-scan check`.
 
+use super::changes_tables::ChangesTablesArgs;
 use super::consumer::ConsumerArgs;
 use super::help::{heading, more};
-use crate::service::Config;
+use crate::service::{ChangesTables, Config, Endpoints};
 
 const HELP: &str = concat!(
     heading!("Examples"),
     "  mini-scan check --project my-project --dead-letter-topic scan-dead-letter\n",
-    "  mini-scan check --project my-project --json | jq 'select(.result == \"failed\")'\n\n",
+    "  mini-scan check --project my-project --json | jq 'select(.result == \"failed\")'\n",
+    "  mini-scan check changes    what `mini-scan changes` needs\n\n",
     "  It also accepts the other flags of `mini-scan consumer`, so the same flags fit\n",
-    "  both. It changes nothing; the check of dynamodb:PutItem costs one write unit.\n\n",
+    "  both. It changes nothing; each check of a permission to write costs one write unit.\n\n",
     heading!("Exit codes"),
     "  0 nothing failed, 1 a check failed, 2 wrong usage\n\n",
     more!()
@@ -17,20 +19,39 @@ const HELP: &str = concat!(
 
 /// Check names and permissions in both clouds, and exit
 #[derive(Debug, clap::Args)]
-#[command(after_help = HELP, mut_args(hide_unused))]
+#[command(args_conflicts_with_subcommands = true, after_help = HELP, mut_args(hide_unused))]
 pub struct CheckArgs {
+    #[command(subcommand)]
+    part: Option<Part>,
+
     #[command(flatten)]
     consumer: ConsumerArgs,
 
     /// Print one JSON object per check
-    #[arg(long, help_heading = "Options")]
+    #[arg(long, global = true, help_heading = "Options")]
     pub json: bool,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Part {
+    /// Check the tables, the stream and the permissions of `mini-scan changes`
+    Changes(ChangesTablesArgs),
+}
+
+/// What to check.
+#[derive(Debug)]
+pub enum CheckTask {
+    Consumer(Box<Config>),
+    Changes(Endpoints, ChangesTables),
+}
+
 impl CheckArgs {
-    /// Returns the settings of the consumer to check, or the flags that contradict each other.
-    pub fn config(&self) -> Result<Config, clap::Error> {
-        self.consumer.config()
+    /// Returns what to check, or the flags that contradict each other.
+    pub fn task(&self) -> Result<CheckTask, clap::Error> {
+        Ok(match &self.part {
+            None => CheckTask::Consumer(Box::new(self.consumer.config()?)),
+            Some(Part::Changes(args)) => CheckTask::Changes(args.endpoints(), args.tables()),
+        })
     }
 }
 

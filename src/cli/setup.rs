@@ -2,18 +2,20 @@
 
 use clap::error::ErrorKind;
 
+use super::changes_tables::ChangesTablesArgs;
 use super::consumer::{ConsumerArgs, SourceArgs};
 use super::help::{exit_codes, heading, more};
 use super::table::TableArgs;
-use crate::service::Endpoints;
 use crate::service::setup::{self, Index};
+use crate::service::{ChangesTables, Endpoints};
 
 const HELP: &str = concat!(
     heading!("Examples"),
     "  mini-scan setup --project my-project\n",
     "  mini-scan setup pubsub --project my-project --subscription my-scans\n",
     "  mini-scan setup table --table my-scans\n",
-    "  mini-scan setup table --service-index    on an existing table: add the indexes\n\n",
+    "  mini-scan setup table --service-index    on an existing table: add the indexes\n",
+    "  mini-scan setup changes                  history of changes: docs/history.md\n\n",
     "  It is safe to repeat. Without a command it also accepts the other flags of\n",
     "  `mini-scan consumer` and ignores them, so the same flags fit both.\n\n",
     exit_codes!(),
@@ -44,6 +46,8 @@ enum Part {
     Pubsub(PubsubPartArgs),
     /// Create only the table and its indexes
     Table(TablePartArgs),
+    /// Create the history table, the lease table and the table's stream, for `mini-scan changes`
+    Changes(ChangesTablesArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -105,6 +109,7 @@ pub struct Task {
     pub endpoints: Endpoints,
     pub pubsub: Option<setup::Pubsub>,
     pub table: Option<Table>,
+    pub changes: Option<ChangesTables>,
 }
 
 /// The table to create, with its indexes.
@@ -125,18 +130,24 @@ impl SetupArgs {
                     endpoints: self.consumer.endpoints(),
                     pubsub: Some(names(source, &self.topic, dead_letter_topic)?),
                     table: Some(Table { name: destination.table.table.clone(), indexes: self.indexes.indexes() }),
+                    changes: None,
                 }
             }
             Some(Part::Pubsub(PubsubPartArgs { source, topic, dead_letter_topic })) => Task {
                 endpoints: Endpoints { pubsub: source.pubsub.emulator_host(), dynamo: None },
                 pubsub: Some(names(source, topic, dead_letter_topic)?),
                 table: None,
+                changes: None,
             },
             Some(Part::Table(TablePartArgs { table, indexes })) => Task {
                 endpoints: Endpoints { pubsub: None, dynamo: table.endpoint() },
                 pubsub: None,
                 table: Some(Table { name: table.table.clone(), indexes: indexes.indexes() }),
+                changes: None,
             },
+            Some(Part::Changes(args)) => {
+                Task { endpoints: args.endpoints(), pubsub: None, table: None, changes: Some(args.tables()) }
+            }
         })
     }
 }

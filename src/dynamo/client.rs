@@ -13,6 +13,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::{Client, Config};
+pub use aws_sdk_dynamodbstreams::Client as StreamsClient;
 use ops::cause;
 
 use super::credentials::CancelSafeCredentials;
@@ -46,6 +47,17 @@ pub enum Problem {
 /// For an `endpoint` on the loopback interface the region has a default. Credentials come from the environment, else
 /// from the profile, else they are dummies; the metadata service of a cloud instance is never asked.
 pub async fn connect(endpoint: Option<&str>) -> Result<Client, Problem> {
+    let config = load(endpoint).await?;
+    Ok(Client::from_conf(Config::from(&config).to_builder().interceptor(NoSdkHeaders).build()))
+}
+
+/// Returns a client for DynamoDB's streams, which a local server serves at the same endpoint.
+pub async fn connect_streams(endpoint: Option<&str>) -> Result<StreamsClient, Problem> {
+    let config = aws_sdk_dynamodbstreams::Config::from(&load(endpoint).await?);
+    Ok(StreamsClient::from_conf(config.to_builder().interceptor(NoSdkHeaders).build()))
+}
+
+async fn load(endpoint: Option<&str>) -> Result<SdkConfig, Problem> {
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
@@ -65,7 +77,7 @@ pub async fn connect(endpoint: Option<&str>) -> Result<Client, Problem> {
     if config.region().is_none_or(|region| region.as_ref().is_empty()) {
         return Err(Problem::NoRegion);
     }
-    Ok(Client::from_conf(Config::from(&config).to_builder().interceptor(NoSdkHeaders).build()))
+    Ok(config)
 }
 
 fn with_cancel_safe_credentials(config: SdkConfig) -> SdkConfig {

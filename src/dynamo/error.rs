@@ -16,6 +16,7 @@ use aws_sdk_dynamodb::operation::get_item::GetItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::QueryError;
 use aws_sdk_dynamodb::operation::scan::ScanError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{ConsumedCapacity, ThrottlingReason};
 use ops::cause;
 
@@ -178,7 +179,8 @@ without_throttling_reasons!(
     BatchGetItemError,
     GetItemError,
     DeleteItemError,
-    ScanError
+    ScanError,
+    UpdateItemError
 );
 
 /// The error for a response that is not from DynamoDB. The SDK accepts any 200 without a body. Only DynamoDB's

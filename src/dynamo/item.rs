@@ -37,7 +37,7 @@ pub(super) fn types() -> impl Iterator<Item = &'static (&'static str, ScalarAttr
 
 /// The size of the largest item, including attribute names.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-items>
-const MAX_ITEM_BYTES: usize = 400 * 1024;
+pub(super) const MAX_ITEM_BYTES: usize = 400 * 1024;
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 

@@ -13,7 +13,7 @@ use super::error::{failed, read_units};
 use super::item::{EXPIRES_AT, Item, KEY, TIMESTAMP, record};
 use super::table::describe;
 use crate::consumer::ports::{StoreError, StoreErrorKind};
-use crate::hosts::Record;
+pub use crate::hosts::Row;
 
 /// A page has at most 1 MB, which takes seconds only over a bad network.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,14 +36,6 @@ pub struct Position<'a> {
     pub segment: u32,
     pub segments: u32,
     pub after: Option<&'a str>,
-}
-
-/// A record with its expiry time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    pub record: Record,
-    /// Unix seconds.
-    pub expires_at: Option<u64>,
 }
 
 /// One page.

@@ -21,7 +21,7 @@ use crate::hosts::Index;
 /// The SDK itself waits forever for a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 const ACTIVE_TIMEOUT: Duration = Duration::from_secs(60);
-const POLL_INTERVAL: Duration = Duration::from_millis(200);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A table that can store scans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,22 +115,33 @@ where
     }
 }
 
-async fn wait_until_active(client: &Client, table: &str) -> Result<TableDescription, Problem> {
+pub(super) async fn wait_until_active(client: &Client, table: &str) -> Result<TableDescription, Problem> {
+    let is_created = |table: &TableDescription| table.table_status() != Some(&TableStatus::Creating);
+    wait_until(client, table, "creating it", is_created).await
+}
+
+/// Waits until the description fulfils the condition. `doing` completes the sentence "DynamoDB is still …".
+pub(super) async fn wait_until(
+    client: &Client,
+    table: &str,
+    doing: &str,
+    condition: impl Fn(&TableDescription) -> bool,
+) -> Result<TableDescription, Problem> {
     let wait = async {
         loop {
             let description = describe(client, table).await?;
-            match description.table_status() {
-                Some(TableStatus::Creating) => sleep(POLL_INTERVAL).await,
-                _ => return Ok(description),
+            if condition(&description) {
+                return Ok(description);
             }
+            sleep(POLL_INTERVAL).await;
         }
     };
-    let timed_out =
-        || Err(Problem::Other(format!("DynamoDB is still creating it after {} s", ACTIVE_TIMEOUT.as_secs())));
+    let timed_out = || Err(Problem::Other(format!("DynamoDB is still {doing} after {} s", ACTIVE_TIMEOUT.as_secs())));
     tokio::time::timeout(ACTIVE_TIMEOUT, wait).await.unwrap_or_else(|_| timed_out())
 }
 
-async fn enable_expiry(client: &Client, table: &str) -> Result<(), Problem> {
+/// Lets items expire by `expires_at`.
+pub(super) async fn enable_expiry(client: &Client, table: &str) -> Result<(), Problem> {
     if has_expiry(client, table).await? {
         return Ok(());
     }
@@ -144,7 +155,8 @@ async fn enable_expiry(client: &Client, table: &str) -> Result<(), Problem> {
     }
 }
 
-async fn has_expiry(client: &Client, table: &str) -> Result<bool, Problem> {
+/// Returns whether items expire. Another attribute than `expires_at` does not fit.
+pub(super) async fn has_expiry(client: &Client, table: &str) -> Result<bool, Problem> {
     let described = within_timeout(client.describe_time_to_live().table_name(table).send()).await;
     let described = described.map_err(|error| Problem::of(&error))?;
     let Some(expiry) = described.time_to_live_description() else { return Ok(false) };
@@ -152,7 +164,7 @@ async fn has_expiry(client: &Client, table: &str) -> Result<bool, Problem> {
         matches!(expiry.time_to_live_status(), Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling));
     match expiry.attribute_name() {
         Some(name) if is_enabled && name != EXPIRES_AT => {
-            Err(Problem::DoesNotFit(format!("its records expire by the attribute {name}; scans need {EXPIRES_AT}")))
+            Err(Problem::DoesNotFit(format!("its items expire by the attribute {name}; expected {EXPIRES_AT}")))
         }
         _ => Ok(is_enabled),
     }
@@ -176,7 +188,7 @@ pub(super) async fn within_timeout<T, E>(
 }
 
 /// Fails with the difference if the table refuses records: its key is another one, or an index needs another type.
-fn check_fit(table: &TableDescription) -> Result<(), String> {
+pub(super) fn check_fit(table: &TableDescription) -> Result<(), String> {
     if table.table_status() == Some(&TableStatus::Deleting) {
         return Err("DynamoDB is deleting it".to_owned());
     }

@@ -64,6 +64,14 @@ pub struct Record {
     pub response_bytes: Option<Vec<u8>>,
 }
 
+/// A record with its expiry time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    pub record: Record,
+    /// Unix seconds.
+    pub expires_at: Option<u64>,
+}
+
 impl Record {
     /// Returns the size of the response in JSON, which is most of a record. JSON writes a control character with six.
     pub(super) fn json_size(&self) -> usize {

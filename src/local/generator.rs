@@ -1,6 +1,7 @@
 //! An endless, seeded sequence of messages, each with its expected outcome. The generator is pure: the time is an
 //! argument. It shares no code with the decoder, so that a comparison with this sequence is a test of the consumer.
 
+mod banners;
 mod broken;
 
 use std::collections::VecDeque;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+pub use banners::{Server, version};
 pub use broken::REASONS;
 
 use crate::scan::Reason;
@@ -40,6 +42,16 @@ impl Shares {
     pub fn total(&self) -> f64 {
         self.duplicates + self.late + self.broken
     }
+}
+
+/// What the responses of the generated scans look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Responses {
+    /// Those of the toy scanner: a number.
+    #[default]
+    Toy,
+    /// Those of real servers, which change rarely and contain times, cookies and nonces. The services differ too.
+    Banners,
 }
 
 /// A message to publish.
@@ -87,18 +99,26 @@ pub struct Record {
 }
 
 impl Record {
-    fn new(key: u64, timestamp: u64) -> Record {
+    fn new(key: u64, timestamp: u64, responses: Responses) -> Record {
         let index = key * SCATTER % ALL_KEYS;
         let mut hasher = DefaultHasher::new();
         (index, timestamp).hash(&mut hasher);
         let content = hasher.finish();
+        let service = index / ADDRESSES / PORTS;
+        let (service, response) = match responses {
+            Responses::Toy => (SERVICES[service as usize], format!("service response: {}", (content >> 1) % 10_000)),
+            Responses::Banners => {
+                let server = Server::of(service, index);
+                (server.service(), server.banner(index, timestamp))
+            }
+        };
         Record {
             ip: format!("1.1.1.{}", index % ADDRESSES),
             port: (index / ADDRESSES % PORTS) as u16,
-            service: SERVICES[(index / ADDRESSES / PORTS) as usize],
+            service,
             timestamp,
             data_version: if content & 1 == 0 { 1 } else { 2 },
-            response: format!("service response: {}", (content >> 1) % 10_000),
+            response,
         }
     }
 
@@ -119,7 +139,7 @@ impl Record {
         if self.data_version == 1 {
             format!(r#"{{"response_bytes_utf8":"{}"}}"#, BASE64.encode(&self.response))
         } else {
-            format!(r#"{{"response_str":"{}"}}"#, self.response)
+            format!(r#"{{"response_str":{}}}"#, serde_json::Value::from(self.response.as_str()))
         }
     }
 }
@@ -129,6 +149,7 @@ impl Record {
 pub struct Generator {
     rng: SmallRng,
     shares: Shares,
+    responses: Responses,
     keys: u64,
     recent: VecDeque<RecentScan>,
     broken: u64,
@@ -147,10 +168,16 @@ impl Generator {
         Generator {
             rng: SmallRng::seed_from_u64(seed),
             shares,
+            responses: Responses::default(),
             keys: keys.clamp(1, ALL_KEYS),
             recent: VecDeque::with_capacity(RECENT),
             broken: 0,
         }
+    }
+
+    /// Generates responses that look like these.
+    pub fn with_responses(self, responses: Responses) -> Generator {
+        Generator { responses, ..self }
     }
 
     /// Returns the next message; `now` is the time in Unix seconds.
@@ -172,7 +199,7 @@ impl Generator {
 
     fn new_scan(&mut self, now: u64) -> Message {
         let key = self.rng.random_range(0..self.keys);
-        let record = Record::new(key, now);
+        let record = Record::new(key, now, self.responses);
         let payload = record.payload();
         if self.recent.len() == RECENT {
             self.recent.pop_front();
@@ -186,14 +213,14 @@ impl Generator {
         let newer = record.timestamp;
         let newest = newer.saturating_sub(1);
         let oldest = now.saturating_sub(DAY).min(newest);
-        let record = Record::new(key, self.rng.random_range(oldest..=newest));
+        let record = Record::new(key, self.rng.random_range(oldest..=newest), self.responses);
         Message { payload: record.payload(), kind: Kind::Late(record) }
     }
 
     fn broken(&mut self, now: u64) -> Message {
         let reason = broken::reason(self.broken);
         self.broken += 1;
-        let scan = Record::new(self.rng.random_range(0..self.keys), now);
+        let scan = Record::new(self.rng.random_range(0..self.keys), now, self.responses);
         Message { payload: broken::payload(reason, scan, &mut self.rng), kind: Kind::Broken(reason) }
     }
 
@@ -313,6 +340,22 @@ mod tests {
     }
 
     #[test]
+    fn banners_decode_and_are_a_function_of_key_and_time() {
+        let mut generator = Generator::new(6, MIXED, 500).with_responses(Responses::Banners);
+        let (mut seen, mut services) = (HashMap::new(), HashSet::new());
+        for at in 0..5_000 {
+            let message = generator.next_at(NOW + at / 10);
+            let Some(record) = message.kind.record() else { continue };
+            let scan = scan::decode(&message.payload, published(), MAX_SKEW).unwrap();
+            assert_eq!((scan.key.as_str(), &scan.response), (record.key().as_str(), &record.response));
+            let first = seen.entry((record.key(), record.timestamp)).or_insert_with(|| message.payload.clone());
+            assert_eq!(*first, message.payload);
+            services.insert(record.service);
+        }
+        assert_eq!(services, HashSet::from(["HTTP", "SSH", "SMTP", "POP3", "FTP"]));
+    }
+
+    #[test]
     fn few_broken_messages_are_large() {
         let shares = Shares { broken: 1.0, ..Shares::default() };
         let large = messages(3, shares, 10, 500).iter().filter(|message| message.payload.len() > 400_000).count();
@@ -321,7 +364,7 @@ mod tests {
 
     #[test]
     fn all_keys_are_different() {
-        let keys: HashSet<_> = (0..100_000).map(|key| Record::new(key, NOW).key()).collect();
+        let keys: HashSet<_> = (0..100_000).map(|key| Record::new(key, NOW, Responses::Toy).key()).collect();
         assert_eq!(keys.len(), 100_000);
         assert_ne!(SCATTER % 3, 0);
         assert_ne!(SCATTER % 5, 0);

@@ -31,7 +31,7 @@ pub async fn check(config: &Config) -> Result<(), SetupError> {
     tokio::try_join!(biased; pubsub, table).map(|_| ())
 }
 
-fn report(findings: Vec<Finding>) -> Result<(), SetupError> {
+pub(super) fn report(findings: Vec<Finding>) -> Result<(), SetupError> {
     for Finding { what, name, result } in findings {
         match result {
             CheckResult::Ok | CheckResult::Unknown(_) | CheckResult::Note(_) => {}

@@ -9,8 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::checks::within;
 use super::setup_error::{self, pubsub_advice};
 use super::subscription::{Purpose, mismatch, warnings};
-use super::{Endpoints, SetupError};
-use crate::dynamo::{self, Added, Wait};
+use super::{ChangesTables, Endpoints, SetupError};
+use crate::dynamo::{self, Added, ChangesTable, Wait};
 pub use crate::hosts::Index;
 use crate::pubsub::{Admin, Problem, SubscriptionSettings};
 
@@ -171,6 +171,23 @@ pub async fn table(
                 print_line(out, "warning", "index", &text)?;
             }
         }
+    }
+    Ok(())
+}
+
+/// Creates the history table, the lease table and the stream of the table of scans if they are missing, and prints of
+/// each whether it was created or found. Refuses those that do not fit.
+pub async fn changes(endpoints: &Endpoints, tables: &ChangesTables, out: &mut impl Write) -> Result<(), SetupError> {
+    let scans = &tables.scans;
+    let client = within(async { endpoints.dynamo().await }, dynamo::Problem::Unreachable).await;
+    let client = client.map_err(|problem| setup_error::table(endpoints, scans, problem))?;
+    let enabled = dynamo::enable_stream(&client, scans).await;
+    print(out, enabled.map_err(|problem| setup_error::stream(endpoints, scans, problem))?, "stream", scans)?;
+    for (kind, what) in [(ChangesTable::History, "history table"), (ChangesTable::Leases, "lease table")] {
+        let name = tables.name(kind);
+        let created = dynamo::create_changes_table(&client, kind, name).await;
+        let created = created.map_err(|problem| setup_error::changes_table(endpoints, kind, name, problem))?;
+        print(out, created, what, name)?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The texts of wrong settings: what failed, why, and what to do, in one to three lines.
 
-use super::{Config, Endpoints};
+use super::{ChangesTables, Config, Endpoints};
+use crate::dynamo::ChangesTable;
 use crate::hosts::Index;
 use crate::{dynamo, pubsub};
 
@@ -88,38 +89,130 @@ pub(crate) fn pubsub_advice(endpoints: &Endpoints, problem: &pubsub::Problem) ->
 }
 
 pub(crate) fn table(endpoints: &Endpoints, table: &str, problem: dynamo::Problem) -> SetupError {
-    let endpoint = match &endpoints.dynamo {
-        Some(url) => format!(" at {url} (AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL or --endpoint-url)"),
-        None => String::new(),
+    Resource {
+        thing: format!("table {table} (--table)"),
+        name: table,
+        cannot: "cannot store scans",
+        another: "Choose another table with --table, or create one: mini-scan setup table --table NAME".to_owned(),
+        create: format!("mini-scan setup table --table {table}"),
+    }
+    .error(endpoints, problem)
+}
+
+/// The command that creates what `mini-scan changes` needs.
+pub(super) const SETUP_CHANGES: &str = "mini-scan setup changes";
+
+pub(super) fn changes_table(
+    endpoints: &Endpoints,
+    kind: ChangesTable,
+    table: &str,
+    problem: dynamo::Problem,
+) -> SetupError {
+    let (what, flag, cannot) = match kind {
+        ChangesTable::History => ("history table", "--history-table", "cannot store the history"),
+        ChangesTable::Leases => ("lease table", "--lease-table", "cannot store leases"),
     };
-    SetupError(match problem {
-        dynamo::Problem::NotFound => format!(
-            "table {table} (--table) does not exist{endpoint}.\nCreate it: mini-scan setup table --table {table}"
-        ),
-        dynamo::Problem::DoesNotFit(why) => format!(
-            "table {table} (--table){endpoint} cannot store scans: {why}.\n\
-             Choose another table with --table, or create one: mini-scan setup table --table NAME"
-        ),
-        dynamo::Problem::NoRegion => format!(
-            "no AWS region is set, so table {table} (--table) cannot be found.\nSet one, e.g. export AWS_REGION=us-east-1"
-        ),
-        problem @ dynamo::Problem::NoCredentials(_) => format!(
-            "table {table} (--table) cannot be read: {problem}\nRun `aws sso login` or `aws configure`, or choose a \
-             profile with AWS_PROFILE. For a local server set AWS_ENDPOINT_URL_DYNAMODB=http://localhost:8000"
-        ),
-        dynamo::Problem::Refused(detail) => format!(
-            "table {table} (--table) cannot be set up: permission denied: {detail}\nGrant this identity \
-             dynamodb:CreateTable, DescribeTable, DescribeTimeToLive and UpdateTimeToLive on it."
-        ),
-        problem @ dynamo::Problem::Unreachable(_) if endpoints.dynamo.is_some() => format!(
-            "table {table} (--table) cannot be read{endpoint}: {problem}\n\
-             Start a server there with `mini-scan local dynamo`, or choose another one."
-        ),
-        problem => format!(
-            "table {table} (--table) cannot be read: {problem}\n\
-             Check AWS_REGION and the network: aws dynamodb describe-table --table-name {table}"
-        ),
-    })
+    Resource {
+        thing: format!("{what} {table} ({flag})"),
+        name: table,
+        cannot,
+        another: format!("Choose another table with {flag}, or create one: {SETUP_CHANGES} {flag} NAME"),
+        create: format!("{SETUP_CHANGES} {flag} {table}"),
+    }
+    .error(endpoints, problem)
+}
+
+/// A problem with the stream of the table of scans, or with the table itself.
+pub(super) fn stream(endpoints: &Endpoints, table: &str, problem: dynamo::Problem) -> SetupError {
+    match problem {
+        dynamo::Problem::DoesNotFit(why) => SetupError(format!(
+            "changes of table {table} (--table) cannot be read: {why}.\nThe content of a stream is fixed. To replace the \
+             stream, stop its readers, disable it, and run `{SETUP_CHANGES} --table {table}`: aws dynamodb update-table \
+             --table-name {table} --stream-specification StreamEnabled=false"
+        )),
+        dynamo::Problem::Refused(detail) => SetupError(format!(
+            "changes of table {table} (--table) cannot be read: permission denied: {detail}\nGrant this identity \
+             dynamodb:DescribeTable on it, and for setup dynamodb:UpdateTable."
+        )),
+        problem => self::table(endpoints, table, problem),
+    }
+}
+
+/// The history table is that of another table.
+pub(super) fn another_history(tables: &ChangesTables, owner: &str) -> SetupError {
+    let ChangesTables { scans, history, .. } = tables;
+    SetupError(format!(
+        "history table {history} (--history-table) is the history of table {owner}, and not of {scans} (--table).\n\
+         Choose another history table, or create one: {SETUP_CHANGES} --history-table NAME"
+    ))
+}
+
+pub(super) fn no_history(table: &str, detail: &str) -> SetupError {
+    SetupError(format!(
+        "history table {table} (--history-table) cannot be written: {detail}\n\
+         To find out what is missing: mini-scan check changes"
+    ))
+}
+
+pub(super) fn no_stream(table: &str) -> SetupError {
+    SetupError(format!(
+        "changes of table {table} (--table) cannot be read: it has no stream.\nEnable one: {SETUP_CHANGES} --table {table}"
+    ))
+}
+
+pub(super) fn no_reading(table: &str, actions: &str, detail: &str) -> SetupError {
+    SetupError(format!(
+        "this identity may not read the stream of table {table} (--table): {detail}\nGrant it {actions} on the stream."
+    ))
+}
+
+pub(super) fn no_permission_on(table: &str, action: &str, detail: &str) -> SetupError {
+    SetupError(format!("this identity lacks {action} on table {table}: {detail}\nGrant it {action} on the table."))
+}
+
+/// A table, as its errors describe it.
+struct Resource<'a> {
+    /// What it is, its name and its flag.
+    thing: String,
+    name: &'a str,
+    /// What it cannot do if it does not fit.
+    cannot: &'static str,
+    another: String,
+    /// The command that creates it.
+    create: String,
+}
+
+impl Resource<'_> {
+    fn error(&self, endpoints: &Endpoints, problem: dynamo::Problem) -> SetupError {
+        let Resource { thing, name, cannot, another, create } = self;
+        let endpoint = match &endpoints.dynamo {
+            Some(url) => format!(" at {url} (AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL or --endpoint-url)"),
+            None => String::new(),
+        };
+        SetupError(match problem {
+            dynamo::Problem::NotFound => format!("{thing} does not exist{endpoint}.\nCreate it: {create}"),
+            dynamo::Problem::DoesNotFit(why) => format!("{thing}{endpoint} {cannot}: {why}.\n{another}"),
+            dynamo::Problem::NoRegion => {
+                format!("no AWS region is set, so {thing} cannot be found.\nSet one, e.g. export AWS_REGION=us-east-1")
+            }
+            problem @ dynamo::Problem::NoCredentials(_) => format!(
+                "{thing} cannot be read: {problem}\nRun `aws sso login` or `aws configure`, or choose a profile with \
+                 AWS_PROFILE. For a local server set AWS_ENDPOINT_URL_DYNAMODB=http://localhost:8000"
+            ),
+            dynamo::Problem::Refused(detail) => format!(
+                "{thing} cannot be set up: permission denied: {detail}\nGrant this identity \
+                 dynamodb:CreateTable, DescribeTable, DescribeTimeToLive and UpdateTimeToLive on it."
+            ),
+            problem @ dynamo::Problem::Unreachable(_) if endpoints.dynamo.is_some() => format!(
+                "{thing} cannot be read{endpoint}: {problem}\n\
+                 Start a server there with `mini-scan local dynamo`, or choose another one."
+            ),
+            problem => format!(
+                "{thing} cannot be read: {problem}\n\
+                 Check AWS_REGION and the network: aws dynamodb describe-table --table-name {name}"
+            ),
+        })
+    }
 }
 
 pub(super) fn index(endpoints: &Endpoints, table_name: &str, index: Index, problem: dynamo::Problem) -> SetupError {

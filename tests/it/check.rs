@@ -1,5 +1,7 @@
 //! `mini-scan check`, and what the consumer refuses at its start: names, permissions, dead letters without a subscription.
 
+mod changes;
+
 use serde_json::{Value, json};
 
 use crate::support::http_proxy::{Answer, HttpProxy, Reject};

@@ -53,6 +53,8 @@ async fn the_help_of_a_command_has_examples_and_leads_to_the_settings() {
         "consumer",
         "api",
         "api token",
+        "changes",
+        "changes masks",
         "dead-letters",
         "export",
         "get",

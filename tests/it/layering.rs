@@ -18,6 +18,7 @@ struct Module {
 
 const ALL: &[&str] = &[
     "api",
+    "changes",
     "cli",
     "consumer",
     "dead_letters",
@@ -41,14 +42,31 @@ const MODULES: &[Module] = &[
     Module { name: "pubsub", modules: &["scan", "consumer"], crates: &["tokio", "google_cloud_", "ops"] },
     Module { name: "hosts", modules: &["scan", "consumer"], crates: &["tokio"] },
     // The production program serves an API, so `axum` is not only for the embedded servers.
-    Module { name: "api", modules: &["scan", "hosts"], crates: &["axum", "http_api", "ops", "tokio", "utoipa"] },
-    Module { name: "dynamo", modules: &["scan", "consumer", "hosts"], crates: &["tokio", "aws_", "ops"] },
+    Module {
+        name: "api",
+        modules: &["scan", "hosts", "changes"],
+        crates: &["axum", "http_api", "ops", "tokio", "utoipa"],
+    },
+    Module {
+        name: "changes",
+        modules: &["scan", "consumer", "hosts", "terminal"],
+        crates: &["dynamodb_streams", "ops", "regex", "similar", "tokio", "utoipa"],
+    },
+    Module {
+        name: "dynamo",
+        modules: &["scan", "consumer", "hosts", "changes"],
+        crates: &["tokio", "aws_", "dynamodb_streams", "ops"],
+    },
     Module {
         name: "observe",
-        modules: &["scan", "consumer", "hosts", "api"],
-        crates: &["tokio", "opentelemetry", "tracing_opentelemetry", "ops", "http_api"],
+        modules: &["scan", "changes", "consumer", "hosts", "api"],
+        crates: &["tokio", "dynamodb_streams", "opentelemetry", "tracing_opentelemetry", "ops", "http_api"],
     },
-    Module { name: "service", modules: &["scan", "consumer", "hosts", "pubsub", "dynamo"], crates: &["tokio", "ops"] },
+    Module {
+        name: "service",
+        modules: &["scan", "changes", "consumer", "hosts", "pubsub", "dynamo"],
+        crates: &["tokio", "dynamodb_streams", "ops"],
+    },
     Module { name: "dead_letters", modules: &["consumer", "pubsub", "service", "terminal"], crates: &["tokio"] },
     Module {
         name: "export",
@@ -57,7 +75,7 @@ const MODULES: &[Module] = &[
     },
     Module {
         name: "get",
-        modules: &["scan", "dynamo", "export", "hosts", "service", "terminal"],
+        modules: &["scan", "changes", "dynamo", "export", "hosts", "service", "terminal"],
         crates: &["tokio", "reqwest", "ops"],
     },
     Module { name: "terminal", modules: &[], crates: &[] },
@@ -67,6 +85,7 @@ const MODULES: &[Module] = &[
             "scan",
             "consumer",
             "api",
+            "changes",
             "service",
             "dead_letters",
             "export",
@@ -79,7 +98,7 @@ const MODULES: &[Module] = &[
         crates: &["ops", "http_api"],
     },
     Module { name: "local", modules: ALL, crates: GUARDED },
-    Module { name: "main", modules: ALL, crates: &["tokio", "ops", "http_api"] },
+    Module { name: "main", modules: ALL, crates: &["dynamodb_streams", "tokio", "ops", "http_api"] },
     Module { name: "lib", modules: &[], crates: &[] },
 ];
 
@@ -96,10 +115,11 @@ const MEMBERS: &[Member] = &[
     Member { name: "pubsub-local", crates: &[] },
 ];
 
-/// Crates that bring a vendor, a protocol, a server or a runtime.
+/// Crates that bring a vendor, a protocol, a server, a runtime or work that hostile input can multiply.
 const GUARDED: &[&str] = &[
     "aws_",
     "axum",
+    "dynamodb_streams",
     "dynoxide",
     "google_cloud_",
     "googleapis_",
@@ -109,8 +129,10 @@ const GUARDED: &[&str] = &[
     "ops",
     "prost",
     "pubsub_local",
+    "regex",
     "reqwest",
     "rusqlite",
+    "similar",
     "tokio",
     "tonic",
     "tracing_opentelemetry",
@@ -180,7 +202,7 @@ fn finds_a_forbidden_module_in_every_notation() {
         let file = if source.starts_with("use super::pubsub") { "src/dynamo.rs" } else { "src/dynamo/item.rs" };
         assert_eq!(
             check(file, source),
-            [format!("{file}:1: `dynamo` may not name `crate::pubsub`; it may name: scan, consumer, hosts")],
+            [format!("{file}:1: `dynamo` may not name `crate::pubsub`; it may name: scan, consumer, hosts, changes")],
             "{source}"
         );
     }

@@ -3,6 +3,7 @@
 mod api;
 mod browser;
 mod capacity;
+mod changes;
 mod chaos;
 mod check;
 mod command_line;
@@ -21,6 +22,7 @@ mod kills;
 mod layering;
 mod local;
 mod make;
+mod masks;
 mod observe;
 mod outage;
 mod poison;

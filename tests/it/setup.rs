@@ -1,6 +1,7 @@
 //! `mini-scan setup` as a process: it creates missing resources, leaves existing ones unchanged, and refuses those that
 //! do not fit.
 
+mod changes;
 mod indexes;
 
 use serde_json::{Value, json};

@@ -16,7 +16,10 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::lease::{Checkpoint, Lease, Owner};
 use crate::lineage::{Lineage, NewLease, Started};
-use crate::ports::{Handler, LeaseError, LeaseTable, Listing, Report, Stream, StreamError, StreamErrorKind, Updated};
+use crate::ports::{
+    GapCause, Handler, LeaseError, LeaseTable, Listing, Report, Stream, StreamError, StreamErrorKind, Updated,
+};
+use crate::reader::Ended;
 use crate::session::{Session, SessionEnd};
 use crate::settings::backoff;
 use crate::shard::ShardId;
@@ -47,6 +50,8 @@ pub(crate) struct Coordinator<S, T, H> {
     listing_failures: u32,
     listings_without_children: u32,
     is_enabled: bool,
+    /// How many complete listings showed that the stream is disabled.
+    disabled_listings: u32,
     /// Shards whose gap this instance reported before it created their rows.
     reported_gaps: BTreeSet<ShardId>,
     /// Something changed since the last plan.
@@ -72,6 +77,8 @@ enum Answer {
     Created(NewLease, Result<Updated, LeaseError>),
     /// It is unknown whether the start of the shard is trimmed, so no row was created.
     NotCreated(ShardId, StreamError),
+    /// The gap before the shard is not stored yet.
+    Deferred(ShardId),
     Taken {
         shard: ShardId,
         from: Option<Owner>,
@@ -115,6 +122,7 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Coordinator<S, T, H> {
             listing_failures: 0,
             listings_without_children: 0,
             is_enabled: true,
+            disabled_listings: 0,
             reported_gaps: BTreeSet::new(),
             is_changed: false,
             stop,
@@ -123,7 +131,7 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Coordinator<S, T, H> {
     }
 
     /// Runs until the reader stops. Then it waits until all sessions released their leases.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self) -> Ended {
         loop {
             let is_stopping = *self.stop.borrow_and_update();
             let now = Instant::now();
@@ -131,8 +139,10 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Coordinator<S, T, H> {
                 self.waiting.clear();
                 // A request in flight may still give this instance a lease, which is then released.
                 if self.owned.is_empty() && self.in_flight.is_empty() {
-                    return;
+                    return Ended::Stopped;
                 }
+            } else if self.is_stream_ended() {
+                return Ended::StreamEnded;
             } else {
                 self.start_due(now);
             }
@@ -159,6 +169,15 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Coordinator<S, T, H> {
                 Event::Time => {}
             }
         }
+    }
+
+    /// Returns whether the stream is disabled and all of its shards are finished.
+    fn is_stream_ended(&self) -> bool {
+        let is_finished = |id: &ShardId| self.rows.get(id).is_some_and(Lease::is_finished);
+        self.disabled_listings >= 2
+            && self.owned.is_empty()
+            && self.rows.values().all(Lease::is_finished)
+            && self.lineage.listed().all(is_finished)
     }
 
     /// Returns when the next scan or page is due. One in flight is not repeated, and its answer wakes the loop.
@@ -209,12 +228,14 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Coordinator<S, T, H> {
                 continue;
             }
             // The report comes before the row, because an instance that dies in between must not hide the gap.
-            if let Some(gap) = &lease.gap
+            let gap =
+                lease.gap.as_ref().map(|shard| self.shared.gap(shard, Checkpoint::TrimHorizon, GapCause::ShardGone));
+            if let Some(gap) = &gap
                 && self.reported_gaps.insert(lease.shard.clone())
             {
                 self.shared.report(Report::Gap(gap));
             }
-            self.request(Subject::Row(lease.shard.clone()), operations::create(self.shared.clone(), lease));
+            self.request(Subject::Row(lease.shard.clone()), operations::create(self.shared.clone(), lease, gap));
         }
         for shard in plan.probe {
             self.request(Subject::Probe(shard.clone()), operations::probe(self.shared.clone(), shard));
@@ -248,6 +269,7 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Coordinator<S, T, H> {
             Answer::Probed(shard, Err(error)) | Answer::NotCreated(shard, error) => {
                 self.shared.report(Report::StreamFailed { shard: Some(&shard), error: &error });
             }
+            Answer::Deferred(_) => {}
             Answer::StartWritten(Ok(Updated::Applied(row) | Updated::Refused(Some(row)))) => self.set_start(&row),
             Answer::StartWritten(Ok(Updated::Refused(None))) => self.started = None,
             Answer::Created(new, Ok(updated)) => self.created(new, updated),
@@ -288,7 +310,9 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Coordinator<S, T, H> {
         }
         let finished = self.rows.values().filter(|row| row.is_finished()).count();
         let unfinished = self.rows.len() - finished;
-        self.shared.report(Report::Leases { unfinished, finished, owned: self.owned.len() });
+        let unowned = self.sightings.unowned(&self.rows, Instant::now());
+        let (owned, waiting) = (self.owned.len(), self.lineage.waiting(&self.rows));
+        self.shared.report(Report::Leases { unfinished, finished, owned, unowned, waiting });
         self.is_changed = true;
     }
 
@@ -317,6 +341,7 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Coordinator<S, T, H> {
         let now = Instant::now();
         self.next_page = now + PAGE_INTERVAL;
         if is_last {
+            self.disabled_listings = if self.is_enabled { 0 } else { self.disabled_listings + 1 };
             let interval = self.shared.settings.discovery_interval;
             let is_incomplete = self.is_enabled && self.lineage.misses_children(&self.rows);
             self.listings_without_children = if is_incomplete { self.listings_without_children + 1 } else { 0 };
@@ -409,6 +434,7 @@ impl Answer {
             Answer::Probed(shard, _) => Subject::Probe(shard.clone()),
             Answer::Created(NewLease { shard, .. }, _)
             | Answer::NotCreated(shard, _)
+            | Answer::Deferred(shard)
             | Answer::Taken { shard, .. }
             | Answer::Asked { shard, .. }
             | Answer::Deleted(shard, _) => Subject::Row(shard.clone()),

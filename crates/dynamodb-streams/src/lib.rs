@@ -24,11 +24,12 @@ mod window;
 pub use aws::{DynamoDbLeaseTable, DynamoDbStream};
 pub use lease::{Checkpoint, Lease, LeaseKeys, Owner, Start};
 pub use ports::{
-    BoxError, Expected, Gap, GapCause, Handler, IteratorPosition, LeaseError, LeaseTable, LeaseUpdate, Listing,
-    LostReason, Observer, Outcome, Page, Report, ShardIterator, Stream, StreamError, StreamErrorKind, Updated,
+    BoxError, Expected, Gap, GapCause, Handler, IteratorPosition, LeaseError, LeaseErrorKind, LeasePage, LeaseTable,
+    LeaseUpdate, Listing, LostReason, Observer, Outcome, Page, Report, ScanPosition, ShardIterator, Stream,
+    StreamError, StreamErrorKind, Updated,
 };
-pub use reader::Reader;
+pub use reader::{Ended, Reader};
 pub use record::{DeadRecord, Record};
 pub use sequence_number::SequenceNumber;
-pub use settings::{Retries, Settings, Waits};
+pub use settings::{InvalidSettings, Retries, Settings, Waits};
 pub use shard::{Shard, ShardId};

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use crate::lease::{Checkpoint, Lease};
-use crate::ports::{Gap, GapCause};
 use crate::sequence_number::SequenceNumber;
 use crate::shard::{Shard, ShardId};
 use crate::sightings::Rows;
@@ -53,8 +52,8 @@ pub(crate) struct NewLease {
     pub(crate) starting_sequence_number: Option<SequenceNumber>,
     /// A trimmed start is a gap. At the first start of the stream it is normal.
     pub(crate) must_be_complete: bool,
-    /// Reported by the instance that creates the row.
-    pub(crate) gap: Option<Gap>,
+    /// A shard that vanished before it was read. The instance that creates the row reports the gap.
+    pub(crate) gap: Option<ShardId>,
 }
 
 /// What the plan decides for one shard without a row.
@@ -93,6 +92,20 @@ impl Lineage {
         } else {
             self.gone.insert(shard.clone());
         }
+    }
+
+    /// Returns the shards of the last complete listing.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = &ShardId> {
+        self.listed.iter()
+    }
+
+    /// Returns how many known shards have no row yet, because their parents are unfinished.
+    pub(crate) fn waiting(&self, rows: &Rows) -> usize {
+        let is_waiting = |shard: &&Shard| {
+            let parent = shard.parent.as_ref().and_then(|parent| rows.get(parent));
+            !rows.contains_key(&shard.id) && parent.is_some_and(|parent| !parent.is_finished())
+        };
+        self.shards.values().filter(is_waiting).count()
     }
 
     pub(crate) fn is_listed(&self) -> bool {
@@ -162,10 +175,9 @@ impl Lineage {
             let (shard, parent) = (id.clone(), shard.parent.clone());
             Step::Create(NewLease { shard, checkpoint, parent, starting_sequence_number, must_be_complete, gap })
         };
-        let gap = |cause| Some(Gap { shard: id.clone(), after: Checkpoint::TrimHorizon, cause });
         let Some(parent) = &shard.parent else {
             return match is_gone {
-                true => new(Checkpoint::ShardEnd, true, gap(GapCause::ShardGone)),
+                true => new(Checkpoint::ShardEnd, true, Some(id.clone())),
                 false => new(started.checkpoint.clone(), started.is_complete, None),
             };
         };
@@ -176,7 +188,7 @@ impl Lineage {
             None => has_sibling(),
         };
         if is_gone {
-            return new(Checkpoint::ShardEnd, true, gap(GapCause::ShardGone));
+            return new(Checkpoint::ShardEnd, true, Some(id.clone()));
         }
         if !self.shards.contains_key(id) {
             // Only a description tells where the shard starts, and so whether its start is trimmed.
@@ -189,7 +201,7 @@ impl Lineage {
             return new(started.checkpoint.clone(), started.is_complete, None);
         }
         if self.gone.contains(parent) {
-            let gap = gap(GapCause::ParentGone).filter(|_| started.is_complete);
+            let gap = Some(parent.clone()).filter(|_| started.is_complete);
             return new(started.checkpoint.clone(), started.is_complete, gap);
         }
         if !self.shards.contains_key(parent) && self.is_unknown(parent) {

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::settings::{Waits, backoff};
+
+/// After this many empty pages, a shard is taken for read up to its newest record.
+const EMPTY_PAGES: u32 = 3;
 
 /// The wait of one shard, adapted to what its reads returned.
 #[derive(Debug)]
@@ -10,16 +15,20 @@ pub(crate) struct Polling {
     waits: Waits,
     after_none: Duration,
     failures: u32,
+    empty: u32,
+    failing_since: Option<Instant>,
 }
 
 impl Polling {
     pub(crate) fn new(waits: Waits) -> Polling {
-        Polling { after_none: waits.after_records, waits, failures: 0 }
+        Polling { after_none: waits.after_records, waits, failures: 0, empty: 0, failing_since: None }
     }
 
     /// Returns the wait after a page. After a full page, more records are there.
     pub(crate) fn after_page(&mut self, records: usize, is_full: bool) -> Duration {
         self.failures = 0;
+        self.failing_since = None;
+        self.empty = if records == 0 { self.empty + 1 } else { 0 };
         if records == 0 {
             let wait = self.after_none;
             self.after_none = (wait * 2).min(self.waits.max_after_none);
@@ -29,8 +38,18 @@ impl Polling {
         if is_full { Duration::ZERO } else { self.waits.after_records }
     }
 
-    pub(crate) fn after_failure(&mut self, random: f64) -> Duration {
+    /// Returns whether the last reads were successful and empty. A single empty page may be followed by records.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.empty >= EMPTY_PAGES && self.failing_since.is_none()
+    }
+
+    pub(crate) fn failing_since(&self) -> Option<Instant> {
+        self.failing_since
+    }
+
+    pub(crate) fn after_failure(&mut self, now: Instant, random: f64) -> Duration {
         self.failures += 1;
+        self.failing_since.get_or_insert(now);
         backoff(Duration::from_millis(100), self.waits.max_after_failure, self.failures, random)
     }
 }
@@ -61,13 +80,28 @@ mod tests {
 
     #[test]
     fn the_wait_grows_with_each_failure_up_to_its_limit() {
-        let mut polling = Polling::new(Settings::default().waits);
-        assert_eq!(polling.after_failure(1.0), ms(100));
-        assert_eq!(polling.after_failure(0.0), ms(100));
-        assert_eq!(polling.after_failure(1.0), ms(400));
-        let longest = (0..100).map(|_| polling.after_failure(1.0)).max();
+        let (mut polling, now) = (Polling::new(Settings::default().waits), Instant::now());
+        assert_eq!(polling.after_failure(now, 1.0), ms(100));
+        assert_eq!(polling.after_failure(now, 0.0), ms(100));
+        assert_eq!(polling.after_failure(now, 1.0), ms(400));
+        let longest = (0..100).map(|_| polling.after_failure(now, 1.0)).max();
         assert_eq!(longest, Some(Duration::from_secs(10)));
         polling.after_page(0, false);
-        assert_eq!(polling.after_failure(1.0), ms(100));
+        assert_eq!(polling.after_failure(now, 1.0), ms(100));
+    }
+
+    #[test]
+    fn a_shard_is_caught_up_after_several_empty_pages_until_records_come_or_a_read_fails() {
+        let (mut polling, now) = (Polling::new(Settings::default().waits), Instant::now());
+        let mut empty = || {
+            polling.after_page(0, false);
+            polling.is_caught_up()
+        };
+        assert_eq!([empty(), empty(), empty(), empty()], [false, false, true, true]);
+        polling.after_failure(now, 0.0);
+        polling.after_failure(now + ms(5), 0.0);
+        assert_eq!((polling.is_caught_up(), polling.failing_since()), (false, Some(now)));
+        polling.after_page(1, false);
+        assert_eq!((polling.is_caught_up(), polling.failing_since()), (false, None));
     }
 }

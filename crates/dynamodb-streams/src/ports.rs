@@ -6,7 +6,9 @@ mod observer;
 mod stream;
 
 pub use handler::{Handler, Outcome};
-pub use lease_table::{Expected, LeaseError, LeaseTable, LeaseUpdate, Updated};
+pub use lease_table::{
+    Expected, LeaseError, LeaseErrorKind, LeasePage, LeaseTable, LeaseUpdate, ScanPosition, Updated,
+};
 pub use observer::{Gap, GapCause, LostReason, Observer, Report};
 pub use stream::{IteratorPosition, Listing, Page, ShardIterator, Stream, StreamError, StreamErrorKind};
 

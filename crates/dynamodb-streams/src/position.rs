@@ -72,7 +72,7 @@ impl Position {
 
     pub(crate) fn recover(&mut self, kind: StreamErrorKind) -> Recovery {
         match kind {
-            StreamErrorKind::Throttled | StreamErrorKind::Unavailable => Recovery::Wait,
+            StreamErrorKind::Throttled | StreamErrorKind::Denied | StreamErrorKind::Unavailable => Recovery::Wait,
             StreamErrorKind::ExpiredIterator => Recovery::Renew,
             StreamErrorKind::NotFound => Recovery::End(GapCause::ShardGone),
             StreamErrorKind::Trimmed => {

@@ -11,8 +11,18 @@ use crate::coordinator::Coordinator;
 use crate::lease::{LeaseKeys, Owner};
 use crate::memory::Budget;
 use crate::ports::{Handler, LeaseTable, Observer, Stream};
-use crate::settings::Settings;
+use crate::settings::{InvalidSettings, Settings};
 use crate::shared::Shared;
+
+/// Why a reader ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ended {
+    /// The caller stopped it.
+    Stopped,
+    /// The stream is disabled, and all of its shards are finished. The table may have another stream by now.
+    StreamEnded,
+}
 
 /// Reads a stream together with all other instances that use the same lease table and keys.
 pub struct Reader<S, T, H> {
@@ -29,17 +39,18 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Reader<S, T, H> {
         handler: H,
         observer: Arc<dyn Observer>,
         settings: Settings,
-    ) -> Reader<S, T, H> {
+    ) -> Result<Reader<S, T, H>, InvalidSettings> {
+        settings.validate()?;
         let budget = Budget::new(settings.max_records, settings.max_bytes);
         let random = Mutex::new(StdRng::seed_from_u64(0));
         let me = Owner::new(instance);
         let shared = Shared { stream, table, handler, observer, keys, me, settings, budget, random };
-        Reader { shared }.seeded(instance, rand::rng().random())
+        Ok(Reader { shared }.seeded(instance, rand::rng().random()))
     }
 
-    /// Makes jitter, order and the number of the owner depend on a seed, for simulations.
-    #[must_use]
-    pub fn with_seed(self, seed: u64) -> Reader<S, T, H> {
+    /// Makes jitter, order and the number of the owner depend on a seed.
+    #[cfg(test)]
+    pub(crate) fn with_seed(self, seed: u64) -> Reader<S, T, H> {
         let instance = self.shared.me.as_str().rsplit_once('/').map_or("", |(instance, _)| instance).to_owned();
         self.seeded(&instance, seed)
     }
@@ -51,19 +62,20 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Reader<S, T, H> {
         self
     }
 
-    /// Reads until `stop` completes. Then it finishes the records in progress, for at most the handover timeout, and
+    /// Reads until `stop` completes, or until a disabled stream is read to its end. After `stop`, it finishes the records in progress, for at most the handover timeout, and
     /// releases its leases. Dropping the future stops at once: its leases expire, and unfinished records are repeated.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Ended {
         let longest = self.shared.settings.handover_timeout + self.shared.settings.failover;
         let (stopping, stopped) = watch::channel(false);
         let coordinator = Coordinator::new(Arc::new(self.shared), stopped).run();
         tokio::pin!(coordinator);
         tokio::select! {
-            () = &mut coordinator => return,
+            ended = &mut coordinator => return ended,
             () = stop => {}
         }
         stopping.send_replace(true);
         // After this time, all leases have expired for this instance.
         let _ = timeout(longest, coordinator).await;
+        Ended::Stopped
     }
 }

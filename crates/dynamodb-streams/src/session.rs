@@ -7,7 +7,7 @@ mod page;
 
 use std::future::{Future, pending};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -22,12 +22,16 @@ use crate::ports::{
     Gap, Handler, LeaseError, LeaseTable, LostReason, Report, ShardIterator, Stream, StreamError, Updated,
 };
 use crate::position::{Position, Recovery};
+use crate::settings::backoff;
 use crate::shard::{Shard, ShardId};
 use crate::shared::Shared;
 use crate::window::{Decision, Ended, Index, Window};
 
 use attempt::Unfinished;
 use page::Read;
+
+/// The time between two reports of the progress of a shard.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How a session ended.
 #[derive(Debug)]
@@ -62,6 +66,13 @@ pub(crate) struct Session<S: Stream, T, H> {
     next_read: Instant,
     window: Window<Arc<Unfinished<S::Data>>>,
     phase: Phase,
+    /// A gap that the handler has not stored yet. Nothing is read meanwhile.
+    gap: Option<Gap>,
+    gap_failures: u32,
+    next_gap: Instant,
+    last_read_created: Option<SystemTime>,
+    caught_up: Option<Instant>,
+    next_progress: Instant,
     stop: watch::Receiver<bool>,
 }
 
@@ -70,6 +81,7 @@ struct InFlight<D> {
     write: Option<BoxFuture<'static, Result<Updated, LeaseError>>>,
     read: Option<BoxFuture<'static, Read<D>>>,
     children: Option<BoxFuture<'static, Vec<Shard>>>,
+    gap: Option<BoxFuture<'static, Result<(), String>>>,
     tasks: FuturesUnordered<BoxFuture<'static, (Index, Ended)>>,
 }
 
@@ -77,6 +89,7 @@ enum Event<D> {
     Written(Result<Updated, LeaseError>),
     Read(Read<D>),
     Children(Vec<Shard>),
+    GapStored(Result<(), String>),
     Ended(Index, Ended),
     Time,
 }
@@ -99,6 +112,12 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
             next_read: sent,
             window: Window::new(settings.retries.clone()),
             phase: Phase::Reading,
+            gap: None,
+            gap_failures: 0,
+            next_gap: sent,
+            last_read_created: None,
+            caught_up: None,
+            next_progress: sent,
             shard,
             stop,
             shared,
@@ -107,16 +126,24 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
 
     /// Runs until the lease is lost, released or finished. Everything in progress is dropped then.
     pub(crate) async fn run(mut self) -> SessionEnd {
-        let mut in_flight = InFlight { write: None, read: None, children: None, tasks: FuturesUnordered::new() };
+        let mut in_flight =
+            InFlight { write: None, read: None, children: None, gap: None, tasks: FuturesUnordered::new() };
+        let end = self.run_with(&mut in_flight).await;
+        self.shared.report(Report::SessionEnded { shard: &self.shard });
+        end
+    }
+
+    async fn run_with(&mut self, in_flight: &mut InFlight<S::Data>) -> SessionEnd {
         loop {
             let now = Instant::now();
             if now >= self.lease.expires() {
                 return self.lost(LostReason::NotRenewed);
             }
-            self.drain_if_asked(now, &mut in_flight);
-            self.start(now, &mut in_flight);
-            let wake = self.next_wake(&in_flight);
-            let event = next_event(&mut in_flight, &mut self.stop, wake).await;
+            self.report_progress(now);
+            self.drain_if_asked(now, in_flight);
+            self.start(now, in_flight);
+            let wake = self.next_wake(in_flight);
+            let event = next_event(in_flight, &mut self.stop, wake).await;
             let now = Instant::now();
             // A pause of this instance may be longer than the lease. Answers that came meanwhile do not count.
             if now >= self.lease.expires() {
@@ -133,6 +160,7 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
                     self.lease.fail(now, self.shared.random());
                 }
                 Event::Read(read) => self.read(read, now),
+                Event::GapStored(stored) => self.gap_stored(stored, now),
                 Event::Children(found) => self.phase = Phase::Ending { children: Some(found) },
                 Event::Ended(index, ended) => {
                     self.ended(index, ended, now);
@@ -162,6 +190,7 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
             self.phase = Phase::Draining { until: now + self.shared.settings.handover_timeout };
             in_flight.read = None;
             in_flight.children = None;
+            in_flight.gap = None;
         }
     }
 
@@ -169,7 +198,7 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
     fn intent(&self, now: Instant) -> Intent {
         match &self.phase {
             Phase::Reading => Intent::Keep,
-            Phase::Ending { children: Some(children) } if self.window.len() == 0 => {
+            Phase::Ending { children: Some(children) } if self.window.len() == 0 && self.gap.is_none() => {
                 Intent::Finish { children: children.iter().map(|child| child.id.clone()).collect() }
             }
             Phase::Ending { .. } => Intent::Keep,
@@ -201,6 +230,13 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
         {
             in_flight.write = Some(self.send(request));
         }
+        if let Some(gap) = &self.gap
+            && in_flight.gap.is_none()
+            && now >= self.next_gap
+            && !matches!(self.phase, Phase::Draining { .. })
+        {
+            in_flight.gap = Some(Box::pin(attempt::store_gap(self.shared.clone(), gap.clone())));
+        }
         match self.phase {
             Phase::Reading if in_flight.read.is_none() && now >= self.next_read && self.can_read() => {
                 let (shared, shard) = (self.shared.clone(), self.shard.clone());
@@ -215,7 +251,7 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
     }
 
     fn can_read(&self) -> bool {
-        self.window.len() < self.shared.settings.max_records_per_shard
+        self.gap.is_none() && self.window.len() < self.shared.settings.max_records_per_shard
     }
 
     /// Sends a write in a future of its own, because its answer may come after others.
@@ -223,8 +259,10 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
         let (shared, key) = (self.shared.clone(), self.lease.lease().key.clone());
         Box::pin(async move {
             match request {
-                Request::Update(expected, update) => shared.within(shared.table.update(&key, &expected, &update)).await,
-                Request::Restore(row) => shared.within(shared.table.create(&row)).await,
+                Request::Update(expected, update) => {
+                    shared.within_lease(shared.table.update(&key, &expected, &update)).await
+                }
+                Request::Restore(row) => shared.within_lease(shared.table.create(&row)).await,
             }
         })
     }
@@ -232,7 +270,10 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
     fn next_wake(&self, in_flight: &InFlight<S::Data>) -> Instant {
         let now = Instant::now();
         let is_draining = matches!(self.phase, Phase::Draining { .. });
-        let mut wake = self.lease.expires();
+        let mut wake = self.lease.expires().min(self.next_progress);
+        if self.gap.is_some() && in_flight.gap.is_none() && !is_draining {
+            wake = wake.min(self.next_gap);
+        }
         if in_flight.write.is_none()
             && let Some(due) = self.lease.next_write(self.window.checkpoint(), &self.intent(now))
         {
@@ -290,6 +331,43 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
         self.shared.report(Report::CheckpointStored { shard: &self.shard, checkpoint, oldest_unfinished });
     }
 
+    /// Reports how far the shard is read, at most once per interval.
+    fn report_progress(&mut self, now: Instant) {
+        let is_caught_up = self.window.len() == 0 && self.polling.is_caught_up();
+        if is_caught_up {
+            self.caught_up = Some(now);
+        }
+        if now < self.next_progress {
+            return;
+        }
+        self.next_progress = now + PROGRESS_INTERVAL;
+        self.shared.report(Report::ShardProgress {
+            shard: &self.shard,
+            last_read_created: self.last_read_created,
+            oldest_unfinished: self.window.oldest().and_then(|unfinished| unfinished.record.created),
+            unfinished: self.window.len(),
+            is_caught_up,
+            caught_up: self.caught_up,
+            failing_since: self.polling.failing_since(),
+        });
+    }
+
+    fn gap_stored(&mut self, stored: Result<(), String>, now: Instant) {
+        match (stored, &self.gap) {
+            (Err(error), Some(gap)) => {
+                self.shared.report(Report::GapNotStored { gap, error: &error });
+                self.gap_failures += 1;
+                let retries = &self.shared.settings.retries;
+                let random = self.shared.random();
+                self.next_gap = now + backoff(retries.first_delay, retries.max_delay, self.gap_failures, random);
+            }
+            _ => {
+                self.gap = None;
+                self.gap_failures = 0;
+            }
+        }
+    }
+
     /// Takes the result of a read.
     fn read(&mut self, read: Read<S::Data>, now: Instant) {
         let Read { iterator, result } = read;
@@ -319,9 +397,8 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
         if self.iterator.is_none() {
             self.phase = Phase::Ending { children: None };
         }
-        if records > 0 {
-            self.shared.report(Report::PageRead { shard: &self.shard, records, bytes, newest });
-        }
+        self.last_read_created = newest.or(self.last_read_created);
+        self.shared.report(Report::PageRead { shard: &self.shard, records, bytes, newest });
     }
 
     fn read_failed(&mut self, error: &StreamError, now: Instant) {
@@ -343,9 +420,13 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
             }
         };
         if let Some(cause) = gap {
-            self.shared.report(Report::Gap(&Gap { shard: self.shard.clone(), after, cause }));
+            let mut gap = self.shared.gap(&self.shard, after, cause);
+            gap.last_created = self.last_read_created;
+            self.shared.report(Report::Gap(&gap));
+            self.gap = Some(gap);
+            self.next_gap = now;
         }
-        self.next_read = now + self.polling.after_failure(self.shared.random());
+        self.next_read = now + self.polling.after_failure(now, self.shared.random());
     }
 
     /// Takes the end of an attempt.
@@ -358,6 +439,9 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
             Decision::Retry { delay, attempt, reason } => {
                 Report::RecordRetried { shard, sequence_number, attempt: *attempt, reason, delay: *delay }
             }
+            Decision::Unavailable { delay, reason } => {
+                Report::HandlerUnavailable { shard, sequence_number, reason, delay: *delay }
+            }
             Decision::DeadFinished { attempts, reason } => {
                 Report::RecordDead { shard, sequence_number, attempts: *attempts, reason }
             }
@@ -368,7 +452,7 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
 
 /// Waits for the next event. Answers of the lease table come first, because they may end the session.
 async fn next_event<D>(in_flight: &mut InFlight<D>, stop: &mut watch::Receiver<bool>, wake: Instant) -> Event<D> {
-    let InFlight { write, read, children, tasks } = in_flight;
+    let InFlight { write, read, children, gap, tasks } = in_flight;
     let is_stopping = *stop.borrow_and_update();
     tokio::select! {
         biased;
@@ -376,6 +460,7 @@ async fn next_event<D>(in_flight: &mut InFlight<D>, stop: &mut watch::Receiver<b
         Some((index, ended)) = tasks.next(), if !tasks.is_empty() => Event::Ended(index, ended),
         done = finish(read) => Event::Read(done),
         found = finish(children) => Event::Children(found),
+        stored = finish(gap) => Event::GapStored(stored),
         changed = stop.changed(), if !is_stopping => {
             if changed.is_err() {
                 // The reader is gone, and its tasks with it.

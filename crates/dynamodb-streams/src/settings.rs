@@ -32,7 +32,8 @@ pub struct Settings {
     pub max_concurrency_per_shard: usize,
     /// A handler that takes longer has failed.
     pub handle_timeout: Duration,
-    /// A request to the stream or the lease table that takes longer has failed.
+    /// A request to the stream or the lease table that takes longer has failed. A write of an owned lease has at most a
+    /// quarter of `failover`, so that a write that hangs is repeated before the lease expires.
     pub request_timeout: Duration,
     pub retries: Retries,
     pub waits: Waits,
@@ -59,6 +60,38 @@ pub struct Waits {
     pub max_after_none: Duration,
     /// The longest wait after a failed read.
     pub max_after_failure: Duration,
+}
+
+/// A setting with which the reader could not work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the setting {name} is not valid: {reason}")]
+pub struct InvalidSettings {
+    pub name: &'static str,
+    pub reason: &'static str,
+}
+
+impl Settings {
+    /// Returns the first setting that is not valid.
+    pub fn validate(&self) -> Result<(), InvalidSettings> {
+        let rules = [
+            (!self.failover.is_zero(), "failover", "it must be more than 0"),
+            (!self.request_timeout.is_zero(), "request_timeout", "it must be more than 0"),
+            (!self.discovery_interval.is_zero(), "discovery_interval", "it must be more than 0"),
+            (self.page_records > 0, "page_records", "it must be at least 1"),
+            (self.page_bytes > 0, "page_bytes", "it must be at least 1"),
+            (self.max_records > 0, "max_records", "it must be at least 1"),
+            (self.max_bytes > 0, "max_bytes", "it must be at least 1"),
+            (self.max_records_per_shard > 0, "max_records_per_shard", "it must be at least 1"),
+            (self.max_concurrency_per_shard > 0, "max_concurrency_per_shard", "it must be at least 1"),
+            (self.max_handovers > 0, "max_handovers", "it must be at least 1, or an instance never gets its share"),
+            (!self.handle_timeout.is_zero(), "handle_timeout", "it must be more than 0"),
+            (self.retries.max_attempts > 0, "retries.max_attempts", "it must be at least 1"),
+        ];
+        match rules.into_iter().find(|(is_valid, ..)| !is_valid) {
+            Some((_, name, reason)) => Err(InvalidSettings { name, reason }),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Default for Settings {

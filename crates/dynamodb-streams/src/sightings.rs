@@ -80,6 +80,14 @@ impl Sightings {
         self.vanished.get(shard).is_none_or(|since| now - *since > self.failover)
     }
 
+    /// Returns how many unfinished leases nobody renews.
+    pub(crate) fn unowned(&self, rows: &Rows, now: Instant) -> usize {
+        let is_unowned = |(shard, row): &(&ShardId, &Lease)| {
+            !row.is_finished() && (row.owner.is_none() || self.is_expired(shard, row, now))
+        };
+        rows.iter().filter(is_unowned).count()
+    }
+
     pub(crate) fn is_waiting(&self) -> bool {
         !self.asked.is_empty()
     }

@@ -9,6 +9,9 @@ use crate::ports::Outcome;
 use crate::sequence_number::SequenceNumber;
 use crate::settings::{Retries, backoff};
 
+/// The longest delay of a retry, so that the time of the next attempt can be computed.
+const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3600);
+
 /// The number of a record since the window began.
 pub(crate) type Index = u64;
 
@@ -35,8 +38,16 @@ struct Entry<T> {
     record: Option<T>,
     attempts: u32,
     first_attempt: Option<Instant>,
+    /// The attempts in a row for which a store of the handler was away.
+    outages: u32,
     /// Why the record is dead. Its dead letter is not stored yet.
     dead: Option<String>,
+}
+
+impl<T> Entry<T> {
+    fn new(sequence_number: SequenceNumber, key: u64, record: Option<T>) -> Entry<T> {
+        Entry { sequence_number, key, record, attempts: 0, first_attempt: None, outages: 0, dead: None }
+    }
 }
 
 /// The next step of a record.
@@ -62,6 +73,7 @@ pub(crate) enum Ended {
 pub(crate) enum Decision {
     Finished,
     Retry { delay: Duration, attempt: u32, reason: String },
+    Unavailable { delay: Duration, reason: String },
     StoreDead,
     DeadFinished { attempts: u32, reason: String },
     DeadLetterFailed { error: String },
@@ -89,14 +101,12 @@ impl<T: Clone> Window<T> {
         if same_key.len() == 1 {
             self.ready.push_back(index);
         }
-        let (attempts, first_attempt, dead) = (0, None, None);
-        self.entries.push_back(Entry { sequence_number, key, record: Some(record), attempts, first_attempt, dead });
+        self.entries.push_back(Entry::new(sequence_number, key, Some(record)));
     }
 
     /// Adds a record that is not handled.
     pub(crate) fn push_skipped(&mut self, sequence_number: SequenceNumber) {
-        let (attempts, first_attempt, dead) = (0, None, None);
-        self.entries.push_back(Entry { sequence_number, key: 0, record: None, attempts, first_attempt, dead });
+        self.entries.push_back(Entry::new(sequence_number, 0, None));
         self.advance();
     }
 
@@ -129,8 +139,20 @@ impl<T: Clone> Window<T> {
                 Decision::Finished
             }
             Ended::Handled(Outcome::Dead { reason }) => self.give_up(index, reason),
+            Ended::Handled(Outcome::Unavailable { after, reason }) => {
+                let entry = &mut self.entries[position];
+                entry.attempts -= 1;
+                entry.outages += 1;
+                // The time of the outage does not count either.
+                entry.first_attempt = None;
+                let (first, longest) = (self.retries.first_delay, self.retries.max_delay);
+                let delay = after.unwrap_or_else(|| backoff(first, longest, entry.outages, random)).min(LONGEST_DELAY);
+                self.waiting.insert((now + delay, index));
+                Decision::Unavailable { delay, reason }
+            }
             Ended::Handled(Outcome::RetryLater { after, reason }) => {
-                let entry = &self.entries[position];
+                let entry = &mut self.entries[position];
+                entry.outages = 0;
                 let attempt = entry.attempts;
                 let delay =
                     after.unwrap_or_else(|| backoff(self.retries.first_delay, self.retries.max_delay, attempt, random));
@@ -138,6 +160,7 @@ impl<T: Clone> Window<T> {
                 if attempt >= self.retries.max_attempts || tried.saturating_add(delay) > self.retries.max_time {
                     return self.give_up(index, format!("gave up after {attempt} attempts: {reason}"));
                 }
+                let delay = delay.min(LONGEST_DELAY);
                 self.waiting.insert((now + delay, index));
                 Decision::Retry { delay, attempt, reason }
             }

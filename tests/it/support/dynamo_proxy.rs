@@ -227,7 +227,8 @@ impl Request {
         self.is(".DeleteItem")
     }
 
-    fn is(&self, operation: &str) -> bool {
+    /// Returns whether the request is this operation, e.g. `.UpdateItem`.
+    pub(crate) fn is(&self, operation: &str) -> bool {
         header(&self.head, "x-amz-target").is_some_and(|target| target.ends_with(operation))
     }
 

@@ -5,7 +5,7 @@ use std::iter::successors;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
-use crate::ports::{LeaseError, StreamError, StreamErrorKind};
+use crate::ports::{LeaseError, LeaseErrorKind, StreamError, StreamErrorKind};
 
 /// The request that failed. The same code means something else for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,21 @@ pub(super) enum Request {
     Iterator,
     Records,
 }
+
+/// Codes without their suffix `Exception`.
+const DENIALS: [&str; 5] =
+    ["AccessDenied", "UnrecognizedClient", "ExpiredToken", "InvalidSignature", "MissingAuthenticationToken"];
+/// Each shard allows two readers, and the account allows ten descriptions per second.
+const THROTTLINGS: [&str; 8] = [
+    "LimitExceeded",
+    "ProvisionedThroughputExceeded",
+    "Throttling",
+    "ThrottlingError",
+    "RequestLimitExceeded",
+    "TooManyRequests",
+    "RequestThrottled",
+    "SlowDown",
+];
 
 pub(super) fn stream_error<E>(error: &SdkError<E>, request: Request) -> StreamError
 where
@@ -27,7 +42,20 @@ pub(super) fn lease_error<E>(error: &SdkError<E>) -> LeaseError
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    LeaseError(detail(error).into())
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    LeaseError::new(lease_kind(error.code(), status), detail(error))
+}
+
+fn lease_kind(code: Option<&str>, status: Option<u16>) -> LeaseErrorKind {
+    let Some(code) = code else {
+        return if status == Some(429) { LeaseErrorKind::Throttled } else { LeaseErrorKind::Unavailable };
+    };
+    match code.strip_suffix("Exception").unwrap_or(code) {
+        "ResourceNotFound" => LeaseErrorKind::Missing,
+        code if DENIALS.contains(&code) => LeaseErrorKind::Denied,
+        code if THROTTLINGS.contains(&code) => LeaseErrorKind::Throttled,
+        _ => LeaseErrorKind::Unavailable,
+    }
 }
 
 /// Classifies a response by its error code, or by its status if it comes from a proxy.
@@ -43,15 +71,8 @@ fn kind(code: Option<&str>, status: Option<u16>, request: Request) -> StreamErro
         // The stream does not know the iterator. The position is still valid, so a new iterator helps.
         "Validation" | "ValidationError" if request == Request::Records => StreamErrorKind::ExpiredIterator,
         "Validation" | "ValidationError" => StreamErrorKind::Invalid,
-        // Each shard allows two readers, and the account allows ten descriptions per second.
-        "LimitExceeded"
-        | "ProvisionedThroughputExceeded"
-        | "Throttling"
-        | "ThrottlingError"
-        | "RequestLimitExceeded"
-        | "TooManyRequests"
-        | "RequestThrottled"
-        | "SlowDown" => StreamErrorKind::Throttled,
+        code if DENIALS.contains(&code) => StreamErrorKind::Denied,
+        code if THROTTLINGS.contains(&code) => StreamErrorKind::Throttled,
         _ => StreamErrorKind::Unavailable,
     }
 }
@@ -95,11 +116,26 @@ mod tests {
             ("ProvisionedThroughputExceededException", Records, StreamErrorKind::Throttled),
             ("ThrottlingException", Describe, StreamErrorKind::Throttled),
             ("InternalServerError", Records, StreamErrorKind::Unavailable),
-            ("AccessDeniedException", Records, StreamErrorKind::Unavailable),
+            ("AccessDeniedException", Records, StreamErrorKind::Denied),
             ("UnknownOperationException", Describe, StreamErrorKind::Unavailable),
         ] {
             assert_eq!(kind(Some(code), Some(400), request), expected, "{code} of {request:?}");
         }
+    }
+
+    #[test]
+    fn each_code_of_the_lease_table_has_a_meaning() {
+        for (code, expected) in [
+            ("ResourceNotFoundException", LeaseErrorKind::Missing),
+            ("AccessDeniedException", LeaseErrorKind::Denied),
+            ("ExpiredTokenException", LeaseErrorKind::Denied),
+            ("ProvisionedThroughputExceededException", LeaseErrorKind::Throttled),
+            ("InternalServerError", LeaseErrorKind::Unavailable),
+        ] {
+            assert_eq!(lease_kind(Some(code), Some(400)), expected, "{code}");
+        }
+        assert_eq!(lease_kind(None, Some(429)), LeaseErrorKind::Throttled);
+        assert_eq!(lease_kind(None, None), LeaseErrorKind::Unavailable);
     }
 
     #[test]

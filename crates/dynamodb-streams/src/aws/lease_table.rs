@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use super::error::lease_error;
 use super::row::{self, Item};
 use crate::lease::Lease;
-use crate::ports::{Expected, LeaseError, LeaseTable, LeaseUpdate, Updated};
+use crate::ports::{Expected, LeaseError, LeaseErrorKind, LeasePage, LeaseTable, LeaseUpdate, ScanPosition, Updated};
 
 /// How often a new table is described until it is active.
 const CREATION_INTERVAL: Duration = Duration::from_millis(500);
@@ -41,7 +41,8 @@ impl DynamoDbLeaseTable {
         let key = KeySchemaElement::builder().attribute_name(row::KEY).key_type(KeyType::Hash).build();
         let attribute =
             AttributeDefinition::builder().attribute_name(row::KEY).attribute_type(ScalarAttributeType::S).build();
-        let incomplete = |error: aws_sdk_dynamodb::error::BuildError| LeaseError(error.into());
+        let incomplete =
+            |error: aws_sdk_dynamodb::error::BuildError| LeaseError::new(LeaseErrorKind::Unavailable, error);
         let create = self.client.create_table().table_name(&self.name).billing_mode(BillingMode::PayPerRequest);
         let create = create.key_schema(key.map_err(incomplete)?);
         let created = create.attribute_definitions(attribute.map_err(incomplete)?).send().await;
@@ -65,15 +66,17 @@ impl DynamoDbLeaseTable {
 impl LeaseTable for DynamoDbLeaseTable {
     /// Leaves out rows that are not valid. Their shards are not read, and the attempt to create such a row fails with the
     /// reason.
-    async fn scan(&self, prefix: &str) -> Result<Vec<Lease>, LeaseError> {
+    async fn scan(&self, prefix: &str, after: Option<&ScanPosition>) -> Result<LeasePage, LeaseError> {
         let scan = self.client.scan().table_name(&self.name).consistent_read(true);
         let scan = scan.filter_expression("begins_with(#key, :prefix)").expression_attribute_names("#key", row::KEY);
-        let mut items = scan.expression_attribute_values(":prefix", row::text(prefix)).into_paginator().items().send();
-        let mut leases = Vec::new();
-        while let Some(item) = items.next().await {
-            leases.extend(row::lease(&item.map_err(|error| lease_error(&error))?));
-        }
-        Ok(leases)
+        let scan = scan.expression_attribute_values(":prefix", row::text(prefix));
+        let after = after.map(|position| Item::from([(row::KEY.to_owned(), row::text(&position.0))]));
+        let page = scan.set_exclusive_start_key(after).send().await.map_err(|error| lease_error(&error))?;
+        let last = page.last_evaluated_key().and_then(|key| key.get(row::KEY)?.as_s().ok());
+        Ok(LeasePage {
+            leases: page.items().iter().filter_map(|item| row::lease(item).ok()).collect(),
+            next: last.cloned().map(ScanPosition),
+        })
     }
 
     async fn create(&self, lease: &Lease) -> Result<Updated, LeaseError> {
@@ -116,8 +119,9 @@ impl LeaseTable for DynamoDbLeaseTable {
 
 /// Returns the row of an applied write.
 fn applied(item: Option<&Item>) -> Result<Updated, LeaseError> {
-    let item = item.ok_or_else(|| LeaseError("the response does not contain the row".into()))?;
-    Ok(Updated::Applied(row::lease(item).map_err(|error| LeaseError(error.into()))?))
+    let item =
+        item.ok_or_else(|| LeaseError::new(LeaseErrorKind::Unavailable, "the response does not contain the row"))?;
+    Ok(Updated::Applied(row::lease(item).map_err(invalid_row)?))
 }
 
 /// Returns the row that is not as expected, or the error if the condition was not evaluated.
@@ -128,8 +132,12 @@ where
     match error.as_service_error().and_then(FailedCondition::row) {
         None => Err(lease_error(&error)),
         Some(None) => Ok(Updated::Refused(None)),
-        Some(Some(item)) => Ok(Updated::Refused(Some(row::lease(item).map_err(|error| LeaseError(error.into()))?))),
+        Some(Some(item)) => Ok(Updated::Refused(Some(row::lease(item).map_err(invalid_row)?))),
     }
+}
+
+fn invalid_row(error: row::InvalidRow) -> LeaseError {
+    LeaseError::new(LeaseErrorKind::InvalidRow, error)
 }
 
 /// The error of a conditional write.

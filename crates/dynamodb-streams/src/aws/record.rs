@@ -6,9 +6,11 @@ use std::mem::size_of;
 use std::time::SystemTime;
 
 use aws_sdk_dynamodbstreams::types::{AttributeValue, Record as AwsRecord};
+use tokio::time::Instant;
 
 use crate::record::Record;
 use crate::sequence_number::SequenceNumber;
+use crate::shard::ShardId;
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -20,13 +22,15 @@ const ATTRIBUTE_BYTES: usize = 2 * size_of::<(String, AttributeValue)>() + 32;
 const ELEMENT_BYTES: usize = size_of::<AttributeValue>() + 16;
 
 /// Returns None for a record without a sequence number, which DynamoDB never sends.
-pub(super) fn record(data: AwsRecord) -> Option<Record<AwsRecord>> {
+pub(super) fn record(shard: &ShardId, read_at: Instant, data: AwsRecord) -> Option<Record<AwsRecord>> {
     let change = data.dynamodb()?;
     Some(Record {
+        shard: shard.clone(),
         sequence_number: SequenceNumber::new(change.sequence_number()?),
         key: change.keys().map_or(0, key),
         created: change.approximate_creation_date_time().and_then(|time| SystemTime::try_from(*time).ok()),
         bytes: bytes(&data),
+        read_at,
         data,
     })
 }
@@ -89,8 +93,12 @@ mod tests {
         StreamRecord::builder().sequence_number("100000000000000000007")
     }
 
+    fn read(record: AwsRecord) -> Option<Record<AwsRecord>> {
+        super::record(&ShardId::new("shardId-1"), Instant::now(), record)
+    }
+
     fn of(change: StreamRecord) -> Record<AwsRecord> {
-        record(AwsRecord::builder().dynamodb(change).build()).expect("a record with a number")
+        read(AwsRecord::builder().dynamodb(change).build()).expect("a record with a number")
     }
 
     #[test]
@@ -103,8 +111,8 @@ mod tests {
 
     #[test]
     fn a_record_without_a_number_is_no_record() {
-        assert!(record(AwsRecord::builder().build()).is_none());
-        assert!(record(AwsRecord::builder().dynamodb(StreamRecord::builder().build()).build()).is_none());
+        assert!(read(AwsRecord::builder().build()).is_none());
+        assert!(read(AwsRecord::builder().dynamodb(StreamRecord::builder().build()).build()).is_none());
     }
 
     #[test]

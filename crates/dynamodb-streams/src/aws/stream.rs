@@ -124,11 +124,17 @@ impl Stream for DynamoDbStream {
         }
     }
 
-    async fn read(&self, iterator: &ShardIterator, limit: usize) -> Result<Page<AwsRecord>, StreamError> {
+    async fn read(
+        &self,
+        shard: &ShardId,
+        iterator: &ShardIterator,
+        limit: usize,
+    ) -> Result<Page<AwsRecord>, StreamError> {
         let limit = limit.clamp(1, MAX_LIMIT) as i32;
         match self.client.get_records().shard_iterator(&iterator.0).limit(limit).send().await {
             Ok(response) => {
-                let records = response.records.unwrap_or_default().into_iter().map(record).collect::<Option<_>>();
+                let (read_at, records) = (Instant::now(), response.records.unwrap_or_default().into_iter());
+                let records = records.map(|data| record(shard, read_at, data)).collect::<Option<_>>();
                 let records = records.ok_or_else(|| incomplete("a record has no sequence number"))?;
                 Ok(Page { records, next: response.next_shard_iterator.map(ShardIterator) })
             }

@@ -9,18 +9,51 @@ use super::Answer;
 use crate::lease::{Checkpoint, Lease, Owner};
 use crate::lineage::NewLease;
 use crate::ports::{
-    Expected, IteratorPosition, LeaseTable, LeaseUpdate, Report, Stream, StreamError, StreamErrorKind, Updated,
+    Expected, Gap, Handler, IteratorPosition, LeaseError, LeasePage, LeaseTable, LeaseUpdate, Report, ScanPosition,
+    Stream, StreamError, StreamErrorKind, Updated,
 };
 use crate::sequence_number::SequenceNumber;
+use crate::settings::backoff;
 use crate::shard::ShardId;
 use crate::shared::Shared;
 
 /// How many reads search the oldest record. A shard that has none by then has nothing to lose.
 const OLDEST_READS: u32 = 20;
 const OLDEST_INTERVAL: Duration = Duration::from_millis(250);
+/// How often a page of a scan is requested.
+const SCAN_ATTEMPTS: u32 = 3;
+const SCAN_DELAY: Duration = Duration::from_millis(100);
 
 pub(super) async fn scan<S, T: LeaseTable, H>(shared: Arc<Shared<S, T, H>>) -> Answer {
-    Answer::Scanned(shared.within(shared.table.scan(&shared.keys.start())).await)
+    let (mut rows, mut after) = (Vec::new(), None);
+    loop {
+        let page = match scan_page(&shared, after.as_ref()).await {
+            Ok(page) => page,
+            Err(error) => return Answer::Scanned(Err(error)),
+        };
+        rows.extend(page.leases);
+        after = page.next;
+        if after.is_none() {
+            return Answer::Scanned(Ok(rows));
+        }
+    }
+}
+
+/// Reads a page of the rows. A page that fails is repeated, because a large table has many of them.
+async fn scan_page<S, T: LeaseTable, H>(
+    shared: &Shared<S, T, H>,
+    after: Option<&ScanPosition>,
+) -> Result<LeasePage, LeaseError> {
+    let mut attempt = 1;
+    loop {
+        match shared.within(shared.table.scan(&shared.keys.start(), after)).await {
+            Err(_) if attempt < SCAN_ATTEMPTS => {
+                sleep(backoff(SCAN_DELAY, SCAN_DELAY * 4, attempt, shared.random())).await;
+                attempt += 1;
+            }
+            result => return result,
+        }
+    }
 }
 
 pub(super) async fn list<S: Stream, T, H>(shared: Arc<Shared<S, T, H>>, after: Option<ShardId>) -> Answer {
@@ -57,7 +90,18 @@ pub(super) async fn probe<S: Stream, T, H>(shared: Arc<Shared<S, T, H>>, shard: 
 }
 
 /// Creates the row of a shard. The shard must stay as complete as it is now until it is read.
-pub(super) async fn create<S: Stream, T: LeaseTable, H>(shared: Arc<Shared<S, T, H>>, new: NewLease) -> Answer {
+pub(super) async fn create<S: Stream, T: LeaseTable, H: Handler<S::Data>>(
+    shared: Arc<Shared<S, T, H>>,
+    new: NewLease,
+    gap: Option<Gap>,
+) -> Answer {
+    // The handler stores the gap before the row exists, because an instance that dies in between must not hide the gap.
+    if let Some(gap) = &gap
+        && let Err(error) = shared.handler.store_gap(gap).await
+    {
+        shared.report(Report::GapNotStored { gap, error: &error.to_string() });
+        return Answer::Deferred(new.shard);
+    }
     let starting_sequence_number = match &new.starting_sequence_number {
         Some(start) if !new.must_be_complete => match oldest(&shared, &new.shard, start).await {
             Ok(oldest) => oldest,
@@ -89,7 +133,7 @@ async fn oldest<S: Stream, T, H>(
     let mut next = Some(shared.within(shared.stream.iterator(shard, &IteratorPosition::TrimHorizon)).await?);
     for _ in 0..OLDEST_READS {
         let Some(iterator) = next else { break };
-        let page = shared.within(shared.stream.read(&iterator, 1)).await?;
+        let page = shared.within(shared.stream.read(shard, &iterator, 1)).await?;
         if let Some(record) = page.records.into_iter().next() {
             return Ok(Some(record.sequence_number));
         }

@@ -2,17 +2,21 @@
 
 use std::time::Duration;
 
-use super::BoxError;
+use super::{BoxError, Gap};
 use crate::record::{DeadRecord, Record};
 
 /// What became of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// The effect of the record is durable. The checkpoint may pass it.
     Done,
     /// The record is handled again: after this delay, or after one that the reader chooses. Records of other keys
     /// go on. After the maximum number of attempts, or the maximum time, the record is dead.
     RetryLater { after: Option<Duration>, reason: String },
+    /// A store that the handler needs is away. The record is handled again, and this attempt does not count: the record is
+    /// never dead because of it.
+    Unavailable { after: Option<Duration>, reason: String },
     /// The record cannot be handled. [`Handler::store_dead`] gets it next.
     Dead { reason: String },
 }
@@ -29,4 +33,10 @@ pub trait Handler<D>: Send + Sync + 'static {
     /// Stores a record that was given up. After `Ok`, the checkpoint may pass it, so it must be durable. After an error
     /// this is tried again for as long as it takes.
     fn store_dead(&self, dead: DeadRecord<'_, D>) -> impl Future<Output = Result<(), BoxError>> + Send;
+
+    /// Stores a gap, so that it can be repaired later. This is repeated until it succeeds, and the shard is read on only
+    /// then. After a crash, the same gap may come again.
+    fn store_gap(&self, _gap: &Gap) -> impl Future<Output = Result<(), BoxError>> + Send {
+        async { Ok(()) }
+    }
 }

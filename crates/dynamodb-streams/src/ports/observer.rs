@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 use crate::lease::{Checkpoint, Owner};
 use crate::sequence_number::SequenceNumber;
 use crate::shard::ShardId;
@@ -18,24 +20,35 @@ impl Observer for () {
 
 /// Records that the stream may have deleted before anyone read them.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Gap {
     pub shard: ShardId,
     /// The checkpoint or the last record before the gap.
     pub after: Checkpoint,
     pub cause: GapCause,
+    /// When the last record before the gap was created, if this instance read it.
+    pub last_created: Option<SystemTime>,
+    /// When the gap was noticed, by the clock of this instance. All missing records are older.
+    pub noticed: SystemTime,
+}
+
+impl Gap {
+    pub fn new(shard: ShardId, after: Checkpoint, cause: GapCause, noticed: SystemTime) -> Gap {
+        Gap { shard, after, cause, last_created: None, noticed }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum GapCause {
     /// The stream trimmed the position. Reading continues with the oldest record that is left.
     Trimmed,
-    /// The shard is gone. Reading continues with its children.
+    /// The shard is gone, with its ancestors that were not read. Reading continues with its children.
     ShardGone,
-    /// The parent of this shard existed and vanished while no instance read it.
-    ParentGone,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LostReason {
     /// Another instance took the lease.
     Taken,
@@ -82,12 +95,33 @@ pub enum Report<'a> {
         shard: &'a ShardId,
         children: &'a [ShardId],
     },
-    /// Records were read. `newest` is when the last of them was created, for the lag.
+    /// A page was read, perhaps an empty one. `newest` is when the last of them was created, for the lag.
     PageRead {
         shard: &'a ShardId,
         records: usize,
         bytes: usize,
         newest: Option<SystemTime>,
+    },
+    /// How far an owned shard is read, every few seconds and at the start of its session. It comes also while the shard has
+    /// no records and while its reads fail, so that a lag can be computed from it.
+    ShardProgress {
+        shard: &'a ShardId,
+        /// When the last record that this session read was created.
+        last_read_created: Option<SystemTime>,
+        /// When the first unfinished record was created.
+        oldest_unfinished: Option<SystemTime>,
+        /// How many records are read and not finished.
+        unfinished: usize,
+        /// The last reads were empty and successful, and no record is unfinished.
+        is_caught_up: bool,
+        /// When this session was last caught up. While reads fail, the lag grows from this time.
+        caught_up: Option<Instant>,
+        /// The first failed read since the last successful one.
+        failing_since: Option<Instant>,
+    },
+    /// The session of a shard ended, so no more progress of it follows from this instance.
+    SessionEnded {
+        shard: &'a ShardId,
     },
     /// The checkpoint moved. `oldest_unfinished` is when the first unfinished record was created, for the lag.
     CheckpointStored {
@@ -101,6 +135,18 @@ pub enum Report<'a> {
         attempt: u32,
         reason: &'a str,
         delay: Duration,
+    },
+    /// A store of the handler is away. The record is handled again.
+    HandlerUnavailable {
+        shard: &'a ShardId,
+        sequence_number: &'a SequenceNumber,
+        reason: &'a str,
+        delay: Duration,
+    },
+    /// The handler could not store a gap. The shard is read on after it is stored.
+    GapNotStored {
+        gap: &'a Gap,
+        error: &'a str,
     },
     /// The handler stored the dead letter of a record.
     RecordDead {
@@ -125,10 +171,18 @@ pub enum Report<'a> {
     },
     /// The stream was disabled or enabled. A disabled stream is read to its end.
     StreamEnabled(bool),
-    /// How many leases exist, how many have an end, and how many this instance owns.
+    /// This instance could not read a shard for minutes, so it released the lease. It takes the lease again after a request
+    /// for the shard succeeds.
+    ShardUnreadable {
+        shard: &'a ShardId,
+    },
+    /// How many leases exist, how many have an end, and how many this instance owns. `unowned` leases have no owner, or
+    /// one whose lease has expired. `waiting` shards have no lease yet, because their parents are unfinished.
     Leases {
         unfinished: usize,
         finished: usize,
         owned: usize,
+        unowned: usize,
+        waiting: usize,
     },
 }

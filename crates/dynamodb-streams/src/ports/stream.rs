@@ -24,9 +24,10 @@ pub trait Stream: Send + Sync + 'static {
         position: &IteratorPosition,
     ) -> impl Future<Output = Result<ShardIterator, StreamError>> + Send;
 
-    /// Reads at most `limit` records, in the order of the shard.
+    /// Reads at most `limit` records, in the order of the shard. `shard` is that of the iterator.
     fn read(
         &self,
+        shard: &ShardId,
         iterator: &ShardIterator,
         limit: usize,
     ) -> impl Future<Output = Result<Page<Self::Data>, StreamError>> + Send;
@@ -60,17 +61,21 @@ pub struct Page<D> {
 
 /// What an error of the stream means for the reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StreamErrorKind {
     Throttled,
     /// Iterators live for 15 minutes.
     ExpiredIterator,
     /// The stream has deleted the record at this position.
     Trimmed,
-    /// The shard does not exist any more, although its stream does. For a listing, the stream or its position is missing.
+    /// The shard does not exist, although its stream does. For a listing, the stream or its position is missing. The reader
+    /// believes it only after minutes.
     NotFound,
     /// The stream does not accept the position, although it is not trimmed.
     Invalid,
-    /// Everything else, such as network errors and missing permissions.
+    /// The credentials do not permit the request.
+    Denied,
+    /// Everything else, such as network errors.
     Unavailable,
 }
 
@@ -95,6 +100,7 @@ impl fmt::Display for StreamErrorKind {
             StreamErrorKind::Trimmed => "the stream has trimmed the position",
             StreamErrorKind::NotFound => "the shard or its stream does not exist",
             StreamErrorKind::Invalid => "the stream does not accept the position",
+            StreamErrorKind::Denied => "the stream denies access",
             StreamErrorKind::Unavailable => "the request failed",
         })
     }

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use tokio::time::timeout;
 
 use crate::memory::Reservation;
-use crate::ports::{Handler, Outcome, Stream};
+use crate::ports::{Gap, Handler, Outcome, Stream};
 use crate::record::{DeadRecord, Record};
 use crate::shard::ShardId;
 use crate::shared::Shared;
@@ -49,6 +49,19 @@ pub(super) async fn run<S: Stream, T, H: Handler<S::Data>>(
         }
     };
     (index, ended)
+}
+
+/// Stores a gap for the handler.
+pub(super) async fn store_gap<S: Stream, T, H: Handler<S::Data>>(
+    shared: Arc<Shared<S, T, H>>,
+    gap: Gap,
+) -> Result<(), String> {
+    let storing = AssertUnwindSafe(shared.handler.store_gap(&gap)).catch_unwind();
+    match timeout(shared.settings.handle_timeout, storing).await {
+        Ok(Ok(stored)) => stored.map_err(|error| error.to_string()),
+        Ok(Err(_)) => Err("the handler panicked".to_owned()),
+        Err(_) => Err("the handler exceeded its time limit".to_owned()),
+    }
 }
 
 fn failed(reason: &str) -> Outcome {

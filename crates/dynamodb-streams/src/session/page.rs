@@ -36,7 +36,7 @@ pub(super) async fn read<S: Stream, T, H>(
             Err(error) => return Read { iterator: None, result: Err(error) },
         },
     };
-    let page = shared.within(shared.stream.read(&iterator, reserved.records())).await;
+    let page = shared.within(shared.stream.read(&shard, &iterator, reserved.records())).await;
     Read { iterator: Some(iterator), result: page.map(|page| (page, reserved)) }
 }
 

@@ -177,12 +177,13 @@ async fn instances(slot: usize, world: World, settings: Settings, mut random: St
         let keys = LeaseKeys::new("simulation", "stream");
         let handler = SimHandler { world: world.clone(), instance: instance.clone() };
         let reader = Reader::new(&instance, world.clone(), table, keys, handler, observer, settings.clone())
+            .unwrap()
             .with_seed(random.random());
         let end = Instant::now() + Duration::from_millis(random.random_range(0..80_000));
         let is_last = end >= faults_end;
         if !is_last && random.random_bool(0.5) {
             tokio::select! {
-                () = reader.run(std::future::pending()) => unreachable!("it is not stopped"),
+                _ = reader.run(std::future::pending()) => unreachable!("it is not stopped"),
                 () = sleep_until(end) => world.state().count("kills"),
             }
             sleep(Duration::from_millis(random.random_range(0..10_000))).await;

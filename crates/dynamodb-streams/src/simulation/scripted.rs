@@ -43,7 +43,8 @@ async fn run_until(world: &World, stream: &str, settings: Settings, event: impl 
     let table = Table { world: world.clone(), instance: instance.clone() };
     let handler = SimHandler { world: world.clone(), instance: instance.clone() };
     let keys = LeaseKeys::new("simulation", stream);
-    let reader = Reader::new(&instance, world.clone(), table, keys, handler, Arc::new(world.clone()), settings);
+    let reader =
+        Reader::new(&instance, world.clone(), table, keys, handler, Arc::new(world.clone()), settings).unwrap();
     let (stop, stopped) = oneshot::channel();
     let running = reader.with_seed(1).run(async { drop(stopped.await) });
     let stopping = async {
@@ -188,7 +189,8 @@ async fn a_second_instance_gets_its_share_without_a_repeated_record() {
         let table = Table { world: world.clone(), instance: "instance-second".into() };
         let handler = SimHandler { world: world.clone(), instance: "instance-second".into() };
         let (keys, observer) = (LeaseKeys::new("simulation", "s"), Arc::new(world.clone()));
-        let reader = Reader::new("instance-second", world.clone(), table, keys, handler, observer, Settings::default());
+        let reader =
+            Reader::new("instance-second", world.clone(), table, keys, handler, observer, Settings::default()).unwrap();
         let writing = async {
             for number in 0..1000 {
                 world.state().write_record(number % 4);

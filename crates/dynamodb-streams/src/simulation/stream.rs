@@ -101,7 +101,7 @@ impl Stream for World {
         .await
     }
 
-    async fn read(&self, iterator: &ShardIterator, limit: usize) -> Result<Page<Data>, StreamError> {
+    async fn read(&self, _: &ShardId, iterator: &ShardIterator, limit: usize) -> Result<Page<Data>, StreamError> {
         let live = self.live().clone();
         self.call(|state| {
             let mut parts = iterator.0.split('|');
@@ -123,10 +123,12 @@ impl Stream for World {
             let count = state.random.random_range(0..=limit.min(20));
             let sim = &state.shards[&shard];
             let records = sim.records[index..].iter().take(count).map(|record| Record {
+                shard: shard.clone(),
                 sequence_number: SequenceNumber::new(record.number.to_string()),
                 key: record.key,
                 created: Some(in_minutes(state.wall(record.created))),
                 bytes: 100,
+                read_at: Instant::now(),
                 data: Data { shard: shard.clone(), number: record.number, _live: live.record() },
             });
             let records: Vec<_> = records.collect();

@@ -8,8 +8,11 @@ use tokio::time::{Instant, sleep};
 
 use super::world::{FAILOVER, State, World};
 use crate::lease::{Checkpoint, Lease, Owner};
-use crate::ports::{Expected, LeaseError, LeaseTable, LeaseUpdate, Updated};
+use crate::ports::{Expected, LeaseError, LeaseErrorKind, LeasePage, LeaseTable, LeaseUpdate, ScanPosition, Updated};
 use crate::shard::ShardId;
+
+/// The rows of one page of a scan.
+const PAGE_ROWS: usize = 50;
 
 pub(super) struct Table {
     pub(super) world: World,
@@ -24,7 +27,7 @@ impl Table {
         write: impl FnOnce(&mut State) -> A + Send + 'static,
     ) -> Result<A, LeaseError> {
         if self.world.travel().await {
-            return Err(LeaseError("simulated".into()));
+            return Err(unavailable("simulated"));
         }
         let (answer, answered) = oneshot::channel();
         let world = self.world.clone();
@@ -36,18 +39,28 @@ impl Table {
             let applied = write(&mut world.state());
             let _ = answer.send(applied);
         });
-        let applied = answered.await.map_err(|_| LeaseError("a check failed".into()))?;
+        let applied = answered.await.map_err(|_| unavailable("a check failed"))?;
         if self.world.state().happens(|faults| faults.loses_answer, "lost answers") {
-            return Err(LeaseError("simulated loss of the answer".into()));
+            return Err(unavailable("simulated loss of the answer"));
         }
         Ok(applied)
     }
 }
 
+fn unavailable(reason: &'static str) -> LeaseError {
+    LeaseError::new(LeaseErrorKind::Unavailable, reason)
+}
+
 impl LeaseTable for Table {
-    async fn scan(&self, prefix: &str) -> Result<Vec<Lease>, LeaseError> {
-        let prefix = prefix.to_owned();
-        self.call(move |state| state.rows.values().filter(|row| row.key.starts_with(&prefix)).cloned().collect()).await
+    async fn scan(&self, prefix: &str, after: Option<&ScanPosition>) -> Result<LeasePage, LeaseError> {
+        let (prefix, after) = (prefix.to_owned(), after.map_or(String::new(), |position| position.0.clone()));
+        self.call(move |state| {
+            let rows = state.rows.values().filter(|row| row.key.starts_with(&prefix) && row.key > after);
+            let leases: Vec<_> = rows.take(PAGE_ROWS).cloned().collect();
+            let next = leases.last().filter(|_| leases.len() == PAGE_ROWS).map(|row| ScanPosition(row.key.clone()));
+            LeasePage { leases, next }
+        })
+        .await
     }
 
     async fn create(&self, lease: &Lease) -> Result<Updated, LeaseError> {

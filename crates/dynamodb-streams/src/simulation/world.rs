@@ -240,7 +240,7 @@ impl State {
             _ => true,
         };
         self.gaps.iter().any(|gap| match gap.cause {
-            GapCause::ParentGone => self.ancestors(&gap.shard).contains(&shard.shard.id),
+            GapCause::ShardGone if self.ancestors(&gap.shard).contains(&shard.shard.id) => true,
             GapCause::Trimmed | GapCause::ShardGone => gap.shard == shard.shard.id && covers(&gap.after),
         })
     }

@@ -98,6 +98,38 @@ fn a_record_is_dead_when_its_next_retry_would_be_too_late() {
 }
 
 #[test]
+fn an_attempt_does_not_count_while_a_store_of_the_handler_is_away() {
+    let start = Instant::now();
+    let mut now = start;
+    let mut window = window(&[1]);
+    let away = || Ended::Handled(Outcome::Unavailable { after: None, reason: "throttled".into() });
+    while now < start + 3 * Settings::default().retries.max_time {
+        assert_eq!(window.start(now).map(|task| (task.attempt, task.dead)), Some((1, None)));
+        let Decision::Unavailable { delay, .. } = window.end(0, away(), now, 1.0) else { panic!() };
+        assert!(delay <= Settings::default().retries.max_delay);
+        now = window.next_retry().unwrap();
+    }
+    assert_eq!(window.start(now).map(|task| task.attempt), Some(1));
+    let Decision::Retry { delay, attempt: 1, .. } = window.end(0, retry(), now, 1.0) else { panic!() };
+    assert_eq!(delay, Settings::default().retries.first_delay, "the time of the outage does not count");
+}
+
+#[test]
+fn a_delay_without_an_end_is_cut() {
+    let now = Instant::now();
+    let mut window = Window::new(Retries { max_time: Duration::MAX, ..Settings::default().retries });
+    window.push(number(0), 1, 0u64);
+    for outcome in [
+        Outcome::RetryLater { after: Some(Duration::MAX), reason: "later".into() },
+        Outcome::Unavailable { after: Some(Duration::MAX), reason: "away".into() },
+    ] {
+        window.start(window.next_retry().unwrap_or(now)).unwrap();
+        window.end(0, Ended::Handled(outcome), now, 0.0);
+        assert_eq!(window.next_retry(), Some(now + LONGEST_DELAY));
+    }
+}
+
+#[test]
 fn skipped_records_move_the_checkpoint_in_their_order() {
     let now = Instant::now();
     let mut window = window(&[1]);
@@ -113,7 +145,7 @@ proptest! {
     #[test]
     fn order_and_checkpoint_are_right_for_each_order_of_outcomes(
         keys in prop::collection::vec(0u64..4, 1..40),
-        choices in prop::collection::vec((0usize..8, 0u8..5), 400),
+        choices in prop::collection::vec((0usize..8, 0u8..6), 400),
     ) {
         let mut now = Instant::now();
         let mut window = window(&keys);
@@ -141,6 +173,7 @@ proptest! {
                 (Some(_), _) => Ended::DeadStored(Ok(())),
                 (None, 0) => retry(),
                 (None, 1) => Ended::Handled(Outcome::Dead { reason: "bad".into() }),
+                (None, 2) => Ended::Handled(Outcome::Unavailable { after: None, reason: "away".into() }),
                 (None, _) => done(),
             };
             let decision = window.end(task.index, ended, now, 0.5);

@@ -28,6 +28,18 @@ fn free(key: &str) -> Lease {
     }
 }
 
+async fn all(table: &DynamoDbLeaseTable) -> Vec<Lease> {
+    let (mut leases, mut after) = (Vec::new(), None);
+    loop {
+        let page = table.scan("s/", after.as_ref()).await.unwrap();
+        leases.extend(page.leases);
+        after = page.next;
+        if after.is_none() {
+            return leases;
+        }
+    }
+}
+
 fn expected(owner: Option<&str>, counter: impl Into<Option<u64>>) -> Expected {
     Expected { owner: owner.map(Owner::new), counter: counter.into() }
 }
@@ -88,7 +100,7 @@ async fn a_change_needs_the_owner_and_the_counter() {
     let updated = table.update("s/1", &expected(Some("a"), 5), &renewal).await.unwrap();
     assert_eq!(updated, Updated::Applied(renewed.clone()));
     assert_eq!(table.delete("s/1", &expected(Some("a"), 6)).await.unwrap(), Updated::Applied(renewed));
-    assert_eq!(table.scan("s/").await.unwrap(), []);
+    assert_eq!(table.scan("s/", None).await.unwrap().leases, []);
 }
 
 #[tokio::test]
@@ -100,7 +112,7 @@ async fn a_missing_row_is_neither_created_nor_deleted_by_a_change() {
         assert_eq!(updated, Updated::Refused(None), "{condition:?}");
         assert_eq!(table.delete("s/1", &condition).await.unwrap(), Updated::Refused(None), "{condition:?}");
     }
-    assert_eq!(table.scan("s/").await.unwrap(), []);
+    assert_eq!(table.scan("s/", None).await.unwrap().leases, []);
 }
 
 #[tokio::test]
@@ -122,7 +134,7 @@ async fn a_finished_shard_has_children_and_no_owner() {
 
     let finished = Lease { counter: 1, checkpoint: Checkpoint::ShardEnd, children, ..free("s/1") };
     assert_eq!(updated, Updated::Applied(finished.clone()));
-    assert_eq!(table.scan("s/").await.unwrap(), [finished]);
+    assert_eq!(table.scan("s/", None).await.unwrap().leases, [finished]);
 }
 
 #[tokio::test]
@@ -154,7 +166,7 @@ async fn a_scan_returns_all_pages_of_one_stream() {
         dynamo.put(&name, other).await;
     }
 
-    let mut keys: Vec<_> = table.scan("s/").await.unwrap().into_iter().map(|lease| lease.key).collect();
+    let mut keys: Vec<_> = all(&table).await.into_iter().map(|lease| lease.key).collect();
 
     keys.sort();
     assert_eq!(keys, ["s/shardId-0", "s/shardId-1", "s/shardId-2", "s/shardId-3"]);
@@ -166,7 +178,7 @@ async fn an_invalid_row_hides_no_other_and_names_its_fault() {
     table.create(&free("s/1")).await.unwrap();
     dynamo.put(&name, item([("leaseKey", text("s/2")), ("leaseCounter", number(1))])).await;
 
-    let keys: Vec<_> = table.scan("s/").await.unwrap().into_iter().map(|lease| lease.key).collect();
+    let keys: Vec<_> = table.scan("s/", None).await.unwrap().leases.into_iter().map(|lease| lease.key).collect();
     assert_eq!(keys, ["s/1"]);
     let error = table.create(&free("s/2")).await.expect_err("the row is not valid").to_string();
     assert!(error.contains("the row s/2") && error.contains("checkpoint"), "{error}");
@@ -177,7 +189,7 @@ async fn a_missing_table_is_an_error_with_its_code() {
     let dynamo = Dynamo::connect();
     let table = DynamoDbLeaseTable::new(&dynamo.client, unique("leases"));
 
-    let error = table.scan("s/").await.expect_err("there is no table").to_string();
+    let error = table.scan("s/", None).await.expect_err("there is no table").to_string();
     assert!(error.contains("ResourceNotFoundException"), "{error}");
     let create = table.create(&free("s/1")).await.expect_err("there is no table").to_string();
     assert!(create.contains("ResourceNotFoundException"), "{create}");

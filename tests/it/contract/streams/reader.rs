@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use dynamodb_streams::{Checkpoint, GapCause, SequenceNumber, Settings, Start};
+use dynamodb_streams::{Checkpoint, Ended, GapCause, SequenceNumber, Settings, Start};
 use tokio::time::sleep;
 
 use super::source::{Source, settings};
@@ -161,7 +161,7 @@ async fn a_disabled_stream_is_read_to_its_end() {
 
     source.disable().await;
     source.events.wait_until("a finished shard", |noted| noted.disabled && noted.finished == 1).await;
-    reader.stop().await;
+    assert_eq!(reader.end().await, Ended::StreamEnded);
 
     assert_eq!(source.row().await.expect("the shard has a row")["checkpoint"], text("SHARD_END"));
     assert_eq!(source.events.noted().handled.len(), 10);

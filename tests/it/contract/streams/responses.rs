@@ -23,8 +23,8 @@ async fn a_page_contains_the_records_in_order_up_to_the_limit() {
     let shard = only_shard(&stream).await;
 
     let iterator = stream.iterator(&shard, &IteratorPosition::TrimHorizon).await.expect("an iterator");
-    let first = stream.read(&iterator, 4).await.expect("a page");
-    let second = stream.read(&first.next.expect("an open shard"), 1000).await.expect("a page");
+    let first = stream.read(&shard, &iterator, 4).await.expect("a page");
+    let second = stream.read(&shard, &first.next.expect("an open shard"), 1000).await.expect("a page");
 
     assert_eq!((first.records.len(), second.records.len()), (4, 6));
     let records: Vec<_> = first.records.iter().chain(&second.records).collect();
@@ -36,7 +36,7 @@ async fn a_page_contains_the_records_in_order_up_to_the_limit() {
     let at = IteratorPosition::At(records[6].sequence_number.clone());
     for (position, expected) in [(after, 3), (at, 4)] {
         let iterator = stream.iterator(&shard, &position).await.expect("an iterator");
-        assert_eq!(stream.read(&iterator, 1000).await.expect("a page").records.len(), expected, "{position:?}");
+        assert_eq!(stream.read(&shard, &iterator, 1000).await.expect("a page").records.len(), expected, "{position:?}");
     }
 }
 
@@ -82,8 +82,9 @@ async fn a_shard_that_is_gone_is_not_found() {
 async fn an_iterator_that_the_server_does_not_know_is_renewed() {
     let source = Source::new().await;
     let stream = source.stream().await;
+    let (shard, iterator) = (only_shard(&stream).await, ShardIterator("unknown".to_owned()));
 
-    let error = stream.read(&ShardIterator("unknown".to_owned()), 10).await.expect_err("there is no such iterator");
+    let error = stream.read(&shard, &iterator, 10).await.expect_err("there is no such iterator");
     assert_eq!(error.kind, StreamErrorKind::ExpiredIterator, "{error}");
 }
 
@@ -97,7 +98,7 @@ async fn a_position_that_the_stream_lacks_is_trimmed_or_invalid() {
     let old = IteratorPosition::After(SequenceNumber::new("000000000000000000001"));
     let error = match stream.iterator(&shard, &old).await {
         Err(error) => error,
-        Ok(iterator) => stream.read(&iterator, 10).await.expect_err("the position does not exist"),
+        Ok(iterator) => stream.read(&shard, &iterator, 10).await.expect_err("the position does not exist"),
     };
     assert!(matches!(error.kind, StreamErrorKind::Trimmed | StreamErrorKind::Invalid), "{error}");
 }

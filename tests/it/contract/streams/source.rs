@@ -8,8 +8,8 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::StreamSpecification;
 use aws_sdk_dynamodbstreams::types::Record as Change;
 use dynamodb_streams::{
-    BoxError, Checkpoint, DeadRecord, DynamoDbLeaseTable, DynamoDbStream, Gap, Handler, Observer, Outcome, Reader,
-    Record, Report, Retries, Settings, Waits,
+    BoxError, Checkpoint, DeadRecord, DynamoDbLeaseTable, DynamoDbStream, Ended, Gap, Handler, Observer, Outcome,
+    Reader, Record, Report, Retries, Settings, Waits,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -132,7 +132,7 @@ impl Source {
         let (keys, table) = (stream.lease_keys("contract"), self.lease_table.clone());
         let notes = Notes { instance: instance.to_owned(), events: self.events.clone() };
         let observer = Arc::new(notes.clone());
-        let reader = Reader::new(instance, stream, table, keys, notes, observer, settings);
+        let reader = Reader::new(instance, stream, table, keys, notes, observer, settings).expect("valid settings");
         let (stop, stopped) = oneshot::channel::<()>();
         let mut task = JoinSet::new();
         task.spawn(reader.run(async { drop(stopped.await) }));
@@ -234,20 +234,30 @@ pub(super) fn streams_client(dynamo: &Dynamo) -> aws_sdk_dynamodbstreams::Client
 /// A running reader. Dropping it kills it.
 pub(super) struct Instance {
     stop: oneshot::Sender<()>,
-    task: JoinSet<()>,
+    task: JoinSet<Ended>,
 }
 
 impl Instance {
     pub(super) async fn stop(self) {
-        let Instance { stop, mut task } = self;
+        let Instance { stop, task } = self;
         stop.send(()).expect("the reader runs");
-        let end = with_timeout("the end of a reader", task.join_next()).await;
-        end.expect("the reader is a task").expect("the reader does not panic");
+        assert_eq!(ended(task).await, Ended::Stopped);
+    }
+
+    /// Waits until the reader ends without being stopped.
+    pub(super) async fn end(self) -> Ended {
+        let Instance { stop: _stop, task } = self;
+        ended(task).await
     }
 
     pub(super) fn kill(self) {
         drop(self);
     }
+}
+
+async fn ended(mut task: JoinSet<Ended>) -> Ended {
+    let end = with_timeout("the end of a reader", task.join_next()).await;
+    end.expect("the reader is a task").expect("the reader does not panic")
 }
 
 /// The handler and observer of one instance.

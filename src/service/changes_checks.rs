@@ -1,0 +1,130 @@
+//! The checks of what `mini-scan changes` needs: the stream, its two tables and the permissions.
+
+use super::checks::within;
+use super::finding::{CheckResult, Finding};
+use super::{Endpoints, SetupError, setup_error};
+use crate::dynamo::{self, ChangesTable, Client, Permission, Problem, StreamState};
+
+/// The tables of `mini-scan changes`, by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangesTables {
+    pub scans: String,
+    pub history: String,
+    pub leases: String,
+}
+
+impl ChangesTables {
+    pub(super) fn name(&self, kind: ChangesTable) -> &str {
+        match kind {
+            ChangesTable::History => &self.history,
+            ChangesTable::Leases => &self.leases,
+        }
+    }
+}
+
+/// Checks what the reader of changes needs at its start: warns of what it can run with, and returns the first failure.
+pub async fn check_changes(endpoints: &Endpoints, tables: &ChangesTables) -> Result<(), SetupError> {
+    let client = connect(endpoints, tables).await?;
+    let (stream, history, leases) = tokio::join!(
+        check_stream(endpoints, &client, &tables.scans),
+        check_table(endpoints, &client, tables, ChangesTable::History),
+        check_table(endpoints, &client, tables, ChangesTable::Leases),
+    );
+    super::checks::report([vec![stream], history, leases].concat())
+}
+
+/// Checks the same and the permissions, and returns every finding.
+pub async fn check_all_changes(endpoints: &Endpoints, tables: &ChangesTables) -> Vec<Finding> {
+    let client = match connect(endpoints, tables).await {
+        Ok(client) => client,
+        Err(error) => return vec![Finding::new("table", &tables.scans, CheckResult::Failed(error))],
+    };
+    let stream = async {
+        let mut findings = vec![check_stream(endpoints, &client, &tables.scans).await];
+        if !findings[0].has_failed() {
+            findings.push(check_reading(endpoints, &client, &tables.scans).await);
+        }
+        findings
+    };
+    let table = async |kind| {
+        let mut findings = check_table(endpoints, &client, tables, kind).await;
+        if !findings[0].has_failed() {
+            for permission in kind.permissions() {
+                findings.push(check_permission(&client, tables.name(kind), kind, *permission).await);
+            }
+        }
+        findings
+    };
+    let (stream, history, leases) = tokio::join!(stream, table(ChangesTable::History), table(ChangesTable::Leases));
+    [stream, history, leases].concat()
+}
+
+async fn connect(endpoints: &Endpoints, tables: &ChangesTables) -> Result<Client, SetupError> {
+    let client = within(async { endpoints.dynamo().await }, Problem::Unreachable).await;
+    client.map_err(|problem| setup_error::table(endpoints, &tables.scans, problem))
+}
+
+async fn check_stream(endpoints: &Endpoints, client: &Client, table: &str) -> Finding {
+    let result = match within(dynamo::check_stream(client, table), Problem::Unreachable).await {
+        Ok(StreamState::Ready) => CheckResult::Ok,
+        Ok(StreamState::Missing) => CheckResult::Failed(setup_error::no_stream(table)),
+        Err(Problem::Other(detail)) => CheckResult::Warning(format!("cannot check the stream: {detail}")),
+        // The reader asks for the name of the stream in the same way.
+        Err(problem) => CheckResult::Failed(setup_error::stream(endpoints, table, problem)),
+    };
+    Finding::new("stream", table, result)
+}
+
+async fn check_reading(endpoints: &Endpoints, client: &Client, table: &str) -> Finding {
+    const ACTIONS: &str = "dynamodb:DescribeStream, dynamodb:GetShardIterator and dynamodb:GetRecords";
+    let look = async {
+        let streams = dynamo::connect_streams(endpoints.dynamo.as_deref()).await?;
+        dynamo::check_stream_permissions(client, &streams, table).await
+    };
+    let result = match within(look, Problem::Unreachable).await {
+        Ok(()) => CheckResult::Ok,
+        Err(Problem::Refused(detail)) => CheckResult::Failed(setup_error::no_reading(table, ACTIONS, &detail)),
+        Err(problem) => CheckResult::Unknown(problem.to_string()),
+    };
+    Finding::new("permission", ACTIONS, result)
+}
+
+/// Returns the finding of the table and, for the history, that of its expiry.
+async fn check_table(
+    endpoints: &Endpoints,
+    client: &Client,
+    tables: &ChangesTables,
+    kind: ChangesTable,
+) -> Vec<Finding> {
+    let name = tables.name(kind);
+    let (what, expiry) = match kind {
+        ChangesTable::History => ("history table", true),
+        ChangesTable::Leases => ("lease table", false),
+    };
+    let (result, expires) = match within(dynamo::check_changes_table(client, kind, name), Problem::Unreachable).await {
+        Ok(expires) => (CheckResult::Ok, Some(expires)),
+        // Writing needs no permission to describe the table.
+        Err(Problem::Refused(_)) => (CheckResult::Unknown("this identity may not describe it".into()), None),
+        Err(Problem::Other(detail)) => (CheckResult::Warning(format!("cannot check the table: {detail}")), None),
+        Err(problem) => (CheckResult::Failed(setup_error::changes_table(endpoints, kind, name, problem)), None),
+    };
+    let mut findings = vec![Finding::new(what, name, result)];
+    if let Some(expires) = expires.filter(|_| expiry) {
+        let never = || format!("the table never deletes entries. Enable expiry: {}", setup_error::SETUP_CHANGES);
+        let result = if expires { CheckResult::Ok } else { CheckResult::Warning(never()) };
+        findings.push(Finding::new("expiry", name, result));
+    }
+    findings
+}
+
+async fn check_permission(client: &Client, table: &str, kind: ChangesTable, permission: Permission) -> Finding {
+    let ask = dynamo::check_permission(client, kind, table, permission);
+    let result = match within(ask, Problem::Unreachable).await {
+        Ok(()) => CheckResult::Ok,
+        Err(Problem::Refused(detail)) => {
+            CheckResult::Failed(setup_error::no_permission_on(table, permission.action(), &detail))
+        }
+        Err(problem) => CheckResult::Unknown(problem.to_string()),
+    };
+    Finding::new("permission", format!("{} on {table}", permission.action()), result)
+}
