@@ -14,7 +14,8 @@ use indicatif::HumanCount;
 use tokio::time::Instant;
 
 use self::children::{Child, Children};
-use self::waves::{Services, Times};
+use self::history::Sample;
+use self::waves::{Fate, Services, Times};
 use super::report::CheckReport;
 use super::sandbox::Sandbox;
 use super::{Error, POLL_INTERVAL};
@@ -25,9 +26,8 @@ use crate::local::scanner::topic::Topic;
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// The time from the start until these records expire. They must be stored before.
 const EXPIRY: Duration = Duration::from_secs(20);
-/// Without progress for this long, the demo stops waiting. It covers the failover and DynamoDB Local's deletion of
-/// expired items.
-const MAX_IDLE: Duration = Duration::from_secs(120);
+/// Without progress for this long, the demo stops waiting.
+const MAX_IDLE: Duration = Duration::from_secs(60);
 
 /// The settings of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,9 +55,9 @@ async fn show(sandbox: &Sandbox, settings: &Settings, out: &mut impl Write) -> R
     let services = Services::new(settings.services, Times::at(scanner::unix_now()));
     let opened = services.len();
 
-    let first = stage.children.start("changes-1", &["changes"])?;
     stage.publish(&services.first_wave()).await?;
-    stage.wait_for(opened, "services of the first wave").await?;
+    let first = stage.children.start("changes-1", &["changes"])?;
+    stage.wait_for(opened, "the first wave").await?;
     writeln!(out, "Published {} scans. History has an entry for each service.", HumanCount(opened as u64))?;
 
     let second = stage.children.start("changes-2", &["changes"])?;
@@ -69,12 +69,17 @@ async fn show(sandbox: &Sandbox, settings: &Settings, out: &mut impl Write) -> R
     let killed = Instant::now();
     writeln!(out, "Killed the instance that reads the stream, with SIGKILL, in the middle of the second wave.")?;
     stage.publish(after).await?;
-    let found = stage.wait_for(services.events(), "the changes of the second wave").await;
-    if found.is_ok() {
+    if settings.dynamo.is_some() {
+        stage.expire(&services).await?;
+    }
+    let completed = stage.wait_for(services.events(), "the second wave").await;
+    if completed.is_ok() {
         writeln!(out, "The other instance completed history {} s later.\n", killed.elapsed().as_secs())?;
     }
     let exited = second.stop().await?;
-    let checks = history::read(&stage.client, &stage.children).await?.check(&services);
+    let found = history::read(&stage.client, &stage.children).await?;
+    writeln!(out, "{}", Sample(&found, &services))?;
+    let checks = found.check(&services);
     writeln!(out, "Checked against the published messages, independently of the reader\n")?;
     for (check, subject, predicate) in &checks {
         write!(out, "{}", CheckReport { check, subject, predicate })?;
@@ -125,15 +130,31 @@ impl Stage<'_> {
         }
     }
 
+    /// Deletes the expired records, because DynamoDB Local takes many minutes to do so.
+    async fn expire(&self, services: &Services) -> Result<(), Error> {
+        // It rounds the times of deletions down to a minute.
+        let expired = (services.times.expiring + LIFETIME.as_secs()).next_multiple_of(60);
+        tokio::time::sleep(Duration::from_secs((expired + 1).saturating_sub(scanner::unix_now()))).await;
+        for service in services.all.iter().filter(|service| service.fate == Fate::Expired) {
+            history::delete(&self.client, &self.children, service).await?;
+        }
+        Ok(())
+    }
+
     /// Waits until history has this many entries.
     async fn wait_for(&mut self, entries: usize, what: &str) -> Result<(), Error> {
         let mut progress = Progress::new();
+        let bar =
+            super::progress(NonZeroU32::new(u32::try_from(entries).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN));
+        bar.set_message(format!("entries after {what}"));
         loop {
             let found = history::count(&self.client, &self.children).await?;
+            bar.set_position(found as u64);
             if found >= entries {
+                bar.finish_and_clear();
                 return Ok(());
             }
-            progress.note(found, || format!("history has {found} of {entries} entries for {what}"))?;
+            progress.note(found, || format!("history has {found} of {entries} entries after {what}"))?;
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }

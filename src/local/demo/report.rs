@@ -96,7 +96,7 @@ impl fmt::Display for Sample<'_> {
 }
 
 /// Formats Unix seconds as a date, or returns the text unchanged if it is not a date.
-fn date(timestamp: &str) -> String {
+pub(super) fn date(timestamp: &str) -> String {
     match timestamp.parse() {
         Ok(seconds) if seconds < YEAR_10000 => {
             humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string()

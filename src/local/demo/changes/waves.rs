@@ -47,7 +47,9 @@ pub(super) enum Fate {
     Expired,
 }
 
-const FATES: [Fate; 5] = [Fate::Same, Fate::Masked, Fate::Changed, Fate::Late, Fate::Expired];
+const FATES: [Fate; 4] = [Fate::Same, Fate::Masked, Fate::Changed, Fate::Late];
+/// The most services that expire.
+const EXPIRING: u32 = 100;
 
 /// A scanned service.
 #[derive(Debug)]
@@ -98,8 +100,12 @@ pub(super) struct Services {
 
 impl Services {
     pub(super) fn new(count: NonZeroU32, times: Times) -> Services {
-        let service = |number| Service { number, fate: FATES[number as usize % FATES.len()] };
-        Services { all: (0..count.get()).map(service).collect(), times }
+        let expiring = EXPIRING.min(count.get() / 5);
+        let fate = |number: u32| match number < expiring {
+            true => Fate::Expired,
+            false => FATES[number as usize % FATES.len()],
+        };
+        Services { all: (0..count.get()).map(|number| Service { number, fate: fate(number) }).collect(), times }
     }
 
     pub(super) fn len(&self) -> usize {
