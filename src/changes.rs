@@ -6,15 +6,21 @@ mod change;
 mod compare;
 pub mod diff;
 mod entry;
+mod handler;
+mod health;
 mod key;
 pub mod masks;
 pub mod ports;
 pub mod preview;
+#[cfg(test)]
+mod simulation;
 mod summary;
 
-pub use change::{Change, Decision, Responses, Rules, Step, decide, hashes, repair_key, step};
-pub use compare::{Image, Images, Mask};
+pub use change::{Change, Decision, Responses, Rules, Step, decide, difference, hashes, repair_key, step};
+pub use compare::{Image, Images};
 pub use entry::{Body, Difference, Entry, Event, Reason};
+pub use handler::Recorder;
+pub use health::{Condition, Watch};
 pub(crate) use key::summarized;
 pub use key::{EntryKey, Sequence, entry_times, summary_key};
 pub use summary::{HASH_BYTES, Hash, Hashes, Position, Repair, Summary};

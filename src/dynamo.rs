@@ -9,6 +9,7 @@ mod credentials;
 mod error;
 mod history;
 mod hosts;
+mod images;
 mod index;
 mod item;
 mod pages;
@@ -26,6 +27,7 @@ pub use changes_tables::{
 pub use client::{Problem, StreamsClient, connect, connect_streams};
 pub use history::{Entries, EntryQuery, HistoryTable, Summaries};
 pub use hosts::HostTable;
+pub use images::{ImageStream, StreamName, stream_name};
 pub use index::IndexState;
 pub use pages::{Content, MAX_PAGE_UNITS, Page, PageFilter, Pages, Position, Row, content};
 pub use probe::check_write;

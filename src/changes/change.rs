@@ -2,9 +2,11 @@
 
 use sha2::{Digest, Sha256};
 
-use super::compare::{Images, Mask, Verdict, bytes, compare};
+use super::compare::{Images, Verdict, bytes, compare};
+use super::diff::diff;
 use super::entry::{Body, Difference, Entry, Event};
 use super::key::{EntryKey, Sequence};
+use super::masks::Masks;
 use super::ports::{Update, Updated};
 use super::summary::{HASH_BYTES, Hash, Hashes, Position, Repair, Summary};
 use crate::hosts::Record;
@@ -22,12 +24,9 @@ pub enum Responses {
 }
 
 /// How changes are recognized and kept.
-pub struct Rules<'a> {
-    pub mask: Mask<'a>,
-    /// The id of the masks.
-    pub masks: &'a str,
-    /// Compares two masked responses.
-    pub diff: &'a dyn Fn(&[u8], &[u8]) -> Difference,
+#[derive(Debug)]
+pub struct Rules {
+    pub masks: Masks,
     pub responses: Responses,
     /// How long an entry is kept, in seconds.
     pub ttl: u64,
@@ -52,8 +51,8 @@ pub struct Change {
 }
 
 /// Decides what a record at this position of the stream means.
-pub fn decide(images: &Images, position: Position, rules: &Rules<'_>) -> Decision {
-    let verdict = compare(images, rules.mask);
+pub fn decide(images: &Images, position: Position, rules: &Rules) -> Decision {
+    let verdict = compare(images, &rules.masks);
     let (event, old, record) = match verdict {
         Verdict::Nothing => return Decision::Nothing,
         Verdict::Foreign => return Decision::Foreign,
@@ -79,7 +78,7 @@ pub fn decide(images: &Images, position: Position, rules: &Rules<'_>) -> Decisio
             entry.reason = Some(reason);
             entry.record_expired_at = old.expires_at;
         }
-        _ => hashes = Some((describe(&mut entry, old, record, rules), rules.masks.to_owned())),
+        _ => hashes = Some((describe(&mut entry, old, record, rules), rules.masks.id().to_owned())),
     }
     let seen_at = old.unwrap_or(record).timestamp;
     let update = Update { service, position, event, time, created, seen_at, hashes };
@@ -87,8 +86,8 @@ pub fn decide(images: &Images, position: Position, rules: &Rules<'_>) -> Decisio
 }
 
 /// Adds the response to the entry. Returns its hashes.
-fn describe(entry: &mut Entry, old: Option<&Record>, new: &Record, rules: &Rules<'_>) -> Hashes {
-    let hashes = hashes(new, rules.mask);
+fn describe(entry: &mut Entry, old: Option<&Record>, new: &Record, rules: &Rules) -> Hashes {
+    let hashes = hashes(new, &rules.masks);
     entry.data_version = Some(new.data_version);
     entry.response_size = Some(bytes(new).len() as u64);
     entry.response_hash = Some(hashes.raw);
@@ -98,18 +97,31 @@ fn describe(entry: &mut Entry, old: Option<&Record>, new: &Record, rules: &Rules
             None => Body::Text(new.response.clone()),
         });
         entry.difference = old.map(|old| {
-            let [old, new] = [old, new].map(|record| (rules.mask)(record.response.as_bytes()));
-            (rules.diff)(&old, &new)
+            let [old, new] = [old, new].map(|record| rules.masks.apply(record.response.as_bytes()));
+            difference(&old, &new)
         });
     }
     hashes
 }
 
+/// Returns how two responses differ after masks.
+pub fn difference(old: &[u8], new: &[u8]) -> Difference {
+    let diff = diff(old, new);
+    Difference {
+        lines_added: diff.added.lines as u64,
+        lines_removed: diff.removed.lines as u64,
+        bytes_added: diff.added.bytes as u64,
+        bytes_removed: diff.removed.bytes as u64,
+        text: diff.text,
+        is_cut: diff.is_cut,
+    }
+}
+
 /// Returns the hashes of a response.
-pub fn hashes(record: &Record, mask: Mask<'_>) -> Hashes {
+pub fn hashes(record: &Record, masks: &Masks) -> Hashes {
     let bytes = bytes(record);
-    let text = hash(&mask(record.response.as_bytes()));
-    let masked = if record.response_bytes.is_some() { hash(&mask(bytes)) } else { text };
+    let text = hash(&masks.apply(record.response.as_bytes()));
+    let masked = if record.response_bytes.is_some() { hash(&masks.apply(bytes)) } else { text };
     Hashes { raw: hash(bytes), bytes: masked, text }
 }
 
@@ -175,7 +187,7 @@ pub fn repair_key(service: &Key, time: u64) -> EntryKey {
 #[cfg(test)]
 mod tests {
     use super::super::compare::Image;
-    use super::super::compare::tests::{mask, row, service};
+    use super::super::compare::tests::{masks, row, service};
     use super::super::entry::Reason;
     use super::*;
 
@@ -183,12 +195,8 @@ mod tests {
         Position { stream: "2026".to_owned(), sequence: Sequence::parse(&sequence.to_string()).unwrap() }
     }
 
-    fn count(old: &[u8], new: &[u8]) -> Difference {
-        Difference { bytes_added: new.len() as u64, bytes_removed: old.len() as u64, ..Difference::default() }
-    }
-
-    fn rules(responses: Responses) -> Rules<'static> {
-        Rules { mask: &mask, masks: "m1", diff: &count, responses, ttl: 1000 }
+    fn rules(responses: Responses) -> Rules {
+        Rules { masks: masks(), responses, ttl: 1000 }
     }
 
     fn change(old: Option<(u64, &[u8])>, new: Option<(u64, &[u8])>, created: u64) -> Change {
@@ -243,7 +251,7 @@ mod tests {
     fn an_entry_keeps_the_response_and_the_difference_after_masks_unless_only_hashes_are_kept() {
         let changed = change(Some((70, b"a1")), Some((71, b"b22")), 100).entry;
         assert_eq!(changed.body, Some(Body::Text("b22".to_owned())));
-        assert_eq!(changed.difference, Some(count(b"a#", b"b##")));
+        assert_eq!(changed.difference, Some(difference(b"a[digit]", b"b[digit][digit]")));
         let images = Images {
             service: Some(service()),
             created: Some(100),

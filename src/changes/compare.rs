@@ -1,8 +1,7 @@
-//! Decides what a record of the stream means for its service. Pure: it has no clock, and masks are a function.
-
-use std::borrow::Cow;
+//! Decides what a record of the stream means for its service. Pure.
 
 use super::entry::Reason;
+use super::masks::Masks;
 use crate::hosts::{Record, Row};
 use crate::scan::Key;
 
@@ -41,10 +40,7 @@ pub(super) enum Verdict<'a> {
     Closed(&'a Row, Reason),
 }
 
-/// Returns a response without what differs in every scan.
-pub type Mask<'a> = &'a dyn for<'b> Fn(&'b [u8]) -> Cow<'b, [u8]>;
-
-pub(super) fn compare<'a>(images: &'a Images, mask: Mask<'_>) -> Verdict<'a> {
+pub(super) fn compare<'a>(images: &'a Images, masks: &Masks) -> Verdict<'a> {
     if images.service.is_none() {
         return Verdict::Foreign;
     }
@@ -55,7 +51,7 @@ pub(super) fn compare<'a>(images: &'a Images, mask: Mask<'_>) -> Verdict<'a> {
         (_, Image::Unreadable(_)) => Verdict::Unreadable("its new image is no record of a scan"),
         (Image::Absent, Image::Row(new)) => Verdict::Opened(new),
         (Image::Row(old), Image::Absent) => Verdict::Closed(old, reason(images, old, created)),
-        (Image::Row(old), Image::Row(new)) => match is_same(&old.record, &new.record, mask) {
+        (Image::Row(old), Image::Row(new)) => match is_same(&old.record, &new.record, masks) {
             true => Verdict::Nothing,
             false => Verdict::Changed(old, new),
         },
@@ -71,12 +67,12 @@ fn reason(images: &Images, old: &Row, created: u64) -> Reason {
 
 /// Compares two responses. Only one format of messages carries raw bytes, so responses in different formats are compared as
 /// text.
-fn is_same(old: &Record, new: &Record, mask: Mask<'_>) -> bool {
+fn is_same(old: &Record, new: &Record, masks: &Masks) -> bool {
     let (old, new) = match old.data_version == new.data_version {
         true => (bytes(old), bytes(new)),
         false => (old.response.as_bytes(), new.response.as_bytes()),
     };
-    old == new || mask(old) == mask(new)
+    old == new || masks.apply(old) == masks.apply(new)
 }
 
 pub(super) fn bytes(record: &Record) -> &[u8] {
@@ -102,12 +98,9 @@ pub(super) mod tests {
         Row { record, expires_at: None }
     }
 
-    /// Hides digits.
-    pub(in crate::changes) fn mask(bytes: &[u8]) -> Cow<'_, [u8]> {
-        match bytes.iter().any(u8::is_ascii_digit) {
-            true => Cow::Owned(bytes.iter().map(|byte| if byte.is_ascii_digit() { b'#' } else { *byte }).collect()),
-            false => Cow::Borrowed(bytes),
-        }
+    /// Hides each digit.
+    pub(in crate::changes) fn masks() -> Masks {
+        Masks::new(&[], &["digit=[0-9]".parse().unwrap()], &[]).unwrap()
     }
 
     /// An image as a number of its letter and its digit, so that the oracle compares no bytes.
@@ -170,7 +163,7 @@ pub(super) mod tests {
                     if old.letter == new.letter && same_end { "nothing" } else { "changed" }
                 }
             };
-            let found = match compare(&images, &mask) {
+            let found = match compare(&images, &masks()) {
                 Verdict::Nothing => "nothing",
                 Verdict::Foreign => "foreign",
                 Verdict::Unreadable(_) => "unreadable",
@@ -192,14 +185,14 @@ pub(super) mod tests {
             by_time_to_live: false,
         };
         let unreadable = || Image::Unreadable("{}".to_owned());
-        assert_eq!(compare(&Images { service: None, ..readable.clone() }, &mask), Verdict::Foreign);
+        assert_eq!(compare(&Images { service: None, ..readable.clone() }, &masks()), Verdict::Foreign);
         for images in [
             Images { created: None, ..readable.clone() },
             Images { new: unreadable(), ..readable.clone() },
             Images { old: unreadable(), ..readable.clone() },
             Images { old: unreadable(), new: Image::Absent, ..readable },
         ] {
-            assert!(matches!(compare(&images, &mask), Verdict::Unreadable(_)), "{images:?}");
+            assert!(matches!(compare(&images, &masks()), Verdict::Unreadable(_)), "{images:?}");
         }
     }
 }

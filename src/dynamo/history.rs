@@ -10,12 +10,13 @@ use aws_sdk_dynamodb::operation::RequestId;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, KeysAndAttributes, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
+    AttributeValue, KeysAndAttributes, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure, Select,
 };
 
 use super::error::{failed, not_from_dynamodb, read_units};
+use super::images::json_of_images;
 use super::item::Item;
-use crate::changes::ports::{History, Update, Updated};
+use crate::changes::ports::{DeadLetter, Gap, History, Update, Updated};
 use crate::changes::{Entry, EntryKey, Event, Summary, entry_times, summarized};
 use crate::consumer::ports::{StoreError, StoreErrorKind};
 use crate::hosts::{Error, ErrorKind, Read};
@@ -28,6 +29,13 @@ use attributes::{
 /// Only a later change of the service updates its summary.
 const LATER: &str = "attribute_not_exists(#stream) OR #stream < :stream \
                      OR (#stream = :stream AND #last_sequence < :last_sequence)";
+
+/// The partition keys of items that belong to no address.
+const DEAD: &str = "dead";
+const GAPS: &str = "gaps";
+const META: &str = "meta";
+/// Two images of the largest size do not fit one item.
+const CHUNK_BYTES: usize = 300 << 10;
 
 /// The table of the history.
 #[derive(Debug, Clone)]
@@ -192,9 +200,76 @@ impl History for HistoryTable {
             Err(error) => Err(failed(&error)),
         }
     }
+
+    async fn put_dead(&self, letter: &DeadLetter<'_>) -> Result<(), StoreError> {
+        let json = json_of_images(letter.images);
+        let chunks = chunks(&json);
+        let key = |chunk: usize| {
+            let entry = format!("{}#{}#{chunk:03}", letter.shard, letter.sequence);
+            [(IP.to_owned(), text(DEAD)), (ENTRY.to_owned(), text(entry)), ("images".to_owned(), text(chunks[chunk]))]
+        };
+        for chunk in (1..chunks.len()).rev() {
+            self.put_if_absent(key(chunk).into()).await?;
+        }
+        // Its first chunk comes last, so that one with a reason is complete.
+        let mut item = Item::from(key(0));
+        item.insert("chunks".to_owned(), number(chunks.len() as u64));
+        item.insert("reason".to_owned(), text(letter.reason.chars().take(1000).collect::<String>()));
+        item.insert("stream".to_owned(), text(letter.stream));
+        item.insert("attempts".to_owned(), number(letter.attempts.into()));
+        item.extend(letter.images.created.map(|created| ("created".to_owned(), number(created))));
+        self.put_if_absent(item).await.map(|_| ())
+    }
+
+    async fn put_gap(&self, gap: &Gap) -> Result<(), StoreError> {
+        let mut item = Item::from([
+            (IP.to_owned(), text(GAPS)),
+            (ENTRY.to_owned(), text(format!("{:020}#{}", gap.noticed, gap.shard))),
+            ("stream".to_owned(), text(&gap.stream)),
+            ("after".to_owned(), text(&gap.after)),
+            ("cause".to_owned(), text(gap.cause)),
+        ]);
+        item.extend(gap.last_created.map(|created| ("last_created".to_owned(), number(created))));
+        self.put_if_absent(item).await.map(|_| ())
+    }
 }
 
 impl HistoryTable {
+    /// Makes this the history of a table of scans. Returns the name of the table of which it is the history.
+    pub async fn claim(&self, scans: &str) -> Result<String, StoreError> {
+        let meta = [(IP, META), (ENTRY, "table"), ("table", scans)];
+        let item = meta.map(|(name, value)| (name.to_owned(), text(value))).into();
+        match self.put_if_absent(item).await? {
+            None => Ok(scans.to_owned()),
+            Some(existing) => {
+                let name = existing.get("table").and_then(|name| name.as_s().ok());
+                name.cloned().ok_or_else(not_from_dynamodb)
+            }
+        }
+    }
+
+    /// Returns the number of gaps that are not repaired.
+    pub async fn open_gaps(&self) -> Result<u64, StoreError> {
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("#ip = :gaps")
+            .filter_expression("attribute_not_exists(repaired_at)")
+            .expression_attribute_names("#ip", IP)
+            .expression_attribute_values(":gaps", text(GAPS))
+            .select(Select::Count)
+            .into_paginator()
+            .send();
+        let mut count = 0;
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failed(&error))?;
+            answered(&page)?;
+            count += u64::try_from(page.count()).unwrap_or_default();
+        }
+        Ok(count)
+    }
+
     /// Puts an item, and returns the one that exists with its key.
     async fn put_if_absent(&self, item: Item) -> Result<Option<Item>, StoreError> {
         let request = self
@@ -253,6 +328,18 @@ fn of_summary(item: Option<&Item>) -> Result<Summary, StoreError> {
         kind: StoreErrorKind::ForeignRow,
         detail: "the history table has a row with the key of a summary that is none; fix or delete the row".to_owned(),
     })
+}
+
+/// Cuts a text into at least one part.
+fn chunks(mut text: &str) -> Vec<&str> {
+    let mut chunks = Vec::new();
+    while text.len() > CHUNK_BYTES {
+        let (chunk, rest) = text.split_at(text.floor_char_boundary(CHUNK_BYTES));
+        chunks.push(chunk);
+        text = rest;
+    }
+    chunks.push(text);
+    chunks
 }
 
 fn existing(error: &SdkError<PutItemError>) -> Result<Item, StoreError> {

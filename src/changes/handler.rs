@@ -1,0 +1,253 @@
+//! Handles the records of the table's stream: decides what changed, updates the summary, then stores the entry.
+//!
+//! The summary comes first, because its condition decides which changes are new, and numbers them. If the instance dies
+//! before the entry is stored, the next one gets the record again, is refused by its own sequence number, and stores it.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::available_parallelism;
+use std::time::{Duration, SystemTime};
+
+use dynamodb_streams::{BoxError, Checkpoint, DeadRecord, Gap, GapCause, Handler, Outcome, Record};
+use ops::panic_text;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use super::change::{Change, Decision, Rules, Step, decide};
+use super::compare::{Image, Images, bytes};
+use super::entry::{Difference, Entry};
+use super::health::Watch;
+use super::key::Sequence;
+use super::ports::{self, DeadLetter, Handled, History, Observer, Updated};
+use super::summary::Position;
+use crate::consumer::ports::{StoreError, StoreErrorKind};
+use crate::hosts::Row;
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// A dead letter consists of several items.
+const DEAD_LETTER_TIMEOUT: Duration = Duration::from_secs(20);
+/// Larger records are compared on other threads, because leases are renewed on this one.
+const INLINE_BYTES: usize = 16 << 10;
+/// The budget of entries in flight, in KiB.
+const BUDGET_KIB: u32 = 32 << 10;
+/// If half of this many records are unreadable, the table is one of a newer program.
+const RECENT: u32 = 100;
+
+/// Records the changes of a stream in the history.
+pub struct Recorder<H> {
+    history: H,
+    rules: Arc<Rules>,
+    /// The label of the stream.
+    stream: String,
+    observer: Arc<dyn Observer>,
+    watch: Arc<Watch>,
+    recent: Mutex<Recent>,
+    budget: Semaphore,
+    /// One permit per core.
+    threads: Semaphore,
+}
+
+/// Which of the last records were unreadable, as bits.
+#[derive(Debug, Default)]
+struct Recent(u128);
+
+impl Recent {
+    /// Adds a record. Returns whether half of the last ones were unreadable.
+    fn add(&mut self, is_unreadable: bool) -> bool {
+        self.0 = (self.0 << 1 | u128::from(is_unreadable)) & ((1 << RECENT) - 1);
+        self.0.count_ones() >= RECENT / 2
+    }
+}
+
+impl<H: History> Recorder<H> {
+    pub fn new(
+        history: H,
+        rules: Arc<Rules>,
+        stream: String,
+        observer: Arc<dyn Observer>,
+        watch: Arc<Watch>,
+    ) -> Recorder<H> {
+        let (budget, cores) = (Semaphore::new(BUDGET_KIB as usize), available_parallelism().map_or(1, usize::from));
+        let threads = Semaphore::new(cores);
+        Recorder { history, rules, stream, observer, watch, recent: Mutex::default(), budget, threads }
+    }
+
+    /// Decides what the record means. Returns the text of a panic.
+    async fn decide(&self, images: &Arc<Images>, position: Position, size: usize) -> Result<Decision, String> {
+        if size <= INLINE_BYTES {
+            let decided = catch_unwind(AssertUnwindSafe(|| decide(images, position, &self.rules)));
+            return decided.map_err(|panic| panic_text(&*panic));
+        }
+        let _permit = self.threads.acquire().await;
+        let (images, rules) = (images.clone(), self.rules.clone());
+        let decided = tokio::task::spawn_blocking(move || decide(&images, position, &rules)).await;
+        decided.map_err(|error| error.try_into_panic().map_or_else(|error| error.to_string(), |it| panic_text(&*it)))
+    }
+
+    async fn store(&self, change: &Change) -> Result<Handled, StoreError> {
+        let updated = self.call("UpdateItem", CALL_TIMEOUT, self.history.update(&change.update)).await?;
+        match super::change::step(change, &updated) {
+            Step::Skip => Ok(Handled::Skipped),
+            Step::PutWithoutNumber(entry) => {
+                self.put(*entry).await?;
+                tracing::error!(
+                    service = change.update.service.as_str(),
+                    sequence = change.update.position.sequence.as_str(),
+                    "the stream returned changes of a service out of order; the entry has no number"
+                );
+                Ok(Handled::Disordered)
+            }
+            Step::Put { entry, lowers_first_seen, replaces } => {
+                if lowers_first_seen {
+                    let lower = self.history.lower_first_seen(&change.update.service, entry.key.time);
+                    self.call("UpdateItem", CALL_TIMEOUT, lower).await?;
+                }
+                self.put(*entry).await?;
+                if let Some(repair) = replaces {
+                    self.call("DeleteItem", CALL_TIMEOUT, self.history.delete(&repair)).await?;
+                }
+                Ok(match updated {
+                    Updated::Applied(_) => Handled::Recorded(change.update.event),
+                    Updated::Refused(_) => Handled::Replayed,
+                })
+            }
+        }
+    }
+
+    /// Puts an entry. If the table refuses it, puts it without its response.
+    async fn put(&self, entry: Entry) -> Result<(), StoreError> {
+        match self.call("PutItem", CALL_TIMEOUT, self.history.put(&entry)).await {
+            Err(error) if error.kind == StoreErrorKind::Refused => {}
+            result => return result,
+        }
+        let difference = entry.difference.map(|difference| Difference { text: None, is_cut: true, ..difference });
+        let bare = Entry { is_response_dropped: entry.body.is_some(), body: None, difference, ..entry };
+        self.call("PutItem", CALL_TIMEOUT, self.history.put(&bare)).await
+    }
+
+    /// Makes one call of the history, and notes whether it answers.
+    async fn call<T>(
+        &self,
+        operation: &'static str,
+        within: Duration,
+        call: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        let began = Instant::now();
+        let result = timeout(within, call).await.unwrap_or_else(|_| Err(StoreError::no_answer(within)));
+        self.observer.called(operation, began.elapsed(), result.as_ref().err());
+        self.watch.called(result.as_ref().err());
+        result
+    }
+
+    /// Decides what becomes of an unreadable record. A table that a newer program writes must not become dead letters.
+    fn unreadable(&self, why: &str) -> Outcome {
+        if self.note(true) {
+            let reason = format!("half of the last {RECENT} records are unreadable: {why}");
+            return Outcome::Unavailable { after: None, reason };
+        }
+        Outcome::Dead { reason: why.to_owned() }
+    }
+
+    fn note(&self, is_unreadable: bool) -> bool {
+        let are_unreadable = self.recent.lock().unwrap_or_else(PoisonError::into_inner).add(is_unreadable);
+        self.watch.rows(are_unreadable);
+        are_unreadable
+    }
+
+    fn done(&self, handled: Handled) -> Outcome {
+        self.observer.handled(handled);
+        Outcome::Done
+    }
+}
+
+impl<H: History> Handler<Arc<Images>> for Recorder<H> {
+    async fn handle(&self, record: &Record<Arc<Images>>, _: u32) -> Outcome {
+        let Some(sequence) = Sequence::parse(record.sequence_number.as_str()) else {
+            return Outcome::Dead { reason: "its sequence number is no number of at most 40 digits".to_owned() };
+        };
+        let position = Position { stream: self.stream.clone(), sequence };
+        let size = response_bytes(&record.data.old) + response_bytes(&record.data.new);
+        let kib = u32::try_from(size / 1024 + 1).unwrap_or(u32::MAX).min(BUDGET_KIB);
+        let _budget = self.budget.acquire_many(kib).await;
+        let change = match self.decide(&record.data, position, size).await {
+            Err(panic) => return Outcome::Dead { reason: format!("the comparison panicked: {panic}") },
+            Ok(Decision::Unreadable(why)) => return self.unreadable(why),
+            Ok(Decision::Foreign) => return self.done(Handled::Foreign),
+            Ok(Decision::Nothing) => {
+                self.note(false);
+                return self.done(Handled::Unchanged);
+            }
+            Ok(Decision::Store(change)) => change,
+        };
+        self.note(false);
+        match self.store(&change).await {
+            Ok(handled) => self.done(handled),
+            Err(error) if matches!(error.kind, StoreErrorKind::Refused | StoreErrorKind::ForeignRow) => {
+                Outcome::Dead { reason: error.detail }
+            }
+            Err(error) => Outcome::Unavailable { after: None, reason: error.detail },
+        }
+    }
+
+    async fn store_dead(&self, dead: DeadRecord<'_, Arc<Images>>) -> Result<(), BoxError> {
+        let letter = DeadLetter {
+            shard: dead.shard.as_str(),
+            sequence: Sequence::parse(dead.record.sequence_number.as_str()).unwrap_or_else(Sequence::none),
+            stream: &self.stream,
+            images: &dead.record.data,
+            attempts: dead.attempts,
+            reason: dead.reason,
+        };
+        self.call("PutItem", DEAD_LETTER_TIMEOUT, self.history.put_dead(&letter)).await?;
+        self.done(Handled::Dead);
+        Ok(())
+    }
+
+    async fn store_gap(&self, gap: &Gap) -> Result<(), BoxError> {
+        let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let gap = ports::Gap {
+            noticed: seconds(gap.noticed),
+            stream: self.stream.clone(),
+            shard: gap.shard.as_str().to_owned(),
+            after: match &gap.after {
+                Checkpoint::After(number) => number.to_string(),
+                Checkpoint::TrimHorizon => "TRIM_HORIZON".to_owned(),
+                Checkpoint::AtTimestamp(time) => format!("AT_TIMESTAMP {}", seconds(*time)),
+                Checkpoint::ShardEnd => "SHARD_END".to_owned(),
+            },
+            last_created: gap.last_created.map(seconds),
+            cause: match gap.cause {
+                GapCause::Trimmed => "trimmed",
+                GapCause::ShardGone => "shard_gone",
+                _ => "other",
+            },
+        };
+        self.call("PutItem", CALL_TIMEOUT, self.history.put_gap(&gap)).await?;
+        self.observer.gap_stored();
+        Ok(())
+    }
+}
+
+fn response_bytes(image: &Image) -> usize {
+    match image {
+        Image::Row(Row { record, .. }) => bytes(record).len(),
+        Image::Absent | Image::Unreadable(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_last_hundred_records_decide_whether_the_table_is_readable() {
+        let mut recent = Recent::default();
+        assert!((0..49).all(|_| !recent.add(true)));
+        assert!((0..51).all(|_| !recent.add(false)));
+        assert!((0..49).all(|_| !recent.add(true)), "older ones are forgotten");
+        assert!(recent.add(true));
+        assert!((0..50).all(|_| recent.add(false)));
+        assert!(!recent.add(false));
+    }
+}

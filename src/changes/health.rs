@@ -1,0 +1,178 @@
+//! The conditions that make an instance unready, and the log of what the reader of the stream reports.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use dynamodb_streams::{LeaseErrorKind, Report, ShardId, StreamErrorKind};
+use ops::RateLimitedLog;
+use ops::health::{self, Fault, Health};
+use tracing::{error, info, warn};
+
+use crate::consumer::ports::{StoreError, StoreErrorKind};
+
+/// Failures in a row after which a part is unhealthy.
+const OUTAGE: u32 = 8;
+/// Reads of a shard may fail for this long.
+const UNREAD: Duration = Duration::from_secs(30);
+
+/// Something that makes this instance unready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Condition {
+    /// The history does not answer, is throttled, or refuses the credentials.
+    History,
+    /// The lease table does not answer.
+    Leases,
+    /// The stream cannot be read.
+    Stream,
+    /// The table has no enabled stream.
+    Disabled,
+    /// Half of the records are unreadable.
+    Records,
+}
+
+impl health::Condition for Condition {
+    fn kind(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Condition::History => "history table",
+            Condition::Leases => "lease table",
+            Condition::Stream => "stream",
+            Condition::Disabled => "stream of the table",
+            Condition::Records => "records",
+        })
+    }
+}
+
+/// Follows the health of the reader.
+#[derive(Debug, Default)]
+pub struct Watch {
+    pub health: Health<Condition>,
+    /// Failed calls in a row.
+    history: AtomicU32,
+    leases: AtomicU32,
+    listings: AtomicU32,
+    /// The shards whose reads have failed for too long.
+    unread: Mutex<BTreeSet<ShardId>>,
+    retries: RateLimitedLog,
+}
+
+impl Watch {
+    /// Notes the end of a call of the history.
+    pub(super) fn called(&self, failure: Option<&StoreError>) {
+        let Some(error) = failure else { return self.recovered(Condition::History, &self.history) };
+        match error.kind {
+            // The item is at fault.
+            StoreErrorKind::Refused | StoreErrorKind::ForeignRow | StoreErrorKind::Conflict => {}
+            StoreErrorKind::Unavailable
+            | StoreErrorKind::OpenFiles
+            | StoreErrorKind::Throttled
+            | StoreErrorKind::HotKey => {
+                self.failed(Condition::History, &self.history, error.kind.name(), &error.detail)
+            }
+            _ => self.health.raise(Condition::History, error.kind.name(), &error.detail),
+        }
+    }
+
+    /// Notes whether half of the last records are unreadable.
+    pub(super) fn rows(&self, are_unreadable: bool) {
+        let detail =
+            "half of the last records are unreadable: a newer program may write the table, so upgrade this one";
+        let fault = Fault { error: "Unreadable", detail: detail.to_owned() };
+        self.health.update(Condition::Records, Some(fault), || are_unreadable);
+    }
+
+    fn failed(&self, condition: Condition, failures: &AtomicU32, error: &'static str, detail: &str) {
+        if failures.fetch_add(1, Ordering::Relaxed) + 1 >= OUTAGE {
+            self.health.raise(condition, error, detail);
+        }
+    }
+
+    fn recovered(&self, condition: Condition, failures: &AtomicU32) {
+        failures.store(0, Ordering::Relaxed);
+        self.health.clear(condition);
+    }
+
+    /// Logs a report of the reader, and decides what it means for the health of this instance.
+    pub fn report(&self, report: &Report<'_>) {
+        match report {
+            Report::StreamFailed { shard: None, error } => match error.kind {
+                StreamErrorKind::Denied => self.health.raise(Condition::Stream, "Denied", &error.to_string()),
+                _ => self.failed(Condition::Stream, &self.listings, "Unavailable", &error.to_string()),
+            },
+            Report::LeaseTableFailed { error, .. } => match error.kind {
+                LeaseErrorKind::Denied | LeaseErrorKind::Missing => {
+                    self.health.raise(Condition::Leases, "Denied", &error.to_string());
+                }
+                _ => self.failed(Condition::Leases, &self.leases, "Unavailable", &error.to_string()),
+            },
+            Report::Leases { .. } => self.recovered(Condition::Leases, &self.leases),
+            Report::ShardProgress { shard, failing_since, .. } => {
+                self.unread(shard, failing_since.is_some_and(|since| since.elapsed() >= UNREAD));
+            }
+            Report::PageRead { .. } => self.listings.store(0, Ordering::Relaxed),
+            Report::SessionEnded { shard } => self.unread(shard, false),
+            Report::RecordRetried { reason, .. } | Report::HandlerUnavailable { reason, .. } => {
+                if let Some(suppressed) = self.retries.due() {
+                    warn!(reason, suppressed, "a record is handled again");
+                }
+            }
+            other => log(other),
+        }
+    }
+
+    fn unread(&self, shard: &ShardId, is_unread: bool) {
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = if is_unread { unread.insert(shard.clone()) } else { unread.remove(shard) };
+        let detail = format!("reads of {} shards fail", unread.len());
+        let is_listed = self.listings.load(Ordering::Relaxed) < OUTAGE;
+        let holds = !unread.is_empty() || !is_listed;
+        self.health.update(Condition::Stream, Some(Fault { error: "Unavailable", detail }), || holds);
+    }
+}
+
+/// Logs what an operator may want to know of the reader.
+fn log(report: &Report<'_>) {
+    match report {
+        Report::Gap(gap) => error!(
+            shard = gap.shard.as_str(), after = ?gap.after, cause = ?gap.cause,
+            "changes are lost: the stream deleted them before they were read; repair the history with \
+             `mini-scan changes backfill`"
+        ),
+        Report::GapNotStored { error, .. } => warn!(error, "cannot store a gap; the shard waits for it"),
+        Report::RecordDead { shard, sequence_number, reason, .. } => error!(
+            shard = shard.as_str(),
+            sequence = sequence_number.as_str(),
+            reason,
+            "a record cannot be handled; its dead letter is stored"
+        ),
+        Report::DeadLetterFailed { shard, sequence_number, error } => error!(
+            shard = shard.as_str(),
+            sequence = sequence_number.as_str(),
+            error,
+            "cannot store a dead letter; the shard waits for it"
+        ),
+        Report::StreamEnabled(false) => warn!("the stream is disabled; it is read to its end"),
+        Report::StartRestored => warn!("the start of the stream was missing in the lease table, and was restored"),
+        Report::LeaseRestored { shard } => warn!(shard = shard.as_str(), "a lease was deleted, and was restored"),
+        Report::LeaseTaken { shard, from, .. } => {
+            info!(shard = shard.as_str(), from = from.map(|owner| owner.as_str()), "took a lease");
+        }
+        Report::LeaseReleased { shard, to } => {
+            info!(shard = shard.as_str(), to = to.map(|owner| owner.as_str()), "released a lease");
+        }
+        Report::LeaseLost { shard, reason } => warn!(shard = shard.as_str(), ?reason, "lost a lease"),
+        Report::ShardUnreadable { shard } => {
+            warn!(shard = shard.as_str(), "released the lease of a shard that cannot be read");
+        }
+        Report::ShardFinished { shard, .. } => info!(shard = shard.as_str(), "finished a shard"),
+        _ => {}
+    }
+}
