@@ -1,14 +1,18 @@
 //! Flags of `mini-scan changes`.
 
+mod backfill;
 mod masks;
+mod rules;
 
 use super::help::{exit_codes, heading, more};
+pub use backfill::BackfillArgs;
 pub use masks::MasksArgs;
 
 const HELP: &str = concat!(
     heading!("Examples"),
     "  mini-scan changes masks\n",
-    "  mini-scan changes masks --on response.txt\n\n",
+    "  mini-scan changes masks --on response.txt\n",
+    "  mini-scan changes backfill --resume backfill.resume\n\n",
     exit_codes!(),
     more!()
 );
@@ -24,4 +28,5 @@ pub struct ChangesArgs {
 #[derive(Debug, clap::Subcommand)]
 pub enum ChangesTask {
     Masks(MasksArgs),
+    Backfill(BackfillArgs),
 }
