@@ -114,7 +114,7 @@ terraform_modules() {
 
 manifests() {
   local overlay rendered
-  for overlay in infra/kubernetes/overlays/* infra/kubernetes/api; do
+  for overlay in infra/kubernetes/overlays/* infra/kubernetes/api infra/kubernetes/changes; do
     rendered=$work/$(basename "$overlay").yaml
     if have kustomize; then
       kustomize build "$overlay" >"$rendered"

@@ -23,7 +23,7 @@ use crate::changes::backfill::{Backfill as Comparison, Counts, Tables};
 use crate::consumer::ports::{StoreError, StoreErrorKind};
 use crate::dynamo::{self, Client, HistoryTable, HostTable, PageFilter, Pages, Position};
 use crate::export::{Cost, Pacer, progress};
-use crate::service::{ChangesTables, Endpoints, SetupError, table_error, within};
+use crate::service::{ChangesTables, Endpoints, SetupError, claim_history, leases_prefix, table_error, within};
 
 /// A kill loses the work since the last checkpoint, but the next run does it again.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
@@ -78,8 +78,7 @@ pub async fn run(
         () = &mut stop => return Err(SetupError("stopped before the first record was read".to_owned())),
         found = connect(&task) => found,
     };
-    let (client, content) = found?;
-    let history = HistoryTable::new(client.clone(), task.tables.history.clone());
+    let (client, content, history) = found?;
     let scans = HostTable::new(client.clone(), task.tables.scans.clone(), None);
     let pages = Pages::new(client, task.tables.scans.clone(), PageFilter::default());
     let pacer = Pacer::new(task.max_units.map(|units| f64::from(units.get())));
@@ -105,7 +104,7 @@ pub async fn run(
 }
 
 /// Connects to the tables. Refuses a history that is not that of the table of scans, or that no reader has begun.
-async fn connect(task: &Backfill) -> Result<(Client, Option<dynamo::Content>), SetupError> {
+async fn connect(task: &Backfill) -> Result<(Client, Option<dynamo::Content>, HistoryTable), SetupError> {
     let Backfill { endpoints, tables, .. } = task;
     let look = async {
         let client = endpoints.dynamo().await?;
@@ -115,27 +114,26 @@ async fn connect(task: &Backfill) -> Result<(Client, Option<dynamo::Content>), S
     let found = within(look, dynamo::Problem::Unreachable).await;
     let (client, content) = found.map_err(|problem| table_error(endpoints, &tables.scans, problem))?;
     let leases = DynamoDbLeaseTable::new(&client, &tables.leases);
-    let prefix = format!("changes/{}/", tables.scans);
-    let mut after = None;
+    let (prefix, mut after) = (leases_prefix(&tables.scans), None);
     loop {
         let page = leases.scan(&prefix, after.as_ref()).await.map_err(|error| {
             let advice = "Create it with `mini-scan setup changes`.";
             SetupError(format!("table {} (--lease-table) cannot be read: {error}\n{advice}", tables.leases))
         })?;
-        match page.next {
-            _ if !page.leases.is_empty() => break,
-            Some(next) => after = Some(next),
-            // A record that is deleted before the reader starts would never be closed.
-            None => {
-                return Err(SetupError(format!(
-                    "no reader has read the stream of table {} yet.\nStart `mini-scan changes` first, then run the \
-                     backfill.",
-                    tables.scans
-                )));
-            }
+        if !page.leases.is_empty() {
+            break;
         }
+        // A record that is deleted before the reader starts would never be closed.
+        after = Some(page.next.ok_or_else(|| no_reader(&tables.scans))?);
     }
-    Ok((client, content))
+    let history = claim_history(&client, tables).await?;
+    Ok((client, content, history))
+}
+
+fn no_reader(scans: &str) -> SetupError {
+    SetupError(format!(
+        "no reader has read the stream of table {scans} yet.\nStart `mini-scan changes` first, then run the backfill."
+    ))
 }
 
 fn open(task: &Backfill, identity: Identity, now: u64) -> Result<Checkpoint, SetupError> {

@@ -1,7 +1,7 @@
 """Checks that the resources of Terraform and of `mini-scan setup` agree, and that the consumer works on them.
 
 The check creates resources instead of comparing texts. It applies module aws to a local AWS (moto), lets `setup` create
-its own table and subscriptions, and runs the consumer on Terraform's table with the permissions of Terraform's role.
+its own table and subscriptions, and runs the consumer on Terraform's table, and `check changes` on all tables, with the permissions of Terraform's roles.
 Module gcp needs Google Cloud, so the check reads its values from the files.
 
 It needs the program (MINI_SCAN, by default target/debug/mini-scan) and terraform. TF_PLUGIN_DIR may name a folder with
@@ -159,16 +159,23 @@ def created_table(dynamodb, name):
             for index in table.get("GlobalSecondaryIndexes", [])
         ],
         "billing": table["BillingModeSummary"]["BillingMode"],
-        "stream": table["StreamSpecification"],
-        "expiry": [expiry["TimeToLiveStatus"], expiry["AttributeName"]],
+        "stream": table.get("StreamSpecification"),
+        "expiry": [expiry["TimeToLiveStatus"], expiry.get("AttributeName")],
     }
 
 
-def tables_agree(endpoint, table):
-    """Compares the module's table with the table that `setup` creates under its default name."""
-    run([PROGRAM, "setup", "table"], {**LOCAL, "AWS_ENDPOINT_URL_DYNAMODB": endpoint})
+def tables_agree(endpoint, settings):
+    """Compares the module's tables with those that `setup` and `setup changes` create under their default names."""
+    for part in ("table", "changes"):
+        run([PROGRAM, "setup", part], {**LOCAL, "AWS_ENDPOINT_URL_DYNAMODB": endpoint})
     dynamodb = client("dynamodb", endpoint)
-    same("the table", created_table(dynamodb, table), created_table(dynamodb, Module("aws").defaults["table_name"]))
+    pairs = {
+        "the table": ("MINI_SCAN_TABLE", Module("aws").defaults["table_name"]),
+        "the history table": ("MINI_SCAN_HISTORY_TABLE", "scan-history"),
+        "the lease table": ("MINI_SCAN_LEASE_TABLE", "scan-leases"),
+    }
+    for what, (setting, default) in pairs.items():
+        same(what, created_table(dynamodb, settings[setting]), created_table(dynamodb, default))
 
 
 def service_index_is_kept(endpoint, table, terraform):
@@ -278,15 +285,15 @@ def consume(server, endpoint, outputs, credentials, enough):
         raise CheckFailed(f"the consumer exited with {code}:\n{output}")
 
 
-def denied(what, request):
+def denied(what, role, request):
     try:
         request()
     except botocore.exceptions.ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] != 403:
             raise
-        print(f"  denied: the consumer's role may not {what}")
+        print(f"  denied: the role {role} may not {what}")
     else:
-        raise CheckFailed(f"the consumer's role may {what}")
+        raise CheckFailed(f"the role {role} may {what}")
 
 
 def consumer_runs(server, endpoint, outputs):
@@ -300,13 +307,34 @@ def consumer_runs(server, endpoint, outputs):
 
     with permissions_enforced(endpoint):
         consume(server, endpoint, outputs, credentials, lambda: stored() == newest)
-        denied("scan the table", lambda: restricted.scan(TableName=table))
-        denied("delete the table", lambda: restricted.delete_table(TableName=table))
+        denied("scan the table", "consumer", lambda: restricted.scan(TableName=table))
+        denied("delete the table", "consumer", lambda: restricted.delete_table(TableName=table))
         records = rows(admin, table)
         expires_by = created_table(admin, table)["expiry"][1]
     same(f"the newest scan of each of {len(newest)} keys", stored(), newest)
     expiries = {key: int(item[expires_by]["N"]) for key, item in records.items()}
     same("the expiry of the records", expiries, {key: timestamp + TTL for key, timestamp in newest.items()})
+
+
+# --- the reader of changes on the tables that Terraform made ---
+
+
+def changes_are_permitted(endpoint, settings):
+    """Runs `check changes` with the permissions of the role `changes`, which asks for each of them."""
+    credentials = assume(endpoint, settings["AWS_ROLE_ARN"])
+    settings = {
+        **settings,
+        "AWS_ENDPOINT_URL_DYNAMODB": endpoint,
+        "AWS_ACCESS_KEY_ID": credentials["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": credentials["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": credentials["SessionToken"],
+    }
+    restricted = client("dynamodb", endpoint, credentials)
+    with permissions_enforced(endpoint):
+        findings = run([PROGRAM, "check", "changes", "--json"], settings).splitlines()
+        denied("delete the history", "changes", lambda: restricted.delete_table(TableName=settings["MINI_SCAN_HISTORY_TABLE"]))
+    results = {f"{finding['check']} {finding['name']}": finding["result"] for finding in map(json.loads, findings)}
+    same("the results of `check changes`", results, dict.fromkeys(results, "ok"))
 
 
 def main():
@@ -318,7 +346,10 @@ def main():
         print("DynamoDB: module aws on a local AWS, and the table of `mini-scan setup`")
         with aws() as endpoint, applied(endpoint) as (outputs, terraform):
             settings = outputs["consumer_environment"]
-            tables_agree(endpoint, settings["MINI_SCAN_TABLE"])
+            changes = outputs["changes_environment"]
+            tables_agree(endpoint, changes)
+            print("The reader of changes on these tables, with the permissions of its role")
+            changes_are_permitted(endpoint, changes)
             print("The consumer on that table, with the permissions of its role")
             consumer_runs(server, endpoint, settings)
             print("The index of `mini-scan setup table --service-index` on that table")

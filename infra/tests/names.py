@@ -158,15 +158,15 @@ def check_settings():
                 expect(name in known, f"{file.relative_to(REPOSITORY)}: the program has no setting {name}")
     grace = int(re.search(r'MINI_SCAN_SHUTDOWN_GRACE", default_value = "(\d+)s"', flags)[1])
     pods = [
-        yaml.safe_load(read(f"infra/kubernetes/{part}/deployment.yaml"))["spec"]["template"]["spec"] for part in ("base", "api")
+        yaml.safe_load(read(f"infra/kubernetes/{part}/deployment.yaml"))["spec"]["template"]["spec"] for part in ("base", "api", "changes")
     ]
     # Kubernetes counts the time of a hook before SIGTERM, too.
     kubernetes = [pod["terminationGracePeriodSeconds"] - sleep_before_stop(pod) for pod in pods]
     services = yaml.safe_load(read("docker-compose.yml"))["services"]
-    compose = [int(services[name]["stop_grace_period"].rstrip("s")) for name in ("consumer", "api")]
+    compose = [int(services[name]["stop_grace_period"].rstrip("s")) for name in ("consumer", "api", "changes")]
     for where, seconds in (("Kubernetes", min(kubernetes)), ("compose", min(compose))):
         expect(seconds > grace + 4, f"{where} kills the program after {seconds} s, but its shutdown may take {grace + 4} s")
-    for overlay in [*sorted(OVERLAYS.glob("*/consumer.env")), REPOSITORY / "infra/kubernetes/api/api.env"]:
+    for overlay in [*sorted(OVERLAYS.glob("*/consumer.env")), *(REPOSITORY / "infra/kubernetes").glob("*/*.env")]:
         settings = dict(line.split("=", 1) for line in overlay.read_text().split())
         expect({"AWS_ROLE_ARN", "AWS_REGION"} <= settings.keys(), f"{overlay}: role or region is missing")
     settings = dict(line.split("=", 1) for line in (OVERLAYS / "gke/consumer.env").read_text().split())

@@ -1,5 +1,6 @@
 //! `mini-scan changes backfill` as a process: it makes the summaries that are missing, and repairs what a gap left out.
 
+mod behind;
 mod interrupted;
 
 use std::collections::BTreeMap;
@@ -64,12 +65,15 @@ impl Tables {
         ended(&self.backfill(arguments).run().await, 0)
     }
 
-    /// Returns every item of the history by its key.
+    /// Returns every item of the history by its key, except the one that names its table.
     async fn items(&self) -> BTreeMap<String, Item> {
         let scan = self.dynamo.client.scan().table_name(&self.history).consistent_read(true);
         let items = scan.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
         let key = |item: &Item| format!("{} {}", of(item, "ip"), of(item, "entry"));
-        items.expect("the history is read").into_iter().map(|item| (key(&item), item)).collect()
+        let mut items: BTreeMap<_, _> =
+            items.expect("the history is read").into_iter().map(|item| (key(&item), item)).collect();
+        items.remove("meta table");
+        items
     }
 
     async fn summary(&self, ip: &str) -> Item {

@@ -4,6 +4,7 @@ mod api;
 mod backfill;
 mod browser;
 mod capacity;
+mod changes;
 mod chaos;
 mod check;
 mod command_line;

@@ -5,6 +5,8 @@ locals {
   # DynamoDB reports errors and latency per operation, not for the whole table.
   operations = merge({ "" = "PutItem" }, var.batch_writes ? { "-of-batches" = "BatchExecuteStatement" } : {})
 
+  changes_tables = { for what, table in { history = var.history_table_name, leases = var.lease_table_name } : what => table if table != null }
+
   alarms = merge(
     {
       write-throttled = {
@@ -27,6 +29,18 @@ locals {
         threshold  = 0
         periods    = 15
         dimensions = { TableName = var.table_name, GlobalSecondaryIndexName = index }
+      }
+    },
+    {
+      # Nothing is lost while the stream keeps its records, which is a day.
+      for what, table in local.changes_tables : "${what}-throttled" => {
+        runbook    = "history-throttled"
+        text       = "DynamoDB throttles writes to ${table}."
+        metric     = "WriteThrottleEvents"
+        statistic  = "Sum"
+        threshold  = 0
+        periods    = 15
+        dimensions = { TableName = table }
       }
     },
     {

@@ -1,20 +1,45 @@
 # The permissions of each role.
 
-data "aws_partition" "this" {}
-data "aws_caller_identity" "this" {}
 data "aws_region" "this" {}
 
 locals {
-  lease_table_arn = var.lease_table_name == null ? null : join(":", [
-    "arn", data.aws_partition.this.partition, "dynamodb", data.aws_region.this.name,
-    data.aws_caller_identity.this.account_id, "table/${var.lease_table_name}"
-  ])
+  history_arns = aws_dynamodb_table.history[*].arn
+  lease_arns   = aws_dynamodb_table.leases[*].arn
 
   read_records = {
     sid       = "ReadRecords"
     actions   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:DescribeTable"]
     resources = [aws_dynamodb_table.scans.arn, "${aws_dynamodb_table.scans.arn}/index/*"]
   }
+
+  read_stream = {
+    sid       = "ReadChanges"
+    actions   = ["dynamodb:DescribeStream", "dynamodb:GetShardIterator", "dynamodb:GetRecords"]
+    resources = ["${aws_dynamodb_table.scans.arn}/stream/*"]
+  }
+
+  keep_leases = {
+    sid       = "KeepLeases"
+    actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:Scan", "dynamodb:DescribeTable"]
+    resources = local.lease_arns
+  }
+
+  write_history = {
+    sid = "WriteHistory"
+    actions = [
+      "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query",
+      "dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive",
+    ]
+    resources = local.history_arns
+  }
+
+  read_history = length(local.history_arns) == 0 ? [] : [
+    {
+      sid       = "ReadHistory"
+      actions   = ["dynamodb:BatchGetItem", "dynamodb:Query"]
+      resources = local.history_arns
+    },
+  ]
 
   permissions = {
     consumer = [
@@ -24,33 +49,43 @@ locals {
         resources = [aws_dynamodb_table.scans.arn]
       },
     ]
-    stream_reader = concat(
-      [
-        {
-          sid       = "ReadChanges"
-          actions   = ["dynamodb:DescribeStream", "dynamodb:GetShardIterator", "dynamodb:GetRecords"]
-          resources = ["${aws_dynamodb_table.scans.arn}/stream/*"]
-        },
-      ],
-      local.lease_table_arn == null ? [] : [
-        {
-          sid       = "KeepLeases"
-          actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:Scan"]
-          resources = [local.lease_table_arn]
-        },
-      ],
-    )
+    # For readers of the stream by others.
+    stream_reader = [local.read_stream, local.keep_leases]
+    # For `mini-scan changes`.
+    changes = [
+      local.read_stream,
+      local.keep_leases,
+      local.write_history,
+      {
+        sid       = "DescribeTable"
+        actions   = ["dynamodb:DescribeTable"]
+        resources = [aws_dynamodb_table.scans.arn]
+      },
+    ]
+    # For `mini-scan changes backfill`, which reads both tables as a whole.
+    changes_backfill = [
+      local.write_history,
+      {
+        sid       = "ReadTables"
+        actions   = ["dynamodb:Scan", "dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:DescribeTable"]
+        resources = concat([aws_dynamodb_table.scans.arn], local.history_arns)
+      },
+      {
+        sid       = "ReadLeases"
+        actions   = ["dynamodb:GetItem", "dynamodb:Scan"]
+        resources = local.lease_arns
+      },
+    ]
     # Without Scan, because one scan would read and bill the whole table.
-    api = [local.read_records]
+    api = concat([local.read_records], local.read_history)
     # For an API with --allow-writes, which stores scans and deletes records.
-    api_writer = [
-      local.read_records,
+    api_writer = concat([local.read_records], local.read_history, [
       {
         sid       = "WriteRecords"
         actions   = ["dynamodb:PutItem", "dynamodb:DeleteItem"]
         resources = [aws_dynamodb_table.scans.arn]
       },
-    ]
+    ])
     # For `mini-scan export`.
     exporter = [
       {

@@ -30,13 +30,13 @@ variable "service_index" {
 }
 
 variable "deletion_protection" {
-  description = "Whether DynamoDB refuses to delete the table. Before you destroy it, set this to false and apply."
+  description = "Whether DynamoDB refuses to delete the tables. Before you destroy them, set this to false and apply."
   type        = bool
   default     = true
 }
 
 variable "recovery_period_days" {
-  description = "How many days back the table can be restored, to any second."
+  description = "How many days back the tables of scans and of the history can be restored, to any second."
   type        = number
   default     = 35
 
@@ -47,7 +47,7 @@ variable "recovery_period_days" {
 }
 
 variable "kms_key_arn" {
-  description = "ARN of the customer-managed key that encrypts the table. null means the account's key for DynamoDB (aws/dynamodb)."
+  description = "ARN of the customer-managed key that encrypts the tables. null means the account's key for DynamoDB (aws/dynamodb)."
   type        = string
   default     = null
 
@@ -102,9 +102,9 @@ variable "oidc_provider_arn" {
 
 variable "service_accounts" {
   description = <<-TEXT
-    The Kubernetes service account that may assume each role: consumer writes scans, stream_reader reads the table's
-    stream, api reads records, api_writer also stores and deletes them, exporter reads the whole table. Only the roles in
-    this map are created.
+    The Kubernetes service account that may assume each role: consumer writes scans, changes writes the history,
+    changes_backfill completes it, stream_reader reads the table's stream, api reads records, api_writer also stores and
+    deletes them, exporter reads the whole table. Only the roles in this map are created.
   TEXT
   type = map(object({
     namespace = string
@@ -113,8 +113,8 @@ variable "service_accounts" {
   default = { consumer = { namespace = "mini-scan", name = "mini-scan" } }
 
   validation {
-    condition     = alltrue([for role in keys(var.service_accounts) : contains(["consumer", "stream_reader", "api", "api_writer", "exporter"], role)])
-    error_message = "Roles must be consumer, stream_reader, api, api_writer or exporter."
+    condition     = alltrue([for role in keys(var.service_accounts) : contains(["consumer", "changes", "changes_backfill", "stream_reader", "api", "api_writer", "exporter"], role)])
+    error_message = "Roles must be consumer, changes, changes_backfill, stream_reader, api, api_writer or exporter."
   }
 
   validation {
@@ -133,8 +133,24 @@ variable "batch_writes" {
   default     = false
 }
 
+variable "history_table_name" {
+  description = "Name of the table of the history. null creates none. The roles changes and changes_backfill need it."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.history_table_name == null || can(regex("^[A-Za-z0-9_.-]{3,255}$", var.history_table_name))
+    error_message = "A table name must have 3 to 255 letters, digits, underscores, dots or hyphens."
+  }
+
+  validation {
+    condition     = var.history_table_name != null || length(setintersection(keys(var.service_accounts), ["changes", "changes_backfill"])) == 0
+    error_message = "The roles changes and changes_backfill need history_table_name."
+  }
+}
+
 variable "lease_table_name" {
-  description = "Table in which the readers of the stream keep their leases. The role stream_reader needs it."
+  description = "Name of the table in which the readers of the stream keep their leases. null creates none. The roles changes, changes_backfill and stream_reader need it."
   type        = string
   default     = null
 
@@ -144,8 +160,8 @@ variable "lease_table_name" {
   }
 
   validation {
-    condition     = var.lease_table_name != null || !contains(keys(var.service_accounts), "stream_reader")
-    error_message = "The role stream_reader needs lease_table_name."
+    condition     = var.lease_table_name != null || length(setintersection(keys(var.service_accounts), ["changes", "changes_backfill", "stream_reader"])) == 0
+    error_message = "The roles changes, changes_backfill and stream_reader need lease_table_name."
   }
 }
 

@@ -45,13 +45,15 @@ provider "aws" {
 module "aws" {
   source = "../../terraform/aws"
 
-  table_name       = "by-terraform"
-  oidc_issuer      = "https://container.googleapis.com/v1/projects/p/locations/europe-west1/clusters/c"
-  lease_table_name = "scan-leases"
-  service_index    = var.service_index
-  max_write_units  = var.max_write_units
+  table_name         = "by-terraform"
+  history_table_name = "history-by-terraform"
+  oidc_issuer        = "https://container.googleapis.com/v1/projects/p/locations/europe-west1/clusters/c"
+  lease_table_name   = "leases-by-terraform"
+  service_index      = var.service_index
+  max_write_units    = var.max_write_units
   service_accounts = {
     consumer      = { namespace = "mini-scan", name = "mini-scan" }
+    changes       = { namespace = "mini-scan", name = "mini-scan-changes" }
     stream_reader = { namespace = "mini-scan", name = "reader" }
     api           = { namespace = "mini-scan", name = "api" }
   }
@@ -59,6 +61,10 @@ module "aws" {
 
 output "consumer_environment" {
   value = module.aws.consumer_environment
+}
+
+output "changes_environment" {
+  value = module.aws.changes_environment
 }
 
 output "alarm_names" {

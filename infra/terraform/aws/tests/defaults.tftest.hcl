@@ -9,15 +9,22 @@ provider "aws" {
   skip_requesting_account_id  = true
 }
 
-override_data {
-  target = data.aws_caller_identity.this
-  values = { account_id = "123456789012" }
-}
-
 override_resource {
   target          = aws_dynamodb_table.scans
   override_during = plan
   values          = { arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-results" }
+}
+
+override_resource {
+  target          = aws_dynamodb_table.history
+  override_during = plan
+  values          = { arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-history" }
+}
+
+override_resource {
+  target          = aws_dynamodb_table.leases
+  override_during = plan
+  values          = { arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-leases" }
 }
 
 override_resource {
@@ -205,7 +212,7 @@ run "a_stream_reader_and_an_api_get_their_permissions" {
       {
         Sid      = "KeepLeases"
         Effect   = "Allow"
-        Action   = ["dynamodb:UpdateItem", "dynamodb:Scan", "dynamodb:PutItem", "dynamodb:GetItem", "dynamodb:DeleteItem"]
+        Action   = ["dynamodb:UpdateItem", "dynamodb:Scan", "dynamodb:PutItem", "dynamodb:GetItem", "dynamodb:DescribeTable", "dynamodb:DeleteItem"]
         Resource = "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-leases"
       },
     ]
@@ -218,6 +225,96 @@ run "a_stream_reader_and_an_api_get_their_permissions" {
   assert {
     condition     = keys(aws_iam_role.workload) == ["api", "stream_reader"]
     error_message = "Only the roles in service_accounts must be created."
+  }
+}
+
+run "without_the_history_its_tables_and_alarms_are_missing" {
+  command = plan
+
+  assert {
+    condition     = length(aws_dynamodb_table.history) == 0 && length(aws_dynamodb_table.leases) == 0 && length(output.changes_environment) == 0
+    error_message = "By default there must be neither a history table nor a lease table."
+  }
+}
+
+run "the_history_is_protected_and_its_reader_gets_its_permissions" {
+  command = plan
+
+  variables {
+    history_table_name = "scan-history"
+    lease_table_name   = "scan-leases"
+    service_accounts = {
+      changes          = { namespace = "mini-scan", name = "mini-scan-changes" }
+      changes_backfill = { namespace = "mini-scan", name = "backfill" }
+      api              = { namespace = "mini-scan", name = "api" }
+    }
+  }
+
+  assert {
+    condition = alltrue([
+      aws_dynamodb_table.history[0].hash_key == "ip", aws_dynamodb_table.history[0].range_key == "entry",
+      one(aws_dynamodb_table.history[0].ttl).attribute_name == "expires_at",
+      aws_dynamodb_table.leases[0].hash_key == "leaseKey", aws_dynamodb_table.leases[0].range_key == null,
+    ])
+    error_message = "The tables must have the keys and the expiry that the program expects."
+  }
+  assert {
+    condition = alltrue([
+      one(aws_dynamodb_table.history[0].point_in_time_recovery).enabled,
+      aws_dynamodb_table.history[0].deletion_protection_enabled, aws_dynamodb_table.leases[0].deletion_protection_enabled,
+    ])
+    error_message = "The history must be recoverable, because nothing can compute it again."
+  }
+  assert {
+    condition = {
+      for statement in jsondecode(data.aws_iam_policy_document.role["changes"].json).Statement : statement.Sid => [statement.Action, statement.Resource]
+      } == {
+      ReadChanges = [
+        ["dynamodb:GetShardIterator", "dynamodb:GetRecords", "dynamodb:DescribeStream"],
+        "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-results/stream/*",
+      ]
+      KeepLeases = [
+        ["dynamodb:UpdateItem", "dynamodb:Scan", "dynamodb:PutItem", "dynamodb:GetItem", "dynamodb:DescribeTable", "dynamodb:DeleteItem"],
+        "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-leases",
+      ]
+      WriteHistory = [
+        [
+          "dynamodb:UpdateItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:GetItem", "dynamodb:DescribeTimeToLive",
+          "dynamodb:DescribeTable", "dynamodb:DeleteItem",
+        ],
+        "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-history",
+      ]
+      DescribeTable = ["dynamodb:DescribeTable", "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-results"]
+    }
+    error_message = "The reader of changes must not read or write the table of scans."
+  }
+  assert {
+    condition = [
+      for role in ["changes", "changes_backfill", "api"] : contains(flatten([
+        for statement in jsondecode(data.aws_iam_policy_document.role[role].json).Statement : statement.Action
+        if statement.Sid != "KeepLeases" && statement.Sid != "ReadLeases"
+      ]), "dynamodb:Scan")
+    ] == [false, true, false]
+    error_message = "Only the backfill may scan the tables."
+  }
+  assert {
+    condition = contains(jsondecode(data.aws_iam_policy_document.role["api"].json).Statement, {
+      Sid      = "ReadHistory"
+      Effect   = "Allow"
+      Action   = ["dynamodb:Query", "dynamodb:BatchGetItem"]
+      Resource = "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-history"
+    })
+    error_message = "The API must be able to read the history."
+  }
+  assert {
+    condition     = length(setintersection(output.alarm_names, ["scan-results-history-throttled", "scan-results-leases-throttled"])) == 2
+    error_message = "Each of both tables must have an alarm for throttling."
+  }
+  assert {
+    condition = [for name in ["MINI_SCAN_TABLE", "MINI_SCAN_HISTORY_TABLE", "MINI_SCAN_LEASE_TABLE", "AWS_REGION"] : output.changes_environment[name]] == [
+      "scan-results", "scan-history", "scan-leases", "eu-west-1",
+    ]
+    error_message = "The output must have every AWS setting of mini-scan changes."
   }
 }
 

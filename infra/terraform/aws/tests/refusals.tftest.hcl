@@ -46,6 +46,15 @@ run "a_stream_reader_without_a_lease_table_is_rejected" {
   expect_failures = [var.lease_table_name]
 }
 
+run "a_reader_of_changes_without_a_history_table_is_rejected" {
+  command = plan
+  variables {
+    lease_table_name = "scan-leases"
+    service_accounts = { changes = { namespace = "mini-scan", name = "mini-scan-changes" } }
+  }
+  expect_failures = [var.history_table_name]
+}
+
 run "the_index_of_services_without_the_index_of_hosts_is_rejected" {
   command = plan
   variables {
