@@ -257,7 +257,7 @@ impl Run {
     /// Marks the gaps that were noticed before the backfill began, unless it left something out. Returns their number.
     async fn finish(&self, checkpoint: &Checkpoint) -> Result<u64, SetupError> {
         let tables = &self.comparison.tables;
-        let repair = async || match checkpoint.counts.other_masks {
+        let repair = async || match checkpoint.counts.other_masks + checkpoint.counts.waiting {
             0 => tables.history.repair_gaps(checkpoint.began, tables.now()).await,
             _ => Ok(0),
         };
@@ -326,6 +326,14 @@ impl Run {
                 notes,
                 "warning: {} not compared, because other masks made the hashes. --rebase takes new hashes; gaps stay open.",
                 noun(counts.other_masks, "service")
+            )?;
+        }
+        if counts.waiting > 0 {
+            writeln!(
+                notes,
+                "warning: {} not repaired, because an earlier repair is younger than a day. Gaps stay open: run the backfill \
+                 again tomorrow.",
+                noun(counts.waiting, "service")
             )?;
         }
         match outcome {

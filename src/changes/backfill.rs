@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::change::Rules;
 use super::entry::Event;
-use super::repair::{self, Comparison, Correction, compare, has_masks};
+use super::repair::{self, Comparison, Correction, compare, has_masks, must_wait};
 use super::summary::Summary;
 use crate::consumer::ports::StoreError;
 use crate::hosts::{MAX_BATCH, Record};
@@ -59,6 +59,8 @@ pub struct Counts {
     pub rebased: u64,
     /// Services whose summary has the hashes of other masks, and another response.
     pub other_masks: u64,
+    /// Services that were repaired within a day, and need another repair.
+    pub waiting: u64,
     /// Services that the reader of the stream changed meanwhile.
     pub moved: u64,
     /// Records whose summary lacks nothing.
@@ -73,6 +75,7 @@ impl Counts {
         self.closed += other.closed;
         self.rebased += other.rebased;
         self.other_masks += other.other_masks;
+        self.waiting += other.waiting;
         self.moved += other.moved;
         self.up_to_date += other.up_to_date;
     }
@@ -85,6 +88,7 @@ enum Fate {
     Repaired(Event),
     Rebased,
     OtherMasks,
+    Waiting,
     Moved,
     UpToDate,
 }
@@ -146,7 +150,14 @@ impl<T: Tables> Backfill<T> {
                 (repair::change(summary, event, &record, now, &self.rules), Fate::Repaired(event))
             }
         };
-        Ok(if self.tables.correct(&correction).await? { fate } else { Fate::Moved })
+        self.apply(&correction, fate).await
+    }
+
+    async fn apply(&self, correction: &Correction, fate: Fate) -> Result<Fate, StoreError> {
+        if must_wait(correction) {
+            return Ok(Fate::Waiting);
+        }
+        Ok(if self.tables.correct(correction).await? { fate } else { Fate::Moved })
     }
 
     /// Closes the services of open summaries that have no record.
@@ -168,8 +179,7 @@ impl<T: Tables> Backfill<T> {
             return Ok(Fate::Moved);
         }
         let correction = repair::close(summary, self.tables.now(), &self.rules);
-        let is_closed = self.tables.correct(&correction).await?;
-        Ok(if is_closed { Fate::Repaired(Event::Closed) } else { Fate::Moved })
+        self.apply(&correction, Fate::Repaired(Event::Closed)).await
     }
 }
 
@@ -186,6 +196,7 @@ async fn counted(
             Fate::Repaired(Event::Closed) => &mut counts.closed,
             Fate::Rebased => &mut counts.rebased,
             Fate::OtherMasks => &mut counts.other_masks,
+            Fate::Waiting => &mut counts.waiting,
             Fate::Moved => &mut counts.moved,
             Fate::UpToDate => &mut counts.up_to_date,
         };
@@ -193,3 +204,6 @@ async fn counted(
     }
     Ok(counts)
 }
+
+#[cfg(test)]
+mod simulation;

@@ -8,6 +8,9 @@ use super::summary::{Hashes, Position, Repair, Summary};
 use crate::hosts::Record;
 use crate::scan::Key;
 
+/// A stream keeps its records for 24 hours. A reader that is late by more has lost them.
+const STREAM_SECONDS: u64 = 25 * 60 * 60;
+
 /// What a summary is, compared with the record of its service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Comparison {
@@ -79,11 +82,19 @@ pub(super) fn first_summary(record: &Record, masks: &Masks) -> Summary {
 
 /// Returns the correction of a summary that lacks this change of its record. `now` is the time of the read.
 pub(super) fn change(summary: Summary, event: Event, record: &Record, now: u64, rules: &Rules) -> Correction {
-    let mut entry = entry(&summary.service, event, record.timestamp, now, rules);
-    let hashes = describe(&mut entry, None, record, rules);
-    let hashes = Some((hashes, rules.masks.id().to_owned()));
-    let repair = Some((repaired(&summary, event, record.timestamp), entry));
-    Correction { before: summary, hashes, repair }
+    let found = hashes(record, &rules.masks);
+    // Another repair of the same response has the same entry, although later scans have found it again. If the stream has
+    // shown a change since, it is another repair.
+    let is_same = |earlier: &&Repair| {
+        earlier.response == Some(found.text) && summary.last_time.is_none_or(|last| last < earlier.time)
+    };
+    let earlier = summary.repaired.as_ref().filter(is_same);
+    let time = earlier.map_or(record.timestamp, |earlier| earlier.time.min(record.timestamp));
+    let mut entry = entry(&summary.service, event, time, now, rules);
+    describe(&mut entry, None, record, rules);
+    let hashes = Some((found, rules.masks.id().to_owned()));
+    let repair = Repair { response: Some(found.text), ..repaired(&summary, event, time, now) };
+    Correction { before: summary, hashes, repair: Some((repair, entry)) }
 }
 
 /// Returns the correction of a summary whose record is gone.
@@ -91,7 +102,7 @@ pub(super) fn close(summary: Summary, now: u64, rules: &Rules) -> Correction {
     // The clocks of scanners may be ahead, and a service must not close before its last change.
     let time = now.max(summary.last_time.unwrap_or_default());
     let entry = entry(&summary.service, Event::Closed, time, now, rules);
-    let repair = Some((repaired(&summary, Event::Closed, time), entry));
+    let repair = Some((repaired(&summary, Event::Closed, time, now), entry));
     Correction { before: summary, hashes: None, repair }
 }
 
@@ -105,9 +116,21 @@ fn entry(service: &Key, event: Event, time: u64, now: u64, rules: &Rules) -> Ent
     Entry { is_at_or_before: true, ..entry }
 }
 
-fn repaired(summary: &Summary, event: Event, time: u64) -> Repair {
+fn repaired(summary: &Summary, event: Event, time: u64, at: u64) -> Repair {
     let after = summary.last.as_ref().map(|Position { sequence, .. }| sequence.clone());
-    Repair { event, time, after }
+    Repair { event, time, after, at, response: None }
+}
+
+/// Returns whether the reader of the stream may still come to the change of an earlier repair. A summary remembers only the
+/// last repair, so with another one the reader would not replace the entry of the earlier.
+pub(super) fn must_wait(correction: &Correction) -> bool {
+    let entry_of = |repair: &Repair| (repair.event == Event::Closed, repair.time);
+    match (&correction.before.repaired, &correction.repair) {
+        (Some(earlier), Some((repair, _))) => {
+            entry_of(earlier) != entry_of(repair) && repair.at < earlier.at.saturating_add(STREAM_SECONDS)
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -155,13 +178,30 @@ mod tests {
         let last = Some(Position { stream: "2026".to_owned(), sequence: sequence.clone() });
         let summary = Summary { last, last_time: Some(70), ..first_summary(&record(5, b"a1"), &rules.masks) };
         let changed = change(summary.clone(), Event::Changed, &record(60, b"b"), 65, &rules);
+        let response = changed.hashes.map(|(hashes, _)| hashes.text);
         let (repair, entry) = changed.repair.unwrap();
-        assert_eq!(repair, Repair { event: Event::Changed, time: 60, after: Some(sequence) });
+        assert_eq!(repair, Repair { event: Event::Changed, time: 60, after: Some(sequence), at: 65, response });
         assert_eq!((entry.number, entry.is_at_or_before, entry.created, entry.expires_at), (None, true, 65, 165));
         assert_eq!(entry.key, repair_key(&summary.service, 60));
         assert!(entry.body.is_some() && entry.difference.is_none());
         // The last change has a later time than the clock of this machine.
         let (repair, entry) = close(summary, 65, &rules).repair.unwrap();
         assert_eq!((repair.time, entry.key.time, entry.created, entry.body), (70, 70, 65, None));
+    }
+
+    #[test]
+    fn another_repair_waits_until_the_stream_has_no_change_of_the_earlier_one() {
+        let rules = Rules { masks: masks("digits"), responses: Responses::Full, ttl: 100 };
+        let first = first_summary(&record(5, b"a"), &rules.masks);
+        let earlier = change(first.clone(), Event::Changed, &record(60, b"b"), 1000, &rules);
+        assert!(!must_wait(&earlier));
+        let repaired = Summary { repaired: earlier.repair.map(|(repair, _)| repair), ..first };
+        let later = |time, now| change(repaired.clone(), Event::Changed, &record(time, b"c"), now, &rules);
+        assert!(must_wait(&later(61, 1000 + STREAM_SECONDS - 1)));
+        assert!(!must_wait(&later(61, 1000 + STREAM_SECONDS)));
+        // The same entry.
+        assert!(!must_wait(&later(60, 1001)));
+        assert!(!must_wait(&change(repaired.clone(), Event::Changed, &record(61, b"b"), 1001, &rules)));
+        assert!(must_wait(&close(repaired.clone(), 1001, &rules)));
     }
 }

@@ -113,6 +113,8 @@ impl HistoryTable {
             };
             set.extend([("state", text(state)), (at, number(repair.time))]);
             set.extend([("repaired_event", text(repair.event.name())), ("repaired_time", number(repair.time))]);
+            set.push(("repaired_at", number(repair.at)));
+            set.extend(repair.response.as_ref().map(|hash| ("repaired_hash", bytes(hash))));
             set.extend(repair.after.as_ref().map(|after| ("repaired_after", text(after.as_str()))));
         }
         let last = before.last.as_ref();
