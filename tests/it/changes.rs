@@ -196,7 +196,10 @@ async fn a_new_stream_is_read_from_its_start_and_a_gap_is_stored() {
     changes.wait_for_line("the table has a new stream").await;
 
     changes.wait_for_line(READING).await;
-    assert_eq!(setup.items("gaps").await.len(), 1);
+    let gaps = setup.items("gaps").await;
+    // DynamoDB Local shows another start of an empty shard after writes to other tables, which looks like a gap.
+    let of_streams = gaps.iter().filter(|gap| gap["cause"] == text("new_stream"));
+    assert_eq!(of_streams.count(), 1, "{gaps:?}");
     setup.put(scan(101, "b")).await;
     setup.entries(2).await;
 }
