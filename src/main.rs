@@ -9,16 +9,20 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
+use dynamodb_streams::Observer as Reports;
 use http_api::{Access, Guard, Server};
 use mini_scan::api::{self, Watch};
-use mini_scan::changes::preview;
+use mini_scan::changes::ports::Observer;
+use mini_scan::changes::{self, preview};
 use mini_scan::cli::{
     ApiArgs, ApiTask, ChangesArgs, ChangesTask, CheckArgs, CheckTask, Cli, Command, CompletionsArgs, ConsumerArgs,
-    DeadLettersArgs, DeadLettersTask, ExportArgs, GetArgs, MasksArgs, ServeArgs, SetupArgs, TokenArgs,
+    DeadLettersArgs, DeadLettersTask, ExportArgs, GetArgs, MasksArgs, RunArgs, ServeArgs, SetupArgs, TokenArgs,
 };
 use mini_scan::consumer::Process;
 use mini_scan::dead_letters::{self, Outcome};
-use mini_scan::observe::{self, ApiMetrics, Metrics, PROGRAM, RequestSpans, Spans, Watched, WatchedApi};
+use mini_scan::observe::{
+    self, ApiMetrics, ChangesMetrics, Metrics, PROGRAM, RequestSpans, Spans, Watched, WatchedApi, WatchedChanges,
+};
 use mini_scan::service::{self, Config, Finding, Running, setup};
 use mini_scan::{export, get};
 use ops::http;
@@ -28,6 +32,7 @@ use ops::traces::Traces;
 use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
 /// Most of the work is the SDK's, which allocates some 300 times per write.
@@ -49,8 +54,8 @@ fn main() -> ExitCode {
         std::panic::set_hook(Box::new(|panic| Stderr::Json.write(Level::ERROR, &panic.to_string())));
     }
     let mut runtime = match &cli.command {
-        // Requests are independent of each other. The consumer's threads have runtimes of their own.
-        Command::Api(_) => runtime::Builder::new_multi_thread(),
+        // Requests are independent of each other, and so are shards. The consumer's threads have runtimes of their own.
+        Command::Api(_) | Command::Changes(_) => runtime::Builder::new_multi_thread(),
         _ => runtime::Builder::new_current_thread(),
     };
     let runtime = match runtime.enable_all().build() {
@@ -76,6 +81,9 @@ impl Stderr {
         match command {
             Command::Consumer(args) => Stderr::of_consumer(args),
             Command::Api(args) if matches!(args.task(), ApiTask::Serve(_)) && args.log_format().is_json() => {
+                Stderr::Json
+            }
+            Command::Changes(args) if matches!(args.task(), ChangesTask::Run(_)) && args.log_format().is_json() => {
                 Stderr::Json
             }
             _ => Stderr::Text,
@@ -342,9 +350,49 @@ async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn changes(args: &ChangesArgs) -> anyhow::Result<ExitCode> {
-    match &args.task {
+    match args.task() {
+        ChangesTask::Run(args) => record_changes(args).await,
         ChangesTask::Masks(args) => show_masks(args),
     }
+}
+
+/// Keeps the history until a signal, and drains.
+async fn record_changes(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let mut signals = listen()?;
+    let config = args.config()?;
+    let fields = vec![("table", config.tables.scans.clone())];
+    let _logs = Logs::start(&PROGRAM, args.log_format(), args.log_levels(), fields, None);
+    let (metrics, watch) = (Arc::<ChangesMetrics>::default(), Arc::<changes::Watch>::default());
+    let watched = Arc::new(WatchedChanges::new(metrics.clone(), watch.clone(), config.rules.masks.id()));
+    let _endpoint = http::listen(args.http_listen(), "--http-listen, MINI_SCAN_HTTP_LISTEN", watched.clone()).await?;
+    let grace = config.shutdown_grace;
+    let reader = tokio::select! {
+        biased;
+        _ = signals.next() => return Ok(ExitCode::SUCCESS),
+        reader = service::connect_changes(config) => reader?,
+    };
+    watched.set_reading(true);
+    let stop = CancellationToken::new();
+    let (observer, reports): (Arc<dyn Observer>, Arc<dyn Reports>) = (metrics.clone(), watched.clone());
+    let mut work = pin!(reader.run(&observer, &reports, &watch, &stop));
+    let mut follow = pin!(reader.follow(&watched.liveness, &watch, |gaps| metrics.set_open_gaps(gaps)));
+    tokio::select! {
+        biased;
+        _ = signals.next() => {}
+        result = &mut work => result?,
+        () = &mut follow => {}
+    }
+    watched.set_reading(false);
+    tracing::info!("stopping: records in progress may take {grace:?}; a second signal stops at once");
+    stop.cancel();
+    tokio::select! {
+        biased;
+        second = signals.next() => return Ok(ExitCode::from(second.exit_code())),
+        result = work => result?,
+        () = follow => {}
+    }
+    println!("Changes stopped. Records handled: {}", metrics.handled());
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Lists the masks, or shows a response behind them.

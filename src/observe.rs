@@ -2,6 +2,7 @@
 //! the consumer reports and never influences it.
 
 mod api;
+mod changes;
 mod durations;
 mod instance;
 mod metrics;
@@ -18,6 +19,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
 pub use api::{ApiMetrics, WatchedApi};
+pub use changes::{ChangesMetrics, WatchedChanges};
 pub use instance::Watched;
 pub use metrics::{Metrics, Snapshot};
 pub use progress::{report, sum_up};

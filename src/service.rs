@@ -1,6 +1,7 @@
 //! The consumer on both clouds: from settings to running threads, with the checks before them. Besides `main` and the demo,
 //! the only module that knows both `pubsub` and `dynamo`.
 
+mod changes;
 mod changes_checks;
 mod checks;
 mod endpoints;
@@ -19,6 +20,7 @@ use crate::consumer::Process;
 use crate::consumer::ports::Observer;
 use crate::consumer::settings::{Settings, WriteMode, write_limit};
 
+pub use changes::{ChangesConfig, ChangesReader, ReadFrom, connect_changes};
 pub use changes_checks::{ChangesTables, check_all_changes, check_changes};
 pub(crate) use checks::within;
 pub use checks::{check, check_all};

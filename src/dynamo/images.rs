@@ -9,7 +9,8 @@ use aws_sdk_dynamodbstreams::types::{AttributeValue, Record as AwsRecord};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use dynamodb_streams::{
-    DynamoDbStream, IteratorPosition, Listing, Page, Record, Shard, ShardId, ShardIterator, Stream, StreamError,
+    DynamoDbStream, IteratorPosition, LeaseKeys, Listing, Page, Record, Shard, ShardId, ShardIterator, Stream,
+    StreamError,
 };
 use serde_json::{Value, json};
 
@@ -45,6 +46,11 @@ pub struct ImageStream(DynamoDbStream);
 impl ImageStream {
     pub fn new(client: &StreamsClient, name: &StreamName) -> ImageStream {
         ImageStream(DynamoDbStream::new(client, name.arn.clone()))
+    }
+
+    /// Returns the keys of this stream's leases for an application.
+    pub fn lease_keys(&self, application: &str) -> LeaseKeys {
+        self.0.lease_keys(application)
     }
 }
 

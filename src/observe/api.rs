@@ -117,7 +117,7 @@ impl hosts::Observer for ApiMetrics {
     }
 }
 
-fn add<K: Ord>(histograms: &Mutex<BTreeMap<K, Arc<Histogram>>>, key: K, took: Duration) {
+pub(super) fn add<K: Ord>(histograms: &Mutex<BTreeMap<K, Arc<Histogram>>>, key: K, took: Duration) {
     let mut histograms = histograms.lock().unwrap_or_else(PoisonError::into_inner);
     histograms.entry(key).or_insert_with(|| Arc::new(Histogram::new(&BOUNDS))).add(took);
 }

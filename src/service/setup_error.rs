@@ -1,6 +1,6 @@
 //! The texts of wrong settings: what failed, why, and what to do, in one to three lines.
 
-use super::{Config, Endpoints};
+use super::{ChangesTables, Config, Endpoints};
 use crate::dynamo::ChangesTable;
 use crate::hosts::Index;
 use crate::{dynamo, pubsub};
@@ -136,6 +136,22 @@ pub(super) fn stream(endpoints: &Endpoints, table: &str, problem: dynamo::Proble
         )),
         problem => self::table(endpoints, table, problem),
     }
+}
+
+/// The history table is that of another table.
+pub(super) fn another_history(tables: &ChangesTables, owner: &str) -> SetupError {
+    let ChangesTables { scans, history, .. } = tables;
+    SetupError(format!(
+        "history table {history} (--history-table) is the history of table {owner}, and not of {scans} (--table).\n\
+         Choose another history table, or create one: {SETUP_CHANGES} --history-table NAME"
+    ))
+}
+
+pub(super) fn no_history(table: &str, detail: &str) -> SetupError {
+    SetupError(format!(
+        "history table {table} (--history-table) cannot be written: {detail}\n\
+         To find out what is missing: mini-scan check changes"
+    ))
 }
 
 pub(super) fn no_stream(table: &str) -> SetupError {

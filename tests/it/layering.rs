@@ -59,13 +59,13 @@ const MODULES: &[Module] = &[
     },
     Module {
         name: "observe",
-        modules: &["scan", "consumer", "hosts", "api"],
-        crates: &["tokio", "opentelemetry", "tracing_opentelemetry", "ops", "http_api"],
+        modules: &["scan", "changes", "consumer", "hosts", "api"],
+        crates: &["tokio", "dynamodb_streams", "opentelemetry", "tracing_opentelemetry", "ops", "http_api"],
     },
     Module {
         name: "service",
-        modules: &["scan", "consumer", "hosts", "changes", "pubsub", "dynamo"],
-        crates: &["tokio", "ops"],
+        modules: &["scan", "changes", "consumer", "hosts", "pubsub", "dynamo"],
+        crates: &["tokio", "dynamodb_streams", "ops"],
     },
     Module { name: "dead_letters", modules: &["consumer", "pubsub", "service", "terminal"], crates: &["tokio"] },
     Module {
@@ -98,7 +98,7 @@ const MODULES: &[Module] = &[
         crates: &["ops", "http_api"],
     },
     Module { name: "local", modules: ALL, crates: GUARDED },
-    Module { name: "main", modules: ALL, crates: &["tokio", "ops", "http_api"] },
+    Module { name: "main", modules: ALL, crates: &["dynamodb_streams", "tokio", "ops", "http_api"] },
     Module { name: "lib", modules: &[], crates: &[] },
 ];
 

@@ -3,6 +3,7 @@
 mod api;
 mod browser;
 mod capacity;
+mod changes;
 mod chaos;
 mod check;
 mod command_line;

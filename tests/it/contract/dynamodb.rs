@@ -2,6 +2,7 @@
 
 mod batch;
 mod condition;
+mod history;
 mod index;
 mod limits;
 mod scan;

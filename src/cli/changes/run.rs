@@ -1,0 +1,178 @@
+//! Flags of `mini-scan changes` as the reader of the stream.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ops::http::Listen;
+use ops::logs::LogFormat;
+use tracing_subscriber::filter::Targets;
+
+use super::masks::MaskArgs;
+use crate::changes::{Responses, Rules};
+use crate::cli::changes_tables::ChangesTablesArgs;
+use crate::cli::consumer::{ObservabilityArgs, duration};
+use crate::export::unix_seconds;
+use crate::service::{ChangesConfig, ReadFrom};
+
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    tables: ChangesTablesArgs,
+    #[command(flatten)]
+    history: HistoryArgs,
+    #[command(flatten)]
+    masks: MaskArgs,
+    #[command(flatten)]
+    reading: ReadingArgs,
+    #[command(flatten)]
+    observability: ObservabilityArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "History")]
+struct HistoryArgs {
+    /// Delete an entry of the history this long after its change, at least 2days. Summaries stay
+    #[arg(long, env = "MINI_SCAN_HISTORY_TTL", default_value = "365days", value_parser = history_ttl, value_name = "TIME",
+          next_line_help = true)]
+    history_ttl: Duration,
+
+    /// Keep responses and their differences (full), or only their sizes and hashes (hash)
+    #[arg(long, env = "MINI_SCAN_RESPONSES", default_value = "full", value_enum, value_name = "PARTS")]
+    responses: ResponsesName,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Reading")]
+struct ReadingArgs {
+    /// Where the first instance starts: trim-horizon (a day ago), latest, or a time such as 2026-11-01T10:00:00Z. Later
+    /// instances continue
+    #[arg(long, env = "MINI_SCAN_START", default_value = "trim-horizon", value_parser = start, value_name = "POSITION",
+          next_line_help = true)]
+    start: ReadFrom,
+
+    /// Name of this instance in the lease table; names may be equal
+    #[arg(long, env = "HOSTNAME", default_value = "mini-scan", value_name = "NAME")]
+    instance_name: String,
+
+    /// How often the progress of a shard is stored, from 100ms to 1m. Each time is a write
+    #[arg(long, env = "MINI_SCAN_CHECKPOINT_INTERVAL", default_value = "1s", value_parser = checkpoint_interval,
+          value_name = "TIME", next_line_help = true)]
+    checkpoint_interval: Duration,
+
+    /// How long an instance may be silent until others take its shards, from 2s to 5m
+    #[arg(long, env = "MINI_SCAN_FAILOVER", default_value = "10s", value_parser = failover, value_name = "TIME")]
+    failover: Duration,
+
+    /// How long records in progress may take after SIGTERM
+    #[arg(long, env = "MINI_SCAN_SHUTDOWN_GRACE", default_value = "15s", value_parser = duration, value_name = "TIME")]
+    shutdown_grace: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum ResponsesName {
+    Full,
+    Hash,
+}
+
+impl RunArgs {
+    /// Returns the settings, or why they are refused.
+    pub fn config(&self) -> Result<ChangesConfig, clap::Error> {
+        let responses = match self.history.responses {
+            ResponsesName::Full => Responses::Full,
+            ResponsesName::Hash => Responses::Hash,
+        };
+        let rules = Rules { masks: self.masks.masks()?, responses, ttl: self.history.history_ttl.as_secs() };
+        Ok(ChangesConfig {
+            endpoints: self.tables.endpoints(),
+            tables: self.tables.tables(),
+            rules: Arc::new(rules),
+            start: self.reading.start,
+            instance: self.reading.instance_name.clone(),
+            checkpoint_interval: self.reading.checkpoint_interval,
+            failover: self.reading.failover,
+            shutdown_grace: self.reading.shutdown_grace,
+        })
+    }
+
+    pub fn http_listen(&self) -> Option<Listen> {
+        self.observability.http_listen()
+    }
+
+    pub fn log_format(&self) -> LogFormat {
+        self.observability.log_format()
+    }
+
+    pub fn log_levels(&self) -> Targets {
+        self.observability.log_levels()
+    }
+}
+
+fn start(text: &str) -> Result<ReadFrom, String> {
+    match text {
+        "trim-horizon" => Ok(ReadFrom::TrimHorizon),
+        "latest" => Ok(ReadFrom::Latest),
+        time => unix_seconds(time).map(ReadFrom::Time).map_err(|_| {
+            "write trim-horizon, latest, or a time such as 2026-11-01T10:00:00Z or Unix seconds".to_owned()
+        }),
+    }
+}
+
+/// A record may be repeated for a day, and an entry that expired before would come again.
+fn history_ttl(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        ttl if ttl >= Duration::from_secs(2 * 24 * 60 * 60) => Ok(ttl),
+        _ => Err("it must be at least 2days, because records may be repeated for a day".to_owned()),
+    }
+}
+
+fn checkpoint_interval(text: &str) -> Result<Duration, String> {
+    within(text, Duration::from_millis(100), Duration::from_secs(60), "it must be from 100ms to 1m")
+}
+
+fn failover(text: &str) -> Result<Duration, String> {
+    within(text, Duration::from_secs(2), Duration::from_secs(300), "it must be from 2s to 5m")
+}
+
+fn within(text: &str, shortest: Duration, longest: Duration, expected: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if (shortest..=longest).contains(&duration) { Ok(duration) } else { Err(expected.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    fn parse(flags: &str) -> Result<ChangesConfig, clap::Error> {
+        Command::try_parse_from(format!("changes {flags}").split_whitespace()).and_then(|command| command.run.config())
+    }
+
+    #[test]
+    fn the_start_is_a_word_or_a_time() {
+        assert_eq!(parse("").unwrap().start, ReadFrom::TrimHorizon);
+        assert_eq!(parse("--start latest").unwrap().start, ReadFrom::Latest);
+        assert_eq!(parse("--start 1970-01-02").unwrap().start, ReadFrom::Time(86_400));
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        for flags in [
+            "--start yesterday",
+            "--history-ttl 47h",
+            "--checkpoint-interval 0s",
+            "--failover 1s",
+            "--responses none",
+            "--mask a=a*",
+            "--no-mask none",
+        ] {
+            assert_eq!(parse(flags).unwrap_err().exit_code(), 2, "{flags}");
+        }
+    }
+}

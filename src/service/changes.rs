@@ -1,0 +1,241 @@
+//! The reader of changes: from settings to the running reader of the table's stream, with the checks before it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use dynamodb_streams::{DynamoDbLeaseTable, Ended, LeaseError, LeaseTable, Reader, Retries, Settings, Start};
+use ops::Liveness;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::checks::within;
+use super::{ChangesTables, Endpoints, SetupError, check_changes, setup_error};
+use crate::changes::ports::{Gap, History, Observer};
+use crate::changes::{Condition, Recorder, Rules, Watch};
+use crate::dynamo::{self, Client, HistoryTable, ImageStream, StreamName, StreamsClient};
+
+/// Names this reader in the lease table.
+const APPLICATION: &str = "changes";
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+const TICK: Duration = Duration::from_secs(1);
+/// How often to count the open gaps.
+const GAP_TICKS: u32 = 60;
+
+/// The settings of a reader of changes.
+#[derive(Debug, Clone)]
+pub struct ChangesConfig {
+    pub endpoints: Endpoints,
+    pub tables: ChangesTables,
+    pub rules: Arc<Rules>,
+    pub start: ReadFrom,
+    /// The name of this instance in the lease table.
+    pub instance: String,
+    pub checkpoint_interval: Duration,
+    pub failover: Duration,
+    pub shutdown_grace: Duration,
+}
+
+/// Where the first instance starts to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFrom {
+    TrimHorizon,
+    Latest,
+    /// Unix seconds.
+    Time(u64),
+}
+
+/// A reader of changes that is connected to its tables.
+pub struct ChangesReader {
+    config: ChangesConfig,
+    client: Client,
+    streams: StreamsClient,
+    history: HistoryTable,
+    leases: DynamoDbLeaseTable,
+}
+
+/// Connects to the tables and the stream. Fails if one of them is missing or does not fit, or if the history is that of
+/// another table.
+pub async fn connect_changes(config: ChangesConfig) -> Result<ChangesReader, SetupError> {
+    let ChangesConfig { endpoints, tables, .. } = &config;
+    check_changes(endpoints, tables).await?;
+    let of_table = |problem| setup_error::table(endpoints, &tables.scans, problem);
+    let client = endpoints.dynamo().await.map_err(of_table)?;
+    let streams = dynamo::connect_streams(endpoints.dynamo.as_deref()).await.map_err(of_table)?;
+    let history = HistoryTable::new(client.clone(), tables.history.clone());
+    let claim = async { history.claim(&tables.scans).await.map_err(|error| error.detail) };
+    match within(claim, |late| late).await {
+        Ok(owner) if owner == tables.scans => {}
+        Ok(owner) => return Err(setup_error::another_history(tables, &owner)),
+        Err(detail) => return Err(setup_error::no_history(&tables.history, &detail)),
+    }
+    let leases = DynamoDbLeaseTable::new(&client, &tables.leases);
+    Ok(ChangesReader { config, client, streams, history, leases })
+}
+
+impl ChangesReader {
+    /// Reads until `stop`, and then finishes the records in progress. If the stream was disabled, reads it to its end, and
+    /// then the next one.
+    pub async fn run(
+        &self,
+        observer: &Arc<dyn Observer>,
+        reports: &Arc<dyn dynamodb_streams::Observer>,
+        watch: &Arc<Watch>,
+        stop: &CancellationToken,
+    ) -> Result<(), SetupError> {
+        let mut ended = None;
+        loop {
+            let opened = stop.run_until_cancelled(self.open(ended.as_deref(), observer, watch)).await;
+            let Some((stream, start)) = opened else { return Ok(()) };
+            tracing::info!(stream = stream.label, masks = self.config.rules.masks.id(), "reading changes");
+            let recorder = Recorder::new(
+                self.history.clone(),
+                self.config.rules.clone(),
+                stream.label.clone(),
+                observer.clone(),
+                watch.clone(),
+            );
+            let images = ImageStream::new(&self.streams, &stream);
+            let keys = images.lease_keys(APPLICATION);
+            let (instance, settings) = (&self.config.instance, self.settings(start));
+            let reader = Reader::new(instance, images, self.leases.clone(), keys, recorder, reports.clone(), settings);
+            let reader = reader.map_err(|invalid| SetupError(invalid.to_string()))?;
+            match Box::pin(reader.run(stop.cancelled())).await {
+                Ended::StreamEnded => ended = Some(stream.label),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Shows that this process is alive, logs delayed conditions, and counts the open gaps. Runs until it is dropped.
+    pub async fn follow(&self, liveness: &Liveness, watch: &Watch, set_open_gaps: impl Fn(u64)) {
+        let heartbeat = liveness.begin();
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let follow = async {
+            for tick in 0_u32.. {
+                ticks.tick().await;
+                heartbeat.beat();
+                // Whether the history answers is seen by its writes.
+                if tick.is_multiple_of(GAP_TICKS)
+                    && let Ok(gaps) = self.history.open_gaps().await
+                {
+                    set_open_gaps(gaps);
+                }
+            }
+        };
+        tokio::join!(follow, watch.health.log_delayed());
+    }
+
+    /// Waits for a stream after the one that ended. Returns it with the position from which to read it.
+    async fn open(&self, ended: Option<&str>, observer: &Arc<dyn Observer>, watch: &Watch) -> (StreamName, Start) {
+        let stream = loop {
+            let find = async || match dynamo::stream_name(&self.client, &self.config.tables.scans).await {
+                Ok(found) => Ok(found),
+                Err(problem) => Err(problem.to_string()),
+            };
+            match until_ok(watch, Condition::Stream, find).await {
+                Some(stream) if ended != Some(stream.label.as_str()) => break stream,
+                _ => {
+                    watch.health.raise(Condition::Disabled, "Disabled", "it is disabled: run `mini-scan setup changes`")
+                }
+            }
+            sleep(RETRY_INTERVAL).await;
+        };
+        watch.health.clear(Condition::Disabled);
+        let labels =
+            until_ok(watch, Condition::Leases, async || self.labels().await.map_err(|error| error.to_string()));
+        let labels = labels.await;
+        // Nothing tells what changed between two streams.
+        match labels.last().filter(|_| !labels.contains(&stream.label)) {
+            Some(last) => {
+                self.store_gap(&stream, last, observer, watch).await;
+                (stream, Start::TrimHorizon)
+            }
+            None => (stream, self.start()),
+        }
+    }
+
+    async fn store_gap(&self, stream: &StreamName, last: &str, observer: &Arc<dyn Observer>, watch: &Watch) {
+        let gap = Gap {
+            noticed: seconds(now()),
+            stream: stream.label.clone(),
+            shard: "all".to_owned(),
+            after: format!("stream {last}"),
+            last_created: None,
+            cause: "new_stream",
+        };
+        tracing::error!(
+            stream = stream.label,
+            last,
+            "changes may be lost: the table has a new stream; repair the history with `mini-scan changes backfill`"
+        );
+        let store = async || self.history.put_gap(&gap).await.map_err(|error| error.detail);
+        until_ok(watch, Condition::History, store).await;
+        observer.gap_stored();
+    }
+
+    /// Returns the labels of the streams of the table that have leases.
+    async fn labels(&self) -> Result<BTreeSet<String>, LeaseError> {
+        let prefix = format!("{APPLICATION}/{}/", self.config.tables.scans);
+        let (mut labels, mut after) = (BTreeSet::new(), None);
+        loop {
+            let page = self.leases.scan(&prefix, after.as_ref()).await?;
+            let found = page.leases.iter().filter_map(|lease| lease.key.strip_prefix(&prefix)?.split('/').next());
+            labels.extend(found.map(str::to_owned));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(labels),
+            }
+        }
+    }
+
+    fn start(&self) -> Start {
+        match self.config.start {
+            ReadFrom::TrimHorizon => Start::TrimHorizon,
+            ReadFrom::Latest => Start::At(now()),
+            ReadFrom::Time(seconds) => Start::At(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)),
+        }
+    }
+
+    fn settings(&self, start: Start) -> Settings {
+        let ChangesConfig { checkpoint_interval, failover, shutdown_grace, .. } = self.config;
+        let defaults = Settings::default();
+        Settings {
+            start,
+            failover,
+            checkpoint_interval,
+            handover_timeout: shutdown_grace,
+            discovery_interval: defaults.discovery_interval.min(3 * failover),
+            // Only the recorder decides which records are dead: an outage must not fill the history with dead letters.
+            retries: Retries { max_attempts: u32::MAX, max_time: Duration::MAX, ..defaults.retries },
+            ..defaults
+        }
+    }
+}
+
+/// Repeats a call until it succeeds. Meanwhile the instance is unready.
+async fn until_ok<T>(watch: &Watch, condition: Condition, call: impl AsyncFn() -> Result<T, String>) -> T {
+    loop {
+        match within(call(), |late| late).await {
+            Ok(value) => {
+                watch.health.clear(condition);
+                return value;
+            }
+            Err(detail) => watch.health.raise(condition, "Unavailable", &detail),
+        }
+        sleep(RETRY_INTERVAL).await;
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the start for people, and when a gap was noticed; no decision depends on it"
+)]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
