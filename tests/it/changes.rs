@@ -2,8 +2,6 @@
 
 mod history;
 
-use std::time::Duration;
-
 use mini_scan::changes::{Event, Reason};
 use tokio::time::sleep;
 
@@ -218,5 +216,4 @@ async fn the_start_is_refused_without_a_stream_or_with_the_history_of_another_ta
     assert_eq!(exit.code, Some(1), "{exit:#?}");
     let text = exit.output.stderr.join(" ");
     assert!(text.contains("is the history of table") && text.contains("setup changes"), "{text}");
-    sleep(Duration::ZERO).await;
 }
