@@ -64,6 +64,13 @@ run-api: build ## Create the table, then serve its API on port 8080; API_ARGS="â
 	@$(RUN) setup table
 	@exec $(RUN) api $(API_ARGS)
 
+.PHONY: run-changes
+run-changes: export AWS_ENDPOINT_URL_DYNAMODB ?= http://localhost:8000
+run-changes: build ## Create the tables, then keep the history of changes; CHANGES_ARGS="â€¦" sets the flags of changes
+	@$(RUN) setup table
+	@$(RUN) setup changes
+	@exec $(RUN) changes $(CHANGES_ARGS)
+
 # --- tests and checks ---
 
 .PHONY: test

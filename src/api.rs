@@ -8,9 +8,11 @@ mod pages;
 mod problems;
 mod queries;
 mod reads;
+mod timeline;
 mod watch;
 mod writes;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +20,8 @@ use axum::Router;
 use axum::routing::{delete, get, post};
 use http_api::{Guard, Problem, Scope};
 
-use self::bodies::Service;
+use self::bodies::{Past, Service};
+use crate::changes::PastReader;
 use crate::hosts::{self, Hosts, Record, Records, WriteSettings};
 use crate::scan::Key;
 
@@ -37,6 +40,7 @@ pub struct Settings {
 /// What the handlers share.
 pub(crate) struct Api<R> {
     hosts: Hosts<R>,
+    history: Option<PastReader>,
     settings: Settings,
     watch: Arc<Watch>,
 }
@@ -45,6 +49,21 @@ impl<R: Records> Api<R> {
     fn problem(&self, error: hosts::Error) -> Problem {
         self.watch.log(&error);
         problems::of_store(&error)
+    }
+
+    fn history(&self) -> Result<&PastReader, Problem> {
+        self.history.as_ref().ok_or_else(problems::no_history)
+    }
+
+    fn history_problem(&self, error: hosts::Error) -> Problem {
+        self.watch.log(&error);
+        problems::of_history(&error)
+    }
+
+    /// Returns what the history knows of these services.
+    async fn past(&self, history: &PastReader, services: Vec<Key>) -> Result<HashMap<Key, Past>, Problem> {
+        let summaries = history.summaries(&services).await.map_err(|error| self.history_problem(error))?;
+        Ok(summaries.into_iter().map(|(service, summary)| (service, Past::from(&summary))).collect())
     }
 
     fn is_stale(&self, record: &Record, now: SystemTime) -> bool {
@@ -59,11 +78,18 @@ impl<R: Records> Api<R> {
 }
 
 /// Returns every route, surrounded by the guard.
-pub fn router<R: Records>(hosts: Hosts<R>, settings: Settings, watch: Arc<Watch>, guard: &Guard) -> Router {
-    let api = Arc::new(Api { hosts, settings, watch });
+pub fn router<R: Records>(
+    hosts: Hosts<R>,
+    history: Option<PastReader>,
+    settings: Settings,
+    watch: Arc<Watch>,
+    guard: &Guard,
+) -> Router {
+    let api = Arc::new(Api { hosts, history, settings, watch });
     let reads = Router::new()
         .route("/v1/hosts/{ip}", get(reads::host::<R>))
         .route("/v1/hosts/{ip}/services/{port}/{service}", get(reads::record::<R>))
+        .route("/v1/hosts/{ip}/timeline", get(timeline::timeline::<R>))
         .route("/v1/hosts/lookup", post(reads::lookup::<R>))
         // A network contains a slash, which clients may or may not encode.
         .route("/v1/networks/{*cidr}", get(reads::network::<R>))

@@ -2,6 +2,7 @@
 
 mod answer;
 mod api;
+mod history;
 mod source;
 mod table;
 
@@ -26,14 +27,16 @@ const MAX_ADDRESSES: usize = 100;
 pub struct Get {
     pub targets: Vec<Target>,
     pub from: From,
-    /// Prints one JSON object per record instead of the table.
+    /// Prints what changed instead of the records.
+    pub history: bool,
+    /// Prints one JSON object per record or event instead of the table.
     pub json: bool,
 }
 
 /// Where to look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum From {
-    Table { endpoints: Endpoints, name: String },
+    Table { endpoints: Endpoints, name: String, history: String },
     Api(Api),
 }
 
@@ -45,8 +48,12 @@ enum Question {
     Network(Network),
 }
 
-/// Prints the records of all targets to `out`, in the order of the targets. Reports targets without a record to `notes`.
+/// Prints the records or events of all targets to `out`, in the order of the targets. Reports targets without one to
+/// `notes`.
 pub async fn run(task: &Get, out: &mut impl Write, notes: &mut impl Write) -> Result<(), SetupError> {
+    if task.history {
+        return history::run(task, out, notes).await;
+    }
     let source = Source::connect(&task.from).await?;
     let mut rows = Vec::new();
     let asked = ask(task, &source, &mut rows, out, notes).await;

@@ -3,6 +3,7 @@
 //! Owns the interface to the table ([`Records`]) and knows neither a vendor nor HTTP.
 
 mod address;
+mod calls;
 mod page;
 mod reader;
 mod records;
@@ -10,6 +11,7 @@ mod retry;
 mod write;
 
 pub use address::{InvalidTarget, MAX_ADDRESSES, Network, Target, TooLarge};
+pub use calls::Calls;
 pub use page::MAX_PAGE_SIZE;
 pub use reader::{Filter, Hosts, Page, Query};
 pub use records::{

@@ -234,7 +234,11 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         hosts = service::connect_hosts(&endpoints, args.table(), args.ttl(), metrics.clone()) => hosts?,
     };
     let guard = Guard::new(access, args.limits(), metrics).with_origins(args.origins());
-    let router = api::router(hosts.clone(), args.settings(), watch.clone(), &guard);
+    let history = match args.history_table() {
+        Some(table) => Some(service::connect_history(&endpoints, table, hosts.calls()).await?),
+        None => None,
+    };
+    let router = api::router(hosts.clone(), history, args.settings(), watch.clone(), &guard);
     let address = args.listen();
     let server = Server::bind(address).await.with_context(|| format!("cannot listen on {address} (--listen)"))?;
     tracing::info!("serving http://{}/v1 and /docs", server.address());

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::changes::{Summary, TimelineEvent};
 use crate::hosts::{Outcome, Record};
 use crate::scan::Key;
 
@@ -49,6 +50,36 @@ pub(super) struct Service {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(super) stale: Option<bool>,
+    #[serde(flatten)]
+    past: Past,
+}
+
+/// What the history knows of a service. Only with `with=history`, and missing if the history has never seen the service.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
+pub(super) struct Past {
+    /// Unix seconds of the first scan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    first_seen: Option<u64>,
+    /// Whether `first_seen` is exact. Otherwise the service may have been seen earlier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    first_seen_exact: Option<bool>,
+    /// Unix seconds of the scan that last showed another response. Missing if none did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    changed_at: Option<u64>,
+    /// How often the service opened, changed or closed since the history began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    changes: Option<u64>,
+}
+
+impl From<&Summary> for Past {
+    fn from(summary: &Summary) -> Past {
+        let (first_seen, first_seen_exact) = summary.first_seen().unzip();
+        Past { first_seen, first_seen_exact, changed_at: summary.changed_at, changes: Some(summary.changes) }
+    }
 }
 
 impl Service {
@@ -72,7 +103,13 @@ impl Service {
             response_base64: None,
             data_version: None,
             stale: None,
+            past: Past::default(),
         }
+    }
+
+    /// Adds what the history knows.
+    pub(super) fn with(self, past: Past) -> Service {
+        Service { past, ..self }
     }
 }
 
@@ -122,6 +159,25 @@ pub(super) struct HostsPage {
     pub(super) next_page_token: Option<String>,
 }
 
+/// The events of an address, page by page.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(super) struct Timeline {
+    /// In canonical form. An IPv4-mapped IPv6 address is shown as its IPv4 address.
+    #[schema(example = "1.1.1.7")]
+    pub(super) ip: String,
+    /// By time, then by port.
+    pub(super) events: Vec<TimelineEvent>,
+    /// The time in Unix seconds up to which the pages so far are complete: that of the last event, or `end` (`start` with
+    /// `order=desc`) on the last page. Missing if there is no such time. Later reads may show late events before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(super) scanned_to: Option<u64>,
+    /// The parameter `page_token` of the next page. Missing on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(super) next_page_token: Option<String>,
+}
+
 /// One record.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(super) struct RecordBody {
@@ -144,6 +200,8 @@ pub(super) struct RecordBody {
     data_version: u64,
     /// Whether the scan is older than `--stale-after`.
     stale: bool,
+    #[serde(flatten)]
+    past: Past,
 }
 
 impl RecordBody {
@@ -158,7 +216,13 @@ impl RecordBody {
             response: record.response,
             data_version: record.data_version,
             stale: is_stale,
+            past: Past::default(),
         }
+    }
+
+    /// Adds what the history knows.
+    pub(super) fn with(self, past: Past) -> RecordBody {
+        RecordBody { past, ..self }
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-use super::{bodies, problems, reads, writes};
+use super::{bodies, problems, reads, timeline, writes};
 
 const TITLE: &str = "mini-scan API";
 
@@ -21,7 +21,7 @@ const DESCRIPTION: &str = "What internet scans have found on addresses, in netwo
 #[derive(OpenApi)]
 #[openapi(
     info(title = TITLE, description = DESCRIPTION, version = "1", license(name = "Apache-2.0")),
-    paths(reads::host, reads::record, reads::lookup, reads::network, reads::services, writes::scans, writes::forget),
+    paths(reads::host, reads::record, timeline::timeline, reads::lookup, reads::network, reads::services, writes::scans, writes::forget),
     components(schemas(
         bodies::Host,
         bodies::Service,

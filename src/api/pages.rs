@@ -20,6 +20,7 @@ use text::next_url;
 use super::problems::{HOST_NOT_FOUND, NETWORK_TOO_LARGE};
 use super::queries::{PageParams, invalid, ip};
 use super::reads::no_record;
+use super::timeline::TimelineParams;
 use super::{Api, key, now};
 use crate::hosts::{InvalidTarget, Network, Records, Target};
 
@@ -35,6 +36,7 @@ pub(super) fn routes<R: Records>() -> Router<Arc<Api<R>>> {
         .route("/", get(search))
         .route("/hosts/{ip}", get(host::<R>))
         .route("/hosts/{ip}/services/{port}/{service}", get(record::<R>))
+        .route("/hosts/{ip}/timeline", get(timeline::<R>))
         .route("/networks/{*cidr}", get(network::<R>))
 }
 
@@ -109,7 +111,25 @@ async fn host<R: Records>(
         }
         let next = page.next.as_ref().map(|next| next_url(&query, &request.token(next, now)));
         let records = page.items.into_iter().map(|record| (api.is_stale(&record, now), record)).collect::<Vec<_>>();
-        Ok((StatusCode::OK, view::host(ip, port, &records, next.as_deref(), now)))
+        Ok((StatusCode::OK, view::host(ip, port, &records, api.history.is_some(), next.as_deref(), now)))
+    };
+    respond(&searched, page.await)
+}
+
+async fn timeline<R: Records>(
+    State(api): State<Arc<Api<R>>>,
+    path: Result<Path<String>, Problem>,
+    params: Result<Query<TimelineParams>, Problem>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let searched = path.as_ref().map(|Path(text)| text.clone()).unwrap_or_default();
+    let query = query.unwrap_or_default();
+    let page = async {
+        let (Path(text), Query(params), now) = (path?, params?, now());
+        let ip = ip(&text)?;
+        let page = api.timeline(&params.newest_first().request(ip, now)?, now).await?;
+        let next = page.next_page_token.as_ref().map(|token| next_url(&query, token));
+        Ok((StatusCode::OK, view::timeline(ip, &page.events, next.as_deref(), now)))
     };
     respond(&searched, page.await)
 }

@@ -34,13 +34,14 @@ pub(super) const PRECONDITION_REQUIRED: ProblemType = ProblemType {
     name: "precondition-required",
     status: 428,
     title: "The header If-Match is required",
-    advice: "Read the record, and send its `ETag` as `If-Match`, so that no newer scan is deleted. `*` deletes any record.",
+    advice: "Read the record without `with`, and send its `ETag` as `If-Match`, so that no newer scan is deleted. `*` \
+             deletes any record.",
 };
 pub(super) const PRECONDITION_FAILED: ProblemType = ProblemType {
     name: "precondition-failed",
     status: 412,
     title: "The record has changed",
-    advice: "Read the record again, decide again, and send its new `ETag`.",
+    advice: "Read the record again without `with`, decide again, and send its new `ETag`.",
 };
 pub(super) const THROTTLED: ProblemType = ProblemType {
     name: "throttled",
@@ -60,6 +61,13 @@ pub(super) const SERVICE_INDEX_MISSING: ProblemType = ProblemType {
     title: "The table lacks the index of services",
     advice: "The operator adds it with `mini-scan setup table --service-index`, and accepts its cost. An export answers \
              the same question without it.",
+};
+pub(super) const HISTORY_MISSING: ProblemType = ProblemType {
+    name: "history-missing",
+    status: 501,
+    title: "The API has no history",
+    advice: "The operator creates the history table with `mini-scan setup changes`, runs `mini-scan changes`, and sets \
+             `--history-table`.",
 };
 pub(super) const INDEX_UNFINISHED: ProblemType = ProblemType {
     name: "index-unfinished",
@@ -94,7 +102,7 @@ pub(super) const STORE_UNAVAILABLE: ProblemType = ProblemType {
 
 /// Every problem of this API, in the order of its page.
 pub(super) fn all() -> Vec<&'static ProblemType> {
-    let ours: [&'static ProblemType; 14] = [
+    let ours: [&'static ProblemType; 15] = [
         &HOST_NOT_FOUND,
         &RECORD_NOT_FOUND,
         &NETWORK_TOO_LARGE,
@@ -104,6 +112,7 @@ pub(super) fn all() -> Vec<&'static ProblemType> {
         &THROTTLED,
         &HOST_INDEX_MISSING,
         &SERVICE_INDEX_MISSING,
+        &HISTORY_MISSING,
         &INDEX_UNFINISHED,
         &TABLE_MISSING,
         &STORE_NOT_AUTHORIZED,
@@ -129,6 +138,18 @@ pub(super) fn of_store(error: &Error) -> Problem {
         ErrorKind::Refused => Problem::new(&STORE_REFUSED, "DynamoDB did not accept the request of the API"),
         ErrorKind::Unavailable => Problem::new(&STORE_UNAVAILABLE, "DynamoDB did not answer in time").retry_after(5),
     }
+}
+
+/// Returns the problem for an error of the history table.
+pub(super) fn of_history(error: &Error) -> Problem {
+    match error.kind {
+        ErrorKind::MissingTable => Problem::new(&HISTORY_MISSING, "the history table does not exist"),
+        _ => of_store(error),
+    }
+}
+
+pub(super) fn no_history() -> Problem {
+    Problem::new(&HISTORY_MISSING, "the API has no history table")
 }
 
 fn no_index(index: Index) -> String {

@@ -8,12 +8,29 @@ use http_api::Problem;
 use http_api::page_token;
 use http_api::problem::{INVALID_PAGE_TOKEN, INVALID_REQUEST};
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::hosts::{Filter, MAX_PAGE_SIZE, Query};
 use crate::scan::{self, Key};
 
 const DEFAULT_PAGE_SIZE: usize = 50;
+
+/// What to add to each service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum With {
+    History,
+}
+
+/// What to add to a record.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RecordParams {
+    /// `history` adds `first_seen`, `changed_at` and `changes`, and costs another read.
+    #[param(inline)]
+    pub(super) with: Option<With>,
+}
 
 /// Which records of an address or network to return.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -30,6 +47,9 @@ pub(super) struct PageParams {
     #[serde(default)]
     #[param(required = false)]
     minify: bool,
+    /// `history` adds `first_seen`, `changed_at` and `changes` to each service, and doubles the reads. It excludes `minify`.
+    #[param(inline)]
+    with: Option<With>,
     /// The most services on a page, from 1 to 100; the default is 50. Large responses end a page earlier.
     page_size: Option<usize>,
     /// The `next_page_token` of the page before, with otherwise the same parameters.
@@ -51,6 +71,9 @@ pub(super) struct ServiceParams {
     #[serde(default)]
     #[param(required = false)]
     minify: bool,
+    /// `history` adds `first_seen`, `changed_at` and `changes` to each service, and doubles the reads. It excludes `minify`.
+    #[param(inline)]
+    with: Option<With>,
     /// The most services on a page, from 1 to 100; the default is 50. Large responses end a page earlier.
     page_size: Option<usize>,
     /// The `next_page_token` of the page before, with otherwise the same parameters.
@@ -62,6 +85,7 @@ pub(super) struct ServiceParams {
 pub(super) struct PageRequest {
     pub(super) query: Query,
     pub(super) minify: bool,
+    pub(super) with_history: bool,
     pub(super) size: usize,
     pub(super) after: Option<Key>,
 }
@@ -78,39 +102,59 @@ impl PageParams {
 
     /// Checks the parameters of a query of these addresses, and reads the page token.
     pub(super) fn request(self, ips: Vec<IpAddr>, now: SystemTime) -> Result<PageRequest, Problem> {
-        let PageParams { port, service, since, minify, page_size, page_token } = self;
+        let PageParams { port, service, since, minify, with, page_size, page_token } = self;
         service.as_deref().map(check_service).transpose()?;
         let query = Query::Addresses(ips, Filter { port, service, since });
-        request(query, since.is_some(), minify, page_size, page_token.as_deref(), now)
+        request(query, Shown::of(since, minify, with)?, page_size, page_token.as_deref(), now)
     }
 }
 
 impl ServiceParams {
     pub(super) fn request(self, now: SystemTime) -> Result<PageRequest, Problem> {
-        let ServiceParams { port, service, since, minify, page_size, page_token } = self;
+        let ServiceParams { port, service, since, minify, with, page_size, page_token } = self;
         check_service(&service)?;
         let query = Query::Service { port, service, since };
-        request(query, since.is_some(), minify, page_size, page_token.as_deref(), now)
+        request(query, Shown::of(since, minify, with)?, page_size, page_token.as_deref(), now)
+    }
+}
+
+/// What a page shows of each service.
+#[derive(Debug, Clone, Copy)]
+struct Shown {
+    minify: bool,
+    with_history: bool,
+}
+
+impl Shown {
+    fn of(since: Option<u64>, minify: bool, with: Option<With>) -> Result<Shown, Problem> {
+        let with_history = with == Some(With::History);
+        match (since, with_history) {
+            (Some(_), _) if minify => Err(invalid("`since` needs the records, which `minify` leaves out")),
+            (_, true) if minify => Err(invalid("`minify` returns only ports and services, so it excludes `with`")),
+            _ => Ok(Shown { minify, with_history }),
+        }
     }
 }
 
 fn request(
     query: Query,
-    has_since: bool,
-    minify: bool,
+    Shown { minify, with_history }: Shown,
     page_size: Option<usize>,
     page_token: Option<&str>,
     now: SystemTime,
 ) -> Result<PageRequest, Problem> {
-    if minify && has_since {
-        return Err(invalid("`since` needs the records, which `minify` leaves out"));
-    }
+    let size = size(page_size)?;
+    let after = page_token.map(|token| position(token, &query, minify, now)).transpose()?;
+    Ok(PageRequest { query, minify, with_history, size, after })
+}
+
+/// Checks the size of a page.
+pub(super) fn size(page_size: Option<usize>) -> Result<usize, Problem> {
     let size = page_size.unwrap_or(DEFAULT_PAGE_SIZE);
     if !(1..=MAX_PAGE_SIZE).contains(&size) {
         return Err(invalid(format!("`page_size` is {size}; expected 1 to {MAX_PAGE_SIZE}")));
     }
-    let after = page_token.map(|token| position(token, &query, minify, now)).transpose()?;
-    Ok(PageRequest { query, minify, size, after })
+    Ok(size)
 }
 
 impl PageRequest {
@@ -222,6 +266,7 @@ mod tests {
             PageParams { service: Some(String::new()), ..PageParams::default() },
             PageParams { service: Some("a\n".to_owned()), ..PageParams::default() },
             PageParams { minify: true, since: Some(1), ..PageParams::default() },
+            PageParams { minify: true, with: Some(With::History), ..PageParams::default() },
         ] {
             assert_eq!(name(params.request(ips(&["1.1.1.7"]), now)), "invalid-request");
         }

@@ -1,5 +1,6 @@
 //! The endpoints that read.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -9,11 +10,11 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use http_api::{Body, Path, Problem, ProblemBody, Query, json};
 
-use super::bodies::{Host, HostPage, HostsPage, Lookup, RecordBody, Service};
+use super::bodies::{Host, HostPage, HostsPage, Lookup, Past, RecordBody, Service};
 use super::problems::{HOST_NOT_FOUND, NETWORK_TOO_LARGE, RECORD_NOT_FOUND};
-use super::queries::{PageParams, PageRequest, ServiceParams, invalid, ip};
+use super::queries::{PageParams, PageRequest, RecordParams, ServiceParams, With, invalid, ip};
 use super::{Api, key, now};
-use crate::hosts::{Network, Page, Records};
+use crate::hosts::{Network, Page, Record, Records};
 use crate::scan::Key;
 
 /// The most addresses of a lookup.
@@ -27,14 +28,23 @@ impl<R: Records> Api<R> {
             let items = hosts_of(page.items, |key| key, |key| Service::without_item(&key));
             return Ok(Page { items, next: page.next });
         }
+        let history = if request.with_history { Some(self.history()?) } else { None };
         let page = self.hosts.records(query, after.as_ref(), *size).await.map_err(|error| self.problem(error))?;
-        let items = hosts_of(page.items, |record| &record.key, |record| self.service(record, now));
+        let mut past = match history {
+            Some(history) => self.past(history, page.items.iter().map(|record| record.key.clone()).collect()).await?,
+            None => HashMap::new(),
+        };
+        let service = |record: Record| {
+            let past = past.remove(&record.key).unwrap_or_default();
+            self.service(record, now).with(past)
+        };
+        let items = hosts_of(page.items, |record| &record.key, service);
         Ok(Page { items, next: page.next })
     }
 }
 
 /// Groups the items of a page by their address. Items of one address are next to each other.
-fn hosts_of<T>(items: Vec<T>, key: impl Fn(&T) -> &Key, service: impl Fn(T) -> Service) -> Vec<Host> {
+fn hosts_of<T>(items: Vec<T>, key: impl Fn(&T) -> &Key, mut service: impl FnMut(T) -> Service) -> Vec<Host> {
     let mut hosts: Vec<Host> = Vec::new();
     for item in items {
         let ip = key(&item).ip();
@@ -85,7 +95,7 @@ pub(super) async fn host<R: Records>(
 
 /// One record
 ///
-/// This reads the table itself, so it answers even while the index is behind. Its `ETag` is what a deletion needs.
+/// This reads the table itself, so it answers even while the index is behind. Without `with`, its `ETag` is what a deletion needs.
 #[utoipa::path(
     get,
     path = "/v1/hosts/{ip}/services/{port}/{service}",
@@ -95,6 +105,7 @@ pub(super) async fn host<R: Records>(
         ("ip" = String, Path, description = "IPv4 or IPv6 address."),
         ("port" = u16, Path, description = "The port."),
         ("service" = String, Path, description = "The service, percent-encoded, e.g. `a%2Fb`."),
+        RecordParams,
     ),
     responses(
         (status = 200, description = "The record.", body = RecordBody, headers(("ETag", description = "Changes with the body."))),
@@ -106,13 +117,19 @@ pub(super) async fn host<R: Records>(
 pub(super) async fn record<R: Records>(
     State(api): State<Arc<Api<R>>>,
     Path((ip, port, service)): Path<(String, String, String)>,
+    Query(RecordParams { with }): Query<RecordParams>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let key = key(&ip, &port, &service)?;
+    let history = with.map(|With::History| api.history()).transpose()?;
     let record = api.hosts.record(&key).await.map_err(|error| api.problem(error))?;
     let record = record.ok_or_else(|| no_record(&key))?;
+    let past = match history {
+        Some(history) => api.past(history, vec![key.clone()]).await?.remove(&key).unwrap_or_default(),
+        None => Past::default(),
+    };
     let is_stale = api.is_stale(&record, now());
-    Ok(json(&headers, &RecordBody::of(record, is_stale)))
+    Ok(json(&headers, &RecordBody::of(record, is_stale).with(past)))
 }
 
 pub(super) fn no_record(key: &Key) -> Problem {

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::compare::{Images, Verdict, bytes, compare};
+use super::compare::{Comparison, Images, bytes, compare};
 use super::diff::diff;
 use super::entry::{Body, Difference, Entry, Event};
 use super::key::{EntryKey, Sequence};
@@ -52,14 +52,14 @@ pub struct Change {
 
 /// Decides what a record at this position of the stream means.
 pub fn decide(images: &Images, position: Position, rules: &Rules) -> Decision {
-    let verdict = compare(images, &rules.masks);
-    let (event, old, record) = match verdict {
-        Verdict::Nothing => return Decision::Nothing,
-        Verdict::Foreign => return Decision::Foreign,
-        Verdict::Unreadable(why) => return Decision::Unreadable(why),
-        Verdict::Opened(new) => (Event::Opened, None, &new.record),
-        Verdict::Changed(old, new) => (Event::Changed, Some(&old.record), &new.record),
-        Verdict::Closed(old, _) => (Event::Closed, Some(&old.record), &old.record),
+    let comparison = compare(images, &rules.masks);
+    let (event, old, record) = match comparison {
+        Comparison::Nothing => return Decision::Nothing,
+        Comparison::Foreign => return Decision::Foreign,
+        Comparison::Unreadable(why) => return Decision::Unreadable(why),
+        Comparison::Opened(new) => (Event::Opened, None, &new.record),
+        Comparison::Changed(old, new) => (Event::Changed, Some(&old.record), &new.record),
+        Comparison::Closed(old, _) => (Event::Closed, Some(&old.record), &old.record),
     };
     let created = images.created.unwrap_or_default();
     let time = match event {
@@ -73,8 +73,8 @@ pub fn decide(images: &Images, position: Position, rules: &Rules) -> Decision {
     let mut entry = Entry::new(key, event, created, created.saturating_add(rules.ttl));
     entry.old_timestamp = old.map(|old| old.timestamp);
     let mut hashes = None;
-    match verdict {
-        Verdict::Closed(old, reason) => {
+    match comparison {
+        Comparison::Closed(old, reason) => {
             entry.reason = Some(reason);
             entry.record_expired_at = old.expires_at;
         }
@@ -137,7 +137,7 @@ fn hash(bytes: &[u8]) -> Hash {
 pub enum Step {
     Put {
         entry: Box<Entry>,
-        /// The service was first seen earlier than its summary says.
+        /// The service was first seen earlier than in its summary.
         lowers_first_seen: bool,
         /// The entry of a repair that this change replaces.
         replaces: Option<EntryKey>,

@@ -14,7 +14,7 @@ pub struct Images {
     pub created: Option<u64>,
     pub old: Image,
     pub new: Image,
-    /// Whether DynamoDB removed the item because of its time to live. It says so only in the region that removed it.
+    /// Whether DynamoDB removed the item because of its time to live. Only the region that removed it shows this.
     pub by_time_to_live: bool,
 }
 
@@ -29,7 +29,7 @@ pub enum Image {
 
 /// What a record of the stream means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict<'a> {
+pub(super) enum Comparison<'a> {
     /// The responses are equal after masks.
     Nothing,
     /// The item is no record of a scan.
@@ -40,20 +40,22 @@ pub(super) enum Verdict<'a> {
     Closed(&'a Row, Reason),
 }
 
-pub(super) fn compare<'a>(images: &'a Images, masks: &Masks) -> Verdict<'a> {
+pub(super) fn compare<'a>(images: &'a Images, masks: &Masks) -> Comparison<'a> {
     if images.service.is_none() {
-        return Verdict::Foreign;
+        return Comparison::Foreign;
     }
-    let Some(created) = images.created else { return Verdict::Unreadable("it has no time") };
+    let Some(created) = images.created else { return Comparison::Unreadable("it has no time") };
     match (&images.old, &images.new) {
-        (Image::Absent, Image::Absent) => Verdict::Unreadable("it has no image: the stream needs new and old images"),
-        (Image::Unreadable(_), _) => Verdict::Unreadable("its old image is no record of a scan"),
-        (_, Image::Unreadable(_)) => Verdict::Unreadable("its new image is no record of a scan"),
-        (Image::Absent, Image::Row(new)) => Verdict::Opened(new),
-        (Image::Row(old), Image::Absent) => Verdict::Closed(old, reason(images, old, created)),
+        (Image::Absent, Image::Absent) => {
+            Comparison::Unreadable("it has no image: the stream needs new and old images")
+        }
+        (Image::Unreadable(_), _) => Comparison::Unreadable("its old image is no record of a scan"),
+        (_, Image::Unreadable(_)) => Comparison::Unreadable("its new image is no record of a scan"),
+        (Image::Absent, Image::Row(new)) => Comparison::Opened(new),
+        (Image::Row(old), Image::Absent) => Comparison::Closed(old, reason(images, old, created)),
         (Image::Row(old), Image::Row(new)) => match is_same(&old.record, &new.record, masks) {
-            true => Verdict::Nothing,
-            false => Verdict::Changed(old, new),
+            true => Comparison::Nothing,
+            false => Comparison::Changed(old, new),
         },
     }
 }
@@ -142,7 +144,7 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn a_verdict_is_that_of_the_rules(
+        fn a_comparison_is_that_of_the_rules(
             old in prop::option::of(model()), new in prop::option::of(model()), by_time_to_live: bool,
         ) {
             let images = Images {
@@ -164,12 +166,12 @@ pub(super) mod tests {
                 }
             };
             let found = match compare(&images, &masks()) {
-                Verdict::Nothing => "nothing",
-                Verdict::Foreign => "foreign",
-                Verdict::Unreadable(_) => "unreadable",
-                Verdict::Opened(_) => "opened",
-                Verdict::Changed(..) => "changed",
-                Verdict::Closed(_, reason) => reason.name(),
+                Comparison::Nothing => "nothing",
+                Comparison::Foreign => "foreign",
+                Comparison::Unreadable(_) => "unreadable",
+                Comparison::Opened(_) => "opened",
+                Comparison::Changed(..) => "changed",
+                Comparison::Closed(_, reason) => reason.name(),
             };
             prop_assert_eq!(found, expected);
         }
@@ -185,14 +187,14 @@ pub(super) mod tests {
             by_time_to_live: false,
         };
         let unreadable = || Image::Unreadable("{}".to_owned());
-        assert_eq!(compare(&Images { service: None, ..readable.clone() }, &masks()), Verdict::Foreign);
+        assert_eq!(compare(&Images { service: None, ..readable.clone() }, &masks()), Comparison::Foreign);
         for images in [
             Images { created: None, ..readable.clone() },
             Images { new: unreadable(), ..readable.clone() },
             Images { old: unreadable(), ..readable.clone() },
             Images { old: unreadable(), new: Image::Absent, ..readable },
         ] {
-            assert!(matches!(compare(&images, &masks()), Verdict::Unreadable(_)), "{images:?}");
+            assert!(matches!(compare(&images, &masks()), Comparison::Unreadable(_)), "{images:?}");
         }
     }
 }

@@ -1,10 +1,14 @@
 //! An entry of the history: one change of one service.
 
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
 use super::key::EntryKey;
 use super::summary::Hash;
 
 /// What happened to a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Event {
     /// Its record appeared.
     Opened,
@@ -31,7 +35,8 @@ impl Event {
 }
 
 /// Why a service closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Reason {
     /// Its record was past its time to live.
     Expired,

@@ -20,7 +20,7 @@ pub struct Hashes {
     pub text: Hash,
 }
 
-/// The place of a record among all streams of the table. A later stream has a greater label.
+/// The position of a record among all streams of the table. A later stream has a greater label.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// The label of the stream.

@@ -16,6 +16,7 @@ use tracing_subscriber::filter::Targets;
 
 use super::consumer::{ObservabilityArgs, duration, positive};
 use super::help::{exit_codes, heading, more};
+use super::pubsub::set;
 use super::table::TableArgs;
 use crate::api::Settings;
 use crate::hosts::WriteSettings;
@@ -77,6 +78,10 @@ pub struct TokenArgs {
 pub struct ServeArgs {
     #[command(flatten)]
     table: TableArgs,
+    /// Table of the history, which `mini-scan changes` writes; without it the API has no history
+    #[arg(long, env = "MINI_SCAN_HISTORY_TABLE", value_name = "TABLE", help_heading = "Records")]
+    history_table: Option<String>,
+
     #[command(flatten)]
     access: AccessArgs,
     #[command(flatten)]
@@ -213,6 +218,10 @@ impl ServeArgs {
 
     pub fn table(&self) -> &str {
         &self.table.table
+    }
+
+    pub fn history_table(&self) -> Option<&str> {
+        set(&self.history_table)
     }
 
     pub fn ttl(&self) -> Option<Duration> {

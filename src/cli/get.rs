@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 
+use super::changes_tables::HistoryTableArgs;
 use super::help::{exit_codes, heading, more};
 use super::pubsub::set;
 use super::table::{TableArgs, table_is_the_source};
@@ -19,7 +20,8 @@ const HELP: &str = concat!(
     "  mini-scan get 1.1.1.7\n",
     "  mini-scan get 1.1.1.7:443 [2001:db8::7]:443 1.1.1.0/24\n",
     "  mini-scan get --json - < addresses.txt | jq .service\n",
-    "  mini-scan get --api http://127.0.0.1:8080 1.1.1.7\n\n",
+    "  mini-scan get --api http://127.0.0.1:8080 1.1.1.7\n",
+    "  mini-scan get --history 1.1.1.7    what opened, changed and closed\n\n",
     "  It needs index by-ip (`mini-scan setup table` adds it). For larger networks than\n",
     "  a /24 use `mini-scan export`.\n\n",
     exit_codes!(),
@@ -39,6 +41,9 @@ pub struct GetArgs {
     #[command(flatten)]
     table: TableArgs,
 
+    #[command(flatten)]
+    history_table: HistoryTableArgs,
+
     /// URL of a `mini-scan api` to ask instead of the table, e.g. http://127.0.0.1:8080
     #[arg(long, env = "MINI_SCAN_API", value_name = "URL", help_heading = "Source")]
     api: Option<String>,
@@ -51,7 +56,11 @@ pub struct GetArgs {
     #[arg(long, env = "MINI_SCAN_API_TOKEN", hide = true, hide_env_values = true)]
     api_token: Option<String>,
 
-    /// Print one JSON object per record, with the whole response, in place of the table
+    /// Print what opened, changed and closed, the newest first, in place of the records
+    #[arg(long, help_heading = "Output")]
+    history: bool,
+
+    /// Print one JSON object per record or event, with the whole response, in place of the table
     #[arg(long, help_heading = "Output")]
     json: bool,
 }
@@ -76,7 +85,7 @@ impl GetArgs {
                 }
             }
         }
-        Ok(Get { targets, from: self.from()?, json: self.json })
+        Ok(Get { targets, from: self.from()?, history: self.history, json: self.json })
     }
 
     fn from(&self) -> Result<From, clap::Error> {
@@ -84,6 +93,7 @@ impl GetArgs {
             return Ok(From::Table {
                 endpoints: Endpoints { pubsub: None, dynamo: self.table.endpoint() },
                 name: self.table.table.clone(),
+                history: self.history_table.history_table.clone(),
             });
         };
         let token = match self.api_token_file.as_ref().filter(|path| !path.as_os_str().is_empty()) {

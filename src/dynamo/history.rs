@@ -3,8 +3,6 @@
 mod attributes;
 mod repairs;
 
-use std::net::IpAddr;
-
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::RequestId;
@@ -13,12 +11,13 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, KeysAndAttributes, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure, Select,
 };
+use futures_util::future::BoxFuture;
 
 use super::error::{failed, not_from_dynamodb, read_units};
 use super::images::json_of_images;
 use super::item::Item;
 use crate::changes::ports::{DeadLetter, Gap, History, Update, Updated};
-use crate::changes::{Entry, EntryKey, Event, Summary, entry_times, summarized};
+use crate::changes::{Entries, Entry, EntryKey, EntryQuery, Event, Past, Summaries, Summary, entry_times, summarized};
 use crate::consumer::ports::{StoreError, StoreErrorKind};
 use crate::hosts::{Error, ErrorKind, Read};
 use crate::scan::Key;
@@ -45,38 +44,6 @@ pub use repairs::{HistoryKey, SummaryPage};
 pub struct HistoryTable {
     client: Client,
     table: String,
-}
-
-/// Summaries of services. A service that is neither found nor unprocessed has none.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Summaries {
-    pub summaries: Vec<Summary>,
-    /// Services that the table did not look up, because it is throttled.
-    pub unprocessed: Vec<Key>,
-}
-
-/// The entries of an address to read.
-#[derive(Debug, Clone, Copy)]
-pub struct EntryQuery<'a> {
-    pub ip: IpAddr,
-    /// Entries from this time on, in Unix seconds.
-    pub start: u64,
-    /// Entries before this time.
-    pub end: u64,
-    pub newest_first: bool,
-    /// Whether entries have their bodies.
-    pub with_bodies: bool,
-    /// The entries after this sort key, in the order of the query.
-    pub after: Option<&'a str>,
-    pub limit: usize,
-}
-
-/// A page of entries. It may have fewer entries than the limit although entries follow.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Entries {
-    pub entries: Vec<Entry>,
-    /// The sort key after which the next page begins. `None` at the end.
-    pub next: Option<String>,
 }
 
 impl HistoryTable {
@@ -234,6 +201,16 @@ impl History for HistoryTable {
         ]);
         item.extend(gap.last_created.map(|created| ("last_created".to_owned(), number(created))));
         self.put_if_absent(item).await.map(|_| ())
+    }
+}
+
+impl Past for HistoryTable {
+    fn summaries<'a>(&'a self, services: &'a [Key]) -> BoxFuture<'a, Result<Read<Summaries>, Error>> {
+        Box::pin(HistoryTable::summaries(self, services, false))
+    }
+
+    fn entries<'a>(&'a self, query: &'a EntryQuery<'a>) -> BoxFuture<'a, Result<Read<Entries>, Error>> {
+        Box::pin(HistoryTable::entries(self, query))
     }
 }
 

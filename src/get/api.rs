@@ -11,6 +11,7 @@ use serde::Deserialize;
 use tokio::time::sleep;
 
 use super::Question;
+use crate::changes::TimelineEvent;
 use crate::hosts::{MAX_PAGE_SIZE, Record};
 use crate::scan::{Key, address, check_service};
 use crate::service::SetupError;
@@ -77,6 +78,12 @@ struct Service {
     response_base64: Option<String>,
 }
 
+#[derive(Debug, Deserialize)]
+struct Events {
+    events: Vec<TimelineEvent>,
+    next_page_token: Option<String>,
+}
+
 /// An error as in RFC 9457.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -124,6 +131,23 @@ impl Client {
         let records = page.hosts.into_iter().flatten().chain(page.host).flat_map(records);
         let records = records.collect::<Result<_, _>>().map_err(|why| self.invalid(&why))?;
         Ok((records, page.next_page_token))
+    }
+
+    /// Returns a page of the events of an address, the newest first, and the token of the next page.
+    pub(super) async fn events(
+        &self,
+        ip: IpAddr,
+        with_bodies: bool,
+        token: Option<&str>,
+    ) -> Result<(Vec<TimelineEvent>, Option<String>), SetupError> {
+        let size = MAX_PAGE_SIZE.to_string();
+        let mut parameters = vec![("order", "desc"), ("page_size", size.as_str())];
+        parameters.extend(with_bodies.then_some(("with", "response")));
+        parameters.extend(token.map(|token| ("page_token", token)));
+        let request = self.http.get(self.url(&format!("/v1/hosts/{ip}/timeline"), &parameters)?);
+        let Some(body) = self.send(request).await? else { return Ok((Vec::new(), None)) };
+        let page: Events = serde_json::from_slice(&body).map_err(|error| self.invalid(&error.to_string()))?;
+        Ok((page.events, page.next_page_token))
     }
 
     fn url(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Url, SetupError> {

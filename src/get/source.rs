@@ -50,7 +50,7 @@ impl Pages<'_> {
 }
 
 /// A command has no metrics.
-struct Silent;
+pub(super) struct Silent;
 
 impl Observer for Silent {
     fn called(&self, _: &Span, _: Operation, _: Duration, _: Option<&Error>) {}
@@ -64,7 +64,7 @@ impl Source {
     pub(super) async fn connect(from: &From) -> Result<Source, SetupError> {
         let (endpoints, name) = match from {
             From::Api(api) => return Ok(Source::Api(Client::new(api)?)),
-            From::Table { endpoints, name } => (endpoints, name),
+            From::Table { endpoints, name, .. } => (endpoints, name),
         };
         let client = endpoints.dynamo().await.map_err(|problem| table_error(endpoints, name, problem))?;
         let table = HostTable::new(client, name.clone(), None);

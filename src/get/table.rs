@@ -1,4 +1,4 @@
-//! Formats records as a table for people. Pure.
+//! Formats tables for people. Pure.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,6 +7,7 @@ use indicatif::{HumanBytes, HumanDuration};
 use crate::hosts::Record;
 use crate::terminal::sanitize;
 
+/// The columns of records.
 const HEAD: [&str; 7] = ["ADDRESS", "PORT", "SERVICE", "LAST SEEN", "AGE", "SIZE", "RESPONSE"];
 const MAX_SERVICE_CHARS: usize = 32;
 const MAX_RESPONSE_CHARS: usize = 60;
@@ -19,20 +20,39 @@ pub(super) struct Row([String; HEAD.len()]);
 
 impl Row {
     pub(super) fn of(record: &Record, now: SystemTime) -> Row {
-        // A year beyond 9999 has no notation.
-        let seen = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(record.timestamp.min(253_402_300_799)));
-        let seen = seen.unwrap_or(SystemTime::UNIX_EPOCH);
+        let seen = shown_time(record.timestamp);
         let size = record.response_bytes.as_ref().map_or(record.response.len(), Vec::len);
         Row([
             record.key.ip().to_owned(),
             record.key.port().to_owned(),
-            cell(record.key.service(), MAX_SERVICE_CHARS),
-            humantime::format_rfc3339_seconds(seen).to_string(),
+            service(record.key.service()),
+            time(record.timestamp),
             format!("{:#}", HumanDuration(now.duration_since(seen).unwrap_or_default())),
             HumanBytes(size as u64).to_string(),
-            cell(&record.response, MAX_RESPONSE_CHARS),
+            last_column(&record.response),
         ])
     }
+}
+
+/// Returns the time in UTC.
+pub(super) fn time(timestamp: u64) -> String {
+    humantime::format_rfc3339_seconds(shown_time(timestamp)).to_string()
+}
+
+/// A year beyond 9999 has no notation.
+fn shown_time(timestamp: u64) -> SystemTime {
+    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(timestamp.min(253_402_300_799)));
+    time.unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// Returns the name of a service as it is shown.
+pub(super) fn service(name: &str) -> String {
+    cell(name, MAX_SERVICE_CHARS)
+}
+
+/// Returns the text of the last column as it is shown.
+pub(super) fn last_column(text: &str) -> String {
+    cell(text, MAX_RESPONSE_CHARS)
 }
 
 /// Returns the text as it is shown, cut to this length. A control character takes several.
@@ -44,19 +64,24 @@ fn cell(text: &str, max_chars: usize) -> String {
     }
 }
 
-/// Formats a table with a head. Returns an empty string for no rows.
+/// Formats records as a table with a head. Returns an empty string for no rows.
 pub(super) fn format(rows: &[Row]) -> String {
+    layout(HEAD, &NUMBERS, &rows.iter().map(|Row(cells)| cells.clone()).collect::<Vec<_>>())
+}
+
+/// Formats a table with a head. Returns an empty string for no rows. The columns in `numbers` are aligned to the right.
+pub(super) fn layout<const N: usize>(head: [&str; N], numbers: &[usize], rows: &[[String; N]]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let head = Row(HEAD.map(str::to_owned));
+    let head = head.map(str::to_owned);
     let lines = || [&head].into_iter().chain(rows);
-    let widths: [usize; HEAD.len()] =
-        std::array::from_fn(|column| lines().map(|row| row.0[column].chars().count()).max().unwrap_or_default());
-    let line = |Row(cells): &Row| {
+    let widths: [usize; N] =
+        std::array::from_fn(|column| lines().map(|row| row[column].chars().count()).max().unwrap_or_default());
+    let line = |cells: &[String; N]| {
         let cells = cells.iter().enumerate().map(|(column, cell)| {
             let width = widths[column];
-            if NUMBERS.contains(&column) { format!("{cell:>width$}") } else { format!("{cell:width$}") }
+            if numbers.contains(&column) { format!("{cell:>width$}") } else { format!("{cell:width$}") }
         });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
     };

@@ -5,20 +5,14 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, timeout};
-use tracing::Instrument;
 
+use super::calls::Calls;
 use super::page::Found;
-use super::records::{Error, ErrorKind, Keys, Observer, Operation, Read, Record, Records};
-use super::retry::{ATTEMPT_TIMEOUT, MAX_ATTEMPTS, MAX_BATCH_ATTEMPTS, backoff, is_transient};
-use crate::consumer::ports::StoreError;
+use super::records::{Error, Keys, Observer, Operation, Record, Records};
 use crate::scan::Key;
 
 /// Queries of one request in flight at a time. A network of 256 addresses takes as many queries.
 const QUERIES_PER_REQUEST: usize = 16;
-/// Calls of all requests in flight at a time. Each takes a connection.
-const CALLS_IN_FLIGHT: usize = 128;
 /// Keys that a query reads at least if a filter skips some of them. They are small, and each query takes a round trip.
 const FILTERED_KEYS: usize = 1000;
 /// A request reads at most this many pages of which no record passes its filter.
@@ -28,8 +22,7 @@ const MAX_EMPTY_PAGES: usize = 10;
 #[derive(Clone)]
 pub struct Hosts<R> {
     pub(super) records: Arc<R>,
-    pub(super) observer: Arc<dyn Observer>,
-    permits: Arc<Semaphore>,
+    pub(super) calls: Calls,
 }
 
 /// Which records of an address to return.
@@ -91,12 +84,17 @@ pub struct Page<T> {
 
 impl<R: Records> Hosts<R> {
     pub fn new(records: R, observer: Arc<dyn Observer>) -> Hosts<R> {
-        Hosts { records: Arc::new(records), observer, permits: Arc::new(Semaphore::new(CALLS_IN_FLIGHT)) }
+        Hosts { records: Arc::new(records), calls: Calls::new(observer) }
+    }
+
+    /// Returns the limit of calls in flight and the observer, for readers of other tables.
+    pub fn calls(&self) -> Calls {
+        self.calls.clone()
     }
 
     /// Returns one record.
     pub async fn record(&self, key: &Key) -> Result<Option<Record>, Error> {
-        self.read(Operation::GetItem, || self.records.get_one(key)).await
+        self.calls.read(Operation::GetItem, || self.records.get_one(key)).await
     }
 
     /// Returns the keys after a position, without reading a record. `since` therefore has no effect.
@@ -163,11 +161,11 @@ impl<R: Records> Hosts<R> {
                 Part::Address(ip, filter) => {
                     let page = if filter.service.is_some() { limit.max(FILTERED_KEYS) } else { limit };
                     let query = || self.records.by_ip(ip, filter.port, after.as_ref(), page);
-                    self.read(Operation::Query, query).await?
+                    self.calls.read(Operation::Query, query).await?
                 }
                 Part::Service(port, service) => {
                     let query = || self.records.by_service(port, service, after.as_ref(), limit);
-                    self.read(Operation::Query, query).await?
+                    self.calls.read(Operation::Query, query).await?
                 }
             };
             after = keys.last().cloned();
@@ -186,65 +184,14 @@ impl<R: Records> Hosts<R> {
             if asked.is_empty() {
                 break;
             }
-            let batch = self.read(Operation::BatchGetItem, || self.records.get(&asked)).await?;
+            let batch = self.calls.read(Operation::BatchGetItem, || self.records.get(&asked)).await?;
             found.add(batch.records, &batch.unprocessed);
             if found.is_enough() {
                 break;
             }
-            self.observer.unprocessed();
-            if attempts == MAX_BATCH_ATTEMPTS {
-                let left = found.unprocessed().len();
-                let detail = format!("{left} keys of a BatchGetItem are unprocessed after {attempts} attempts");
-                return Err(Error { kind: ErrorKind::Throttled, detail });
-            }
-            sleep(backoff(attempts)).await;
+            self.calls.wait_for_unprocessed(attempts, found.unprocessed().len()).await?;
         }
         Ok(found.cut())
-    }
-
-    async fn read<T, F>(&self, operation: Operation, attempt: impl Fn() -> F) -> Result<T, Error>
-    where
-        F: Future<Output = Result<Read<T>, Error>>,
-    {
-        let Read { value, units } = self.call(operation, attempt).await?;
-        self.observer.read_units(units);
-        Ok(value)
-    }
-
-    /// Makes a call, and repeats it a few times after a transient error.
-    pub(super) async fn call<T, F>(&self, operation: Operation, attempt: impl Fn() -> F) -> Result<T, Error>
-    where
-        F: Future<Output = Result<T, Error>>,
-    {
-        for attempts in 1.. {
-            match self.attempt(operation, attempt()).await {
-                Err(error) if attempts < MAX_ATTEMPTS && is_transient(error.kind) => sleep(backoff(attempts)).await,
-                result => return result,
-            }
-        }
-        unreachable!("the last attempt returns")
-    }
-
-    /// Makes one attempt, and reports how it ended.
-    pub(super) async fn attempt<T, E>(
-        &self,
-        operation: Operation,
-        call: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, E>
-    where
-        E: From<StoreError> + Clone,
-        Error: From<E>,
-    {
-        let permit = self.permits.acquire().await.expect("the semaphore is never closed");
-        let span = self.observer.calling(operation);
-        let began = Instant::now();
-        // The SDK's future is large. In a box, it takes no memory while it waits for a permit.
-        let result = timeout(ATTEMPT_TIMEOUT, Box::pin(call.instrument(span.clone()))).await;
-        let result = result.unwrap_or_else(|_| Err(StoreError::no_answer(ATTEMPT_TIMEOUT).into()));
-        drop(permit);
-        let failure = result.as_ref().err().map(|error| Error::from(error.clone()));
-        self.observer.called(&span, operation, began.elapsed(), failure.as_ref());
-        result
     }
 }
 

@@ -56,7 +56,7 @@ impl<R: Records> Hosts<R> {
     pub async fn forget(&self, key: &Key, timestamp: u64) -> Result<Deletion, Error> {
         let mut is_unanswered = false;
         for attempts in 1.. {
-            match self.attempt(Operation::DeleteItem, self.records.delete(key, timestamp)).await {
+            match self.calls.attempt(Operation::DeleteItem, self.records.delete(key, timestamp)).await {
                 // The unanswered attempt deleted it.
                 Ok(Deletion::Missing) if is_unanswered => return Ok(Deletion::Deleted),
                 Err(error) if attempts < MAX_ATTEMPTS && is_transient(error.kind) => {
@@ -72,7 +72,7 @@ impl<R: Records> Hosts<R> {
     async fn put(&self, scan: &Scan) -> Result<Answer, StoreError> {
         let mut is_unanswered = false;
         for attempts in 1.. {
-            match self.attempt(Operation::PutItem, self.records.put(scan)).await {
+            match self.calls.attempt(Operation::PutItem, self.records.put(scan)).await {
                 // An equal record shows that the unanswered attempt was written.
                 Ok(Answer::Stale(Record { is_same: true, .. })) if is_unanswered => return Ok(Answer::Stored),
                 Err(error) if attempts < MAX_ATTEMPTS && is_transient(Error::from(error.clone()).kind) => {

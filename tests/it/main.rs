@@ -25,6 +25,7 @@ mod make;
 mod masks;
 mod observe;
 mod outage;
+mod past;
 mod poison;
 mod prose;
 mod receipts;

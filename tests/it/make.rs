@@ -67,6 +67,19 @@ async fn run_api_creates_the_table_and_serves_it() {
 }
 
 #[tokio::test]
+async fn run_changes_creates_the_tables_and_keeps_the_history_of_scans() {
+    let server = Embedded::dynamo();
+    let dynamo = Dynamo::at(DynamoServer::Dynoxide, format!("http://{}", server.address));
+    let launch = make(["run-changes", "CHANGES_ARGS=--checkpoint-interval 100ms"]).env("MINI_SCAN_HTTP_LISTEN", "off");
+
+    let mut changes = launch.env("AWS_ENDPOINT_URL_DYNAMODB", &dynamo.endpoint).start();
+
+    changes.wait_for_line("took a lease").await;
+    assert_eq!(dynamo.count("scan-history").await, 1, "the name of its table of scans");
+    assert_eq!(stop(changes).await.last().expect("a line"), "Changes stopped. Records handled: 0");
+}
+
+#[tokio::test]
 async fn test_browser_reports_that_chromium_is_missing() {
     let exit = make(["test-browser", "PATH=/nonexistent"]).run().await;
     let expected = "NOT RUN: make test-browser, because chromium and chromedriver are not installed";

@@ -8,6 +8,7 @@ use http_api::{Problem, inline};
 use maud::{DOCTYPE, Markup, html};
 
 use super::text::{SHOWN_BYTES, age, count, encode, hex, sentence, start, utc, visible};
+use crate::changes::{Diff, TimelineEvent};
 use crate::hosts::{Network, Record};
 use crate::scan::Key;
 
@@ -58,6 +59,7 @@ pub(super) fn host(
     ip: IpAddr,
     port: Option<u16>,
     records: &[(bool, Record)],
+    has_history: bool,
     next: Option<&str>,
     now: SystemTime,
 ) -> Markup {
@@ -69,6 +71,7 @@ pub(super) fn host(
             p class="path" { (link_to_network(ip)) }
             h1 { (ip) }
             @if let Some(last_seen) = last_seen { p class="quiet parts" { (time("Last seen", last_seen, now)) } }
+            @if has_history { p { a href={ "/hosts/" (ip) "/timeline" } { "What changed" } } }
             @if let Some(port) = port {
                 p { "Only port " (port) ". " a href={ "/hosts/" (ip) } { "Show all ports" } }
             }
@@ -85,6 +88,54 @@ pub(super) fn host(
             (next_page(next))
         },
     )
+}
+
+/// Renders the events of one address.
+pub(super) fn timeline(ip: IpAddr, events: &[TimelineEvent], next: Option<&str>, now: SystemTime) -> Markup {
+    around(
+        &format!("What changed on {ip}"),
+        &searched(ip, None),
+        html! {
+            p class="path" { (link_to_network(ip)) " / " a href={ "/hosts/" (ip) } { (ip) } }
+            h1 { "What changed on " (ip) }
+            @if events.is_empty() {
+                p { @if next.is_some() { "No event on this page." } @else { "No more events are recorded." } }
+            }
+            @for event in events {
+                article {
+                    h2 { (visible(&happened(event))) }
+                    p class="quiet parts" {
+                        @if event.late { span class="stale" { "late" } " " }
+                        (time(if event.at_or_before { "At or before" } else { "At" }, event.time, now))
+                        @if let Some(size) = event.response_size {
+                            " " span { (count(usize::try_from(size).unwrap_or(usize::MAX), "byte", "bytes")) }
+                        }
+                    }
+                    @if let Some(diff) = &event.diff { (difference(diff)) }
+                }
+            }
+            (next_page(next))
+        },
+    )
+}
+
+/// Returns e.g. `443 HTTP closed (expired)`.
+fn happened(event: &TimelineEvent) -> String {
+    let TimelineEvent { port, service, event, reason, .. } = event;
+    let reason = reason.map(|reason| format!(" ({})", reason.name())).unwrap_or_default();
+    format!("{port} {service} {}{reason}", event.name())
+}
+
+fn difference(diff: &Diff) -> Markup {
+    html! {
+        @if let Some(text) = &diff.text {
+            pre class="text" dir="ltr" tabindex="0" { (visible(text)) }
+            @if diff.cut { p class="quiet" { "Some of the changed lines are left out." } }
+        }
+        p class="quiet" {
+            "Lines: +" (diff.lines_added) " −" (diff.lines_removed) ". Bytes: +" (diff.bytes_added) " −" (diff.bytes_removed) "."
+        }
+    }
 }
 
 /// Renders that nothing was found on an address, and where to look instead.
@@ -282,18 +333,26 @@ fn url_of(key: &Key) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::changes::{Difference, Entry, EntryKey, Event, Sequence};
 
     fn record_with(response: &str, bytes: Option<Vec<u8>>) -> Record {
         let key = Key::new("1.1.1.7".parse().unwrap(), 80, "\"><script>alert(1)</script>");
         Record { key, timestamp: 1_740_298_125, data_version: 2, response: response.to_owned(), response_bytes: bytes }
     }
 
-    fn pages(record_of: &Record) -> [String; 3] {
+    /// Returns the pages on which the response, the service and a difference are.
+    fn pages(record_of: &Record) -> [String; 4] {
         let now = SystemTime::UNIX_EPOCH;
+        let service = record_of.key.clone();
+        let key = EntryKey { service, time: 1_740_298_125, sequence: Sequence::none() };
+        let text = Some(format!("+{}", record_of.response));
+        let difference = Some(Difference { text, is_cut: true, ..Difference::default() });
+        let changed = Entry { difference, ..Entry::new(key, Event::Changed, 0, 0) };
         [
-            host([1, 1, 1, 7].into(), None, &[(true, record_of.clone())], Some("a-_"), now).into_string(),
+            host([1, 1, 1, 7].into(), None, &[(true, record_of.clone())], true, Some("a-_"), now).into_string(),
             record(record_of, false, now).into_string(),
             network("1.1.1.0/24", std::slice::from_ref(&record_of.key), None).into_string(),
+            timeline([1, 1, 1, 7].into(), &[changed.into()], None, now).into_string(),
         ]
     }
 
@@ -306,8 +365,10 @@ mod tests {
             assert!(!page.contains("<img") && !page.contains('\u{1b}') && !page.contains('\u{202e}'), "{page}");
             assert!(!page.contains(" style="), "{page}");
         }
-        let [host, ..] = pages(&record_with(hostile, None));
-        assert!(host.contains("&lt;/pre&gt;&lt;script&gt;") && host.contains("&amp;lt;"), "{host}");
+        let [host, _, _, timeline] = pages(&record_with(hostile, None));
+        for page in [&host, &timeline] {
+            assert!(page.contains("&lt;/pre&gt;&lt;script&gt;") && page.contains("&amp;lt;"), "{page}");
+        }
         assert!(host.contains("/services/80/%22%3E%3Cscript%3E"), "{host}");
     }
 
@@ -329,7 +390,7 @@ mod tests {
 
     #[test]
     fn a_long_response_is_cut_and_its_own_page_shows_all() {
-        let [host, record, _] = pages(&record_with(&"x".repeat(SHOWN_BYTES + 5), None));
+        let [host, record, ..] = pages(&record_with(&"x".repeat(SHOWN_BYTES + 5), None));
         assert!(host.contains("5 more bytes") && !record.contains("more bytes"));
         assert!(record.contains(&"x".repeat(SHOWN_BYTES + 5)));
     }

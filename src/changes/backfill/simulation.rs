@@ -88,7 +88,7 @@ impl History for Fake {
     }
 
     async fn put(&self, entry: &Entry) -> Result<(), StoreError> {
-        self.request(|state| drop(state.entries.entry(entry_key(&entry.key)).or_insert_with(|| entry.clone()))).await
+        self.request(|state| _ = state.entries.entry(entry_key(&entry.key)).or_insert_with(|| entry.clone())).await
     }
 
     async fn delete(&self, key: &EntryKey) -> Result<(), StoreError> {

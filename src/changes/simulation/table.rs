@@ -104,7 +104,7 @@ impl Table {
 }
 
 impl State {
-    /// Applies a write as the contract of the history says.
+    /// Applies a write as the contract of the history requires.
     fn apply(&mut self, write: Write) -> Option<Updated> {
         match write {
             Write::Update(update) => return Some(self.update(&update)),

@@ -1,7 +1,7 @@
 //! A table of scans with its history, and the program between them.
 
-use mini_scan::changes::{Entry, Summary};
-use mini_scan::dynamo::{ChangesTable, EntryQuery, HistoryTable, create_changes_table};
+use mini_scan::changes::{Entry, EntryQuery, Summary};
+use mini_scan::dynamo::{ChangesTable, HistoryTable, create_changes_table};
 use mini_scan::scan::Key;
 
 use super::READING;
@@ -14,7 +14,7 @@ const OTHER_KEY: &str = "1.1.1.2#80#HTTP";
 
 pub(super) struct Setup {
     pub(super) dynamo: Dynamo,
-    scans: String,
+    pub(super) scans: String,
     pub(super) history: String,
     leases: String,
 }
@@ -34,7 +34,10 @@ pub(super) fn scan(timestamp: u64, response: &str) -> Item {
 
 impl Setup {
     pub(super) async fn new() -> Setup {
-        let dynamo = Dynamo::connect();
+        Setup::on(Dynamo::connect()).await
+    }
+
+    pub(super) async fn on(dynamo: Dynamo) -> Setup {
         let scans = dynamo.table().await;
         let setup = Setup { dynamo, scans, history: unique("history"), leases: unique("leases") };
         setup.create_history().await;

@@ -2,9 +2,9 @@
 
 use mini_scan::changes::ports::{DeadLetter, Gap, History, Update, Updated};
 use mini_scan::changes::{
-    Body, Entry, EntryKey, Event, Hashes, Image, Images, Position, Sequence, Summary, summary_key,
+    Body, Entries, Entry, EntryKey, EntryQuery, Event, Hashes, Image, Images, Position, Sequence, Summary,
 };
-use mini_scan::dynamo::{ChangesTable, Entries, EntryQuery, HistoryTable, create_changes_table};
+use mini_scan::dynamo::{ChangesTable, HistoryTable, create_changes_table};
 use mini_scan::scan::Key;
 
 use crate::support::dynamo::{Dynamo, text};
@@ -214,9 +214,4 @@ async fn a_dead_letter_has_as_many_items_as_its_images_need() {
         }
         assert_eq!(table.count("dead").await - before, items);
     }
-}
-
-#[test]
-fn a_summary_is_behind_all_entries() {
-    assert!(summary_key(&service()) > entry(u64::MAX, "1").key.sort_key());
 }
