@@ -164,8 +164,8 @@ no_complaint() {
 
 alerts() {
   quietly "names in alerts, dashboard, autoscaler, runbook and settings" "$checkers/python" infra/tests/names.py
-  quietly "metrics of a running consumer and API" \
-    "$checkers/python" infra/tests/live.py "$work/consumer.metrics" "$work/api.metrics"
+  quietly "metrics of a running consumer, API and reader of changes" \
+    "$checkers/python" infra/tests/live.py "$work/consumer.metrics" "$work/api.metrics" "$work/changes.metrics"
   if ! find_promtool; then
     skip "promtool: neither it nor Debian's package prometheus is available"
     return
@@ -176,6 +176,7 @@ alerts() {
   quietly "alerts, tests" "$promtool" test rules infra/prometheus/alerts_test.yml
   quietly "/metrics of that consumer, promtool" no_complaint "$work/consumer.metrics"
   quietly "/metrics of that API, promtool" no_complaint "$work/api.metrics"
+  quietly "/metrics of that reader of changes, promtool" no_complaint "$work/changes.metrics"
   quietly "scrape configuration, promtool" "$promtool" check config infra/prometheus/prometheus.yml
   quietly "dashboard and autoscaler, query syntax" "$promtool" check rules "$work/queries.yml"
 }

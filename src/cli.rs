@@ -24,7 +24,7 @@ mod version;
 
 use self::help::{heading, more};
 pub use api::{ApiArgs, ApiTask, ServeArgs, TokenArgs};
-pub use changes::{ChangesArgs, ChangesTask, MasksArgs, RunArgs};
+pub use changes::{BackfillArgs, ChangesArgs, ChangesTask, MasksArgs, RunArgs};
 pub use check::{CheckArgs, CheckTask};
 pub use completions::CompletionsArgs;
 pub use consumer::ConsumerArgs;
@@ -49,7 +49,7 @@ const HELP: &str = concat!(
     "  0    success\n",
     "  1    failure\n",
     "  2    wrong usage: a flag is missing, unknown or out of range\n",
-    "  3    partly done: a redrive or a purge left dead letters, or an export was stopped\n",
+    "  3    partly done: a redrive or a purge left dead letters, or an export or a backfill was stopped\n",
     "  130  stopped at once by a second SIGINT (143 by SIGTERM)\n\n",
     more!()
 );

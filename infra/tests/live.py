@@ -1,8 +1,8 @@
-"""Checks that alerts, dashboard and autoscaler query metrics that a running consumer or API has.
+"""Checks that alerts, dashboard and autoscaler query metrics that a running consumer, API or reader of changes has.
 
-`live.py CONSUMER_FILE API_FILE` runs a consumer between embedded servers with valid, late and malformed messages, and an
-API on the same table. It compares every query with both pages `/metrics`, and writes them to the files, which promtool
-then checks. It needs the program (MINI_SCAN).
+`live.py CONSUMER_FILE API_FILE CHANGES_FILE` runs a consumer between embedded servers with valid, late and malformed
+messages, and an API and a reader of changes on the same table. It compares every query with the three pages `/metrics`, and
+writes them to the files, which promtool then checks. It needs the program (MINI_SCAN).
 """
 
 import base64
@@ -64,6 +64,24 @@ def page_of_api(settings):
         return page
 
 
+def page_of_changes(settings):
+    """Runs a reader of changes until it has recorded one, and returns its page of metrics."""
+    run([PROGRAM, "setup", "changes"], settings)
+    with running([PROGRAM, "changes"], settings) as (process, log):
+        url = f"http://{address(process, log)}"
+        recorded = re.compile(r'^mini_scan_changes_records_total\{result="opened"\} [1-9]', re.M)
+
+        def page():
+            text = get(f"{url}/metrics")[1]
+            is_complete = "mini_scan_changes_leases{" in text and "mini_scan_changes_lag_seconds{" in text
+            return is_complete and recorded.search(text) and text
+
+        text = until("a change is recorded", page)
+        if (code := stop(process)) != 0:
+            raise CheckFailed(f"the reader of changes exited with {code}")
+        return text
+
+
 def get(url):
     """Returns the status and the body."""
     try:
@@ -100,7 +118,7 @@ def families(page):
 
 
 def joined(pages):
-    """Returns the metrics of all pages. Both programs have some of them, with different labels."""
+    """Returns the metrics of all pages. The programs have some of them in common, with different labels."""
     found = {}
     for page in pages:
         for name, (kind, labels) in families(page).items():
@@ -126,7 +144,7 @@ def check_queries(found):
             base = name if name in found else re.sub(r"_(bucket|sum|count)$", "", name)
             kind, labels = found.get(base, (None, {}))
             if kind is None or (kind == "histogram") != (base != name):
-                mismatches.append(f"{where}: neither program has a metric {name}")
+                mismatches.append(f"{where}: no program has a metric {name}")
                 continue
             for label, operator, value in names.SELECTOR.findall(selector):
                 known = labels.get(label)
@@ -153,13 +171,13 @@ def main():
         status, page = get(f"{url}/metrics")
         if (status, get(f"{url}/livez")) != (200, (200, "alive\n")):
             raise CheckFailed("/metrics or /livez did not answer with 200")
-        page_of_reads = page_of_api(settings)
-        for file, text in zip(sys.argv[1:], (page, page_of_reads), strict=True):
+        pages = (page, page_of_api(settings), page_of_changes(settings))
+        for file, text in zip(sys.argv[1:], pages, strict=True):
             Path(file).write_text(text)
         if (code := stop(process)) != 0:
             raise CheckFailed(f"the consumer exited with {code}")
-    found = joined((page, page_of_reads))
-    print(f"live: queries use the {len(found)} metrics of both programs {check_queries(found)} times, and all of them exist")
+    found = joined(pages)
+    print(f"live: queries use the {len(found)} metrics of the programs {check_queries(found)} times, and all of them exist")
 
 
 if __name__ == "__main__":

@@ -42,16 +42,16 @@ def read(path):
 
 
 def metrics():
-    """Returns the metrics of the consumer and of the API, each with its type and labels."""
+    """Returns the metrics of the consumer, the API and the reader of changes, each with its type and labels."""
     found = {}
-    for line in (read("docs/metrics.md") + read("docs/api.md")).splitlines():
+    for line in (read("docs/metrics.md") + read("docs/api.md") + read("docs/history.md")).splitlines():
         row = re.match(r"\| `([\w:]+)` \| (counter|gauge|histogram) \|([^|]*)\|", line)
         if row:
             name, kind, labels = row.groups()
             known = set(re.findall(r"`(\w+)`", labels)) | SCRAPED
             for group, members in GROUPS.items():
                 known |= members if group in labels else set()
-            # Both programs have some of the metrics, with different labels.
+            # The programs have some of the metrics in common, with different labels.
             _, others = found.get(name, (kind, set()))
             found[name] = (kind, known | others)
     return found
@@ -100,7 +100,7 @@ def check_queries():
             if not histogram:
                 base = name
             if base not in known or (known[base][0] == "histogram") != histogram:
-                expect(False, f"{where}: docs/metrics.md and docs/api.md have no {name}")
+                expect(False, f"{where}: docs/metrics.md, docs/api.md and docs/history.md have no {name}")
                 continue
             allowed |= known[base][1]
             for label, _, value in SELECTOR.findall(selector):
@@ -149,7 +149,7 @@ def check_runbook():
 
 
 def check_settings():
-    flags = "".join(file.read_text() for file in (REPOSITORY / "src/cli").glob("*.rs"))
+    flags = "".join(file.read_text() for file in (REPOSITORY / "src/cli").rglob("*.rs"))
     known = set(re.findall(r'env = "(\w+)"', flags))
     files = [*(REPOSITORY / "infra").rglob("*"), REPOSITORY / "docker-compose.yml"]
     for file in files:

@@ -86,7 +86,7 @@ pub fn decide(images: &Images, position: Position, rules: &Rules) -> Decision {
 }
 
 /// Adds the response to the entry. Returns its hashes.
-fn describe(entry: &mut Entry, old: Option<&Record>, new: &Record, rules: &Rules) -> Hashes {
+pub(super) fn describe(entry: &mut Entry, old: Option<&Record>, new: &Record, rules: &Rules) -> Hashes {
     let hashes = hashes(new, &rules.masks);
     entry.data_version = Some(new.data_version);
     entry.response_size = Some(bytes(new).len() as u64);
@@ -170,11 +170,15 @@ pub fn step(change: &Change, updated: &Updated) -> Step {
 
 /// Returns the entry of the repair that found the same change before the reader came to it.
 fn replaced(update: &Update, summary: &Summary) -> Option<EntryKey> {
-    let Repair { event, time, .. } = *summary.repaired.as_ref()?;
+    let Repair { event, time, response, .. } = *summary.repaired.as_ref()?;
     let is_same = match (event, update.event) {
         (Event::Closed, Event::Closed) => update.created <= time.saturating_add(PRECISION),
         (Event::Closed, _) | (_, Event::Closed) => false,
-        _ => update.time == time,
+        _ => {
+            // A later scan may have found the same response before the repair read it.
+            let found = update.hashes.as_ref().map(|(hashes, _)| hashes.text);
+            update.time == time || update.time < time && found.is_some() && found == response
+        }
     };
     is_same.then(|| repair_key(&update.service, time))
 }
@@ -295,17 +299,22 @@ mod tests {
 
     #[test]
     fn a_change_replaces_its_own_repair_and_no_other() {
-        let replaced = |change: &Change, event, time| {
-            let repaired = Some(Repair { event, time, after: None });
+        let replaced_by = |change: &Change, event, time, text| {
+            let repaired = Some(Repair { event, time, after: None, at: 50, response: text });
             match step(change, &Updated::Applied(Summary { repaired, ..summary(position(5), 3) })) {
                 Step::Put { replaces, .. } => replaces,
                 other => panic!("{other:?}"),
             }
         };
+        let replaced = |change: &Change, event, time| replaced_by(change, event, time, None);
         let opened = change(None, Some((16, b"a")), 100);
         assert_eq!(replaced(&opened, Event::Changed, 16), Some(repair_key(&service(), 16)));
         assert_eq!(replaced(&opened, Event::Changed, 17), None);
         assert_eq!(replaced(&opened, Event::Closed, 16), None);
+        let text = opened.update.hashes.as_ref().map(|(hashes, _)| hashes.text);
+        assert_eq!(replaced_by(&opened, Event::Changed, 17, text), Some(repair_key(&service(), 17)));
+        assert_eq!(replaced_by(&opened, Event::Changed, 15, text), None);
+        assert_eq!(replaced_by(&opened, Event::Changed, 17, Some([0; HASH_BYTES])), None);
         let closed = change(Some((16, b"a")), None, 100);
         assert_eq!(replaced(&closed, Event::Closed, 40), Some(repair_key(&service(), 40)));
         assert_eq!(replaced(&closed, Event::Closed, 39), None);

@@ -198,3 +198,26 @@ async fn the_history_is_what_the_changes_of_the_table_were() {
     // Otherwise the schedules would prove nothing.
     assert!(replayed > SEEDS && late > 100, "{replayed} {late}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_table_of_a_newer_program_makes_the_instance_unready_instead_of_dead_letters() {
+    let mut world = World::default();
+    world.write(&mut StdRng::seed_from_u64(0), 0, 1000);
+    let readable = world.streams[0].remove(0);
+    let unreadable = Images { new: Image::Unreadable("{}".to_owned()), ..(*readable.data).clone() };
+    let unreadable = Record { data: Arc::new(unreadable), ..readable.clone() };
+    let rules = Arc::new(Rules { masks: masks(), responses: Responses::Full, ttl: 1000 });
+    let watch = Arc::<Watch>::default();
+    let recorder = Recorder::new(Table::new(0), rules, "2026".to_owned(), Arc::new(()), watch.clone());
+
+    for _ in 0..49 {
+        assert!(matches!(recorder.handle(&unreadable, 1).await, Outcome::Dead { .. }));
+    }
+    assert!(matches!(recorder.handle(&unreadable, 1).await, Outcome::Unavailable { .. }));
+    assert_eq!(watch.health.conditions().len(), 1);
+
+    for _ in 0..51 {
+        while recorder.handle(&readable, 1).await != Outcome::Done {}
+    }
+    assert_eq!(watch.health.conditions(), []);
+}

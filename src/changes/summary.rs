@@ -36,6 +36,10 @@ pub struct Repair {
     pub time: u64,
     /// The last change of the stream before it.
     pub after: Option<Sequence>,
+    /// When it was found.
+    pub at: u64,
+    /// The hash of the text after masks. `None` if it closed the service.
+    pub response: Option<Hash>,
 }
 
 /// The state of a service. All times are Unix seconds.

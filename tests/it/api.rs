@@ -10,6 +10,7 @@ mod traces;
 mod writes;
 
 use mini_scan::scan::Scan;
+pub(crate) use pages::open;
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
 
@@ -49,7 +50,7 @@ impl Api {
         self.client.request(method, format!("{}{path}", self.url))
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         Answer::to(self.request(Method::GET, path)).await
     }
 
@@ -60,8 +61,8 @@ impl Api {
 
 /// A response with its whole body.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     headers: reqwest::header::HeaderMap,
     body: Value,
 }
@@ -80,13 +81,13 @@ impl Answer {
     }
 
     /// Returns the body of a success.
-    fn ok(self) -> Value {
+    pub(crate) fn ok(self) -> Value {
         assert_eq!(self.status, 200, "{self:#?}");
         self.body
     }
 
     /// Returns the name of the problem.
-    fn problem(&self) -> &str {
+    pub(crate) fn problem(&self) -> &str {
         assert_eq!(self.body["status"], self.status, "{self:#?}");
         let kind = self.body["type"].as_str().unwrap_or_else(|| panic!("no problem: {self:#?}"));
         kind.strip_prefix("/docs/problems#").expect("the page of problems")

@@ -1,6 +1,7 @@
 //! Computes the tables of `docs/capacity.md` from its inputs, and compares them with the page.
 
 mod bill;
+mod history;
 mod inputs;
 mod plan;
 mod tables;

@@ -5,7 +5,8 @@ mod history;
 use mini_scan::changes::{Event, Reason};
 use tokio::time::sleep;
 
-use crate::support::dynamo::{item, number, text};
+use crate::support::dynamo::{item, number, text, time_to_live};
+use crate::support::local_dynamo::LocalDynamo;
 use crate::support::program::Signal;
 use crate::support::{POLL_INTERVAL, unique, with_timeout};
 use history::{Setup, scan};
@@ -47,6 +48,22 @@ async fn a_record_that_is_removed_after_its_time_to_live_has_expired() {
     let entries = setup.entries(2).await;
 
     assert_eq!((entries[1].reason, entries[1].record_expired_at), (Some(Reason::Expired), Some(200)));
+}
+
+#[tokio::test]
+async fn the_history_shows_what_the_local_dynamodb_removes_after_its_time_to_live() {
+    let local = LocalDynamo::start().await;
+    let setup = Setup::on(local.dynamo.clone()).await;
+    let ttl = local.dynamo.client.update_time_to_live().table_name(&setup.scans);
+    ttl.time_to_live_specification(time_to_live("expires_at")).send().await.expect("items expire");
+    let _changes = setup.start().await;
+    let mut row = scan(100, "hello");
+    row.insert("expires_at".to_owned(), number(200));
+    setup.put(row).await;
+
+    let entries = setup.entries(2).await;
+
+    assert_eq!((entries[0].event, entries[1].reason), (Event::Opened, Some(Reason::Expired)));
 }
 
 #[tokio::test]
@@ -196,7 +213,10 @@ async fn a_new_stream_is_read_from_its_start_and_a_gap_is_stored() {
     changes.wait_for_line("the table has a new stream").await;
 
     changes.wait_for_line(READING).await;
-    assert_eq!(setup.items("gaps").await.len(), 1);
+    let gaps = setup.items("gaps").await;
+    // DynamoDB Local shows another start of an empty shard after writes to other tables, which looks like a gap.
+    let of_streams = gaps.iter().filter(|gap| gap["cause"] == text("new_stream"));
+    assert_eq!(of_streams.count(), 1, "{gaps:?}");
     setup.put(scan(101, "b")).await;
     setup.entries(2).await;
 }

@@ -1,6 +1,7 @@
 //! The integration tests, in one binary. Most of them start the real program.
 
 mod api;
+mod backfill;
 mod browser;
 mod capacity;
 mod changes;
@@ -25,6 +26,7 @@ mod make;
 mod masks;
 mod observe;
 mod outage;
+mod past;
 mod poison;
 mod prose;
 mod receipts;

@@ -164,7 +164,8 @@ pub(super) fn summary(item: &Item) -> Option<Summary> {
     let repaired = || {
         let event = Event::parse(string(item, "repaired_event")?)?;
         let after = string(item, "repaired_after").and_then(Sequence::parse);
-        Some(Repair { event, time: whole(item, "repaired_time")?, after })
+        let (time, at) = (whole(item, "repaired_time")?, whole(item, "repaired_at")?);
+        Some(Repair { event, time, after, at, response: hash(item, "repaired_hash") })
     };
     Some(Summary {
         service: summarized(string(item, IP)?, string(item, ENTRY)?)?,
@@ -192,7 +193,7 @@ pub(super) fn summary(item: &Item) -> Option<Summary> {
 pub(super) const OPEN: &str = "open";
 pub(super) const CLOSED: &str = "closed";
 
-fn string<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+pub(super) fn string<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 

@@ -42,7 +42,7 @@ async fn every_endpoint_of_the_document_is_served() {
             endpoints += 1;
         }
     }
-    assert_eq!(endpoints, 7);
+    assert_eq!(endpoints, 8);
 }
 
 #[tokio::test]

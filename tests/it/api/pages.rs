@@ -9,13 +9,13 @@ use crate::support::program::mini_scan;
 use crate::support::with_timeout;
 
 /// A page with its status and headers.
-struct Page {
-    status: u16,
+pub(crate) struct Page {
+    pub(crate) status: u16,
     headers: reqwest::header::HeaderMap,
-    html: String,
+    pub(crate) html: String,
 }
 
-async fn open(api: &Api, path: &str) -> Page {
+pub(crate) async fn open(api: &Api, path: &str) -> Page {
     let client = reqwest::Client::builder().redirect(Policy::none()).build().expect("a client");
     let response = with_timeout("a page", client.get(format!("{}{path}", api.url)).send()).await.expect("a response");
     let (status, headers) = (response.status().as_u16(), response.headers().clone());

@@ -3,6 +3,7 @@
 use indicatif::HumanCount;
 
 use super::bill::{Bill, GIB};
+use super::history;
 use super::inputs::Inputs;
 use super::plan::{Copies, Load, Mode, writes_of_copies};
 
@@ -17,6 +18,8 @@ pub(super) fn tables(inputs: &Inputs) -> Vec<(&'static str, String)> {
         ("put", sizes(inputs, Mode::Put)),
         ("batch", sizes(inputs, Mode::Batch)),
         ("index", index(inputs)),
+        ("history", history::events(inputs)),
+        ("history-sizes", history::sizes(inputs)),
         ("copies", copies()),
         ("responses", responses(inputs)),
         ("reads", reads(inputs)),
@@ -245,11 +248,11 @@ fn quotas(inputs: &Inputs) -> String {
     rows.concat()
 }
 
-fn header(first: &str, rest: &[impl AsRef<str>]) -> String {
+pub(super) fn header(first: &str, rest: &[impl AsRef<str>]) -> String {
     format!("{}|---|{}\n", row(first, rest), "--:|".repeat(rest.len()))
 }
 
-fn row(first: &str, rest: &[impl AsRef<str>]) -> String {
+pub(super) fn row(first: &str, rest: &[impl AsRef<str>]) -> String {
     let rest: Vec<_> = rest.iter().map(AsRef::as_ref).collect();
     format!("| {first} | {} |\n", rest.join(" | "))
 }
@@ -260,7 +263,7 @@ fn range([better, worse]: [String; 2]) -> String {
 }
 
 /// Formats a value with three significant digits.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     if value < 0.995 {
         return format!("{value:.2}");
     }
@@ -275,6 +278,6 @@ fn short(value: f64) -> String {
 }
 
 /// Formats a whole number with thousands separators.
-fn whole(value: f64) -> String {
+pub(super) fn whole(value: f64) -> String {
     HumanCount(value.round() as u64).to_string()
 }

@@ -14,7 +14,7 @@ const OTHER_KEY: &str = "1.1.1.2#80#HTTP";
 
 pub(super) struct Setup {
     pub(super) dynamo: Dynamo,
-    scans: String,
+    pub(super) scans: String,
     pub(super) history: String,
     leases: String,
 }
@@ -34,7 +34,10 @@ pub(super) fn scan(timestamp: u64, response: &str) -> Item {
 
 impl Setup {
     pub(super) async fn new() -> Setup {
-        let dynamo = Dynamo::connect();
+        Setup::on(Dynamo::connect()).await
+    }
+
+    pub(super) async fn on(dynamo: Dynamo) -> Setup {
         let scans = dynamo.table().await;
         let setup = Setup { dynamo, scans, history: unique("history"), leases: unique("leases") };
         setup.create_history().await;

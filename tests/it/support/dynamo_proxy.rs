@@ -232,6 +232,11 @@ impl Request {
         header(&self.head, "x-amz-target").is_some_and(|target| target.ends_with(operation))
     }
 
+    /// Returns the body.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
     /// Returns the key of the item that the request writes.
     pub(crate) fn key(&self) -> Option<String> {
         Some(self.json()["Item"]["pk"]["S"].as_str()?.to_owned())

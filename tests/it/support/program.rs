@@ -32,7 +32,7 @@ pub(crate) struct Program {
 }
 
 /// The lines that the program has written so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Output {
     pub(crate) stdout: Vec<String>,
     pub(crate) stderr: Vec<String>,
