@@ -2,6 +2,7 @@
 //!
 //! Owns the interface to the history ([`ports`]) and knows no vendor.
 
+pub mod backfill;
 mod change;
 mod compare;
 pub mod diff;
@@ -13,6 +14,7 @@ pub mod masks;
 mod past;
 pub mod ports;
 pub mod preview;
+mod repair;
 #[cfg(test)]
 mod simulation;
 mod summary;
@@ -23,8 +25,9 @@ pub use compare::{Image, Images};
 pub use entry::{Body, Difference, Entry, Event, Reason};
 pub use handler::Recorder;
 pub use health::{Condition, Watch};
-pub(crate) use key::summarized;
 pub use key::{EntryKey, Sequence, entry_times, summary_key};
+pub(crate) use key::{SUMMARY, summarized};
 pub use past::{Entries, EntryQuery, Past, PastReader, Summaries};
+pub use repair::Correction;
 pub use summary::{HASH_BYTES, Hash, Hashes, Position, Repair, Summary};
 pub use timeline::{Diff, ResponseText, TimelineEvent};

@@ -6,6 +6,7 @@ mod checkpoint;
 mod filter;
 mod format;
 mod output;
+mod pacer;
 mod reader;
 
 use std::io::Write;
@@ -26,9 +27,11 @@ use crate::dynamo::{self, Content, Page, Pages};
 use crate::service::{Endpoints, SetupError, table_error, within};
 use crate::terminal::sanitize;
 
+pub(crate) use checkpoint::replace;
 pub use filter::{Filter, unix_seconds};
 pub use format::Format;
 pub use output::is_overwritten;
+pub(crate) use pacer::{Cost, Pacer};
 
 /// A kill loses the work since the last checkpoint, but nothing that the output does not get again.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
@@ -218,7 +221,7 @@ fn save(task: &Export, checkpoint: &mut Checkpoint, output: &mut Output<'_>) -> 
 }
 
 /// Returns a progress bar, which is hidden if stderr is not a terminal.
-fn progress(rows: Option<u64>) -> ProgressBar {
+pub(crate) fn progress(rows: Option<u64>) -> ProgressBar {
     let (bar, template) = match rows {
         // The count is up to six hours old, so a new table may have none.
         Some(rows) if rows > 0 => {

@@ -8,6 +8,7 @@
 //! - [`api`] serves them as a REST API.
 //! - [`service`] runs the consumer on both clouds and checks the setup first.
 //! - [`dead_letters`] lists and redrives dead letters on an operator's command.
+//! - [`backfill`] compares the history with the records on an operator's command.
 //! - [`get`] looks up addresses on a person's command.
 //! - [`export`] writes every record to a file on an operator's command.
 //! - [`observe`] counts and shows what the consumer reports: metrics, the status line and spans. [`cli`] defines the flags.
@@ -16,6 +17,7 @@
 //! `ARCHITECTURE.md` follows one message through these modules and lists the invariants.
 
 pub mod api;
+pub mod backfill;
 pub mod changes;
 pub mod cli;
 pub mod consumer;

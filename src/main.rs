@@ -15,8 +15,9 @@ use mini_scan::api::{self, Watch};
 use mini_scan::changes::ports::Observer;
 use mini_scan::changes::{self, preview};
 use mini_scan::cli::{
-    ApiArgs, ApiTask, ChangesArgs, ChangesTask, CheckArgs, CheckTask, Cli, Command, CompletionsArgs, ConsumerArgs,
-    DeadLettersArgs, DeadLettersTask, ExportArgs, GetArgs, MasksArgs, RunArgs, ServeArgs, SetupArgs, TokenArgs,
+    ApiArgs, ApiTask, BackfillArgs, ChangesArgs, ChangesTask, CheckArgs, CheckTask, Cli, Command, CompletionsArgs,
+    ConsumerArgs, DeadLettersArgs, DeadLettersTask, ExportArgs, GetArgs, MasksArgs, RunArgs, ServeArgs, SetupArgs,
+    TokenArgs,
 };
 use mini_scan::consumer::Process;
 use mini_scan::dead_letters::{self, Outcome};
@@ -24,7 +25,7 @@ use mini_scan::observe::{
     self, ApiMetrics, ChangesMetrics, Metrics, PROGRAM, RequestSpans, Spans, Watched, WatchedApi, WatchedChanges,
 };
 use mini_scan::service::{self, Config, Finding, Running, setup};
-use mini_scan::{export, get};
+use mini_scan::{backfill, export, get};
 use ops::http;
 use ops::logs::{self, Logs};
 use ops::signals::{Signal, Signals};
@@ -353,6 +354,31 @@ async fn changes(args: &ChangesArgs) -> anyhow::Result<ExitCode> {
     match args.task() {
         ChangesTask::Run(args) => record_changes(args).await,
         ChangesTask::Masks(args) => show_masks(args),
+        ChangesTask::Backfill(args) => backfill(args).await,
+    }
+}
+
+/// Compares until the end or a signal. What was compared by then needs no second comparison.
+async fn backfill(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
+    let mut signals = listen()?;
+    let task = args.task()?;
+    let stop = Notify::new();
+    let mut stderr = io::stderr();
+    let mut work = pin!(async {
+        Ok(match backfill::run(task, stop.notified(), &mut stderr).await? {
+            backfill::Outcome::Done => ExitCode::SUCCESS,
+            backfill::Outcome::Stopped => ExitCode::from(PARTLY_DONE),
+        })
+    });
+    tokio::select! {
+        biased;
+        _ = signals.next() => stop.notify_one(),
+        code = &mut work => return code,
+    }
+    tokio::select! {
+        biased;
+        second = signals.next() => Ok(ExitCode::from(second.exit_code())),
+        code = work => code,
     }
 }
 

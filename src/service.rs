@@ -21,6 +21,7 @@ use crate::consumer::ports::Observer;
 use crate::consumer::settings::{Settings, WriteMode, write_limit};
 
 pub use changes::{ChangesConfig, ChangesReader, ReadFrom, connect_changes};
+pub(crate) use changes::{claim_history, leases_prefix};
 pub use changes_checks::{ChangesTables, check_all_changes, check_changes};
 pub(crate) use checks::within;
 pub use checks::{check, check_all};

@@ -86,7 +86,7 @@ pub fn decide(images: &Images, position: Position, rules: &Rules) -> Decision {
 }
 
 /// Adds the response to the entry. Returns its hashes.
-fn describe(entry: &mut Entry, old: Option<&Record>, new: &Record, rules: &Rules) -> Hashes {
+pub(super) fn describe(entry: &mut Entry, old: Option<&Record>, new: &Record, rules: &Rules) -> Hashes {
     let hashes = hashes(new, &rules.masks);
     entry.data_version = Some(new.data_version);
     entry.response_size = Some(bytes(new).len() as u64);

@@ -69,7 +69,7 @@ pub fn entry_times(start: u64, end: u64) -> Option<(String, String)> {
 }
 
 /// The first part of a summary's sort key. Entries begin with a digit, which sorts before.
-const SUMMARY: &str = "summary#";
+pub(crate) const SUMMARY: &str = "summary#";
 
 /// Returns the sort key of a service's summary.
 pub fn summary_key(service: &Key) -> String {

@@ -1,10 +1,13 @@
 //! Flags of `mini-scan changes`.
 
+mod backfill;
 mod masks;
+mod rules;
 mod run;
 
 use super::help::{exit_codes, heading, more};
 use super::table::table_is_the_source;
+pub use backfill::BackfillArgs;
 pub use masks::MasksArgs;
 use ops::logs::LogFormat;
 pub use run::RunArgs;
@@ -13,7 +16,8 @@ const HELP: &str = concat!(
     heading!("Examples"),
     "  mini-scan changes\n",
     "  mini-scan changes --history-ttl 90days --responses hash\n",
-    "  mini-scan changes masks --on response.txt\n\n",
+    "  mini-scan changes masks --on response.txt\n",
+    "  mini-scan changes backfill --resume backfill.resume\n\n",
     "  docs/history.md describes what is stored, and how to read it.\n\n",
     exit_codes!(),
     more!()
@@ -33,6 +37,7 @@ pub struct ChangesArgs {
 #[derive(Debug, clap::Subcommand)]
 enum Part {
     Masks(MasksArgs),
+    Backfill(BackfillArgs),
 }
 
 /// What `mini-scan changes` does.
@@ -40,6 +45,7 @@ enum Part {
 pub enum ChangesTask<'a> {
     Run(&'a RunArgs),
     Masks(&'a MasksArgs),
+    Backfill(&'a BackfillArgs),
 }
 
 impl ChangesArgs {
@@ -47,6 +53,7 @@ impl ChangesArgs {
         match &self.part {
             None => ChangesTask::Run(&self.run),
             Some(Part::Masks(args)) => ChangesTask::Masks(args),
+            Some(Part::Backfill(args)) => ChangesTask::Backfill(args),
         }
     }
 

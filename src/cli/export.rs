@@ -124,7 +124,7 @@ impl ExportArgs {
     }
 }
 
-fn segments(text: &str) -> Result<NonZeroU32, String> {
+pub(super) fn segments(text: &str) -> Result<NonZeroU32, String> {
     let segments = text.parse().ok().filter(|segments: &NonZeroU32| segments.get() <= 256);
     segments.ok_or_else(|| "it must be a whole number from 1 to 256".to_owned())
 }

@@ -1,6 +1,7 @@
 //! The table of the history: summaries, entries, dead letters and gaps. Leaves retries to its callers.
 
 mod attributes;
+mod repairs;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
@@ -35,6 +36,8 @@ const GAPS: &str = "gaps";
 const META: &str = "meta";
 /// Two images of the largest size do not fit one item.
 const CHUNK_BYTES: usize = 300 << 10;
+
+pub use repairs::{HistoryKey, SummaryPage};
 
 /// The table of the history.
 #[derive(Debug, Clone)]

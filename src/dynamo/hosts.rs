@@ -45,6 +45,26 @@ impl HostTable {
     }
 }
 
+impl HostTable {
+    /// Returns the record as it is now.
+    pub async fn get_consistent(&self, key: &Key) -> Result<Read<Option<Record>>, StoreError> {
+        self.get_item(key, true).await
+    }
+
+    async fn get_item(&self, key: &Key, consistent: bool) -> Result<Read<Option<Record>>, StoreError> {
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key(KEY, text(key.as_str()))
+            .consistent_read(consistent)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let answer = request.send().await.map_err(|error| failed(&error))?;
+        let units = read_units(&answer, answer.consumed_capacity())?;
+        Ok(Read { value: answer.item.and_then(record), units })
+    }
+}
+
 impl Records for HostTable {
     async fn by_ip(
         &self,
@@ -101,15 +121,7 @@ impl Records for HostTable {
     }
 
     async fn get_one(&self, key: &Key) -> Result<Read<Option<Record>>, Error> {
-        let request = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .key(KEY, text(key.as_str()))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        let answer = request.send().await.map_err(|error| Error::from(failed(&error)))?;
-        let units = read_units(&answer, answer.consumed_capacity())?;
-        Ok(Read { value: answer.item.and_then(record), units })
+        Ok(self.get_item(key, false).await?)
     }
 
     fn measure(&self, scan: &Scan) -> Result<(), Rejection> {

@@ -135,17 +135,21 @@ impl Checkpoint {
         (!has_tail).then(|| format!("{} bytes for an output of {} bytes", self.tail.len(), self.length))
     }
 
-    /// Replaces the file at once: a kill leaves either the old checkpoint or this one.
     pub(super) fn save(&self, path: &Path) -> io::Result<()> {
-        let new = unfinished(path);
-        let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        // The name must survive a crash of the machine too.
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()
+        replace(path, &serde_json::to_vec(self)?)
     }
+}
+
+/// Replaces a file at once: a kill leaves either the old content or this one.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let new = unfinished(path);
+    let mut file = File::create(&new)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    // The name must survive a crash of the machine too.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 /// Returns where a checkpoint is written before it replaces the resume file. No other program uses such a name.

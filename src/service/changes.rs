@@ -62,15 +62,20 @@ pub async fn connect_changes(config: ChangesConfig) -> Result<ChangesReader, Set
     let of_table = |problem| setup_error::table(endpoints, &tables.scans, problem);
     let client = endpoints.dynamo().await.map_err(of_table)?;
     let streams = dynamo::connect_streams(endpoints.dynamo.as_deref()).await.map_err(of_table)?;
+    let history = claim_history(&client, tables).await?;
+    let leases = DynamoDbLeaseTable::new(&client, &tables.leases);
+    Ok(ChangesReader { config, client, streams, history, leases })
+}
+
+/// Returns the history of the table of scans. Fails if it is that of another table.
+pub(crate) async fn claim_history(client: &Client, tables: &ChangesTables) -> Result<HistoryTable, SetupError> {
     let history = HistoryTable::new(client.clone(), tables.history.clone());
     let claim = async { history.claim(&tables.scans).await.map_err(|error| error.detail) };
     match within(claim, |late| late).await {
-        Ok(owner) if owner == tables.scans => {}
-        Ok(owner) => return Err(setup_error::another_history(tables, &owner)),
-        Err(detail) => return Err(setup_error::no_history(&tables.history, &detail)),
+        Ok(owner) if owner == tables.scans => Ok(history),
+        Ok(owner) => Err(setup_error::another_history(tables, &owner)),
+        Err(detail) => Err(setup_error::no_history(&tables.history, &detail)),
     }
-    let leases = DynamoDbLeaseTable::new(&client, &tables.leases);
-    Ok(ChangesReader { config, client, streams, history, leases })
 }
 
 impl ChangesReader {
@@ -177,7 +182,7 @@ impl ChangesReader {
 
     /// Returns the labels of the streams of the table that have leases.
     async fn labels(&self) -> Result<BTreeSet<String>, LeaseError> {
-        let prefix = format!("{APPLICATION}/{}/", self.config.tables.scans);
+        let prefix = leases_prefix(&self.config.tables.scans);
         let (mut labels, mut after) = (BTreeSet::new(), None);
         loop {
             let page = self.leases.scan(&prefix, after.as_ref()).await?;
@@ -212,6 +217,11 @@ impl ChangesReader {
             ..defaults
         }
     }
+}
+
+/// Returns how the keys of all leases of a reader of this table begin.
+pub(crate) fn leases_prefix(scans: &str) -> String {
+    format!("{APPLICATION}/{scans}/")
 }
 
 /// Repeats a call until it succeeds. Meanwhile the instance is unready.

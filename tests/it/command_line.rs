@@ -55,6 +55,7 @@ async fn the_help_of_a_command_has_examples_and_leads_to_the_settings() {
         "api token",
         "changes",
         "changes masks",
+        "changes backfill",
         "dead-letters",
         "export",
         "get",

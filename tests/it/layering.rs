@@ -18,6 +18,7 @@ struct Module {
 
 const ALL: &[&str] = &[
     "api",
+    "backfill",
     "changes",
     "cli",
     "consumer",
@@ -74,6 +75,11 @@ const MODULES: &[Module] = &[
         crates: &["tokio"],
     },
     Module {
+        name: "backfill",
+        modules: &["scan", "consumer", "changes", "dynamo", "export", "hosts", "service"],
+        crates: &["tokio", "dynamodb_streams"],
+    },
+    Module {
         name: "get",
         modules: &["scan", "changes", "dynamo", "export", "hosts", "service", "terminal"],
         crates: &["tokio", "reqwest", "ops"],
@@ -85,6 +91,7 @@ const MODULES: &[Module] = &[
             "scan",
             "consumer",
             "api",
+            "backfill",
             "changes",
             "service",
             "dead_letters",

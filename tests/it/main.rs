@@ -1,6 +1,7 @@
 //! The integration tests, in one binary. Most of them start the real program.
 
 mod api;
+mod backfill;
 mod browser;
 mod capacity;
 mod changes;

@@ -7,8 +7,7 @@ use ops::http::Listen;
 use ops::logs::LogFormat;
 use tracing_subscriber::filter::Targets;
 
-use super::masks::MaskArgs;
-use crate::changes::{Responses, Rules};
+use super::rules::RulesArgs;
 use crate::cli::changes_tables::ChangesTablesArgs;
 use crate::cli::consumer::{ObservabilityArgs, duration};
 use crate::export::unix_seconds;
@@ -19,26 +18,11 @@ pub struct RunArgs {
     #[command(flatten)]
     tables: ChangesTablesArgs,
     #[command(flatten)]
-    history: HistoryArgs,
-    #[command(flatten)]
-    masks: MaskArgs,
+    rules: RulesArgs,
     #[command(flatten)]
     reading: ReadingArgs,
     #[command(flatten)]
     observability: ObservabilityArgs,
-}
-
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "History")]
-struct HistoryArgs {
-    /// Delete an entry of the history this long after its change, at least 2days. Summaries stay
-    #[arg(long, env = "MINI_SCAN_HISTORY_TTL", default_value = "365days", value_parser = history_ttl, value_name = "TIME",
-          next_line_help = true)]
-    history_ttl: Duration,
-
-    /// Keep responses and their differences (full), or only their sizes and hashes (hash)
-    #[arg(long, env = "MINI_SCAN_RESPONSES", default_value = "full", value_enum, value_name = "PARTS")]
-    responses: ResponsesName,
 }
 
 #[derive(Debug, clap::Args)]
@@ -68,24 +52,13 @@ struct ReadingArgs {
     shutdown_grace: Duration,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum ResponsesName {
-    Full,
-    Hash,
-}
-
 impl RunArgs {
     /// Returns the settings, or why they are refused.
     pub fn config(&self) -> Result<ChangesConfig, clap::Error> {
-        let responses = match self.history.responses {
-            ResponsesName::Full => Responses::Full,
-            ResponsesName::Hash => Responses::Hash,
-        };
-        let rules = Rules { masks: self.masks.masks()?, responses, ttl: self.history.history_ttl.as_secs() };
         Ok(ChangesConfig {
             endpoints: self.tables.endpoints(),
             tables: self.tables.tables(),
-            rules: Arc::new(rules),
+            rules: Arc::new(self.rules.rules()?),
             start: self.reading.start,
             instance: self.reading.instance_name.clone(),
             checkpoint_interval: self.reading.checkpoint_interval,
@@ -114,14 +87,6 @@ fn start(text: &str) -> Result<ReadFrom, String> {
         time => unix_seconds(time).map(ReadFrom::Time).map_err(|_| {
             "write trim-horizon, latest, or a time such as 2026-11-01T10:00:00Z or Unix seconds".to_owned()
         }),
-    }
-}
-
-/// A record may be repeated for a day, and an entry that expired before would come again.
-fn history_ttl(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        ttl if ttl >= Duration::from_secs(2 * 24 * 60 * 60) => Ok(ttl),
-        _ => Err("it must be at least 2days, because records may be repeated for a day".to_owned()),
     }
 }
 

@@ -192,7 +192,7 @@ pub(super) fn summary(item: &Item) -> Option<Summary> {
 pub(super) const OPEN: &str = "open";
 pub(super) const CLOSED: &str = "closed";
 
-fn string<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+pub(super) fn string<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 

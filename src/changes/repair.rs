@@ -1,0 +1,167 @@
+//! Decides what a comparison of the two tables means: of a record with the summary of its service, and of a summary whose
+//! record is gone. Pure.
+
+use super::change::{Rules, describe, hashes, repair_key};
+use super::entry::{Entry, Event};
+use super::masks::Masks;
+use super::summary::{Hashes, Position, Repair, Summary};
+use crate::hosts::Record;
+use crate::scan::Key;
+
+/// What a summary is, compared with the record of its service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Comparison {
+    UpToDate,
+    /// The service has no summary.
+    Missing,
+    /// The history lacks this change.
+    Lacks(Event),
+    /// Its hashes are those of other masks, and the response is another one. Nobody knows whether masks hide the difference.
+    OtherMasks,
+}
+
+/// A write of a summary that holds only if nothing else has changed it since it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Correction {
+    /// The summary when it was read.
+    pub before: Summary,
+    /// Of the response, with the id of the masks. `None` if the record is gone.
+    pub hashes: Option<(Hashes, String)>,
+    /// What the history lacked, with its entry. `None` to take new hashes only.
+    pub repair: Option<(Repair, Entry)>,
+}
+
+/// Compares the record of a service with its summary.
+pub(super) fn compare(summary: Option<&Summary>, record: &Record, masks: &Masks) -> Comparison {
+    let Some(summary) = summary else { return Comparison::Missing };
+    if !summary.is_open {
+        return Comparison::Lacks(Event::Opened);
+    }
+    let Some(known) = summary.hashes else { return Comparison::OtherMasks };
+    let found = hashes(record, masks);
+    if known.raw == found.raw {
+        return Comparison::UpToDate;
+    }
+    if !has_masks(summary, masks) {
+        return Comparison::OtherMasks;
+    }
+    match known.bytes == found.bytes || known.text == found.text {
+        true => Comparison::UpToDate,
+        false => Comparison::Lacks(Event::Changed),
+    }
+}
+
+/// Returns whether the hashes of a summary are those of these masks.
+pub(super) fn has_masks(summary: &Summary, masks: &Masks) -> bool {
+    summary.masks.as_deref() == Some(masks.id())
+}
+
+/// Returns the summary of a service that the history did not know.
+pub(super) fn first_summary(record: &Record, masks: &Masks) -> Summary {
+    Summary {
+        service: record.key.clone(),
+        is_open: true,
+        first_seen: None,
+        seen_by: Some(record.timestamp),
+        opened_at: None,
+        changed_at: None,
+        closed_at: None,
+        changes: 0,
+        last: None,
+        last_time: None,
+        last_created: None,
+        previous_time: None,
+        hashes: Some(hashes(record, masks)),
+        masks: Some(masks.id().to_owned()),
+        repaired: None,
+    }
+}
+
+/// Returns the correction of a summary that lacks this change of its record. `now` is the time of the read.
+pub(super) fn change(summary: Summary, event: Event, record: &Record, now: u64, rules: &Rules) -> Correction {
+    let mut entry = entry(&summary.service, event, record.timestamp, now, rules);
+    let hashes = describe(&mut entry, None, record, rules);
+    let hashes = Some((hashes, rules.masks.id().to_owned()));
+    let repair = Some((repaired(&summary, event, record.timestamp), entry));
+    Correction { before: summary, hashes, repair }
+}
+
+/// Returns the correction of a summary whose record is gone.
+pub(super) fn close(summary: Summary, now: u64, rules: &Rules) -> Correction {
+    // The clocks of scanners may be ahead, and a service must not close before its last change.
+    let time = now.max(summary.last_time.unwrap_or_default());
+    let entry = entry(&summary.service, Event::Closed, time, now, rules);
+    let repair = Some((repaired(&summary, Event::Closed, time), entry));
+    Correction { before: summary, hashes: None, repair }
+}
+
+/// Returns the correction of a summary that takes the hashes of its record without a change.
+pub(super) fn rebase(summary: Summary, record: &Record, masks: &Masks) -> Correction {
+    Correction { before: summary, hashes: Some((hashes(record, masks), masks.id().to_owned())), repair: None }
+}
+
+fn entry(service: &Key, event: Event, time: u64, now: u64, rules: &Rules) -> Entry {
+    let entry = Entry::new(repair_key(service, time), event, now, now.saturating_add(rules.ttl));
+    Entry { is_at_or_before: true, ..entry }
+}
+
+fn repaired(summary: &Summary, event: Event, time: u64) -> Repair {
+    let after = summary.last.as_ref().map(|Position { sequence, .. }| sequence.clone());
+    Repair { event, time, after }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::change::Responses;
+    use super::super::compare::tests::row;
+    use super::super::key::Sequence;
+    use super::super::masks::Addition;
+    use super::*;
+
+    fn masks(name: &str) -> Masks {
+        let digits = Addition { name: name.to_owned(), pattern: "[0-9]+".to_owned() };
+        Masks::new(&[], &[digits], &[]).unwrap()
+    }
+
+    fn record(timestamp: u64, response: &[u8]) -> Record {
+        row(timestamp, response).record
+    }
+
+    #[test]
+    fn a_record_is_compared_behind_the_masks_of_its_summary() {
+        let (now, earlier) = (masks("digits"), masks("numbers"));
+        let known = first_summary(&record(5, b"a1"), &now);
+        let closed = Summary { is_open: false, ..known.clone() };
+        let masked_before = first_summary(&record(5, b"a1"), &earlier);
+        let without = Summary { hashes: None, ..known.clone() };
+        for (summary, response, expected) in [
+            (None, b"a1", Comparison::Missing),
+            (Some(&known), b"a1", Comparison::UpToDate),
+            (Some(&known), b"a2", Comparison::UpToDate),
+            (Some(&known), b"b1", Comparison::Lacks(Event::Changed)),
+            (Some(&closed), b"a1", Comparison::Lacks(Event::Opened)),
+            (Some(&masked_before), b"a1", Comparison::UpToDate),
+            (Some(&masked_before), b"a2", Comparison::OtherMasks),
+            (Some(&without), b"a1", Comparison::OtherMasks),
+        ] {
+            assert_eq!(compare(summary, &record(6, response), &now), expected, "{response:?} {summary:?}");
+        }
+    }
+
+    #[test]
+    fn a_repair_has_no_number_and_is_at_or_before_its_time() {
+        let rules = Rules { masks: masks("digits"), responses: Responses::Full, ttl: 100 };
+        let sequence = Sequence::parse("7").unwrap();
+        let last = Some(Position { stream: "2026".to_owned(), sequence: sequence.clone() });
+        let summary = Summary { last, last_time: Some(70), ..first_summary(&record(5, b"a1"), &rules.masks) };
+        let changed = change(summary.clone(), Event::Changed, &record(60, b"b"), 65, &rules);
+        let (repair, entry) = changed.repair.unwrap();
+        assert_eq!(repair, Repair { event: Event::Changed, time: 60, after: Some(sequence) });
+        assert_eq!((entry.number, entry.is_at_or_before, entry.created, entry.expires_at), (None, true, 65, 165));
+        assert_eq!(entry.key, repair_key(&summary.service, 60));
+        assert!(entry.body.is_some() && entry.difference.is_none());
+        // The last change has a later time than the clock of this machine.
+        let (repair, entry) = close(summary, 65, &rules).repair.unwrap();
+        assert_eq!((repair.time, entry.key.time, entry.created, entry.body), (70, 70, 65, None));
+    }
+}
