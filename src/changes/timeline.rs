@@ -80,7 +80,8 @@ pub struct Diff {
     pub lines_removed: u64,
     pub bytes_added: u64,
     pub bytes_removed: u64,
-    /// The changed lines: each begins with `+` or `-`. Missing if the responses are too large, or the history has no bodies.
+    /// The changed lines as a unified diff without context. Missing if the responses are too large, or the history has no
+    /// bodies.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub text: Option<String>,

@@ -187,8 +187,14 @@ fn row(event: &TimelineEvent) -> [String; HEAD.len()] {
         service(&event.service),
         format!("{}{reason}", event.event.name()),
         diff.map(|diff| format!("+{} -{}", diff.lines_added, diff.lines_removed)).unwrap_or_default(),
-        diff.and_then(|diff| diff.text.as_deref()).map(last_column).unwrap_or_default(),
+        diff.and_then(|diff| diff.text.as_deref()).map(changed_lines).unwrap_or_default(),
     ]
+}
+
+/// Returns the changed lines without their line numbers.
+fn changed_lines(diff: &str) -> String {
+    let lines: Vec<_> = diff.lines().filter(|line| !line.starts_with("@@ ")).collect();
+    last_column(&lines.join("\n"))
 }
 
 #[cfg(test)]
@@ -222,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_line_of_the_table_has_the_difference_without_control_characters() {
-        let text = Some("-a\n+\u{1b}[2J".to_owned());
+        let text = Some("@@ -1 +1 @@\n-a\n+\u{1b}[2J\n".to_owned());
         let difference = Difference { lines_added: 1, lines_removed: 1, text, ..Difference::default() };
         let changed = TimelineEvent { diff: Some(difference.into()), ..event("1.1.1.7", 1_740_298_125) };
         let closed =

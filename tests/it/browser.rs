@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::api::{Api, launch};
 use crate::hosts::{Table, scan};
+use crate::past::{Past, life, service};
 use crate::support::program::mini_scan;
 
 /// Runs a test in a browser, against the API of a table with these scans.
@@ -129,6 +130,36 @@ async fn a_hostile_response_is_only_text() {
         assert!(requests.iter().any(|request| request.ends_with("/assets/page.js")), "{requests:#?}");
         let foreign: Vec<_> = requests.iter().filter(|request| !request.starts_with(url)).collect();
         assert!(foreign.is_empty(), "{foreign:#?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs Chromium; run by `make test-browser`"]
+async fn a_host_leads_to_what_changed_and_a_hostile_difference_is_only_text() {
+    let past = Past::new().await;
+    past.table.store(records()).await;
+    let hostile = hostile_service();
+    past.record(life(&service(HOST, 443, "TLS"), "new")).await;
+    past.record(life(&hostile.key, &hostile.response)).await;
+    let api = Api::start(past.api()).await;
+    browse(async |browser| {
+        browser.open(&format!("{}/hosts/{HOST}", api.url)).await;
+        browser.follow("What changed").await;
+        browser.heading(&format!("What changed on {HOST}")).await;
+        let events = browser.texts("h2").await;
+        assert_eq!(events.len(), 6, "{events:?}");
+        assert_eq!((events[0].as_str(), events[5].ends_with("opened")), ("443 TLS closed (expired)", true), "{events:?}");
+        assert_eq!(browser.texts("pre").await[0], "-old\n+new");
+        assert!(!browser.has_dialog().await);
+        assert_eq!(browser.run("return typeof hostile").await, "undefined");
+        assert_eq!(browser.run("return document.scripts.length").await, 1);
+        assert_eq!(browser.run("return document.querySelectorAll('img, svg, b').length").await, 0);
+        let shown = browser.text().await;
+        assert!(shown.contains("<script>hostile=1;alert(1)</script>") && shown.contains(r"invoice\u{202e}fdp"), "{shown}");
+        assert_eq!(browser.console().await, [""; 0]);
+        browser.emulate(390, 844, 1.5, true).await;
+        assert_eq!(browser.run("return document.documentElement.scrollWidth <= innerWidth").await, true);
     })
     .await;
 }

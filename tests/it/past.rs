@@ -16,14 +16,14 @@ use crate::support::unique;
 const TIME: u64 = 1_740_298_125;
 
 /// A table of scans, and its history.
-struct Past {
-    table: Table,
+pub(crate) struct Past {
+    pub(crate) table: Table,
     name: String,
     history: HistoryTable,
 }
 
 impl Past {
-    async fn new() -> Past {
+    pub(crate) async fn new() -> Past {
         let (table, name) = (Table::new().await, unique("history"));
         let names = ["--table", &table.name, "--history-table", &name, "--lease-table", &unique("leases")];
         let setup = mini_scan(["setup", "changes"]).arguments(names);
@@ -34,7 +34,7 @@ impl Past {
         Past { table, name, history }
     }
 
-    fn api(&self) -> Launch {
+    pub(crate) fn api(&self) -> Launch {
         launch(&self.table).arguments(["--history-table", &self.name])
     }
 
@@ -45,7 +45,7 @@ impl Past {
     }
 
     /// Stores entries as `mini-scan changes` does.
-    async fn record(&self, entries: impl IntoIterator<Item = Entry>) {
+    pub(crate) async fn record(&self, entries: impl IntoIterator<Item = Entry>) {
         for entry in entries {
             self.history.put(&entry).await.expect("the entry is stored");
         }
@@ -73,7 +73,7 @@ fn number(number: u64) -> Sequence {
     Sequence::parse(&number.to_string()).expect("a number")
 }
 
-fn service(ip: &str, port: u16, name: &str) -> Key {
+pub(crate) fn service(ip: &str, port: u16, name: &str) -> Key {
     Key::new(ip.parse().expect("an address"), port, name)
 }
 
@@ -83,7 +83,7 @@ fn entry(service: &Key, event: Event, time: u64, sequence: u64) -> Entry {
 }
 
 /// A service that opened, changed and expired, a day apart.
-fn life(service: &Key, response: &str) -> [Entry; 3] {
+pub(crate) fn life(service: &Key, response: &str) -> [Entry; 3] {
     let body = Some(Body::Text(response.to_owned()));
     let difference = Difference {
         lines_added: 1,

@@ -8,7 +8,7 @@ use http_api::{Problem, inline};
 use maud::{DOCTYPE, Markup, html};
 
 use super::text::{SHOWN_BYTES, age, count, encode, hex, sentence, start, utc, visible};
-use crate::changes::{Diff, TimelineEvent};
+use crate::changes::{Diff, Event, TimelineEvent};
 use crate::hosts::{Network, Record};
 use crate::scan::Key;
 
@@ -106,7 +106,8 @@ pub(super) fn timeline(ip: IpAddr, events: &[TimelineEvent], next: Option<&str>,
                     h2 { (visible(&happened(event))) }
                     p class="quiet parts" {
                         @if event.late { span class="stale" { "late" } " " }
-                        (time(if event.at_or_before { "At or before" } else { "At" }, event.time, now))
+                        @if event.at_or_before { span class="stale" { "at this time or before" } " " }
+                        (time(if event.event == Event::Closed { "Removed" } else { "Seen" }, event.time, now))
                         @if let Some(size) = event.response_size {
                             " " span { (count(usize::try_from(size).unwrap_or(usize::MAX), "byte", "bytes")) }
                         }
@@ -333,7 +334,7 @@ fn url_of(key: &Key) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::changes::{Difference, Entry, EntryKey, Event, Sequence};
+    use crate::changes::{Difference, Entry, EntryKey, Sequence};
 
     fn record_with(response: &str, bytes: Option<Vec<u8>>) -> Record {
         let key = Key::new("1.1.1.7".parse().unwrap(), 80, "\"><script>alert(1)</script>");
