@@ -241,8 +241,8 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let router = api::router(hosts.clone(), history, args.settings(), watch.clone(), &guard);
     let address = args.listen();
     let server = Server::bind(address).await.with_context(|| format!("cannot listen on {address} (--listen)"))?;
-    tracing::info!("serving http://{}/v1 and /docs", server.address());
     watched.set_serving(true);
+    tracing::info!("serving http://{}/v1 and /docs", server.address());
     let (grace, stop) = (args.shutdown_grace(), Notify::new());
     let mut served = pin!(async {
         tokio::select! {

@@ -136,7 +136,7 @@ dynamodb_local() {
 
 go_client() {
     have go || { why="go is not installed"; return; }
-    if within 300 go build -C tests/clients/go -o "$work/go-client" . && within 90 "$work/go-client"; then
+    if within 1200 go build -C tests/clients/go -o "$work/go-client" . && within 90 "$work/go-client"; then
         why=passed
     else
         why=FAILED status=1
@@ -149,7 +149,7 @@ install_python_client() {
     cmp -s "$requirements" "$venv/installed" && return 0
     say "installing the Python client with pip into $venv"
     mkdir -p .tools && python3 -m venv --clear "$venv" || return 1
-    within 300 "$venv/bin/pip" install --quiet --requirement "$requirements" && cp "$requirements" "$venv/installed"
+    within 900 "$venv/bin/pip" install --quiet --requirement "$requirements" && cp "$requirements" "$venv/installed"
 }
 
 python_client() {
@@ -179,7 +179,7 @@ emulator || pubsub="the embedded server in place of Google's emulator: $why"
 dynamodb_local || dynamodb="the embedded server in place of DynamoDB Local: $why"
 
 run() {
-    within 600 cargo test --test it -- "$@" --nocapture 2>&1 | tee -a "$work/tests.log"
+    within 2400 cargo test --test it -- "$@" --nocapture 2>&1 | tee -a "$work/tests.log"
     return "${PIPESTATUS[0]}"
 }
 

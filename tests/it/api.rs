@@ -28,7 +28,9 @@ pub(crate) struct Api {
 
 /// Returns `mini-scan api` for this table, on a free port.
 pub(crate) fn launch(table: &Table) -> Launch {
-    let launch = mini_scan(["api", "--listen", "127.0.0.1:0", "--table", &table.name]);
+    // A /24 takes 256 queries, which are slow on a cold DynamoDB Local.
+    let patient = ["--request-timeout", "25s"];
+    let launch = mini_scan(["api", "--listen", "127.0.0.1:0", "--table", &table.name]).arguments(patient);
     launch.env("AWS_ENDPOINT_URL_DYNAMODB", &table.dynamo.endpoint).env("AWS_REGION", "us-east-1")
 }
 

@@ -10,10 +10,11 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use mini_scan::consumer::policy::policy;
 use mini_scan::consumer::ports::StoreErrorKind;
+use tokio::time::timeout;
 
 use self::injections::{INJECTIONS, inject};
 use self::page::{Row, Section, rows};
-use crate::support::with_timeout;
+use crate::support::TIMEOUT;
 
 #[test]
 fn every_row_of_the_page_has_an_injection_and_every_injection_a_row() {
@@ -39,7 +40,7 @@ async fn the_program_classifies_every_injected_error_as_documented() {
     let rows = rows();
     let failures = join_all(rows.iter().map(async |row| {
         let (_, fault) = INJECTIONS.iter().find(|(class, _)| *class == row.class)?;
-        let outcomes = with_timeout(row.class, inject(fault, row)).await;
+        let outcomes = timeout(4 * TIMEOUT, inject(fault, row)).await.expect(row.class);
         assert!(!outcomes.is_empty(), "{}: nothing was injected", row.class);
         let different: Vec<_> = outcomes.into_iter().filter(|outcome| outcome.error_type != row.error_type).collect();
         (!different.is_empty()).then(|| format!("{}: the page has {}: {different:#?}", row.class, row.error_type))

@@ -108,7 +108,7 @@ impl Reader {
 
 #[tokio::test]
 async fn an_idle_stream_is_replaced_and_stays_healthy() {
-    let mut reader = Reader::active(Duration::from_secs(1)).await;
+    let mut reader = Reader::active(Duration::from_secs(3)).await;
 
     reader.wait_until("two replacements", |reader| reader.restarts(Restart::Idle) >= 2).await;
 

@@ -17,7 +17,7 @@ use super::{Counts, Event, Faults, Observer, Server};
 
 const TOPIC: &str = "projects/p/topics/scan-topic";
 const SUBSCRIPTION: &str = "projects/p/subscriptions/scan-sub";
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server with one topic. It is shut down and awaited at the end of the test.
 struct Harness {

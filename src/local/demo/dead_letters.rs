@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::truth::DeadLetter;
 
 /// How long to wait for the next dead letter.
-const NEXT_TIMEOUT: Duration = Duration::from_secs(5);
+const NEXT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Reads `expected` dead letters, or fewer if no more arrive.
 pub(super) async fn read(host: &str, subscription: &str, expected: usize) -> Result<Vec<DeadLetter>, String> {

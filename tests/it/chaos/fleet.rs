@@ -12,7 +12,7 @@ use crate::support::program::{Exit, Launch, Program, Signal};
 
 /// `--shutdown-grace` of the consumers, and the additional time that they may need to exit.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
-pub(super) const BEYOND_GRACE: Duration = Duration::from_secs(3);
+pub(super) const BEYOND_GRACE: Duration = Duration::from_secs(15);
 /// The pause before a consumer that failed to start is started again, as an orchestrator would do.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 

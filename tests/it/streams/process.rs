@@ -14,7 +14,7 @@ const WORKERS: usize = 10;
 
 /// Returns a consumer behind a proxy, with short leases and a short time until a stream counts as silent.
 fn consumer_behind(proxy: &TcpProxy, pipeline: &Pipeline) -> Launch {
-    let short = ["--stream-max-idle", "2s", "--max-lease-extension", "10s"];
+    let short = ["--stream-max-idle", "5s", "--max-lease-extension", "10s"];
     let launch = pipeline.consumer().arguments(short).arguments(["--log-levels", LEVELS]);
     launch.env("PUBSUB_EMULATOR_HOST", &proxy.address.to_string())
 }

@@ -8,10 +8,11 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::dynamo::Dynamo;
 use super::pubsub::Pubsub;
-use super::with_timeout;
+use super::{TIMEOUT, with_timeout};
 
 /// The unit of processor times in `/proc`: `USER_HZ` is 100 for user space on Linux.
 const MILLISECONDS_PER_TICK: u64 = 10;
@@ -172,7 +173,8 @@ impl Program {
 
     /// Waits until the program exits by itself.
     pub(crate) async fn exit(mut self) -> Exit {
-        while with_timeout("the end of the program", self.next_line()).await.is_some() {}
+        // A drain of thousands of messages prints nothing until its end.
+        while timeout(4 * TIMEOUT, self.next_line()).await.expect("the program ends").is_some() {}
         let status: ExitStatus =
             with_timeout("the exit code", self.child.wait()).await.expect("the child is waited for");
         Exit { code: status.code(), output: self.output }
