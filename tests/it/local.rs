@@ -42,6 +42,12 @@ async fn the_demo_finds_the_newest_scan_of_every_key() {
 }
 
 #[tokio::test]
+async fn the_demo_of_changes_finds_every_change_although_a_reader_is_killed() {
+    let exit = mini_scan(["demo", "changes", "--services", "200"]).run().await;
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+}
+
+#[tokio::test]
 async fn a_demo_that_keeps_its_servers_prints_lines_that_work() {
     let mut demo = mini_scan(["demo", "--count", "500", "--keep"]).start();
     let endpoint = demo.wait_for_line("export AWS_ENDPOINT_URL_DYNAMODB=").await;
