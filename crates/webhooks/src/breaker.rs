@@ -19,6 +19,8 @@ impl Default for BreakerSettings {
     }
 }
 
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// Whether an attempt may start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pass {
@@ -115,14 +117,14 @@ impl CircuitBreaker {
         self.state = State::Open { until, openings };
     }
 
-    /// The endpoint asked for a pause. Long ones are clamped.
+    /// The endpoint asked for a pause. It is clamped: a pause of zero would open and close the circuit at the rate of requests.
     pub(crate) fn pause(&mut self, asked: Duration, now: Instant, settings: &BreakerSettings) -> Change {
         let change = if self.is_closed() { Change::Opened } else { Change::None };
         let openings = match self.state {
             State::Closed { .. } => 0,
             State::Open { openings, .. } | State::HalfOpen { openings } => openings,
         };
-        self.state = State::Open { until: now + asked.min(settings.max_open), openings };
+        self.state = State::Open { until: now + asked.max(SHORTEST_PAUSE).min(settings.max_open), openings };
         change
     }
 
@@ -218,6 +220,9 @@ mod tests {
         assert_eq!(breaker.pause(Duration::from_secs(u64::MAX), now, &settings()), Change::Opened);
         assert!(!breaker.would_pass(now + Duration::from_secs(299)));
         assert!(breaker.would_pass(now + Duration::from_secs(300)));
+        assert_eq!(breaker.pause(Duration::ZERO, now, &settings()), Change::None);
+        assert!(!breaker.would_pass(now + Duration::from_millis(999)));
+        assert!(breaker.would_pass(now + Duration::from_secs(1)));
     }
 
     proptest! {

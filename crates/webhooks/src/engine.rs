@@ -100,7 +100,9 @@ impl<D: DeliveryStore, E: EndpointStore, S: Sender> Engine<D, E, S> {
     pub async fn deliver(&self, delivery: Delivery, read_at: Instant) -> Handled {
         let deadline = read_at + self.shared.settings.handle_within;
         let give_up = deadline.max(Instant::now()) + self.shared.settings.store_patience;
-        timeout_at(give_up, self.deliver_first(delivery, deadline)).await.unwrap_or(Handled::Unavailable)
+        // The future of the caller stays small.
+        let delivering = Box::pin(self.deliver_first(delivery, deadline));
+        timeout_at(give_up, delivering).await.unwrap_or(Handled::Unavailable)
     }
 
     /// Delivers the backlogs until `stop` ends, and then drains: nothing new starts, and running attempts go on for

@@ -76,10 +76,11 @@ pub trait DeliveryStore: Send + Sync + 'static {
 pub struct Endpoint {
     pub id: EndpointId,
     pub url: String,
-    /// The newest secret is the first. During a rotation there are two.
+    /// The newest secret is the first. During a rotation there are two. Without one, nothing is sent, unless the settings allow
+    /// it.
     pub secrets: Vec<Secret>,
     pub status: EndpointStatus,
-    /// How many attempts may run at the same time, on each instance.
+    /// How many attempts may run at the same time, on each instance. A change applies after a second without deliveries.
     pub max_concurrency: usize,
     /// How many attempts may start per second, on each instance.
     pub max_per_second: Option<f64>,

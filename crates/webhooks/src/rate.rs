@@ -44,7 +44,9 @@ impl RateLimit {
 
 fn interval(per_second: f64) -> Duration {
     const LONGEST: f64 = 3600.0;
-    Duration::from_secs_f64((1.0 / per_second).clamp(0.0, LONGEST))
+    // This is also the interval of a rate that is no positive number.
+    let seconds = if per_second > 0.0 { (1.0 / per_second).min(LONGEST) } else { LONGEST };
+    Duration::from_secs_f64(seconds)
 }
 
 /// The rate of a backlog. It is unlimited until the endpoint recovers from an open circuit. Then it starts at one attempt
@@ -159,6 +161,15 @@ mod tests {
         for _ in 0..1000 {
             assert_eq!(rate.next(now, None), now);
             rate.take(now, None);
+        }
+    }
+
+    #[test]
+    fn a_rate_that_is_no_positive_number_allows_almost_nothing() {
+        for per_second in [0.0, -1.0, f64::NAN, f64::MIN_POSITIVE] {
+            let (now, mut rate) = (Instant::now(), RateLimit::new());
+            rate.take(now, Some(per_second));
+            assert_eq!(rate.next(now, Some(per_second)), now + Duration::from_secs(3600), "{per_second}");
         }
     }
 

@@ -20,11 +20,15 @@ impl Default for Schedule {
 }
 
 impl Schedule {
+    const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+
     /// Returns the delay after this number of attempts, or None after the last one. An endpoint may ask for up to twice the
     /// delay. `random` is from 0 to 1.
     pub fn delay(&self, attempts: u32, asked: Option<Duration>, random: f64) -> Option<Duration> {
         let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
         let delay = *self.delays.get(index)?;
+        // The store and the clock must be able to add a delay to the current time.
+        let delay = delay.min(Self::LONGEST);
         let clamped = asked.unwrap_or(delay).clamp(delay, delay.saturating_mul(2));
         Some(clamped.mul_f64(1.0 + self.jitter.clamp(0.0, 1.0) * random.clamp(0.0, 1.0)))
     }

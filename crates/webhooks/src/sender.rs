@@ -27,7 +27,7 @@ pub struct Post {
     pub id: String,
     /// The time of the attempt, in seconds.
     pub timestamp: u64,
-    pub signature: String,
+    pub signature: Option<String>,
     pub body: Bytes,
 }
 
@@ -51,6 +51,8 @@ impl Answer {
 pub enum Failure {
     #[error("the guard refused the target: {0}")]
     Refused(#[from] RefusedTarget),
+    #[error("the endpoint has no signing secret")]
+    NoSecret,
     #[error("the name of the endpoint cannot be resolved")]
     Resolve,
     #[error("cannot connect to the endpoint")]
@@ -158,12 +160,15 @@ impl HttpSender {
     fn request(&self, post: Post) -> Result<Request<Full<Bytes>>, RefusedTarget> {
         let target = self.policy.check_url(&post.url)?;
         let uri: Uri = target.as_str().parse().map_err(|_| RefusedTarget::InvalidUrl)?;
-        Request::post(uri)
+        let mut request = Request::post(uri);
+        if let Some(signature) = post.signature {
+            request = request.header(SIGNATURE, signature);
+        }
+        request
             .header(CONTENT_TYPE, "application/json")
             .header(USER_AGENT, &self.user_agent)
             .header(SIGNED_ID, post.id)
             .header(TIMESTAMP, post.timestamp)
-            .header(SIGNATURE, post.signature)
             .body(Full::new(post.body))
             .map_err(|_| RefusedTarget::InvalidUrl)
     }

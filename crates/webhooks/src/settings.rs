@@ -33,6 +33,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// An endpoint that only fails for this long is disabled.
     pub disable_after: Duration,
+    /// Sends webhooks to endpoints without a secret. Their receivers cannot know who sent them.
+    pub allow_unsigned: bool,
     pub schedule: Schedule,
     pub breaker: BreakerSettings,
 }
@@ -53,6 +55,7 @@ impl Default for Settings {
             poll_interval: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(15),
             disable_after: Duration::from_secs(5 * 24 * 3600),
+            allow_unsigned: false,
             schedule: Schedule::default(),
             breaker: BreakerSettings::default(),
         }

@@ -23,9 +23,7 @@ impl<D: DeliveryStore, E: EndpointStore, S: Sender> Shared<D, E, S> {
     ) -> LastAttempt {
         let started = Instant::now();
         let at = self.clock.now();
-        let post = post(endpoint, delivery, at);
-        let sent = timeout(self.settings.attempt_timeout, self.sender.send(post)).await;
-        let attempt = LastAttempt { at, result: sent.unwrap_or(Err(Failure::TimedOut)) };
+        let attempt = LastAttempt { at, result: self.send(endpoint, delivery, at).await };
         let is_success = matches!(attempt.result, Ok(Answer { status: 200..=299, .. }));
         let (endpoint_id, id) = (&delivery.endpoint, &delivery.id);
         let change = self.count_result(&mut permit, is_success, &attempt);
@@ -39,6 +37,14 @@ impl<D: DeliveryStore, E: EndpointStore, S: Sender> Shared<D, E, S> {
         }
         self.update_endpoint(endpoint, &entry, change, &attempt).await;
         attempt
+    }
+
+    async fn send(&self, endpoint: &Endpoint, delivery: &Delivery, at: SystemTime) -> Result<Answer, Failure> {
+        if endpoint.secrets.is_empty() && !self.settings.allow_unsigned {
+            return Err(Failure::NoSecret);
+        }
+        let sent = timeout(self.settings.attempt_timeout, self.sender.send(post(endpoint, delivery, at))).await;
+        sent.unwrap_or(Err(Failure::TimedOut))
     }
 
     fn count_result(&self, permit: &mut Permit, is_success: bool, attempt: &LastAttempt) -> Change {
@@ -74,15 +80,17 @@ impl<D: DeliveryStore, E: EndpointStore, S: Sender> Shared<D, E, S> {
         }
         if change == Change::Opened {
             self.report(Report::CircuitOpened { endpoint: id });
-            if endpoint.failing_since.is_none() {
-                let _ = self.request(self.endpoints.mark_failing(id, attempt.at)).await;
-            }
         }
-        let is_open = !lock(&entry.traffic).breaker.is_closed();
-        if let Some(since) = endpoint.failing_since.filter(|_| is_open)
-            && self.has_failed_for_too_long(since, entry, attempt.at)
-        {
-            self.disable(endpoint, DisabledReason::Failing, Some(since)).await;
+        if lock(&entry.traffic).breaker.is_closed() {
+            return;
+        }
+        match endpoint.failing_since {
+            // Also if the circuit opened earlier, because that write may be lost.
+            None => drop(self.request(self.endpoints.mark_failing(id, attempt.at)).await),
+            Some(since) if self.has_failed_for_too_long(since, entry, attempt.at) => {
+                self.disable(endpoint, DisabledReason::Failing, Some(since)).await;
+            }
+            Some(_) => {}
         }
     }
 
@@ -130,11 +138,7 @@ impl<D: DeliveryStore, E: EndpointStore, S: Sender> Shared<D, E, S> {
 fn post(endpoint: &Endpoint, delivery: &Delivery, at: SystemTime) -> Post {
     let timestamp = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let id = delivery.id.as_str();
-    Post {
-        url: endpoint.url.clone(),
-        id: id.to_owned(),
-        timestamp,
-        signature: Signer::new(&endpoint.secrets).sign(id, timestamp, &delivery.body),
-        body: delivery.body.clone(),
-    }
+    let is_signed = !endpoint.secrets.is_empty();
+    let signature = is_signed.then(|| Signer::new(&endpoint.secrets).sign(id, timestamp, &delivery.body));
+    Post { url: endpoint.url.clone(), id: id.to_owned(), timestamp, signature, body: delivery.body.clone() }
 }

@@ -87,8 +87,10 @@ impl<D: DeliveryStore, E: EndpointStore, S: Sender> Shared<D, E, S> {
     async fn deliver_backlog(&self, id: &EndpointId, entry: &Arc<Entry>) {
         loop {
             let due = self.request(self.deliveries.due(id, self.clock.now(), BATCH)).await;
-            let Ok(due) = due else { return };
+            let Ok(mut due) = due else { return };
             let is_last = due.len() < BATCH;
+            // Other instances see the same deliveries, and a claim that is lost costs a write.
+            due.shuffle(&mut *lock(&self.random));
             // Running attempts go on after a stop, but no other one starts.
             let is_stopped = AtomicBool::new(false);
             let steps = stream::iter(due).map(|due| async {

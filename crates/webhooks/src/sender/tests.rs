@@ -139,7 +139,7 @@ fn post(url: String) -> Post {
         url,
         id: "msg_1".into(),
         timestamp: 1000,
-        signature: "v1,abc".into(),
+        signature: Some("v1,abc".into()),
         body: Bytes::from_static(BODY.as_bytes()),
     }
 }

@@ -10,6 +10,7 @@ use super::world::{Faults, World, delivery, id};
 use crate::delivery::{DeadReason, Delivery};
 use crate::engine::Handled;
 use crate::ports::EndpointStatus;
+use crate::sender::Failure;
 use crate::settings::Settings;
 
 const FAST: Behaviour = Behaviour::Healthy(Duration::from_millis(10));
@@ -271,6 +272,17 @@ async fn idle_endpoints_use_no_memory() {
     assert_eq!(engine.endpoints_in_memory(), 100);
     engine.run(sleep(Duration::from_secs(3))).await;
     assert_eq!(engine.endpoints_in_memory(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_without_a_secret() {
+    let world = world();
+    let endpoint = world.add("a", FAST);
+    world.change_endpoint(&endpoint, |endpoint| endpoint.secrets.clear());
+    let engine = world.engine(Settings::default(), 1);
+    assert_eq!(engine.deliver(delivery(1, &endpoint), Instant::now()).await, Handled::Stored);
+    assert_eq!(stored(&world, &delivery(1, &endpoint)).unwrap().last.unwrap().result, Err(Failure::NoSecret));
+    assert!(world.state().received.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
