@@ -1,4 +1,4 @@
-//! Delivers events to endpoints by Standard Webhooks.
+#![doc = include_str!("../README.md")]
 
 mod address;
 mod breaker;

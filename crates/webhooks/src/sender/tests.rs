@@ -236,7 +236,11 @@ async fn redirects_are_answers_and_nothing_follows_them() {
         let location = format!("http://127.0.0.1:{}/", internal.port);
         let answer = format!("HTTP/1.1 {status} Moved\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n").leak();
         let receiver = Receiver::answering(answer).await;
-        let answer = receiver.sender().send(post(receiver.url("http"))).await.unwrap();
+        // Both are allowed, so that only the missing redirect protects the second one.
+        let targets = [format!("sink.test:{}", receiver.port), format!("127.0.0.1:{}", internal.port)];
+        let targets = targets.iter().map(|target| target.parse().unwrap()).collect();
+        let sender = sender(Policy { allow_targets: targets, ..open() }, Scripted::new(&[&["127.0.0.1"]]));
+        let answer = sender.send(post(receiver.url("http"))).await.unwrap();
         assert_eq!(answer.status, status);
     }
     assert_eq!(internal.connections(), 0);

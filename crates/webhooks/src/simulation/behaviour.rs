@@ -9,7 +9,7 @@ use super::receivers::Behaviour;
 use super::world::{Faults, World, delivery, id};
 use crate::delivery::{DeadReason, Delivery};
 use crate::engine::Handled;
-use crate::ports::EndpointStatus;
+use crate::ports::{Clock, EndpointStatus};
 use crate::sender::Failure;
 use crate::settings::Settings;
 
@@ -156,6 +156,23 @@ async fn five_days_of_failures_disable_an_endpoint_and_less_do_not() {
     });
     assert!(after >= 5 * 24 * hour && after < 5 * 24 * hour + 12 * hour, "{:?} hours", after.as_secs() / 3600);
     assert!(world.state().counts.contains_key("disabled: Failing"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_of_failures_from_before_the_last_success_disables_nothing() {
+    let world = world();
+    let endpoint = world.add("a", FAST);
+    let engine = world.engine(Settings::default(), 1);
+    engine.deliver(delivery(0, &endpoint), Instant::now()).await;
+    // The write that clears the time was lost.
+    let long_ago = world.now() - Duration::from_secs(6 * 24 * 3600);
+    world.change_endpoint(&endpoint, |endpoint| endpoint.failing_since = Some(long_ago));
+    world.state().behaviours.insert(endpoint.clone(), Behaviour::Failing(500));
+    for record in 1..10 {
+        engine.deliver(delivery(record, &endpoint), Instant::now()).await;
+    }
+    assert_eq!(world.state().counts["opened circuits"], 1);
+    assert_eq!(world.state().endpoints[&endpoint].status, EndpointStatus::Active);
 }
 
 #[tokio::test(start_paused = true)]
