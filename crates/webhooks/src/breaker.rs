@@ -106,7 +106,7 @@ impl CircuitBreaker {
                 self.open(openings.saturating_add(1), now, settings, random);
                 Change::None
             }
-            // An attempt from before the circuit opened says nothing new.
+            // An attempt from before the circuit opened adds nothing new.
             (State::HalfOpen { .. } | State::Open { .. }, _) => Change::None,
         }
     }

@@ -15,7 +15,7 @@ use crate::ports::{Deferred, DeliveryStore, Endpoint, EndpointStatus, EndpointSt
 use crate::sender::Sender;
 
 /// Why a delivery gets no attempt now.
-enum NoTurn {
+enum NoPermit {
     Deferred(Deferred),
     Draining,
 }
@@ -91,10 +91,10 @@ impl<D: DeliveryStore, E: EndpointStore, S: Sender> Engine<D, E, S> {
             Ok(queued) => queued,
             Err(reason) => return shared.defer(&delivery, reason).await,
         };
-        match shared.turn(&entry, &endpoint, deadline).await {
+        match shared.permit(&entry, &endpoint, deadline).await {
             Ok(permit) => self.try_once(delivery, endpoint, (permit, queued), deadline).await,
-            Err(NoTurn::Draining) => Handled::Draining,
-            Err(NoTurn::Deferred(reason)) => {
+            Err(NoPermit::Draining) => Handled::Draining,
+            Err(NoPermit::Deferred(reason)) => {
                 drop(queued);
                 shared.defer(&delivery, reason).await
             }
@@ -201,18 +201,18 @@ impl<D: DeliveryStore, E: EndpointStore, S: Sender> Shared<D, E, S> {
     }
 
     /// Waits in the queue of the endpoint.
-    async fn turn(&self, entry: &Arc<Entry>, endpoint: &Endpoint, deadline: Instant) -> Result<Permit, NoTurn> {
+    async fn permit(&self, entry: &Arc<Entry>, endpoint: &Endpoint, deadline: Instant) -> Result<Permit, NoPermit> {
         let slot = async {
             let slot = Arc::clone(&entry.slots).acquire_owned().await.expect("slots are never closed");
             self.wait_for_rate(entry, endpoint, deadline).await.then_some(slot)
         };
         tokio::select! {
             biased;
-            () = self.drained() => Err(NoTurn::Draining),
-            () = entry.opened.notified() => Err(NoTurn::Deferred(Deferred::CircuitOpen)),
+            () = self.drained() => Err(NoPermit::Draining),
+            () = entry.opened.notified() => Err(NoPermit::Deferred(Deferred::CircuitOpen)),
             slot = timeout_at(deadline, slot) => {
-                let slot = slot.ok().flatten().ok_or(NoTurn::Deferred(Deferred::Late))?;
-                self.start(entry, slot).map_err(NoTurn::Deferred)
+                let slot = slot.ok().flatten().ok_or(NoPermit::Deferred(Deferred::Late))?;
+                self.start(entry, slot).map_err(NoPermit::Deferred)
             }
         }
     }
