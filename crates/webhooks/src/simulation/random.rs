@@ -28,9 +28,9 @@ use crate::settings::Settings;
 
 const SEED: &str = "WEBHOOKS_SEED";
 const SCHEDULES: &str = "WEBHOOKS_SCHEDULES";
-const DEFAULT_SCHEDULES: u64 = 60;
+const DEFAULT_SCHEDULES: u64 = 40;
 /// With this many schedules, each kind of event happens.
-const ENOUGH: u64 = 50;
+const ENOUGH: u64 = 40;
 const EVENTS: [&str; 14] = [
     "deferred: CircuitOpen",
     "deferred: Late",
