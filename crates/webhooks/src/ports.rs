@@ -1,5 +1,6 @@
 //! What the engine needs from its program: stores, a clock and an observer.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::delivery::{DeadReason, LastAttempt, StoredDelivery, Token};
@@ -71,8 +72,8 @@ pub trait DeliveryStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// An endpoint as its owner configured it.
-#[derive(Clone, Debug)]
+/// An endpoint as its owner configured it. `Debug` hides its URL, because URLs may contain secrets.
+#[derive(Clone)]
 pub struct Endpoint {
     pub id: EndpointId,
     pub url: String,
@@ -86,6 +87,12 @@ pub struct Endpoint {
     pub max_per_second: Option<f64>,
     /// Since when there have been only failures, if a circuit breaker opened since the last success.
     pub failing_since: Option<SystemTime>,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Endpoint").field("id", &self.id).field("status", &self.status).finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -69,7 +69,8 @@ fn literal<S>(host: &Host<S>) -> Option<IpAddr> {
     }
 }
 
-/// Why a webhook may not be sent. The text contains no URL, because URLs may contain secrets.
+/// Why a webhook may not be sent. The text contains no URL, because URLs may contain secrets. It contains no address either:
+/// owners of endpoints read it, and they must not learn to what internal names resolve.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RefusedTarget {
@@ -81,9 +82,9 @@ pub enum RefusedTarget {
     UserInfo,
     #[error("the port {0} is not in the list of allowed ports")]
     Port(u16),
-    #[error("the address {0} is not on the internet; an operator can allow its network or its host")]
+    #[error("the address is not on the internet; an operator can allow its network or its host")]
     InternalAddress(IpAddr),
-    #[error("the address {0} may serve credentials of a cloud, so it is never allowed")]
+    #[error("the address may serve credentials of a cloud, so it is never allowed")]
     MetadataAddress(IpAddr),
     #[error("the name has no address")]
     NoAddress,
@@ -304,6 +305,8 @@ mod tests {
     fn debug_and_errors_show_no_path() {
         let target = Policy::default().check_url("https://example.com/secret?token=1").unwrap();
         assert_eq!(format!("{target:?}"), "Target(https://example.com)");
+        let refused = open().check_url("http://10.1.2.3/secret").unwrap_err().to_string();
+        assert!(refused.starts_with("the address is not on the internet"), "{refused}");
     }
 
     proptest! {

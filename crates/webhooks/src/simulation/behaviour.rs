@@ -291,6 +291,14 @@ async fn idle_endpoints_use_no_memory() {
     assert_eq!(engine.endpoints_in_memory(), 0);
 }
 
+#[test]
+fn debug_shows_neither_the_url_nor_the_secret_of_an_endpoint() {
+    let world = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async { world() });
+    let endpoint = world.add("token-in-the-url", FAST);
+    let shown = format!("{:?}", world.state().endpoints[&endpoint]);
+    assert_eq!(shown, r#"Endpoint { id: EndpointId("token-in-the-url"), status: Active, .. }"#);
+}
+
 #[tokio::test(start_paused = true)]
 async fn nothing_is_sent_without_a_secret() {
     let world = world();
