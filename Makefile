@@ -135,6 +135,12 @@ simulate-streams: export DYNAMODB_STREAMS_SCHEDULES = $(or $(SCHEDULES),$(if $(S
 simulate-streams: ## Run 100,000 schedules of faults against readers of a DynamoDB stream; SEED=17 replays one
 	cargo test --locked --package dynamodb-streams --lib simulation::random
 
+.PHONY: simulate-webhooks
+simulate-webhooks: export WEBHOOKS_SEED = $(SEED)
+simulate-webhooks: export WEBHOOKS_SCHEDULES = $(or $(SCHEDULES),$(if $(SEED),1,10000))
+simulate-webhooks: ## Run 10,000 schedules of faults against the delivery of webhooks; SEED=17 replays one
+	cargo test --locked --package webhooks --lib simulation::random
+
 .PHONY: mutations
 mutations: ## Break the code with each patch in tests/mutations, and verify that the tests fail
 	tests/mutations.sh

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs the contract suite and suitable process tests against Google's Pub/Sub emulator and AWS's DynamoDB Local. If this
 # machine cannot run one of them, the script prints why and uses the embedded server instead. Also runs Google's Go and
-# Python clients against the embedded Pub/Sub server. Exits with 0 only if every test passed.
+# Python clients against the embedded Pub/Sub server, and the reference library of Standard Webhooks against the
+# signatures of the crate webhooks. Exits with 0 only if every test passed.
 #
 # Google's emulator is the component pubsub-emulator of the Google Cloud CLI and needs Java. DynamoDB Local needs Java,
 # and Maven to download it once into .tools/dynamodb-local. The Python client is installed once into .tools/python-client.
@@ -161,6 +162,18 @@ python_client() {
     fi
 }
 
+# Runs after python_client, which installs the library.
+webhook_signatures() {
+    [ -x "$venv/bin/python" ] || { why="NOT RUN, because there is no Python client"; return; }
+    if cargo build --quiet --locked --workspace --example sign &&
+        "${CARGO_TARGET_DIR:-target}/debug/examples/sign" >"$work/signed" &&
+        within 60 "$venv/bin/python" tests/clients/python/webhooks.py <"$work/signed"; then
+        why=passed
+    else
+        why=FAILED status=1
+    fi
+}
+
 # Runs the Go and Python clients against a new embedded server. Sets `go` and `python` to their results.
 clients() {
     local port program=${CARGO_TARGET_DIR:-target}/debug/mini-scan
@@ -184,8 +197,9 @@ run() {
 }
 
 status=0
-go="FAILED" python="FAILED"
+go="FAILED" python="FAILED" webhooks="FAILED"
 clients || status=1
+webhook_signatures && webhooks=$why
 run contract:: consumer:: corpus:: export:: setup:: hosts:: api:: --skip corpus::modes:: || status=$?
 # These tests check only the table, and wait until a subscription is empty. Google's emulator cannot report that.
 unset MINI_SCAN_CONTRACT_PUBSUB
@@ -201,5 +215,6 @@ for client in "Go: $go" "Python: $python"; do
         *) say "Google's client in ${client%%:*}: NOT RUN, because${client#*:}" ;;
     esac
 done
+say "the reference library of Standard Webhooks: $webhooks"
 if [[ $status -eq 0 ]]; then say "passed"; else say "FAILED"; fi
 exit "$status"

@@ -120,6 +120,7 @@ const MEMBERS: &[Member] = &[
     Member { name: "http-api", crates: &[] },
     Member { name: "ops", crates: &[] },
     Member { name: "pubsub-local", crates: &[] },
+    Member { name: "webhooks", crates: &[] },
 ];
 
 /// Crates that bring a vendor, a protocol, a server, a runtime or work that hostile input can multiply.
