@@ -3,33 +3,35 @@
 mod operations;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use rand::rngs::StdRng;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::lease::{Checkpoint, Lease, Owner};
-use crate::lineage::{Lineage, NewLease, Started};
-use crate::ports::{
-    GapCause, Handler, LeaseError, LeaseTable, Listing, Report, Stream, StreamError, StreamErrorKind, Updated,
-};
+use crate::lineage::{Lineage, Started};
+use crate::ports::{Handler, LeaseError, LeaseTable, Listing, Report, Stream, StreamError, StreamErrorKind, Updated};
 use crate::reader::Ended;
 use crate::session::{Session, SessionEnd};
 use crate::settings::backoff;
-use crate::shard::ShardId;
-use crate::shared::Shared;
+use crate::shard::{Shard, ShardId};
+use crate::shared::{Listed, Shared};
 use crate::sightings::{Rows, Sightings};
 
 /// The most requests in flight, so that a stream with many shards does not throttle itself.
 const MAX_REQUESTS: usize = 16;
-/// The time between two pages of a listing. DynamoDB allows ten requests per second for the account.
-const PAGE_INTERVAL: Duration = Duration::from_millis(150);
+/// The most of them that create rows, because these may search the oldest record for a minute.
+const MAX_CREATIONS: usize = 8;
+/// How soon a listing or a scan is repeated that is needed now.
+const SOON: Duration = Duration::from_millis(150);
+/// The time between two requests for a shard that this instance cannot read.
+const UNREADABLE_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(crate) struct Coordinator<S, T, H> {
     shared: Arc<Shared<S, T, H>>,
@@ -42,6 +44,8 @@ pub(crate) struct Coordinator<S, T, H> {
     owned: BTreeSet<ShardId>,
     /// Requests that wait, and those in flight. A subject has at most one.
     waiting: VecDeque<BoxFuture<'static, Answer>>,
+    waiting_creations: VecDeque<BoxFuture<'static, Answer>>,
+    creations: usize,
     in_flight: FuturesUnordered<BoxFuture<'static, Answer>>,
     subjects: BTreeSet<Subject>,
     next_scan: Instant,
@@ -52,8 +56,11 @@ pub(crate) struct Coordinator<S, T, H> {
     is_enabled: bool,
     /// How many complete listings showed that the stream is disabled.
     disabled_listings: u32,
-    /// Shards whose gap this instance reported before it created their rows.
-    reported_gaps: BTreeSet<ShardId>,
+    /// Leases that this instance is taking.
+    taking: BTreeSet<ShardId>,
+    /// Shards that this instance cannot read.
+    unreadable: BTreeSet<ShardId>,
+    next_unreadable: Instant,
     /// Something changed since the last plan.
     is_changed: bool,
     stop: watch::Receiver<bool>,
@@ -65,6 +72,8 @@ enum Subject {
     Listing,
     Start,
     Probe(ShardId),
+    Children(ShardId),
+    Readable(ShardId),
     Row(ShardId),
 }
 
@@ -74,14 +83,18 @@ enum Answer {
     Listed(Result<Listing, StreamError>),
     StartWritten(Result<Updated, LeaseError>),
     Probed(ShardId, Result<(), StreamError>),
-    Created(NewLease, Result<Updated, LeaseError>),
+    /// The children of a shard, as far as the stream shows them.
+    Described(ShardId, Vec<Shard>),
+    /// Whether a shard that this instance could not read is readable again.
+    Readable(ShardId, bool),
+    Created(ShardId, Result<Updated, LeaseError>),
     /// It is unknown whether the start of the shard is trimmed, so no row was created.
     NotCreated(ShardId, StreamError),
-    /// The gap before the shard is not stored yet.
-    Deferred(ShardId),
     Taken {
         shard: ShardId,
         from: Option<Owner>,
+        /// The former owner may still handle records.
+        is_forced: bool,
         sent: Instant,
         result: Result<Updated, LeaseError>,
     },
@@ -93,7 +106,6 @@ enum Answer {
     Deleted(ShardId, Result<Updated, LeaseError>),
 }
 
-#[expect(clippy::large_enum_variant, reason = "only one exists at a time")]
 enum Event {
     Answer(Answer),
     SessionEnded(ShardId, SessionEnd),
@@ -107,13 +119,15 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Coordinator<S, T, H> {
         let now = Instant::now();
         Coordinator {
             random: shared.fork_random(),
-            lineage: Lineage::default(),
+            lineage: Lineage::new(settings.missing_timeout),
             sightings: Sightings::new(shared.me.clone(), failover, handover, settings.max_handovers),
             rows: BTreeMap::new(),
             started: None,
             sessions: JoinSet::new(),
             owned: BTreeSet::new(),
             waiting: VecDeque::new(),
+            waiting_creations: VecDeque::new(),
+            creations: 0,
             in_flight: FuturesUnordered::new(),
             subjects: BTreeSet::new(),
             next_scan: now,
@@ -123,7 +137,9 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Coordinator<S, T, H> {
             listings_without_children: 0,
             is_enabled: true,
             disabled_listings: 0,
-            reported_gaps: BTreeSet::new(),
+            taking: BTreeSet::new(),
+            unreadable: BTreeSet::new(),
+            next_unreadable: now,
             is_changed: false,
             stop,
             shared,
@@ -137,6 +153,7 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Coordinator<S, T, H> {
             let now = Instant::now();
             if is_stopping {
                 self.waiting.clear();
+                self.waiting_creations.clear();
                 // A request in flight may still give this instance a lease, which is then released.
                 if self.owned.is_empty() && self.in_flight.is_empty() {
                     return Ended::Stopped;
@@ -146,11 +163,7 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Coordinator<S, T, H> {
             } else {
                 self.start_due(now);
             }
-            while self.in_flight.len() < MAX_REQUESTS
-                && let Some(request) = self.waiting.pop_front()
-            {
-                self.in_flight.push(request);
-            }
+            self.send_requests();
             let wake = self.next_wake(now);
             let event = tokio::select! {
                 biased;
@@ -164,10 +177,31 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Coordinator<S, T, H> {
                 () = sleep_until(wake), if !is_stopping => Event::Time,
             };
             match event {
-                Event::Answer(answer) => self.answered(answer),
+                Event::Answer(answer) => {
+                    self.answered(answer);
+                    // One plan for all answers that came together.
+                    while let Some(Some(answer)) = self.in_flight.next().now_or_never() {
+                        self.answered(answer);
+                    }
+                }
                 Event::SessionEnded(shard, end) => self.session_ended(shard, end),
                 Event::Time => {}
             }
+        }
+    }
+
+    fn send_requests(&mut self) {
+        while self.in_flight.len() < MAX_REQUESTS
+            && let Some(request) = self.waiting.pop_front()
+        {
+            self.in_flight.push(request);
+        }
+        while self.in_flight.len() < MAX_REQUESTS
+            && self.creations < MAX_CREATIONS
+            && let Some(request) = self.waiting_creations.pop_front()
+        {
+            self.creations += 1;
+            self.in_flight.push(request);
         }
     }
 
@@ -175,9 +209,10 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Coordinator<S, T, H> {
     fn is_stream_ended(&self) -> bool {
         let is_finished = |id: &ShardId| self.rows.get(id).is_some_and(Lease::is_finished);
         self.disabled_listings >= 2
+            && !self.rows.is_empty()
             && self.owned.is_empty()
             && self.rows.values().all(Lease::is_finished)
-            && self.lineage.listed().all(is_finished)
+            && self.lineage.listed().iter().all(is_finished)
     }
 
     /// Returns when the next scan or page is due. One in flight is not repeated, and its answer wakes the loop.
@@ -202,62 +237,100 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Coordinator<S, T, H> {
             let (shared, after) = (self.shared.clone(), self.page_after.clone());
             self.request(Subject::Listing, operations::list(shared, after));
         }
-        let has_changes_in_flight =
-            self.subjects.iter().any(|subject| !matches!(subject, Subject::Scan | Subject::Listing));
-        if self.is_changed && !has_changes_in_flight {
+        if now >= self.next_unreadable && !self.unreadable.is_empty() {
+            self.next_unreadable = now + UNREADABLE_INTERVAL;
+            for shard in self.unreadable.clone() {
+                self.request(Subject::Readable(shard.clone()), operations::readable(self.shared.clone(), shard));
+            }
+        }
+        if self.is_changed {
             self.is_changed = false;
             self.carry_out_plans(now);
         }
     }
 
     /// Queues a request, unless its subject has one already.
-    fn request(&mut self, subject: Subject, request: impl Future<Output = Answer> + Send + 'static) {
-        if self.subjects.insert(subject) {
+    fn request(&mut self, subject: Subject, request: impl Future<Output = Answer> + Send + 'static) -> bool {
+        let is_new = self.subjects.insert(subject);
+        if is_new {
             self.waiting.push_back(Box::pin(request));
+        }
+        is_new
+    }
+
+    fn request_creation(&mut self, shard: ShardId, request: impl Future<Output = Answer> + Send + 'static) {
+        if self.subjects.insert(Subject::Row(shard)) {
+            self.waiting_creations.push_back(Box::pin(request));
         }
     }
 
     fn carry_out_plans(&mut self, now: Instant) {
         let Some(started) = self.started.clone() else { return };
-        let plan = self.lineage.plan(&self.rows, &started);
-        if self.lineage.is_listed() && !started.is_complete && plan.create.is_empty() && plan.probe.is_empty() {
+        let started = Started { is_too_old: self.is_too_old(&started.checkpoint), ..started };
+        let plan = self.lineage.plan(&self.rows, &started, now);
+        let is_first_done = plan.create.is_empty() && plan.probe.is_empty() && self.lineage.listings() > 0;
+        if is_first_done && !started.is_complete && self.lineage.is_started(&self.rows, &started) {
             self.request(Subject::Start, operations::complete_start(self.shared.clone()));
         }
         for lease in plan.create {
-            if self.owned.contains(&lease.shard) || !self.sightings.may_create(&lease.shard, now) {
-                continue;
+            let shard = lease.shard.clone();
+            if !self.owned.contains(&shard) && self.sightings.may_create(&shard, !started.is_complete, now) {
+                self.request_creation(shard, operations::create(self.shared.clone(), lease));
             }
-            // The report comes before the row, because an instance that dies in between must not hide the gap.
-            let gap =
-                lease.gap.as_ref().map(|shard| self.shared.gap(shard, Checkpoint::TrimHorizon, GapCause::ShardGone));
-            if let Some(gap) = &gap
-                && self.reported_gaps.insert(lease.shard.clone())
-            {
-                self.shared.report(Report::Gap(gap));
-            }
-            self.request(Subject::Row(lease.shard.clone()), operations::create(self.shared.clone(), lease, gap));
         }
         for shard in plan.probe {
             self.request(Subject::Probe(shard.clone()), operations::probe(self.shared.clone(), shard));
+        }
+        for shard in plan.describe {
+            self.request(Subject::Children(shard.clone()), operations::describe(self.shared.clone(), shard));
         }
         for shard in plan.delete {
             let row = self.rows[&shard].clone();
             self.request(Subject::Row(shard.clone()), operations::delete(self.shared.clone(), shard, row));
         }
-        let plan = self.sightings.plan(&self.rows, &self.owned, now, &mut self.random);
-        for shard in plan.take {
+        self.lineage.forget(&self.rows, &started);
+        // An instance that can read nothing leaves all leases to others.
+        if self.unreadable.is_empty() || self.shared.has_read_within(self.shared.settings.unreadable_timeout) {
+            self.take_leases(now);
+        }
+    }
+
+    fn take_leases(&mut self, now: Instant) {
+        let owned = self.owned.union(&self.taking).cloned().collect();
+        let plan = self.sightings.plan(&self.rows, &owned, &self.unreadable, now, &mut self.random);
+        let taken = plan.take.into_iter().map(|shard| (shard, false));
+        for (shard, is_forced) in taken.chain(plan.force.into_iter().map(|shard| (shard, true))) {
             let row = self.rows[&shard].clone();
-            self.request(Subject::Row(shard.clone()), operations::take(self.shared.clone(), shard, row));
+            let take = operations::take(self.shared.clone(), shard.clone(), row, is_forced);
+            if self.request(Subject::Row(shard.clone()), take) {
+                self.taking.insert(shard);
+            }
         }
         for (shard, owner) in plan.ask {
             let row = self.rows[&shard].clone();
-            self.request(Subject::Row(shard.clone()), operations::ask(self.shared.clone(), shard, row, owner));
+            let ask = operations::ask(self.shared.clone(), shard.clone(), row, owner);
+            if !self.request(Subject::Row(shard.clone()), ask) {
+                self.sightings.asked(&shard, false, now);
+            }
         }
-        self.lineage.forget(&self.rows, &started);
+    }
+
+    /// Returns whether the stream may have deleted records after the start before anyone could read them.
+    fn is_too_old(&self, start: &Checkpoint) -> bool {
+        let Checkpoint::AtTimestamp(start) = start else { return false };
+        *start + self.shared.stream.retention() <= (self.shared.clock)()
     }
 
     fn answered(&mut self, answer: Answer) {
         self.subjects.remove(&answer.subject());
+        match &answer {
+            Answer::Created(..) | Answer::NotCreated(..) => self.creations -= 1,
+            Answer::Taken { shard, .. } => drop(self.taking.remove(shard)),
+            Answer::Asked { shard, result, .. } => {
+                self.sightings.asked(shard, matches!(result, Ok(Updated::Applied(_))), Instant::now());
+            }
+            _ => {}
+        }
         match answer {
             Answer::Scanned(Ok(rows)) => self.scanned(rows),
             Answer::Listed(Ok(listing)) => self.listed(listing),
@@ -269,12 +342,22 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Coordinator<S, T, H> {
             Answer::Probed(shard, Err(error)) | Answer::NotCreated(shard, error) => {
                 self.shared.report(Report::StreamFailed { shard: Some(&shard), error: &error });
             }
-            Answer::Deferred(_) => {}
+            Answer::Described(_, children) => {
+                self.is_changed |= !children.is_empty();
+                children.into_iter().for_each(|child| self.lineage.learn(child));
+            }
+            Answer::Readable(shard, is_readable) => {
+                if is_readable {
+                    self.unreadable.remove(&shard);
+                    self.is_changed = true;
+                }
+            }
             Answer::StartWritten(Ok(Updated::Applied(row) | Updated::Refused(Some(row)))) => self.set_start(&row),
             Answer::StartWritten(Ok(Updated::Refused(None))) => self.started = None,
-            Answer::Created(new, Ok(updated)) => self.created(new, updated),
-            Answer::Taken { shard, from, sent, result: Ok(Updated::Applied(row)) } => {
-                self.taken(shard, from.as_ref(), row, sent);
+            Answer::Created(shard, Ok(Updated::Applied(row))) => self.set_row(shard, Some(row)),
+            Answer::Created(shard, Ok(Updated::Refused(row))) => self.set_row(shard, row),
+            Answer::Taken { shard, from, is_forced, sent, result: Ok(Updated::Applied(row)) } => {
+                self.taken(shard, from.as_ref(), row, is_forced, sent);
             }
             Answer::Taken { shard, result: Ok(Updated::Refused(row)), .. } => self.set_row(shard, row),
             Answer::Asked { shard, owner, result: Ok(updated) } => self.asked(shard, &owner, updated),
@@ -283,7 +366,7 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Coordinator<S, T, H> {
             Answer::Scanned(Err(error)) | Answer::StartWritten(Err(error)) => {
                 self.shared.report(Report::LeaseTableFailed { shard: None, error: &error });
             }
-            Answer::Created(NewLease { shard, .. }, Err(error))
+            Answer::Created(shard, Err(error))
             | Answer::Taken { shard, result: Err(error), .. }
             | Answer::Asked { shard, result: Err(error), .. }
             | Answer::Deleted(shard, Err(error)) => {
@@ -317,7 +400,8 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Coordinator<S, T, H> {
     }
 
     fn set_start(&mut self, row: &Lease) {
-        self.started = Some(Started { checkpoint: row.checkpoint.clone(), is_complete: row.counter > 0 });
+        let (checkpoint, is_complete) = (row.checkpoint.clone(), row.counter > 0);
+        self.started = Some(Started { checkpoint, is_complete, is_too_old: false });
         self.is_changed = true;
     }
 
@@ -337,13 +421,17 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Coordinator<S, T, H> {
         }
         let is_last = listing.next.is_none();
         self.lineage.learn_page(listing.shards, is_last);
+        if is_last {
+            let listed = Listed { shards: self.lineage.listed().clone(), listings: self.lineage.listings() };
+            *self.shared.listed.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(listed);
+        }
         self.page_after = listing.next;
         let now = Instant::now();
-        self.next_page = now + PAGE_INTERVAL;
+        self.next_page = now;
         if is_last {
             self.disabled_listings = if self.is_enabled { 0 } else { self.disabled_listings + 1 };
             let interval = self.shared.settings.discovery_interval;
-            let is_incomplete = self.is_enabled && self.lineage.misses_children(&self.rows);
+            let is_incomplete = self.is_enabled && self.lineage.misses_children(&self.rows, now);
             self.listings_without_children = if is_incomplete { self.listings_without_children + 1 } else { 0 };
             self.next_page = now
                 + match self.listings_without_children {
@@ -368,24 +456,19 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Coordinator<S, T, H> {
     }
 
     fn probed(&mut self, shard: &ShardId, is_present: bool) {
-        self.lineage.probed(shard, is_present);
+        self.lineage.probed(shard, is_present, Instant::now());
         self.is_changed = true;
     }
 
-    fn created(&mut self, new: NewLease, updated: Updated) {
-        match updated {
-            Updated::Applied(row) => self.set_row(new.shard, Some(row)),
-            Updated::Refused(row) => self.set_row(new.shard, row),
-        }
-    }
-
-    fn taken(&mut self, shard: ShardId, from: Option<&Owner>, row: Lease, sent: Instant) {
+    fn taken(&mut self, shard: ShardId, from: Option<&Owner>, row: Lease, is_forced: bool, sent: Instant) {
         self.rows.insert(shard.clone(), row.clone());
         self.is_changed = true;
         let checkpoint = &row.checkpoint;
         self.shared.report(Report::LeaseTaken { shard: &shard, from, checkpoint });
         self.owned.insert(shard.clone());
-        let session = Session::new(self.shared.clone(), shard.clone(), row, sent, self.stop.clone());
+        // The former owner renewed its lease before this write, at the latest.
+        let first_read = Instant::now() + if is_forced { self.shared.settings.failover } else { Duration::ZERO };
+        let session = Session::new(self.shared.clone(), shard.clone(), row, (sent, first_read), self.stop.clone());
         self.sessions.spawn(async move { (shard, session.run().await) });
     }
 
@@ -411,15 +494,19 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Coordinator<S, T, H> {
                     row.children = children.iter().map(|child| child.id.clone()).collect();
                 }
                 if children.is_empty() {
-                    self.next_page = self.next_page.min(now + PAGE_INTERVAL);
+                    self.next_page = self.next_page.min(now + SOON);
                 }
                 children.into_iter().for_each(|child| self.lineage.learn(child));
                 self.is_changed = true;
             }
             // The known row is out of date. The next scan shows who owns the lease.
-            SessionEnd::Released | SessionEnd::Lost => {
+            SessionEnd::Released | SessionEnd::Unreadable | SessionEnd::Lost => {
                 self.rows.remove(&shard);
-                self.next_scan = self.next_scan.min(now + PAGE_INTERVAL);
+                self.next_scan = self.next_scan.min(now + SOON);
+                if matches!(end, SessionEnd::Unreadable) {
+                    self.unreadable.insert(shard);
+                    self.next_unreadable = now + UNREADABLE_INTERVAL;
+                }
             }
         }
     }
@@ -432,9 +519,10 @@ impl Answer {
             Answer::Listed(_) => Subject::Listing,
             Answer::StartWritten(_) => Subject::Start,
             Answer::Probed(shard, _) => Subject::Probe(shard.clone()),
-            Answer::Created(NewLease { shard, .. }, _)
+            Answer::Described(shard, _) => Subject::Children(shard.clone()),
+            Answer::Readable(shard, _) => Subject::Readable(shard.clone()),
+            Answer::Created(shard, _)
             | Answer::NotCreated(shard, _)
-            | Answer::Deferred(shard)
             | Answer::Taken { shard, .. }
             | Answer::Asked { shard, .. }
             | Answer::Deleted(shard, _) => Subject::Row(shard.clone()),

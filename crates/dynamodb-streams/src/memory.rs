@@ -1,56 +1,111 @@
 //! The budget for unfinished records of all shards.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 
+/// What an instance may use. A page may need more than was reserved for it. The free part is negative then, and no page is
+/// read until enough records are finished.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    records: Arc<Semaphore>,
-    bytes: Arc<Semaphore>,
-    max_records: usize,
-    max_bytes: usize,
+    shared: Arc<Shared>,
+    max: Amount,
+    /// The one that waits. Others wait for it, so that a large part is not overtaken for ever.
+    queue: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    free: Mutex<Amount>,
+    freed: Notify,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Amount {
+    records: isize,
+    bytes: isize,
 }
 
 /// A part of the budget. It is free again when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation {
-    records: OwnedSemaphorePermit,
-    bytes: OwnedSemaphorePermit,
+    amount: Amount,
+    shared: Arc<Shared>,
 }
 
 impl Budget {
     pub(crate) fn new(max_records: usize, max_bytes: usize) -> Budget {
-        let (max_records, max_bytes) = (max_records.clamp(1, 1 << 30), max_bytes.clamp(1, 1 << 31));
-        Budget {
-            records: Arc::new(Semaphore::new(max_records)),
-            bytes: Arc::new(Semaphore::new(max_bytes)),
-            max_records,
-            max_bytes,
-        }
+        let max = Amount { records: amount(max_records).max(1), bytes: amount(max_bytes).max(1) };
+        let shared = Arc::new(Shared { free: Mutex::new(max), freed: Notify::new() });
+        Budget { shared, max, queue: tokio::sync::Mutex::new(()) }
     }
 
     /// Waits for a part of the budget. Parts larger than the budget are cut, so that they cannot wait for ever.
     pub(crate) async fn reserve(&self, records: usize, bytes: usize) -> Reservation {
-        let (records, bytes) = (records.min(self.max_records), bytes.min(self.max_bytes));
-        let closed = "the semaphores are never closed";
-        let records = self.records.clone().acquire_many_owned(records as u32).await.expect(closed);
-        let bytes = self.bytes.clone().acquire_many_owned(bytes as u32).await.expect(closed);
-        Reservation { records, bytes }
+        let amount =
+            Amount { records: amount(records).min(self.max.records), bytes: amount(bytes).min(self.max.bytes) };
+        let _first = self.queue.lock().await;
+        while !self.shared.take(amount) {
+            self.shared.freed.notified().await;
+        }
+        Reservation { amount, shared: self.shared.clone() }
+    }
+}
+
+impl Shared {
+    fn free(&self) -> MutexGuard<'_, Amount> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, amount: Amount) -> bool {
+        let mut free = self.free();
+        let is_enough = free.records >= amount.records && free.bytes >= amount.bytes;
+        if is_enough {
+            free.records -= amount.records;
+            free.bytes -= amount.bytes;
+        }
+        is_enough
     }
 }
 
 impl Reservation {
     pub(crate) fn records(&self) -> usize {
-        self.records.num_permits()
+        self.amount.records as usize
     }
 
-    /// Splits off the part of one record. A record above the rest of the reservation gets the rest.
-    pub(crate) fn split(&mut self, bytes: usize) -> Reservation {
-        let (one, bytes) = (self.records.num_permits().min(1), self.bytes.num_permits().min(bytes));
-        let present = "the reservation contains this part";
-        Reservation { records: self.records.split(one).expect(present), bytes: self.bytes.split(bytes).expect(present) }
+    /// Splits off a part. What it lacks becomes a debt of the budget.
+    pub(crate) fn split(&mut self, records: usize, bytes: usize) -> Reservation {
+        let amount = Amount { records: amount(records), bytes: amount(bytes) };
+        let debt = Amount {
+            records: (amount.records - self.amount.records).max(0),
+            bytes: (amount.bytes - self.amount.bytes).max(0),
+        };
+        if debt != Amount::default() {
+            let mut free = self.shared.free();
+            free.records -= debt.records;
+            free.bytes -= debt.bytes;
+        }
+        self.amount.records -= amount.records - debt.records;
+        self.amount.bytes -= amount.bytes - debt.bytes;
+        Reservation { amount, shared: self.shared.clone() }
     }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if self.amount == Amount::default() {
+            return;
+        }
+        let mut free = self.shared.free();
+        free.records += self.amount.records;
+        free.bytes += self.amount.bytes;
+        drop(free);
+        self.shared.freed.notify_one();
+    }
+}
+
+fn amount(number: usize) -> isize {
+    isize::try_from(number).unwrap_or(isize::MAX).min(isize::MAX / 4)
 }
 
 #[cfg(test)]
@@ -63,8 +118,8 @@ mod tests {
     fn a_reservation_waits_until_records_are_finished() {
         let budget = Budget::new(10, 1000);
         let mut page = budget.reserve(8, 500).now_or_never().unwrap();
-        let first = page.split(100);
-        let second = page.split(900);
+        let first = page.split(1, 100);
+        let second = page.split(1, 400);
         assert!(budget.reserve(8, 500).now_or_never().is_none());
         drop(page);
         drop(first);
@@ -79,5 +134,27 @@ mod tests {
         let page = budget.reserve(1000, 1 << 20).now_or_never().unwrap();
         assert_eq!(page.records(), 10);
         assert!(budget.reserve(1, 1).now_or_never().is_none());
+    }
+
+    #[test]
+    fn what_a_page_needs_above_its_reservation_is_owed_until_its_records_are_finished() {
+        let budget = Budget::new(10, 1000);
+        let mut page = budget.reserve(2, 100).now_or_never().unwrap();
+        let large = page.split(1, 5000);
+        drop(page);
+        assert!(budget.reserve(1, 1).now_or_never().is_none());
+        drop(large);
+        assert!(budget.reserve(10, 1000).now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_large_part_is_not_overtaken_by_small_ones() {
+        let budget = Budget::new(10, 1000);
+        let page = budget.reserve(5, 500).now_or_never().unwrap();
+        let mut large = Box::pin(budget.reserve(10, 1000));
+        assert!((&mut large).now_or_never().is_none());
+        assert!(budget.reserve(1, 1).now_or_never().is_none());
+        drop(page);
+        assert!((&mut large).now_or_never().is_some());
     }
 }

@@ -6,6 +6,9 @@ use tokio::time::Instant;
 
 use crate::settings::{Waits, backoff};
 
+/// Between an old position and the next record, the stream returns many empty pages. The first ones of a session are read
+/// without longer waits.
+const QUICK_PAGES: u32 = 40;
 /// After this many empty pages, a shard is taken for read up to its newest record.
 const EMPTY_PAGES: u32 = 3;
 
@@ -16,12 +19,21 @@ pub(crate) struct Polling {
     after_none: Duration,
     failures: u32,
     empty: u32,
+    /// How many empty pages in a row may come before the first record.
+    quick: u32,
     failing_since: Option<Instant>,
 }
 
 impl Polling {
     pub(crate) fn new(waits: Waits) -> Polling {
-        Polling { after_none: waits.after_records, waits, failures: 0, empty: 0, failing_since: None }
+        Polling {
+            after_none: waits.after_records,
+            waits,
+            failures: 0,
+            empty: 0,
+            quick: QUICK_PAGES,
+            failing_since: None,
+        }
     }
 
     /// Returns the wait after a page. After a full page, more records are there.
@@ -29,6 +41,10 @@ impl Polling {
         self.failures = 0;
         self.failing_since = None;
         self.empty = if records == 0 { self.empty + 1 } else { 0 };
+        if records == 0 && self.empty <= self.quick {
+            return self.waits.after_records;
+        }
+        self.quick = 0;
         if records == 0 {
             let wait = self.after_none;
             self.after_none = (wait * 2).min(self.waits.max_after_none);
@@ -40,7 +56,7 @@ impl Polling {
 
     /// Returns whether the last reads were successful and empty. A single empty page may be followed by records.
     pub(crate) fn is_caught_up(&self) -> bool {
-        self.empty >= EMPTY_PAGES && self.failing_since.is_none()
+        self.empty >= self.quick + EMPTY_PAGES && self.failing_since.is_none()
     }
 
     pub(crate) fn failing_since(&self) -> Option<Instant> {
@@ -66,10 +82,19 @@ mod tests {
     #[test]
     fn the_wait_doubles_while_no_records_come() {
         let mut polling = Polling::new(Settings::default().waits);
+        polling.after_page(7, false);
         let waits: Vec<_> = (0..4).map(|_| polling.after_page(0, false)).collect();
         assert_eq!(waits, [ms(250), ms(500), ms(1000), ms(1000)]);
         assert_eq!(polling.after_page(7, false), ms(250));
         assert_eq!(polling.after_page(0, false), ms(250));
+    }
+
+    #[test]
+    fn the_first_empty_pages_of_a_session_are_read_without_longer_waits() {
+        let mut polling = Polling::new(Settings::default().waits);
+        let waits: Vec<_> = (0..42).map(|_| polling.after_page(0, false)).collect();
+        assert!(waits[..41].iter().all(|wait| *wait == ms(250)), "{waits:?}");
+        assert_eq!((waits[41], polling.is_caught_up()), (ms(500), true));
     }
 
     #[test]
@@ -93,6 +118,7 @@ mod tests {
     #[test]
     fn a_shard_is_caught_up_after_several_empty_pages_until_records_come_or_a_read_fails() {
         let (mut polling, now) = (Polling::new(Settings::default().waits), Instant::now());
+        polling.after_page(7, false);
         let mut empty = || {
             polling.after_page(0, false);
             polling.is_caught_up()

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::lease::{Checkpoint, Lease};
-use crate::ports::{GapCause, IteratorPosition, StreamErrorKind};
+use crate::ports::{IteratorPosition, StreamErrorKind};
 use crate::sequence_number::SequenceNumber;
 
 /// DynamoDB rounds the times of records down: today to seconds, in earlier years and in DynamoDB Local to minutes.
@@ -26,10 +26,10 @@ pub(crate) enum Recovery {
     Wait,
     /// Get a new iterator for the same position.
     Renew,
-    /// Report the gap, then get a new iterator.
-    Gap(GapCause),
-    /// Report the gap. Nothing of the shard is left.
-    End(GapCause),
+    /// The position is trimmed. Report the gap, then get a new iterator.
+    Gap,
+    /// The shard may be gone. If so, report the gap.
+    Missing,
 }
 
 impl Position {
@@ -70,31 +70,20 @@ impl Position {
         }
     }
 
-    pub(crate) fn recover(&mut self, kind: StreamErrorKind) -> Recovery {
+    /// Decides about an error of a read, or of the request for an iterator.
+    pub(crate) fn recover(&mut self, kind: StreamErrorKind, is_of_iterator: bool) -> Recovery {
         match kind {
             StreamErrorKind::Throttled | StreamErrorKind::Denied | StreamErrorKind::Unavailable => Recovery::Wait,
             StreamErrorKind::ExpiredIterator => Recovery::Renew,
-            StreamErrorKind::NotFound => Recovery::End(GapCause::ShardGone),
-            StreamErrorKind::Trimmed => {
-                self.restart();
-                Recovery::Gap(GapCause::Trimmed)
+            StreamErrorKind::NotFound if is_of_iterator => Recovery::Missing,
+            StreamErrorKind::NotFound => Recovery::Renew,
+            // A position at the trim horizon has no number that could be wrong.
+            StreamErrorKind::Invalid if self.last.is_none() && self.complete_from.is_none() => Recovery::Wait,
+            StreamErrorKind::Trimmed | StreamErrorKind::Invalid => {
+                (self.last, self.complete_from) = (None, None);
+                Recovery::Gap
             }
-            // The start of a shard comes from its description. A server may not accept it as the number of a record.
-            StreamErrorKind::Invalid if self.last.is_none() && self.complete_from.is_some() => {
-                self.complete_from = None;
-                Recovery::Renew
-            }
-            StreamErrorKind::Invalid if self.last.is_some() => {
-                self.restart();
-                Recovery::Gap(GapCause::Trimmed)
-            }
-            StreamErrorKind::Invalid => Recovery::Wait,
         }
-    }
-
-    fn restart(&mut self) {
-        self.last = None;
-        self.complete_from = None;
     }
 }
 
@@ -115,7 +104,7 @@ mod tests {
     fn an_expired_iterator_is_renewed_after_the_last_read_record() {
         let mut position = position(Checkpoint::After(number(5)), None);
         position.advance(number(9));
-        assert_eq!(position.recover(StreamErrorKind::ExpiredIterator), Recovery::Renew);
+        assert_eq!(position.recover(StreamErrorKind::ExpiredIterator, false), Recovery::Renew);
         assert_eq!(position.iterator(), IteratorPosition::After(number(9)));
     }
 
@@ -123,7 +112,7 @@ mod tests {
     fn a_trimmed_position_is_a_gap_and_reading_continues_with_what_is_left() {
         let mut position = position(Checkpoint::After(number(5)), Some(1));
         assert_eq!(position.before_gap(), Checkpoint::After(number(5)));
-        assert_eq!(position.recover(StreamErrorKind::Trimmed), Recovery::Gap(GapCause::Trimmed));
+        assert_eq!(position.recover(StreamErrorKind::Trimmed, true), Recovery::Gap);
         assert_eq!(position.iterator(), IteratorPosition::TrimHorizon);
     }
 
@@ -131,15 +120,16 @@ mod tests {
     fn a_child_is_read_from_its_first_record_so_that_a_trimmed_start_is_noticed() {
         let mut position = position(Checkpoint::TrimHorizon, Some(3));
         assert_eq!(position.iterator(), IteratorPosition::At(number(3)));
-        assert_eq!(position.recover(StreamErrorKind::Invalid), Recovery::Renew);
+        assert_eq!(position.recover(StreamErrorKind::Invalid, true), Recovery::Gap);
         assert_eq!(position.iterator(), IteratorPosition::TrimHorizon);
-        assert_eq!(position.recover(StreamErrorKind::Invalid), Recovery::Wait);
+        assert_eq!(position.recover(StreamErrorKind::Invalid, true), Recovery::Wait);
     }
 
     #[test]
-    fn a_shard_that_is_gone_ends_with_a_gap() {
+    fn only_the_request_for_an_iterator_tells_that_a_shard_is_missing() {
         let mut position = position(Checkpoint::TrimHorizon, None);
-        assert_eq!(position.recover(StreamErrorKind::NotFound), Recovery::End(GapCause::ShardGone));
+        assert_eq!(position.recover(StreamErrorKind::NotFound, false), Recovery::Renew);
+        assert_eq!(position.recover(StreamErrorKind::NotFound, true), Recovery::Missing);
     }
 
     #[test]

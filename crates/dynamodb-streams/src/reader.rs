@@ -1,6 +1,7 @@
 //! The reader: what users start and stop.
 
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -12,7 +13,7 @@ use crate::lease::{LeaseKeys, Owner};
 use crate::memory::Budget;
 use crate::ports::{Handler, LeaseTable, Observer, Stream};
 use crate::settings::{InvalidSettings, Settings};
-use crate::shared::Shared;
+use crate::shared::{Clock, Shared};
 
 /// Why a reader ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,23 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Reader<S, T, H> {
         let budget = Budget::new(settings.max_records, settings.max_bytes);
         let random = Mutex::new(StdRng::seed_from_u64(0));
         let me = Owner::new(instance);
-        let shared = Shared { stream, table, handler, observer, keys, me, settings, budget, random };
+        #[expect(clippy::disallowed_methods, reason = "gaps and a start in the past need the current time")]
+        let clock: Clock = Box::new(SystemTime::now);
+        let shared = Shared {
+            stream,
+            table,
+            handler,
+            observer,
+            keys,
+            me,
+            settings,
+            budget,
+            random,
+            clock,
+            listed: Mutex::default(),
+            last_read: Mutex::default(),
+            next_description: tokio::sync::Mutex::default(),
+        };
         Ok(Reader { shared }.seeded(instance, rand::rng().random()))
     }
 
@@ -53,6 +70,12 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Reader<S, T, H> {
     pub(crate) fn with_seed(self, seed: u64) -> Reader<S, T, H> {
         let instance = self.shared.me.as_str().rsplit_once('/').map_or("", |(instance, _)| instance).to_owned();
         self.seeded(&instance, seed)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_clock(mut self, clock: Clock) -> Reader<S, T, H> {
+        self.shared.clock = clock;
+        self
     }
 
     fn seeded(mut self, instance: &str, seed: u64) -> Reader<S, T, H> {
@@ -70,6 +93,7 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Reader<S, T, H> {
         let coordinator = Coordinator::new(Arc::new(self.shared), stopped).run();
         tokio::pin!(coordinator);
         tokio::select! {
+            biased;
             ended = &mut coordinator => return ended,
             () = stop => {}
         }

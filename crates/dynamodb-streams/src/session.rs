@@ -16,16 +16,18 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::lease::{Checkpoint, Lease};
+use crate::lineage::Missing;
 use crate::owned_lease::{Intent, OwnedLease, Request, Step};
 use crate::polling::Polling;
 use crate::ports::{
-    Gap, Handler, LeaseError, LeaseTable, LostReason, Report, ShardIterator, Stream, StreamError, Updated,
+    Gap, GapCause, Handler, LeaseError, LeaseTable, LostReason, Report, ShardIterator, Stream, StreamError,
+    StreamErrorKind, Updated,
 };
 use crate::position::{Position, Recovery};
 use crate::settings::backoff;
 use crate::shard::{Shard, ShardId};
 use crate::shared::Shared;
-use crate::window::{Decision, Ended, Index, Window};
+use crate::window::{Decision, ENTRY_BYTES, Ended, Index, Window};
 
 use attempt::Unfinished;
 use page::Read;
@@ -39,6 +41,8 @@ pub(crate) enum SessionEnd {
     /// The shard is finished. Contains its children, as far as they are known.
     Finished(Vec<Shard>),
     Released,
+    /// The lease is released, because this instance cannot read the shard.
+    Unreadable,
     Lost,
 }
 
@@ -54,6 +58,8 @@ enum Phase {
     Draining {
         until: Instant,
     },
+    /// A write that releases the lease was sent. It may be applied at any time, so nothing is started any more.
+    Releasing,
 }
 
 pub(crate) struct Session<S: Stream, T, H> {
@@ -72,6 +78,10 @@ pub(crate) struct Session<S: Stream, T, H> {
     next_gap: Instant,
     last_read_created: Option<SystemTime>,
     caught_up: Option<Instant>,
+    /// Since when the stream denies that the shard exists.
+    missing: Option<Missing>,
+    /// Since when all reads failed, except for throttled ones.
+    unreadable_since: Option<Instant>,
     next_progress: Instant,
     stop: watch::Receiver<bool>,
 }
@@ -95,12 +105,13 @@ enum Event<D> {
 }
 
 impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
-    /// Begins with the row that was written when the lease was taken, at the time when the write was sent.
+    /// Begins with the row that was written when the lease was taken, and with two times: when the write was sent, and when
+    /// the shard may be read first.
     pub(crate) fn new(
         shared: Arc<Shared<S, T, H>>,
         shard: ShardId,
         row: Lease,
-        sent: Instant,
+        (sent, first_read): (Instant, Instant),
         stop: watch::Receiver<bool>,
     ) -> Session<S, T, H> {
         let settings = &shared.settings;
@@ -109,7 +120,7 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
             lease: OwnedLease::new(row, shared.me.clone(), sent, settings.failover, settings.checkpoint_interval),
             iterator: None,
             polling: Polling::new(settings.waits.clone()),
-            next_read: sent,
+            next_read: first_read,
             window: Window::new(settings.retries.clone()),
             phase: Phase::Reading,
             gap: None,
@@ -117,6 +128,8 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
             next_gap: sent,
             last_read_created: None,
             caught_up: None,
+            missing: None,
+            unreadable_since: None,
             next_progress: sent,
             shard,
             stop,
@@ -183,10 +196,14 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
         *self.stop.borrow()
     }
 
-    /// Begins to drain when the reader stops or another instance asked for the lease.
+    fn is_unreadable(&self, now: Instant) -> bool {
+        self.unreadable_since.is_some_and(|since| now - since >= self.shared.settings.unreadable_timeout)
+    }
+
+    /// Begins to drain when the reader stops, another instance asked for the lease, or this one cannot read the shard.
     fn drain_if_asked(&mut self, now: Instant, in_flight: &mut InFlight<S::Data>) {
-        let is_asked = self.is_stopping() || self.lease.lease().handover_to.is_some();
-        if is_asked && !matches!(self.phase, Phase::Draining { .. }) {
+        let is_asked = self.is_stopping() || self.is_unreadable(now) || self.lease.lease().handover_to.is_some();
+        if is_asked && matches!(self.phase, Phase::Reading | Phase::Ending { .. }) {
             self.phase = Phase::Draining { until: now + self.shared.settings.handover_timeout };
             in_flight.read = None;
             in_flight.children = None;
@@ -203,7 +220,7 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
             }
             Phase::Ending { .. } => Intent::Keep,
             Phase::Draining { until } if self.window.in_progress() > 0 && now < *until => Intent::Keep,
-            Phase::Draining { .. } => {
+            Phase::Draining { .. } | Phase::Releasing => {
                 let to = self.lease.lease().handover_to.clone().filter(|_| !self.is_stopping());
                 Intent::Release { to }
             }
@@ -213,17 +230,22 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
     /// Starts everything that is due.
     fn start(&mut self, now: Instant, in_flight: &mut InFlight<S::Data>) {
         let settings = &self.shared.settings;
-        if !matches!(self.phase, Phase::Draining { .. }) {
-            while self.window.in_progress() < settings.max_concurrency_per_shard
-                && let Some(task) = self.window.start(now)
-            {
-                in_flight.tasks.push(Box::pin(attempt::run(self.shared.clone(), self.shard.clone(), task)));
-            }
+        let (is_draining, may_start) = match self.phase {
+            Phase::Reading | Phase::Ending { .. } => (false, true),
+            Phase::Draining { until } => (true, now < until),
+            Phase::Releasing => (true, false),
+        };
+        while may_start
+            && self.window.in_progress() < settings.max_concurrency_per_shard
+            && let Some(task) = self.window.start(now, is_draining)
+        {
+            in_flight.tasks.push(Box::pin(attempt::run(self.shared.clone(), self.shard.clone(), task)));
         }
         let intent = self.intent(now);
         if matches!(intent, Intent::Release { .. }) {
             // What is still in progress would outlive the lease.
             in_flight.tasks.clear();
+            self.phase = Phase::Releasing;
         }
         if in_flight.write.is_none()
             && let Some(request) = self.lease.write(now, self.window.checkpoint(), &intent)
@@ -233,7 +255,7 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
         if let Some(gap) = &self.gap
             && in_flight.gap.is_none()
             && now >= self.next_gap
-            && !matches!(self.phase, Phase::Draining { .. })
+            && !is_draining
         {
             in_flight.gap = Some(Box::pin(attempt::store_gap(self.shared.clone(), gap.clone())));
         }
@@ -269,7 +291,7 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
 
     fn next_wake(&self, in_flight: &InFlight<S::Data>) -> Instant {
         let now = Instant::now();
-        let is_draining = matches!(self.phase, Phase::Draining { .. });
+        let is_draining = matches!(self.phase, Phase::Draining { .. } | Phase::Releasing);
         let mut wake = self.lease.expires().min(self.next_progress);
         if self.gap.is_some() && in_flight.gap.is_none() && !is_draining {
             wake = wake.min(self.next_gap);
@@ -312,7 +334,11 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
             Step::Released => {
                 let to = to.as_ref().filter(|_| !self.is_stopping());
                 self.shared.report(Report::LeaseReleased { shard: &self.shard, to });
-                Some(SessionEnd::Released)
+                if !self.is_unreadable(Instant::now()) {
+                    return Some(SessionEnd::Released);
+                }
+                self.shared.report(Report::ShardUnreadable { shard: &self.shard });
+                Some(SessionEnd::Unreadable)
             }
             Step::Finished => {
                 let Phase::Ending { children } = &mut self.phase else { return Some(SessionEnd::Released) };
@@ -371,26 +397,33 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
     /// Takes the result of a read.
     fn read(&mut self, read: Read<S::Data>, now: Instant) {
         let Read { iterator, result } = read;
+        let is_of_iterator = iterator.is_none();
+        if !is_of_iterator {
+            self.missing = None;
+        }
         let (page, mut reserved) = match result {
             Ok(page) => page,
             Err(error) => {
                 self.iterator = iterator;
-                return self.read_failed(&error, now);
+                return self.read_failed(&error, is_of_iterator, now);
             }
         };
+        self.unreadable_since = None;
+        self.shared.note_read(now);
         let records = page.records.len();
         let bytes: usize = page.records.iter().map(|record| record.bytes).sum();
         let newest = page.records.last().and_then(|record| record.created);
         let is_full = records >= reserved.records() || bytes >= self.shared.settings.page_bytes / 4;
         for record in page.records {
             self.position.advance(record.sequence_number.clone());
+            let entry = reserved.split(0, ENTRY_BYTES);
             if self.position.skips(record.created) {
-                self.window.push_skipped(record.sequence_number);
+                self.window.push_skipped(record.sequence_number, entry);
                 continue;
             }
             let (number, key) = (record.sequence_number.clone(), record.key);
-            let memory = reserved.split(record.bytes);
-            self.window.push(number, key, Arc::new(Unfinished { record, _memory: memory }));
+            let memory = reserved.split(1, record.bytes);
+            self.window.push(number, key, Arc::new(Unfinished { record, _memory: memory }), entry);
         }
         self.next_read = now + self.polling.after_page(records, is_full);
         self.iterator = page.next;
@@ -401,32 +434,41 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
         self.shared.report(Report::PageRead { shard: &self.shard, records, bytes, newest });
     }
 
-    fn read_failed(&mut self, error: &StreamError, now: Instant) {
+    fn read_failed(&mut self, error: &StreamError, is_of_iterator: bool, now: Instant) {
         self.shared.report(Report::StreamFailed { shard: Some(&self.shard), error });
+        if error.kind != StreamErrorKind::Throttled {
+            self.unreadable_since.get_or_insert(now);
+        }
         let after = self.position.before_gap();
-        let gap = match self.position.recover(error.kind) {
-            Recovery::Wait => None,
-            Recovery::Renew => {
+        match self.position.recover(error.kind, is_of_iterator) {
+            Recovery::Wait => {}
+            Recovery::Renew => self.iterator = None,
+            Recovery::Gap => {
                 self.iterator = None;
-                None
+                self.begin_gap(after, GapCause::Trimmed, now);
             }
-            Recovery::Gap(cause) => {
-                self.iterator = None;
-                Some(cause)
-            }
-            Recovery::End(cause) => {
+            Recovery::Missing if self.is_gone(now) => {
                 self.phase = Phase::Ending { children: None };
-                Some(cause)
+                self.begin_gap(after, GapCause::ShardGone, now);
             }
-        };
-        if let Some(cause) = gap {
-            let mut gap = self.shared.gap(&self.shard, after, cause);
-            gap.last_created = self.last_read_created;
-            self.shared.report(Report::Gap(&gap));
-            self.gap = Some(gap);
-            self.next_gap = now;
+            Recovery::Missing => {}
         }
         self.next_read = now + self.polling.after_failure(now, self.shared.random());
+    }
+
+    /// Notes that the stream denies the shard, and returns whether it does so for long enough and in its listings, too.
+    fn is_gone(&mut self, now: Instant) -> bool {
+        let listed = self.shared.listed();
+        let missing = *self.missing.get_or_insert(Missing::new(now, listed.listings));
+        missing.is_gone(now, self.shared.settings.missing_timeout, listed.listings, listed.shards.contains(&self.shard))
+    }
+
+    fn begin_gap(&mut self, after: Checkpoint, cause: GapCause, now: Instant) {
+        let mut gap = self.shared.gap(&self.shard, after, cause);
+        gap.last_created = self.last_read_created;
+        self.shared.report(Report::Gap(&gap));
+        self.gap = Some(gap);
+        self.next_gap = now;
     }
 
     /// Takes the end of an attempt.

@@ -35,6 +35,10 @@ pub struct Settings {
     /// A request to the stream or the lease table that takes longer has failed. A write of an owned lease has at most a
     /// quarter of `failover`, so that a write that hangs is repeated before the lease expires.
     pub request_timeout: Duration,
+    /// A shard that the stream denies to exist for this long is gone, if newer listings do not show it either.
+    pub missing_timeout: Duration,
+    /// An instance that cannot read a shard for this long releases its lease.
+    pub unreadable_timeout: Duration,
     pub retries: Retries,
     pub waits: Waits,
 }
@@ -111,6 +115,8 @@ impl Default for Settings {
             max_concurrency_per_shard: 128,
             handle_timeout: Duration::from_secs(60),
             request_timeout: Duration::from_secs(3),
+            missing_timeout: Duration::from_secs(120),
+            unreadable_timeout: Duration::from_secs(180),
             retries: Retries {
                 first_delay: Duration::from_millis(100),
                 max_delay: Duration::from_secs(30),

@@ -1,11 +1,12 @@
 //! What all tasks of a reader use.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::lease::{Checkpoint, LeaseKeys, Owner};
 use crate::memory::Budget;
@@ -14,6 +15,9 @@ use crate::ports::{
 };
 use crate::settings::Settings;
 use crate::shard::ShardId;
+
+/// The time between two descriptions of the stream. DynamoDB allows ten per second for the account.
+const DESCRIPTION_INTERVAL: Duration = Duration::from_millis(150);
 
 pub(crate) struct Shared<S, T, H> {
     pub(crate) stream: S,
@@ -25,6 +29,23 @@ pub(crate) struct Shared<S, T, H> {
     pub(crate) settings: Settings,
     pub(crate) budget: Budget,
     pub(crate) random: Mutex<StdRng>,
+    pub(crate) clock: Clock,
+    pub(crate) listed: Mutex<Arc<Listed>>,
+    /// When a read of this instance succeeded last.
+    pub(crate) last_read: Mutex<Option<Instant>>,
+    /// When the stream may be described next.
+    pub(crate) next_description: tokio::sync::Mutex<Option<Instant>>,
+}
+
+/// The clock of this instance, for times that are compared with those of the stream.
+pub(crate) type Clock = Box<dyn Fn() -> SystemTime + Send + Sync>;
+
+/// The last complete listing.
+#[derive(Debug, Default)]
+pub(crate) struct Listed {
+    pub(crate) shards: BTreeSet<ShardId>,
+    /// The number of complete listings.
+    pub(crate) listings: u64,
 }
 
 impl<S, T, H> Shared<S, T, H> {
@@ -51,9 +72,30 @@ impl<S, T, H> Shared<S, T, H> {
     }
 
     /// Notes a gap at the current time.
-    #[expect(clippy::disallowed_methods, reason = "the time of a gap is for people, and no decision depends on it")]
     pub(crate) fn gap(&self, shard: &ShardId, after: Checkpoint, cause: GapCause) -> Gap {
-        Gap::new(shard.clone(), after, cause, SystemTime::now())
+        Gap::new(shard.clone(), after, cause, (self.clock)())
+    }
+
+    pub(crate) fn listed(&self) -> Arc<Listed> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn note_read(&self, now: Instant) {
+        *self.last_read.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// Returns whether a read of this instance succeeded within this time.
+    pub(crate) fn has_read_within(&self, time: Duration) -> bool {
+        self.last_read.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|read| read.elapsed() < time)
+    }
+
+    /// Waits until the stream may be described, because the account limits descriptions.
+    pub(crate) async fn description_permit(&self) {
+        let mut next = self.next_description.lock().await;
+        if let Some(next) = *next {
+            sleep_until(next).await;
+        }
+        *next = Some(Instant::now() + DESCRIPTION_INTERVAL);
     }
 
     /// Returns a number from 0 to 1, for jitter.

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::memory::Reservation;
 use crate::ports::Outcome;
 use crate::sequence_number::SequenceNumber;
 use crate::settings::{Retries, backoff};
 
+/// The memory of an entry until the checkpoint passes it, also if its record is finished.
+pub(crate) const ENTRY_BYTES: usize = 200;
 /// The longest delay of a retry, so that the time of the next attempt can be computed.
 const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -27,6 +30,8 @@ pub(crate) struct Window<T> {
     ready: VecDeque<Index>,
     waiting: BTreeSet<(Instant, Index)>,
     in_progress: usize,
+    /// The end of the records that were started.
+    started: Index,
     checkpoint: Option<SequenceNumber>,
 }
 
@@ -42,11 +47,13 @@ struct Entry<T> {
     outages: u32,
     /// Why the record is dead. Its dead letter is not stored yet.
     dead: Option<String>,
+    _memory: Option<Reservation>,
 }
 
 impl<T> Entry<T> {
-    fn new(sequence_number: SequenceNumber, key: u64, record: Option<T>) -> Entry<T> {
-        Entry { sequence_number, key, record, attempts: 0, first_attempt: None, outages: 0, dead: None }
+    fn new(sequence_number: SequenceNumber, key: u64, record: Option<T>, memory: Option<Reservation>) -> Entry<T> {
+        let (attempts, first_attempt, outages, dead) = (0, None, 0, None);
+        Entry { sequence_number, key, record, attempts, first_attempt, outages, dead, _memory: memory }
     }
 }
 
@@ -89,36 +96,46 @@ impl<T: Clone> Window<T> {
             ready: VecDeque::new(),
             waiting: BTreeSet::new(),
             in_progress: 0,
+            started: 0,
             checkpoint: None,
         }
     }
 
-    /// Adds the next record of the shard.
-    pub(crate) fn push(&mut self, sequence_number: SequenceNumber, key: u64, record: T) {
+    /// Adds the next record of the shard. `memory` is what the window needs for it until the checkpoint passes it.
+    pub(crate) fn push(
+        &mut self,
+        sequence_number: SequenceNumber,
+        key: u64,
+        record: T,
+        memory: impl Into<Option<Reservation>>,
+    ) {
         let index = self.first + self.entries.len() as u64;
         let same_key = self.keys.entry(key).or_default();
         same_key.push_back(index);
         if same_key.len() == 1 {
             self.ready.push_back(index);
         }
-        self.entries.push_back(Entry::new(sequence_number, key, Some(record)));
+        self.entries.push_back(Entry::new(sequence_number, key, Some(record), memory.into()));
     }
 
     /// Adds a record that is not handled.
-    pub(crate) fn push_skipped(&mut self, sequence_number: SequenceNumber) {
-        self.entries.push_back(Entry::new(sequence_number, 0, None));
+    pub(crate) fn push_skipped(&mut self, sequence_number: SequenceNumber, memory: impl Into<Option<Reservation>>) {
+        self.entries.push_back(Entry::new(sequence_number, 0, None, memory.into()));
         self.advance();
     }
 
-    /// Returns the next task that can start now, and counts it as in progress.
-    pub(crate) fn start(&mut self, now: Instant) -> Option<Task<T>> {
+    /// Returns the next task that can start now, and counts it as in progress. Before a handover, only records before the
+    /// last started one are wanted, because the next owner repeats what is finished behind an unfinished record.
+    pub(crate) fn start(&mut self, now: Instant, is_draining: bool) -> Option<Task<T>> {
         while let Some(&(due, index)) = self.waiting.first()
             && due <= now
         {
             self.waiting.pop_first();
             self.ready.push_back(index);
         }
-        let index = self.ready.pop_front()?;
+        let position = self.ready.iter().position(|index| !is_draining || *index < self.started)?;
+        let index = self.ready.remove(position)?;
+        self.started = self.started.max(index + 1);
         self.in_progress += 1;
         let entry = &mut self.entries[(index - self.first) as usize];
         entry.first_attempt.get_or_insert(now);

@@ -9,16 +9,16 @@ use super::Answer;
 use crate::lease::{Checkpoint, Lease, Owner};
 use crate::lineage::NewLease;
 use crate::ports::{
-    Expected, Gap, Handler, IteratorPosition, LeaseError, LeasePage, LeaseTable, LeaseUpdate, Report, ScanPosition,
-    Stream, StreamError, StreamErrorKind, Updated,
+    Expected, IteratorPosition, LeaseError, LeasePage, LeaseTable, LeaseUpdate, Report, ScanPosition, Stream,
+    StreamError, StreamErrorKind, Updated,
 };
 use crate::sequence_number::SequenceNumber;
 use crate::settings::backoff;
 use crate::shard::ShardId;
 use crate::shared::Shared;
 
-/// How many reads search the oldest record. A shard that has none by then has nothing to lose.
-const OLDEST_READS: u32 = 20;
+/// How many reads search the oldest record, for a minute. A shard that has none by then has nothing to lose.
+const OLDEST_READS: u32 = 240;
 const OLDEST_INTERVAL: Duration = Duration::from_millis(250);
 /// How often a page of a scan is requested.
 const SCAN_ATTEMPTS: u32 = 3;
@@ -57,6 +57,7 @@ async fn scan_page<S, T: LeaseTable, H>(
 }
 
 pub(super) async fn list<S: Stream, T, H>(shared: Arc<Shared<S, T, H>>, after: Option<ShardId>) -> Answer {
+    shared.description_permit().await;
     Answer::Listed(shared.within(shared.stream.describe(after.as_ref())).await)
 }
 
@@ -66,7 +67,9 @@ pub(super) async fn write_start<S, T: LeaseTable, H>(
     checkpoint: Checkpoint,
     is_first: bool,
 ) -> Answer {
-    let result = shared.within(shared.table.create(&Lease::new(shared.keys.start(), checkpoint))).await;
+    // A start that was deleted by hand is complete, so that a shard that vanished stays a gap.
+    let row = Lease { counter: u64::from(!is_first), ..Lease::new(shared.keys.start(), checkpoint) };
+    let result = shared.within(shared.table.create(&row)).await;
     if let Ok(Updated::Applied(row)) = &result {
         shared.report(match is_first {
             true => Report::Initialized { start: &row.checkpoint },
@@ -89,19 +92,28 @@ pub(super) async fn probe<S: Stream, T, H>(shared: Arc<Shared<S, T, H>>, shard: 
     Answer::Probed(shard, result.map(drop))
 }
 
+/// Asks for the children of a shard.
+pub(super) async fn describe<S: Stream, T, H>(shared: Arc<Shared<S, T, H>>, shard: ShardId) -> Answer {
+    shared.description_permit().await;
+    let children = shared.within(shared.stream.children(&shard)).await;
+    Answer::Described(shard, children.unwrap_or_default())
+}
+
+/// Asks whether a shard that this instance could not read is readable again. If it is gone, its session decides so.
+pub(super) async fn readable<S: Stream, T, H>(shared: Arc<Shared<S, T, H>>, shard: ShardId) -> Answer {
+    let result = match shared.within(shared.stream.iterator(&shard, &IteratorPosition::TrimHorizon)).await {
+        Ok(iterator) => shared.within(shared.stream.read(&shard, &iterator, 1)).await.map(drop),
+        Err(error) => Err(error),
+    };
+    let is_readable = match result {
+        Ok(()) => true,
+        Err(error) => matches!(error.kind, StreamErrorKind::NotFound | StreamErrorKind::Trimmed),
+    };
+    Answer::Readable(shard, is_readable)
+}
+
 /// Creates the row of a shard. The shard must stay as complete as it is now until it is read.
-pub(super) async fn create<S: Stream, T: LeaseTable, H: Handler<S::Data>>(
-    shared: Arc<Shared<S, T, H>>,
-    new: NewLease,
-    gap: Option<Gap>,
-) -> Answer {
-    // The handler stores the gap before the row exists, because an instance that dies in between must not hide the gap.
-    if let Some(gap) = &gap
-        && let Err(error) = shared.handler.store_gap(gap).await
-    {
-        shared.report(Report::GapNotStored { gap, error: &error.to_string() });
-        return Answer::Deferred(new.shard);
-    }
+pub(super) async fn create<S: Stream, T: LeaseTable, H>(shared: Arc<Shared<S, T, H>>, new: NewLease) -> Answer {
     let starting_sequence_number = match &new.starting_sequence_number {
         Some(start) if !new.must_be_complete => match oldest(&shared, &new.shard, start).await {
             Ok(oldest) => oldest,
@@ -109,13 +121,10 @@ pub(super) async fn create<S: Stream, T: LeaseTable, H: Handler<S::Data>>(
         },
         start => start.clone(),
     };
-    let row = Lease {
-        parent: new.parent.clone(),
-        starting_sequence_number,
-        ..Lease::new(shared.keys.shard(&new.shard), new.checkpoint.clone())
-    };
+    let key = shared.keys.shard(&new.shard);
+    let row = Lease { parent: new.parent, starting_sequence_number, ..Lease::new(key, new.checkpoint) };
     let result = shared.within(shared.table.create(&row)).await;
-    Answer::Created(new, result)
+    Answer::Created(new.shard, result)
 }
 
 /// Returns the start of a shard, or its oldest record if the start is trimmed, which is normal when a stream is read for the
@@ -127,6 +136,8 @@ async fn oldest<S: Stream, T, H>(
 ) -> Result<Option<SequenceNumber>, StreamError> {
     match shared.within(shared.stream.iterator(shard, &IteratorPosition::At(start.clone()))).await {
         Ok(_) => return Ok(Some(start.clone())),
+        // The session of the shard decides whether it is gone.
+        Err(error) if error.kind == StreamErrorKind::NotFound => return Ok(Some(start.clone())),
         Err(error) if matches!(error.kind, StreamErrorKind::Trimmed | StreamErrorKind::Invalid) => {}
         Err(error) => return Err(error),
     }
@@ -143,7 +154,12 @@ async fn oldest<S: Stream, T, H>(
     Ok(None)
 }
 
-pub(super) async fn take<S, T: LeaseTable, H>(shared: Arc<Shared<S, T, H>>, shard: ShardId, row: Lease) -> Answer {
+pub(super) async fn take<S, T: LeaseTable, H>(
+    shared: Arc<Shared<S, T, H>>,
+    shard: ShardId,
+    row: Lease,
+    is_forced: bool,
+) -> Answer {
     let expected = Expected { owner: row.owner.clone(), counter: Some(row.counter) };
     let update = LeaseUpdate {
         owner: Some(Some(shared.me.clone())),
@@ -154,7 +170,7 @@ pub(super) async fn take<S, T: LeaseTable, H>(shared: Arc<Shared<S, T, H>>, shar
     };
     let sent = Instant::now();
     let result = shared.within(shared.table.update(&row.key, &expected, &update)).await;
-    Answer::Taken { shard, from: row.owner, sent, result }
+    Answer::Taken { shard, from: row.owner, is_forced, sent, result }
 }
 
 /// Asks the owner for its lease. This changes neither owner nor counter, so it does not disturb the owner's writes.

@@ -18,6 +18,13 @@ impl Observer for () {
     fn report(&self, _: &Report<'_>) {}
 }
 
+/// Calls a closure with each report, e.g. one that prints it.
+impl<F: Fn(&Report<'_>) + Send + Sync + 'static> Observer for F {
+    fn report(&self, report: &Report<'_>) {
+        self(report);
+    }
+}
+
 /// Records that the stream may have deleted before anyone read them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

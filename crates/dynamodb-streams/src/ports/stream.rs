@@ -1,6 +1,7 @@
 //! The stream: shards and their records.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::BoxError;
 use crate::record::Record;
@@ -31,6 +32,11 @@ pub trait Stream: Send + Sync + 'static {
         iterator: &ShardIterator,
         limit: usize,
     ) -> impl Future<Output = Result<Page<Self::Data>, StreamError>> + Send;
+
+    /// Returns for how long the stream keeps records at least.
+    fn retention(&self) -> Duration {
+        Duration::from_secs(24 * 3600)
+    }
 }
 
 #[derive(Clone, Debug)]

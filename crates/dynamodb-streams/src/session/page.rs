@@ -43,6 +43,7 @@ pub(super) async fn read<S: Stream, T, H>(
 /// Returns the children of a finished shard, or nothing if the stream does not show them soon.
 pub(super) async fn children<S: Stream, T, H>(shared: Arc<Shared<S, T, H>>, shard: ShardId) -> Vec<Shard> {
     for attempt in 1..=CHILD_ATTEMPTS {
+        shared.description_permit().await;
         match shared.within(shared.stream.children(&shard)).await {
             Ok(children) if children.is_empty() => {}
             Ok(children) => return children,

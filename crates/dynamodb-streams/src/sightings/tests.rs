@@ -27,7 +27,9 @@ fn rows(owners: &[&str]) -> Rows {
 
 fn plan(sightings: &mut Sightings, rows: &Rows, owned: &BTreeSet<ShardId>, now: Instant) -> Plan {
     sightings.note(rows, now);
-    sightings.plan(rows, owned, now, &mut StdRng::seed_from_u64(1))
+    let plan = sightings.plan(rows, owned, &BTreeSet::new(), now, &mut StdRng::seed_from_u64(1));
+    plan.ask.iter().for_each(|(shard, _)| sightings.asked(shard, true, now));
+    plan
 }
 
 #[test]
@@ -56,7 +58,8 @@ fn a_row_that_changed_since_the_last_scan_has_not_expired() {
     let mut rows = rows(&["other"]);
     sightings.note(&rows, start);
     rows.get_mut(&shard(0)).unwrap().counter += 1;
-    let plan = sightings.plan(&rows, &BTreeSet::new(), start + 2 * FAILOVER, &mut StdRng::seed_from_u64(1));
+    let plan =
+        sightings.plan(&rows, &BTreeSet::new(), &BTreeSet::new(), start + 2 * FAILOVER, &mut StdRng::seed_from_u64(1));
     assert_eq!(plan, Plan::default());
 }
 
@@ -107,7 +110,52 @@ fn takes_a_lease_whose_owner_ignores_the_request() {
         rows.values_mut().for_each(|row| row.counter += 1);
         now += FAILOVER / 3;
     }
-    assert_eq!(plan(&mut sightings, &rows, &BTreeSet::new(), now).take, [shard]);
+    assert_eq!(plan(&mut sightings, &rows, &BTreeSet::new(), now).force, [shard]);
+}
+
+#[test]
+fn an_owner_has_time_from_when_the_request_is_in_the_row() {
+    let mut sightings = sightings();
+    let mut rows = rows(&["other", "other"]);
+    let start = Instant::now();
+    sightings.note(&rows, start);
+    let nothing = BTreeSet::new();
+    let at = |sightings: &mut Sightings, rows: &Rows, now| {
+        sightings.note(rows, now);
+        sightings.plan(rows, &nothing, &nothing, now, &mut StdRng::seed_from_u64(1))
+    };
+    let (shard, _) = at(&mut sightings, &rows, start).ask.remove(0);
+    rows.get_mut(&shard).unwrap().handover_to = Some(Owner::new("me"));
+    let patience = 2 * HANDOVER + FAILOVER;
+    let renewed = |rows: &mut Rows| rows.values_mut().for_each(|row| row.counter += 1);
+    renewed(&mut rows);
+    assert_eq!(at(&mut sightings, &rows, start + 2 * patience).force, [], "the answer did not come");
+    sightings.asked(&shard, true, start + 2 * patience);
+    renewed(&mut rows);
+    assert_eq!(at(&mut sightings, &rows, start + 3 * patience).force, []);
+    renewed(&mut rows);
+    assert_eq!(at(&mut sightings, &rows, start + 3 * patience + FAILOVER).force, [shard]);
+}
+
+#[test]
+fn a_shard_that_this_instance_cannot_read_is_left_to_others() {
+    let mut sightings = sightings();
+    let rows = rows(&["", "me", ""]);
+    let unreadable = BTreeSet::from([shard(0), shard(1)]);
+    let now = Instant::now();
+    sightings.note(&rows, now);
+    let plan = sightings.plan(&rows, &BTreeSet::new(), &unreadable, now, &mut StdRng::seed_from_u64(1));
+    assert_eq!((plan.take, plan.ask), (vec![shard(2)], vec![]));
+}
+
+#[test]
+fn counts_the_leases_that_nobody_renews() {
+    let mut sightings = sightings();
+    let rows = rows(&["", "other", "other"]);
+    let start = Instant::now();
+    sightings.note(&rows, start);
+    assert_eq!(sightings.unowned(&rows, start), 1);
+    assert_eq!(sightings.unowned(&rows, start + FAILOVER + Duration::from_millis(1)), 3);
 }
 
 #[test]
@@ -128,12 +176,15 @@ fn a_row_that_vanished_is_not_created_before_its_owner_can_restore_it() {
     let mut sightings = sightings();
     let rows = rows(&["other"]);
     sightings.note(&rows, start);
-    assert!(sightings.may_create(&shard(0), start));
-    sightings.note(&Rows::new(), start);
-    assert!(!sightings.may_create(&shard(0), start + FAILOVER));
-    assert!(sightings.may_create(&shard(0), start + FAILOVER + Duration::from_millis(1)));
-    sightings.note(&rows, start);
-    assert!(sightings.may_create(&shard(0), start));
+    let seen = start + FAILOVER + Duration::from_millis(1);
+    assert!(!sightings.may_create(&shard(0), false, start), "it may have vanished before");
+    assert!(sightings.may_create(&shard(0), true, start), "the stream is new");
+    assert!(sightings.may_create(&shard(0), false, seen));
+    sightings.note(&Rows::new(), seen);
+    assert!(!sightings.may_create(&shard(0), false, seen + FAILOVER));
+    assert!(sightings.may_create(&shard(0), false, seen + FAILOVER + Duration::from_millis(1)));
+    sightings.note(&rows, seen);
+    assert!(sightings.may_create(&shard(0), false, seen));
 }
 
 #[test]
@@ -142,7 +193,7 @@ fn forgets_a_request_for_a_lease_whose_row_is_gone() {
     let start = Instant::now();
     assert_eq!(plan(&mut sightings, &rows(&["other", "other"]), &BTreeSet::new(), start).ask.len(), 1);
     let late = start + 2 * HANDOVER + FAILOVER + Duration::from_millis(1);
-    let plan = sightings.plan(&Rows::new(), &BTreeSet::new(), late, &mut StdRng::seed_from_u64(1));
+    let plan = sightings.plan(&Rows::new(), &BTreeSet::new(), &BTreeSet::new(), late, &mut StdRng::seed_from_u64(1));
     assert_eq!(plan, Plan::default());
 }
 
@@ -169,7 +220,8 @@ proptest! {
                 let me = Owner::new(name.as_str());
                 let owned: BTreeSet<_> = rows.iter().filter(|(_, row)| row.owner.as_ref() == Some(&me)).map(|(shard, _)| shard.clone()).collect();
                 sightings.note(&rows, now);
-                let plan = sightings.plan(&rows, &owned, now, &mut random);
+                let plan = sightings.plan(&rows, &owned, &BTreeSet::new(), now, &mut random);
+                plan.ask.iter().for_each(|(shard, _)| sightings.asked(shard, true, now));
                 let moved = plan.take.into_iter().chain(plan.ask.into_iter().map(|(shard, _)| shard));
                 for shard in moved {
                     let row = rows.get_mut(&shard).unwrap();

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::stream::Data;
 use super::world::{Finished, POISON, World};
-use crate::ports::{BoxError, Handler, Outcome};
+use crate::ports::{BoxError, Gap, Handler, Outcome};
 use crate::record::{DeadRecord, Record};
 
 /// The handler of one instance.
@@ -29,12 +29,16 @@ impl Handler<Data> for SimHandler {
         if !time.is_zero() {
             sleep(time).await;
         }
+        self.world.thawed(&self.instance).await;
         if panics {
             // A panic without a message on the console.
             std::panic::resume_unwind(Box::new("simulated"));
         }
         if fails {
-            return Outcome::RetryLater { after: None, reason: "simulated".into() };
+            return match self.world.state().random.random() {
+                true => Outcome::RetryLater { after: None, reason: "simulated".into() },
+                false => Outcome::Unavailable { after: None, reason: "simulated".into() },
+            };
         }
         if record.key == POISON && record.data.number.is_multiple_of(3) {
             return match record.data.number.is_multiple_of(2) {
@@ -52,6 +56,16 @@ impl Handler<Data> for SimHandler {
             return Err("simulated".into());
         }
         self.world.state().finish(&self.instance, dead.shard, dead.record.data.number, Finished::Dead);
+        Ok(())
+    }
+
+    async fn store_gap(&self, gap: &Gap) -> Result<(), BoxError> {
+        sleep(Duration::from_millis(5)).await;
+        let mut state = self.world.state();
+        if state.happens(|faults| faults.fails, "gaps that were not stored") {
+            return Err("simulated".into());
+        }
+        state.store_gap(&self.instance, gap);
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use rand::Rng;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
-use super::world::{FAILOVER, State, World};
+use super::world::{State, World};
 use crate::lease::{Checkpoint, Lease, Owner};
 use crate::ports::{Expected, LeaseError, LeaseErrorKind, LeasePage, LeaseTable, LeaseUpdate, ScanPosition, Updated};
 use crate::shard::ShardId;
@@ -21,12 +21,20 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// Waits for ever if the row gets no answers.
+    async fn silence(&self, key: &str) {
+        let is_silent = self.world.state().silent.as_deref() == Some(key);
+        if is_silent {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Applies a write, maybe much later. A write that was sent is applied even if its caller gives up.
     async fn call<A: Send + 'static>(
         &self,
         write: impl FnOnce(&mut State) -> A + Send + 'static,
     ) -> Result<A, LeaseError> {
-        if self.world.travel().await {
+        if self.world.travel(&self.instance).await {
             return Err(unavailable("simulated"));
         }
         let (answer, answered) = oneshot::channel();
@@ -51,11 +59,19 @@ fn unavailable(reason: &'static str) -> LeaseError {
     LeaseError::new(LeaseErrorKind::Unavailable, reason)
 }
 
+impl State {
+    pub(super) fn is_invalid(&self, key: &str) -> bool {
+        self.invalid.get(key).is_some_and(|until| Instant::now() < *until)
+    }
+}
+
 impl LeaseTable for Table {
     async fn scan(&self, prefix: &str, after: Option<&ScanPosition>) -> Result<LeasePage, LeaseError> {
         let (prefix, after) = (prefix.to_owned(), after.map_or(String::new(), |position| position.0.clone()));
         self.call(move |state| {
+            let is_valid = |row: &&Lease| !state.is_invalid(&row.key);
             let rows = state.rows.values().filter(|row| row.key.starts_with(&prefix) && row.key > after);
+            let rows = rows.filter(is_valid);
             let leases: Vec<_> = rows.take(PAGE_ROWS).cloned().collect();
             let next = leases.last().filter(|_| leases.len() == PAGE_ROWS).map(|row| ScanPosition(row.key.clone()));
             LeasePage { leases, next }
@@ -65,25 +81,33 @@ impl LeaseTable for Table {
 
     async fn create(&self, lease: &Lease) -> Result<Updated, LeaseError> {
         let lease = lease.clone();
+        self.silence(&lease.key).await;
         self.call(move |state| {
+            if state.is_invalid(&lease.key) {
+                return Err(unavailable("the row is not valid"));
+            }
             if let Some(row) = state.rows.get(&lease.key) {
-                return Updated::Refused(Some(row.clone()));
+                return Ok(Updated::Refused(Some(row.clone())));
             }
             check_checkpoint(state, &lease.key, &lease.checkpoint);
+            state.forget_before_first_start(&lease.key);
             state.rows.insert(lease.key.clone(), lease.clone());
             state.written.insert(lease.key.clone(), Instant::now());
-            Updated::Applied(lease)
+            Ok(Updated::Applied(lease))
         })
-        .await
+        .await?
     }
 
     async fn update(&self, key: &str, expected: &Expected, update: &LeaseUpdate) -> Result<Updated, LeaseError> {
         let (key, expected, update, instance) =
             (key.to_owned(), expected.clone(), update.clone(), self.instance.clone());
         self.call(move |state| {
-            let Some(row) = state.rows.get(&key).cloned() else { return Updated::Refused(None) };
+            if state.is_invalid(&key) {
+                return Err(unavailable("the row is not valid"));
+            }
+            let Some(row) = state.rows.get(&key).cloned() else { return Ok(Updated::Refused(None)) };
             if !is_met(&expected, &row) {
-                return Updated::Refused(Some(row));
+                return Ok(Updated::Refused(Some(row)));
             }
             check_writer(state, &row, &update, &instance);
             let changed = changed(row, &update);
@@ -94,9 +118,9 @@ impl LeaseTable for Table {
                 state.written.insert(key.clone(), Instant::now());
             }
             state.rows.insert(key, changed.clone());
-            Updated::Applied(changed)
+            Ok(Updated::Applied(changed))
         })
-        .await
+        .await?
     }
 
     async fn delete(&self, key: &str, expected: &Expected) -> Result<Updated, LeaseError> {
@@ -148,14 +172,16 @@ fn check_writer(state: &mut State, row: &Lease, update: &LeaseUpdate, instance: 
     assert!(update.checkpoint.is_none(), "{instance} wrote a checkpoint into the lease of {owner:?}: {update:?}");
     let silence = state.written.get(&row.key).map_or(Duration::MAX, |written| Instant::now() - *written);
     let was_ignored = row.handover_to.as_ref().is_some_and(is_of);
-    assert!(silence >= FAILOVER || was_ignored, "{instance} took the lease of {owner:?}, silent for {silence:?}");
-    if silence < FAILOVER {
-        state.disputed.insert(row.key.clone());
+    assert!(silence >= state.failover || was_ignored, "{instance} took the lease of {owner:?}, silent for {silence:?}");
+    if silence < state.failover {
+        // The owner notices it with its next write, at the latest when its lease expires by its own clock.
+        state.former.insert(row.key.clone(), (owner.clone(), Instant::now() + state.failover));
+        state.count("leases that were taken from an owner that ignored a request");
     }
     state.count("expired leases that were taken");
 }
 
-/// Checks that a checkpoint passes no record that nobody finished, and that a child begins after its parent.
+/// Checks that a checkpoint passes no record that nobody finished, in its shard and in the ancestors.
 fn check_checkpoint(state: &mut State, key: &str, checkpoint: &Checkpoint) {
     let shard = ShardId::new(key.rsplit('/').next().unwrap());
     if shard.as_str().is_empty() {
@@ -169,9 +195,9 @@ fn check_checkpoint(state: &mut State, key: &str, checkpoint: &Checkpoint) {
     if let Some(record) = unsettled {
         panic!("the checkpoint {checkpoint:?} of {shard} passes record {}, which nobody finished", record.number);
     }
-    for ancestor in state.ancestors(&shard) {
-        if let Some(record) = state.unsettled(&ancestor, None) {
-            panic!("{shard} has a lease, but record {} of its ancestor {ancestor} is unfinished", record.number);
-        }
+    if !checkpoint.is_start()
+        && let Some((ancestor, record)) = state.readable_of_ancestors(&shard)
+    {
+        panic!("{shard} is at {checkpoint:?}, but record {} of its ancestor {ancestor} is unfinished", record.number);
     }
 }

@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 
+use futures_util::FutureExt;
 use proptest::prelude::*;
 
 use super::*;
+use crate::memory::Budget;
 use crate::settings::Settings;
 
 fn number(number: u64) -> SequenceNumber {
@@ -13,7 +15,7 @@ fn number(number: u64) -> SequenceNumber {
 fn window(keys: &[u64]) -> Window<u64> {
     let mut window = Window::new(Settings::default().retries);
     for (index, key) in keys.iter().enumerate() {
-        window.push(number(index as u64), *key, index as u64);
+        window.push(number(index as u64), *key, index as u64, None);
     }
     window
 }
@@ -27,7 +29,7 @@ fn retry() -> Ended {
 }
 
 fn started(window: &mut Window<u64>, now: Instant) -> Vec<u64> {
-    std::iter::from_fn(|| window.start(now)).map(|task| task.index).collect()
+    std::iter::from_fn(|| window.start(now, false)).map(|task| task.index).collect()
 }
 
 #[test]
@@ -70,18 +72,18 @@ fn a_record_that_fails_too_often_is_dead_and_its_dead_letter_is_stored_before_th
     let mut now = Instant::now();
     let mut window = window(&[1]);
     for attempt in 1..=10 {
-        let task = window.start(now).unwrap();
+        let task = window.start(now, false).unwrap();
         assert_eq!((task.attempt, task.dead), (attempt, None));
         window.end(0, retry(), now, 1.0);
         now = window.next_retry().unwrap_or(now);
     }
-    let task = window.start(now).unwrap();
+    let task = window.start(now, false).unwrap();
     assert_eq!((task.attempt, task.dead.as_deref()), (10, Some("gave up after 10 attempts: busy")));
     let failed = window.end(0, Ended::DeadStored(Err("no table".into())), now, 1.0);
     assert_eq!(failed, Decision::DeadLetterFailed { error: "no table".into() });
     assert_eq!(window.checkpoint(), None);
     now = window.next_retry().unwrap();
-    assert!(window.start(now).unwrap().dead.is_some());
+    assert!(window.start(now, false).unwrap().dead.is_some());
     let Decision::DeadFinished { attempts: 10, .. } = window.end(0, Ended::DeadStored(Ok(())), now, 1.0) else {
         panic!()
     };
@@ -92,9 +94,22 @@ fn a_record_that_fails_too_often_is_dead_and_its_dead_letter_is_stored_before_th
 fn a_record_is_dead_when_its_next_retry_would_be_too_late() {
     let now = Instant::now();
     let mut window = window(&[1]);
-    window.start(now).unwrap();
+    window.start(now, false).unwrap();
     let late = Outcome::RetryLater { after: Some(Duration::from_secs(601)), reason: "later".into() };
     assert_eq!(window.end(0, Ended::Handled(late), now, 1.0), Decision::StoreDead);
+}
+
+#[test]
+fn before_a_handover_only_records_start_that_the_next_owner_would_repeat() {
+    let now = Instant::now();
+    let mut window = window(&[1, 1, 2, 3]);
+    assert_eq!([0, 2], [0, 1].map(|_| window.start(now, false).unwrap().index));
+    window.end(0, done(), now, 0.0);
+    window.end(2, done(), now, 0.0);
+    assert_eq!(window.start(now, true).map(|task| task.index), Some(1));
+    window.end(1, done(), now, 0.0);
+    assert_eq!(window.start(now, true), None);
+    assert_eq!((window.checkpoint(), window.len()), (Some(&number(2)), 1));
 }
 
 #[test]
@@ -104,12 +119,12 @@ fn an_attempt_does_not_count_while_a_store_of_the_handler_is_away() {
     let mut window = window(&[1]);
     let away = || Ended::Handled(Outcome::Unavailable { after: None, reason: "throttled".into() });
     while now < start + 3 * Settings::default().retries.max_time {
-        assert_eq!(window.start(now).map(|task| (task.attempt, task.dead)), Some((1, None)));
+        assert_eq!(window.start(now, false).map(|task| (task.attempt, task.dead)), Some((1, None)));
         let Decision::Unavailable { delay, .. } = window.end(0, away(), now, 1.0) else { panic!() };
         assert!(delay <= Settings::default().retries.max_delay);
         now = window.next_retry().unwrap();
     }
-    assert_eq!(window.start(now).map(|task| task.attempt), Some(1));
+    assert_eq!(window.start(now, false).map(|task| task.attempt), Some(1));
     let Decision::Retry { delay, attempt: 1, .. } = window.end(0, retry(), now, 1.0) else { panic!() };
     assert_eq!(delay, Settings::default().retries.first_delay, "the time of the outage does not count");
 }
@@ -118,24 +133,40 @@ fn an_attempt_does_not_count_while_a_store_of_the_handler_is_away() {
 fn a_delay_without_an_end_is_cut() {
     let now = Instant::now();
     let mut window = Window::new(Retries { max_time: Duration::MAX, ..Settings::default().retries });
-    window.push(number(0), 1, 0u64);
+    window.push(number(0), 1, 0u64, None);
     for outcome in [
         Outcome::RetryLater { after: Some(Duration::MAX), reason: "later".into() },
         Outcome::Unavailable { after: Some(Duration::MAX), reason: "away".into() },
     ] {
-        window.start(window.next_retry().unwrap_or(now)).unwrap();
+        window.start(window.next_retry().unwrap_or(now), false).unwrap();
         window.end(0, Ended::Handled(outcome), now, 0.0);
         assert_eq!(window.next_retry(), Some(now + LONGEST_DELAY));
     }
 }
 
 #[test]
+fn a_finished_record_behind_an_unfinished_one_still_counts_in_the_budget() {
+    let (now, budget) = (Instant::now(), Budget::new(10, 1000));
+    let mut page = budget.reserve(2, 1000).now_or_never().unwrap();
+    let mut window = Window::new(Settings::default().retries);
+    for key in 0..2 {
+        window.push(number(key), key, key, page.split(0, ENTRY_BYTES));
+        window.start(now, false).unwrap();
+    }
+    drop(page);
+    window.end(1, done(), now, 0.0);
+    assert!(budget.reserve(1, 1000).now_or_never().is_none());
+    window.end(0, done(), now, 0.0);
+    assert!(budget.reserve(1, 1000).now_or_never().is_some());
+}
+
+#[test]
 fn skipped_records_move_the_checkpoint_in_their_order() {
     let now = Instant::now();
     let mut window = window(&[1]);
-    window.push_skipped(number(1));
+    window.push_skipped(number(1), None);
     assert_eq!(window.checkpoint(), None);
-    window.start(now).unwrap();
+    window.start(now, false).unwrap();
     window.end(0, done(), now, 0.0);
     assert_eq!(window.checkpoint(), Some(&number(1)));
 }
@@ -152,7 +183,7 @@ proptest! {
         let mut running: Vec<Task<u64>> = Vec::new();
         let mut finished = vec![false; keys.len()];
         for (pick, outcome) in choices {
-            while let Some(task) = window.start(now) {
+            while let Some(task) = window.start(now, false) {
                 let same_key = |other: &Task<u64>| keys[other.index as usize] == keys[task.index as usize];
                 prop_assert!(!running.iter().any(same_key), "two records of a key in progress");
                 let before = (0..task.index as usize).filter(|i| keys[*i] == keys[task.index as usize]);
