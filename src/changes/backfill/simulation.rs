@@ -16,7 +16,7 @@ use crate::changes::ports::{DeadLetter, Gap, History, Update, Updated};
 use crate::changes::{Entry, EntryKey, Image, Images, Recorder, Responses, Watch};
 use crate::hosts::Row;
 
-const SEEDS: u64 = 600;
+const SEEDS: u64 = 1_000;
 const START: u64 = 1_000_000;
 
 /// The two tables, with requests that take time before and after they are applied.
@@ -43,7 +43,7 @@ impl Fake {
     }
 
     async fn request<R>(&self, apply: impl FnOnce(&mut State) -> R) -> Result<R, StoreError> {
-        let wait = || Duration::from_millis(self.state().random.random_range(0..400));
+        let wait = || Duration::from_millis(self.state().random.random_range(0..600));
         let (before, after) = (wait(), wait());
         sleep(before).await;
         let answer = apply(&mut self.state());
@@ -176,7 +176,8 @@ impl Written {
     /// Writes and removes records as random scans do, of which the stream loses some.
     async fn write(&self, fake: &Fake, mut random: StdRng, has_gaps: bool) {
         for number in 100..100 + random.random_range(1..20) {
-            sleep(Duration::from_millis(random.random_range(0..3000))).await;
+            let longest = if random.random_bool(0.5) { 500 } else { 5_000 };
+            sleep(Duration::from_millis(random.random_range(0..longest))).await;
             let service = Key::new([1, 1, 1, 1].into(), 80, ["A", "B"][random.random_range(0..2)]);
             let old = fake.state().rows.get(service.as_str()).cloned();
             let now = fake.seconds();
@@ -225,8 +226,9 @@ impl Written {
         let recorder = Recorder::new(fake.clone(), Arc::new(rules()), label, Arc::new(()), Arc::<Watch>::default());
         let mut next = 0;
         loop {
-            // A reader lags.
-            sleep(Duration::from_millis(random.random_range(0..8000))).await;
+            // A reader is fast, or lags.
+            let longest = if random.random_bool(0.7) { 200 } else { 12_000 };
+            sleep(Duration::from_millis(random.random_range(0..longest))).await;
             let record = self.stream.lock().expect("a lock").get(next).cloned();
             match record {
                 Some(record) => {
@@ -283,7 +285,7 @@ async fn a_history_beside_a_backfill_has_each_change_of_the_stream_once_and_the_
         let fills = async {
             let mut counts = Counts::default();
             for _ in 0..backfills.random_range(1..4) {
-                sleep(Duration::from_millis(backfills.random_range(0..40_000))).await;
+                sleep(Duration::from_millis(backfills.random_range(0..20_000))).await;
                 counts.add(fill(&fake).await);
             }
             counts
