@@ -1,8 +1,8 @@
 """Checks that the resources of Terraform and of `mini-scan setup` agree, and that the consumer works on them.
 
 The check creates resources instead of comparing texts. It applies module aws to a local AWS (moto), lets `setup` create
-its own table and subscriptions, and runs the consumer on Terraform's table, and `check changes` on all tables, with the permissions of Terraform's roles.
-Module gcp needs Google Cloud, so the check reads its values from the files.
+its own tables and subscriptions, and runs the consumer, the reader of changes and its backfill on Terraform's tables with
+the permissions of Terraform's roles. Module gcp needs Google Cloud, so the check reads its values from the files.
 
 It needs the program (MINI_SCAN, by default target/debug/mini-scan) and terraform. TF_PLUGIN_DIR may name a folder with
 the provider. `agreement.py pubsub` skips AWS and needs no terraform.
@@ -196,13 +196,13 @@ def service_index_is_kept(endpoint, table, terraform):
 # --- the consumer on the table that Terraform made ---
 
 
-def administrator(endpoint):
+def administrator(endpoint, name="administrator"):
     """Creates an access key with all permissions."""
     iam = client("iam", endpoint)
     everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-    iam.create_user(UserName="administrator")
-    iam.put_user_policy(UserName="administrator", PolicyName="all", PolicyDocument=json.dumps(everything))
-    keys = iam.create_access_key(UserName="administrator")["AccessKey"]
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="all", PolicyDocument=json.dumps(everything))
+    keys = iam.create_access_key(UserName=name)["AccessKey"]
     return {name: keys[name] for name in ("AccessKeyId", "SecretAccessKey")}
 
 
@@ -337,6 +337,40 @@ def changes_are_permitted(endpoint, settings):
     same("the results of `check changes`", results, dict.fromkeys(results, "ok"))
 
 
+def history_is_kept(endpoint, settings, backfill):
+    """Runs `changes` with its role until it has recorded each record, and the backfill with its own role."""
+    admin = client("dynamodb", endpoint, administrator(endpoint, "historian"))
+    keys = sorted(rows(admin, settings["MINI_SCAN_TABLE"]))
+
+    def recorded():
+        pages = admin.get_paginator("scan").paginate(TableName=settings["MINI_SCAN_HISTORY_TABLE"])
+        items = [item for page in pages for item in page["Items"] if item["entry"]["S"].startswith("summary#")]
+        return sorted(f"{item['ip']['S']}#{int(port)}#{service}" for item in items for _, port, service in [item["entry"]["S"].split("#", 2)])
+
+    def acting_as(role):
+        credentials = assume(endpoint, role)
+        return {
+            **settings,
+            "AWS_ENDPOINT_URL_DYNAMODB": endpoint,
+            "AWS_ACCESS_KEY_ID": credentials["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": credentials["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": credentials["SessionToken"],
+        }
+
+    reader, backfiller = acting_as(settings["AWS_ROLE_ARN"]), acting_as(backfill)
+    with permissions_enforced(endpoint):
+        with running([PROGRAM, "changes"], reader) as (process, log):
+            try:
+                until("every service in the history", lambda: process.poll() is not None or recorded() == keys)
+            except CheckFailed as failure:
+                raise CheckFailed(f"{failure}; the reader logged:\n{log.read_text()}") from failure
+            code, output = stop(process), log.read_text()
+        if code != 0:
+            raise CheckFailed(f"the reader of changes exited with {code}:\n{output}")
+        run([PROGRAM, "changes", "backfill"], backfiller)
+        same(f"the services of the history, of {len(keys)} records", recorded(), keys)
+
+
 def main():
     with pubsub() as server:
         print("Pub/Sub: the files of module gcp, and the resources of `mini-scan setup`")
@@ -352,6 +386,8 @@ def main():
             changes_are_permitted(endpoint, changes)
             print("The consumer on that table, with the permissions of its role")
             consumer_runs(server, endpoint, settings)
+            print("The history of that table, with the permissions of its roles")
+            history_is_kept(endpoint, changes, outputs["backfill_role"])
             print("The index of `mini-scan setup table --service-index` on that table")
             service_index_is_kept(endpoint, settings["MINI_SCAN_TABLE"], terraform)
 

@@ -149,14 +149,21 @@ async fn a_host_leads_to_what_changed_and_a_hostile_difference_is_only_text() {
         browser.heading(&format!("What changed on {HOST}")).await;
         let events = browser.texts("h2").await;
         assert_eq!(events.len(), 6, "{events:?}");
-        assert_eq!((events[0].as_str(), events[5].ends_with("opened")), ("443 TLS closed (expired)", true), "{events:?}");
+        assert_eq!(
+            (events[0].as_str(), events[5].ends_with("opened")),
+            ("443 TLS closed (expired)", true),
+            "{events:?}"
+        );
         assert_eq!(browser.texts("pre").await[0], "-old\n+new");
         assert!(!browser.has_dialog().await);
         assert_eq!(browser.run("return typeof hostile").await, "undefined");
         assert_eq!(browser.run("return document.scripts.length").await, 1);
         assert_eq!(browser.run("return document.querySelectorAll('img, svg, b').length").await, 0);
         let shown = browser.text().await;
-        assert!(shown.contains("<script>hostile=1;alert(1)</script>") && shown.contains(r"invoice\u{202e}fdp"), "{shown}");
+        assert!(
+            shown.contains("<script>hostile=1;alert(1)</script>") && shown.contains(r"invoice\u{202e}fdp"),
+            "{shown}"
+        );
         assert_eq!(browser.console().await, [""; 0]);
         browser.emulate(390, 844, 1.5, true).await;
         assert_eq!(browser.run("return document.documentElement.scrollWidth <= innerWidth").await, true);

@@ -14,6 +14,8 @@ use crate::support::program::{Launch, mini_scan};
 use crate::support::unique;
 
 const TIME: u64 = 1_740_298_125;
+/// In 2100, because DynamoDB Local deletes expired entries.
+const EXPIRES_AT: u64 = 4_102_444_800;
 
 /// A table of scans, and its history.
 pub(crate) struct Past {
@@ -79,7 +81,7 @@ pub(crate) fn service(ip: &str, port: u16, name: &str) -> Key {
 
 fn entry(service: &Key, event: Event, time: u64, sequence: u64) -> Entry {
     let key = EntryKey { service: service.clone(), time, sequence: number(sequence) };
-    Entry::new(key, event, time, time + 1000)
+    Entry::new(key, event, time, EXPIRES_AT)
 }
 
 /// A service that opened, changed and expired, a day apart.

@@ -52,10 +52,11 @@ module "aws" {
   service_index      = var.service_index
   max_write_units    = var.max_write_units
   service_accounts = {
-    consumer      = { namespace = "mini-scan", name = "mini-scan" }
-    changes       = { namespace = "mini-scan", name = "mini-scan-changes" }
-    stream_reader = { namespace = "mini-scan", name = "reader" }
-    api           = { namespace = "mini-scan", name = "api" }
+    consumer         = { namespace = "mini-scan", name = "mini-scan" }
+    changes          = { namespace = "mini-scan", name = "mini-scan-changes" }
+    changes_backfill = { namespace = "mini-scan", name = "backfill" }
+    stream_reader    = { namespace = "mini-scan", name = "reader" }
+    api              = { namespace = "mini-scan", name = "api" }
   }
 }
 
@@ -65,6 +66,10 @@ output "consumer_environment" {
 
 output "changes_environment" {
   value = module.aws.changes_environment
+}
+
+output "backfill_role" {
+  value = module.aws.role_arns["changes_backfill"]
 }
 
 output "alarm_names" {
