@@ -1,4 +1,4 @@
-//! Three instances of `mini-scan changes` that are killed at random. Judged by what was written and by the table's own
+//! Three instances of `mini-scan changes` that are killed at random. The truth is what was written, and the table's own
 //! stream, read by bare calls.
 
 use std::collections::{BTreeMap, BTreeSet};
