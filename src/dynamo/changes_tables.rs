@@ -17,6 +17,8 @@ use super::table::{
     wait_until_active, within_timeout,
 };
 
+const MAX_ATTEMPTS: u32 = 5;
+
 /// A table beside that of the scans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangesTable {
@@ -144,26 +146,26 @@ pub async fn check_stream(client: &Client, table: &str) -> Result<StreamState, P
 /// Enables a stream of new and old images on the table of scans unless it has one. Returns whether it did. Safe to
 /// repeat and to run concurrently.
 pub async fn enable_stream(client: &Client, table: &str) -> Result<bool, Problem> {
+    for attempts in 1.. {
+        match try_to_enable_stream(client, table).await {
+            // Another process enables it, or changes the table.
+            Err(Problem::Other(_)) if attempts < MAX_ATTEMPTS => sleep(POLL_INTERVAL).await,
+            result => return result,
+        }
+    }
+    unreachable!("the last attempt returns")
+}
+
+async fn try_to_enable_stream(client: &Client, table: &str) -> Result<bool, Problem> {
     if stream_of(&wait_until_active(client, table).await?)? == StreamState::Ready {
         return Ok(false);
     }
     let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(StreamViewType::NewAndOldImages);
     let request = client.update_table().table_name(table).stream_specification(built(stream.build())?);
-    let is_new = match within_timeout(request.send()).await {
-        Ok(_) => true,
-        // Another process has enabled it, or changes the table.
-        Err(error) if matches!(error.code(), Some("ResourceInUseException" | "ValidationException")) => {
-            sleep(POLL_INTERVAL).await;
-            if stream_of(&wait_until_active(client, table).await?)? == StreamState::Missing {
-                return Err(Problem::of(&error));
-            }
-            false
-        }
-        Err(error) => return Err(Problem::of(&error)),
-    };
+    within_timeout(request.send()).await.map_err(|error| Problem::of(&error))?;
     let is_ready = |table: &TableDescription| table.table_status() == Some(&TableStatus::Active);
     wait_until(client, table, "enabling its stream", is_ready).await?;
-    Ok(is_new)
+    Ok(true)
 }
 
 fn stream_of(table: &TableDescription) -> Result<StreamState, Problem> {
