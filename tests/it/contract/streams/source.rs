@@ -207,7 +207,8 @@ impl Source {
 /// Short times, because the tests wait for them.
 pub(super) fn settings() -> Settings {
     Settings {
-        failover: Duration::from_secs(2),
+        // A stall of a slow machine must not lose a lease, because the next owner repeats records.
+        failover: Duration::from_secs(8),
         checkpoint_interval: Duration::from_millis(100),
         handover_timeout: Duration::from_secs(2),
         discovery_interval: Duration::from_secs(1),
