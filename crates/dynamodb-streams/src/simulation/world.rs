@@ -399,6 +399,17 @@ impl State {
         }
     }
 
+    /// The first start ends. A row that was sent before may still be on its way to a shard that some listings omitted, so
+    /// nobody wants what is trimmed by now in shards that have no row, and no ancestor with one.
+    pub(super) fn end_first_start(&mut self) {
+        let has_no_row = |id: &ShardId| self.row_of(id).is_none();
+        let without_row =
+            self.shards.iter().filter(|(id, _)| has_no_row(id) && self.ancestors(id).iter().all(has_no_row));
+        let trimmed = without_row.flat_map(|(_, shard)| &shard.records[..shard.trimmed]);
+        let numbers: Vec<_> = trimmed.map(|record| record.number).collect();
+        self.lost.extend(numbers);
+    }
+
     /// Returns the first unsettled record of an ancestor that is still readable. The gap of the others may come later.
     pub(super) fn readable_of_ancestors(&self, id: &ShardId) -> Option<(ShardId, &SimRecord)> {
         self.ancestors(id).into_iter().find_map(|ancestor| {
