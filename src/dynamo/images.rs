@@ -175,6 +175,8 @@ fn json_of_value(value: &AttributeValue) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_dynamodbstreams::types::Identity;
+
     use super::*;
 
     fn text(text: &str) -> AttributeValue {
@@ -211,6 +213,20 @@ mod tests {
         let json: Value = serde_json::from_str(&json_of_images(&images)).unwrap();
         assert_eq!((&json["old"], &json["new"]["response_bytes"]["B"]), (&Value::Null, &json!("/w==")));
         assert_eq!(json["new"].as_object().unwrap().len(), 9);
+    }
+
+    #[test]
+    fn only_the_identity_of_dynamodb_is_a_removal_by_time_to_live() {
+        for (kind, principal, expected) in [
+            ("Service", "dynamodb.amazonaws.com", true),
+            ("Service", "replication.dynamodb.amazonaws.com", false),
+            ("User", "dynamodb.amazonaws.com", false),
+        ] {
+            let identity = Identity::builder().r#type(kind).principal_id(principal).build();
+            let record = AwsRecord::builder().user_identity(identity).build();
+            assert_eq!(images(record).by_time_to_live, expected, "{kind} {principal}");
+        }
+        assert!(!images(AwsRecord::builder().build()).by_time_to_live);
     }
 
     #[test]

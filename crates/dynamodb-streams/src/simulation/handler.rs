@@ -60,7 +60,8 @@ impl Handler<Data> for SimHandler {
     }
 
     async fn store_gap(&self, gap: &Gap) -> Result<(), BoxError> {
-        sleep(Duration::from_millis(5)).await;
+        let is_slow = self.world.state().happens(|faults| faults.handler_fails, "gaps that were stored slowly");
+        sleep(Duration::from_millis(if is_slow { 5_000 } else { 5 })).await;
         let mut state = self.world.state();
         if state.happens(|faults| faults.fails, "gaps that were not stored") {
             return Err("simulated".into());

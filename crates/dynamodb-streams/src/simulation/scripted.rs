@@ -12,7 +12,7 @@ use super::handler::SimHandler;
 use super::stream::SimStream;
 use super::table::Table;
 use super::world::{FAILOVER, Faults, Finished, KEYS, POISON, World};
-use crate::lease::{Checkpoint, LeaseKeys, Owner, Start};
+use crate::lease::{Checkpoint, Lease, LeaseKeys, Owner, Start};
 use crate::ports::GapCause;
 use crate::reader::{Ended, Reader};
 use crate::settings::Settings;
@@ -274,6 +274,43 @@ async fn an_owner_stops_as_soon_as_its_write_is_refused() {
     };
     run_until(&world, "s", Settings::default(), event).await;
     assert_eq!(world.state().counts.get("lost leases"), Some(&1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_whose_owner_ignores_a_request_is_taken_and_read_when_that_owner_must_have_noticed() {
+    let (world, other) = (world(), Owner::new("other/1"));
+    for key in 0..2 {
+        let shard = world.state().open_shard(None, vec![key]);
+        let row = Lease::new(LeaseKeys::new("simulation", "s").shard(&shard), Checkpoint::TrimHorizon);
+        let mut state = world.state();
+        state.write_record(key);
+        state.rows.insert(row.key.clone(), Lease { owner: Some(other.clone()), ..row });
+    }
+    let renewing = async {
+        loop {
+            {
+                let state = &mut *world.state();
+                for row in state.rows.values_mut().filter(|row| row.owner.as_ref() == Some(&other)) {
+                    row.counter += 1;
+                    state.written.insert(row.key.clone(), Instant::now());
+                }
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let handled = async {
+        while world.state().finished.is_empty() {
+            sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let event = async { timeout(HOUR, handled).await.expect("a record of the lease that was taken") };
+    // The world checks that nothing is handled while the former owner may handle records.
+    tokio::select! {
+        () = renewing => unreachable!("it does not end"),
+        _ = run_until(&world, "s", Settings::default(), event) => {}
+    }
+    assert_eq!(count(&world, "leases that were taken from an owner that ignored a request"), 1);
+    assert_eq!(world.state().finished.len(), 1, "the other lease stays where it is");
 }
 
 #[tokio::test(start_paused = true)]

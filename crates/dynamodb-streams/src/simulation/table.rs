@@ -110,6 +110,9 @@ impl LeaseTable for Table {
                 return Ok(Updated::Refused(Some(row)));
             }
             check_writer(state, &row, &update, &instance);
+            if is_start(&key) && row.counter == 0 {
+                state.end_first_start();
+            }
             let changed = changed(row, &update);
             if let Some(checkpoint) = &update.checkpoint {
                 check_checkpoint(state, &key, checkpoint);
@@ -137,6 +140,11 @@ impl LeaseTable for Table {
         })
         .await
     }
+}
+
+/// Returns whether this is the row of the stream's start.
+fn is_start(key: &str) -> bool {
+    key.ends_with('/')
 }
 
 fn is_met(expected: &Expected, row: &Lease) -> bool {

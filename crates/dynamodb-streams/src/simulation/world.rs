@@ -78,6 +78,8 @@ pub(super) struct State {
     pub(super) described: VecDeque<Instant>,
     /// Finished records by their number: done, or dead with a stored dead letter.
     pub(super) finished: BTreeMap<u64, Finished>,
+    /// The records that an instance finished since anyone took the lease of their shard last.
+    in_session: BTreeMap<(String, ShardId), BTreeSet<u64>>,
     pub(super) gaps: Vec<Gap>,
     /// Stored gaps of shards of which no later record was read yet. They cover what is trimmed meanwhile.
     open_gaps: Vec<Gap>,
@@ -165,6 +167,7 @@ impl World {
             hidden: BTreeMap::new(),
             described: VecDeque::new(),
             finished: BTreeMap::new(),
+            in_session: BTreeMap::new(),
             gaps: Vec::new(),
             open_gaps: Vec::new(),
             lost: BTreeSet::new(),
@@ -399,6 +402,17 @@ impl State {
         }
     }
 
+    /// The first start ends. A row that was sent before may still be on its way to a shard that some listings omitted, so
+    /// nobody wants what is trimmed by now in shards that have no row, and no ancestor with one.
+    pub(super) fn end_first_start(&mut self) {
+        let has_no_row = |id: &ShardId| self.row_of(id).is_none();
+        let without_row =
+            self.shards.iter().filter(|(id, _)| has_no_row(id) && self.ancestors(id).iter().all(has_no_row));
+        let trimmed = without_row.flat_map(|(_, shard)| &shard.records[..shard.trimmed]);
+        let numbers: Vec<_> = trimmed.map(|record| record.number).collect();
+        self.lost.extend(numbers);
+    }
+
     /// Returns the first unsettled record of an ancestor that is still readable. The gap of the others may come later.
     pub(super) fn readable_of_ancestors(&self, id: &ShardId) -> Option<(ShardId, &SimRecord)> {
         self.ancestors(id).into_iter().find_map(|ancestor| {
@@ -409,9 +423,11 @@ impl State {
         })
     }
 
-    /// Takes the first success of a record, and checks the order.
+    /// Takes a success of a record, and checks the order of first successes. Only another session may repeat a record.
     pub(super) fn finish(&mut self, instance: &str, id: &ShardId, number: u64, how: Finished) {
         self.check_owner(instance, id);
+        let session = self.in_session.entry((instance.to_owned(), id.clone())).or_default();
+        assert!(session.insert(number), "{instance} handled record {number} of {id} twice in one session");
         if self.finished.contains_key(&number) {
             self.count("repeated records");
             return;
@@ -489,6 +505,7 @@ impl Observer for World {
             Report::Gap(_) => "reported gaps",
             Report::LeaseTaken { shard, .. } => {
                 state.end_gaps(shard);
+                state.in_session.retain(|(_, id), _| id != *shard);
                 "taken leases"
             }
             Report::PageRead { shard, records, .. } if *records > 0 => {

@@ -31,7 +31,7 @@ fn free(key: &str) -> Lease {
 async fn all(table: &DynamoDbLeaseTable) -> Vec<Lease> {
     let (mut leases, mut after) = (Vec::new(), None);
     loop {
-        let page = table.scan("s/", after.as_ref()).await.expect("a page of leases");
+        let page = table.scan("s/", after.as_ref()).await.expect("the rows are read");
         leases.extend(page.leases);
         after = page.next;
         if after.is_none() {

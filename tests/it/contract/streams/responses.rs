@@ -4,7 +4,7 @@ use dynamodb_streams::{
     DynamoDbStream, IteratorPosition, SequenceNumber, ShardId, ShardIterator, Stream, StreamErrorKind,
 };
 
-use super::source::{Source, streams_client};
+use super::source::Source;
 use crate::support::servers::DynamoServer;
 use crate::support::with_timeout;
 
@@ -57,7 +57,7 @@ async fn a_missing_stream_is_not_a_missing_shard() {
     let source = Source::new().await;
     let shard = only_shard(&source.stream().await).await;
     let arn = "arn:aws:dynamodb:us-east-1:000000000000:table/missing-table/stream/2026-11-21T20:00:00.000";
-    let missing = DynamoDbStream::new(&streams_client(&source.dynamo), arn);
+    let missing = DynamoDbStream::new(&source.dynamo.streams(), arn);
 
     let error = missing.iterator(&shard, &IteratorPosition::TrimHorizon).await.expect_err("there is no stream");
     assert_eq!(error.kind, StreamErrorKind::Unavailable, "{error}");

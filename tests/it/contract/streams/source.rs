@@ -118,7 +118,7 @@ impl Source {
     }
 
     pub(super) async fn stream(&self) -> DynamoDbStream {
-        let client = streams_client(&self.dynamo);
+        let client = self.dynamo.streams();
         let opening = DynamoDbStream::of_table(&client, &self.dynamo.client, &self.table);
         with_timeout("the stream", opening).await.expect("the table has a stream")
     }
@@ -207,7 +207,8 @@ impl Source {
 /// Short times, because the tests wait for them.
 pub(super) fn settings() -> Settings {
     Settings {
-        failover: Duration::from_secs(2),
+        // A stall of a slow machine must not lose a lease, because the next owner repeats records.
+        failover: Duration::from_secs(8),
         checkpoint_interval: Duration::from_millis(100),
         handover_timeout: Duration::from_secs(2),
         discovery_interval: Duration::from_secs(1),
@@ -219,16 +220,6 @@ pub(super) fn settings() -> Settings {
         },
         ..Settings::default()
     }
-}
-
-pub(super) fn streams_client(dynamo: &Dynamo) -> aws_sdk_dynamodbstreams::Client {
-    use aws_sdk_dynamodbstreams::config::{BehaviorVersion, Credentials, Region};
-    let config = aws_sdk_dynamodbstreams::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .endpoint_url(&dynamo.endpoint)
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("local", "local", None, None, "tests"));
-    aws_sdk_dynamodbstreams::Client::from_conf(config.build())
 }
 
 /// A running reader. Dropping it kills it.
