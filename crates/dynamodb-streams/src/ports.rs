@@ -12,4 +12,5 @@ pub use lease_table::{
 pub use observer::{Gap, GapCause, LostReason, Observer, Report};
 pub use stream::{IteratorPosition, Listing, Page, ShardIterator, Stream, StreamError, StreamErrorKind};
 
+/// The error of a handler, or the cause of an error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

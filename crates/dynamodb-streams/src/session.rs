@@ -440,7 +440,12 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
             self.unreadable_since.get_or_insert(now);
         }
         let after = self.position.before_gap();
-        match self.position.recover(error.kind, is_of_iterator) {
+        let recovery = self.position.recover(error.kind, is_of_iterator);
+        if recovery == Recovery::Missing {
+            // All instances get this answer. A release would only begin the time until the shard is gone again.
+            self.unreadable_since = None;
+        }
+        match recovery {
             Recovery::Wait => {}
             Recovery::Renew => self.iterator = None,
             Recovery::Gap => {

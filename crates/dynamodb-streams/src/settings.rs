@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::lease::Start;
 
+/// The settings of a reader. Instances that share a lease table should have the same ones.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where the first instance starts. Later instances use what is stored in the lease table.

@@ -36,6 +36,7 @@ pub trait LeaseTable: Send + Sync + 'static {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScanPosition(pub String);
 
+/// A page of a scan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeasePage {
     pub leases: Vec<Lease>,
@@ -65,6 +66,7 @@ pub struct LeaseUpdate {
     pub handover_to: Option<Option<Owner>>,
 }
 
+/// The answer to a change of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Updated {
     Applied(Lease),

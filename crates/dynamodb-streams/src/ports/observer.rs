@@ -45,6 +45,7 @@ impl Gap {
     }
 }
 
+/// Why the stream lacks records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GapCause {
@@ -54,6 +55,7 @@ pub enum GapCause {
     ShardGone,
 }
 
+/// Why an instance lost a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LostReason {

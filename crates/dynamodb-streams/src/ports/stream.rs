@@ -39,6 +39,7 @@ pub trait Stream: Send + Sync + 'static {
     }
 }
 
+/// A page of the description of a stream.
 #[derive(Clone, Debug)]
 pub struct Listing {
     pub shards: Vec<Shard>,
@@ -48,6 +49,7 @@ pub struct Listing {
     pub is_enabled: bool,
 }
 
+/// The position of an iterator in its shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IteratorPosition {
     TrimHorizon,
@@ -55,9 +57,11 @@ pub enum IteratorPosition {
     After(SequenceNumber),
 }
 
+/// An iterator, as the stream named it. It expires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardIterator(pub String);
 
+/// The records of one read, and the iterator of the next one.
 #[derive(Debug)]
 pub struct Page<D> {
     pub records: Vec<Record<D>>,

@@ -24,11 +24,11 @@ use crate::settings::{Retries, Settings};
 
 const SEED: &str = "DYNAMODB_STREAMS_SEED";
 const SCHEDULES: &str = "DYNAMODB_STREAMS_SCHEDULES";
-const DEFAULT_SCHEDULES: u64 = 300;
+const DEFAULT_SCHEDULES: u64 = 250;
 /// The kinds of faults and events that are counted, except for rare ones.
 const KINDS: usize = 42;
 /// With this many schedules, each kind of fault happens.
-const ENOUGH: u64 = 300;
+const ENOUGH: u64 = 250;
 /// The time to handle everything after the faults. It covers backoffs, late writes, expiries, and a minute for each of
 /// several shards that are gone.
 const RECOVERY: Duration = Duration::from_secs(600);

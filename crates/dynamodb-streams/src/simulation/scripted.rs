@@ -392,6 +392,25 @@ async fn a_shard_that_the_stream_denies_for_a_minute_is_not_gone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_owner_keeps_a_missing_shard_until_it_is_gone() {
+    let world = world();
+    let parent = world.state().open_shard(None, vec![1]);
+    world.state().write_record(1);
+    run_until(&world, "s", Settings::default(), drained(&world)).await;
+    world.state().write_record(1);
+    world.state().close(&parent);
+    sleep(Duration::from_secs(100)).await;
+    world.state().open_shard(Some(&parent), vec![1]);
+    world.state().write_record(1);
+    world.state().trim(Duration::from_secs(50));
+    let settings = Settings::default();
+    let settings = Settings { unreadable_timeout: settings.missing_timeout / 2, ..settings };
+    run_until(&world, "s", settings, drained(&world)).await;
+    assert_eq!(handled_and_gaps(&world), (2, 1));
+    assert_eq!(count(&world, "released leases of unreadable shards"), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_start_before_the_oldest_record_is_a_gap() {
     let world = world();
     world.state().retention = Some(Duration::from_secs(50));
