@@ -138,14 +138,22 @@ impl ChangesReader {
         let labels =
             until_ok(watch, Condition::Leases, async || self.labels().await.map_err(|error| error.to_string()));
         let labels = labels.await;
+        let scans = &self.config.tables.scans;
+        let last = async || self.history.last_stream(scans).await.map_err(|error| error.detail);
+        let last = until_ok(watch, Condition::History, last).await;
         // Nothing tells what changed between two streams.
-        match labels.last().filter(|_| !labels.contains(&stream.label)) {
-            Some(last) => {
-                self.store_gap(&stream, last, observer, watch).await;
-                (stream, Start::TrimHorizon)
+        let start = match earlier_stream(&labels, last.as_deref(), &stream.label) {
+            Some(earlier) => {
+                self.store_gap(&stream, earlier, observer, watch).await;
+                Start::TrimHorizon
             }
-            None => (stream, self.start()),
+            None => self.start(),
+        };
+        if last.as_ref() != Some(&stream.label) {
+            let set = async || self.history.set_last_stream(scans, &stream.label).await.map_err(|error| error.detail);
+            until_ok(watch, Condition::History, set).await;
         }
+        (stream, start)
     }
 
     async fn store_gap(&self, stream: &StreamName, last: &str, observer: &Arc<dyn Observer>, watch: &Watch) {
@@ -204,6 +212,15 @@ impl ChangesReader {
             ..defaults
         }
     }
+}
+
+/// Returns the stream that was read before this one, if this one has no leases yet. The leases may be deleted, so the
+/// history knows the last stream as well.
+fn earlier_stream<'a>(leases: &'a BTreeSet<String>, last: Option<&'a str>, label: &str) -> Option<&'a str> {
+    if leases.contains(label) {
+        return None;
+    }
+    leases.last().map(String::as_str).or(last.filter(|last| *last != label))
 }
 
 /// Returns how the keys of all leases of a reader of this table begin.
@@ -271,6 +288,17 @@ mod tests {
     use std::future::pending;
 
     use super::*;
+
+    #[test]
+    fn a_stream_is_new_if_the_leases_or_the_history_know_another_one() {
+        let leases = |labels: &[&str]| labels.iter().map(|label| (*label).to_owned()).collect::<BTreeSet<_>>();
+        let earlier = |labels: &[&str], last| earlier_stream(&leases(labels), last, "2").map(str::to_owned);
+        assert_eq!(earlier(&[], None), None);
+        assert_eq!(earlier(&["1"], None).as_deref(), Some("1"));
+        assert_eq!(earlier(&[], Some("1")).as_deref(), Some("1"), "the leases were deleted");
+        assert_eq!(earlier(&[], Some("2")), None);
+        assert_eq!(earlier(&["1", "2"], Some("1")), None, "it was begun");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_hanging_count_of_the_gaps_neither_ends_the_process_nor_the_next_count() {
