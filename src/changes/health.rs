@@ -61,6 +61,7 @@ pub struct Watch {
     listings: AtomicU32,
     unread: Mutex<Unread>,
     retries: RateLimitedLog,
+    dead: RateLimitedLog,
 }
 
 /// The shards that cannot be read.
@@ -155,6 +156,17 @@ impl Watch {
             Report::SessionEnded { shard } => self.update_unread(|unread| {
                 unread.owned.remove(*shard);
             }),
+            Report::RecordDead { shard, sequence_number, reason, .. } => {
+                if let Some(suppressed) = self.dead.due() {
+                    error!(
+                        shard = shard.as_str(),
+                        sequence = sequence_number.as_str(),
+                        reason,
+                        suppressed,
+                        "a record cannot be handled; its dead letter is stored"
+                    );
+                }
+            }
             Report::RecordRetried { reason, .. } | Report::HandlerUnavailable { reason, .. } => {
                 if let Some(suppressed) = self.retries.due() {
                     warn!(reason, suppressed, "a record is handled again");
@@ -193,12 +205,6 @@ fn log(report: &Report<'_>) {
              `mini-scan changes backfill`"
         ),
         Report::GapNotStored { error, .. } => warn!(error, "cannot store a gap; the shard waits for it"),
-        Report::RecordDead { shard, sequence_number, reason, .. } => error!(
-            shard = shard.as_str(),
-            sequence = sequence_number.as_str(),
-            reason,
-            "a record cannot be handled; its dead letter is stored"
-        ),
         Report::DeadLetterFailed { shard, sequence_number, error } => error!(
             shard = shard.as_str(),
             sequence = sequence_number.as_str(),
@@ -220,5 +226,36 @@ fn log(report: &Report<'_>) {
         }
         Report::ShardFinished { shard, .. } => info!(shard = shard.as_str(), "finished a shard"),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use dynamodb_streams::SequenceNumber;
+    use tracing::{Event, Subscriber};
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Counted(Arc<AtomicU32>);
+
+    impl<S: Subscriber> Layer<S> for Counted {
+        fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dead_letters_are_logged_once_in_ten_seconds() {
+        let logged = Counted::default();
+        let _logs = tracing::subscriber::set_default(tracing_subscriber::registry().with(logged.clone()));
+        let (watch, shard, number) = (Watch::default(), ShardId::new("shard-1"), SequenceNumber::new("7"));
+        for _ in 0..100 {
+            watch.report(&Report::RecordDead { shard: &shard, sequence_number: &number, attempts: 1, reason: "bad" });
+        }
+        assert_eq!(logged.0.load(Ordering::Relaxed), 1);
     }
 }
