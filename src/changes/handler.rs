@@ -3,6 +3,7 @@
 //! The summary comes first, because its condition decides which changes are new, and numbers them. If the instance dies
 //! before the entry is stored, the next one gets the record again, is refused by its own sequence number, and stores it.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +33,7 @@ const INLINE_BYTES: usize = 16 << 10;
 /// The budget of entries in flight, in KiB.
 const BUDGET_KIB: u32 = 32 << 10;
 /// If half of this many records are unreadable, the table is one of a newer program.
-const RECENT: u32 = 100;
+const RECENT: usize = 100;
 
 /// Records the changes of a stream in the history.
 pub struct Recorder<H> {
@@ -48,15 +49,20 @@ pub struct Recorder<H> {
     threads: Semaphore,
 }
 
-/// Which of the last records were unreadable, as bits.
+/// The last records, and whether they were unreadable.
 #[derive(Debug, Default)]
-struct Recent(u128);
+struct Recent(VecDeque<(Sequence, bool)>);
 
 impl Recent {
-    /// Adds a record. Returns whether half of the last ones were unreadable.
-    fn add(&mut self, is_unreadable: bool) -> bool {
-        self.0 = (self.0 << 1 | u128::from(is_unreadable)) & ((1 << RECENT) - 1);
-        self.0.count_ones() >= RECENT / 2
+    /// Adds a record, unless it is handled again. Returns whether half of the last ones were unreadable.
+    fn add(&mut self, sequence: &Sequence, is_unreadable: bool) -> bool {
+        if self.0.iter().all(|(known, _)| known != sequence) {
+            self.0.push_back((sequence.clone(), is_unreadable));
+            if self.0.len() > RECENT {
+                self.0.pop_front();
+            }
+        }
+        self.0.iter().filter(|(_, is_unreadable)| *is_unreadable).count() >= RECENT / 2
     }
 }
 
@@ -141,16 +147,16 @@ impl<H: History> Recorder<H> {
     }
 
     /// Decides what becomes of an unreadable record. A table that a newer program writes must not become dead letters.
-    fn unreadable(&self, why: &str) -> Outcome {
-        if self.note(true) {
+    fn unreadable(&self, sequence: &Sequence, why: &str) -> Outcome {
+        if self.note(sequence, true) {
             let reason = format!("half of the last {RECENT} records are unreadable: {why}");
             return Outcome::Unavailable { after: None, reason };
         }
         Outcome::Dead { reason: why.to_owned() }
     }
 
-    fn note(&self, is_unreadable: bool) -> bool {
-        let are_unreadable = self.recent.lock().unwrap_or_else(PoisonError::into_inner).add(is_unreadable);
+    fn note(&self, sequence: &Sequence, is_unreadable: bool) -> bool {
+        let are_unreadable = self.recent.lock().unwrap_or_else(PoisonError::into_inner).add(sequence, is_unreadable);
         self.watch.rows(are_unreadable);
         are_unreadable
     }
@@ -166,21 +172,21 @@ impl<H: History> Handler<Arc<Images>> for Recorder<H> {
         let Some(sequence) = Sequence::parse(record.sequence_number.as_str()) else {
             return Outcome::Dead { reason: "its sequence number is no number of at most 40 digits".to_owned() };
         };
-        let position = Position { stream: self.stream.clone(), sequence };
+        let position = Position { stream: self.stream.clone(), sequence: sequence.clone() };
         let size = response_bytes(&record.data.old) + response_bytes(&record.data.new);
         let kib = u32::try_from(size / 1024 + 1).unwrap_or(u32::MAX).min(BUDGET_KIB);
         let _budget = self.budget.acquire_many(kib).await;
         let change = match self.decide(&record.data, position, size).await {
             Err(panic) => return Outcome::Dead { reason: format!("the comparison panicked: {panic}") },
-            Ok(Decision::Unreadable(why)) => return self.unreadable(why),
+            Ok(Decision::Unreadable(why)) => return self.unreadable(&sequence, why),
             Ok(Decision::Foreign) => return self.done(Handled::Foreign),
             Ok(Decision::Nothing) => {
-                self.note(false);
+                self.note(&sequence, false);
                 return self.done(Handled::Unchanged);
             }
             Ok(Decision::Store(change)) => change,
         };
-        self.note(false);
+        self.note(&sequence, false);
         match self.store(&change).await {
             Ok(handled) => self.done(handled),
             Err(error) if matches!(error.kind, StoreErrorKind::Refused | StoreErrorKind::ForeignRow) => {
@@ -242,12 +248,30 @@ mod tests {
 
     #[test]
     fn half_of_the_last_hundred_records_decide_whether_the_table_is_readable() {
+        let (mut recent, mut numbers) = (Recent::default(), 0..);
+        let mut add = |is_unreadable| recent.add(&sequence(numbers.next()), is_unreadable);
+        assert!((0..49).all(|_| !add(true)));
+        assert!((0..51).all(|_| !add(false)));
+        assert!((0..49).all(|_| !add(true)), "older ones are forgotten");
+        assert!(add(true));
+        assert!((0..50).all(|_| add(false)));
+        assert!(!add(false));
+    }
+
+    #[test]
+    fn an_unreadable_record_that_is_handled_again_counts_once() {
         let mut recent = Recent::default();
-        assert!((0..49).all(|_| !recent.add(true)));
-        assert!((0..51).all(|_| !recent.add(false)));
-        assert!((0..49).all(|_| !recent.add(true)), "older ones are forgotten");
-        assert!(recent.add(true));
-        assert!((0..50).all(|_| recent.add(false)));
-        assert!(!recent.add(false));
+        assert!((0..49).all(|n| !recent.add(&sequence(Some(n)), true)));
+        let held = sequence(Some(49));
+        assert!(recent.add(&held, true));
+        for n in 50..101 {
+            recent.add(&sequence(Some(n)), false);
+            recent.add(&held, true);
+        }
+        assert!(!recent.add(&held, true), "51 readable records release it");
+    }
+
+    fn sequence(number: Option<u32>) -> Sequence {
+        Sequence::parse(&number.expect("a number").to_string()).expect("a sequence number")
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dynamodb_streams::{LeaseErrorKind, Report, ShardId, StreamErrorKind};
@@ -59,9 +59,30 @@ pub struct Watch {
     history: AtomicU32,
     leases: AtomicU32,
     listings: AtomicU32,
-    /// The shards whose reads have failed for too long.
-    unread: Mutex<BTreeSet<ShardId>>,
+    unread: Mutex<Unread>,
     retries: RateLimitedLog,
+    dead: RateLimitedLog,
+}
+
+/// The shards that cannot be read.
+#[derive(Debug, Default)]
+struct Unread {
+    /// Their reads have failed for too long.
+    owned: BTreeSet<ShardId>,
+    /// This instance released them, and nobody has taken them since.
+    released: BTreeSet<ShardId>,
+    /// The scans in a row that found an owner of every lease.
+    owned_scans: u32,
+}
+
+impl Unread {
+    /// Notes how many leases have no owner. One scan does not suffice, because it may have begun before the release.
+    fn scanned(&mut self, unowned: usize) {
+        self.owned_scans = if unowned == 0 { self.owned_scans + 1 } else { 0 };
+        if self.owned_scans >= 2 {
+            self.released.clear();
+        }
+    }
 }
 
 impl Watch {
@@ -113,12 +134,39 @@ impl Watch {
                 }
                 _ => self.failed(Condition::Leases, &self.leases, "Unavailable", &error.to_string()),
             },
-            Report::Leases { .. } => self.recovered(Condition::Leases, &self.leases),
-            Report::ShardProgress { shard, failing_since, .. } => {
-                self.unread(shard, failing_since.is_some_and(|since| since.elapsed() >= UNREAD));
+            Report::Leases { unowned, .. } => {
+                self.recovered(Condition::Leases, &self.leases);
+                if !self.locked_unread().released.is_empty() {
+                    self.update_unread(|unread| unread.scanned(*unowned));
+                }
             }
+            Report::ShardProgress { shard, failing_since, .. } => self.update_unread(|unread| {
+                unread.released.remove(*shard);
+                let is_unread = failing_since.is_some_and(|since| since.elapsed() >= UNREAD);
+                let _ = if is_unread { unread.owned.insert((*shard).clone()) } else { unread.owned.remove(*shard) };
+            }),
             Report::PageRead { .. } => self.listings.store(0, Ordering::Relaxed),
-            Report::SessionEnded { shard } => self.unread(shard, false),
+            Report::ShardUnreadable { shard } => {
+                log(report);
+                self.update_unread(|unread| {
+                    unread.released.insert((*shard).clone());
+                    unread.owned_scans = 0;
+                });
+            }
+            Report::SessionEnded { shard } => self.update_unread(|unread| {
+                unread.owned.remove(*shard);
+            }),
+            Report::RecordDead { shard, sequence_number, reason, .. } => {
+                if let Some(suppressed) = self.dead.due() {
+                    error!(
+                        shard = shard.as_str(),
+                        sequence = sequence_number.as_str(),
+                        reason,
+                        suppressed,
+                        "a record cannot be handled; its dead letter is stored"
+                    );
+                }
+            }
             Report::RecordRetried { reason, .. } | Report::HandlerUnavailable { reason, .. } => {
                 if let Some(suppressed) = self.retries.due() {
                     warn!(reason, suppressed, "a record is handled again");
@@ -128,12 +176,22 @@ impl Watch {
         }
     }
 
-    fn unread(&self, shard: &ShardId, is_unread: bool) {
-        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = if is_unread { unread.insert(shard.clone()) } else { unread.remove(shard) };
-        let detail = format!("reads of {} shards fail", unread.len());
+    /// Returns whether this instance released the shard because it could not read it, and nobody has taken it since.
+    pub fn is_released_unread(&self, shard: &ShardId) -> bool {
+        self.locked_unread().released.contains(shard)
+    }
+
+    fn locked_unread(&self) -> MutexGuard<'_, Unread> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn update_unread(&self, update: impl FnOnce(&mut Unread)) {
+        let mut unread = self.locked_unread();
+        update(&mut unread);
+        let shards = unread.owned.union(&unread.released).count();
+        let detail = format!("reads of {shards} shards fail");
         let is_listed = self.listings.load(Ordering::Relaxed) < OUTAGE;
-        let holds = !unread.is_empty() || !is_listed;
+        let holds = shards > 0 || !is_listed;
         self.health.update(Condition::Stream, Some(Fault { error: "Unavailable", detail }), || holds);
     }
 }
@@ -147,12 +205,6 @@ fn log(report: &Report<'_>) {
              `mini-scan changes backfill`"
         ),
         Report::GapNotStored { error, .. } => warn!(error, "cannot store a gap; the shard waits for it"),
-        Report::RecordDead { shard, sequence_number, reason, .. } => error!(
-            shard = shard.as_str(),
-            sequence = sequence_number.as_str(),
-            reason,
-            "a record cannot be handled; its dead letter is stored"
-        ),
         Report::DeadLetterFailed { shard, sequence_number, error } => error!(
             shard = shard.as_str(),
             sequence = sequence_number.as_str(),
@@ -174,5 +226,36 @@ fn log(report: &Report<'_>) {
         }
         Report::ShardFinished { shard, .. } => info!(shard = shard.as_str(), "finished a shard"),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use dynamodb_streams::SequenceNumber;
+    use tracing::{Event, Subscriber};
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Counted(Arc<AtomicU32>);
+
+    impl<S: Subscriber> Layer<S> for Counted {
+        fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dead_letters_are_logged_once_in_ten_seconds() {
+        let logged = Counted::default();
+        let _logs = tracing::subscriber::set_default(tracing_subscriber::registry().with(logged.clone()));
+        let (watch, shard, number) = (Watch::default(), ShardId::new("shard-1"), SequenceNumber::new("7"));
+        for _ in 0..100 {
+            watch.report(&Report::RecordDead { shard: &shard, sequence_number: &number, attempts: 1, reason: "bad" });
+        }
+        assert_eq!(logged.0.load(Ordering::Relaxed), 1);
     }
 }

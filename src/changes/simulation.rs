@@ -210,14 +210,21 @@ async fn a_table_of_a_newer_program_makes_the_instance_unready_instead_of_dead_l
     let watch = Arc::<Watch>::default();
     let recorder = Recorder::new(Table::new(0), rules, "2026".to_owned(), Arc::new(()), watch.clone());
 
-    for _ in 0..49 {
-        assert!(matches!(recorder.handle(&unreadable, 1).await, Outcome::Dead { .. }));
+    let numbered = |record: &Record<Arc<Images>>, number: u32| Record {
+        sequence_number: SequenceNumber::new(number.to_string()),
+        ..record.clone()
+    };
+    for number in 0..49 {
+        assert!(matches!(recorder.handle(&numbered(&unreadable, number), 1).await, Outcome::Dead { .. }));
     }
-    assert!(matches!(recorder.handle(&unreadable, 1).await, Outcome::Unavailable { .. }));
+    let held = numbered(&unreadable, 49);
+    assert!(matches!(recorder.handle(&held, 1).await, Outcome::Unavailable { .. }));
     assert_eq!(watch.health.conditions().len(), 1);
 
-    for _ in 0..51 {
-        while recorder.handle(&readable, 1).await != Outcome::Done {}
+    for number in 50..101 {
+        assert!(matches!(recorder.handle(&held, 1).await, Outcome::Unavailable { .. }));
+        while recorder.handle(&numbered(&readable, number), 1).await != Outcome::Done {}
     }
     assert_eq!(watch.health.conditions(), []);
+    assert!(matches!(recorder.handle(&held, 1).await, Outcome::Dead { .. }), "each record counts once");
 }

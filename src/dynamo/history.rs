@@ -217,15 +217,41 @@ impl Past for HistoryTable {
 impl HistoryTable {
     /// Makes this the history of a table of scans. Returns the name of the table of which it is the history.
     pub async fn claim(&self, scans: &str) -> Result<String, StoreError> {
-        let meta = [(IP, META), (ENTRY, "table"), ("table", scans)];
-        let item = meta.map(|(name, value)| (name.to_owned(), text(value))).into();
-        match self.put_if_absent(item).await? {
-            None => Ok(scans.to_owned()),
-            Some(existing) => {
-                let name = existing.get("table").and_then(|name| name.as_s().ok());
-                name.cloned().ok_or_else(not_from_dynamodb)
-            }
+        let meta = self.meta(scans).await?;
+        let name = meta.get("table").and_then(|name| name.as_s().ok());
+        name.cloned().ok_or_else(not_from_dynamodb)
+    }
+
+    /// Returns the label of the last stream that was read.
+    pub async fn last_stream(&self, scans: &str) -> Result<Option<String>, StoreError> {
+        let meta = self.meta(scans).await?;
+        Ok(meta.get("stream").and_then(|label| label.as_s().ok()).cloned())
+    }
+
+    /// Keeps the label of the stream that is read from now on.
+    pub async fn set_last_stream(&self, scans: &str, label: &str) -> Result<(), StoreError> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key(IP, text(META))
+            .key(ENTRY, text("table"))
+            .update_expression("SET #stream = :stream, #table = if_not_exists(#table, :table)")
+            .expression_attribute_names("#stream", "stream")
+            .expression_attribute_names("#table", "table")
+            .expression_attribute_values(":stream", text(label))
+            .expression_attribute_values(":table", text(scans));
+        match Box::pin(request.send()).await {
+            Ok(answer) => answered(&answer),
+            Err(error) => Err(failed(&error)),
         }
+    }
+
+    /// Returns the item of the table's owner. Puts it if it is missing.
+    async fn meta(&self, scans: &str) -> Result<Item, StoreError> {
+        let meta = [(IP, META), (ENTRY, "table"), ("table", scans)];
+        let item = Item::from(meta.map(|(name, value)| (name.to_owned(), text(value))));
+        Ok(self.put_if_absent(item.clone()).await?.unwrap_or(item))
     }
 
     /// Returns the number of gaps that are not repaired.

@@ -2,6 +2,7 @@
 //! them for people.
 
 use std::collections::BTreeMap;
+use std::mem::take;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -23,9 +24,12 @@ const RECORDS: Metric =
     Metric::counter("mini_scan_changes_records_total", &["result"], "Records of the stream by what became of them.");
 const LAG: Metric = Metric {
     labels: &["shard"],
-    ..Metric::gauge("mini_scan_changes_lag_seconds", "Age of the oldest change that is not recorded, per owned shard.")
+    ..Metric::gauge(
+        "mini_scan_changes_lag_seconds",
+        "Age of the oldest change that is not recorded, per owned shard and per unreadable shard without owner.",
+    )
 };
-const MAX_LAG: Metric = Metric::gauge("mini_scan_changes_lag_max_seconds", "The largest lag of an owned shard.");
+const MAX_LAG: Metric = Metric::gauge("mini_scan_changes_lag_max_seconds", "The largest lag of a shard.");
 const LEASES: Metric = Metric {
     labels: &["state"],
     ..Metric::gauge("mini_scan_changes_leases", "Leases of the stream's shards, as this instance last saw them.")
@@ -81,6 +85,7 @@ struct Progress {
     caught_up: Option<Instant>,
     /// When the oldest change was made that may not be recorded.
     unrecorded: Option<SystemTime>,
+    is_session_ended: bool,
 }
 
 impl Progress {
@@ -117,11 +122,18 @@ impl ChangesMetrics {
                     began: Instant::now(),
                     caught_up: None,
                     unrecorded: None,
+                    is_session_ended: false,
                 });
+                // Nobody read the shard between the two sessions, so the lag goes on.
+                if take(&mut progress.is_session_ended) {
+                    progress.began = progress.caught_up.unwrap_or(progress.began);
+                }
                 progress.unrecorded = oldest_unfinished.or(*last_read_created);
                 progress.caught_up = *caught_up;
             }
-            Report::SessionEnded { shard } => drop(locked(&self.shards).remove(*shard)),
+            Report::SessionEnded { shard } => {
+                locked(&self.shards).entry((*shard).clone()).and_modify(|progress| progress.is_session_ended = true);
+            }
             Report::Leases { unfinished, finished, owned, unowned, waiting } => {
                 let states = [
                     ("finished", *finished),
@@ -140,6 +152,11 @@ impl ChangesMetrics {
             Report::StreamEnabled(is_enabled) => self.is_disabled.store(!is_enabled, Ordering::Relaxed),
             _ => {}
         }
+    }
+
+    /// Forgets the shards without a session, except those that nobody reads.
+    fn forget_shards(&self, is_unread: impl Fn(&ShardId) -> bool) {
+        locked(&self.shards).retain(|shard, progress| !progress.is_session_ended || is_unread(shard));
     }
 
     fn lease_event(&self, event: &'static str) {
@@ -201,6 +218,9 @@ impl dynamodb_streams::Observer for WatchedChanges {
     fn report(&self, report: &Report<'_>) {
         self.metrics.report(report);
         self.watch.report(report);
+        if let Report::SessionEnded { .. } | Report::Leases { .. } = report {
+            self.metrics.forget_shards(|shard| self.watch.is_released_unread(shard));
+        }
     }
 }
 
@@ -331,5 +351,51 @@ mod tests {
         report(&Report::SessionEnded { shard: &shard });
         assert!(line("mini_scan_changes_lag_max_seconds 0") && !watched.metrics().contains("shard-1"));
         assert!(!watched.unready().iter().any(|reason| reason.condition == "stream"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_lag_of_a_released_unreadable_shard_grows_until_somebody_takes_it() {
+        let watched = WatchedChanges::new(Arc::default(), Arc::default(), "m1");
+        let shard = ShardId::new("shard-1");
+        let report = |report: Report<'_>| dynamodb_streams::Observer::report(&watched, &report);
+        let progress = |caught_up, failing_since| Report::ShardProgress {
+            shard: &shard,
+            last_read_created: None,
+            oldest_unfinished: None,
+            unfinished: 0,
+            is_caught_up: false,
+            caught_up,
+            failing_since,
+        };
+        let leases = |unowned| Report::Leases { unfinished: 1, finished: 0, owned: 0, unowned, waiting: 0 };
+        let has_lag = |lag: u32| {
+            let line = format!("mini_scan_changes_lag_max_seconds {lag}");
+            watched.metrics().lines().any(|other| other == line)
+        };
+        let is_unready = || watched.unready().iter().any(|reason| reason.condition == "stream");
+        let start = Instant::now();
+        let release = || {
+            report(progress(Some(start), Some(start)));
+            report(Report::ShardUnreadable { shard: &shard });
+            report(Report::SessionEnded { shard: &shard });
+        };
+
+        tokio::time::advance(Duration::from_secs(180)).await;
+        release();
+        // The first scan began before the release.
+        [0, 1, 0, 1].into_iter().for_each(|unowned| report(leases(unowned)));
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        assert!(has_lag(3780) && is_unready(), "{}", watched.metrics());
+
+        // This instance takes the shard again.
+        report(progress(None, None));
+        assert!(has_lag(3780) && !is_unready(), "{}", watched.metrics());
+        report(progress(Some(Instant::now()), None));
+        assert!(has_lag(0) && !is_unready());
+
+        // Another instance takes it.
+        release();
+        [0, 0].into_iter().for_each(|unowned| report(leases(unowned)));
+        assert!(has_lag(0) && !is_unready() && !watched.metrics().contains("shard-1"));
     }
 }

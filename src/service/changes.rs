@@ -6,13 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use dynamodb_streams::{DynamoDbLeaseTable, Ended, LeaseError, LeaseTable, Reader, Retries, Settings, Start};
 use ops::Liveness;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::checks::within;
 use super::{ChangesTables, Endpoints, SetupError, check_changes, setup_error};
 use crate::changes::ports::{Gap, History, Observer};
 use crate::changes::{Condition, Recorder, Rules, Watch};
+use crate::consumer::ports::StoreError;
 use crate::dynamo::{self, Client, HistoryTable, ImageStream, StreamName, StreamsClient};
 
 /// Names this reader in the lease table.
@@ -20,7 +21,8 @@ const APPLICATION: &str = "changes";
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_secs(1);
 /// How often to count the open gaps.
-const GAP_TICKS: u32 = 60;
+const GAP_INTERVAL: Duration = Duration::from_secs(60);
+const GAP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The settings of a reader of changes.
 #[derive(Debug, Clone)]
@@ -114,22 +116,7 @@ impl ChangesReader {
 
     /// Shows that this process is alive, logs delayed conditions, and counts the open gaps. Runs until it is dropped.
     pub async fn follow(&self, liveness: &Liveness, watch: &Watch, set_open_gaps: impl Fn(u64)) {
-        let heartbeat = liveness.begin();
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let follow = async {
-            for tick in 0_u32.. {
-                ticks.tick().await;
-                heartbeat.beat();
-                // Whether the history answers is seen by its writes.
-                if tick.is_multiple_of(GAP_TICKS)
-                    && let Ok(gaps) = self.history.open_gaps().await
-                {
-                    set_open_gaps(gaps);
-                }
-            }
-        };
-        tokio::join!(follow, watch.health.log_delayed());
+        follow(liveness, watch, async || self.history.open_gaps().await, set_open_gaps).await;
     }
 
     /// Waits for a stream after the one that ended. Returns it with the position from which to read it.
@@ -151,14 +138,22 @@ impl ChangesReader {
         let labels =
             until_ok(watch, Condition::Leases, async || self.labels().await.map_err(|error| error.to_string()));
         let labels = labels.await;
+        let scans = &self.config.tables.scans;
+        let last = async || self.history.last_stream(scans).await.map_err(|error| error.detail);
+        let last = until_ok(watch, Condition::History, last).await;
         // Nothing tells what changed between two streams.
-        match labels.last().filter(|_| !labels.contains(&stream.label)) {
-            Some(last) => {
-                self.store_gap(&stream, last, observer, watch).await;
-                (stream, Start::TrimHorizon)
+        let start = match earlier_stream(&labels, last.as_deref(), &stream.label) {
+            Some(earlier) => {
+                self.store_gap(&stream, earlier, observer, watch).await;
+                Start::TrimHorizon
             }
-            None => (stream, self.start()),
+            None => self.start(),
+        };
+        if last.as_ref() != Some(&stream.label) {
+            let set = async || self.history.set_last_stream(scans, &stream.label).await.map_err(|error| error.detail);
+            until_ok(watch, Condition::History, set).await;
         }
+        (stream, start)
     }
 
     async fn store_gap(&self, stream: &StreamName, last: &str, observer: &Arc<dyn Observer>, watch: &Watch) {
@@ -219,9 +214,46 @@ impl ChangesReader {
     }
 }
 
+/// Returns the stream that was read before this one, if this one has no leases yet. The leases may be deleted, so the
+/// history knows the last stream as well.
+fn earlier_stream<'a>(leases: &'a BTreeSet<String>, last: Option<&'a str>, label: &str) -> Option<&'a str> {
+    if leases.contains(label) {
+        return None;
+    }
+    leases.last().map(String::as_str).or(last.filter(|last| *last != label))
+}
+
 /// Returns how the keys of all leases of a reader of this table begin.
 pub(crate) fn leases_prefix(scans: &str) -> String {
     format!("{APPLICATION}/{scans}/")
+}
+
+/// Counts the gaps beside the heartbeat, because a hanging query must not end the process.
+async fn follow(
+    liveness: &Liveness,
+    watch: &Watch,
+    open_gaps: impl AsyncFn() -> Result<u64, StoreError>,
+    set_open_gaps: impl Fn(u64),
+) {
+    let heartbeat = liveness.begin();
+    let beat = async {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            heartbeat.beat();
+        }
+    };
+    let count = async {
+        loop {
+            // Whether the history answers is seen by its writes.
+            if let Ok(Ok(gaps)) = timeout(GAP_TIMEOUT, open_gaps()).await {
+                set_open_gaps(gaps);
+            }
+            sleep(GAP_INTERVAL).await;
+        }
+    };
+    tokio::join!(beat, count, watch.health.log_delayed());
 }
 
 /// Repeats a call until it succeeds. Meanwhile the instance is unready.
@@ -248,4 +280,38 @@ fn now() -> SystemTime {
 
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::pending;
+
+    use super::*;
+
+    #[test]
+    fn a_stream_is_new_if_the_leases_or_the_history_know_another_one() {
+        let leases = |labels: &[&str]| labels.iter().map(|label| (*label).to_owned()).collect::<BTreeSet<_>>();
+        let earlier = |labels: &[&str], last| earlier_stream(&leases(labels), last, "2").map(str::to_owned);
+        assert_eq!(earlier(&[], None), None);
+        assert_eq!(earlier(&["1"], None).as_deref(), Some("1"));
+        assert_eq!(earlier(&[], Some("1")).as_deref(), Some("1"), "the leases were deleted");
+        assert_eq!(earlier(&[], Some("2")), None);
+        assert_eq!(earlier(&["1", "2"], Some("1")), None, "it was begun");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hanging_count_of_the_gaps_neither_ends_the_process_nor_the_next_count() {
+        let (liveness, watch) = (Liveness::default(), Watch::default());
+        let (calls, open) = (Cell::new(0), Cell::new(None));
+        let open_gaps = async || {
+            calls.set(calls.get() + 1);
+            if calls.get() == 1 { pending().await } else { Ok(3) }
+        };
+        let mut following = std::pin::pin!(follow(&liveness, &watch, open_gaps, |gaps| open.set(Some(gaps))));
+        assert!(timeout(Duration::from_secs(65), &mut following).await.is_err());
+        assert!(liveness.is_alive() && open.get().is_none());
+        assert!(timeout(Duration::from_secs(65), following).await.is_err());
+        assert_eq!(open.get(), Some(3));
+    }
 }

@@ -222,6 +222,26 @@ async fn a_new_stream_is_read_from_its_start_and_a_gap_is_stored() {
 }
 
 #[tokio::test]
+async fn a_new_stream_without_leases_of_the_one_before_leaves_a_gap() {
+    let setup = Setup::new().await;
+    let changes = setup.start().await;
+    changes.signal(Signal::Terminate).await;
+    changes.exit().await;
+    setup.delete_leases().await;
+    let update = setup.dynamo.client.update_item().table_name(&setup.history).key("ip", text("meta"));
+    let update = update.key("entry", text("table")).update_expression("SET #stream = :stream");
+    let update = update.expression_attribute_names("#stream", "stream");
+    update.expression_attribute_values(":stream", text("2000")).send().await.expect("the label is stored");
+
+    let mut changes = setup.launch(&[]).start();
+    changes.wait_for_line("the table has a new stream").await;
+
+    changes.wait_for_line(READING).await;
+    let gaps = setup.items("gaps").await;
+    assert!(gaps.iter().any(|gap| gap["after"] == text("stream 2000")), "{gaps:?}");
+}
+
+#[tokio::test]
 async fn the_start_is_refused_without_a_stream_or_with_the_history_of_another_table() {
     let setup = Setup::new().await;
     let other = unique("scans");

@@ -166,6 +166,17 @@ async fn a_history_belongs_to_the_first_table_that_claims_it() {
 }
 
 #[tokio::test]
+async fn a_history_keeps_its_owner_and_the_label_of_its_last_stream() {
+    let table = Table::new().await;
+    assert_eq!(table.history.last_stream("scans").await, Ok(None));
+    for label in ["2025", "2026"] {
+        table.history.set_last_stream("scans", label).await.expect("the label is stored");
+        assert_eq!(table.history.last_stream("scans").await.expect("the table answers").as_deref(), Some(label));
+    }
+    assert_eq!(table.history.claim("other").await.expect("the table answers"), "scans");
+}
+
+#[tokio::test]
 async fn a_gap_is_open_until_it_is_repaired() {
     let table = Table::new().await;
     let gap = |noticed| Gap {
