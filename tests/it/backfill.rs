@@ -194,6 +194,27 @@ async fn what_a_gap_left_out_is_repaired_once() {
 }
 
 #[tokio::test]
+async fn a_service_whose_record_is_unreadable_stays_open_and_so_do_gaps() {
+    let tables = Tables::new([record("1.1.1.1", 100, "a")]).await;
+    tables.filled(&[]).await;
+    let gap = item([("ip", text("gaps")), ("entry", text(format!("{:020}#shard", 1000)))]);
+    tables.dynamo.put(&tables.history, gap).await;
+    let mut newer = record("1.1.1.1", 200, "b");
+    newer.remove("response");
+    tables.dynamo.put(&tables.scans, newer).await;
+    let before = tables.items().await;
+
+    let notes = tables.filled(&[]).await;
+
+    assert!(notes.contains("Repaired changes: 0 opened, 0 changed, 0 closed. Up to date: 0."), "{notes}");
+    assert!(
+        notes.contains("warning: 1 service not compared, because this version cannot read the records."),
+        "{notes}"
+    );
+    assert_eq!(tables.items().await, before);
+}
+
+#[tokio::test]
 async fn services_behind_other_masks_are_left_out_unless_their_hashes_are_replaced() {
     let tables = Tables::new([record("1.1.1.1", 100, "a 1"), record("1.1.1.2", 100, "b 1")]).await;
     tables.filled(&["--mask", "own=[0-9]+"]).await;
