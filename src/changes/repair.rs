@@ -86,7 +86,9 @@ pub(super) fn change(summary: Summary, event: Event, record: &Record, now: u64, 
     // Another repair of the same response has the same entry, although later scans have found it again. If the stream has
     // shown a change since, it is another repair.
     let is_same = |earlier: &&Repair| {
-        earlier.response == Some(found.text) && summary.last_time.is_none_or(|last| last < earlier.time)
+        earlier.event != Event::Closed
+            && earlier.response == Some(found.text)
+            && summary.last_time.is_none_or(|last| last < earlier.time)
     };
     let earlier = summary.repaired.as_ref().filter(is_same);
     let time = earlier.map_or(record.timestamp, |earlier| earlier.time.min(record.timestamp));

@@ -194,6 +194,29 @@ async fn what_a_gap_left_out_is_repaired_once() {
 }
 
 #[tokio::test]
+async fn a_repair_of_a_reopened_service_keeps_the_entry_of_its_close() {
+    let tables = Tables::new([record("1.1.1.1", 100, "a")]).await;
+    tables.filled(&[]).await;
+    tables.dynamo.put(&tables.scans, record("1.1.1.1", 200, "b")).await;
+    tables.filled(&[]).await;
+    // A day later.
+    tables.set("1.1.1.1", item([("repaired_at", number(200))])).await;
+    tables.delete("1.1.1.1").await;
+    tables.filled(&[]).await;
+    let closed = tables.summary("1.1.1.1").await;
+    assert_eq!((of(&closed, "repaired_event"), closed.get("repaired_hash")), ("closed", None));
+    tables.set("1.1.1.1", item([("repaired_at", number(300))])).await;
+    tables.dynamo.put(&tables.scans, record("1.1.1.1", 9_999_999_999, "b")).await;
+
+    let notes = tables.filled(&[]).await;
+
+    assert!(notes.contains("Repaired changes: 1 opened, 0 changed, 0 closed."), "{notes}");
+    let entries = tables.entries("1.1.1.1").await;
+    let events: Vec<_> = entries.iter().map(|entry| of(entry, "event")).collect();
+    assert_eq!(events, ["changed", "closed", "opened"]);
+}
+
+#[tokio::test]
 async fn a_service_whose_record_is_unreadable_stays_open_and_so_do_gaps() {
     let tables = Tables::new([record("1.1.1.1", 100, "a")]).await;
     tables.filled(&[]).await;

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::*;
 use crate::changes::compare::tests::{masks, row};
 use crate::changes::ports::{DeadLetter, Gap, History, Update, Updated};
-use crate::changes::{Entry, EntryKey, Image, Images, Recorder, Responses, Watch};
+use crate::changes::{Entry, EntryKey, Image, Images, Recorder, Repair, Responses, Watch};
 use crate::hosts::Row;
 
 const SEEDS: u64 = 1_000;
@@ -152,8 +152,12 @@ impl Tables for Fake {
             }
             if let Some((repair, entry)) = &correction.repair {
                 summary.is_open = repair.event != Event::Closed;
-                summary.repaired = Some(repair.clone());
-                state.entries.insert(entry_key(&entry.key), entry.clone());
+                // A close has no response, and a table may keep the one of the repair before.
+                let earlier = summary.repaired.take().and_then(|earlier| earlier.response);
+                summary.repaired = Some(Repair { response: repair.response.or(earlier), ..repair.clone() });
+                let replaced = state.entries.insert(entry_key(&entry.key), entry.clone());
+                let is_closed = |entry: &Entry| entry.event == Event::Closed;
+                assert!(replaced.is_none_or(|it| is_closed(&it) == is_closed(entry)), "another repair: {entry:?}");
             }
             true
         })
@@ -337,4 +341,26 @@ async fn a_service_whose_row_is_unreadable_is_neither_closed_nor_changed() {
     assert_eq!([closed, changed], [Counts { unreadable: 1, ..Counts::default() }; 2]);
     let state = fake.state();
     assert!(state.summaries == summaries && state.entries.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repair_keeps_the_entries_of_the_repairs_before() {
+    let fake = Fake::new(0);
+    let day = Duration::from_secs(26 * 60 * 60);
+    scanned(&fake, START, b"a");
+    fill(&fake).await;
+    scanned(&fake, START + 1, b"b");
+    assert_eq!(fill(&fake).await.changed, 1);
+    sleep(day).await;
+    fake.state().rows.clear();
+    assert_eq!(fill(&fake).await.closed, 1);
+    sleep(day).await;
+    // The same response as before it closed.
+    let reopened = scanned(&fake, fake.seconds(), b"b").record.timestamp;
+    assert_eq!(fill(&fake).await.opened, 1);
+
+    let state = fake.state();
+    let events: Vec<_> = state.entries.values().map(|entry| entry.event).collect();
+    assert_eq!(events, [Event::Changed, Event::Closed, Event::Opened]);
+    assert!(state.entries.values().any(|entry| entry.key.time == reopened));
 }
