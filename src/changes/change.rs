@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::compare::{Comparison, Images, bytes, compare};
+use super::compare::{Comparison, Images, bytes, comparable, compare};
 use super::diff::diff;
 use super::entry::{Body, Difference, Entry, Event};
 use super::key::{EntryKey, Sequence};
@@ -97,7 +97,7 @@ pub(super) fn describe(entry: &mut Entry, old: Option<&Record>, new: &Record, ru
             None => Body::Text(new.response.clone()),
         });
         entry.difference = old.map(|old| {
-            let [old, new] = [old, new].map(|record| rules.masks.apply(record.response.as_bytes()));
+            let [old, new] = comparable(old, new).map(|response| rules.masks.apply(response));
             difference(&old, &new)
         });
     }
@@ -122,7 +122,7 @@ pub fn hashes(record: &Record, masks: &Masks) -> Hashes {
     let bytes = bytes(record);
     let text = hash(&masks.apply(record.response.as_bytes()));
     let masked = if record.response_bytes.is_some() { hash(&masks.apply(bytes)) } else { text };
-    Hashes { raw: hash(bytes), bytes: masked, text }
+    Hashes { raw: hash(bytes), bytes: masked, text, data_version: record.data_version }
 }
 
 fn hash(bytes: &[u8]) -> Hash {
@@ -270,6 +270,15 @@ mod tests {
         assert_eq!(of(Responses::Full).body, Some(Body::Bytes(vec![0xff])));
         let bare = of(Responses::Hash);
         assert_eq!((bare.body, bare.difference, bare.response_size), (None, None, Some(1)));
+    }
+
+    #[test]
+    fn the_difference_of_binary_responses_is_that_of_their_bytes() {
+        // As text, both are the same.
+        let changed = change(Some((70, &[0xff, 0xfe])), Some((71, &[0xfd, 0xff])), 100).entry;
+        let difference = changed.difference.expect("a difference");
+        assert_eq!((difference.lines_added, difference.lines_removed), (1, 1));
+        assert_eq!((difference.bytes_added, difference.bytes_removed), (2, 2));
     }
 
     #[test]

@@ -67,14 +67,18 @@ fn reason(images: &Images, old: &Row, created: u64) -> Reason {
     }
 }
 
-/// Compares two responses. Only one format of messages carries raw bytes, so responses in different formats are compared as
-/// text.
 fn is_same(old: &Record, new: &Record, masks: &Masks) -> bool {
-    let (old, new) = match old.data_version == new.data_version {
-        true => (bytes(old), bytes(new)),
-        false => (old.response.as_bytes(), new.response.as_bytes()),
-    };
+    let [old, new] = comparable(old, new);
     old == new || masks.apply(old) == masks.apply(new)
+}
+
+/// Returns what to compare of two responses. Only one format of messages carries raw bytes, so responses in different
+/// formats are compared as text.
+pub(super) fn comparable<'a>(old: &'a Record, new: &'a Record) -> [&'a [u8]; 2] {
+    match old.data_version == new.data_version {
+        true => [bytes(old), bytes(new)],
+        false => [old.response.as_bytes(), new.response.as_bytes()],
+    }
 }
 
 pub(super) fn bytes(record: &Record) -> &[u8] {

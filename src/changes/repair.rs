@@ -48,7 +48,11 @@ pub(super) fn compare(summary: Option<&Summary>, record: &Record, masks: &Masks)
     if !has_masks(summary, masks) {
         return Comparison::OtherMasks;
     }
-    match known.bytes == found.bytes || known.text == found.text {
+    let is_same = match known.data_version == found.data_version {
+        true => known.bytes == found.bytes,
+        false => known.text == found.text,
+    };
+    match is_same {
         true => Comparison::UpToDate,
         false => Comparison::Lacks(Event::Changed),
     }
@@ -171,6 +175,17 @@ mod tests {
         ] {
             assert_eq!(compare(summary, &record(6, response), &now), expected, "{response:?} {summary:?}");
         }
+    }
+
+    #[test]
+    fn binary_responses_are_compared_by_their_bytes_unless_their_formats_differ() {
+        let masks = masks("digits");
+        let known = first_summary(&record(5, &[0xff, 0xfe]), &masks);
+        // As text, both are the same.
+        let found = record(6, &[0xfd, 0xff]);
+        assert_eq!(compare(Some(&known), &found, &masks), Comparison::Lacks(Event::Changed));
+        let as_text = Record { data_version: 2, response_bytes: None, ..found };
+        assert_eq!(compare(Some(&known), &as_text, &masks), Comparison::UpToDate);
     }
 
     #[test]

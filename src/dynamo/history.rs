@@ -287,6 +287,7 @@ fn expression(update: &Update) -> (String, Vec<(&'static str, Option<AttributeVa
         set.push(("hash_raw", bytes(&hashes.raw)));
         set.push(("hash_bytes", bytes(&hashes.bytes)));
         set.push(("hash_text", bytes(&hashes.text)));
+        set.push(("data_version", number(hashes.data_version)));
         set.push(("masks", text(masks)));
     }
     let assignments: Vec<_> = set.iter().map(|(name, _)| format!("#{name} = :{name}")).collect();

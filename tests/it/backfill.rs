@@ -5,7 +5,8 @@ mod interrupted;
 
 use std::collections::BTreeMap;
 
-use aws_sdk_dynamodb::types::{BillingMode, KeyType, ScalarAttributeType};
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::{AttributeValue, BillingMode, KeyType, ScalarAttributeType};
 use tempfile::TempDir;
 
 use crate::support::dynamo::{Dynamo, Item, attribute, item, key, number, text};
@@ -191,6 +192,22 @@ async fn what_a_gap_left_out_is_repaired_once() {
 
     assert!(notes.contains("Repaired changes: 0 opened, 0 changed, 0 closed."), "{notes}");
     assert_eq!(tables.items().await, items);
+}
+
+#[tokio::test]
+async fn a_changed_binary_response_is_repaired_although_its_text_is_the_same() {
+    let binary = |timestamp, bytes: [u8; 2]| {
+        let mut record = record("1.1.1.1", timestamp, "\u{fffd}\u{fffd}");
+        record.insert("response_bytes".to_owned(), AttributeValue::B(Blob::new(bytes)));
+        record
+    };
+    let tables = Tables::new([binary(100, [0xff, 0xfe])]).await;
+    tables.filled(&[]).await;
+    tables.dynamo.put(&tables.scans, binary(200, [0xfd, 0xff])).await;
+
+    let notes = tables.filled(&[]).await;
+
+    assert!(notes.contains("Repaired changes: 0 opened, 1 changed, 0 closed."), "{notes}");
 }
 
 #[tokio::test]

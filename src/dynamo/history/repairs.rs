@@ -185,11 +185,12 @@ impl HistoryTable {
     }
 }
 
-fn of_hashes(hashes: &Hashes, masks: &str) -> [(&'static str, AttributeValue); 4] {
+fn of_hashes(hashes: &Hashes, masks: &str) -> [(&'static str, AttributeValue); 5] {
     [
         ("hash_raw", bytes(&hashes.raw)),
         ("hash_bytes", bytes(&hashes.bytes)),
         ("hash_text", bytes(&hashes.text)),
+        ("data_version", number(hashes.data_version)),
         ("masks", text(masks)),
     ]
 }

@@ -46,7 +46,7 @@ fn position(stream: &str, sequence: &str) -> Position {
 }
 
 fn update(position: Position, event: Event, time: u64) -> Update {
-    let hashes = Hashes { raw: [1; 16], bytes: [2; 16], text: [3; 16] };
+    let hashes = Hashes { raw: [1; 16], bytes: [2; 16], text: [3; 16], data_version: 2 };
     let hashes = (event != Event::Closed).then(|| (hashes, "m1".to_owned()));
     Update { service: service(), position, event, time, created: time + 5, seen_at: time - 1, hashes }
 }
@@ -74,7 +74,7 @@ async fn an_update_returns_the_summary_with_the_time_before_it() {
 
     assert_eq!((opened.changes, opened.previous_time, opened.first_seen), (1, Some(100), Some(99)));
     assert_eq!((changed.changes, changed.previous_time, changed.changed_at), (2, Some(100), Some(90)));
-    let hashes = Some(Hashes { raw: [1; 16], bytes: [2; 16], text: [3; 16] });
+    let hashes = Some(Hashes { raw: [1; 16], bytes: [2; 16], text: [3; 16], data_version: 2 });
     let expected = Summary {
         service: service(),
         is_open: false,
