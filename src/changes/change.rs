@@ -58,7 +58,7 @@ pub fn decide(images: &Images, position: Position, rules: &Rules) -> Decision {
         Comparison::Foreign => return Decision::Foreign,
         Comparison::Unreadable(why) => return Decision::Unreadable(why),
         Comparison::Opened(new) => (Event::Opened, None, &new.record),
-        Comparison::Changed(old, new) => (Event::Changed, Some(&old.record), &new.record),
+        Comparison::Changed(old, new) => (Event::Changed, old.map(|old| &old.record), &new.record),
         Comparison::Closed(old, _) => (Event::Closed, Some(&old.record), &old.record),
     };
     let created = images.created.unwrap_or_default();
@@ -270,6 +270,25 @@ mod tests {
         assert_eq!(of(Responses::Full).body, Some(Body::Bytes(vec![0xff])));
         let bare = of(Responses::Hash);
         assert_eq!((bare.body, bare.difference, bare.response_size), (None, None, Some(1)));
+    }
+
+    #[test]
+    fn a_record_after_an_unreadable_one_is_changed_without_a_difference() {
+        let images = Images {
+            service: Some(service()),
+            created: Some(100),
+            old: Image::Unreadable("{}".to_owned()),
+            new: Image::Row(row(70, b"a")),
+            by_time_to_live: false,
+        };
+        let decision = decide(&images, position(5), &rules(Responses::Full));
+        let Decision::Store(change) = decision else { panic!("{decision:?}") };
+        let Change { update, entry } = *change;
+        assert_eq!(
+            (entry.event, entry.body, entry.difference),
+            (Event::Changed, Some(Body::Text("a".to_owned())), None)
+        );
+        assert_eq!((update.seen_at, update.hashes.is_some()), (70, true));
     }
 
     #[test]
