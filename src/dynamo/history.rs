@@ -194,7 +194,7 @@ impl History for HistoryTable {
     async fn put_gap(&self, gap: &Gap) -> Result<(), StoreError> {
         let mut item = Item::from([
             (IP.to_owned(), text(GAPS)),
-            (ENTRY.to_owned(), text(format!("{:020}#{}", gap.noticed, gap.shard))),
+            (ENTRY.to_owned(), text(format!("{:020}#{}#{}", gap.noticed, gap.shard, gap.after))),
             ("stream".to_owned(), text(&gap.stream)),
             ("after".to_owned(), text(&gap.after)),
             ("cause".to_owned(), text(gap.cause)),

@@ -168,24 +168,25 @@ async fn a_history_belongs_to_the_first_table_that_claims_it() {
 #[tokio::test]
 async fn a_gap_is_open_until_it_is_repaired() {
     let table = Table::new().await;
-    let gap = |noticed| Gap {
+    let gap = |noticed, after: &str| Gap {
         noticed,
         stream: "2026".to_owned(),
         shard: "shard-1".to_owned(),
-        after: "7".to_owned(),
+        after: after.to_owned(),
         last_created: Some(5),
         cause: "trimmed",
     };
     assert_eq!(table.history.open_gaps().await, Ok(0));
-    for noticed in [7, 8, 8] {
-        table.history.put_gap(&gap(noticed)).await.expect("the gap is stored");
+    // The third is repeated, and the last one is another of its second.
+    for (noticed, after) in [(7, "7"), (8, "8"), (8, "8"), (8, "9")] {
+        table.history.put_gap(&gap(noticed, after)).await.expect("the gap is stored");
     }
-    assert_eq!(table.history.open_gaps().await, Ok(2));
+    assert_eq!(table.history.open_gaps().await, Ok(3));
     let update = table.dynamo.client.update_item().table_name(&table.name).key("ip", text("gaps"));
-    let update = update.key("entry", text(format!("{:020}#shard-1", 7))).update_expression("SET repaired_at = :now");
+    let update = update.key("entry", text(format!("{:020}#shard-1#7", 7))).update_expression("SET repaired_at = :now");
     let now = crate::support::dynamo::number(9);
     update.expression_attribute_values(":now", now).send().await.expect("the gap is repaired");
-    assert_eq!(table.history.open_gaps().await, Ok(1));
+    assert_eq!(table.history.open_gaps().await, Ok(2));
 }
 
 #[tokio::test]
