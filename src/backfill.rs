@@ -23,6 +23,7 @@ use crate::changes::backfill::{Backfill as Comparison, Counts, Tables};
 use crate::consumer::ports::{StoreError, StoreErrorKind};
 use crate::dynamo::{self, Client, HistoryTable, HostTable, PageFilter, Pages, Position};
 use crate::export::{Cost, Pacer, progress};
+use crate::scan::Key;
 use crate::service::{ChangesTables, Endpoints, SetupError, claim_history, leases_prefix, table_error, within};
 
 /// A kill loses the work since the last checkpoint, but the next run does it again.
@@ -234,7 +235,8 @@ impl Run {
                 let position = Position { segment: number, segments: total, after };
                 let page = self.pages.read(position, limit).await?;
                 let records: Vec<_> = page.rows.into_iter().map(|row| row.record).collect();
-                let counts = Box::pin(self.comparison.records(&records)).await?;
+                let mut counts = Box::pin(self.comparison.records(&records)).await?;
+                counts.unreadable += page.foreign.iter().filter(|key| Key::parse(key).is_some()).count() as u64;
                 (counts, page.scanned, page.read_units, page.last.map(|key| vec![key]))
             } else {
                 let after = after.as_ref().and_then(|key| Some((key.first()?.clone(), key.get(1)?.clone())));
@@ -257,7 +259,8 @@ impl Run {
     /// Marks the gaps that were noticed before the backfill began, unless it left something out. Returns their number.
     async fn finish(&self, checkpoint: &Checkpoint) -> Result<u64, SetupError> {
         let tables = &self.comparison.tables;
-        let repair = async || match checkpoint.counts.other_masks + checkpoint.counts.waiting {
+        let Counts { other_masks, waiting, unreadable, .. } = checkpoint.counts;
+        let repair = async || match other_masks + waiting + unreadable {
             0 => tables.history.repair_gaps(checkpoint.began, tables.now()).await,
             _ => Ok(0),
         };
@@ -321,21 +324,7 @@ impl Run {
         if counts.rebased > 0 {
             writeln!(notes, "Summaries that took the hashes of these masks: {}.", counts.rebased)?;
         }
-        if counts.other_masks > 0 {
-            writeln!(
-                notes,
-                "warning: {} not compared, because other masks made the hashes. --rebase takes new hashes; gaps stay open.",
-                noun(counts.other_masks, "service")
-            )?;
-        }
-        if counts.waiting > 0 {
-            writeln!(
-                notes,
-                "warning: {} not repaired, because an earlier repair is younger than a day. Gaps stay open: run the backfill \
-                 again tomorrow.",
-                noun(counts.waiting, "service")
-            )?;
-        }
+        warn(counts, notes)?;
         match outcome {
             Outcome::Done if gaps > 0 => writeln!(notes, "Repaired gaps: {gaps}."),
             Outcome::Done => Ok(()),
@@ -347,6 +336,34 @@ impl Run {
             }
         }
     }
+}
+
+/// Writes why gaps stay open.
+fn warn(counts: &Counts, notes: &mut impl Write) -> std::io::Result<()> {
+    if counts.other_masks > 0 {
+        writeln!(
+            notes,
+            "warning: {} not compared, because other masks made the hashes. --rebase takes new hashes; gaps stay open.",
+            noun(counts.other_masks, "service")
+        )?;
+    }
+    if counts.waiting > 0 {
+        writeln!(
+            notes,
+            "warning: {} not repaired, because an earlier repair is younger than a day. Gaps stay open: run the backfill \
+                 again tomorrow.",
+            noun(counts.waiting, "service")
+        )?;
+    }
+    if counts.unreadable > 0 {
+        writeln!(
+            notes,
+            "warning: {} not compared, because this version cannot read the records. Gaps stay open: upgrade, or fix the \
+             rows, then run the backfill again.",
+            noun(counts.unreadable, "service")
+        )?;
+    }
+    Ok(())
 }
 
 fn written(counts: &Counts) -> u64 {

@@ -5,12 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::sleep;
 
-use crate::changes::backfill::Tables;
+use crate::changes::backfill::{Found, Tables};
 use crate::changes::{Correction, Summary};
 use crate::consumer::ports::{StoreError, StoreErrorKind};
 use crate::dynamo::{HistoryTable, HostTable};
 use crate::export::Pacer;
-use crate::hosts::{Error, ErrorKind, Record, Records};
+use crate::hosts::{Error, ErrorKind};
 use crate::scan::Key;
 
 /// DynamoDB returns the rest of a batch unprocessed if it is too large or throttled.
@@ -65,11 +65,12 @@ impl Tables for BothTables {
     async fn recorded(&self, services: &[Key]) -> Result<Vec<Key>, StoreError> {
         let (mut found, mut left) = (Vec::new(), services.to_vec());
         loop {
-            let request = async || self.scans.get(&left).await.map_err(store_error);
+            let request = async || self.scans.rows(&left).await.map_err(store_error);
             let read = Box::pin(self.pacer.repeat(request)).await?;
             self.count(read.units);
-            found.extend(read.value.records.into_iter().map(|record| record.key));
-            left = read.value.unprocessed;
+            let (keys, unprocessed) = read.value;
+            found.extend(keys);
+            left = unprocessed;
             if left.is_empty() {
                 return Ok(found);
             }
@@ -77,7 +78,7 @@ impl Tables for BothTables {
         }
     }
 
-    async fn record(&self, service: &Key) -> Result<Option<Record>, StoreError> {
+    async fn record(&self, service: &Key) -> Result<Found, StoreError> {
         let read = Box::pin(self.pacer.repeat(async || self.scans.get_consistent(service).await)).await?;
         self.count(read.units);
         Ok(read.value)

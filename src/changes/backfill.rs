@@ -29,11 +29,12 @@ pub trait Tables {
     /// Returns the summary as it is now.
     fn summary(&self, service: &Key) -> impl Future<Output = Result<Option<Summary>, StoreError>>;
 
-    /// Returns which of at most [`MAX_BATCH`] services have a record. The answer may be a moment old.
+    /// Returns which of at most [`MAX_BATCH`] services have a row, also one that is no record. The answer may be a moment
+    /// old.
     fn recorded(&self, services: &[Key]) -> impl Future<Output = Result<Vec<Key>, StoreError>>;
 
-    /// Returns the record as it is now.
-    fn record(&self, service: &Key) -> impl Future<Output = Result<Option<Record>, StoreError>>;
+    /// Returns what the row of a service is now.
+    fn record(&self, service: &Key) -> impl Future<Output = Result<Found, StoreError>>;
 
     /// Puts a summary unless the service has one. Returns whether it did.
     fn create(&self, summary: &Summary) -> impl Future<Output = Result<bool, StoreError>>;
@@ -43,6 +44,15 @@ pub trait Tables {
 
     /// Returns the time in Unix seconds.
     fn now(&self) -> u64;
+}
+
+/// What a row of the table of scans is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    Absent,
+    Record(Record),
+    /// It is no record, or one of a newer program.
+    Unreadable,
 }
 
 /// What became of the services.
@@ -61,6 +71,8 @@ pub struct Counts {
     pub other_masks: u64,
     /// Services that were repaired within a day, and need another repair.
     pub waiting: u64,
+    /// Services whose row is no record, or one of a newer program.
+    pub unreadable: u64,
     /// Services that the reader of the stream changed meanwhile.
     pub moved: u64,
     /// Records whose summary lacks nothing.
@@ -76,6 +88,7 @@ impl Counts {
         self.rebased += other.rebased;
         self.other_masks += other.other_masks;
         self.waiting += other.waiting;
+        self.unreadable += other.unreadable;
         self.moved += other.moved;
         self.up_to_date += other.up_to_date;
     }
@@ -89,6 +102,7 @@ enum Fate {
     Rebased,
     OtherMasks,
     Waiting,
+    Unreadable,
     Moved,
     UpToDate,
 }
@@ -140,7 +154,11 @@ impl<T: Tables> Backfill<T> {
 
     async fn correct(&self, service: &Key) -> Result<Fate, StoreError> {
         let Some(summary) = self.tables.summary(service).await? else { return Ok(Fate::Moved) };
-        let Some(record) = self.tables.record(service).await? else { return Ok(Fate::Moved) };
+        let record = match self.tables.record(service).await? {
+            Found::Record(record) => record,
+            Found::Unreadable => return Ok(Fate::Unreadable),
+            Found::Absent => return Ok(Fate::Moved),
+        };
         let (correction, fate) = match self.comparison(Some(&summary), &record) {
             Comparison::UpToDate | Comparison::Missing => return Ok(Fate::Moved),
             Comparison::OtherMasks if !self.rebases => return Ok(Fate::OtherMasks),
@@ -160,7 +178,7 @@ impl<T: Tables> Backfill<T> {
         Ok(if self.tables.correct(correction).await? { fate } else { Fate::Moved })
     }
 
-    /// Closes the services of open summaries that have no record.
+    /// Closes the services of open summaries that have no row.
     pub async fn summaries(&self, summaries: &[Summary]) -> Result<Counts, StoreError> {
         let mut counts = Counts::default();
         for batch in summaries.chunks(MAX_BATCH) {
@@ -175,8 +193,10 @@ impl<T: Tables> Backfill<T> {
     async fn close(&self, service: &Key) -> Result<Fate, StoreError> {
         let summary = self.tables.summary(service).await?.filter(|summary| summary.is_open);
         let Some(summary) = summary else { return Ok(Fate::Moved) };
-        if self.tables.record(service).await?.is_some() {
-            return Ok(Fate::Moved);
+        match self.tables.record(service).await? {
+            Found::Absent => {}
+            Found::Record(_) => return Ok(Fate::Moved),
+            Found::Unreadable => return Ok(Fate::Unreadable),
         }
         let correction = repair::close(summary, self.tables.now(), &self.rules);
         self.apply(&correction, Fate::Repaired(Event::Closed)).await
@@ -197,6 +217,7 @@ async fn counted(
             Fate::Rebased => &mut counts.rebased,
             Fate::OtherMasks => &mut counts.other_masks,
             Fate::Waiting => &mut counts.waiting,
+            Fate::Unreadable => &mut counts.unreadable,
             Fate::Moved => &mut counts.moved,
             Fate::UpToDate => &mut counts.up_to_date,
         };

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::compare::{Comparison, Images, bytes, compare};
+use super::compare::{Comparison, Images, bytes, comparable, compare};
 use super::diff::diff;
 use super::entry::{Body, Difference, Entry, Event};
 use super::key::{EntryKey, Sequence};
@@ -58,7 +58,7 @@ pub fn decide(images: &Images, position: Position, rules: &Rules) -> Decision {
         Comparison::Foreign => return Decision::Foreign,
         Comparison::Unreadable(why) => return Decision::Unreadable(why),
         Comparison::Opened(new) => (Event::Opened, None, &new.record),
-        Comparison::Changed(old, new) => (Event::Changed, Some(&old.record), &new.record),
+        Comparison::Changed(old, new) => (Event::Changed, old.map(|old| &old.record), &new.record),
         Comparison::Closed(old, _) => (Event::Closed, Some(&old.record), &old.record),
     };
     let created = images.created.unwrap_or_default();
@@ -97,7 +97,7 @@ pub(super) fn describe(entry: &mut Entry, old: Option<&Record>, new: &Record, ru
             None => Body::Text(new.response.clone()),
         });
         entry.difference = old.map(|old| {
-            let [old, new] = [old, new].map(|record| rules.masks.apply(record.response.as_bytes()));
+            let [old, new] = comparable(old, new).map(|response| rules.masks.apply(response));
             difference(&old, &new)
         });
     }
@@ -122,7 +122,7 @@ pub fn hashes(record: &Record, masks: &Masks) -> Hashes {
     let bytes = bytes(record);
     let text = hash(&masks.apply(record.response.as_bytes()));
     let masked = if record.response_bytes.is_some() { hash(&masks.apply(bytes)) } else { text };
-    Hashes { raw: hash(bytes), bytes: masked, text }
+    Hashes { raw: hash(bytes), bytes: masked, text, data_version: record.data_version }
 }
 
 fn hash(bytes: &[u8]) -> Hash {
@@ -270,6 +270,34 @@ mod tests {
         assert_eq!(of(Responses::Full).body, Some(Body::Bytes(vec![0xff])));
         let bare = of(Responses::Hash);
         assert_eq!((bare.body, bare.difference, bare.response_size), (None, None, Some(1)));
+    }
+
+    #[test]
+    fn a_record_after_an_unreadable_one_is_changed_without_a_difference() {
+        let images = Images {
+            service: Some(service()),
+            created: Some(100),
+            old: Image::Unreadable("{}".to_owned()),
+            new: Image::Row(row(70, b"a")),
+            by_time_to_live: false,
+        };
+        let decision = decide(&images, position(5), &rules(Responses::Full));
+        let Decision::Store(change) = decision else { panic!("{decision:?}") };
+        let Change { update, entry } = *change;
+        assert_eq!(
+            (entry.event, entry.body, entry.difference),
+            (Event::Changed, Some(Body::Text("a".to_owned())), None)
+        );
+        assert_eq!((update.seen_at, update.hashes.is_some()), (70, true));
+    }
+
+    #[test]
+    fn the_difference_of_binary_responses_is_that_of_their_bytes() {
+        // As text, both are the same.
+        let changed = change(Some((70, &[0xff, 0xfe])), Some((71, &[0xfd, 0xff])), 100).entry;
+        let difference = changed.difference.expect("a difference");
+        assert_eq!((difference.lines_added, difference.lines_removed), (1, 1));
+        assert_eq!((difference.bytes_added, difference.bytes_removed), (2, 2));
     }
 
     #[test]

@@ -36,7 +36,8 @@ pub(super) enum Comparison<'a> {
     Foreign,
     Unreadable(&'static str),
     Opened(&'a Row),
-    Changed(&'a Row, &'a Row),
+    /// Without the old row if it was unreadable.
+    Changed(Option<&'a Row>, &'a Row),
     Closed(&'a Row, Reason),
 }
 
@@ -49,13 +50,14 @@ pub(super) fn compare<'a>(images: &'a Images, masks: &Masks) -> Comparison<'a> {
         (Image::Absent, Image::Absent) => {
             Comparison::Unreadable("it has no image: the stream needs new and old images")
         }
-        (Image::Unreadable(_), _) => Comparison::Unreadable("its old image is no record of a scan"),
         (_, Image::Unreadable(_)) => Comparison::Unreadable("its new image is no record of a scan"),
+        (Image::Unreadable(_), Image::Row(new)) => Comparison::Changed(None, new),
+        (Image::Unreadable(_), Image::Absent) => Comparison::Unreadable("its old image is no record of a scan"),
         (Image::Absent, Image::Row(new)) => Comparison::Opened(new),
         (Image::Row(old), Image::Absent) => Comparison::Closed(old, reason(images, old, created)),
         (Image::Row(old), Image::Row(new)) => match is_same(&old.record, &new.record, masks) {
             true => Comparison::Nothing,
-            false => Comparison::Changed(old, new),
+            false => Comparison::Changed(Some(old), new),
         },
     }
 }
@@ -67,14 +69,18 @@ fn reason(images: &Images, old: &Row, created: u64) -> Reason {
     }
 }
 
-/// Compares two responses. Only one format of messages carries raw bytes, so responses in different formats are compared as
-/// text.
 fn is_same(old: &Record, new: &Record, masks: &Masks) -> bool {
-    let (old, new) = match old.data_version == new.data_version {
-        true => (bytes(old), bytes(new)),
-        false => (old.response.as_bytes(), new.response.as_bytes()),
-    };
+    let [old, new] = comparable(old, new);
     old == new || masks.apply(old) == masks.apply(new)
+}
+
+/// Returns what to compare of two responses. Only one format of messages carries raw bytes, so responses in different
+/// formats are compared as text.
+pub(super) fn comparable<'a>(old: &'a Record, new: &'a Record) -> [&'a [u8]; 2] {
+    match old.data_version == new.data_version {
+        true => [bytes(old), bytes(new)],
+        false => [old.response.as_bytes(), new.response.as_bytes()],
+    }
 }
 
 pub(super) fn bytes(record: &Record) -> &[u8] {
@@ -191,7 +197,7 @@ pub(super) mod tests {
         for images in [
             Images { created: None, ..readable.clone() },
             Images { new: unreadable(), ..readable.clone() },
-            Images { old: unreadable(), ..readable.clone() },
+            Images { old: unreadable(), new: unreadable(), ..readable.clone() },
             Images { old: unreadable(), new: Image::Absent, ..readable },
         ] {
             assert!(matches!(compare(&images, &masks()), Comparison::Unreadable(_)), "{images:?}");

@@ -48,7 +48,11 @@ pub(super) fn compare(summary: Option<&Summary>, record: &Record, masks: &Masks)
     if !has_masks(summary, masks) {
         return Comparison::OtherMasks;
     }
-    match known.bytes == found.bytes || known.text == found.text {
+    let is_same = match known.data_version == found.data_version {
+        true => known.bytes == found.bytes,
+        false => known.text == found.text,
+    };
+    match is_same {
         true => Comparison::UpToDate,
         false => Comparison::Lacks(Event::Changed),
     }
@@ -86,7 +90,9 @@ pub(super) fn change(summary: Summary, event: Event, record: &Record, now: u64, 
     // Another repair of the same response has the same entry, although later scans have found it again. If the stream has
     // shown a change since, it is another repair.
     let is_same = |earlier: &&Repair| {
-        earlier.response == Some(found.text) && summary.last_time.is_none_or(|last| last < earlier.time)
+        earlier.event != Event::Closed
+            && earlier.response == Some(found.text)
+            && summary.last_time.is_none_or(|last| last < earlier.time)
     };
     let earlier = summary.repaired.as_ref().filter(is_same);
     let time = earlier.map_or(record.timestamp, |earlier| earlier.time.min(record.timestamp));
@@ -169,6 +175,17 @@ mod tests {
         ] {
             assert_eq!(compare(summary, &record(6, response), &now), expected, "{response:?} {summary:?}");
         }
+    }
+
+    #[test]
+    fn binary_responses_are_compared_by_their_bytes_unless_their_formats_differ() {
+        let masks = masks("digits");
+        let known = first_summary(&record(5, &[0xff, 0xfe]), &masks);
+        // As text, both are the same.
+        let found = record(6, &[0xfd, 0xff]);
+        assert_eq!(compare(Some(&known), &found, &masks), Comparison::Lacks(Event::Changed));
+        let as_text = Record { data_version: 2, response_bytes: None, ..found };
+        assert_eq!(compare(Some(&known), &as_text, &masks), Comparison::UpToDate);
     }
 
     #[test]

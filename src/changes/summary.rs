@@ -9,7 +9,8 @@ pub const HASH_BYTES: usize = 16;
 /// The first half of a SHA-256 hash.
 pub type Hash = [u8; HASH_BYTES];
 
-/// The hashes of a response. Two responses are equal if one of them is.
+/// The hashes of a response. Two responses are equal if their raw hashes are, or those of the bytes after masks. Responses in
+/// different formats are equal also if those of the text are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hashes {
     /// Of the bytes.
@@ -18,6 +19,8 @@ pub struct Hashes {
     pub bytes: Hash,
     /// Of the text after masks, because not every format of messages carries bytes.
     pub text: Hash,
+    /// The format of the message that contained the response.
+    pub data_version: u64,
 }
 
 /// The position of a record among all streams of the table. A later stream has a greater label.

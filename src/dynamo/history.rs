@@ -194,7 +194,7 @@ impl History for HistoryTable {
     async fn put_gap(&self, gap: &Gap) -> Result<(), StoreError> {
         let mut item = Item::from([
             (IP.to_owned(), text(GAPS)),
-            (ENTRY.to_owned(), text(format!("{:020}#{}", gap.noticed, gap.shard))),
+            (ENTRY.to_owned(), text(format!("{:020}#{}#{}", gap.noticed, gap.shard, gap.after))),
             ("stream".to_owned(), text(&gap.stream)),
             ("after".to_owned(), text(&gap.after)),
             ("cause".to_owned(), text(gap.cause)),
@@ -313,6 +313,7 @@ fn expression(update: &Update) -> (String, Vec<(&'static str, Option<AttributeVa
         set.push(("hash_raw", bytes(&hashes.raw)));
         set.push(("hash_bytes", bytes(&hashes.bytes)));
         set.push(("hash_text", bytes(&hashes.text)));
+        set.push(("data_version", number(hashes.data_version)));
         set.push(("masks", text(masks)));
     }
     let assignments: Vec<_> = set.iter().map(|(name, _)| format!("#{name} = :{name}")).collect();

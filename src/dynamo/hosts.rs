@@ -17,6 +17,7 @@ use aws_sdk_dynamodb::types::{
 use super::error::{CallError, failed, not_from_dynamodb, read_units};
 use super::item::{Item, KEY, TIMESTAMP, record};
 use super::scans::Scans;
+use crate::changes::backfill::Found;
 use crate::consumer::ports::{Attempt, Store, StoreError, StoreErrorKind};
 use crate::hosts::{Batch, Deletion, Error, ErrorKind, Index, Keys, Read, Record, Records};
 use crate::scan::{Key, Rejection, Scan};
@@ -46,12 +47,23 @@ impl HostTable {
 }
 
 impl HostTable {
-    /// Returns the record as it is now.
-    pub async fn get_consistent(&self, key: &Key) -> Result<Read<Option<Record>>, StoreError> {
-        self.get_item(key, true).await
+    /// Returns what the row of a key is now.
+    pub async fn get_consistent(&self, key: &Key) -> Result<Read<Found>, StoreError> {
+        let Read { value, units } = self.get_item(key, true).await?;
+        let value = match value {
+            None => Found::Absent,
+            Some(item) => record(item).map_or(Found::Unreadable, Found::Record),
+        };
+        Ok(Read { value, units })
     }
 
-    async fn get_item(&self, key: &Key, consistent: bool) -> Result<Read<Option<Record>>, StoreError> {
+    /// Returns which of these keys have a row, also one that is no record, and which ones DynamoDB did not process.
+    pub async fn rows(&self, keys: &[Key]) -> Result<Read<(Vec<Key>, Vec<Key>)>, Error> {
+        let Read { value: (items, unprocessed), units } = self.get_items(keys).await?;
+        Ok(Read { value: (items.iter().filter_map(key).collect(), unprocessed), units })
+    }
+
+    async fn get_item(&self, key: &Key, consistent: bool) -> Result<Read<Option<Item>>, StoreError> {
         let request = self
             .client
             .get_item()
@@ -61,7 +73,26 @@ impl HostTable {
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let answer = request.send().await.map_err(|error| failed(&error))?;
         let units = read_units(&answer, answer.consumed_capacity())?;
-        Ok(Read { value: answer.item.and_then(record), units })
+        Ok(Read { value: answer.item, units })
+    }
+
+    /// Returns the items of at most [`crate::hosts::MAX_BATCH`] keys, and the keys that DynamoDB did not process.
+    async fn get_items(&self, keys: &[Key]) -> Result<Read<(Vec<Item>, Vec<Key>)>, Error> {
+        let keys = keys.iter().map(|key| position(key, &[])).collect();
+        let keys = KeysAndAttributes::builder()
+            .set_keys(Some(keys))
+            .build()
+            .map_err(|error| Error { kind: ErrorKind::Refused, detail: error.to_string() })?;
+        let request = self
+            .client
+            .batch_get_item()
+            .request_items(&self.table, keys)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let answer = request.send().await.map_err(|error| Error::from(failed(&error)))?;
+        let units = read_units(&answer, answer.consumed_capacity().first())?;
+        let items = answer.responses.into_iter().flatten().flat_map(|(_, items)| items).collect();
+        let unprocessed = answer.unprocessed_keys.into_iter().flatten().flat_map(|(_, keys)| keys.keys);
+        Ok(Read { value: (items, unprocessed.filter_map(|item| key(&item)).collect()), units })
     }
 }
 
@@ -99,29 +130,13 @@ impl Records for HostTable {
     }
 
     async fn get(&self, keys: &[Key]) -> Result<Read<Batch>, Error> {
-        let keys = keys.iter().map(|key| position(key, &[])).collect();
-        let keys = KeysAndAttributes::builder()
-            .set_keys(Some(keys))
-            .build()
-            .map_err(|error| Error { kind: ErrorKind::Refused, detail: error.to_string() })?;
-        let request = self
-            .client
-            .batch_get_item()
-            .request_items(&self.table, keys)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        let answer = request.send().await.map_err(|error| Error::from(failed(&error)))?;
-        let units = read_units(&answer, answer.consumed_capacity().first())?;
-        let items = answer.responses.into_iter().flatten().flat_map(|(_, items)| items);
-        let unprocessed = answer.unprocessed_keys.into_iter().flatten().flat_map(|(_, keys)| keys.keys);
-        let batch = Batch {
-            records: items.filter_map(record).collect(),
-            unprocessed: unprocessed.filter_map(|item| key(&item)).collect(),
-        };
-        Ok(Read { value: batch, units })
+        let Read { value: (items, unprocessed), units } = self.get_items(keys).await?;
+        Ok(Read { value: Batch { records: items.into_iter().filter_map(record).collect(), unprocessed }, units })
     }
 
     async fn get_one(&self, key: &Key) -> Result<Read<Option<Record>>, Error> {
-        Ok(self.get_item(key, false).await?)
+        let Read { value, units } = self.get_item(key, false).await?;
+        Ok(Read { value: value.and_then(record), units })
     }
 
     fn measure(&self, scan: &Scan) -> Result<(), Rejection> {

@@ -8,7 +8,7 @@ use super::api::Client;
 use super::source::Silent;
 use super::table::{last_column, layout, service, time};
 use super::{From, Get, cannot_write};
-use crate::changes::{EntryQuery, PastReader, TimelineEvent};
+use crate::changes::{EntryQuery, PastReader, Reason, TimelineEvent};
 use crate::dynamo::HistoryTable;
 use crate::hosts::{Calls, Error, ErrorKind, MAX_PAGE_SIZE, Target};
 use crate::service::{SetupError, table_error};
@@ -178,14 +178,17 @@ fn json(event: &TimelineEvent) -> String {
 
 /// Returns one line of the table. Nothing in it can control a terminal.
 fn row(event: &TimelineEvent) -> [String; HEAD.len()] {
-    let reason = event.reason.map(|reason| format!(" ({})", reason.name())).unwrap_or_default();
+    let notes =
+        [event.reason.map(Reason::name), event.late.then_some("late"), event.at_or_before.then_some("at or before")];
+    let notes: Vec<_> = notes.into_iter().flatten().collect();
+    let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
     let diff = event.diff.as_ref();
     [
         time(event.time),
         event.ip.clone(),
         event.port.to_string(),
         service(&event.service),
-        format!("{}{reason}", event.event.name()),
+        format!("{}{notes}", event.event.name()),
         diff.map(|diff| format!("+{} -{}", diff.lines_added, diff.lines_removed)).unwrap_or_default(),
         diff.and_then(|diff| diff.text.as_deref()).map(changed_lines).unwrap_or_default(),
     ]
@@ -200,7 +203,7 @@ fn changed_lines(diff: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::changes::{Difference, Entry, EntryKey, Event, Reason, Sequence};
+    use crate::changes::{Difference, Entry, EntryKey, Event, Sequence};
     use crate::scan::Key;
 
     fn event(ip: &str, time: u64) -> TimelineEvent {
@@ -240,5 +243,16 @@ TIME                  ADDRESS  PORT  SERVICE  EVENT             LINES  CHANGE
 ";
         assert_eq!(layout(HEAD, &NUMBERS, &[row(&changed), row(&closed)]), expected);
         assert!(json(&changed).trim_end().chars().all(|c| (' '..='~').contains(&c)));
+    }
+
+    #[test]
+    fn a_line_of_the_table_shows_that_a_time_is_not_exact_or_out_of_order() {
+        let repair = TimelineEvent { at_or_before: true, ..event("1.1.1.7", 7) };
+        assert_eq!(row(&repair)[4], "changed (at or before)");
+        let late = TimelineEvent { late: true, ..event("1.1.1.7", 7) };
+        assert_eq!(row(&late)[4], "changed (late)");
+        let both =
+            TimelineEvent { late: true, event: Event::Closed, reason: Some(Reason::Deleted), ..event("1.1.1.7", 7) };
+        assert_eq!(row(&both)[4], "closed (deleted, late)");
     }
 }

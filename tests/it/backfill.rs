@@ -5,7 +5,8 @@ mod interrupted;
 
 use std::collections::BTreeMap;
 
-use aws_sdk_dynamodb::types::{BillingMode, KeyType, ScalarAttributeType};
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::{AttributeValue, BillingMode, KeyType, ScalarAttributeType};
 use tempfile::TempDir;
 
 use crate::support::dynamo::{Dynamo, Item, attribute, item, key, number, text};
@@ -191,6 +192,66 @@ async fn what_a_gap_left_out_is_repaired_once() {
 
     assert!(notes.contains("Repaired changes: 0 opened, 0 changed, 0 closed."), "{notes}");
     assert_eq!(tables.items().await, items);
+}
+
+#[tokio::test]
+async fn a_changed_binary_response_is_repaired_although_its_text_is_the_same() {
+    let binary = |timestamp, bytes: [u8; 2]| {
+        let mut record = record("1.1.1.1", timestamp, "\u{fffd}\u{fffd}");
+        record.insert("response_bytes".to_owned(), AttributeValue::B(Blob::new(bytes)));
+        record
+    };
+    let tables = Tables::new([binary(100, [0xff, 0xfe])]).await;
+    tables.filled(&[]).await;
+    tables.dynamo.put(&tables.scans, binary(200, [0xfd, 0xff])).await;
+
+    let notes = tables.filled(&[]).await;
+
+    assert!(notes.contains("Repaired changes: 0 opened, 1 changed, 0 closed."), "{notes}");
+}
+
+#[tokio::test]
+async fn a_repair_of_a_reopened_service_keeps_the_entry_of_its_close() {
+    let tables = Tables::new([record("1.1.1.1", 100, "a")]).await;
+    tables.filled(&[]).await;
+    tables.dynamo.put(&tables.scans, record("1.1.1.1", 200, "b")).await;
+    tables.filled(&[]).await;
+    // A day later.
+    tables.set("1.1.1.1", item([("repaired_at", number(200))])).await;
+    tables.delete("1.1.1.1").await;
+    tables.filled(&[]).await;
+    let closed = tables.summary("1.1.1.1").await;
+    assert_eq!((of(&closed, "repaired_event"), closed.get("repaired_hash")), ("closed", None));
+    tables.set("1.1.1.1", item([("repaired_at", number(300))])).await;
+    tables.dynamo.put(&tables.scans, record("1.1.1.1", 9_999_999_999, "b")).await;
+
+    let notes = tables.filled(&[]).await;
+
+    assert!(notes.contains("Repaired changes: 1 opened, 0 changed, 0 closed."), "{notes}");
+    let entries = tables.entries("1.1.1.1").await;
+    let events: Vec<_> = entries.iter().map(|entry| of(entry, "event")).collect();
+    assert_eq!(events, ["changed", "closed", "opened"]);
+}
+
+#[tokio::test]
+async fn a_service_whose_record_is_unreadable_stays_open_and_so_do_gaps() {
+    let tables = Tables::new([record("1.1.1.1", 100, "a")]).await;
+    tables.filled(&[]).await;
+    let gap = item([("ip", text("gaps")), ("entry", text(format!("{:020}#shard", 1000)))]);
+    tables.dynamo.put(&tables.history, gap).await;
+    let mut newer = record("1.1.1.1", 200, "b");
+    newer.remove("response");
+    tables.dynamo.put(&tables.scans, newer).await;
+    let before = tables.items().await;
+
+    let notes = tables.filled(&[]).await;
+
+    assert!(notes.contains("Repaired changes: 0 opened, 0 changed, 0 closed. Up to date: 0."), "{notes}");
+    assert!(
+        notes.contains("warning: 1 service not compared, because this version cannot read the records."),
+        "{notes}"
+    );
+    assert_eq!(tables.items().await, before);
 }
 
 #[tokio::test]

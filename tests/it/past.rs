@@ -64,7 +64,7 @@ impl Past {
             time,
             created: time,
             seen_at: time,
-            hashes: Some((Hashes { raw: hash, bytes: hash, text: hash }, "masks".to_owned())),
+            hashes: Some((Hashes { raw: hash, bytes: hash, text: hash, data_version: 2 }, "masks".to_owned())),
         };
         let updated = self.history.update(&update).await.expect("the summary is stored");
         assert!(matches!(updated, Updated::Applied(_)), "{updated:?}");

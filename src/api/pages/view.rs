@@ -103,7 +103,10 @@ pub(super) fn timeline(ip: IpAddr, events: &[TimelineEvent], next: Option<&str>,
             }
             @for event in events {
                 article {
-                    h2 { (visible(&happened(event))) }
+                    h2 {
+                        span class="port" { (event.port) } " " (visible(&event.service)) " "
+                        span class="event" { (happened(event)) }
+                    }
                     p class="quiet parts" {
                         @if event.late { span class="stale" { "late" } " " }
                         @if event.at_or_before { span class="stale" { "at this time or before" } " " }
@@ -120,11 +123,10 @@ pub(super) fn timeline(ip: IpAddr, events: &[TimelineEvent], next: Option<&str>,
     )
 }
 
-/// Returns e.g. `443 HTTP closed (expired)`.
+/// Returns e.g. `closed (expired)`.
 fn happened(event: &TimelineEvent) -> String {
-    let TimelineEvent { port, service, event, reason, .. } = event;
-    let reason = reason.map(|reason| format!(" ({})", reason.name())).unwrap_or_default();
-    format!("{port} {service} {}{reason}", event.name())
+    let reason = event.reason.map(|reason| format!(" ({})", reason.name())).unwrap_or_default();
+    format!("{}{reason}", event.event.name())
 }
 
 fn difference(diff: &Diff) -> Markup {
@@ -371,6 +373,16 @@ mod tests {
             assert!(page.contains("&lt;/pre&gt;&lt;script&gt;") && page.contains("&amp;lt;"), "{page}");
         }
         assert!(host.contains("/services/80/%22%3E%3Cscript%3E"), "{host}");
+    }
+
+    #[test]
+    fn a_service_called_like_an_event_is_not_marked_as_one() {
+        let service = Key::new([1, 1, 1, 7].into(), 80, "SSH closed (deleted)");
+        let key = EntryKey { service, time: 7, sequence: Sequence::none() };
+        let opened = Entry::new(key, Event::Opened, 0, 0).into();
+        let page = timeline([1, 1, 1, 7].into(), &[opened], None, SystemTime::UNIX_EPOCH).into_string();
+        let heading = "</span> SSH closed (deleted) <span class=\"event\">opened</span></h2>";
+        assert!(page.contains(heading), "{page}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::*;
 use crate::changes::compare::tests::{masks, row};
 use crate::changes::ports::{DeadLetter, Gap, History, Update, Updated};
-use crate::changes::{Entry, EntryKey, Image, Images, Recorder, Responses, Watch};
+use crate::changes::{Entry, EntryKey, Image, Images, Recorder, Repair, Responses, Watch};
 use crate::hosts::Row;
 
 const SEEDS: u64 = 1_000;
@@ -27,6 +27,8 @@ struct State {
     random: StdRng,
     began: Instant,
     rows: BTreeMap<String, Row>,
+    /// Services whose row only a consistent read shows. It is no record.
+    unreadable: BTreeSet<String>,
     summaries: BTreeMap<String, Summary>,
     entries: BTreeMap<String, Entry>,
 }
@@ -34,8 +36,8 @@ struct State {
 impl Fake {
     fn new(seed: u64) -> Fake {
         let (rows, summaries, entries) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let random = StdRng::seed_from_u64(seed ^ 0x5eed);
-        Fake(Arc::new(Mutex::new(State { random, began: Instant::now(), rows, summaries, entries })))
+        let (random, unreadable) = (StdRng::seed_from_u64(seed ^ 0x5eed), BTreeSet::new());
+        Fake(Arc::new(Mutex::new(State { random, began: Instant::now(), rows, unreadable, summaries, entries })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -117,8 +119,13 @@ impl Tables for Fake {
         self.request(|state| services.iter().filter(|it| state.rows.contains_key(it.as_str())).cloned().collect()).await
     }
 
-    async fn record(&self, service: &Key) -> Result<Option<Record>, StoreError> {
-        self.request(|state| state.rows.get(service.as_str()).map(|row| row.record.clone())).await
+    async fn record(&self, service: &Key) -> Result<Found, StoreError> {
+        self.request(|state| match state.rows.get(service.as_str()) {
+            _ if state.unreadable.contains(service.as_str()) => Found::Unreadable,
+            Some(row) => Found::Record(row.record.clone()),
+            None => Found::Absent,
+        })
+        .await
     }
 
     async fn create(&self, summary: &Summary) -> Result<bool, StoreError> {
@@ -145,8 +152,12 @@ impl Tables for Fake {
             }
             if let Some((repair, entry)) = &correction.repair {
                 summary.is_open = repair.event != Event::Closed;
-                summary.repaired = Some(repair.clone());
-                state.entries.insert(entry_key(&entry.key), entry.clone());
+                // A close has no response, and a table may keep the one of the repair before.
+                let earlier = summary.repaired.take().and_then(|earlier| earlier.response);
+                summary.repaired = Some(Repair { response: repair.response.or(earlier), ..repair.clone() });
+                let replaced = state.entries.insert(entry_key(&entry.key), entry.clone());
+                let is_closed = |entry: &Entry| entry.event == Event::Closed;
+                assert!(replaced.is_none_or(|it| is_closed(&it) == is_closed(entry)), "another repair: {entry:?}");
             }
             true
         })
@@ -305,4 +316,51 @@ async fn a_history_beside_a_backfill_has_each_change_of_the_stream_once_and_the_
     }
     // Otherwise the schedules would prove nothing.
     assert!(repaired > SEEDS / 2 && waited > SEEDS / 50, "{repaired} {waited}");
+}
+
+/// Puts the record of a service, and returns its row.
+fn scanned(fake: &Fake, timestamp: u64, response: &[u8]) -> Row {
+    let row = row(timestamp, response);
+    fake.state().rows.insert(row.record.key.as_str().to_owned(), row.clone());
+    row
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_whose_row_is_unreadable_is_neither_closed_nor_changed() {
+    let fake = Fake::new(0);
+    let Row { record, .. } = scanned(&fake, START, b"a");
+    assert_eq!(fill(&fake).await.created, 1);
+    let summaries = fake.state().summaries.clone();
+    fake.state().rows.clear();
+    fake.state().unreadable.insert(record.key.as_str().to_owned());
+
+    let closed = fill(&fake).await;
+    let comparison = Backfill { tables: fake.clone(), rules: rules(), rebases: false };
+    let changed = comparison.records(&[Record { response: "b".to_owned(), ..record }]).await.expect("the fake answers");
+
+    assert_eq!([closed, changed], [Counts { unreadable: 1, ..Counts::default() }; 2]);
+    let state = fake.state();
+    assert!(state.summaries == summaries && state.entries.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repair_keeps_the_entries_of_the_repairs_before() {
+    let fake = Fake::new(0);
+    let day = Duration::from_secs(26 * 60 * 60);
+    scanned(&fake, START, b"a");
+    fill(&fake).await;
+    scanned(&fake, START + 1, b"b");
+    assert_eq!(fill(&fake).await.changed, 1);
+    sleep(day).await;
+    fake.state().rows.clear();
+    assert_eq!(fill(&fake).await.closed, 1);
+    sleep(day).await;
+    // The same response as before it closed.
+    let reopened = scanned(&fake, fake.seconds(), b"b").record.timestamp;
+    assert_eq!(fill(&fake).await.opened, 1);
+
+    let state = fake.state();
+    let events: Vec<_> = state.entries.values().map(|entry| entry.event).collect();
+    assert_eq!(events, [Event::Changed, Event::Closed, Event::Opened]);
+    assert!(state.entries.values().any(|entry| entry.key.time == reopened));
 }

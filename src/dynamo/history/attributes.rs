@@ -159,7 +159,7 @@ pub(super) fn summary(item: &Item) -> Option<Summary> {
     };
     let hashes = || {
         let (raw, bytes) = (hash(item, "hash_raw")?, hash(item, "hash_bytes")?);
-        Some(Hashes { raw, bytes, text: hash(item, "hash_text")? })
+        Some(Hashes { raw, bytes, text: hash(item, "hash_text")?, data_version: whole(item, "data_version")? })
     };
     let repaired = || {
         let event = Event::parse(string(item, "repaired_event")?)?;

@@ -101,7 +101,7 @@ impl HistoryTable {
     /// Returns the conditional update of the summary.
     fn correction(&self, correction: &Correction) -> Result<Update, StoreError> {
         let Correction { before, hashes, repair } = correction;
-        let (mut set, mut is_as_read) = (Vec::new(), Vec::new());
+        let (mut set, mut remove, mut is_as_read) = (Vec::new(), "", Vec::new());
         if let Some((hashes, masks)) = hashes {
             set.extend(of_hashes(hashes, masks));
         }
@@ -114,7 +114,11 @@ impl HistoryTable {
             set.extend([("state", text(state)), (at, number(repair.time))]);
             set.extend([("repaired_event", text(repair.event.name())), ("repaired_time", number(repair.time))]);
             set.push(("repaired_at", number(repair.at)));
-            set.extend(repair.response.as_ref().map(|hash| ("repaired_hash", bytes(hash))));
+            match &repair.response {
+                Some(hash) => set.push(("repaired_hash", bytes(hash))),
+                // An earlier repair may have one.
+                None => remove = " REMOVE repaired_hash",
+            }
             set.extend(repair.after.as_ref().map(|after| ("repaired_after", text(after.as_str()))));
         }
         let last = before.last.as_ref();
@@ -141,7 +145,10 @@ impl HistoryTable {
             update = update.expression_attribute_values(format!(":{name}"), value);
         }
         let update = update.condition_expression(conditions.join(" AND "));
-        update.update_expression(format!("SET {}", assignments.join(", "))).build().map_err(|error| refused(&error))
+        update
+            .update_expression(format!("SET {}{remove}", assignments.join(", ")))
+            .build()
+            .map_err(|error| refused(&error))
     }
 
     /// Marks the open gaps that were noticed before this time. Returns their number.
@@ -178,11 +185,12 @@ impl HistoryTable {
     }
 }
 
-fn of_hashes(hashes: &Hashes, masks: &str) -> [(&'static str, AttributeValue); 4] {
+fn of_hashes(hashes: &Hashes, masks: &str) -> [(&'static str, AttributeValue); 5] {
     [
         ("hash_raw", bytes(&hashes.raw)),
         ("hash_bytes", bytes(&hashes.bytes)),
         ("hash_text", bytes(&hashes.text)),
+        ("data_version", number(hashes.data_version)),
         ("masks", text(masks)),
     ]
 }

@@ -140,7 +140,8 @@ async fn the_page_of_a_timeline_shows_hostile_differences_harmlessly() {
 
     let page = open(&with, "/hosts/1.1.1.7/timeline").await;
     assert_eq!(page.status, 200, "{}", page.html);
-    assert!(page.html.contains("443 &lt;b&gt;&amp;&quot;' changed"), "{}", page.html);
+    let heading = "443</span> &lt;b&gt;&amp;&quot;' <span class=\"event\">changed</span>";
+    assert!(page.html.contains(heading), "{}", page.html);
     assert!(
         page.html.contains("+&lt;/pre&gt;&lt;script&gt;") && page.html.matches("<script").count() == 1,
         "{}",
@@ -148,7 +149,7 @@ async fn the_page_of_a_timeline_shows_hostile_differences_harmlessly() {
     );
     assert!(!page.html.contains('\u{1b}') && !page.html.contains('\u{202e}'), "{}", page.html);
     let closed = page.html.find("closed (expired)").expect("the last event");
-    assert!(closed < page.html.find(" opened").expect("the first event"), "the newest event is not the first");
+    assert!(closed < page.html.find(">opened").expect("the first event"), "the newest event is not the first");
     let link = "href=\"/hosts/1.1.1.7/timeline\"";
     assert!(open(&with, "/hosts/1.1.1.7").await.html.contains(link));
     assert!(!open(&without, "/hosts/1.1.1.7").await.html.contains(link));

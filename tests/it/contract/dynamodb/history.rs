@@ -46,7 +46,7 @@ fn position(stream: &str, sequence: &str) -> Position {
 }
 
 fn update(position: Position, event: Event, time: u64) -> Update {
-    let hashes = Hashes { raw: [1; 16], bytes: [2; 16], text: [3; 16] };
+    let hashes = Hashes { raw: [1; 16], bytes: [2; 16], text: [3; 16], data_version: 2 };
     let hashes = (event != Event::Closed).then(|| (hashes, "m1".to_owned()));
     Update { service: service(), position, event, time, created: time + 5, seen_at: time - 1, hashes }
 }
@@ -74,7 +74,7 @@ async fn an_update_returns_the_summary_with_the_time_before_it() {
 
     assert_eq!((opened.changes, opened.previous_time, opened.first_seen), (1, Some(100), Some(99)));
     assert_eq!((changed.changes, changed.previous_time, changed.changed_at), (2, Some(100), Some(90)));
-    let hashes = Some(Hashes { raw: [1; 16], bytes: [2; 16], text: [3; 16] });
+    let hashes = Some(Hashes { raw: [1; 16], bytes: [2; 16], text: [3; 16], data_version: 2 });
     let expected = Summary {
         service: service(),
         is_open: false,
@@ -179,24 +179,25 @@ async fn a_history_keeps_its_owner_and_the_label_of_its_last_stream() {
 #[tokio::test]
 async fn a_gap_is_open_until_it_is_repaired() {
     let table = Table::new().await;
-    let gap = |noticed| Gap {
+    let gap = |noticed, after: &str| Gap {
         noticed,
         stream: "2026".to_owned(),
         shard: "shard-1".to_owned(),
-        after: "7".to_owned(),
+        after: after.to_owned(),
         last_created: Some(5),
         cause: "trimmed",
     };
     assert_eq!(table.history.open_gaps().await, Ok(0));
-    for noticed in [7, 8, 8] {
-        table.history.put_gap(&gap(noticed)).await.expect("the gap is stored");
+    // The third is repeated, and the last one is another of its second.
+    for (noticed, after) in [(7, "7"), (8, "8"), (8, "8"), (8, "9")] {
+        table.history.put_gap(&gap(noticed, after)).await.expect("the gap is stored");
     }
-    assert_eq!(table.history.open_gaps().await, Ok(2));
+    assert_eq!(table.history.open_gaps().await, Ok(3));
     let update = table.dynamo.client.update_item().table_name(&table.name).key("ip", text("gaps"));
-    let update = update.key("entry", text(format!("{:020}#shard-1", 7))).update_expression("SET repaired_at = :now");
+    let update = update.key("entry", text(format!("{:020}#shard-1#7", 7))).update_expression("SET repaired_at = :now");
     let now = crate::support::dynamo::number(9);
     update.expression_attribute_values(":now", now).send().await.expect("the gap is repaired");
-    assert_eq!(table.history.open_gaps().await, Ok(1));
+    assert_eq!(table.history.open_gaps().await, Ok(2));
 }
 
 #[tokio::test]
