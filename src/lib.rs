@@ -5,6 +5,7 @@
 //! - [`pubsub`] and [`dynamo`] implement these ports. Only they know a vendor's client.
 //! - [`hosts`] reads the records of addresses, networks and services.
 //! - [`changes`] keeps a history of what changed.
+//! - [`subscriptions`] decides who is told of which changes.
 //! - [`api`] serves them as a REST API.
 //! - [`service`] runs the consumer on both clouds and checks the setup first.
 //! - [`dead_letters`] lists and redrives dead letters on an operator's command.
@@ -32,4 +33,5 @@ pub mod observe;
 pub mod pubsub;
 pub mod scan;
 pub mod service;
+pub mod subscriptions;
 mod terminal;

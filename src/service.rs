@@ -11,6 +11,7 @@ pub mod setup;
 mod setup_error;
 mod subscription;
 mod threads;
+mod webhooks_checks;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use readers::{connect_history, connect_hosts};
 pub use setup_error::SetupError;
 pub(crate) use setup_error::{pubsub_advice, table as table_error};
 pub use threads::{Failure, Running};
+pub use webhooks_checks::WebhooksTables;
 
 /// The settings of a consumer and the names of what it uses. The flags that fill it are checked before.
 #[derive(Debug, Clone)]

@@ -32,6 +32,8 @@ const ALL: &[&str] = &[
     "pubsub",
     "scan",
     "service",
+    "sink",
+    "subscriptions",
     "terminal",
 ];
 
@@ -45,28 +47,29 @@ const MODULES: &[Module] = &[
     // The production program serves an API, so `axum` is not only for the embedded servers.
     Module {
         name: "api",
-        modules: &["scan", "hosts", "changes"],
-        crates: &["axum", "http_api", "ops", "tokio", "utoipa"],
+        modules: &["scan", "hosts", "changes", "subscriptions"],
+        crates: &["axum", "http_api", "ops", "tokio", "utoipa", "webhooks"],
     },
     Module {
         name: "changes",
         modules: &["scan", "consumer", "hosts", "terminal"],
         crates: &["dynamodb_streams", "ops", "regex", "similar", "tokio", "utoipa"],
     },
+    Module { name: "subscriptions", modules: &["scan", "consumer", "changes"], crates: &["ops", "tokio", "webhooks"] },
     Module {
         name: "dynamo",
-        modules: &["scan", "consumer", "hosts", "changes"],
-        crates: &["tokio", "aws_", "dynamodb_streams", "ops"],
+        modules: &["scan", "consumer", "hosts", "changes", "subscriptions"],
+        crates: &["tokio", "aws_", "dynamodb_streams", "ops", "webhooks"],
     },
     Module {
         name: "observe",
         modules: &["scan", "changes", "consumer", "hosts", "api"],
-        crates: &["tokio", "dynamodb_streams", "opentelemetry", "tracing_opentelemetry", "ops", "http_api"],
+        crates: &["tokio", "dynamodb_streams", "opentelemetry", "tracing_opentelemetry", "ops", "http_api", "webhooks"],
     },
     Module {
         name: "service",
-        modules: &["scan", "changes", "consumer", "hosts", "pubsub", "dynamo"],
-        crates: &["tokio", "dynamodb_streams", "ops"],
+        modules: &["scan", "changes", "consumer", "hosts", "pubsub", "dynamo", "subscriptions"],
+        crates: &["tokio", "dynamodb_streams", "ops", "webhooks"],
     },
     Module { name: "dead_letters", modules: &["consumer", "pubsub", "service", "terminal"], crates: &["tokio"] },
     Module {
@@ -84,6 +87,7 @@ const MODULES: &[Module] = &[
         modules: &["scan", "changes", "dynamo", "export", "hosts", "service", "terminal"],
         crates: &["tokio", "reqwest", "ops"],
     },
+    Module { name: "sink", modules: &["terminal"], crates: &["axum", "ops", "tokio", "webhooks"] },
     Module { name: "terminal", modules: &[], crates: &[] },
     Module {
         name: "cli",
@@ -100,12 +104,13 @@ const MODULES: &[Module] = &[
             "hosts",
             "observe",
             "local",
+            "subscriptions",
             "terminal",
         ],
-        crates: &["ops", "http_api"],
+        crates: &["ops", "http_api", "webhooks"],
     },
     Module { name: "local", modules: ALL, crates: GUARDED },
-    Module { name: "main", modules: ALL, crates: &["dynamodb_streams", "tokio", "ops", "http_api"] },
+    Module { name: "main", modules: ALL, crates: &["dynamodb_streams", "tokio", "ops", "http_api", "webhooks"] },
     Module { name: "lib", modules: &[], crates: &[] },
 ];
 
@@ -145,6 +150,7 @@ const GUARDED: &[&str] = &[
     "tonic",
     "tracing_opentelemetry",
     "utoipa",
+    "webhooks",
 ];
 
 #[test]
