@@ -55,7 +55,11 @@ const MODULES: &[Module] = &[
         modules: &["scan", "consumer", "hosts", "terminal"],
         crates: &["dynamodb_streams", "ops", "regex", "similar", "tokio", "utoipa"],
     },
-    Module { name: "subscriptions", modules: &["scan", "consumer", "changes"], crates: &["ops", "tokio", "webhooks"] },
+    Module {
+        name: "subscriptions",
+        modules: &["scan", "consumer", "changes"],
+        crates: &["ops", "tokio", "utoipa", "webhooks"],
+    },
     Module {
         name: "dynamo",
         modules: &["scan", "consumer", "hosts", "changes", "subscriptions"],
