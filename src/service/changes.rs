@@ -97,6 +97,7 @@ impl ChangesReader {
             tracing::info!(stream = stream.label, masks = self.config.rules.masks.id(), "reading changes");
             let recorder = Recorder::new(
                 self.history.clone(),
+                Arc::new(()),
                 self.config.rules.clone(),
                 stream.label.clone(),
                 observer.clone(),

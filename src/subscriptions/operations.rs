@@ -155,7 +155,7 @@ impl<S: Subscriptions> Operations<S> {
             edit(subscription)?.checked(&vault.policy)?.apply_to(subscription);
             Ok(())
         };
-        Ok(self.change(access, id, now, change).await?)
+        self.change(access, id, now, change).await
     }
 
     /// Stores deliveries until the subscription is active again.
