@@ -20,10 +20,9 @@ mod pubsub;
 mod scanner;
 mod setup;
 mod table;
-#[allow(dead_code)]
 mod targets;
 mod version;
-#[allow(dead_code)]
+mod webhooks;
 mod webhooks_tables;
 
 use self::help::{heading, more};
@@ -42,6 +41,7 @@ pub use local::LocalArgs;
 #[cfg(feature = "local")]
 pub use scanner::ScannerArgs;
 pub use setup::{SetupArgs, Task};
+pub use webhooks::{WebhooksArgs, WebhooksTask};
 
 const HELP: &str = concat!(
     heading!("Examples"),
@@ -84,6 +84,7 @@ pub enum Command {
     Consumer(ConsumerArgs),
     Api(ApiArgs),
     Changes(ChangesArgs),
+    Webhooks(WebhooksArgs),
     DeadLetters(DeadLettersArgs),
     Get(GetArgs),
     Export(ExportArgs),

@@ -17,7 +17,7 @@ use mini_scan::changes::{self, preview};
 use mini_scan::cli::{
     ApiArgs, ApiTask, BackfillArgs, ChangesArgs, ChangesTask, CheckArgs, CheckTask, Cli, Command, CompletionsArgs,
     ConsumerArgs, DeadLettersArgs, DeadLettersTask, ExportArgs, GetArgs, MasksArgs, RunArgs, ServeArgs, SetupArgs,
-    TokenArgs,
+    TokenArgs, WebhooksArgs, WebhooksTask,
 };
 use mini_scan::consumer::Process;
 use mini_scan::dead_letters::{self, Outcome};
@@ -25,7 +25,7 @@ use mini_scan::observe::{
     self, ApiMetrics, ChangesMetrics, Metrics, PROGRAM, RequestSpans, Spans, Watched, WatchedApi, WatchedChanges,
 };
 use mini_scan::service::{self, Config, Finding, Running, setup};
-use mini_scan::{backfill, export, get};
+use mini_scan::{backfill, export, get, webhook_commands};
 use ops::http;
 use ops::logs::{self, Logs};
 use ops::signals::{Signal, Signals};
@@ -125,6 +125,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check(&args).await,
         Command::Api(args) => api(&args).await,
         Command::Changes(args) => changes(&args).await,
+        Command::Webhooks(args) => webhooks(&args).await,
         Command::DeadLetters(args) => dead_letters(&args).await,
         Command::Get(args) => get(&args).await,
         Command::Export(args) => export(&args).await,
@@ -215,7 +216,7 @@ async fn api(args: &ApiArgs) -> anyhow::Result<ExitCode> {
 /// Serves the API until a signal, and drains.
 async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let mut signals = listen()?;
-    let access = args.access()?;
+    let (access, webhooks) = (args.access()?, args.webhooks()?);
     let traces = Traces::start(&PROGRAM)?;
     let fields = vec![("table", args.table().to_owned())];
     let _logs = Logs::start(&PROGRAM, args.log_format(), args.log_levels(), fields, traces.as_ref());
@@ -238,7 +239,13 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         Some(table) => Some(service::connect_history(&endpoints, table, hosts.calls()).await?),
         None => None,
     };
-    let router = api::router(hosts.clone(), history, args.settings(), watch.clone(), &guard);
+    let webhooks = match webhooks {
+        Some((tables, vault)) => {
+            Some(service::connect_api_webhooks(&endpoints, &tables, vault, args.request_timeout()).await?)
+        }
+        None => None,
+    };
+    let router = api::router(hosts.clone(), history, args.settings(), webhooks, watch.clone(), &guard);
     let address = args.listen();
     let server = Server::bind(address).await.with_context(|| format!("cannot listen on {address} (--listen)"))?;
     watched.set_serving(true);
@@ -320,7 +327,7 @@ async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
     let mut signals = listen()?;
     let task = args.task()?;
     let stop = Notify::new();
-    let mut work = pin!(async {
+    let work = async {
         let outcome = match &task {
             DeadLettersTask::List(list) => {
                 dead_letters::list(list, stop.notified(), &mut io::stdout(), &mut io::stderr()).await?
@@ -337,7 +344,17 @@ async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
             Outcome::Stopped => ExitCode::FAILURE,
             Outcome::Partly => ExitCode::from(PARTLY_DONE),
         })
-    });
+    };
+    until_stopped(&mut signals, &stop, work).await
+}
+
+/// Runs a command. The first signal asks it to stop, and the second one ends it at once.
+async fn until_stopped(
+    signals: &mut Signals,
+    stop: &Notify,
+    work: impl Future<Output = anyhow::Result<ExitCode>>,
+) -> anyhow::Result<ExitCode> {
+    let mut work = pin!(work);
     tokio::select! {
         biased;
         _ = signals.next() => stop.notify_one(),
@@ -364,22 +381,13 @@ async fn backfill(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
     let task = args.task()?;
     let stop = Notify::new();
     let mut stderr = io::stderr();
-    let mut work = pin!(async {
+    let work = async {
         Ok(match backfill::run(task, stop.notified(), &mut stderr).await? {
             backfill::Outcome::Done => ExitCode::SUCCESS,
             backfill::Outcome::Stopped => ExitCode::from(PARTLY_DONE),
         })
-    });
-    tokio::select! {
-        biased;
-        _ = signals.next() => stop.notify_one(),
-        code = &mut work => return code,
-    }
-    tokio::select! {
-        biased;
-        second = signals.next() => Ok(ExitCode::from(second.exit_code())),
-        code = work => code,
-    }
+    };
+    until_stopped(&mut signals, &stop, work).await
 }
 
 /// Keeps the history until a signal, and drains.
@@ -419,6 +427,32 @@ async fn record_changes(args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     println!("Changes stopped. Records handled: {}", metrics.handled());
     Ok(ExitCode::SUCCESS)
+}
+
+async fn webhooks(args: &WebhooksArgs) -> anyhow::Result<ExitCode> {
+    match args.task()? {
+        WebhooksTask::Command(task) => webhook_command(*task).await,
+    }
+}
+
+/// Runs a command on subscriptions or deliveries until its end or a signal.
+async fn webhook_command(task: webhook_commands::Task) -> anyhow::Result<ExitCode> {
+    let mut signals = listen()?;
+    let stop = Notify::new();
+    let mut stdout = Pipe::new(io::BufWriter::new(io::stdout()));
+    let mut stderr = io::stderr();
+    let work = async {
+        let result = webhook_commands::run(task, stop.notified(), confirm, &mut stdout, &mut stderr).await;
+        if stdout.is_closed {
+            return Ok(ExitCode::from(CLOSED));
+        }
+        Ok(match result? {
+            webhook_commands::Outcome::Done => ExitCode::SUCCESS,
+            webhook_commands::Outcome::Failed => ExitCode::FAILURE,
+            webhook_commands::Outcome::Stopped => ExitCode::from(PARTLY_DONE),
+        })
+    };
+    until_stopped(&mut signals, &stop, work).await
 }
 
 /// Lists the masks, or shows a response behind them.
@@ -469,7 +503,7 @@ async fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     let stop = Notify::new();
     let mut stdout = Pipe::new(io::BufWriter::new(io::stdout()));
     let mut stderr = io::stderr();
-    let mut work = pin!(async {
+    let work = async {
         let result = export::run(&task, stop.notified(), &mut stdout, &mut stderr).await;
         if stdout.is_closed {
             return Ok(ExitCode::from(CLOSED));
@@ -478,17 +512,8 @@ async fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
             export::Outcome::Done => ExitCode::SUCCESS,
             export::Outcome::Stopped => ExitCode::from(PARTLY_DONE),
         })
-    });
-    tokio::select! {
-        biased;
-        _ = signals.next() => stop.notify_one(),
-        code = &mut work => return code,
-    }
-    tokio::select! {
-        biased;
-        second = signals.next() => Ok(ExitCode::from(second.exit_code())),
-        code = work => code,
-    }
+    };
+    until_stopped(&mut signals, &stop, work).await
 }
 
 /// A stream that remembers whether its reader has closed it.
@@ -520,10 +545,14 @@ impl<W: Write> Write for Pipe<W> {
     }
 }
 
-/// Asks on the terminal. Any answer but yes is a no.
 async fn confirm_deletion(count: usize) -> bool {
     let noun = if count == 1 { "dead letter" } else { "dead letters" };
-    eprint!("Delete {count} {noun}? [y/N] ");
+    confirm(&format!("Delete {count} {noun}?")).await
+}
+
+/// Asks on the terminal. Any answer but yes is a no.
+async fn confirm(question: &str) -> bool {
+    eprint!("{question} [y/N] ");
     let read = || io::stdin().lines().next();
     // Reading blocks. If a signal comes first, the thread ends with the process.
     match tokio::task::spawn_blocking(read).await {

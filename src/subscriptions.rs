@@ -2,6 +2,7 @@
 //!
 //! Owns the interface to the table of subscriptions ([`ports`]) and knows no vendor.
 
+pub mod dead;
 pub mod event;
 mod filter;
 mod index;

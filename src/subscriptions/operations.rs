@@ -66,8 +66,16 @@ pub enum OperationError {
     Contended,
     #[error("the signing secret cannot be decrypted: {0}")]
     Secret(OpenError),
-    #[error("the table of subscriptions did not answer as expected: {}", .0.detail)]
+    #[error("the table of subscriptions cannot be used: {}", .0.detail)]
     Store(StoreError),
+    #[error("the table of deliveries cannot be used: {}", .0.detail)]
+    Deliveries(StoreError),
+}
+
+impl From<StoreError> for OperationError {
+    fn from(error: StoreError) -> OperationError {
+        OperationError::Store(error)
+    }
 }
 
 /// The operations on the subscriptions of a table.
@@ -123,7 +131,7 @@ impl<S: Subscriptions> Operations<S> {
 
     /// Returns a page of the subscriptions of an owner, or of all. A change may be missing for seconds.
     pub async fn page(&self, owner: Option<&str>, after: Option<&EndpointId>) -> Result<Page, OperationError> {
-        repeat(|| self.subscriptions.page(owner, after)).await
+        Ok(repeat(|| self.subscriptions.page(owner, after)).await?)
     }
 
     /// Fails if the owner has this many subscriptions. Some more may be created at the same time.
@@ -265,9 +273,9 @@ impl<S: Subscriptions> Operations<S> {
 }
 
 /// Makes a call, and again after errors that pass.
-async fn repeat<T, F: Future<Output = Result<T, StoreError>> + Send>(
+pub(super) async fn repeat<T, F: Future<Output = Result<T, StoreError>> + Send>(
     call: impl Fn() -> F + Send,
-) -> Result<T, OperationError> {
+) -> Result<T, StoreError> {
     for attempt in 1.. {
         let error = match timeout(CALL_TIMEOUT, call()).await {
             Ok(Ok(value)) => return Ok(value),
@@ -275,7 +283,7 @@ async fn repeat<T, F: Future<Output = Result<T, StoreError>> + Send>(
             Err(_) => StoreError::no_answer(CALL_TIMEOUT),
         };
         if attempt == MAX_ATTEMPTS || !may_pass(error.kind) {
-            return Err(OperationError::Store(error));
+            return Err(error);
         }
         sleep(rand::rng().random_range(Duration::ZERO..BACKOFF * 2_u32.pow(attempt))).await;
     }

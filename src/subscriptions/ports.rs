@@ -4,6 +4,7 @@ use std::future::Future;
 
 use webhooks::{Changed, DisabledReason, EndpointId};
 
+use super::dead::{DeadDelivery, DeadPage, DeadPosition};
 use super::subscription::Subscription;
 use crate::consumer::ports::StoreError;
 
@@ -73,4 +74,21 @@ pub trait Subscriptions: Send + Sync + 'static {
         failing_since: Option<u64>,
         now: u64,
     ) -> impl Future<Output = Result<Changed, StoreError>> + Send;
+}
+
+/// The dead deliveries of the table of deliveries. No call retries, and each is safe to repeat.
+pub trait DeadDeliveries: Send + Sync + 'static {
+    /// Returns up to this many dead deliveries of an endpoint, in no order.
+    fn dead(
+        &self,
+        endpoint: &EndpointId,
+        from: Option<&DeadPosition>,
+        limit: usize,
+    ) -> impl Future<Output = Result<DeadPage, StoreError>> + Send;
+
+    /// Makes a dead delivery wait again, due now and with no attempts. Refused if it is not dead any more.
+    fn redrive(&self, dead: &DeadDelivery) -> impl Future<Output = Result<Changed, StoreError>> + Send;
+
+    /// Deletes a dead delivery. Refused if it is not dead any more, or has died again.
+    fn purge(&self, dead: &DeadDelivery) -> impl Future<Output = Result<Changed, StoreError>> + Send;
 }
