@@ -25,11 +25,10 @@ use self::bodies::{Past, Service};
 use crate::changes::PastReader;
 use crate::hosts::{self, Hosts, Record, Records, WriteSettings};
 use crate::scan::Key;
-use crate::subscriptions::ports::{DeadDeliveries, Subscriptions};
 
 pub use document::openapi;
 pub use watch::{Condition, Watch};
-pub use webhooks::Webhooks;
+pub use webhooks::{Webhooks, webhooks_router};
 
 /// The settings of the endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,16 +79,15 @@ impl<R: Records> Api<R> {
     }
 }
 
-/// Returns every route, surrounded by the guard. Those of webhooks exist only if `webhooks` is given.
-pub fn router<R: Records, S: Subscriptions, D: DeadDeliveries>(
+/// Returns every route, surrounded by the guard. `webhooks` has those of webhooks, if they are served.
+pub fn router<R: Records>(
     hosts: Hosts<R>,
     history: Option<PastReader>,
     settings: Settings,
-    webhooks: Option<Webhooks<S, D>>,
+    webhooks: Router,
     watch: Arc<Watch>,
     guard: &Guard,
 ) -> Router {
-    let of_webhooks = webhooks.map(|webhooks| webhooks::router(webhooks, watch.clone(), guard)).unwrap_or_default();
     let api = Arc::new(Api { hosts, history, settings, watch });
     let reads = Router::new()
         .route("/v1/hosts/{ip}", get(reads::host::<R>))
@@ -107,7 +105,7 @@ pub fn router<R: Records, S: Subscriptions, D: DeadDeliveries>(
         routes = routes.merge(guard.protect_writes(writes, Scope::Write));
     }
     let routes = routes.merge(guard.protect_pages(pages::routes(), Scope::Read));
-    guard.surround(routes.with_state(api).merge(of_webhooks).merge(document::routes()).merge(pages::assets()))
+    guard.surround(routes.with_state(api).merge(webhooks).merge(document::routes()).merge(pages::assets()))
 }
 
 /// Reads the clock. Only the age of records, page tokens and the arrival of scans depend on it.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use axum::Router;
 use clap::Parser;
 use dynamodb_streams::Observer as Reports;
 use http_api::{Access, Guard, Server};
@@ -21,10 +22,12 @@ use mini_scan::cli::{
 };
 use mini_scan::consumer::Process;
 use mini_scan::dead_letters::{self, Outcome};
+use mini_scan::dynamo::{DeliveryTable, SubscriptionTable};
 use mini_scan::observe::{
     self, ApiMetrics, ChangesMetrics, Metrics, PROGRAM, RequestSpans, Spans, Watched, WatchedApi, WatchedChanges,
 };
-use mini_scan::service::{self, Config, Finding, Running, setup};
+use mini_scan::service::{self, Config, Finding, Running, WebhooksTables, setup};
+use mini_scan::subscriptions::operations::{Operations, Vault};
 use mini_scan::{backfill, export, get, webhook_commands};
 use ops::http;
 use ops::logs::{self, Logs};
@@ -35,6 +38,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
+use webhooks::{HttpSender, SystemResolver};
 
 /// Most of the work is the SDK's, which allocates some 300 times per write.
 #[cfg(not(feature = "system-allocator"))]
@@ -241,9 +245,9 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     };
     let webhooks = match webhooks {
         Some((tables, vault)) => {
-            Some(service::connect_api_webhooks(&endpoints, &tables, vault, args.request_timeout()).await?)
+            api::webhooks_router(connect_webhooks(args, &tables, vault).await?, watch.clone(), &guard)
         }
-        None => None,
+        None => Router::new(),
     };
     let router = api::router(hosts.clone(), history, args.settings(), webhooks, watch.clone(), &guard);
     let address = args.listen();
@@ -278,6 +282,18 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     }
     println!("API stopped. Aborted requests: {}", drained.aborted);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Connects the endpoints of webhooks.
+async fn connect_webhooks(
+    args: &ServeArgs,
+    tables: &WebhooksTables,
+    vault: Vault,
+) -> anyhow::Result<api::Webhooks<SubscriptionTable, DeliveryTable>> {
+    let service::Webhooks { subscriptions, deliveries, .. } =
+        service::connect_webhooks(&args.endpoints(), tables).await?;
+    let sender = HttpSender::new(vault.policy.clone(), Arc::new(SystemResolver), args.sender_settings())?;
+    Ok(api::Webhooks { operations: Operations::new(subscriptions), deliveries, vault, sender })
 }
 
 fn create_token(args: &TokenArgs) -> anyhow::Result<ExitCode> {

@@ -28,7 +28,7 @@ pub(crate) use checks::within;
 pub use checks::{check, check_all};
 pub use endpoints::Endpoints;
 pub use finding::{CheckResult, Finding};
-pub use readers::{connect_history, connect_hosts};
+pub use readers::{Webhooks, connect_history, connect_hosts, connect_webhooks};
 pub use setup_error::SetupError;
 pub(crate) use setup_error::{pubsub_advice, table as table_error};
 pub use threads::{Failure, Running};

@@ -13,8 +13,8 @@ use webhooks::{Clock, EndpointId, HttpSender, SenderSettings, SystemClock, Syste
 
 use self::text::Format;
 use crate::consumer::ports::{StoreError, StoreErrorKind};
-use crate::dynamo::{DeliveriesKept, DeliveryTable, SubscriptionTable};
-use crate::service::{Endpoints, SetupError, WebhooksTables};
+use crate::dynamo::{Client, DeliveryTable, SubscriptionTable};
+use crate::service::{Endpoints, SetupError, Webhooks, WebhooksTables, connect_webhooks};
 use crate::subscriptions::Subscription;
 use crate::subscriptions::dead::Selection;
 use crate::subscriptions::operations::{Access, Definition, OperationError, Operations, Vault};
@@ -84,7 +84,8 @@ struct Tables<'a> {
     names: &'a WebhooksTables,
     operations: Operations<SubscriptionTable>,
     deliveries: DeliveryTable,
-    client: crate::dynamo::Client,
+    /// Of the server of the tables, which also has the history.
+    client: Client,
 }
 
 /// Runs a command. Prints its results to `out`, and what a person should know beside them to `notes`. `confirm` asks a
@@ -112,12 +113,8 @@ pub async fn run(
 
 impl<'a> Tables<'a> {
     async fn connect(endpoints: &Endpoints, names: &'a WebhooksTables) -> Result<Tables<'a>, SetupError> {
-        let client = crate::service::connect_webhooks(endpoints, names).await?;
-        let operations = Operations::new(SubscriptionTable::new(client.clone(), names.webhooks.clone()));
-        // No command makes a delivery dead, or logs a success.
-        let kept = DeliveriesKept { dead: Duration::ZERO, delivered: Duration::ZERO };
-        let deliveries = DeliveryTable::new(client.clone(), names.deliveries.clone(), kept, Arc::new(SystemClock));
-        Ok(Tables { names, operations, deliveries, client })
+        let Webhooks { subscriptions, deliveries, client } = connect_webhooks(endpoints, names).await?;
+        Ok(Tables { names, operations: Operations::new(subscriptions), deliveries, client })
     }
 
     async fn act(
@@ -151,7 +148,10 @@ impl<'a> Tables<'a> {
             Action::Resume(id) => {
                 format.changed("Resumed", &operations.resume(OPERATOR, &id, now).await.map_err(failure)?)
             }
-            Action::Remove(id) => format.changed("Removed", &operations.remove(OPERATOR, &id).await.map_err(failure)?),
+            Action::Remove(id) => {
+                operations.remove(OPERATOR, &id).await.map_err(failure)?;
+                format.removed(&id)
+            }
             Action::ListDead { .. } | Action::Settle(_) | Action::Replay(_) => unreachable!("`run` handles them"),
         };
         print(out, &text)?;
@@ -237,8 +237,8 @@ fn unusable(table: &str, error: &StoreError) -> String {
     format!("table {table} cannot be used: {}\n{advice}", error.detail)
 }
 
-/// Returns the settings of the sender for tests.
-pub(crate) fn sender_settings() -> SenderSettings {
+/// Returns the settings of the sender of tests.
+pub fn sender_settings() -> SenderSettings {
     SenderSettings {
         user_agent: concat!("mini-scan/", env!("CARGO_PKG_VERSION")).to_owned(),
         ..SenderSettings::default()

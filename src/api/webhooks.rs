@@ -21,14 +21,14 @@ use webhooks::{EndpointId, HttpSender, Secret};
 use self::bodies::{
     ListParams, NewSubscription, Rotation, SubscriptionPatch, Subscriptions as Listed, TrialBody, WithSecret,
 };
-use super::problems::{self, PRECONDITION_FAILED, PRECONDITION_REQUIRED, SUBSCRIPTION_NOT_FOUND};
+use super::problems::{self, PRECONDITION_REQUIRED, SUBSCRIPTION_NOT_FOUND};
 use super::queries::{invalid, size};
 use super::{Watch, now};
 use crate::subscriptions::operations::{Access, OperationError, Operations, Vault};
 use crate::subscriptions::ports::{DeadDeliveries, Subscriptions};
 use crate::subscriptions::{Subscription, SubscriptionView};
 
-pub(super) use self::bodies::DeadBody;
+// The OpenAPI document names these beside their handlers.
 pub(super) use self::deliveries::{__path_dead, __path_purge, __path_redrive};
 
 /// An owner with more must remove one first.
@@ -69,8 +69,8 @@ impl<S: Subscriptions, D: DeadDeliveries> Shared<S, D> {
     }
 }
 
-/// Returns the routes of webhooks.
-pub(super) fn router<S: Subscriptions, D: DeadDeliveries>(
+/// Returns the routes of webhooks, with the scopes that they need.
+pub fn webhooks_router<S: Subscriptions, D: DeadDeliveries>(
     webhooks: Webhooks<S, D>,
     watch: Arc<Watch>,
     guard: &Guard,

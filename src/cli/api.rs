@@ -13,6 +13,7 @@ use http_api::{Access, Limits, Origin, Scope, TokenFile, line, new_token};
 use ops::http::Listen;
 use ops::logs::LogFormat;
 use tracing_subscriber::filter::Targets;
+use webhooks::SenderSettings;
 
 use super::consumer::{ObservabilityArgs, duration, positive};
 use super::help::{exit_codes, heading, more};
@@ -24,6 +25,7 @@ use crate::api::Settings;
 use crate::hosts::WriteSettings;
 use crate::service::{Endpoints, WebhooksTables};
 use crate::subscriptions::operations::Vault;
+use crate::webhook_commands::sender_settings;
 
 /// Lets people and secret scanners recognize a token of this API.
 const TOKEN_PREFIX: &str = "mini_scan_";
@@ -254,8 +256,10 @@ impl ServeArgs {
         Ok(Some((tables.tables(), Vault { policy: targets.policy(), keys: key.keys()? })))
     }
 
-    pub fn request_timeout(&self) -> Duration {
-        self.limits.request_timeout
+    /// Returns the settings of the sender of tests. A test ends before its request does.
+    pub fn sender_settings(&self) -> SenderSettings {
+        let timeout = (self.limits.request_timeout * 3 / 4).min(Duration::from_secs(8));
+        SenderSettings { timeout, connect_timeout: timeout, ..sender_settings() }
     }
 
     pub fn ttl(&self) -> Option<Duration> {

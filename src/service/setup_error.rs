@@ -122,6 +122,18 @@ pub(super) fn changes_table(
     .error(endpoints, problem)
 }
 
+pub(super) fn webhooks(endpoints: &Endpoints, table: &str, problem: dynamo::Problem) -> SetupError {
+    const SETUP: &str = "mini-scan setup webhooks";
+    Resource {
+        thing: format!("webhooks table {table} (--webhooks-table)"),
+        name: table,
+        cannot: "cannot store subscriptions",
+        another: format!("Choose another table with --webhooks-table, or create one: {SETUP} --webhooks-table NAME"),
+        create: format!("{SETUP} --webhooks-table {table}"),
+    }
+    .error(endpoints, problem)
+}
+
 /// A problem with the stream of the table of scans, or with the table itself.
 pub(super) fn stream(endpoints: &Endpoints, table: &str, problem: dynamo::Problem) -> SetupError {
     match problem {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use webhooks::{Answer, Failure, LastAttempt, Secret, StoredDelivery, WebhookId};
+use webhooks::{Answer, EndpointId, Failure, LastAttempt, Secret, StoredDelivery, WebhookId};
 
 use super::replay::Counts;
 use crate::dynamo::FoundDelivery;
@@ -42,6 +42,13 @@ impl Format {
         match self {
             Format::Json => line(&SubscriptionView::with_url(subscription)),
             Format::Text => format!("{done} {}.\n", subscription.id),
+        }
+    }
+
+    pub(super) fn removed(self, id: &EndpointId) -> String {
+        match self {
+            Format::Json => line(&json!({ "id": id.as_str(), "removed": true })),
+            Format::Text => format!("Removed {id}. Its deliveries that wait are deleted when they are due.\n"),
         }
     }
 

@@ -35,6 +35,7 @@ const ALL: &[&str] = &[
     "sink",
     "subscriptions",
     "terminal",
+    "webhook_commands",
 ];
 
 const MODULES: &[Module] = &[
@@ -47,7 +48,7 @@ const MODULES: &[Module] = &[
     // The production program serves an API, so `axum` is not only for the embedded servers.
     Module {
         name: "api",
-        modules: &["scan", "hosts", "changes", "subscriptions"],
+        modules: &["scan", "consumer", "hosts", "changes", "subscriptions"],
         crates: &["axum", "http_api", "ops", "tokio", "utoipa", "webhooks"],
     },
     Module {
@@ -91,6 +92,11 @@ const MODULES: &[Module] = &[
         modules: &["scan", "changes", "dynamo", "export", "hosts", "service", "terminal"],
         crates: &["tokio", "reqwest", "ops"],
     },
+    Module {
+        name: "webhook_commands",
+        modules: &["consumer", "changes", "dynamo", "export", "hosts", "service", "subscriptions", "terminal"],
+        crates: &["tokio", "webhooks"],
+    },
     Module { name: "sink", modules: &["terminal"], crates: &["axum", "ops", "tokio", "webhooks"] },
     Module { name: "terminal", modules: &[], crates: &[] },
     Module {
@@ -110,11 +116,16 @@ const MODULES: &[Module] = &[
             "local",
             "subscriptions",
             "terminal",
+            "webhook_commands",
         ],
         crates: &["ops", "http_api", "webhooks"],
     },
     Module { name: "local", modules: ALL, crates: GUARDED },
-    Module { name: "main", modules: ALL, crates: &["dynamodb_streams", "tokio", "ops", "http_api", "webhooks"] },
+    Module {
+        name: "main",
+        modules: ALL,
+        crates: &["axum", "dynamodb_streams", "tokio", "ops", "http_api", "webhooks"],
+    },
     Module { name: "lib", modules: &[], crates: &[] },
 ];
 

@@ -1,10 +1,12 @@
 //! What an owner decides about a subscription, and the limits of it. Pure.
 
+use std::fmt;
+
 use webhooks::{Policy, RefusedTarget};
 
 use crate::subscriptions::{Filter, InvalidFilter, Subscription};
 
-/// The parts of a subscription that its owner chooses.
+/// The parts of a subscription that its owner chooses. `Debug` hides the URL, because URLs may contain secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Definition {
     pub description: String,
@@ -14,6 +16,12 @@ pub struct Definition {
     pub max_concurrency: u16,
     /// How many attempts each instance starts per second. `None` for no limit.
     pub max_per_second: Option<u32>,
+}
+
+impl fmt::Debug for Definition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Definition").field("filter", &self.filter).finish_non_exhaustive()
+    }
 }
 
 /// Why a definition is refused. The texts contain no URL, because URLs may contain secrets.

@@ -204,7 +204,7 @@ async fn an_owner_sees_and_changes_only_its_own_subscriptions() {
     let missing = Err(OperationError::NotFound(id.clone()));
     assert_eq!(operations.get(bob, &id).await, missing);
     assert_eq!(operations.pause(bob, &id, at(1)).await, missing);
-    assert_eq!(operations.remove(bob, &id).await, missing);
+    assert_eq!(operations.remove(bob, &id).await, Err(OperationError::NotFound(id.clone())));
     assert!(operations.rotate(bob, &id, Duration::ZERO, &vault(), at(1)).await.is_err());
     assert!(operations.test(bob, &id, &vault(), &Receiver(Vec::new()), at(1)).await.is_err());
     assert!(operations.get(ann, &id).await.unwrap().revision == 1);
