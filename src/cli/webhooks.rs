@@ -8,9 +8,7 @@ use webhooks::EndpointId;
 use self::deliveries::{DeadArgs, ReplayArgs};
 use self::subscription::{AddArgs, ListArgs, OneArgs, RotateArgs, ShowArgs, TestArgs};
 use super::help::{heading, more};
-use super::table::ServerArgs;
-use super::webhooks_tables::WebhooksTablesArgs;
-use crate::service::Endpoints;
+use super::webhooks_tables::WebhooksPartArgs;
 use crate::webhook_commands::{Action, Task};
 
 const HELP: &str = concat!(
@@ -62,13 +60,9 @@ pub enum WebhooksTask {
 
 /// Where the subscriptions are, and how results are printed.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Webhooks")]
 struct PlaceArgs {
     #[command(flatten)]
-    tables: WebhooksTablesArgs,
-
-    #[command(flatten)]
-    server: ServerArgs,
+    tables: WebhooksPartArgs,
 
     /// Print JSON objects, one per line, in place of text
     #[arg(long, help_heading = "Output")]
@@ -90,8 +84,8 @@ impl WebhooksArgs {
             Part::Dead(args) => args.action()?,
             Part::Replay(args) => (&args.place, args.action()?),
         };
-        let endpoints = Endpoints { pubsub: None, dynamo: place.server.endpoint() };
-        let task = Task { endpoints, tables: place.tables.tables(), json: place.json, action };
+        let (endpoints, tables) = (place.tables.endpoints(), place.tables.tables());
+        let task = Task { endpoints, tables, json: place.json, action };
         Ok(WebhooksTask::Command(Box::new(task)))
     }
 }

@@ -9,7 +9,7 @@ use webhooks::SystemClock;
 use super::checks::within;
 use super::{Endpoints, SetupError, WebhooksTables, setup_error};
 use crate::changes::PastReader;
-use crate::dynamo::{self, ChangesTable, DeliveriesKept, DeliveryTable, HistoryTable, HostTable, SubscriptionTable};
+use crate::dynamo::{self, DeliveriesKept, DeliveryTable, HistoryTable, HostTable, SideTable, SubscriptionTable};
 use crate::hosts::{Calls, ErrorKind, Filter, Hosts, Observer, Query};
 
 /// Connects to the table of records. `ttl` is that of the consumer, for writes.
@@ -54,9 +54,9 @@ pub async fn connect_hosts(
 
 /// Connects to the table of the history. Warns if it does not fit, because records can be read without it.
 pub async fn connect_history(endpoints: &Endpoints, table: &str, calls: Calls) -> Result<PastReader, SetupError> {
-    let of_table = |problem| setup_error::changes_table(endpoints, ChangesTable::History, table, problem);
+    let of_table = |problem| setup_error::side_table(endpoints, SideTable::History, table, problem);
     let client = endpoints.dynamo().await.map_err(of_table)?;
-    let check = dynamo::check_changes_table(&client, ChangesTable::History, table);
+    let check = dynamo::check_side_table(&client, SideTable::History, table);
     match within(check, dynamo::Problem::Unreachable).await {
         // Reading needs no permission to describe the table.
         Ok(_) | Err(dynamo::Problem::Refused(_)) => {}
@@ -76,7 +76,10 @@ pub struct Webhooks {
 /// Connects to the tables of webhooks without a check. The first call shows whether they fit.
 pub async fn connect_webhooks(endpoints: &Endpoints, tables: &WebhooksTables) -> Result<Webhooks, SetupError> {
     let WebhooksTables { webhooks, deliveries } = tables;
-    let client = endpoints.dynamo().await.map_err(|problem| setup_error::webhooks(endpoints, webhooks, problem))?;
+    let client = endpoints
+        .dynamo()
+        .await
+        .map_err(|problem| setup_error::side_table(endpoints, SideTable::Subscriptions, webhooks, problem))?;
     // Only the instances that deliver make a delivery dead, or log a success.
     let kept = DeliveriesKept { dead: Duration::ZERO, delivered: Duration::ZERO };
     let deliveries = DeliveryTable::new(client.clone(), deliveries.clone(), kept, Arc::new(SystemClock));
