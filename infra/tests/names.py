@@ -3,6 +3,7 @@
 `names.py rules FILE` writes the queries of the dashboard and the autoscaler as rules, so that promtool can check them.
 """
 
+import ipaddress
 import json
 import re
 import sys
@@ -150,7 +151,7 @@ def check_runbook():
 
 def check_settings():
     flags = "".join(file.read_text() for file in (REPOSITORY / "src/cli").rglob("*.rs"))
-    known = set(re.findall(r'env = "(\w+)"', flags))
+    known = set(re.findall(r'"(MINI_SCAN_\w+)"', flags)) | set(re.findall(r'env = "(\w+)"', flags))
     files = [*(REPOSITORY / "infra").rglob("*"), REPOSITORY / "docker-compose.yml"]
     for file in files:
         if file.suffix in {".tf", ".hcl", ".yml", ".yaml", ".env"} and ".terraform" not in file.parts:
@@ -175,6 +176,38 @@ def check_settings():
     expect(wanted in query, "the autoscaler and the consumer use different subscriptions")
 
 
+def check_webhooks():
+    """Compares the network policy of webhooks with what the program refuses by default, and both overlays with each other."""
+    folder = "infra/kubernetes/webhooks"
+    rule = yaml.safe_load(read(f"{folder}/changes/networkpolicy.yaml"))["spec"]["egress"][1]
+    ports = re.search(r"ports: vec!\[([\d, ]+)\]", read("crates/webhooks/src/target.rs"))[1]
+    same = {port["port"] for port in rule["ports"]} == set(map(int, ports.split(",")))
+    expect(same, f"{folder}: the program allows the ports {ports} by default")
+    code = read("crates/webhooks/src/address.rs")
+    blocks = {block["ipBlock"]["cidr"]: block["ipBlock"]["except"] for block in rule["to"]}
+    for cidr, lists in (("0.0.0.0/0", ("INTERNAL_V4", "METADATA_V4")), ("2000::/3", ("INTERNAL_V6",))):
+        refused = [network for name in lists for network in networks(code, name)]
+        ours = [ipaddress.ip_network(network) for network in blocks[cidr]]
+        same = list(ipaddress.collapse_addresses(ours)) == list(ipaddress.collapse_addresses(refused))
+        expect(len(refused) > 3 and same, f"{folder}: the exceptions of {cidr} are not the addresses that the program refuses")
+    for part in ("api", "changes"):
+        pod = yaml.safe_load(read(f"{folder}/{part}/deployment.yaml"))["spec"]["template"]["spec"]
+        settings = {variable["name"]: variable["value"] for variable in pod["containers"][0]["env"]}
+        mounted = pod["containers"][0]["volumeMounts"][0]["mountPath"] + "/" + pod["volumes"][0]["secret"]["items"][0]["path"]
+        expect(settings["MINI_SCAN_SECRET_KEY_FILE"] == mounted, f"{folder}/{part}: the key is not mounted where the program reads it")
+        expect(pod["volumes"][0]["secret"]["secretName"] == "mini-scan-webhooks-key", f"{folder}/{part}: both must use one Secret")
+
+
+def networks(code, name):
+    """Returns the networks of a list in the guard of the crate webhooks."""
+    listed = re.search(rf"const {name}: \[\w+; \d+\] = \[(.*?)\n\];", code, re.S)[1]
+    for kind, address, prefix in re.findall(r"v([46])\(\[([^]]*)\], (\d+)\)", listed):
+        parts = [part.strip().removeprefix("0x") for part in address.split(",")]
+        # The list has the first four of the eight groups of an IPv6 address.
+        text = ".".join(parts) if kind == "4" else ":".join(parts) + "::"
+        yield ipaddress.ip_network(f"{text}/{prefix}")
+
+
 def sleep_before_stop(pod):
     hook = pod["containers"][0].get("lifecycle", {}).get("preStop", {})
     return hook.get("sleep", {}).get("seconds", 0)
@@ -186,6 +219,7 @@ def main():
     check_queries()
     check_runbook()
     check_settings()
+    check_webhooks()
     if mismatches:
         sys.exit("\n".join(mismatches))
     print(f"names: {len(list(queries()))} queries, every alert and its section, and every setting agree")
