@@ -79,7 +79,7 @@ def scaled_object():
 
 def used(query):
     """Yields the metrics of a query, each with the text of its selector."""
-    text = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)|\[[^]]*\]", " ", query)
+    text = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)|\[[^]]*\]|\boffset\s+\w+", " ", query)
     pattern = r'([A-Za-z_:][\w:]*)\s*(\{(?:[^"}]|"[^"]*")*\})?'
     for match in re.finditer(pattern, text):
         name, selector = match.group(1), match.group(2) or ""
