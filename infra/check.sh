@@ -114,7 +114,7 @@ terraform_modules() {
 
 manifests() {
   local overlay rendered
-  for overlay in infra/kubernetes/overlays/* infra/kubernetes/{api,changes} infra/kubernetes/webhooks/*; do
+  for overlay in infra/kubernetes/overlays/* infra/kubernetes/{,webhooks/}{api,changes}; do
     rendered=$work/$(tr / - <<<"$overlay").yaml
     if have kustomize; then
       kustomize build "$overlay" >"$rendered"
@@ -122,7 +122,7 @@ manifests() {
       kubectl kustomize "$overlay" >"$rendered"
     else
       skip "rendering $overlay: neither kustomize nor kubectl is installed, so its files are checked one by one"
-      # These have only patches, which are no complete manifests.
+      # Patches are no complete manifests.
       case $overlay in */webhooks/*) continue ;; esac
       sed -s '$a---' infra/kubernetes/base/[!k]*.yaml "$overlay"/[!k]*.yaml >"$rendered"
     fi

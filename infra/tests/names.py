@@ -177,25 +177,22 @@ def check_settings():
 
 
 def check_webhooks():
-    """Compares the network policy of webhooks with what the program refuses by default, and both overlays with each other."""
-    folder = "infra/kubernetes/webhooks"
-    rule = yaml.safe_load(read(f"{folder}/changes/networkpolicy.yaml"))["spec"]["egress"][1]
+    """Compares the network policy of webhooks with what the program refuses by default, and the key's path with its mount."""
+    folder = "infra/kubernetes/webhooks/common"
+    rule = yaml.safe_load(read(f"{folder}/egress.yaml"))[0]["value"][1]
     ports = re.search(r"ports: vec!\[([\d, ]+)\]", read("crates/webhooks/src/target.rs"))[1]
     same = {port["port"] for port in rule["ports"]} == set(map(int, ports.split(",")))
-    expect(same, f"{folder}: the program allows the ports {ports} by default")
+    expect(same, f"{folder}/egress.yaml: the program allows the ports {ports} by default")
     code = read("crates/webhooks/src/address.rs")
     blocks = {block["ipBlock"]["cidr"]: block["ipBlock"]["except"] for block in rule["to"]}
     for cidr, lists in (("0.0.0.0/0", ("INTERNAL_V4", "METADATA_V4")), ("2000::/3", ("INTERNAL_V6",))):
         refused = [network for name in lists for network in networks(code, name)]
         ours = [ipaddress.ip_network(network) for network in blocks[cidr]]
         same = list(ipaddress.collapse_addresses(ours)) == list(ipaddress.collapse_addresses(refused))
-        expect(len(refused) > 3 and same, f"{folder}: the exceptions of {cidr} are not the addresses that the program refuses")
-    for part in ("api", "changes"):
-        pod = yaml.safe_load(read(f"{folder}/{part}/deployment.yaml"))["spec"]["template"]["spec"]
-        settings = {variable["name"]: variable["value"] for variable in pod["containers"][0]["env"]}
-        mounted = pod["containers"][0]["volumeMounts"][0]["mountPath"] + "/" + pod["volumes"][0]["secret"]["items"][0]["path"]
-        expect(settings["MINI_SCAN_SECRET_KEY_FILE"] == mounted, f"{folder}/{part}: the key is not mounted where the program reads it")
-        expect(pod["volumes"][0]["secret"]["secretName"] == "mini-scan-webhooks-key", f"{folder}/{part}: both must use one Secret")
+        expect(len(refused) > 3 and same, f"{folder}/egress.yaml: the exceptions of {cidr} are not what the program refuses")
+    _, key, mount, volume = [change["value"] for change in yaml.safe_load(read(f"{folder}/key.yaml"))]
+    file = f"{mount['mountPath']}/{volume['secret']['items'][0]['path']}"
+    expect(key["value"] == file, f"{folder}/key.yaml: the program reads {key['value']}, and the key is mounted at {file}")
 
 
 def networks(code, name):
