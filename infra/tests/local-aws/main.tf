@@ -71,12 +71,8 @@ output "changes_environment" {
   value = module.aws.changes_environment
 }
 
-output "backfill_role" {
-  value = module.aws.role_arns["changes_backfill"]
-}
-
-output "webhooks_roles" {
-  value = { for role in ["api", "webhooks_operator"] : role => module.aws.role_arns[role] }
+output "roles" {
+  value = module.aws.role_arns
 }
 
 output "alarm_names" {
