@@ -23,7 +23,6 @@ mod table;
 #[allow(dead_code)]
 mod targets;
 mod version;
-#[allow(dead_code)]
 mod webhooks_tables;
 
 use self::help::{heading, more};
