@@ -63,13 +63,21 @@ locals {
   }
 
   # An API lists the subscriptions of one owner at a time.
-  manage_webhooks = length(local.webhooks_arns) == 0 ? [] : [local.keep_subscriptions, local.keep_deliveries]
+  manage_webhooks = length(local.webhooks_arns) == 0 ? [] : [
+    local.keep_subscriptions,
+    local.keep_deliveries,
+    {
+      sid       = "ShowDeliveries"
+      actions   = ["dynamodb:GetItem"]
+      resources = local.deliveries_arns
+    },
+  ]
 
   keep_deliveries = {
     sid = "KeepDeliveries"
     actions = [
-      "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query",
-      "dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive",
+      "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:Query", "dynamodb:DescribeTable",
+      "dynamodb:DescribeTimeToLive",
     ]
     resources = concat(local.deliveries_arns, [for arn in local.deliveries_arns : "${arn}/index/by-due"])
   }

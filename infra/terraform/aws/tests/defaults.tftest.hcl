@@ -349,7 +349,7 @@ run "without_webhooks_their_tables_alarms_and_permissions_are_missing" {
   assert {
     condition = alltrue([
       for role in ["changes", "api"] : alltrue([
-        for sid in ["ReadSubscriptions", "KeepSubscriptions", "KeepDeliveries"] : !strcontains(data.aws_iam_policy_document.role[role].json, sid)
+        for sid in ["ReadSubscriptions", "KeepSubscriptions", "KeepDeliveries", "ShowDeliveries"] : !strcontains(data.aws_iam_policy_document.role[role].json, sid)
       ])
     ])
     error_message = "Without webhooks, no role may have permissions for them."
@@ -423,8 +423,8 @@ run "the_tables_of_webhooks_are_protected_and_their_programs_get_their_permissio
       ]
       KeepDeliveries = [
         [
-          "dynamodb:UpdateItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:GetItem", "dynamodb:DescribeTimeToLive",
-          "dynamodb:DescribeTable", "dynamodb:DeleteItem",
+          "dynamodb:UpdateItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:DescribeTimeToLive", "dynamodb:DescribeTable",
+          "dynamodb:DeleteItem",
         ],
         [
           "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-deliveries/index/by-due",
