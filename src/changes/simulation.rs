@@ -142,7 +142,10 @@ impl World {
                     while recorder.handle(record, 1).await != Outcome::Done {
                         sleep(Duration::from_millis(10)).await;
                     }
-                    assert!(entry.as_ref().is_none_or(|key| told.knows(key)), "done before its notification: {entry:?}");
+                    assert!(
+                        entry.as_ref().is_none_or(|key| told.knows(key)),
+                        "done before its notification: {entry:?}"
+                    );
                     next += 1;
                 }
             };

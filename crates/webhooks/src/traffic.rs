@@ -16,10 +16,18 @@ pub(crate) struct Traffic {
     max_concurrency: usize,
     running: usize,
     newest_start: Option<Instant>,
+    /// The last success, if nothing has failed since.
+    last_success: Option<Instant>,
+    queued: usize,
     queued_bytes: usize,
 }
 
 impl Traffic {
+    /// How long a success shows that the endpoint answers.
+    const ANSWERS_FOR: Duration = Duration::from_secs(10);
+    /// How many deliveries of an endpoint may wait or run, unless it is known to answer.
+    const MIN_QUEUE: usize = 64;
+
     pub(crate) fn new(max_concurrency: usize) -> Traffic {
         Traffic {
             breaker: CircuitBreaker::new(),
@@ -28,6 +36,8 @@ impl Traffic {
             max_concurrency,
             running: 0,
             newest_start: None,
+            last_success: None,
+            queued: 0,
             queued_bytes: 0,
         }
     }
@@ -46,15 +56,24 @@ impl Traffic {
         if self.is_stalled(now, stalled_after) {
             return Err(Deferred::Stalled);
         }
-        if self.queued_bytes + bytes > max_bytes {
+        // Each delivery that waits holds a record of its program. So endpoints that hang must not hold many.
+        let max_queue = (4 * self.max_concurrency).max(Self::MIN_QUEUE);
+        let is_long = self.queued >= max_queue && !self.answers(now);
+        if is_long || self.queued_bytes + bytes > max_bytes {
             return Err(Deferred::QueueFull);
         }
+        self.queued += 1;
         self.queued_bytes += bytes;
         Ok(())
     }
 
     pub(crate) fn leave(&mut self, bytes: usize) {
+        self.queued -= 1;
         self.queued_bytes -= bytes;
+    }
+
+    fn answers(&self, now: Instant) -> bool {
+        self.last_success.is_some_and(|success| now < success + Self::ANSWERS_FOR)
     }
 
     fn is_stalled(&self, now: Instant, after: Duration) -> bool {
@@ -76,6 +95,7 @@ impl Traffic {
     }
 
     pub(crate) fn succeeded(&mut self, now: Instant) -> Change {
+        self.last_success = Some(now);
         let change = self.breaker.succeeded();
         if change == Change::Recovered {
             self.ramp.restart(now);
@@ -91,6 +111,7 @@ impl Traffic {
         now: Instant,
         (settings, random): (&BreakerSettings, f64),
     ) -> Change {
+        self.last_success = None;
         self.ramp.failed(now);
         match (self.breaker.failed(pass, now, settings, random), asked) {
             (Change::None, Some(asked)) => self.breaker.pause(asked, now, settings),
@@ -112,7 +133,8 @@ impl Traffic {
             && self.ramp.is_unlimited()
             && self.rate.is_unused(now)
             && self.running == 0
-            && self.queued_bytes == 0
+            && self.queued == 0
+            && !self.answers(now)
     }
 }
 
@@ -129,6 +151,23 @@ mod tests {
         assert_eq!(traffic.enter(600, now, 1000, STALLED), Err(Deferred::QueueFull));
         traffic.leave(600);
         assert_eq!(traffic.enter(600, now, 1000, STALLED), Ok(()));
+    }
+
+    #[test]
+    fn the_queue_of_an_endpoint_is_short_unless_it_answers() {
+        let (now, mut traffic) = (Instant::now(), Traffic::new(20));
+        for _ in 0..80 {
+            assert_eq!(traffic.enter(1, now, 1000, STALLED), Ok(()));
+        }
+        assert_eq!(traffic.enter(1, now, 1000, STALLED), Err(Deferred::QueueFull));
+        let pass = traffic.start(now);
+        traffic.succeeded(now);
+        assert_eq!(traffic.enter(1, now, 1000, STALLED), Ok(()));
+        let later = now + Traffic::ANSWERS_FOR;
+        assert_eq!(traffic.enter(1, later, 1000, STALLED), Err(Deferred::QueueFull));
+        traffic.succeeded(later);
+        traffic.failed(pass, None, later, (&BreakerSettings::default(), 0.0));
+        assert_eq!(traffic.enter(1, later, 1000, STALLED), Err(Deferred::QueueFull));
     }
 
     #[test]
