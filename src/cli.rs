@@ -20,10 +20,8 @@ mod pubsub;
 mod scanner;
 mod setup;
 mod table;
-#[allow(dead_code)]
 mod targets;
 mod version;
-#[allow(dead_code)]
 mod webhooks_tables;
 
 use self::help::{heading, more};

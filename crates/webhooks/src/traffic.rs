@@ -16,16 +16,13 @@ pub(crate) struct Traffic {
     max_concurrency: usize,
     running: usize,
     newest_start: Option<Instant>,
-    /// The last success, if nothing has failed since.
-    last_success: Option<Instant>,
+    successes: Successes,
     queued: usize,
     queued_bytes: usize,
 }
 
 impl Traffic {
-    /// How long a success shows that the endpoint answers.
-    const ANSWERS_FOR: Duration = Duration::from_secs(10);
-    /// How many deliveries of an endpoint may wait or run, unless it is known to answer.
+    /// How many deliveries of an endpoint may wait or run, unless it is known to answer more per second.
     const MIN_QUEUE: usize = 64;
 
     pub(crate) fn new(max_concurrency: usize) -> Traffic {
@@ -36,7 +33,7 @@ impl Traffic {
             max_concurrency,
             running: 0,
             newest_start: None,
-            last_success: None,
+            successes: Successes::default(),
             queued: 0,
             queued_bytes: 0,
         }
@@ -56,10 +53,9 @@ impl Traffic {
         if self.is_stalled(now, stalled_after) {
             return Err(Deferred::Stalled);
         }
-        // Each delivery that waits holds a record of its program. So endpoints that hang must not hold many.
-        let max_queue = (4 * self.max_concurrency).max(Self::MIN_QUEUE);
-        let is_long = self.queued >= max_queue && !self.answers(now);
-        if is_long || self.queued_bytes + bytes > max_bytes {
+        // Each delivery that waits holds a record of its program. So an endpoint that hangs or is slow must not hold many.
+        let max_queue = self.successes.per_second(now).max(4 * self.max_concurrency).max(Self::MIN_QUEUE);
+        if self.queued >= max_queue || self.queued_bytes + bytes > max_bytes {
             return Err(Deferred::QueueFull);
         }
         self.queued += 1;
@@ -70,10 +66,6 @@ impl Traffic {
     pub(crate) fn leave(&mut self, bytes: usize) {
         self.queued -= 1;
         self.queued_bytes -= bytes;
-    }
-
-    fn answers(&self, now: Instant) -> bool {
-        self.last_success.is_some_and(|success| now < success + Self::ANSWERS_FOR)
     }
 
     fn is_stalled(&self, now: Instant, after: Duration) -> bool {
@@ -95,7 +87,7 @@ impl Traffic {
     }
 
     pub(crate) fn succeeded(&mut self, now: Instant) -> Change {
-        self.last_success = Some(now);
+        self.successes.add(now);
         let change = self.breaker.succeeded();
         if change == Change::Recovered {
             self.ramp.restart(now);
@@ -111,7 +103,6 @@ impl Traffic {
         now: Instant,
         (settings, random): (&BreakerSettings, f64),
     ) -> Change {
-        self.last_success = None;
         self.ramp.failed(now);
         match (self.breaker.failed(pass, now, settings, random), asked) {
             (Change::None, Some(asked)) => self.breaker.pause(asked, now, settings),
@@ -134,7 +125,37 @@ impl Traffic {
             && self.rate.is_unused(now)
             && self.running == 0
             && self.queued == 0
-            && !self.answers(now)
+            && self.successes.per_second(now) == 0
+    }
+}
+
+/// Counts successes in windows of a second.
+#[derive(Debug, Default)]
+struct Successes {
+    began: Option<Instant>,
+    count: usize,
+    before: usize,
+}
+
+impl Successes {
+    const WINDOW: Duration = Duration::from_secs(1);
+
+    fn add(&mut self, now: Instant) {
+        let age = self.began.map(|began| now.saturating_duration_since(began));
+        if age.is_none_or(|age| age >= Self::WINDOW) {
+            self.before = if age.is_some_and(|age| age < 2 * Self::WINDOW) { self.count } else { 0 };
+            (self.began, self.count) = (Some(now), 0);
+        }
+        self.count += 1;
+    }
+
+    /// Returns those of the present window or of the one before, whichever are more.
+    fn per_second(&self, now: Instant) -> usize {
+        match self.began.map(|began| now.saturating_duration_since(began)) {
+            Some(age) if age < Self::WINDOW => self.count.max(self.before),
+            Some(age) if age < 2 * Self::WINDOW => self.count,
+            _ => 0,
+        }
     }
 }
 
@@ -154,20 +175,25 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_of_an_endpoint_is_short_unless_it_answers() {
+    fn the_queue_of_an_endpoint_is_as_long_as_what_it_answers_in_a_second() {
         let (now, mut traffic) = (Instant::now(), Traffic::new(20));
-        for _ in 0..80 {
-            assert_eq!(traffic.enter(1, now, 1000, STALLED), Ok(()));
+        let enter = |traffic: &mut Traffic, now| traffic.enter(1, now, 1000, STALLED);
+        assert!((0..80).all(|_| enter(&mut traffic, now).is_ok()));
+        assert_eq!(enter(&mut traffic, now), Err(Deferred::QueueFull));
+        for _ in 0..81 {
+            traffic.succeeded(now);
         }
-        assert_eq!(traffic.enter(1, now, 1000, STALLED), Err(Deferred::QueueFull));
-        let pass = traffic.start(now);
-        traffic.succeeded(now);
-        assert_eq!(traffic.enter(1, now, 1000, STALLED), Ok(()));
-        let later = now + Traffic::ANSWERS_FOR;
-        assert_eq!(traffic.enter(1, later, 1000, STALLED), Err(Deferred::QueueFull));
-        traffic.succeeded(later);
-        traffic.failed(pass, None, later, (&BreakerSettings::default(), 0.0));
-        assert_eq!(traffic.enter(1, later, 1000, STALLED), Err(Deferred::QueueFull));
+        assert_eq!(enter(&mut traffic, now), Ok(()));
+        assert_eq!(enter(&mut traffic, now), Err(Deferred::QueueFull));
+        traffic.leave(1);
+        let window = |count| now + Duration::from_secs(count);
+        assert_eq!(enter(&mut traffic, window(1)), Ok(()));
+        traffic.leave(1);
+        assert_eq!(enter(&mut traffic, window(2)), Err(Deferred::QueueFull));
+        traffic.succeeded(window(1));
+        assert_eq!(enter(&mut traffic, window(1)), Ok(()), "the window before counts");
+        traffic.leave(1);
+        assert_eq!(enter(&mut traffic, window(2)), Err(Deferred::QueueFull));
     }
 
     #[test]
