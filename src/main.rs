@@ -286,6 +286,7 @@ async fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let findings = match args.task()? {
         CheckTask::Consumer(config) => service::check_all(&config).await,
         CheckTask::Changes(endpoints, tables) => service::check_all_changes(&endpoints, &tables).await,
+        CheckTask::Webhooks(endpoints, tables) => service::check_all_webhooks(&endpoints, &tables).await,
     };
     for finding in &findings {
         let line = if args.json { finding.json() } else { finding.to_string() };
@@ -310,6 +311,9 @@ async fn set_up(args: &SetupArgs) -> anyhow::Result<ExitCode> {
     }
     if let Some(tables) = &task.changes {
         setup::changes(&task.endpoints, tables, &mut out).await?;
+    }
+    if let Some(tables) = &task.webhooks {
+        setup::webhooks(&task.endpoints, tables, &mut out).await?;
     }
     Ok(ExitCode::SUCCESS)
 }

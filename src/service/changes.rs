@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::checks::within;
 use super::webhooks::{Webhooks, WebhooksConfig};
-use super::{ChangesTables, Endpoints, SetupError, check_changes, setup_error};
+use super::{ChangesTables, Endpoints, SetupError, check_changes, check_webhooks, setup_error};
 use crate::changes::ports::{Gap, History, Notifier, Observer};
 use crate::changes::{Condition, Recorder, Rules, Watch};
 use crate::consumer::ports::StoreError;
@@ -78,6 +78,9 @@ pub struct ChangesReader {
 pub async fn connect_changes(config: ChangesConfig) -> Result<ChangesReader, SetupError> {
     let ChangesConfig { endpoints, tables, .. } = &config;
     check_changes(endpoints, tables).await?;
+    if let Some(webhooks) = &config.webhooks {
+        check_webhooks(endpoints, &webhooks.tables).await?;
+    }
     let of_table = |problem| setup_error::table(endpoints, &tables.scans, problem);
     let client = endpoints.dynamo().await.map_err(of_table)?;
     let streams = dynamo::connect_streams(endpoints.dynamo.as_deref()).await.map_err(of_table)?;

@@ -8,7 +8,7 @@ use tracing::warn;
 use super::checks::within;
 use super::{Endpoints, SetupError, setup_error};
 use crate::changes::PastReader;
-use crate::dynamo::{self, ChangesTable, HistoryTable, HostTable};
+use crate::dynamo::{self, HistoryTable, HostTable, SideTable};
 use crate::hosts::{Calls, ErrorKind, Filter, Hosts, Observer, Query};
 
 /// Connects to the table of records. `ttl` is that of the consumer, for writes.
@@ -53,9 +53,9 @@ pub async fn connect_hosts(
 
 /// Connects to the table of the history. Warns if it does not fit, because records can be read without it.
 pub async fn connect_history(endpoints: &Endpoints, table: &str, calls: Calls) -> Result<PastReader, SetupError> {
-    let of_table = |problem| setup_error::changes_table(endpoints, ChangesTable::History, table, problem);
+    let of_table = |problem| setup_error::side_table(endpoints, SideTable::History, table, problem);
     let client = endpoints.dynamo().await.map_err(of_table)?;
-    let check = dynamo::check_changes_table(&client, ChangesTable::History, table);
+    let check = dynamo::check_side_table(&client, SideTable::History, table);
     match within(check, dynamo::Problem::Unreachable).await {
         // Reading needs no permission to describe the table.
         Ok(_) | Err(dynamo::Problem::Refused(_)) => {}
