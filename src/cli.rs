@@ -20,7 +20,6 @@ mod pubsub;
 mod scanner;
 mod setup;
 mod table;
-#[allow(dead_code)]
 mod targets;
 mod version;
 mod webhooks_tables;

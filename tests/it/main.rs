@@ -36,3 +36,4 @@ mod settings_page;
 mod setup;
 mod streams;
 mod support;
+mod webhooks;
