@@ -66,6 +66,24 @@ const BOUNDS: [Duration; 11] = [
     Duration::from_secs(5),
     Duration::from_secs(15),
 ];
+/// The values of labels. A counter that begins at 1 has no increase, so each of them is shown from the start.
+const RESULTS: [&str; 13] = [
+    "broken",
+    "connect",
+    "delivered",
+    "gone",
+    "no_secret",
+    "refused",
+    "resolve",
+    "status_3xx",
+    "status_4xx",
+    "status_5xx",
+    "status_other",
+    "timeout",
+    "tls",
+];
+const DEFERRED_REASONS: [&str; 6] = ["circuit_open", "late", "overloaded", "paused", "queue_full", "stalled"];
+const DEAD_REASONS: [&str; 4] = ["disabled", "exhausted", "gone", "missing"];
 /// How much of an answer is logged.
 const LOGGED_BYTES: usize = 200;
 
@@ -99,11 +117,11 @@ struct WebhookLogs {
 impl Default for WebhookMetrics {
     fn default() -> WebhookMetrics {
         WebhookMetrics {
-            attempts: Mutex::default(),
+            attempts: zeros(&RESULTS),
             attempt_seconds: Histogram::new(&BOUNDS),
             receipt_seconds: Histogram::new(&BOUNDS),
-            deferred: Mutex::default(),
-            dead: Mutex::default(),
+            deferred: zeros(&DEFERRED_REASONS),
+            dead: zeros(&DEAD_REASONS),
             open: Mutex::default(),
             counts: Mutex::default(),
             backlogs: AtomicU64::new(0),
@@ -248,12 +266,20 @@ impl Observer for WebhookMetrics {
         *locked(&self.oldest_due) = due;
     }
 
+    fn has_open_circuit(&self, endpoint: &EndpointId) -> bool {
+        locked(&self.open).contains(endpoint)
+    }
+
     fn log_dropped(&self) {
         self.log_dropped.add_one();
         if let Some(suppressed) = self.logs.dropped.due() {
             warn!(suppressed, "the log of deliveries is incomplete, because its table is slow or away");
         }
     }
+}
+
+fn zeros(names: &[&'static str]) -> Mutex<BTreeMap<&'static str, u64>> {
+    Mutex::new(names.iter().map(|name| (*name, 0)).collect())
 }
 
 fn count(counts: &Mutex<BTreeMap<&'static str, u64>>, name: &'static str) {
@@ -366,7 +392,9 @@ mod tests {
             "mini_scan_webhook_attempts_total{result=\"timeout\"} 1",
             "mini_scan_webhook_attempt_seconds_bucket{le=\"0.01\"} 1",
             "mini_scan_webhook_deferred_total{reason=\"stalled\"} 1",
+            "mini_scan_webhook_deferred_total{reason=\"overloaded\"} 0",
             "mini_scan_webhook_dead_total{reason=\"exhausted\"} 1",
+            "mini_scan_webhook_dead_total{reason=\"gone\"} 0",
             "mini_scan_webhook_backlog_endpoints 4",
             "mini_scan_webhook_open_circuits 1",
             "mini_scan_webhook_endpoints{status=\"active\"} 1",
@@ -375,6 +403,7 @@ mod tests {
         ] {
             assert!(page.lines().any(|other| other == line), "{line} is not in:\n{page}");
         }
+        assert!(metrics.has_open_circuit(&other) && !metrics.has_open_circuit(&endpoint));
         metrics.report(&Report::Recovered { endpoint: &other });
         assert!(self::page(&metrics).contains("mini_scan_webhook_open_circuits 0"));
     }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use futures_util::future::join;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
-use webhooks::{Clock, Engine, HttpSender, Policy, SecretKeys, SenderSettings, Settings, SystemClock, SystemResolver};
+use webhooks::{
+    Clock, EndpointId, Engine, HttpSender, Policy, SecretKeys, SenderSettings, Settings, SystemClock, SystemResolver,
+};
 
 use super::{SetupError, WebhooksTables};
 use crate::changes::Watch;
@@ -94,7 +96,9 @@ impl Webhooks {
                 let mut ticks = interval(GAUGE_INTERVAL);
                 loop {
                     ticks.tick().await;
-                    observer.oldest_due(deliveries.oldest_due(|endpoint| directory.is_active(endpoint)));
+                    let waits_for_us =
+                        |endpoint: &EndpointId| directory.is_active(endpoint) && !observer.has_open_circuit(endpoint);
+                    observer.oldest_due(deliveries.oldest_due(waits_for_us));
                 }
             });
             tokio::select! {

@@ -85,6 +85,9 @@ pub trait Observer: webhooks::Observer {
     /// The subscriptions were read again. `is_active` tells whether deliveries to an endpoint are attempted.
     fn reloaded(&self, counts: Counts, is_active: &dyn Fn(&EndpointId) -> bool);
 
+    /// Whether the endpoint fails so often that it is only probed. Then its deliveries wait for it, and not for us.
+    fn has_open_circuit(&self, endpoint: &EndpointId) -> bool;
+
     /// The delivery that is due for the longest time, if any is known.
     fn oldest_due(&self, due: Option<SystemTime>);
 
@@ -96,6 +99,9 @@ pub trait Observer: webhooks::Observer {
 impl Observer for () {
     fn received(&self, _: Duration) {}
     fn reloaded(&self, _: Counts, _: &dyn Fn(&EndpointId) -> bool) {}
+    fn has_open_circuit(&self, _: &EndpointId) -> bool {
+        false
+    }
     fn oldest_due(&self, _: Option<SystemTime>) {}
     fn log_dropped(&self) {}
 }
