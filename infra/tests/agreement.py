@@ -1,8 +1,9 @@
 """Checks that the resources of Terraform and of `mini-scan setup` agree, and that the consumer works on them.
 
-The check creates resources instead of comparing texts. It applies module aws to a local AWS (moto), lets `setup` create
-its own tables and subscriptions, and runs the consumer, the reader of changes and its backfill on Terraform's tables with
-the permissions of Terraform's roles. Module gcp needs Google Cloud, so the check reads its values from the files.
+The check creates resources instead of comparing texts. It applies module aws to a local AWS (moto), and lets `setup` create
+its own tables and subscriptions. It runs the consumer, the reader of changes with its webhooks, and the backfill on
+Terraform's tables with the permissions of Terraform's roles. Module gcp needs Google Cloud, so the check reads its values
+from the files.
 
 It needs the program (MINI_SCAN, by default target/debug/mini-scan) and terraform. TF_PLUGIN_DIR may name a folder with
 the provider. `agreement.py pubsub` skips AWS and needs no terraform.
@@ -21,7 +22,7 @@ import boto3
 import botocore.exceptions
 import hcl2
 
-from servers import PROGRAM, REPOSITORY, CheckFailed, aws, call, post, pubsub, run, running, stop, until
+from servers import PROGRAM, REPOSITORY, CheckFailed, aws, call, post, pubsub, received, run, running, stop, subscribed, until
 
 PROJECT = "projects/test-project"
 MESSAGES = 500
@@ -155,8 +156,9 @@ def created_table(dynamodb, name):
         # The order means nothing.
         "attributes": sorted(table["AttributeDefinitions"], key=lambda attribute: attribute["AttributeName"]),
         "indexes": [
-            [index["IndexName"], index["KeySchema"], index["Projection"]["ProjectionType"]]
+            [index["IndexName"], index["KeySchema"], projection["ProjectionType"], projection.get("NonKeyAttributes", [])]
             for index in table.get("GlobalSecondaryIndexes", [])
+            for projection in [index["Projection"]]
         ],
         "billing": table["BillingModeSummary"]["BillingMode"],
         "stream": table.get("StreamSpecification"),
@@ -165,14 +167,16 @@ def created_table(dynamodb, name):
 
 
 def tables_agree(endpoint, settings):
-    """Compares the module's tables with those that `setup` and `setup changes` create under their default names."""
-    for part in ("table", "changes"):
+    """Compares the module's tables with those that the parts of `setup` create under their default names."""
+    for part in ("table", "changes", "webhooks"):
         run([PROGRAM, "setup", part], {**LOCAL, "AWS_ENDPOINT_URL_DYNAMODB": endpoint})
     dynamodb = client("dynamodb", endpoint)
     pairs = {
         "the table": ("MINI_SCAN_TABLE", Module("aws").defaults["table_name"]),
         "the history table": ("MINI_SCAN_HISTORY_TABLE", "scan-history"),
         "the lease table": ("MINI_SCAN_LEASE_TABLE", "scan-leases"),
+        "the table of subscriptions": ("MINI_SCAN_WEBHOOKS_TABLE", "scan-webhooks"),
+        "the table of deliveries": ("MINI_SCAN_DELIVERIES_TABLE", "scan-deliveries"),
     }
     for what, (setting, default) in pairs.items():
         same(what, created_table(dynamodb, settings[setting]), created_table(dynamodb, default))
@@ -183,7 +187,7 @@ def service_index_is_kept(endpoint, table, terraform):
     run([PROGRAM, "setup", "table", "--service-index", "--table", table], {**LOCAL, "AWS_ENDPOINT_URL_DYNAMODB": endpoint})
     dynamodb = client("dynamodb", endpoint)
     added = created_table(dynamodb, table)
-    keys = [[key["AttributeName"] for key in schema] for name, schema, _ in added["indexes"] if name == "by-service"]
+    keys = [[key["AttributeName"] for key in schema] for name, schema, *_ in added["indexes"] if name == "by-service"]
     same("the key of by-service", keys, [["port", "service", "ip"]])
     # Only the table, because Terraform adds an alarm for the index.
     table_only = "-target=module.aws.aws_dynamodb_table.scans"
@@ -219,6 +223,8 @@ def assume(endpoint, role):
     document = iam.get_policy_version(PolicyArn=policy, VersionId=version)["PolicyVersion"]["Document"]
     for statement in document["Statement"]:
         statement["Resource"] = "*"
+    # AWS checks the operations inside of a transaction. The local AWS checks only the transaction.
+    document["Statement"].append({"Effect": "Allow", "Action": "dynamodb:TransactWriteItems", "Resource": "*"})
     iam.put_role_policy(RoleName=name, PolicyName="anywhere", PolicyDocument=json.dumps(document))
     token = {"RoleArn": role, "RoleSessionName": "consumer", "WebIdentityToken": "not checked"}
     return client("sts", endpoint).assume_role_with_web_identity(**token)["Credentials"]
@@ -319,26 +325,36 @@ def consumer_runs(server, endpoint, outputs):
 # --- the reader of changes on the tables that Terraform made ---
 
 
-def changes_are_permitted(endpoint, settings):
-    """Runs `check changes` with the permissions of the role `changes`, which asks for each of them."""
-    credentials = assume(endpoint, settings["AWS_ROLE_ARN"])
-    settings = {
+def acting_as(endpoint, settings, role):
+    """Returns the settings with credentials of the role."""
+    credentials = assume(endpoint, role)
+    return {
         **settings,
         "AWS_ENDPOINT_URL_DYNAMODB": endpoint,
         "AWS_ACCESS_KEY_ID": credentials["AccessKeyId"],
         "AWS_SECRET_ACCESS_KEY": credentials["SecretAccessKey"],
         "AWS_SESSION_TOKEN": credentials["SessionToken"],
     }
-    restricted = client("dynamodb", endpoint, credentials)
+
+
+def parts_are_permitted(endpoint, settings, operator):
+    """Runs `check changes` and `check webhooks`, which ask for each permission, with the roles that need them."""
+    roles = {"changes": settings["AWS_ROLE_ARN"], "webhooks_operator": operator}
+    acting = {role: acting_as(endpoint, settings, arn) for role, arn in roles.items()}
+    restricted = client("dynamodb", endpoint, assume(endpoint, roles["changes"]))
     with permissions_enforced(endpoint):
-        findings = run([PROGRAM, "check", "changes", "--json"], settings).splitlines()
-        denied("delete the history", "changes", lambda: restricted.delete_table(TableName=settings["MINI_SCAN_HISTORY_TABLE"]))
-    results = {f"{finding['check']} {finding['name']}": finding["result"] for finding in map(json.loads, findings)}
-    same("the results of `check changes`", results, dict.fromkeys(results, "ok"))
+        for part, role in (("changes", "changes"), ("webhooks", "changes"), ("webhooks", "webhooks_operator")):
+            findings = [json.loads(line) for line in run([PROGRAM, "check", part, "--json"], acting[role]).splitlines()]
+            results = {f"{finding['check']} {finding['name']}": finding["result"] for finding in findings}
+            # The reader lacks what only commands need, which is a note.
+            results = {what: result for what, result in results.items() if (role, result) != ("changes", "note")}
+            same(f"the results of `check {part}` with the role {role}", results, dict.fromkeys(results, "ok"))
+        for table in (settings["MINI_SCAN_HISTORY_TABLE"], settings["MINI_SCAN_WEBHOOKS_TABLE"]):
+            denied(f"delete {table}", "changes", lambda table=table: restricted.delete_table(TableName=table))
 
 
-def history_is_kept(endpoint, settings, backfill):
-    """Runs `changes` with its role until it has recorded each record, and the backfill with its own role."""
+def history_is_kept(endpoint, settings, roles):
+    """Runs `changes` with its role until it has recorded each record and told a receiver, and the backfill with its own role."""
     admin = client("dynamodb", endpoint, administrator(endpoint, "historian"))
     keys = sorted(rows(admin, settings["MINI_SCAN_TABLE"]))
 
@@ -347,26 +363,24 @@ def history_is_kept(endpoint, settings, backfill):
         items = [item for page in pages for item in page["Items"] if item["entry"]["S"].startswith("summary#")]
         return sorted(f"{item['ip']['S']}#{int(port)}#{service}" for item in items for _, port, service in [item["entry"]["S"].split("#", 2)])
 
-    def acting_as(role):
-        credentials = assume(endpoint, role)
-        return {
-            **settings,
-            "AWS_ENDPOINT_URL_DYNAMODB": endpoint,
-            "AWS_ACCESS_KEY_ID": credentials["AccessKeyId"],
-            "AWS_SECRET_ACCESS_KEY": credentials["SecretAccessKey"],
-            "AWS_SESSION_TOKEN": credentials["SessionToken"],
-        }
+    def told(log):
+        events = [webhook["data"] for webhook in received(log)]
+        return sorted({f"{event['ip']}#{event['port']}#{event['service']}" for event in events})
 
-    reader, backfiller = acting_as(settings["AWS_ROLE_ARN"]), acting_as(backfill)
+    reader = acting_as(endpoint, settings, settings["AWS_ROLE_ARN"])
+    backfiller = acting_as(endpoint, settings, roles["changes_backfill"])
+    operator = acting_as(endpoint, settings, roles["webhooks_operator"])
     with permissions_enforced(endpoint):
-        with running([PROGRAM, "changes"], reader) as (process, log):
+        with subscribed(reader, operator) as (reader, receiver), running([PROGRAM, "changes"], reader) as (process, log):
             try:
                 until("every service in the history", lambda: process.poll() is not None or recorded() == keys)
+                until("a webhook of every service", lambda: process.poll() is not None or told(receiver) == keys)
             except CheckFailed as failure:
                 raise CheckFailed(f"{failure}; the reader logged:\n{log.read_text()}") from failure
             code, output = stop(process), log.read_text()
-        if code != 0:
-            raise CheckFailed(f"the reader of changes exited with {code}:\n{output}")
+            if code != 0:
+                raise CheckFailed(f"the reader of changes exited with {code}:\n{output}")
+            same(f"the webhooks of {len(keys)} services", told(receiver), keys)
         run([PROGRAM, "changes", "backfill"], backfiller)
         same(f"the services of the history, of {len(keys)} records", recorded(), keys)
 
@@ -383,11 +397,11 @@ def main():
             changes = outputs["changes_environment"]
             tables_agree(endpoint, changes)
             print("The reader of changes on these tables, with the permissions of its role")
-            changes_are_permitted(endpoint, changes)
+            parts_are_permitted(endpoint, changes, outputs["roles"]["webhooks_operator"])
             print("The consumer on that table, with the permissions of its role")
             consumer_runs(server, endpoint, settings)
-            print("The history of that table, with the permissions of its roles")
-            history_is_kept(endpoint, changes, outputs["backfill_role"])
+            print("The history of that table and its webhooks, with the permissions of their roles")
+            history_is_kept(endpoint, changes, outputs["roles"])
             print("The index of `mini-scan setup table --service-index` on that table")
             service_index_is_kept(endpoint, settings["MINI_SCAN_TABLE"], terraform)
 

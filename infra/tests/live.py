@@ -1,8 +1,8 @@
 """Checks that alerts, dashboard and autoscaler query metrics that a running consumer, API or reader of changes has.
 
 `live.py CONSUMER_FILE API_FILE CHANGES_FILE` runs a consumer between embedded servers with valid, late and malformed
-messages, and an API and a reader of changes on the same table. It compares every query with the three pages `/metrics`, and
-writes them to the files, which promtool then checks. It needs the program (MINI_SCAN).
+messages, and an API and a reader of changes with webhooks on the same table. It compares every query with the three pages
+`/metrics`, and writes them to the files, which promtool then checks. It needs the program (MINI_SCAN).
 """
 
 import base64
@@ -16,7 +16,7 @@ import urllib.request
 from pathlib import Path
 
 import names
-from servers import PROGRAM, CheckFailed, address, call, pubsub, run, running, stop, until
+from servers import PROGRAM, CheckFailed, address, call, pubsub, received, run, running, stop, subscribed, until
 
 PROJECT = "projects/test-project"
 # Metrics of Google Cloud and of Prometheus, which our programs do not have.
@@ -65,18 +65,19 @@ def page_of_api(settings):
 
 
 def page_of_changes(settings):
-    """Runs a reader of changes until it has recorded one, and returns its page of metrics."""
-    run([PROGRAM, "setup", "changes"], settings)
-    with running([PROGRAM, "changes"], settings) as (process, log):
+    """Runs a reader of changes until it has recorded one and told a receiver, and returns its page of metrics."""
+    for part in ("changes", "webhooks"):
+        run([PROGRAM, "setup", part], settings)
+    with subscribed(settings) as (settings, receiver), running([PROGRAM, "changes"], settings) as (process, log):
         url = f"http://{address(process, log)}"
         recorded = re.compile(r'^mini_scan_changes_records_total\{result="opened"\} [1-9]', re.M)
 
         def page():
             text = get(f"{url}/metrics")[1]
             is_complete = "mini_scan_changes_leases{" in text and "mini_scan_changes_lag_seconds{" in text
-            return is_complete and recorded.search(text) and text
+            return is_complete and received(receiver) and recorded.search(text) and text
 
-        text = until("a change is recorded", page)
+        text = until("a change is recorded, and a receiver is told", page)
         if (code := stop(process)) != 0:
             raise CheckFailed(f"the reader of changes exited with {code}")
         return text

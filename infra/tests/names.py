@@ -3,6 +3,7 @@
 `names.py rules FILE` writes the queries of the dashboard and the autoscaler as rules, so that promtool can check them.
 """
 
+import ipaddress
 import json
 import re
 import sys
@@ -78,7 +79,7 @@ def scaled_object():
 
 def used(query):
     """Yields the metrics of a query, each with the text of its selector."""
-    text = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)|\[[^]]*\]", " ", query)
+    text = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)|\[[^]]*\]|\boffset\s+\w+", " ", query)
     pattern = r'([A-Za-z_:][\w:]*)\s*(\{(?:[^"}]|"[^"]*")*\})?'
     for match in re.finditer(pattern, text):
         name, selector = match.group(1), match.group(2) or ""
@@ -150,7 +151,7 @@ def check_runbook():
 
 def check_settings():
     flags = "".join(file.read_text() for file in (REPOSITORY / "src/cli").rglob("*.rs"))
-    known = set(re.findall(r'env = "(\w+)"', flags))
+    known = set(re.findall(r'"(MINI_SCAN_\w+)"', flags)) | set(re.findall(r'env = "(\w+)"', flags))
     files = [*(REPOSITORY / "infra").rglob("*"), REPOSITORY / "docker-compose.yml"]
     for file in files:
         if file.suffix in {".tf", ".hcl", ".yml", ".yaml", ".env"} and ".terraform" not in file.parts:
@@ -175,6 +176,35 @@ def check_settings():
     expect(wanted in query, "the autoscaler and the consumer use different subscriptions")
 
 
+def check_webhooks():
+    """Compares the network policy of webhooks with what the program refuses by default, and the key's path with its mount."""
+    folder = "infra/kubernetes/webhooks/common"
+    rule = yaml.safe_load(read(f"{folder}/egress.yaml"))[0]["value"][1]
+    ports = re.search(r"ports: vec!\[([\d, ]+)\]", read("crates/webhooks/src/target.rs"))[1]
+    same = {port["port"] for port in rule["ports"]} == set(map(int, ports.split(",")))
+    expect(same, f"{folder}/egress.yaml: the program allows the ports {ports} by default")
+    code = read("crates/webhooks/src/address.rs")
+    blocks = {block["ipBlock"]["cidr"]: block["ipBlock"]["except"] for block in rule["to"]}
+    for cidr, lists in (("0.0.0.0/0", ("INTERNAL_V4", "METADATA_V4")), ("2000::/3", ("INTERNAL_V6",))):
+        refused = [network for name in lists for network in networks(code, name)]
+        ours = [ipaddress.ip_network(network) for network in blocks[cidr]]
+        same = list(ipaddress.collapse_addresses(ours)) == list(ipaddress.collapse_addresses(refused))
+        expect(len(refused) > 3 and same, f"{folder}/egress.yaml: the exceptions of {cidr} are not what the program refuses")
+    _, key, mount, volume = [change["value"] for change in yaml.safe_load(read(f"{folder}/key.yaml"))]
+    file = f"{mount['mountPath']}/{volume['secret']['items'][0]['path']}"
+    expect(key["value"] == file, f"{folder}/key.yaml: the program reads {key['value']}, and the key is mounted at {file}")
+
+
+def networks(code, name):
+    """Returns the networks of a list in the guard of the crate webhooks."""
+    listed = re.search(rf"const {name}: \[\w+; \d+\] = \[(.*?)\n\];", code, re.S)[1]
+    for kind, address, prefix in re.findall(r"v([46])\(\[([^]]*)\], (\d+)\)", listed):
+        parts = [part.strip().removeprefix("0x") for part in address.split(",")]
+        # The list has the first four of the eight groups of an IPv6 address.
+        text = ".".join(parts) if kind == "4" else ":".join(parts) + "::"
+        yield ipaddress.ip_network(f"{text}/{prefix}")
+
+
 def sleep_before_stop(pod):
     hook = pod["containers"][0].get("lifecycle", {}).get("preStop", {})
     return hook.get("sleep", {}).get("seconds", 0)
@@ -186,6 +216,7 @@ def main():
     check_queries()
     check_runbook()
     check_settings()
+    check_webhooks()
     if mismatches:
         sys.exit("\n".join(mismatches))
     print(f"names: {len(list(queries()))} queries, every alert and its section, and every setting agree")

@@ -1,10 +1,12 @@
 """Local servers and programs for these checks. Each one listens on a free loopback port and is stopped at the end."""
 
+import base64
 import contextlib
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -78,6 +80,38 @@ def pubsub():
     """Runs the embedded Pub/Sub server and yields its host and port."""
     with running([PROGRAM, "local", "pubsub", "--port", "0"]) as (process, log):
         yield address(process, log)
+
+
+@contextlib.contextmanager
+def subscribed(settings, operator=None):
+    """Subscribes a receiver to all changes. Yields the settings of a reader that delivers, and the log of the receiver.
+
+    The receiver verifies signatures. It fails for a second, so that webhooks are stored and retried. `operator` has the
+    settings of who creates the subscription.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".key") as key:
+        key.write(base64.b64encode(os.urandom(32)).decode())
+        key.flush()
+        target = f"127.0.0.1:{free_port()}"
+        guard = {"MINI_SCAN_SECRET_KEY_FILE": key.name, "MINI_SCAN_ALLOW_HTTP": "true", "MINI_SCAN_ALLOW_TARGET": target}
+        add = [PROGRAM, "webhooks", "add", "--json", "--url", f"http://{target}/"]
+        added = json.loads(run(add, {**(operator or settings), **guard}))
+        receiver = [PROGRAM, "webhooks", "sink", "--json", "--listen", target, "--fail-for", "1s"]
+        with running(receiver, {"MINI_SCAN_SINK_SECRET": added["secret"]}) as (process, log):
+            address(process, log)
+            yield {**settings, **guard, "MINI_SCAN_WEBHOOKS": "true"}, log
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def received(log):
+    """Returns the bodies of the webhooks that the receiver accepted."""
+    lines = [json.loads(line) for line in log.read_text().split("\n")[:-1] if line.startswith("{")]
+    return [line["body"] for line in lines if line["status"] == 204 and line["verified"]]
 
 
 def call(url, method="GET", body=None):

@@ -12,6 +12,7 @@ use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime};
 
 use dynamodb_streams::{BoxError, Checkpoint, DeadRecord, Gap, GapCause, Handler, Outcome, Record};
+use futures_util::future::BoxFuture;
 use ops::panic_text;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
@@ -33,6 +34,8 @@ const DEAD_LETTER_TIMEOUT: Duration = Duration::from_secs(20);
 const INLINE_BYTES: usize = 16 << 10;
 /// The budget of entries in flight, in KiB.
 const BUDGET_KIB: u32 = 32 << 10;
+/// How many records are compared and stored at the same time. More may wait until others are told of them.
+const MAX_RECORDED: usize = 512;
 /// If half of this many records are unreadable, the table is one of a newer program.
 const RECENT: usize = 100;
 
@@ -47,6 +50,7 @@ pub struct Recorder<H> {
     watch: Arc<Watch>,
     recent: Mutex<Recent>,
     budget: Semaphore,
+    recorded: Semaphore,
     /// One permit per core.
     threads: Semaphore,
 }
@@ -78,8 +82,9 @@ impl<H: History> Recorder<H> {
         watch: Arc<Watch>,
     ) -> Recorder<H> {
         let (budget, cores) = (Semaphore::new(BUDGET_KIB as usize), available_parallelism().map_or(1, usize::from));
-        let threads = Semaphore::new(cores);
-        Recorder { history, notifier, rules, stream, observer, watch, recent: Mutex::default(), budget, threads }
+        let (recorded, threads) = (Semaphore::new(MAX_RECORDED), Semaphore::new(cores));
+        let recent = Mutex::default();
+        Recorder { history, notifier, rules, stream, observer, watch, recent, budget, recorded, threads }
     }
 
     /// Decides what the record means. Returns the text of a panic.
@@ -173,8 +178,8 @@ impl<H: History> Recorder<H> {
         Outcome::Done
     }
 
-    /// Records what a record means. Returns the entry to tell of.
-    async fn record(&self, record: &Record<Arc<Images>>) -> Result<(Handled, Option<Entry>), Outcome> {
+    /// Records what a record means. Returns the notification that must end before the record is done.
+    async fn record(&self, record: &Record<Arc<Images>>) -> Result<(Handled, Option<Notification<'_>>), Outcome> {
         let Some(sequence) = Sequence::parse(record.sequence_number.as_str()) else {
             let reason = "its sequence number is no number of at most 40 digits".to_owned();
             return Err(Outcome::Dead { reason });
@@ -182,6 +187,7 @@ impl<H: History> Recorder<H> {
         let position = Position { stream: self.stream.clone(), sequence: sequence.clone() };
         let size = response_bytes(&record.data.old) + response_bytes(&record.data.new);
         let kib = u32::try_from(size / 1024 + 1).unwrap_or(u32::MAX).min(BUDGET_KIB);
+        let _permit = self.recorded.acquire().await;
         let _budget = self.budget.acquire_many(kib).await;
         let decision = self.decide(&record.data, position, size).await;
         let decision =
@@ -196,21 +202,25 @@ impl<H: History> Recorder<H> {
             Decision::Store(change) => change,
         };
         self.note(&sequence, false);
-        self.store(*change).await.map_err(|error| match error.kind {
+        let (handled, entry) = self.store(*change).await.map_err(|error| match error.kind {
             StoreErrorKind::Refused | StoreErrorKind::ForeignRow => Outcome::Dead { reason: error.detail },
             _ => Outcome::Unavailable { after: None, reason: error.detail },
-        })
+        })?;
+        // The response must be gone when the budget is released.
+        Ok((handled, entry.map(|entry| self.notifier.notify(entry, record.read_at))))
     }
 }
 
+type Notification<'a> = BoxFuture<'a, Result<(), StoreError>>;
+
 impl<H: History> Handler<Arc<Images>> for Recorder<H> {
     async fn handle(&self, record: &Record<Arc<Images>>, _: u32) -> Outcome {
-        let (handled, entry) = match self.record(record).await {
+        let (handled, notification) = match self.record(record).await {
             Ok(recorded) => recorded,
             Err(outcome) => return outcome,
         };
-        if let Some(entry) = entry
-            && let Err(error) = self.notifier.notify(entry, record.read_at).await
+        if let Some(notification) = notification
+            && let Err(error) = notification.await
         {
             return Outcome::Unavailable { after: None, reason: error.detail };
         }

@@ -89,7 +89,7 @@ pub trait History: Send + Sync + 'static {
 /// Tells others of changes.
 pub trait Notifier: Send + Sync + 'static {
     /// Tells of an entry that is stored. `Ok` proves that everyone whom it concerns was told, or will be. The same entry comes
-    /// again after an error, and after a crash. `read_at` is when its record was read.
+    /// again after an error, and after a crash. `read_at` is when its record was read. The future does not keep the response.
     fn notify(&self, entry: Entry, read_at: Instant) -> BoxFuture<'_, Result<(), StoreError>>;
 }
 

@@ -8,8 +8,8 @@ use webhooks::{EndpointId, WebhookId};
 
 use crate::changes::{Body, Entry, EntryKey, TimelineEvent};
 
-/// A larger body is sent without the response and the changed lines.
-const MAX_FULL_BYTES: usize = 16 << 10;
+/// A larger body is sent without the response and the changed lines, because a stored delivery is written several times.
+const MAX_FULL_BYTES: usize = 4 << 10;
 /// The last second of the year 9999. Later ones have no notation.
 const MAX_SECONDS: u64 = 253_402_300_799;
 

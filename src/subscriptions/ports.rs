@@ -1,10 +1,12 @@
 //! What subscriptions need from outside, with the contract of each call.
 
 use std::future::Future;
+use std::time::{Duration, SystemTime};
 
 use webhooks::{Changed, DisabledReason, EndpointId};
 
 use super::dead::{DeadDelivery, DeadPage, DeadPosition};
+use super::directory::Counts;
 use super::subscription::Subscription;
 use crate::consumer::ports::StoreError;
 
@@ -91,4 +93,33 @@ pub trait DeadDeliveries: Send + Sync + 'static {
 
     /// Deletes a dead delivery. Refused if it is not dead any more, or has died again.
     fn purge(&self, dead: &DeadDelivery) -> impl Future<Output = Result<Changed, StoreError>> + Send;
+}
+
+/// Is told what becomes of webhooks. The methods must not block.
+pub trait Observer: webhooks::Observer {
+    /// A first attempt succeeded, this long after the record of the change was read.
+    fn received(&self, after: Duration);
+
+    /// The subscriptions were read again. `is_active` tells whether deliveries to an endpoint are attempted.
+    fn reloaded(&self, counts: Counts, is_active: &dyn Fn(&EndpointId) -> bool);
+
+    /// Whether the endpoint fails so often that it is only probed. Then its deliveries wait for it, and not for us.
+    fn has_open_circuit(&self, endpoint: &EndpointId) -> bool;
+
+    /// The delivery that is due for the longest time, if any is known.
+    fn oldest_due(&self, due: Option<SystemTime>);
+
+    /// An entry of the log of deliveries was dropped, because the table is slow or away.
+    fn log_dropped(&self);
+}
+
+/// Ignores everything.
+impl Observer for () {
+    fn received(&self, _: Duration) {}
+    fn reloaded(&self, _: Counts, _: &dyn Fn(&EndpointId) -> bool) {}
+    fn has_open_circuit(&self, _: &EndpointId) -> bool {
+        false
+    }
+    fn oldest_due(&self, _: Option<SystemTime>) {}
+    fn log_dropped(&self) {}
 }

@@ -5,6 +5,7 @@ mod history;
 mod inputs;
 mod plan;
 mod tables;
+mod webhooks;
 
 use std::fs;
 use std::path::Path;
@@ -75,6 +76,21 @@ fn the_settings_match_the_manifests_and_the_defaults_of_the_flags() {
     default("--max-outstanding`, `-m", inputs.outstanding_default.to_string());
     default("--consumers`, `-c", inputs.streams.to_string());
     default("--max-outstanding-bytes", format!("{}MiB", inputs.outstanding_bytes / 1024.0 / 1024.0));
+}
+
+#[test]
+fn the_settings_of_webhooks_match_the_engine_and_the_manifest() {
+    let inputs = Inputs::read(PAGE);
+    let engine = ::webhooks::Settings::default();
+    let settings = [engine.max_attempts, engine.max_bytes, engine.max_backlogs].map(|setting| setting as f64);
+    assert_eq!(settings, [inputs.attempts, inputs.webhook_bytes, inputs.backlogs]);
+    assert_eq!(engine.poll_interval.as_secs_f64(), 1.0 / inputs.looks);
+    assert_eq!(engine.schedule.delays.len(), 9, "a table has the writes of ten attempts");
+    let manifest = include_str!("../../infra/kubernetes/webhooks/changes/deployment.yaml");
+    let limit = manifest.split("limits:").nth(1).and_then(|limits| limits.split("memory: ").nth(1));
+    assert_eq!(limit.map(str::trim), Some("1Gi"));
+    let needed = webhooks::memory_of_an_instance(&inputs);
+    assert!(needed < 1024.0, "{needed} MiB do not fit into the limit");
 }
 
 #[test]

@@ -37,3 +37,4 @@ mod setup;
 mod streams;
 mod support;
 mod webhook_commands;
+mod webhooks;

@@ -7,6 +7,18 @@ locals {
 
   changes_tables = { for what, table in { history = var.history_table_name, leases = var.lease_table_name } : what => table if table != null }
 
+  # DynamoDB reports throttled writes of an index under the index alone.
+  webhooks_throttles = merge(
+    var.webhooks_table_name == null ? {} : {
+      webhooks          = { TableName = var.webhooks_table_name }
+      webhooks-by-owner = { TableName = var.webhooks_table_name, GlobalSecondaryIndexName = "by-owner" }
+    },
+    var.deliveries_table_name == null ? {} : {
+      deliveries        = { TableName = var.deliveries_table_name }
+      deliveries-by-due = { TableName = var.deliveries_table_name, GlobalSecondaryIndexName = "by-due" }
+    },
+  )
+
   alarms = merge(
     {
       write-throttled = {
@@ -41,6 +53,18 @@ locals {
         threshold  = 0
         periods    = 15
         dimensions = { TableName = table }
+      }
+    },
+    {
+      # Then changes wait in the stream, and due deliveries in their table.
+      for what, dimensions in local.webhooks_throttles : "${what}-throttled" => {
+        runbook    = "webhooks-throttled"
+        text       = "DynamoDB throttles writes to ${dimensions.TableName}${try(" because of its index ${dimensions.GlobalSecondaryIndexName}", "")}."
+        metric     = "WriteThrottleEvents"
+        statistic  = "Sum"
+        threshold  = 0
+        periods    = 15
+        dimensions = dimensions
       }
     },
     {

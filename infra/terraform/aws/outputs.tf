@@ -44,11 +44,19 @@ output "consumer_environment" {
 
 output "changes_environment" {
   description = "The AWS settings of `mini-scan changes`, by environment variable. Empty without history_table_name and lease_table_name, AWS_ROLE_ARN also if service_accounts has no changes."
-  value = var.history_table_name == null || var.lease_table_name == null ? {} : {
-    MINI_SCAN_TABLE         = aws_dynamodb_table.scans.name
-    MINI_SCAN_HISTORY_TABLE = one(aws_dynamodb_table.history[*].name)
-    MINI_SCAN_LEASE_TABLE   = one(aws_dynamodb_table.leases[*].name)
-    AWS_REGION              = data.aws_region.this.name
-    AWS_ROLE_ARN            = try(aws_iam_role.workload["changes"].arn, "")
-  }
+  value = var.history_table_name == null || var.lease_table_name == null ? {} : merge(
+    {
+      MINI_SCAN_TABLE         = aws_dynamodb_table.scans.name
+      MINI_SCAN_HISTORY_TABLE = one(aws_dynamodb_table.history[*].name)
+      MINI_SCAN_LEASE_TABLE   = one(aws_dynamodb_table.leases[*].name)
+      AWS_REGION              = data.aws_region.this.name
+      AWS_ROLE_ARN            = try(aws_iam_role.workload["changes"].arn, "")
+    },
+    local.webhooks_environment,
+  )
+}
+
+output "webhooks_environment" {
+  description = "The tables of webhooks, by environment variable, for `mini-scan changes`, `mini-scan api` and `mini-scan webhooks`. Empty without webhooks_table_name."
+  value       = local.webhooks_environment
 }

@@ -5,6 +5,9 @@ data "aws_region" "this" {}
 locals {
   history_arns = aws_dynamodb_table.history[*].arn
   lease_arns   = aws_dynamodb_table.leases[*].arn
+  # Both exist, or none.
+  webhooks_arns   = aws_dynamodb_table.webhooks[*].arn
+  deliveries_arns = aws_dynamodb_table.deliveries[*].arn
 
   read_records = {
     sid       = "ReadRecords"
@@ -41,6 +44,44 @@ locals {
     },
   ]
 
+  # What makes deliveries neither creates nor removes subscriptions.
+  deliver_webhooks = length(local.webhooks_arns) == 0 ? [] : [
+    {
+      sid       = "ReadSubscriptions"
+      actions   = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:DescribeTable"]
+      resources = local.webhooks_arns
+    },
+    local.keep_deliveries,
+  ]
+
+  keep_subscriptions = {
+    sid = "KeepSubscriptions"
+    actions = [
+      "dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:DescribeTable",
+    ]
+    resources = concat(local.webhooks_arns, [for arn in local.webhooks_arns : "${arn}/index/by-owner"])
+  }
+
+  # An API lists the subscriptions of one owner at a time.
+  manage_webhooks = length(local.webhooks_arns) == 0 ? [] : [
+    local.keep_subscriptions,
+    local.keep_deliveries,
+    {
+      sid       = "ShowDeliveries"
+      actions   = ["dynamodb:GetItem"]
+      resources = local.deliveries_arns
+    },
+  ]
+
+  keep_deliveries = {
+    sid = "KeepDeliveries"
+    actions = [
+      "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:Query", "dynamodb:DescribeTable",
+      "dynamodb:DescribeTimeToLive",
+    ]
+    resources = concat(local.deliveries_arns, [for arn in local.deliveries_arns : "${arn}/index/by-due"])
+  }
+
   permissions = {
     consumer = [
       {
@@ -52,7 +93,7 @@ locals {
     # For readers of the stream by others.
     stream_reader = [local.read_stream, local.keep_leases]
     # For `mini-scan changes`.
-    changes = [
+    changes = concat([
       local.read_stream,
       local.keep_leases,
       local.write_history,
@@ -61,7 +102,7 @@ locals {
         actions   = ["dynamodb:DescribeTable"]
         resources = [aws_dynamodb_table.scans.arn]
       },
-    ]
+    ], local.deliver_webhooks)
     # For `mini-scan changes backfill`, which reads both tables as a whole.
     changes_backfill = [
       local.write_history,
@@ -77,13 +118,26 @@ locals {
       },
     ]
     # Without Scan, because one scan would read and bill the whole table.
-    api = concat([local.read_records], local.read_history)
+    api = concat([local.read_records], local.read_history, local.manage_webhooks)
     # For an API with --allow-writes, which stores scans and deletes records.
     api_writer = concat([local.read_records], local.read_history, [
       {
         sid       = "WriteRecords"
         actions   = ["dynamodb:PutItem", "dynamodb:DeleteItem"]
         resources = [aws_dynamodb_table.scans.arn]
+      },
+    ], local.manage_webhooks)
+    # For the commands of `mini-scan webhooks`, which list all subscriptions. A replay may read the whole history.
+    webhooks_operator = concat(local.manage_webhooks, [
+      {
+        sid       = "ListSubscriptions"
+        actions   = ["dynamodb:Scan"]
+        resources = local.webhooks_arns
+      },
+      {
+        sid       = "ReadHistory"
+        actions   = ["dynamodb:Scan", "dynamodb:Query", "dynamodb:DescribeTable"]
+        resources = local.history_arns
       },
     ])
     # For `mini-scan export`.

@@ -36,7 +36,7 @@ variable "deletion_protection" {
 }
 
 variable "recovery_period_days" {
-  description = "How many days back the tables of scans and of the history can be restored, to any second."
+  description = "How many days back the tables of scans, of the history and of webhooks can be restored, to any second."
   type        = number
   default     = 35
 
@@ -104,7 +104,7 @@ variable "service_accounts" {
   description = <<-TEXT
     The Kubernetes service account that may assume each role: consumer writes scans, changes writes the history,
     changes_backfill completes it, stream_reader reads the table's stream, api reads records, api_writer also stores and
-    deletes them, exporter reads the whole table. Only the roles in this map are created.
+    deletes them, exporter reads the whole table, webhooks_operator manages webhooks. Only the roles in this map are created.
   TEXT
   type = map(object({
     namespace = string
@@ -113,8 +113,8 @@ variable "service_accounts" {
   default = { consumer = { namespace = "mini-scan", name = "mini-scan" } }
 
   validation {
-    condition     = alltrue([for role in keys(var.service_accounts) : contains(["consumer", "changes", "changes_backfill", "stream_reader", "api", "api_writer", "exporter"], role)])
-    error_message = "Roles must be consumer, changes, changes_backfill, stream_reader, api, api_writer or exporter."
+    condition     = alltrue([for role in keys(var.service_accounts) : contains(["consumer", "changes", "changes_backfill", "stream_reader", "api", "api_writer", "exporter", "webhooks_operator"], role)])
+    error_message = "Roles must be consumer, changes, changes_backfill, stream_reader, api, api_writer, exporter or webhooks_operator."
   }
 
   validation {
@@ -134,7 +134,7 @@ variable "batch_writes" {
 }
 
 variable "history_table_name" {
-  description = "Name of the table of the history. null creates none. The roles changes and changes_backfill need it."
+  description = "Name of the table of the history. null creates none. The roles changes, changes_backfill and webhooks_operator need it."
   type        = string
   default     = null
 
@@ -144,8 +144,8 @@ variable "history_table_name" {
   }
 
   validation {
-    condition     = var.history_table_name != null || length(setintersection(keys(var.service_accounts), ["changes", "changes_backfill"])) == 0
-    error_message = "The roles changes and changes_backfill need history_table_name."
+    condition     = var.history_table_name != null || length(setintersection(keys(var.service_accounts), ["changes", "changes_backfill", "webhooks_operator"])) == 0
+    error_message = "The roles changes, changes_backfill and webhooks_operator need history_table_name."
   }
 }
 
@@ -162,6 +162,38 @@ variable "lease_table_name" {
   validation {
     condition     = var.lease_table_name != null || length(setintersection(keys(var.service_accounts), ["changes", "changes_backfill", "stream_reader"])) == 0
     error_message = "The roles changes, changes_backfill and stream_reader need lease_table_name."
+  }
+}
+
+variable "webhooks_table_name" {
+  description = "Name of the table of the subscriptions to webhooks. null creates none, and gives no role permissions for webhooks. It needs deliveries_table_name."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.webhooks_table_name == null || can(regex("^[A-Za-z0-9_.-]{3,255}$", var.webhooks_table_name))
+    error_message = "A table name must have 3 to 255 letters, digits, underscores, dots or hyphens."
+  }
+
+  validation {
+    condition     = var.webhooks_table_name != null || !contains(keys(var.service_accounts), "webhooks_operator")
+    error_message = "The role webhooks_operator needs webhooks_table_name."
+  }
+}
+
+variable "deliveries_table_name" {
+  description = "Name of the table of the deliveries that wait or are dead. null creates none. It needs webhooks_table_name."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.deliveries_table_name == null || can(regex("^[A-Za-z0-9_.-]{3,255}$", var.deliveries_table_name))
+    error_message = "A table name must have 3 to 255 letters, digits, underscores, dots or hyphens."
+  }
+
+  validation {
+    condition     = (var.deliveries_table_name == null) == (var.webhooks_table_name == null)
+    error_message = "Set both webhooks_table_name and deliveries_table_name, or none of them."
   }
 }
 

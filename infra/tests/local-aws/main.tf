@@ -45,18 +45,21 @@ provider "aws" {
 module "aws" {
   source = "../../terraform/aws"
 
-  table_name         = "by-terraform"
-  history_table_name = "history-by-terraform"
-  oidc_issuer        = "https://container.googleapis.com/v1/projects/p/locations/europe-west1/clusters/c"
-  lease_table_name   = "leases-by-terraform"
-  service_index      = var.service_index
-  max_write_units    = var.max_write_units
+  table_name            = "by-terraform"
+  history_table_name    = "history-by-terraform"
+  oidc_issuer           = "https://container.googleapis.com/v1/projects/p/locations/europe-west1/clusters/c"
+  lease_table_name      = "leases-by-terraform"
+  webhooks_table_name   = "webhooks-by-terraform"
+  deliveries_table_name = "deliveries-by-terraform"
+  service_index         = var.service_index
+  max_write_units       = var.max_write_units
   service_accounts = {
-    consumer         = { namespace = "mini-scan", name = "mini-scan" }
-    changes          = { namespace = "mini-scan", name = "mini-scan-changes" }
-    changes_backfill = { namespace = "mini-scan", name = "backfill" }
-    stream_reader    = { namespace = "mini-scan", name = "reader" }
-    api              = { namespace = "mini-scan", name = "api" }
+    consumer          = { namespace = "mini-scan", name = "mini-scan" }
+    changes           = { namespace = "mini-scan", name = "mini-scan-changes" }
+    changes_backfill  = { namespace = "mini-scan", name = "backfill" }
+    stream_reader     = { namespace = "mini-scan", name = "reader" }
+    api               = { namespace = "mini-scan", name = "api" }
+    webhooks_operator = { namespace = "mini-scan", name = "operator" }
   }
 }
 
@@ -68,8 +71,8 @@ output "changes_environment" {
   value = module.aws.changes_environment
 }
 
-output "backfill_role" {
-  value = module.aws.role_arns["changes_backfill"]
+output "roles" {
+  value = module.aws.role_arns
 }
 
 output "alarm_names" {

@@ -6,7 +6,7 @@ use super::plan::{Copies, Load, Mode};
 use super::tables::{SIZES, header, row, short, whole};
 
 impl Inputs {
-    fn units(&self, bytes: f64) -> f64 {
+    pub(super) fn units(&self, bytes: f64) -> f64 {
         (bytes / self.unit).ceil()
     }
 
@@ -16,7 +16,7 @@ impl Inputs {
     }
 
     /// Returns how many services open and change per second.
-    fn events(&self, load: &Load) -> [f64; 2] {
+    pub(super) fn events(&self, load: &Load) -> [f64; 2] {
         let scans = load.messages * (1.0 - self.copies);
         [scans * self.missing, scans * (1.0 - self.missing) * self.changed]
     }

@@ -6,11 +6,12 @@ use super::bill::{Bill, GIB};
 use super::history;
 use super::inputs::Inputs;
 use super::plan::{Copies, Load, Mode, writes_of_copies};
+use super::webhooks;
 
 /// Messages per second, and the cores of each consumer at that rate.
 pub(super) const SIZES: [(f64, usize); 3] = [(1e3, 2), (1e5, 4), (1e6, 8)];
 
-const GB: f64 = 1e9;
+pub(super) const GB: f64 = 1e9;
 
 /// Returns each computed table, with the name in its marker `<!-- name -->`.
 pub(super) fn tables(inputs: &Inputs) -> Vec<(&'static str, String)> {
@@ -20,6 +21,10 @@ pub(super) fn tables(inputs: &Inputs) -> Vec<(&'static str, String)> {
         ("index", index(inputs)),
         ("history", history::events(inputs)),
         ("history-sizes", history::sizes(inputs)),
+        ("webhooks", webhooks::writes(inputs)),
+        ("webhooks-sizes", webhooks::sizes(inputs)),
+        ("webhooks-polls", webhooks::polls(inputs)),
+        ("webhooks-memory", webhooks::memory(inputs)),
         ("copies", copies()),
         ("responses", responses(inputs)),
         ("reads", reads(inputs)),

@@ -28,6 +28,18 @@ override_resource {
 }
 
 override_resource {
+  target          = aws_dynamodb_table.webhooks
+  override_during = plan
+  values          = { arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-webhooks" }
+}
+
+override_resource {
+  target          = aws_dynamodb_table.deliveries
+  override_during = plan
+  values          = { arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-deliveries" }
+}
+
+override_resource {
   target          = aws_iam_openid_connect_provider.cluster
   override_during = plan
   values          = { arn = "arn:aws:iam::123456789012:oidc-provider/container.googleapis.com/v1/projects/p/locations/l/clusters/c" }
@@ -315,6 +327,168 @@ run "the_history_is_protected_and_its_reader_gets_its_permissions" {
       "scan-results", "scan-history", "scan-leases", "eu-west-1",
     ]
     error_message = "The output must have every AWS setting of mini-scan changes."
+  }
+}
+
+run "without_webhooks_their_tables_alarms_and_permissions_are_missing" {
+  command = plan
+
+  variables {
+    history_table_name = "scan-history"
+    lease_table_name   = "scan-leases"
+    service_accounts = {
+      changes = { namespace = "mini-scan", name = "mini-scan-changes" }
+      api     = { namespace = "mini-scan", name = "api" }
+    }
+  }
+
+  assert {
+    condition     = length(aws_dynamodb_table.webhooks) == 0 && length(aws_dynamodb_table.deliveries) == 0 && length(output.webhooks_environment) == 0
+    error_message = "By default there must be no tables of webhooks."
+  }
+  assert {
+    condition = alltrue([
+      for role in ["changes", "api"] : alltrue([
+        for sid in ["ReadSubscriptions", "KeepSubscriptions", "KeepDeliveries", "ShowDeliveries"] : !strcontains(data.aws_iam_policy_document.role[role].json, sid)
+      ])
+    ])
+    error_message = "Without webhooks, no role may have permissions for them."
+  }
+  assert {
+    condition     = length([for name in output.alarm_names : name if strcontains(name, "webhooks") || strcontains(name, "deliveries")]) == 0
+    error_message = "Without webhooks there must be no alarm for them."
+  }
+}
+
+run "the_tables_of_webhooks_are_protected_and_their_programs_get_their_permissions" {
+  command = plan
+
+  variables {
+    history_table_name    = "scan-history"
+    lease_table_name      = "scan-leases"
+    webhooks_table_name   = "scan-webhooks"
+    deliveries_table_name = "scan-deliveries"
+    service_accounts = {
+      changes           = { namespace = "mini-scan", name = "mini-scan-changes" }
+      changes_backfill  = { namespace = "mini-scan", name = "backfill" }
+      api               = { namespace = "mini-scan", name = "api" }
+      webhooks_operator = { namespace = "mini-scan", name = "operator" }
+      exporter          = { namespace = "mini-scan", name = "exporter" }
+    }
+  }
+
+  assert {
+    condition = alltrue([
+      aws_dynamodb_table.webhooks[0].hash_key == "bucket", aws_dynamodb_table.webhooks[0].range_key == "id",
+      aws_dynamodb_table.deliveries[0].hash_key == "queue", aws_dynamodb_table.deliveries[0].range_key == "id",
+      one(aws_dynamodb_table.deliveries[0].ttl).enabled, one(aws_dynamodb_table.deliveries[0].ttl).attribute_name == "expires_at",
+    ])
+    error_message = "The tables must have the keys and the expiry that the program expects."
+  }
+  assert {
+    condition = [for index in aws_dynamodb_table.webhooks[0].global_secondary_index : [
+      index.name, index.hash_key, index.range_key, index.projection_type
+    ]] == [["by-owner", "owner", "id", "ALL"]]
+    error_message = "The subscriptions must have the index by-owner."
+  }
+  assert {
+    condition = [for index in aws_dynamodb_table.deliveries[0].global_secondary_index : [
+      index.name, index.hash_key, index.range_key, index.projection_type, join(",", index.non_key_attributes)
+    ]] == [["by-due", "queue", "due", "INCLUDE", "token"]]
+    error_message = "The deliveries must have the index by-due with the token."
+  }
+  assert {
+    condition = [for table in [aws_dynamodb_table.webhooks[0], aws_dynamodb_table.deliveries[0]] : {
+      for attribute in table.attribute : attribute.name => attribute.type
+    }] == [{ bucket = "S", id = "S", owner = "S" }, { queue = "S", id = "S", due = "N" }]
+    error_message = "The attributes must be those of the keys, with their types."
+  }
+  assert {
+    condition = alltrue([
+      for table in [aws_dynamodb_table.webhooks[0], aws_dynamodb_table.deliveries[0]] : alltrue([
+        table.billing_mode == "PAY_PER_REQUEST", table.deletion_protection_enabled,
+        one(table.point_in_time_recovery).enabled, one(table.server_side_encryption).enabled,
+      ])
+    ])
+    error_message = "Deletion protection, recovery and encryption must be on."
+  }
+  assert {
+    condition = {
+      for statement in jsondecode(data.aws_iam_policy_document.role["changes"].json).Statement : statement.Sid => [statement.Action, statement.Resource]
+      if contains(["ReadSubscriptions", "KeepDeliveries"], statement.Sid)
+      } == {
+      ReadSubscriptions = [
+        ["dynamodb:UpdateItem", "dynamodb:Query", "dynamodb:GetItem", "dynamodb:DescribeTable"],
+        "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-webhooks",
+      ]
+      KeepDeliveries = [
+        [
+          "dynamodb:UpdateItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:DescribeTimeToLive", "dynamodb:DescribeTable",
+          "dynamodb:DeleteItem",
+        ],
+        [
+          "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-deliveries/index/by-due",
+          "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-deliveries",
+        ],
+      ]
+    }
+    error_message = "The reader of changes must be able to deliver, and neither to create nor to remove subscriptions."
+  }
+  assert {
+    condition = [
+      for role in ["api", "webhooks_operator"] : [
+        for statement in jsondecode(data.aws_iam_policy_document.role[role].json).Statement : statement.Action
+        if statement.Sid == "KeepSubscriptions"
+      ]
+      ] == [for role in ["api", "webhooks_operator"] : [[
+        "dynamodb:UpdateItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:GetItem", "dynamodb:DescribeTable", "dynamodb:DeleteItem",
+    ]]]
+    error_message = "The API and the operator must be able to manage subscriptions."
+  }
+  assert {
+    condition = [
+      for role in ["changes", "api", "webhooks_operator"] : contains(flatten([
+        for statement in jsondecode(data.aws_iam_policy_document.role[role].json).Statement : statement.Action
+        if statement.Resource == "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-webhooks"
+      ]), "dynamodb:Scan")
+    ] == [false, false, true]
+    error_message = "Only the operator may scan the subscriptions."
+  }
+  assert {
+    condition = contains(jsondecode(data.aws_iam_policy_document.role["webhooks_operator"].json).Statement, {
+      Sid      = "ReadHistory"
+      Effect   = "Allow"
+      Action   = ["dynamodb:Scan", "dynamodb:Query", "dynamodb:DescribeTable"]
+      Resource = "arn:aws:dynamodb:eu-west-1:123456789012:table/scan-history"
+    })
+    error_message = "The operator must be able to replay from the history, and not to change it."
+  }
+  assert {
+    condition = alltrue(flatten([
+      for role in ["changes_backfill", "exporter"] : [
+        for table in ["scan-webhooks", "scan-deliveries"] : !strcontains(data.aws_iam_policy_document.role[role].json, table)
+      ]
+    ]))
+    error_message = "No other role may have permissions for webhooks."
+  }
+  assert {
+    condition = [for alarm in ["webhooks", "webhooks-by-owner", "deliveries", "deliveries-by-due"] : aws_cloudwatch_metric_alarm.table["${alarm}-throttled"].alarm_description] == [
+      "DynamoDB throttles writes to scan-webhooks. docs/runbook.md#webhooks-throttled",
+      "DynamoDB throttles writes to scan-webhooks because of its index by-owner. docs/runbook.md#webhooks-throttled",
+      "DynamoDB throttles writes to scan-deliveries. docs/runbook.md#webhooks-throttled",
+      "DynamoDB throttles writes to scan-deliveries because of its index by-due. docs/runbook.md#webhooks-throttled",
+    ]
+    error_message = "Both tables and their indexes must have an alarm for throttling."
+  }
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.table["deliveries-by-due-throttled"].dimensions.GlobalSecondaryIndexName == "by-due"
+    error_message = "The alarm of the index must name it, because DynamoDB reports its throttled writes separately."
+  }
+  assert {
+    condition = [for name in ["MINI_SCAN_WEBHOOKS_TABLE", "MINI_SCAN_DELIVERIES_TABLE"] : [output.changes_environment[name], output.webhooks_environment[name]]] == [
+      ["scan-webhooks", "scan-webhooks"], ["scan-deliveries", "scan-deliveries"],
+    ]
+    error_message = "The outputs must have the tables of webhooks."
   }
 }
 

@@ -55,6 +55,23 @@ run "a_reader_of_changes_without_a_history_table_is_rejected" {
   expect_failures = [var.history_table_name]
 }
 
+run "one_of_the_two_tables_of_webhooks_is_rejected" {
+  command = plan
+  variables {
+    webhooks_table_name = "scan-webhooks"
+  }
+  expect_failures = [var.deliveries_table_name]
+}
+
+run "an_operator_of_webhooks_without_their_tables_is_rejected" {
+  command = plan
+  variables {
+    history_table_name = "scan-history"
+    service_accounts   = { webhooks_operator = { namespace = "mini-scan", name = "operator" } }
+  }
+  expect_failures = [var.webhooks_table_name]
+}
+
 run "the_index_of_services_without_the_index_of_hosts_is_rejected" {
   command = plan
   variables {
