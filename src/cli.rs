@@ -23,6 +23,7 @@ mod table;
 #[allow(dead_code)]
 mod targets;
 mod version;
+mod webhooks;
 #[allow(dead_code)]
 mod webhooks_tables;
 
@@ -42,6 +43,7 @@ pub use local::LocalArgs;
 #[cfg(feature = "local")]
 pub use scanner::ScannerArgs;
 pub use setup::{SetupArgs, Task};
+pub use webhooks::{SinkArgs, WebhooksArgs, WebhooksTask};
 
 const HELP: &str = concat!(
     heading!("Examples"),
@@ -84,6 +86,7 @@ pub enum Command {
     Consumer(ConsumerArgs),
     Api(ApiArgs),
     Changes(ChangesArgs),
+    Webhooks(WebhooksArgs),
     DeadLetters(DeadLettersArgs),
     Get(GetArgs),
     Export(ExportArgs),

@@ -17,7 +17,7 @@ use mini_scan::changes::{self, preview};
 use mini_scan::cli::{
     ApiArgs, ApiTask, BackfillArgs, ChangesArgs, ChangesTask, CheckArgs, CheckTask, Cli, Command, CompletionsArgs,
     ConsumerArgs, DeadLettersArgs, DeadLettersTask, ExportArgs, GetArgs, MasksArgs, RunArgs, ServeArgs, SetupArgs,
-    TokenArgs,
+    SinkArgs, TokenArgs, WebhooksArgs, WebhooksTask,
 };
 use mini_scan::consumer::Process;
 use mini_scan::dead_letters::{self, Outcome};
@@ -25,7 +25,7 @@ use mini_scan::observe::{
     self, ApiMetrics, ChangesMetrics, Metrics, PROGRAM, RequestSpans, Spans, Watched, WatchedApi, WatchedChanges,
 };
 use mini_scan::service::{self, Config, Finding, Running, setup};
-use mini_scan::{backfill, export, get};
+use mini_scan::{backfill, export, get, sink};
 use ops::http;
 use ops::logs::{self, Logs};
 use ops::signals::{Signal, Signals};
@@ -125,6 +125,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check(&args).await,
         Command::Api(args) => api(&args).await,
         Command::Changes(args) => changes(&args).await,
+        Command::Webhooks(args) => webhooks(&args).await,
         Command::DeadLetters(args) => dead_letters(&args).await,
         Command::Get(args) => get(&args).await,
         Command::Export(args) => export(&args).await,
@@ -418,6 +419,21 @@ async fn record_changes(args: &RunArgs) -> anyhow::Result<ExitCode> {
         () = follow => {}
     }
     println!("Changes stopped. Records handled: {}", metrics.handled());
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn webhooks(args: &WebhooksArgs) -> anyhow::Result<ExitCode> {
+    match args.task() {
+        WebhooksTask::Sink(args) => receive(args).await,
+    }
+}
+
+/// Receives webhooks until a signal.
+async fn receive(args: &SinkArgs) -> anyhow::Result<ExitCode> {
+    let mut signals = listen()?;
+    let stop = async { _ = signals.next().await };
+    let summary = sink::run(args.settings()?, stop, io::stdout(), &mut io::stderr()).await?;
+    eprintln!("Sink stopped. {summary}");
     Ok(ExitCode::SUCCESS)
 }
 

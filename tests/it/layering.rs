@@ -87,7 +87,7 @@ const MODULES: &[Module] = &[
         modules: &["scan", "changes", "dynamo", "export", "hosts", "service", "terminal"],
         crates: &["tokio", "reqwest", "ops"],
     },
-    Module { name: "sink", modules: &["terminal"], crates: &["axum", "ops", "tokio", "webhooks"] },
+    Module { name: "sink", modules: &["terminal"], crates: &["axum", "http_api", "tokio", "webhooks"] },
     Module { name: "terminal", modules: &[], crates: &[] },
     Module {
         name: "cli",
@@ -104,6 +104,7 @@ const MODULES: &[Module] = &[
             "hosts",
             "observe",
             "local",
+            "sink",
             "subscriptions",
             "terminal",
         ],

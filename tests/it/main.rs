@@ -34,5 +34,6 @@ mod roles;
 mod settings;
 mod settings_page;
 mod setup;
+mod sink;
 mod streams;
 mod support;
