@@ -241,16 +241,11 @@ pub async fn check_stream_permissions(client: &Client, streams: &StreamsClient, 
 
 #[cfg(test)]
 mod tests {
+    use super::super::table::tests::table;
     use super::*;
 
-    fn described(keys: &[(&str, KeyType)], kind: &ScalarAttributeType) -> TableDescription {
-        let mut table = TableDescription::builder().table_status(TableStatus::Active);
-        for (name, key_type) in keys {
-            let key = KeySchemaElement::builder().attribute_name(*name).key_type(key_type.clone());
-            let attribute = AttributeDefinition::builder().attribute_name(*name).attribute_type(kind.clone());
-            table = table.key_schema(key.build().unwrap()).attribute_definitions(attribute.build().unwrap());
-        }
-        table.build()
+    fn active(keys: &[(&str, KeyType)], kind: &ScalarAttributeType) -> TableDescription {
+        table(keys, kind, TableStatus::Active)
     }
 
     #[test]
@@ -259,9 +254,9 @@ mod tests {
         for (kind, other) in
             [(ChangesTable::History, ChangesTable::Leases), (ChangesTable::Leases, ChangesTable::History)]
         {
-            assert_eq!(kind.check_fit(&described(kind.keys(), text)), Ok(()));
-            for table in [described(other.keys(), text), described(kind.keys(), &ScalarAttributeType::N)] {
-                assert!(matches!(kind.check_fit(&table), Err(Problem::DoesNotFit(_))), "{kind:?}");
+            assert_eq!(kind.check_fit(&active(kind.keys(), text)), Ok(()));
+            for other in [active(other.keys(), text), active(kind.keys(), &ScalarAttributeType::N)] {
+                assert!(matches!(kind.check_fit(&other), Err(Problem::DoesNotFit(_))), "{kind:?}");
             }
         }
     }
@@ -271,7 +266,7 @@ mod tests {
         let scans = || TableDescription::builder().set_attribute_definitions(None);
         let with = |view: StreamViewType| {
             let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(view).build().unwrap();
-            let keys = described(&[("pk", KeyType::Hash)], &ScalarAttributeType::S);
+            let keys = active(&[("pk", KeyType::Hash)], &ScalarAttributeType::S);
             let table = scans().set_key_schema(keys.key_schema).set_attribute_definitions(keys.attribute_definitions);
             stream_of(&table.stream_specification(stream).build())
         };
@@ -279,7 +274,7 @@ mod tests {
         for view in [StreamViewType::KeysOnly, StreamViewType::NewImage, StreamViewType::OldImage] {
             assert!(matches!(with(view), Err(Problem::DoesNotFit(_))));
         }
-        let without = described(&[("pk", KeyType::Hash)], &ScalarAttributeType::S);
+        let without = active(&[("pk", KeyType::Hash)], &ScalarAttributeType::S);
         assert_eq!(stream_of(&without), Ok(StreamState::Missing));
     }
 }

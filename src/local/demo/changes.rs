@@ -50,7 +50,7 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>, out: &mut 
 }
 
 async fn show(sandbox: &Sandbox, settings: &Settings, out: &mut impl Write) -> Result<bool, Error> {
-    let mut stage = Stage::set(sandbox, settings).await?;
+    let stage = Stage::set(sandbox, settings).await?;
     writeln!(out, "{}", stage.children)?;
     let services = Services::new(settings.services, Times::at(scanner::unix_now()));
     let opened = services.len();
@@ -142,10 +142,9 @@ impl Stage<'_> {
     }
 
     /// Waits until history has this many entries.
-    async fn wait_for(&mut self, entries: usize, what: &str) -> Result<(), Error> {
+    async fn wait_for(&self, entries: usize, what: &str) -> Result<(), Error> {
         let mut progress = Progress::new();
-        let bar =
-            super::progress(NonZeroU32::new(u32::try_from(entries).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN));
+        let bar = super::progress(entries as u64);
         bar.set_message(format!("entries after {what}"));
         loop {
             let found = history::count(&self.client, &self.children).await?;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{self, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -125,14 +125,10 @@ impl Child {
     }
 
     fn last_lines(&self) -> String {
-        last_lines(&self.log)
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(SHOWN)..].join("\n")
     }
-}
-
-fn last_lines(log: &Path) -> String {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<_> = text.lines().collect();
-    lines[lines.len().saturating_sub(SHOWN)..].join("\n")
 }
 
 impl Drop for Child {
