@@ -37,3 +37,4 @@ mod setup;
 mod sink;
 mod streams;
 mod support;
+mod webhooks_kills;
