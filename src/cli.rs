@@ -20,11 +20,9 @@ mod pubsub;
 mod scanner;
 mod setup;
 mod table;
-#[allow(dead_code)]
 mod targets;
 mod version;
 mod webhooks;
-#[allow(dead_code)]
 mod webhooks_tables;
 
 use self::help::{heading, more};

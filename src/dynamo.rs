@@ -6,6 +6,7 @@ mod batch;
 mod changes_tables;
 mod client;
 mod credentials;
+mod deliveries;
 mod error;
 mod history;
 mod hosts;
@@ -16,7 +17,10 @@ mod pages;
 mod probe;
 mod scans;
 mod sdk_headers;
+mod subscriptions;
 mod table;
+mod transaction;
+mod values;
 
 pub use add_index::{Added, Wait, add_index};
 pub use aws_sdk_dynamodb::Client;
@@ -25,6 +29,10 @@ pub use changes_tables::{
     check_stream_permissions, create_changes_table, enable_stream,
 };
 pub use client::{Problem, StreamsClient, connect, connect_streams};
+pub use deliveries::{
+    DeadDelivery, DeadPage, DeadPosition, Delivered, DeliveriesKept, DeliveryTable, FoundDelivery, InvalidPosition,
+    Replayed,
+};
 pub use history::{HistoryKey, HistoryTable, SummaryPage};
 pub use hosts::HostTable;
 pub use images::{ImageStream, StreamName, stream_name};
@@ -32,4 +40,5 @@ pub use index::IndexState;
 pub use pages::{Content, MAX_PAGE_UNITS, Page, PageFilter, Pages, Position, Row, content};
 pub use probe::check_write;
 pub use scans::Scans;
+pub use subscriptions::SubscriptionTable;
 pub use table::{check, create};

@@ -9,10 +9,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
-use dynamodb_streams::Observer as Reports;
 use http_api::{Access, Guard, Server};
 use mini_scan::api::{self, Watch};
-use mini_scan::changes::ports::Observer;
 use mini_scan::changes::{self, preview};
 use mini_scan::cli::{
     ApiArgs, ApiTask, BackfillArgs, ChangesArgs, ChangesTask, CheckArgs, CheckTask, Cli, Command, CompletionsArgs,
@@ -23,8 +21,9 @@ use mini_scan::consumer::Process;
 use mini_scan::dead_letters::{self, Outcome};
 use mini_scan::observe::{
     self, ApiMetrics, ChangesMetrics, Metrics, PROGRAM, RequestSpans, Spans, Watched, WatchedApi, WatchedChanges,
+    WebhookMetrics,
 };
-use mini_scan::service::{self, Config, Finding, Running, setup};
+use mini_scan::service::{self, ChangesObservers, Config, Finding, Running, setup};
 use mini_scan::{backfill, export, get, sink};
 use ops::http;
 use ops::logs::{self, Logs};
@@ -390,7 +389,9 @@ async fn record_changes(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let fields = vec![("table", config.tables.scans.clone())];
     let _logs = Logs::start(&PROGRAM, args.log_format(), args.log_levels(), fields, None);
     let (metrics, watch) = (Arc::<ChangesMetrics>::default(), Arc::<changes::Watch>::default());
-    let watched = Arc::new(WatchedChanges::new(metrics.clone(), watch.clone(), config.rules.masks.id()));
+    let webhooks = Arc::<WebhookMetrics>::default();
+    let watched = WatchedChanges::new(metrics.clone(), watch.clone(), config.rules.masks.id());
+    let watched = Arc::new(watched.with_webhooks(config.webhooks.is_some().then(|| webhooks.clone())));
     let _endpoint = http::listen(args.http_listen(), "--http-listen, MINI_SCAN_HTTP_LISTEN", watched.clone()).await?;
     let grace = config.shutdown_grace;
     let reader = tokio::select! {
@@ -400,8 +401,9 @@ async fn record_changes(args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     watched.set_reading(true);
     let stop = CancellationToken::new();
-    let (observer, reports): (Arc<dyn Observer>, Arc<dyn Reports>) = (metrics.clone(), watched.clone());
-    let mut work = pin!(reader.run(&observer, &reports, &watch, &stop));
+    let (changes, reports) = (metrics.clone(), watched.clone());
+    let observers = ChangesObservers { changes, reports, webhooks, watch: watch.clone() };
+    let mut work = pin!(reader.run(&observers, &stop));
     let mut follow = pin!(reader.follow(&watched.liveness, &watch, |gaps| metrics.set_open_gaps(gaps)));
     tokio::select! {
         biased;

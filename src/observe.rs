@@ -13,6 +13,7 @@ mod request_spans;
 mod spans;
 mod streams;
 mod traffic;
+mod webhooks;
 
 use ops::Program;
 use tracing::level_filters::LevelFilter;
@@ -25,6 +26,7 @@ pub use metrics::{Metrics, Snapshot};
 pub use progress::{report, sum_up};
 pub use request_spans::RequestSpans;
 pub use spans::Spans;
+pub use webhooks::WebhookMetrics;
 
 /// The name and version of this program in logs, traces and metrics.
 pub const PROGRAM: Program =

@@ -11,6 +11,7 @@ pub mod setup;
 mod setup_error;
 mod subscription;
 mod threads;
+mod webhooks;
 mod webhooks_checks;
 
 use std::num::NonZeroUsize;
@@ -21,7 +22,7 @@ use crate::consumer::Process;
 use crate::consumer::ports::Observer;
 use crate::consumer::settings::{Settings, WriteMode, write_limit};
 
-pub use changes::{ChangesConfig, ChangesReader, ReadFrom, connect_changes};
+pub use changes::{ChangesConfig, ChangesObservers, ChangesReader, ReadFrom, connect_changes};
 pub(crate) use changes::{claim_history, leases_prefix};
 pub use changes_checks::{ChangesTables, check_all_changes, check_changes};
 pub(crate) use checks::within;
@@ -32,6 +33,7 @@ pub use readers::{connect_history, connect_hosts};
 pub use setup_error::SetupError;
 pub(crate) use setup_error::{pubsub_advice, table as table_error};
 pub use threads::{Failure, Running};
+pub use webhooks::WebhooksConfig;
 pub use webhooks_checks::WebhooksTables;
 
 /// The settings of a consumer and the names of what it uses. The flags that fill it are checked before.

@@ -1,7 +1,8 @@
-//! Handles the records of the table's stream: decides what changed, updates the summary, then stores the entry.
+//! Handles the records of the table's stream: decides what changed, updates the summary, stores the entry, then tells of it.
 //!
 //! The summary comes first, because its condition decides which changes are new, and numbers them. If the instance dies
 //! before the entry is stored, the next one gets the record again, is refused by its own sequence number, and stores it.
+//! It also tells of it again. A change before the recorded one needs no notification: its record was done first.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -11,6 +12,7 @@ use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime};
 
 use dynamodb_streams::{BoxError, Checkpoint, DeadRecord, Gap, GapCause, Handler, Outcome, Record};
+use futures_util::future::BoxFuture;
 use ops::panic_text;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
@@ -20,7 +22,7 @@ use super::compare::{Image, Images, bytes};
 use super::entry::{Difference, Entry};
 use super::health::Watch;
 use super::key::Sequence;
-use super::ports::{self, DeadLetter, Handled, History, Observer, Updated};
+use super::ports::{self, DeadLetter, Handled, History, Notifier, Observer, Updated};
 use super::summary::Position;
 use crate::consumer::ports::{StoreError, StoreErrorKind};
 use crate::hosts::Row;
@@ -32,12 +34,15 @@ const DEAD_LETTER_TIMEOUT: Duration = Duration::from_secs(20);
 const INLINE_BYTES: usize = 16 << 10;
 /// The budget of entries in flight, in KiB.
 const BUDGET_KIB: u32 = 32 << 10;
+/// How many records are compared and stored at the same time. More may wait until others are told of them.
+const MAX_RECORDED: usize = 512;
 /// If half of this many records are unreadable, the table is one of a newer program.
 const RECENT: usize = 100;
 
 /// Records the changes of a stream in the history.
 pub struct Recorder<H> {
     history: H,
+    notifier: Arc<dyn Notifier>,
     rules: Arc<Rules>,
     /// The label of the stream.
     stream: String,
@@ -45,6 +50,7 @@ pub struct Recorder<H> {
     watch: Arc<Watch>,
     recent: Mutex<Recent>,
     budget: Semaphore,
+    recorded: Semaphore,
     /// One permit per core.
     threads: Semaphore,
 }
@@ -69,14 +75,16 @@ impl Recent {
 impl<H: History> Recorder<H> {
     pub fn new(
         history: H,
+        notifier: Arc<dyn Notifier>,
         rules: Arc<Rules>,
         stream: String,
         observer: Arc<dyn Observer>,
         watch: Arc<Watch>,
     ) -> Recorder<H> {
         let (budget, cores) = (Semaphore::new(BUDGET_KIB as usize), available_parallelism().map_or(1, usize::from));
-        let threads = Semaphore::new(cores);
-        Recorder { history, rules, stream, observer, watch, recent: Mutex::default(), budget, threads }
+        let (recorded, threads) = (Semaphore::new(MAX_RECORDED), Semaphore::new(cores));
+        let recent = Mutex::default();
+        Recorder { history, notifier, rules, stream, observer, watch, recent, budget, recorded, threads }
     }
 
     /// Decides what the record means. Returns the text of a panic.
@@ -91,45 +99,49 @@ impl<H: History> Recorder<H> {
         decided.map_err(|error| error.try_into_panic().map_or_else(|error| error.to_string(), |it| panic_text(&*it)))
     }
 
-    async fn store(&self, change: &Change) -> Result<Handled, StoreError> {
+    /// Records a change. Returns its entry, unless a later change was recorded after it.
+    async fn store(&self, change: Change) -> Result<(Handled, Option<Entry>), StoreError> {
         let updated = self.call("UpdateItem", CALL_TIMEOUT, self.history.update(&change.update)).await?;
-        match super::change::step(change, &updated) {
-            Step::Skip => Ok(Handled::Skipped),
+        match super::change::step(&change, &updated) {
+            Step::Skip => Ok((Handled::Skipped, None)),
             Step::PutWithoutNumber(entry) => {
-                self.put(*entry).await?;
+                let entry = self.put(*entry).await?;
                 tracing::error!(
                     service = change.update.service.as_str(),
                     sequence = change.update.position.sequence.as_str(),
                     "the stream returned changes of a service out of order; the entry has no number"
                 );
-                Ok(Handled::Disordered)
+                Ok((Handled::Disordered, Some(entry)))
             }
             Step::Put { entry, lowers_first_seen, replaces } => {
                 if lowers_first_seen {
                     let lower = self.history.lower_first_seen(&change.update.service, entry.key.time);
                     self.call("UpdateItem", CALL_TIMEOUT, lower).await?;
                 }
-                self.put(*entry).await?;
+                let entry = self.put(*entry).await?;
                 if let Some(repair) = replaces {
                     self.call("DeleteItem", CALL_TIMEOUT, self.history.delete(&repair)).await?;
                 }
-                Ok(match updated {
+                let handled = match updated {
                     Updated::Applied(_) => Handled::Recorded(change.update.event),
                     Updated::Refused(_) => Handled::Replayed,
-                })
+                };
+                Ok((handled, Some(entry)))
             }
         }
     }
 
-    /// Puts an entry. If the table refuses it, puts it without its response.
-    async fn put(&self, entry: Entry) -> Result<(), StoreError> {
+    /// Puts an entry. If the table refuses it, puts it without its response. Returns the entry that was put.
+    async fn put(&self, entry: Entry) -> Result<Entry, StoreError> {
         match self.call("PutItem", CALL_TIMEOUT, self.history.put(&entry)).await {
+            Ok(()) => return Ok(entry),
             Err(error) if error.kind == StoreErrorKind::Refused => {}
-            result => return result,
+            Err(error) => return Err(error),
         }
         let difference = entry.difference.map(|difference| Difference { text: None, is_cut: true, ..difference });
         let bare = Entry { is_response_dropped: entry.body.is_some(), body: None, difference, ..entry };
-        self.call("PutItem", CALL_TIMEOUT, self.history.put(&bare)).await
+        self.call("PutItem", CALL_TIMEOUT, self.history.put(&bare)).await?;
+        Ok(bare)
     }
 
     /// Makes one call of the history, and notes whether it answers.
@@ -165,35 +177,54 @@ impl<H: History> Recorder<H> {
         self.observer.handled(handled);
         Outcome::Done
     }
-}
 
-impl<H: History> Handler<Arc<Images>> for Recorder<H> {
-    async fn handle(&self, record: &Record<Arc<Images>>, _: u32) -> Outcome {
+    /// Records what a record means. Returns the notification that must end before the record is done.
+    async fn record(&self, record: &Record<Arc<Images>>) -> Result<(Handled, Option<Notification<'_>>), Outcome> {
         let Some(sequence) = Sequence::parse(record.sequence_number.as_str()) else {
-            return Outcome::Dead { reason: "its sequence number is no number of at most 40 digits".to_owned() };
+            let reason = "its sequence number is no number of at most 40 digits".to_owned();
+            return Err(Outcome::Dead { reason });
         };
         let position = Position { stream: self.stream.clone(), sequence: sequence.clone() };
         let size = response_bytes(&record.data.old) + response_bytes(&record.data.new);
         let kib = u32::try_from(size / 1024 + 1).unwrap_or(u32::MAX).min(BUDGET_KIB);
+        let _permit = self.recorded.acquire().await;
         let _budget = self.budget.acquire_many(kib).await;
-        let change = match self.decide(&record.data, position, size).await {
-            Err(panic) => return Outcome::Dead { reason: format!("the comparison panicked: {panic}") },
-            Ok(Decision::Unreadable(why)) => return self.unreadable(&sequence, why),
-            Ok(Decision::Foreign) => return self.done(Handled::Foreign),
-            Ok(Decision::Nothing) => {
+        let decision = self.decide(&record.data, position, size).await;
+        let decision =
+            decision.map_err(|panic| Outcome::Dead { reason: format!("the comparison panicked: {panic}") })?;
+        let change = match decision {
+            Decision::Unreadable(why) => return Err(self.unreadable(&sequence, why)),
+            Decision::Foreign => return Ok((Handled::Foreign, None)),
+            Decision::Nothing => {
                 self.note(&sequence, false);
-                return self.done(Handled::Unchanged);
+                return Ok((Handled::Unchanged, None));
             }
-            Ok(Decision::Store(change)) => change,
+            Decision::Store(change) => change,
         };
         self.note(&sequence, false);
-        match self.store(&change).await {
-            Ok(handled) => self.done(handled),
-            Err(error) if matches!(error.kind, StoreErrorKind::Refused | StoreErrorKind::ForeignRow) => {
-                Outcome::Dead { reason: error.detail }
-            }
-            Err(error) => Outcome::Unavailable { after: None, reason: error.detail },
+        let (handled, entry) = self.store(*change).await.map_err(|error| match error.kind {
+            StoreErrorKind::Refused | StoreErrorKind::ForeignRow => Outcome::Dead { reason: error.detail },
+            _ => Outcome::Unavailable { after: None, reason: error.detail },
+        })?;
+        // The response must be gone when the budget is released.
+        Ok((handled, entry.map(|entry| self.notifier.notify(entry, record.read_at))))
+    }
+}
+
+type Notification<'a> = BoxFuture<'a, Result<(), StoreError>>;
+
+impl<H: History> Handler<Arc<Images>> for Recorder<H> {
+    async fn handle(&self, record: &Record<Arc<Images>>, _: u32) -> Outcome {
+        let (handled, notification) = match self.record(record).await {
+            Ok(recorded) => recorded,
+            Err(outcome) => return outcome,
+        };
+        if let Some(notification) = notification
+            && let Err(error) = notification.await
+        {
+            return Outcome::Unavailable { after: None, reason: error.detail };
         }
+        self.done(handled)
     }
 
     async fn store_dead(&self, dead: DeadRecord<'_, Arc<Images>>) -> Result<(), BoxError> {

@@ -31,6 +31,12 @@ pub enum Condition {
     Disabled,
     /// Half of the records are unreadable.
     Records,
+    /// The table of subscriptions does not answer.
+    Subscriptions,
+    /// The table of deliveries does not answer, so records wait.
+    Deliveries,
+    /// Some subscriptions cannot be read, or their secrets cannot be opened.
+    Unusable,
 }
 
 impl health::Condition for Condition {
@@ -47,6 +53,9 @@ impl fmt::Display for Condition {
             Condition::Stream => "stream",
             Condition::Disabled => "stream of the table",
             Condition::Records => "records",
+            Condition::Subscriptions => "webhooks table",
+            Condition::Deliveries => "deliveries table",
+            Condition::Unusable => "webhooks",
         })
     }
 }
@@ -59,6 +68,8 @@ pub struct Watch {
     history: AtomicU32,
     leases: AtomicU32,
     listings: AtomicU32,
+    subscriptions: AtomicU32,
+    deliveries: AtomicU32,
     unread: Mutex<Unread>,
     retries: RateLimitedLog,
     dead: RateLimitedLog,
@@ -88,17 +99,29 @@ impl Unread {
 impl Watch {
     /// Notes the end of a call of the history.
     pub(super) fn called(&self, failure: Option<&StoreError>) {
-        let Some(error) = failure else { return self.recovered(Condition::History, &self.history) };
+        self.ended(Condition::History, &self.history, failure);
+    }
+
+    /// Notes the end of a call of the table of subscriptions.
+    pub fn called_subscriptions(&self, failure: Option<&StoreError>) {
+        self.ended(Condition::Subscriptions, &self.subscriptions, failure);
+    }
+
+    /// Notes the end of a call of the table of deliveries.
+    pub fn called_deliveries(&self, failure: Option<&StoreError>) {
+        self.ended(Condition::Deliveries, &self.deliveries, failure);
+    }
+
+    fn ended(&self, condition: Condition, failures: &AtomicU32, failure: Option<&StoreError>) {
+        let Some(error) = failure else { return self.recovered(condition, failures) };
         match error.kind {
             // The item is at fault.
             StoreErrorKind::Refused | StoreErrorKind::ForeignRow | StoreErrorKind::Conflict => {}
             StoreErrorKind::Unavailable
             | StoreErrorKind::OpenFiles
             | StoreErrorKind::Throttled
-            | StoreErrorKind::HotKey => {
-                self.failed(Condition::History, &self.history, error.kind.name(), &error.detail)
-            }
-            _ => self.health.raise(Condition::History, error.kind.name(), &error.detail),
+            | StoreErrorKind::HotKey => self.failed(condition, failures, error.kind.name(), &error.detail),
+            _ => self.health.raise(condition, error.kind.name(), &error.detail),
         }
     }
 

@@ -3,6 +3,9 @@
 use std::future::Future;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+
 use super::compare::Images;
 use super::entry::{Entry, Event};
 use super::key::{EntryKey, Sequence};
@@ -81,6 +84,20 @@ pub trait History: Send + Sync + 'static {
 
     /// Stores a gap. Safe to repeat.
     fn put_gap(&self, gap: &Gap) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Tells others of changes.
+pub trait Notifier: Send + Sync + 'static {
+    /// Tells of an entry that is stored. `Ok` proves that everyone whom it concerns was told, or will be. The same entry comes
+    /// again after an error, and after a crash. `read_at` is when its record was read. The future does not keep the response.
+    fn notify(&self, entry: Entry, read_at: Instant) -> BoxFuture<'_, Result<(), StoreError>>;
+}
+
+/// Tells nobody.
+impl Notifier for () {
+    fn notify(&self, _: Entry, _: Instant) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// What became of a record of the stream.

@@ -1,7 +1,9 @@
 //! Simulates the shipped recorder on a history that loses answers, applies writes late and hangs, with instances that die at
-//! any await and repeat records. In the end, the history must be what the changes of the table were.
+//! any await and repeat records. In the end, the history must be what the changes of the table were. No record may be done
+//! before its notification.
 
 mod table;
+mod told;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,9 +15,10 @@ use rand::{Rng, SeedableRng};
 use tokio::time::{Instant, sleep, timeout};
 
 use self::table::Table;
+use self::told::Told;
 use super::change::{Responses, Rules};
 use super::compare::tests::{masks, row};
-use super::{Event, Image, Images, Reason, Recorder, Watch};
+use super::{EntryKey, Event, Image, Images, Reason, Recorder, Sequence, Watch};
 use crate::hosts::Row;
 use crate::scan::Key;
 
@@ -38,6 +41,8 @@ struct World {
     rows: BTreeMap<usize, Row>,
     /// The records of each stream: one ends before the next begins.
     streams: [Vec<Record<Arc<Images>>>; 2],
+    /// The entry that each record makes.
+    entries: [Vec<Option<EntryKey>>; 2],
     expected: BTreeMap<usize, Vec<Expected>>,
     first_seen: BTreeMap<usize, u64>,
 }
@@ -62,7 +67,7 @@ impl World {
             row.expires_at = Some(timestamp + 30);
             row
         });
-        self.expect(index, old.as_ref(), new.as_ref(), now);
+        let time = self.expect(index, old.as_ref(), new.as_ref(), now);
         match &new {
             Some(row) => self.rows.insert(index, row.clone()),
             None => self.rows.remove(&index),
@@ -76,10 +81,12 @@ impl World {
             by_time_to_live: false,
         };
         // The numbers of a stream grow in length, and those of a later stream may be smaller.
-        let number = [997, 97][stream] + self.streams[stream].len();
+        let number = ([997, 97][stream] + self.streams[stream].len()).to_string();
+        let sequence = Sequence::parse(&number).expect("a number");
+        self.entries[stream].push(time.map(|time| EntryKey { service: service(index), time, sequence }));
         self.streams[stream].push(Record {
             shard: ShardId::new("shard"),
-            sequence_number: SequenceNumber::new(number.to_string()),
+            sequence_number: SequenceNumber::new(number),
             key: index as u64,
             created: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(now)),
             bytes: 1,
@@ -88,7 +95,8 @@ impl World {
         });
     }
 
-    fn expect(&mut self, index: usize, old: Option<&Row>, new: Option<&Row>, now: u64) {
+    /// Adds what the history must have of a write. Returns the time of its entry.
+    fn expect(&mut self, index: usize, old: Option<&Row>, new: Option<&Row>, now: u64) -> Option<u64> {
         let letter = |row: &Row| row.record.response.as_bytes()[0];
         let digits = |row: &Row| row.record.response.len();
         let (event, reason, time) = match (old, new) {
@@ -101,7 +109,7 @@ impl World {
                 let reason = if is_expired { Reason::Expired } else { Reason::Deleted };
                 (Event::Closed, Some(reason), now.max(old.record.timestamp))
             }
-            _ => return,
+            _ => return None,
         };
         let expected = self.expected.entry(index).or_default();
         let is_late = expected.last().is_some_and(|last| time < last.time);
@@ -110,10 +118,11 @@ impl World {
             let first = self.first_seen.entry(index).or_insert(time);
             *first = time.min(*first);
         }
+        Some(time)
     }
 
     /// Reads a stream with instances that die, until all of its records are done.
-    async fn read(&self, stream: usize, table: &Table, random: &mut StdRng) {
+    async fn read(&self, stream: usize, table: &Table, told: &Told, random: &mut StdRng) {
         let records = &self.streams[stream];
         let mut done = 0;
         while done < records.len() {
@@ -125,24 +134,30 @@ impl World {
             };
             let rules = Arc::new(Rules { masks: masks(), responses: Responses::Full, ttl: 1000 });
             let label = format!("2026-{stream}");
-            let recorder = Recorder::new(table.clone(), rules, label, Arc::new(()), Arc::<Watch>::default());
+            let (history, notifier) = (table.clone(), Arc::new(told.clone()));
+            let recorder = Recorder::new(history, notifier, rules, label, Arc::new(()), Arc::<Watch>::default());
             let mut next = start;
             let session = async {
-                for record in &records[start..] {
+                for (record, entry) in records.iter().zip(&self.entries[stream]).skip(start) {
                     while recorder.handle(record, 1).await != Outcome::Done {
                         sleep(Duration::from_millis(10)).await;
                     }
+                    assert!(
+                        entry.as_ref().is_none_or(|key| told.knows(key)),
+                        "done before its notification: {entry:?}"
+                    );
                     next += 1;
                 }
             };
             // The future is dropped at whatever await it is.
-            let lifetime = Duration::from_millis(random.random_range(1..20_000));
+            let lifetime = Duration::from_millis(random.random_range(1..60_000));
             let _ = timeout(lifetime, session).await;
             done = done.max(next);
         }
     }
 
-    fn check(&self, table: &Table) {
+    fn check(&self, table: &Table, told: &Told) {
+        assert_eq!(told.entries(), table.entries());
         let mut found = BTreeMap::<usize, Vec<Expected>>::new();
         for entry in table.entries() {
             let index = (0..SERVICES).find(|index| service(*index) == entry.key.service).expect("a known service");
@@ -174,7 +189,7 @@ impl World {
 
 #[tokio::test(start_paused = true)]
 async fn the_history_is_what_the_changes_of_the_table_were() {
-    let (mut replayed, mut late) = (0, 0);
+    let (mut replayed, mut late, mut repeated) = (0, 0, 0);
     for seed in 0..SEEDS {
         println!("seed {seed}");
         let mut random = StdRng::seed_from_u64(seed);
@@ -187,16 +202,18 @@ async fn the_history_is_what_the_changes_of_the_table_were() {
             }
         }
         let table = Table::new(seed);
+        let told = Told::new(seed, table.clone());
         for stream in 0..2 {
-            world.read(stream, &table, &mut random).await;
+            world.read(stream, &table, &told, &mut random).await;
         }
         table.apply_late();
-        world.check(&table);
+        world.check(&table, &told);
         replayed += table.refusals();
+        repeated += told.repeated();
         late += world.expected.values().flatten().filter(|entry| entry.is_late).count();
     }
     // Otherwise the schedules would prove nothing.
-    assert!(replayed > SEEDS && late > 100, "{replayed} {late}");
+    assert!(replayed > SEEDS && repeated > SEEDS && late > 100, "{replayed} {repeated} {late}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,7 +225,8 @@ async fn a_table_of_a_newer_program_makes_the_instance_unready_instead_of_dead_l
     let unreadable = Record { data: Arc::new(unreadable), ..readable.clone() };
     let rules = Arc::new(Rules { masks: masks(), responses: Responses::Full, ttl: 1000 });
     let watch = Arc::<Watch>::default();
-    let recorder = Recorder::new(Table::new(0), rules, "2026".to_owned(), Arc::new(()), watch.clone());
+    let stream = "2026".to_owned();
+    let recorder = Recorder::new(Table::new(0), Arc::new(()), rules, stream, Arc::new(()), watch.clone());
 
     let numbered = |record: &Record<Arc<Images>>, number: u32| Record {
         sequence_number: SequenceNumber::new(number.to_string()),

@@ -20,6 +20,7 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{ConsumedCapacity, ThrottlingReason};
 use ops::cause;
+use webhooks::Changed;
 
 use super::item::{Item, TIMESTAMP, stored_size};
 use crate::consumer::ports::{Answer, Attempt, Record, StoreError, StoreErrorKind};
@@ -191,6 +192,19 @@ pub(super) fn not_from_dynamodb() -> StoreError {
     StoreError {
         kind: StoreErrorKind::Unavailable,
         detail: "HTTP 200 without what DynamoDB always sends; something other than DynamoDB responded".to_owned(),
+    }
+}
+
+pub(super) fn answered(answer: &impl RequestId) -> Result<(), StoreError> {
+    answer.request_id().map(|_| ()).ok_or_else(not_from_dynamodb)
+}
+
+/// Returns whether the condition of a write was met.
+pub(super) fn changed<T: RequestId, E: CallError>(result: Result<T, SdkError<E>>) -> Result<Changed, StoreError> {
+    match result {
+        Ok(answer) => answered(&answer).map(|()| Changed::Applied),
+        Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(Changed::Refused),
+        Err(error) => Err(failed(&error)),
     }
 }
 

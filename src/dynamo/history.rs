@@ -5,7 +5,6 @@ mod repairs;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::RequestId;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
@@ -13,7 +12,7 @@ use aws_sdk_dynamodb::types::{
 };
 use futures_util::future::BoxFuture;
 
-use super::error::{failed, not_from_dynamodb, read_units};
+use super::error::{answered, failed, not_from_dynamodb, read_units};
 use super::images::json_of_images;
 use super::item::Item;
 use crate::changes::ports::{DeadLetter, Gap, History, Update, Updated};
@@ -354,8 +353,4 @@ fn existing(error: &SdkError<PutItemError>) -> Result<Item, StoreError> {
         Some(PutItemError::ConditionalCheckFailedException(failed)) => Ok(failed.item().cloned().unwrap_or_default()),
         _ => Err(failed(error)),
     }
-}
-
-fn answered(answer: &impl RequestId) -> Result<(), StoreError> {
-    answer.request_id().map(|_| ()).ok_or_else(not_from_dynamodb)
 }

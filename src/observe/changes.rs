@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::api::add;
 use super::names::{BUILD_INFO, READY};
-use super::{PROGRAM, REVISION};
+use super::{PROGRAM, REVISION, WebhookMetrics};
 use crate::changes::Watch;
 use crate::changes::ports::{Handled, Observer};
 use crate::consumer::ports::StoreError;
@@ -100,7 +100,7 @@ impl Progress {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -182,6 +182,8 @@ impl Observer for ChangesMetrics {
 /// A running reader of changes, for its endpoint of metrics and health.
 pub struct WatchedChanges {
     metrics: Arc<ChangesMetrics>,
+    /// `None` without webhooks.
+    webhooks: Option<Arc<WebhookMetrics>>,
     watch: Arc<Watch>,
     masks: String,
     started: SystemTime,
@@ -194,7 +196,13 @@ impl WatchedChanges {
     /// The process has just started.
     pub fn new(metrics: Arc<ChangesMetrics>, watch: Arc<Watch>, masks: &str) -> WatchedChanges {
         let (liveness, is_reading, masks) = (Liveness::default(), AtomicBool::new(false), masks.to_owned());
-        WatchedChanges { metrics, watch, masks, started: now(), liveness, is_reading }
+        WatchedChanges { metrics, webhooks: None, watch, masks, started: now(), liveness, is_reading }
+    }
+
+    /// Shows the metrics of webhooks as well.
+    #[must_use]
+    pub fn with_webhooks(self, webhooks: Option<Arc<WebhookMetrics>>) -> WatchedChanges {
+        WatchedChanges { webhooks, ..self }
     }
 
     pub fn set_reading(&self, is_reading: bool) {
@@ -259,6 +267,9 @@ impl Instance for WatchedChanges {
             let values = [Some(*operation), *error].into_iter().flatten();
             text.histogram(&CALLS.labels.iter().copied().zip(values).collect::<Vec<_>>(), took);
         }
+        if let Some(webhooks) = &self.webhooks {
+            webhooks.write(&mut text);
+        }
         text.begin(&READY);
         text.count(&[], u64::from(self.unready().is_empty()));
         text.begin(&BUILD_INFO);
@@ -287,7 +298,7 @@ impl Instance for WatchedChanges {
     clippy::disallowed_methods,
     reason = "the ages of changes and a start time, for people; no decision depends on them"
 )]
-fn now() -> SystemTime {
+pub(super) fn now() -> SystemTime {
     SystemTime::now()
 }
 

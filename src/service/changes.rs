@@ -6,15 +6,17 @@ use std::time::{Duration, SystemTime};
 
 use dynamodb_streams::{DynamoDbLeaseTable, Ended, LeaseError, LeaseTable, Reader, Retries, Settings, Start};
 use ops::Liveness;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::checks::within;
+use super::webhooks::{Webhooks, WebhooksConfig};
 use super::{ChangesTables, Endpoints, SetupError, check_changes, setup_error};
-use crate::changes::ports::{Gap, History, Observer};
+use crate::changes::ports::{Gap, History, Notifier, Observer};
 use crate::changes::{Condition, Recorder, Rules, Watch};
 use crate::consumer::ports::StoreError;
 use crate::dynamo::{self, Client, HistoryTable, ImageStream, StreamName, StreamsClient};
+use crate::subscriptions;
 
 /// Names this reader in the lease table.
 const APPLICATION: &str = "changes";
@@ -23,6 +25,10 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often to count the open gaps.
 const GAP_INTERVAL: Duration = Duration::from_secs(60);
 const GAP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many records of a shard may wait for their endpoints.
+const WAITING_RECORDS: usize = 1024;
+/// How many records of a shard may be unfinished or behind an unfinished one: those of 5 s.
+const RECORDS_WITH_WEBHOOKS: usize = 20_000;
 
 /// The settings of a reader of changes.
 #[derive(Debug, Clone)]
@@ -36,6 +42,17 @@ pub struct ChangesConfig {
     pub checkpoint_interval: Duration,
     pub failover: Duration,
     pub shutdown_grace: Duration,
+    /// `None` if nobody is told of changes.
+    pub webhooks: Option<WebhooksConfig>,
+}
+
+/// Who is told what the reader does.
+#[derive(Clone)]
+pub struct ChangesObservers {
+    pub changes: Arc<dyn Observer>,
+    pub reports: Arc<dyn dynamodb_streams::Observer>,
+    pub webhooks: Arc<dyn subscriptions::ports::Observer>,
+    pub watch: Arc<Watch>,
 }
 
 /// Where the first instance starts to read.
@@ -83,23 +100,50 @@ pub(crate) async fn claim_history(client: &Client, tables: &ChangesTables) -> Re
 impl ChangesReader {
     /// Reads until `stop`, and then finishes the records in progress. If the stream was disabled, reads it to its end, and
     /// then the next one.
-    pub async fn run(
+    pub async fn run(&self, observers: &ChangesObservers, stop: &CancellationToken) -> Result<(), SetupError> {
+        let Some(config) = &self.config.webhooks else { return self.read(Arc::new(()), observers, stop).await };
+        let ChangesObservers { webhooks, watch, .. } = observers;
+        let webhooks = Webhooks::new(config, &self.client, webhooks.clone(), watch)?;
+        let load = async || webhooks.load().await.map_err(|error| error.detail);
+        let loaded = stop.run_until_cancelled(until_ok(watch, Condition::Subscriptions, load)).await;
+        if loaded.is_none() {
+            return Ok(());
+        }
+        // The engine stops last, so that the records in progress still get their deliveries.
+        let stop_engine = CancellationToken::new();
+        let notifier = webhooks.notifier();
+        let reading = async {
+            let result = self.read(notifier, observers, stop).await;
+            stop_engine.cancel();
+            result
+        };
+        let end = async {
+            stop.cancelled().await;
+            let end = Instant::now() + self.config.shutdown_grace;
+            stop_engine.cancelled().await;
+            sleep_until(end).await;
+        };
+        tokio::join!(Box::pin(reading), Box::pin(webhooks.run(&stop_engine, end))).0
+    }
+
+    async fn read(
         &self,
-        observer: &Arc<dyn Observer>,
-        reports: &Arc<dyn dynamodb_streams::Observer>,
-        watch: &Arc<Watch>,
+        notifier: Arc<dyn Notifier>,
+        observers: &ChangesObservers,
         stop: &CancellationToken,
     ) -> Result<(), SetupError> {
+        let ChangesObservers { changes, reports, watch, .. } = observers;
         let mut ended = None;
         loop {
-            let opened = stop.run_until_cancelled(self.open(ended.as_deref(), observer, watch)).await;
+            let opened = stop.run_until_cancelled(self.open(ended.as_deref(), changes, watch)).await;
             let Some((stream, start)) = opened else { return Ok(()) };
             tracing::info!(stream = stream.label, masks = self.config.rules.masks.id(), "reading changes");
             let recorder = Recorder::new(
                 self.history.clone(),
+                notifier.clone(),
                 self.config.rules.clone(),
                 stream.label.clone(),
-                observer.clone(),
+                changes.clone(),
                 watch.clone(),
             );
             let images = ImageStream::new(&self.streams, &stream);
@@ -200,7 +244,12 @@ impl ChangesReader {
 
     fn settings(&self, start: Start) -> Settings {
         let ChangesConfig { checkpoint_interval, failover, shutdown_grace, .. } = self.config;
-        let defaults = Settings::default();
+        let mut defaults = Settings::default();
+        if self.config.webhooks.is_some() {
+            // Records wait for their endpoints, and those that are done wait behind them.
+            defaults.max_concurrency_per_shard = WAITING_RECORDS;
+            defaults.max_records_per_shard = RECORDS_WITH_WEBHOOKS;
+        }
         Settings {
             start,
             failover,

@@ -5,8 +5,10 @@ mod backlog;
 mod first;
 mod registry;
 
+use std::future::poll_fn;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
+use std::task::{Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use rand::rngs::StdRng;
@@ -89,8 +91,8 @@ impl<D: DeliveryStore, E: EndpointStore, S: Sender> Engine<D, E, S> {
     }
 
     /// Makes the jitter and the tokens repeatable.
-    #[must_use]
-    pub fn with_seed(self, seed: u64) -> Self {
+    #[cfg(test)]
+    pub(crate) fn with_seed(self, seed: u64) -> Self {
         *lock(&self.shared.random) = StdRng::seed_from_u64(seed);
         self
     }
@@ -113,11 +115,11 @@ impl<D: DeliveryStore, E: EndpointStore, S: Sender> Engine<D, E, S> {
             () = self.deliver_backlogs() => {}
         }
         self.shared.draining.send_replace(true);
-        let ended = async {
-            while !self.has_no_tasks() {
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
+        let ended = poll_fn(|context| {
+            let mut tasks = lock(&self.tasks);
+            while ready!(tasks.poll_join_next(context)).is_some() {}
+            Poll::Ready(())
+        });
         let _ = timeout(self.shared.settings.drain_timeout, ended).await;
         lock(&self.tasks).abort_all();
     }
@@ -131,12 +133,6 @@ impl<D: DeliveryStore, E: EndpointStore, S: Sender> Engine<D, E, S> {
         let mut tasks = lock(&self.tasks);
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task)
-    }
-
-    fn has_no_tasks(&self) -> bool {
-        let mut tasks = lock(&self.tasks);
-        while tasks.try_join_next().is_some() {}
-        tasks.is_empty()
     }
 }
 

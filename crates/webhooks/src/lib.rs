@@ -16,6 +16,7 @@ mod settings;
 mod signing;
 #[cfg(test)]
 mod simulation;
+mod stored;
 mod target;
 mod traffic;
 

@@ -51,7 +51,7 @@ impl Default for Settings {
             max_bytes_per_endpoint: 1 << 20,
             max_attempts: 1024,
             max_backlogs: 256,
-            stalled_after: Duration::from_secs(2),
+            stalled_after: Duration::from_secs(1),
             poll_interval: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(15),
             disable_after: Duration::from_secs(5 * 24 * 3600),

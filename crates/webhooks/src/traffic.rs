@@ -16,10 +16,15 @@ pub(crate) struct Traffic {
     max_concurrency: usize,
     running: usize,
     newest_start: Option<Instant>,
+    successes: Successes,
+    queued: usize,
     queued_bytes: usize,
 }
 
 impl Traffic {
+    /// How many deliveries of an endpoint may wait or run, unless it is known to answer more per second.
+    const MIN_QUEUE: usize = 64;
+
     pub(crate) fn new(max_concurrency: usize) -> Traffic {
         Traffic {
             breaker: CircuitBreaker::new(),
@@ -28,6 +33,8 @@ impl Traffic {
             max_concurrency,
             running: 0,
             newest_start: None,
+            successes: Successes::default(),
+            queued: 0,
             queued_bytes: 0,
         }
     }
@@ -46,14 +53,18 @@ impl Traffic {
         if self.is_stalled(now, stalled_after) {
             return Err(Deferred::Stalled);
         }
-        if self.queued_bytes + bytes > max_bytes {
+        // Each delivery that waits holds a record of its program. So an endpoint that hangs or is slow must not hold many.
+        let max_queue = self.successes.per_second(now).max(4 * self.max_concurrency).max(Self::MIN_QUEUE);
+        if self.queued >= max_queue || self.queued_bytes + bytes > max_bytes {
             return Err(Deferred::QueueFull);
         }
+        self.queued += 1;
         self.queued_bytes += bytes;
         Ok(())
     }
 
     pub(crate) fn leave(&mut self, bytes: usize) {
+        self.queued -= 1;
         self.queued_bytes -= bytes;
     }
 
@@ -76,6 +87,7 @@ impl Traffic {
     }
 
     pub(crate) fn succeeded(&mut self, now: Instant) -> Change {
+        self.successes.add(now);
         let change = self.breaker.succeeded();
         if change == Change::Recovered {
             self.ramp.restart(now);
@@ -112,7 +124,38 @@ impl Traffic {
             && self.ramp.is_unlimited()
             && self.rate.is_unused(now)
             && self.running == 0
-            && self.queued_bytes == 0
+            && self.queued == 0
+            && self.successes.per_second(now) == 0
+    }
+}
+
+/// Counts successes in windows of a second.
+#[derive(Debug, Default)]
+struct Successes {
+    began: Option<Instant>,
+    count: usize,
+    before: usize,
+}
+
+impl Successes {
+    const WINDOW: Duration = Duration::from_secs(1);
+
+    fn add(&mut self, now: Instant) {
+        let age = self.began.map(|began| now.saturating_duration_since(began));
+        if age.is_none_or(|age| age >= Self::WINDOW) {
+            self.before = if age.is_some_and(|age| age < 2 * Self::WINDOW) { self.count } else { 0 };
+            (self.began, self.count) = (Some(now), 0);
+        }
+        self.count += 1;
+    }
+
+    /// Returns those of the present window or of the one before, whichever are more.
+    fn per_second(&self, now: Instant) -> usize {
+        match self.began.map(|began| now.saturating_duration_since(began)) {
+            Some(age) if age < Self::WINDOW => self.count.max(self.before),
+            Some(age) if age < 2 * Self::WINDOW => self.count,
+            _ => 0,
+        }
     }
 }
 
@@ -129,6 +172,28 @@ mod tests {
         assert_eq!(traffic.enter(600, now, 1000, STALLED), Err(Deferred::QueueFull));
         traffic.leave(600);
         assert_eq!(traffic.enter(600, now, 1000, STALLED), Ok(()));
+    }
+
+    #[test]
+    fn the_queue_of_an_endpoint_is_as_long_as_what_it_answers_in_a_second() {
+        let (now, mut traffic) = (Instant::now(), Traffic::new(20));
+        let enter = |traffic: &mut Traffic, now| traffic.enter(1, now, 1000, STALLED);
+        assert!((0..80).all(|_| enter(&mut traffic, now).is_ok()));
+        assert_eq!(enter(&mut traffic, now), Err(Deferred::QueueFull));
+        for _ in 0..81 {
+            traffic.succeeded(now);
+        }
+        assert_eq!(enter(&mut traffic, now), Ok(()));
+        assert_eq!(enter(&mut traffic, now), Err(Deferred::QueueFull));
+        traffic.leave(1);
+        let window = |count| now + Duration::from_secs(count);
+        assert_eq!(enter(&mut traffic, window(1)), Ok(()));
+        traffic.leave(1);
+        assert_eq!(enter(&mut traffic, window(2)), Err(Deferred::QueueFull));
+        traffic.succeeded(window(1));
+        assert_eq!(enter(&mut traffic, window(1)), Ok(()), "the window before counts");
+        traffic.leave(1);
+        assert_eq!(enter(&mut traffic, window(2)), Err(Deferred::QueueFull));
     }
 
     #[test]

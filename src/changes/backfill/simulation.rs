@@ -234,7 +234,8 @@ impl Written {
     /// Records what the stream shows until `end`, and then the rest.
     async fn record(&self, fake: &Fake, mut random: StdRng, end: Instant) {
         let label = "2026".to_owned();
-        let recorder = Recorder::new(fake.clone(), Arc::new(rules()), label, Arc::new(()), Arc::<Watch>::default());
+        let (rules, watch) = (Arc::new(rules()), Arc::<Watch>::default());
+        let recorder = Recorder::new(fake.clone(), Arc::new(()), rules, label, Arc::new(()), watch);
         let mut next = 0;
         loop {
             // A reader is fast, or lags.

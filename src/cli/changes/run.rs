@@ -10,8 +10,10 @@ use tracing_subscriber::filter::Targets;
 use super::rules::RulesArgs;
 use crate::cli::changes_tables::ChangesTablesArgs;
 use crate::cli::consumer::{ObservabilityArgs, duration};
+use crate::cli::targets::{SecretKeyArgs, TargetArgs};
+use crate::cli::webhooks_tables::WebhooksTablesArgs;
 use crate::export::unix_seconds;
-use crate::service::{ChangesConfig, ReadFrom};
+use crate::service::{ChangesConfig, ReadFrom, WebhooksConfig};
 
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
@@ -21,6 +23,8 @@ pub struct RunArgs {
     rules: RulesArgs,
     #[command(flatten)]
     reading: ReadingArgs,
+    #[command(flatten)]
+    webhooks: WebhooksArgs,
     #[command(flatten)]
     observability: ObservabilityArgs,
 }
@@ -52,6 +56,55 @@ struct ReadingArgs {
     shutdown_grace: Duration,
 }
 
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Webhooks")]
+struct WebhooksArgs {
+    /// Tell the endpoints of the webhooks table of each change. All instances must have this flag
+    #[arg(long, env = "MINI_SCAN_WEBHOOKS")]
+    webhooks: bool,
+
+    #[command(flatten)]
+    tables: WebhooksTablesArgs,
+
+    #[command(flatten)]
+    keys: SecretKeyArgs,
+
+    #[command(flatten)]
+    targets: TargetArgs,
+
+    /// Address of the API, for links in webhooks, e.g. https://scans.example.com
+    #[arg(long, env = "MINI_SCAN_API_URL", value_name = "URL", next_line_help = true)]
+    api_url: Option<String>,
+
+    /// Log each successful delivery in the deliveries table, which is a write per delivery
+    #[arg(long, env = "MINI_SCAN_LOG_DELIVERIES")]
+    log_deliveries: bool,
+
+    /// How long the log of deliveries is kept
+    #[arg(long, env = "MINI_SCAN_DELIVERY_LOG_TTL", default_value = "7days", value_parser = kept, value_name = "TIME")]
+    delivery_log_ttl: Duration,
+
+    /// How long dead deliveries are kept
+    #[arg(long, env = "MINI_SCAN_DEAD_TTL", default_value = "30days", value_parser = kept, value_name = "TIME")]
+    dead_ttl: Duration,
+}
+
+impl WebhooksArgs {
+    fn config(&self) -> Result<Option<WebhooksConfig>, clap::Error> {
+        if !self.webhooks {
+            return Ok(None);
+        }
+        Ok(Some(WebhooksConfig {
+            tables: self.tables.tables(),
+            keys: Arc::new(self.keys.keys()?),
+            policy: self.targets.policy(),
+            api_url: self.api_url.clone(),
+            log_ttl: self.log_deliveries.then_some(self.delivery_log_ttl),
+            dead_ttl: self.dead_ttl,
+        }))
+    }
+}
+
 impl RunArgs {
     /// Returns the settings, or why they are refused.
     pub fn config(&self) -> Result<ChangesConfig, clap::Error> {
@@ -64,6 +117,7 @@ impl RunArgs {
             checkpoint_interval: self.reading.checkpoint_interval,
             failover: self.reading.failover,
             shutdown_grace: self.reading.shutdown_grace,
+            webhooks: self.webhooks.config()?,
         })
     }
 
@@ -96,6 +150,11 @@ fn checkpoint_interval(text: &str) -> Result<Duration, String> {
 
 fn failover(text: &str) -> Result<Duration, String> {
     within(text, Duration::from_secs(2), Duration::from_secs(300), "it must be from 2s to 5m")
+}
+
+fn kept(text: &str) -> Result<Duration, String> {
+    let day = Duration::from_secs(24 * 3600);
+    within(text, day, 365 * day, "it must be from 1day to 365days")
 }
 
 fn within(text: &str, shortest: Duration, longest: Duration, expected: &str) -> Result<Duration, String> {
@@ -136,6 +195,9 @@ mod tests {
             "--responses none",
             "--mask a=a*",
             "--no-mask none",
+            "--webhooks",
+            "--webhooks --secret-key-file /nowhere",
+            "--dead-ttl 1h",
         ] {
             assert_eq!(parse(flags).unwrap_err().exit_code(), 2, "{flags}");
         }

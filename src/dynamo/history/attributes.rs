@@ -1,9 +1,9 @@
 //! The items of the history table, and the entries and summaries in them. `docs/history.md` lists the attributes. Pure.
 
-use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::super::item::{EXPIRES_AT, Item, MAX_ITEM_BYTES, stored_size};
+pub(super) use super::super::values::{bytes, number, string, text, whole};
 use crate::changes::{
     Body, Difference, Entry, EntryKey, Event, Hash, Hashes, Position, Reason, Repair, Sequence, Summary, summarized,
     summary_key,
@@ -44,18 +44,6 @@ pub(super) const WITHOUT_BODIES: [&str; 20] = [
     "response_hash",
     "response_dropped",
 ];
-
-pub(super) fn text(text: impl Into<String>) -> AttributeValue {
-    AttributeValue::S(text.into())
-}
-
-pub(super) fn number(number: u64) -> AttributeValue {
-    AttributeValue::N(number.to_string())
-}
-
-pub(super) fn bytes(bytes: &[u8]) -> AttributeValue {
-    AttributeValue::B(Blob::new(bytes))
-}
 
 pub(super) fn key_of_entry(key: &EntryKey) -> [(String, AttributeValue); 2] {
     [(IP.to_owned(), text(key.service.ip())), (ENTRY.to_owned(), text(key.sort_key()))]
@@ -192,14 +180,6 @@ pub(super) fn summary(item: &Item) -> Option<Summary> {
 
 pub(super) const OPEN: &str = "open";
 pub(super) const CLOSED: &str = "closed";
-
-pub(super) fn string<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
-    item.get(name)?.as_s().ok().map(String::as_str)
-}
-
-pub(super) fn whole(item: &Item, name: &str) -> Option<u64> {
-    item.get(name)?.as_n().ok()?.parse().ok()
-}
 
 fn flag(item: &Item, name: &str) -> bool {
     item.get(name).is_some_and(|value| value.as_bool().is_ok_and(|flag| *flag))

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnConsumedCapacity, TransactWriteItem, Update};
 use tokio::time::timeout;
+use webhooks::Changed;
 
-use super::super::error::{by_code, failed, read_units};
+use super::super::error::{answered, failed, read_units};
 use super::super::item::Item;
+use super::super::transaction::{cancelled, incomplete};
 use super::attributes::{
     CLOSED, ENTRY, FORMAT, IP, OPEN, VERSION, bytes, entry_item, key_of_summary, number, string, summary, text,
 };
-use super::{GAPS, HistoryTable, answered};
+use super::{GAPS, HistoryTable};
 use crate::changes::{Correction, Event, Hashes, SUMMARY, Summary};
 use crate::consumer::ports::{StoreError, StoreErrorKind};
 
@@ -89,12 +89,12 @@ impl HistoryTable {
         if let Some((_, entry)) = &correction.repair {
             // Without a condition: an earlier repair of the same change put the same entry.
             let put = Put::builder().table_name(&self.table).set_item(Some(entry_item(entry))).build();
-            items.push(TransactWriteItem::builder().put(put.map_err(|error| refused(&error))?).build());
+            items.push(TransactWriteItem::builder().put(put.map_err(|error| incomplete(&error))?).build());
         }
         let request = self.client.transact_write_items().set_transact_items(Some(items));
         match Box::pin(request.send()).await {
             Ok(answer) => answered(&answer).map(|()| true),
-            Err(error) => cancelled(&error),
+            Err(error) => Ok(cancelled(&error)? == Changed::Applied),
         }
     }
 
@@ -148,7 +148,7 @@ impl HistoryTable {
         update
             .update_expression(format!("SET {}{remove}", assignments.join(", ")))
             .build()
-            .map_err(|error| refused(&error))
+            .map_err(|error| incomplete(&error))
     }
 
     /// Marks the open gaps that were noticed before this time. Returns their number.
@@ -195,22 +195,6 @@ fn of_hashes(hashes: &Hashes, masks: &str) -> [(&'static str, AttributeValue); 5
     ]
 }
 
-/// Returns false if the condition of an item was not met, or the error.
-fn cancelled(error: &SdkError<TransactWriteItemsError>) -> Result<bool, StoreError> {
-    let reasons = match error.as_service_error() {
-        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled.cancellation_reasons(),
-        _ => &[],
-    };
-    let codes = || reasons.iter().filter_map(|reason| reason.code());
-    if codes().any(|code| code == "ConditionalCheckFailed") {
-        return Ok(false);
-    }
-    match codes().find_map(|code| by_code(code, "")) {
-        Some(kind) => Err(StoreError { kind, detail: failed(error).detail }),
-        None => Err(failed(error)),
-    }
-}
-
 fn no_answer() -> StoreError {
     let detail = format!("no answer within {} s", PAGE_TIMEOUT.as_secs());
     StoreError { kind: StoreErrorKind::Unavailable, detail }
@@ -218,8 +202,4 @@ fn no_answer() -> StoreError {
 
 fn unknown_key() -> StoreError {
     StoreError { kind: StoreErrorKind::Refused, detail: "the key of the table is not the one of a history".to_owned() }
-}
-
-fn refused(error: &aws_sdk_dynamodb::error::BuildError) -> StoreError {
-    StoreError { kind: StoreErrorKind::Refused, detail: error.to_string() }
 }

@@ -205,6 +205,28 @@ async fn an_endpoint_delays_only_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn endpoints_that_hang_or_are_slow_hold_few_records() {
+    let world = world();
+    // The healthy one takes 400 per second, and 1,000 come.
+    let mut endpoints: Vec<_> = (0..10).map(|n| world.add(&format!("hanging-{n}"), Behaviour::Hanging)).collect();
+    endpoints.push(world.add("healthy", FAST));
+    let engine = std::sync::Arc::new(world.engine(Settings::default(), 1));
+    let (mut records, mut most) = (JoinSet::new(), 0);
+    for record in 0..5_000 {
+        let (engine, endpoints) = (std::sync::Arc::clone(&engine), endpoints.clone());
+        records.spawn(async move {
+            let now = Instant::now();
+            let all = endpoints.iter().map(|endpoint| engine.deliver(delivery(record, endpoint), now));
+            futures_util::future::join_all(all).await
+        });
+        sleep(Duration::from_millis(1)).await;
+        while records.try_join_next().is_some() {}
+        most = most.max(records.len());
+    }
+    assert!((64..600).contains(&most), "{most}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_queue_of_an_endpoint_is_bounded_by_bytes() {
     let world = world();
     let endpoint = world.add("slow", Behaviour::Healthy(Duration::from_secs(1)));
@@ -287,7 +309,7 @@ async fn idle_endpoints_use_no_memory() {
         engine.deliver(delivery(1, &endpoint), Instant::now()).await;
     }
     assert_eq!(engine.endpoints_in_memory(), 100);
-    engine.run(sleep(Duration::from_secs(3))).await;
+    engine.run(sleep(Duration::from_secs(5))).await;
     assert_eq!(engine.endpoints_in_memory(), 0);
 }
 

@@ -1,0 +1,318 @@
+//! The items of the table of deliveries. `docs/webhooks.md` lists the attributes. Pure.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use bytes::Bytes;
+use webhooks::{
+    Answer, DeadReason, Delivery, DueDelivery, EndpointId, Failure, LastAttempt, StoredDelivery, Token, WebhookId,
+};
+
+use super::super::item::{EXPIRES_AT, Item};
+use super::super::values::{self, bytes, number, string, text, whole};
+use super::{DeadDelivery, Delivered};
+
+/// The partition key.
+pub(super) const QUEUE: &str = "queue";
+/// The sort key.
+pub(super) const ID: &str = "id";
+pub(super) const DUE: &str = "due";
+pub(super) const TOKEN: &str = "token";
+pub(super) const SEEN: &str = "seen";
+pub(super) const BY_DUE: &str = "by-due";
+
+/// One partition of DynamoDB takes 1,000 write units per second.
+pub(super) const BUCKETS: usize = 8;
+pub(super) const MARKER_BUCKETS: usize = 16;
+
+const VERSION: &str = "v";
+const FORMAT: u64 = 1;
+
+/// What the items of a partition are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Queue {
+    Waiting,
+    Dead,
+    /// The log of deliveries that succeeded.
+    Delivered,
+}
+
+impl Queue {
+    fn prefix(self) -> &'static str {
+        match self {
+            Queue::Waiting => "w#",
+            Queue::Dead => "d#",
+            Queue::Delivered => "s#",
+        }
+    }
+
+    /// Returns the partition key of a bucket.
+    pub(super) fn of(self, endpoint: &EndpointId, bucket: usize) -> String {
+        format!("{}{endpoint}#{bucket}", self.prefix())
+    }
+
+    pub(super) fn key(self, endpoint: &EndpointId, id: &WebhookId) -> Item {
+        let bucket = values::bucket(id.as_str(), BUCKETS);
+        Item::from([(QUEUE.to_owned(), text(self.of(endpoint, bucket))), (ID.to_owned(), text(id.as_str()))])
+    }
+
+    /// Returns what [`Queue::key`] made a key of.
+    fn parse(self, item: &Item) -> Option<(EndpointId, WebhookId)> {
+        // An id may contain the separator.
+        let (endpoint, _) = string(item, QUEUE)?.strip_prefix(self.prefix())?.rsplit_once('#')?;
+        Some((EndpointId::parse(endpoint).ok()?, id(item)?))
+    }
+}
+
+pub(super) fn marker_queue(bucket: usize) -> String {
+    format!("backlogs#{bucket:02}")
+}
+
+pub(super) fn marker_key(endpoint: &EndpointId) -> Item {
+    let bucket = values::bucket(endpoint.as_str(), MARKER_BUCKETS);
+    Item::from([(QUEUE.to_owned(), text(marker_queue(bucket))), (ID.to_owned(), text(endpoint.as_str()))])
+}
+
+fn id(item: &Item) -> Option<WebhookId> {
+    WebhookId::from_stored(string(item, ID)?)
+}
+
+/// Returns a time in milliseconds since 1970.
+pub(super) fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Returns `None` for a time that the clock of the system cannot show.
+fn time(item: &Item, name: &str) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_millis(whole(item, name)?))
+}
+
+/// Returns the attributes of the last attempt, of which one without a value is absent.
+pub(super) fn last_attempt(last: Option<&LastAttempt>) -> [(&'static str, Option<AttributeValue>); 5] {
+    let answer = last.and_then(|last| last.result.as_ref().ok());
+    let failure = last.and_then(|last| last.result.as_ref().err());
+    [
+        ("last_at", last.map(|last| number(millis(last.at)))),
+        ("last_status", answer.map(|answer| number(answer.status.into()))),
+        ("last_retry_after", answer.and_then(|answer| answer.retry_after).map(|after| number(after.as_secs()))),
+        ("last_answer", answer.map(|answer| &answer.body).filter(|body| !body.is_empty()).map(|body| bytes(body))),
+        ("last_failure", failure.map(|failure| text(failure.to_stored()))),
+    ]
+}
+
+fn delivery_item(queue: Queue, item: &StoredDelivery, expires_at: u64) -> Item {
+    let Delivery { id, endpoint, body } = &item.delivery;
+    let mut attributes = queue.key(endpoint, id);
+    let values = [
+        (VERSION, number(FORMAT)),
+        (TOKEN, number(item.token.0)),
+        ("attempts", number(item.attempts.into())),
+        ("created", number(millis(item.created))),
+        ("body", bytes(body)),
+        (EXPIRES_AT, number(expires_at)),
+    ];
+    attributes.extend(values.map(|(name, value)| (name.to_owned(), value)));
+    let last = last_attempt(item.last.as_ref()).into_iter();
+    attributes.extend(last.filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    attributes
+}
+
+/// Returns the item of a delivery that waits. Only these have the sort key of the index.
+pub(super) fn waiting_item(item: &StoredDelivery, expires_at: u64) -> Item {
+    let mut attributes = delivery_item(Queue::Waiting, item, expires_at);
+    attributes.insert(DUE.to_owned(), number(millis(item.due)));
+    attributes
+}
+
+/// Returns the item of a dead delivery. Its token is that of its last claim.
+pub(super) fn dead_item(dead: &DeadDelivery, expires_at: u64) -> Item {
+    let mut attributes = delivery_item(Queue::Dead, &dead.item, expires_at);
+    attributes.insert("reason".to_owned(), text(dead.reason.as_str()));
+    attributes.insert("died".to_owned(), number(millis(dead.died)));
+    attributes
+}
+
+pub(super) fn delivered_item(delivered: &Delivered, expires_at: u64) -> Item {
+    let mut attributes = Queue::Delivered.key(&delivered.endpoint, &delivered.id);
+    let took = u64::try_from(delivered.took.as_millis()).unwrap_or(u64::MAX);
+    let values = [
+        (VERSION, number(FORMAT)),
+        ("at", number(millis(delivered.at))),
+        ("attempts", number(delivered.attempts.into())),
+        ("took_ms", number(took)),
+        (EXPIRES_AT, number(expires_at)),
+    ];
+    attributes.extend(values.map(|(name, value)| (name.to_owned(), value)));
+    attributes
+}
+
+fn stored(queue: Queue, item: &Item, due: SystemTime) -> Option<StoredDelivery> {
+    let (endpoint, id) = queue.parse(item)?;
+    let body = item.get("body")?.as_b().ok()?;
+    let is_known = whole(item, VERSION)? == FORMAT;
+    is_known.then_some(())?;
+    Some(StoredDelivery {
+        delivery: Delivery { id, endpoint, body: Bytes::copy_from_slice(body.as_ref()) },
+        created: time(item, "created")?,
+        attempts: whole(item, "attempts")?.try_into().ok()?,
+        due,
+        token: Token(whole(item, TOKEN)?),
+        last: last(item),
+    })
+}
+
+/// Returns the last attempt, or `None` if it is one of a newer version.
+fn last(item: &Item) -> Option<LastAttempt> {
+    let result = match string(item, "last_failure") {
+        Some(failure) => Err(Failure::from_stored(failure)?),
+        None => Ok(Answer {
+            status: whole(item, "last_status")?.try_into().ok()?,
+            retry_after: whole(item, "last_retry_after").map(Duration::from_secs),
+            body: match item.get("last_answer") {
+                Some(body) => Bytes::copy_from_slice(body.as_b().ok()?.as_ref()),
+                None => Bytes::new(),
+            },
+        }),
+    };
+    Some(LastAttempt { at: time(item, "last_at")?, result })
+}
+
+/// Returns the delivery that waits in an item, or `None` if this version cannot read it.
+pub(super) fn waiting(item: &Item) -> Option<StoredDelivery> {
+    stored(Queue::Waiting, item, time(item, DUE)?)
+}
+
+/// Returns an entry of the index with its due time.
+pub(super) fn due(item: &Item) -> Option<(SystemTime, DueDelivery)> {
+    Some((time(item, DUE)?, DueDelivery { id: id(item)?, token: Token(whole(item, TOKEN)?) }))
+}
+
+pub(super) fn dead(item: &Item) -> Option<DeadDelivery> {
+    let died = time(item, "died")?;
+    let reason = DeadReason::from_stored(string(item, "reason")?)?;
+    Some(DeadDelivery { item: stored(Queue::Dead, item, died)?, reason, died })
+}
+
+pub(super) fn delivered(item: &Item) -> Option<Delivered> {
+    let (endpoint, id) = Queue::Delivered.parse(item)?;
+    Some(Delivered {
+        endpoint,
+        id,
+        at: time(item, "at")?,
+        attempts: whole(item, "attempts")?.try_into().ok()?,
+        took: Duration::from_millis(whole(item, "took_ms")?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use webhooks::RefusedTarget;
+
+    use super::*;
+
+    fn at(millis: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(millis)
+    }
+
+    fn result() -> impl Strategy<Value = Result<Answer, Failure>> {
+        let answer = (100..600_u16, prop::option::of(0..1000_u64), prop::collection::vec(any::<u8>(), 0..40));
+        let answer = answer.prop_map(|(status, after, body)| {
+            Ok(Answer { status, retry_after: after.map(Duration::from_secs), body: body.into() })
+        });
+        let failure = prop::sample::select(vec![
+            Failure::TimedOut,
+            Failure::Refused(RefusedTarget::Port(25)),
+            Failure::Refused(RefusedTarget::InternalAddress([10, 0, 0, 1].into())),
+        ]);
+        prop_oneof![answer, failure.prop_map(Err)]
+    }
+
+    fn stored_delivery() -> impl Strategy<Value = StoredDelivery> {
+        let parts = (
+            "[!-~]{1,20}",
+            any::<[u8; 4]>(),
+            prop::collection::vec(any::<u8>(), 0..100),
+            (any::<u32>(), any::<u32>(), any::<u32>(), any::<u64>()),
+            prop::option::of((any::<u32>(), result())),
+        );
+        parts.prop_map(|(endpoint, event, body, (created, due, attempts, token), last)| {
+            let endpoint = EndpointId::parse(endpoint).unwrap();
+            StoredDelivery {
+                delivery: Delivery { id: WebhookId::of(&[&event], &endpoint), endpoint, body: body.into() },
+                created: at(created.into()),
+                attempts,
+                due: at(due.into()),
+                token: Token(token),
+                last: last.map(|(millis, result)| LastAttempt { at: at(millis.into()), result }),
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_delivery_is_read_from_its_item(item in stored_delivery(), died in any::<u32>()) {
+            prop_assert_eq!(waiting(&waiting_item(&item, 7)), Some(item.clone()));
+            let found = due(&waiting_item(&item, 7));
+            prop_assert_eq!(found, Some((item.due, DueDelivery { id: item.delivery.id.clone(), token: item.token })));
+
+            let died = at(died.into());
+            let reason = DeadReason::Gone;
+            let stored = dead_item(&DeadDelivery { item: item.clone(), reason, died }, 7);
+            prop_assert!(!stored.contains_key(DUE));
+            prop_assert_eq!(dead(&stored), Some(DeadDelivery { item: StoredDelivery { due: died, ..item }, reason, died }));
+        }
+
+        #[test]
+        fn a_delivered_one_is_read_from_its_item(event in any::<[u8; 4]>(), attempts in any::<u32>(), took in any::<u32>()) {
+            let endpoint = EndpointId::parse("a#1").unwrap();
+            let id = WebhookId::of(&[&event], &endpoint);
+            let (at, took) = (at(took.into()), Duration::from_millis(took.into()));
+            let entry = Delivered { endpoint, id, at, attempts, took };
+            prop_assert_eq!(delivered(&delivered_item(&entry, 7)), Some(entry));
+        }
+    }
+
+    #[test]
+    fn an_item_of_another_version_or_without_a_part_is_not_read() {
+        let endpoint = EndpointId::parse("a").unwrap();
+        let delivery = Delivery { id: WebhookId::of(&[b"1"], &endpoint), endpoint, body: "{}".into() };
+        let item = StoredDelivery {
+            delivery,
+            created: at(1),
+            attempts: 0,
+            due: at(2),
+            token: Token(3),
+            last: Some(LastAttempt { at: at(4), result: Err(Failure::Connect) }),
+        };
+        let complete = waiting_item(&item, 7);
+        for name in [QUEUE, ID, VERSION, TOKEN, DUE, "attempts", "created", "body"] {
+            let mut without = complete.clone();
+            without.remove(name);
+            assert_eq!(waiting(&without), None, "{name}");
+        }
+        let mut newer = complete.clone();
+        newer.insert(VERSION.to_owned(), number(2));
+        assert_eq!(waiting(&newer), None);
+        let mut unknown = complete;
+        unknown.insert("last_failure".to_owned(), text("of a newer version"));
+        assert_eq!(waiting(&unknown), Some(StoredDelivery { last: None, ..item }));
+    }
+
+    #[test]
+    fn the_deliveries_of_an_endpoint_spread_over_all_buckets() {
+        let endpoint = EndpointId::parse("wh_1").unwrap();
+        let mut counts = std::collections::BTreeMap::<String, u32>::new();
+        for event in 0..800_u32 {
+            let key = Queue::Waiting.key(&endpoint, &WebhookId::of(&[&event.to_be_bytes()], &endpoint));
+            *counts.entry(string(&key, QUEUE).unwrap().to_owned()).or_default() += 1;
+        }
+        assert_eq!(counts.len(), BUCKETS);
+        assert!(counts.values().all(|count| (50..150).contains(count)), "{counts:?}");
+    }
+}

@@ -1,0 +1,270 @@
+//! What commands do with deliveries: list, redrive and purge dead ones, replay, and look one up.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use aws_sdk_dynamodb::types::{Delete, Put, ReturnConsumedCapacity, ReturnValue, TransactWriteItem};
+use tokio::try_join;
+use webhooks::{Changed, DeadReason, Delivery, EndpointId, StoredDelivery, Token, WebhookId};
+
+use super::attributes::{
+    BUCKETS, ID, QUEUE, Queue, TOKEN, dead, delivered, delivered_item, seconds, waiting, waiting_item,
+};
+use super::{Delivered, DeliveryTable};
+use crate::consumer::ports::{StoreError, StoreErrorKind};
+use crate::dynamo::error::{answered, changed, failed, read_units};
+use crate::dynamo::item::Item;
+use crate::dynamo::table::within_timeout;
+use crate::dynamo::transaction::{incomplete, transact};
+use crate::dynamo::values::{number, string, text};
+
+/// A delivery that failed for ever.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeadDelivery {
+    /// Its due time has no meaning any more.
+    pub item: StoredDelivery,
+    pub reason: DeadReason,
+    pub died: SystemTime,
+}
+
+/// Some dead deliveries of an endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeadPage {
+    pub deliveries: Vec<DeadDelivery>,
+    /// How many items this version cannot read.
+    pub unreadable: usize,
+    /// Where the list continues. It may end there.
+    pub next: Option<DeadPosition>,
+}
+
+/// A position in the list of dead deliveries. Its text form is for commands and for page tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadPosition {
+    bucket: usize,
+    /// The last one that was read of this bucket.
+    after: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is no position in a list of dead deliveries")]
+pub struct InvalidPosition;
+
+impl fmt::Display for DeadPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.bucket, self.after.as_deref().unwrap_or_default())
+    }
+}
+
+impl FromStr for DeadPosition {
+    type Err = InvalidPosition;
+
+    fn from_str(text: &str) -> Result<DeadPosition, InvalidPosition> {
+        let (bucket, after) = text.split_once('.').ok_or(InvalidPosition)?;
+        let bucket = bucket.parse().ok().filter(|bucket| *bucket < BUCKETS).ok_or(InvalidPosition)?;
+        Ok(DeadPosition { bucket, after: Some(after).filter(|after| !after.is_empty()).map(str::to_owned) })
+    }
+}
+
+/// What the table knows of one delivery.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundDelivery {
+    pub waiting: Option<StoredDelivery>,
+    pub dead: Option<DeadDelivery>,
+    /// Only if successful deliveries are logged.
+    pub delivered: Option<Delivered>,
+}
+
+/// What a replay did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replayed {
+    Stored,
+    /// The delivery was waiting already. Now it is due.
+    WasWaiting,
+}
+
+impl DeliveryTable {
+    /// Returns up to this many dead deliveries of an endpoint, in no order.
+    pub async fn dead(
+        &self,
+        endpoint: &EndpointId,
+        from: Option<&DeadPosition>,
+        limit: usize,
+    ) -> Result<DeadPage, StoreError> {
+        let mut page = DeadPage { deliveries: Vec::new(), unreadable: 0, next: None };
+        let mut position = from.cloned().unwrap_or(DeadPosition { bucket: 0, after: None });
+        while position.bucket < BUCKETS {
+            let room = limit.saturating_sub(page.deliveries.len());
+            if room == 0 {
+                page.next = Some(position);
+                return Ok(page);
+            }
+            let (items, last) = self.dead_of(endpoint, &position, room).await?;
+            let found = items.len();
+            page.deliveries.extend(items.iter().filter_map(dead));
+            page.unreadable += found - (page.deliveries.len() - (limit - room));
+            position = match last {
+                Some(after) => DeadPosition { after: Some(after), ..position },
+                None => DeadPosition { bucket: position.bucket + 1, after: None },
+            };
+        }
+        Ok(page)
+    }
+
+    async fn dead_of(
+        &self,
+        endpoint: &EndpointId,
+        position: &DeadPosition,
+        limit: usize,
+    ) -> Result<(Vec<Item>, Option<String>), StoreError> {
+        let queue = Queue::Dead.of(endpoint, position.bucket);
+        let after = position.after.as_ref();
+        let after = after.map(|after| Item::from([(QUEUE.to_owned(), text(&queue)), (ID.to_owned(), text(after))]));
+        let request = self
+            .client()
+            .query()
+            .table_name(self.table())
+            .key_condition_expression("#queue = :queue")
+            .expression_attribute_names("#queue", QUEUE)
+            .expression_attribute_values(":queue", text(&queue))
+            .set_exclusive_start_key(after)
+            .consistent_read(true)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let answer = within_timeout(Box::pin(request.send())).await.map_err(|error| failed(&error))?;
+        read_units(&answer, answer.consumed_capacity())?;
+        let last = answer.last_evaluated_key().and_then(|key| string(key, ID)).map(str::to_owned);
+        Ok((answer.items.unwrap_or_default(), last))
+    }
+
+    /// Looks for a delivery, read consistently.
+    pub async fn find(&self, endpoint: &EndpointId, id: &WebhookId) -> Result<FoundDelivery, StoreError> {
+        let get = |queue: Queue| Box::pin(self.get(queue.key(endpoint, id)));
+        let (waits, died, succeeded) = try_join!(get(Queue::Waiting), get(Queue::Dead), get(Queue::Delivered))?;
+        Ok(FoundDelivery {
+            waiting: read(waits, waiting)?,
+            dead: read(died, dead)?,
+            delivered: read(succeeded, delivered)?,
+        })
+    }
+
+    async fn get(&self, key: Item) -> Result<Option<Item>, StoreError> {
+        let request = self
+            .client()
+            .get_item()
+            .table_name(self.table())
+            .set_key(Some(key))
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let answer = within_timeout(Box::pin(request.send())).await.map_err(|error| failed(&error))?;
+        read_units(&answer, answer.consumed_capacity())?;
+        Ok(answer.item)
+    }
+
+    /// Makes a dead delivery wait again, due now and with no attempts. Refused if it is not dead any more.
+    pub async fn redrive(&self, dead: &DeadDelivery) -> Result<Changed, StoreError> {
+        let delivery = &dead.item.delivery;
+        let item = self.due_now(StoredDelivery { attempts: 0, ..dead.item.clone() });
+        // The delivery may still wait, because the engine removes it after it has stored the dead one. With a new token it
+        // stays.
+        let put = Put::builder().table_name(self.table()).set_item(Some(waiting_item(&item, self.waits_until())));
+        let delete = Delete::builder()
+            .table_name(self.table())
+            .set_key(Some(Queue::Dead.key(&delivery.endpoint, &delivery.id)))
+            .condition_expression("#token = :token")
+            .expression_attribute_names("#token", TOKEN)
+            .expression_attribute_values(":token", number(dead.item.token.0));
+        let items = vec![
+            TransactWriteItem::builder().put(put.build().map_err(|error| incomplete(&error))?).build(),
+            TransactWriteItem::builder().delete(delete.build().map_err(|error| incomplete(&error))?).build(),
+        ];
+        self.mark(&delivery.endpoint).await?;
+        let redriven = {
+            let _permit = self.permit().await;
+            transact(self.client(), items).await?
+        };
+        self.mark(&delivery.endpoint).await?;
+        self.shared.rests.stored(&delivery.endpoint, item.due, self.now());
+        Ok(redriven)
+    }
+
+    /// Deletes a dead delivery. Refused if it is not dead any more, or has died again.
+    pub async fn purge(&self, dead: &DeadDelivery) -> Result<Changed, StoreError> {
+        let delivery = &dead.item.delivery;
+        let request = self
+            .client()
+            .delete_item()
+            .table_name(self.table())
+            .set_key(Some(Queue::Dead.key(&delivery.endpoint, &delivery.id)))
+            .condition_expression("#token = :token")
+            .expression_attribute_names("#token", TOKEN)
+            .expression_attribute_values(":token", number(dead.item.token.0));
+        let _permit = self.permit().await;
+        changed(within_timeout(Box::pin(request.send())).await)
+    }
+
+    /// Makes a delivery wait, due now, whether or not it waits already.
+    pub async fn replay(&self, delivery: Delivery) -> Result<Replayed, StoreError> {
+        let now = self.now();
+        let item = StoredDelivery { delivery, created: now, attempts: 0, due: now, token: Token(0), last: None };
+        let item = self.due_now(item);
+        let endpoint = &item.delivery.endpoint;
+        self.mark(endpoint).await?;
+        let request = self
+            .client()
+            .put_item()
+            .table_name(self.table())
+            .set_item(Some(waiting_item(&item, self.waits_until())))
+            .return_values(ReturnValue::AllOld);
+        let answer = {
+            let _permit = self.permit().await;
+            within_timeout(Box::pin(request.send())).await.map_err(|error| failed(&error))?
+        };
+        answered(&answer)?;
+        self.mark(endpoint).await?;
+        self.shared.rests.stored(endpoint, item.due, self.now());
+        Ok(if answer.attributes.is_some() { Replayed::WasWaiting } else { Replayed::Stored })
+    }
+
+    /// Logs a delivery that succeeded.
+    pub async fn log_delivered(&self, entry: &Delivered) -> Result<(), StoreError> {
+        let expires_at = seconds(self.now()).saturating_add(self.shared.kept.delivered.as_secs());
+        let request =
+            self.client().put_item().table_name(self.table()).set_item(Some(delivered_item(entry, expires_at)));
+        let _permit = self.permit().await;
+        let answer = within_timeout(Box::pin(request.send())).await.map_err(|error| failed(&error))?;
+        answered(&answer)
+    }
+
+    fn due_now(&self, item: StoredDelivery) -> StoredDelivery {
+        StoredDelivery { due: self.now(), token: Token(rand::random()), ..item }
+    }
+}
+
+/// Reads an item, if there is one.
+fn read<T>(item: Option<Item>, read: impl FnOnce(&Item) -> Option<T>) -> Result<Option<T>, StoreError> {
+    let Some(item) = item else { return Ok(None) };
+    let unreadable = || StoreError {
+        kind: StoreErrorKind::ForeignRow,
+        detail: "the table has an item with this key that this version cannot read; update mini-scan, or delete it"
+            .to_owned(),
+    };
+    read(&item).map(Some).ok_or_else(unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_read_from_its_text() {
+        for position in
+            [DeadPosition { bucket: 0, after: None }, DeadPosition { bucket: 7, after: Some("msg_a.b".to_owned()) }]
+        {
+            assert_eq!(position.to_string().parse(), Ok(position));
+        }
+        for text in ["", "1", "x.", "8.a", "-1.a"] {
+            assert_eq!(text.parse::<DeadPosition>(), Err(InvalidPosition), "{text:?}");
+        }
+    }
+}
