@@ -3,12 +3,12 @@
 //! receiver. Each measured program runs alone in a process of its own with one thread, and so does the receiver.
 
 #[path = "../pipeline/arguments.rs"]
-#[allow(dead_code, reason = "only the other benchmarks choose executables")]
 mod arguments;
 mod bare;
 mod deliveries;
 #[path = "../pipeline/document.rs"]
 mod document;
+mod end_to_end;
 mod engine;
 mod hanging;
 mod load;
@@ -21,6 +21,7 @@ mod spread;
 #[allow(dead_code, reason = "only the other benchmarks use all figures")]
 mod usage;
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
@@ -42,15 +43,22 @@ const OPEN_FILES: u64 = 16_384;
 fn main() -> anyhow::Result<()> {
     rlimit::increase_nofile_limit(OPEN_FILES)?;
     let mut arguments = arguments::arguments();
+    let program = arguments::executable(&mut arguments, "--program")?;
     let rounds = arguments::rounds(&mut arguments, ROUNDS)?;
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => bench(rounds),
+        [] => bench(program.as_deref(), rounds),
+        ["end-to-end"] => print_latency(&program.context("--program is missing")?),
         ["receiver", protocol] => run(receiver::run(serde_json::from_str(protocol)?)),
         ["bare", load] => print(run(bare::run(serde_json::from_str(load)?))?),
         ["engine", load] => print(run(engine::run(serde_json::from_str(load)?))?),
         ["hanging", load] => print(run(hanging::run(serde_json::from_str(load)?))?),
         _ => anyhow::bail!("usage: make bench-webhooks ROUNDS=5"),
     }
+}
+
+fn print_latency(program: &Path) -> anyhow::Result<()> {
+    println!("{:.1?}", run(end_to_end::measure(program))?);
+    Ok(())
 }
 
 /// Runs a program on one thread.
@@ -71,12 +79,35 @@ fn measure<T: DeserializeOwned>(program: &str, load: &impl Serialize) -> anyhow:
     serde_json::from_slice(&output.stdout).with_context(|| format!("the program {program} printed no figures"))
 }
 
-fn bench(rounds: usize) -> anyhow::Result<()> {
-    let is_complete = rounds >= ROUNDS && !cfg!(debug_assertions);
+fn bench(program: Option<&Path>, rounds: usize) -> anyhow::Result<()> {
+    let is_complete = rounds >= ROUNDS && program.is_some() && !cfg!(debug_assertions);
     if is_complete {
         page::check_marks()?;
     }
     let mut results = Results::default();
+    compare(&mut results, rounds)?;
+    for round in 1..=rounds {
+        let measured: Hanging = hanging::measure(round)?;
+        eprintln!("round {round}  {measured:.3?}");
+        results.hanging.push(measured);
+    }
+    if let Some(program) = program {
+        for round in 1..=rounds {
+            let measured = run(end_to_end::measure(program))?;
+            eprintln!("round {round}  {measured:.1?}");
+            results.end_to_end.push(measured);
+        }
+    }
+    page::print(&results);
+    if is_complete {
+        return page::write(&results);
+    }
+    println!("The document was not changed: that needs a program and {ROUNDS} rounds with profile release.");
+    Ok(())
+}
+
+/// Measures the engine beside the bare loop.
+fn compare(results: &mut Results, rounds: usize) -> anyhow::Result<()> {
     let mut random = rand::rng();
     // The first round warms up and is not counted.
     for round in 0..=rounds {
@@ -98,15 +129,5 @@ fn bench(rounds: usize) -> anyhow::Result<()> {
             }
         }
     }
-    for round in 1..=rounds {
-        let measured: Hanging = hanging::measure(round)?;
-        eprintln!("round {round}  {measured:.3?}");
-        results.hanging.push(measured);
-    }
-    page::print(&results);
-    if is_complete {
-        return page::write(&results);
-    }
-    println!("The document was not changed: that needs {ROUNDS} rounds with profile release.");
     Ok(())
 }

@@ -9,6 +9,8 @@ use crate::spread::{Spread, cell};
 
 /// The least deliveries per second, relative to the bare loop.
 const RATE_GOAL: f64 = 0.7;
+/// The polling interval of a reader that gets records, which is 250 ms, and 250 ms more.
+const LATENCY_GOAL_MS: f64 = 500.0;
 /// The least rate of the others, while some endpoints hang.
 const OTHERS_GOAL: f64 = 0.95;
 
@@ -22,9 +24,10 @@ struct Part {
 
 const PAGE: &str = "../../docs/performance.md";
 
-const PARTS: [Part; 2] = [
+const PARTS: [Part; 3] = [
     Part { title: "Goals", mark: "<!-- make bench-webhooks: goals -->\n", render: goals },
     Part { title: "Rate", mark: "<!-- make bench-webhooks: rate -->\n", render: rate },
+    Part { title: "From commit to receipt", mark: "<!-- make bench-webhooks: latency -->\n", render: latency },
 ];
 
 pub(crate) fn print(results: &Results) {
@@ -94,4 +97,19 @@ fn rate(results: &Results) -> String {
     let peak = results.hanging.iter().map(|hanging| hanging.peak_mb).fold(0.0, f64::max);
     _ = writeln!(text, "\nWith 100 hanging endpoints of 1,000, the process used at most {peak:.0} MB.");
     text
+}
+
+fn latency(results: &Results) -> String {
+    let rounds = &results.end_to_end;
+    if rounds.is_empty() {
+        return "Not measured, because no program was given.\n".to_owned();
+    }
+    let p99 = spread(rounds, |round| round.p99_ms);
+    let result = if p99.median.round() <= LATENCY_GOAL_MS { "met" } else { "**missed**" };
+    format!(
+        "| changes/s | p50 ms | p99 ms | Target | Result |\n|--:|--:|--:|--:|---|\n| {} | {} | {} | p99 ≤ {LATENCY_GOAL_MS} | {result} |\n",
+        cell(spread(rounds, |round| round.per_second), 0),
+        cell(spread(rounds, |round| round.p50_ms), 0),
+        cell(p99, 0),
+    )
 }

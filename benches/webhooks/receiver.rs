@@ -19,7 +19,7 @@ use crate::load::Protocol;
 
 /// The endpoints of the closed loops, which have a port each. On one more port, nothing answers.
 const ENDPOINTS: usize = 16;
-const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
+pub(crate) const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
 const CERTIFICATE: &[u8] = include_bytes!("../../crates/webhooks/src/sender/certificates/sink.der");
 const KEY: &[u8] = include_bytes!("../../crates/webhooks/src/sender/certificates/sink-key.der");
 
@@ -123,7 +123,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, answers: bool) -
 }
 
 /// Returns where the first request ends, if all of it is there.
-fn end_of_request(buffer: &[u8]) -> Option<usize> {
+pub(crate) fn end_of_request(buffer: &[u8]) -> Option<usize> {
     const LENGTH: &[u8] = b"content-length: ";
     let head = buffer.windows(4).position(|window| window == b"\r\n\r\n")?;
     let at = buffer[..head].windows(LENGTH.len()).position(|window| window == LENGTH)? + LENGTH.len();

@@ -19,10 +19,21 @@ pub(crate) struct Hanging {
     pub(crate) peak_mb: f64,
 }
 
+/// Latencies from the commit of a change to its receipt.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EndToEnd {
+    /// The rate of the writes.
+    pub(crate) per_second: f64,
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     pub(crate) rounds: BTreeMap<Protocol, Vec<Round>>,
     pub(crate) hanging: Vec<Hanging>,
+    /// Empty without a program.
+    pub(crate) end_to_end: Vec<EndToEnd>,
 }
 
 /// Returns the median of a figure. Each ratio is computed within its round.
