@@ -29,7 +29,7 @@ demo: build ## Run servers, 10,000 scans and the consumer in one process, and ve
 	@exec $(RUN) demo
 
 .PHONY: demo-changes
-demo-changes: build ## Scan services twice, kill a reader of the changes, and verify the history; DYNAMODB=http://… for its tables
+demo-changes: build ## Scan services twice, kill a reader of the changes, and verify the history and webhooks; DYNAMODB=http://… for its tables
 	@exec $(RUN) demo changes $(if $(DYNAMODB),--dynamodb $(DYNAMODB))
 
 .PHONY: demo-picture
@@ -183,6 +183,13 @@ bench-api: $(if $(PROGRAM),,dist) $(if $(BASELINES),,baselines) ## Measure reads
 .PHONY: bench-changes
 bench-changes: ## Measure the reader of streams beside a bare loop of GetRecords; optional: ROUNDS=1, or DYNAMODB=http://… for its tables
 	cargo bench --locked --bench changes -- $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(DYNAMODB),--dynamodb $(DYNAMODB))
+
+# The end-to-end part runs PROGRAM, which needs the embedded servers.
+.PHONY: bench-webhooks
+bench-webhooks: ## Measure the delivery of webhooks beside a bare loop of the same client; optional: ROUNDS=1, PROGRAM=…
+	$(if $(PROGRAM),,cargo build --locked --release --package mini-scan)
+	cargo bench --locked --package webhooks --bench webhooks -- --program $(or $(PROGRAM),target/release/mini-scan) \
+		$(if $(ROUNDS),--rounds $(ROUNDS))
 
 .PHONY: bench-compare
 bench-compare: ## Compare the last run of bench with the one before; BEFORE=… and AFTER=… name other JSON files

@@ -141,7 +141,7 @@ fn open(task: &Backfill, identity: Identity, now: u64) -> Result<Checkpoint, Set
     let new = |identity| Checkpoint::new(identity, task.segments.get(), now);
     let Some(path) = &task.resume else { return Ok(new(identity)) };
     let cannot_resume = |why: String| SetupError(format!("{} (--resume): {why}", path.display()));
-    match Checkpoint::load(path).map_err(cannot_resume)? {
+    match Checkpoint::load(path).map_err(|error| cannot_resume(error.to_string()))? {
         None => Ok(new(identity)),
         Some(found) => match identity.difference(&found.task) {
             None => Ok(found),

@@ -41,7 +41,7 @@ pub use local::LocalArgs;
 #[cfg(feature = "local")]
 pub use scanner::ScannerArgs;
 pub use setup::{SetupArgs, Task};
-pub use webhooks::{WebhooksArgs, WebhooksTask};
+pub use webhooks::{SinkArgs, WebhooksArgs, WebhooksTask};
 
 const HELP: &str = concat!(
     heading!("Examples"),

@@ -27,7 +27,7 @@ use crate::dynamo::{self, Content, Page, Pages};
 use crate::service::{Endpoints, SetupError, table_error, within};
 use crate::terminal::sanitize;
 
-pub(crate) use checkpoint::replace;
+pub(crate) use checkpoint::{LoadError, load, replace};
 pub use filter::{Filter, unix_seconds};
 pub use format::Format;
 pub use output::is_overwritten;

@@ -16,7 +16,7 @@ use mini_scan::changes::{self, preview};
 use mini_scan::cli::{
     ApiArgs, ApiTask, BackfillArgs, ChangesArgs, ChangesTask, CheckArgs, CheckTask, Cli, Command, CompletionsArgs,
     ConsumerArgs, DeadLettersArgs, DeadLettersTask, ExportArgs, GetArgs, MasksArgs, RunArgs, ServeArgs, SetupArgs,
-    TokenArgs, WebhooksArgs, WebhooksTask,
+    SinkArgs, TokenArgs, WebhooksArgs, WebhooksTask,
 };
 use mini_scan::consumer::Process;
 use mini_scan::dead_letters::{self, Outcome};
@@ -27,7 +27,7 @@ use mini_scan::observe::{
 };
 use mini_scan::service::{self, ChangesObservers, Config, Finding, Running, WebhooksTables, setup};
 use mini_scan::subscriptions::operations::{Operations, Vault};
-use mini_scan::{backfill, export, get, webhook_commands};
+use mini_scan::{backfill, export, get, sink, webhook_commands};
 use ops::http;
 use ops::logs::{self, Logs};
 use ops::signals::{Signal, Signals};
@@ -454,6 +454,7 @@ async fn record_changes(args: &RunArgs) -> anyhow::Result<ExitCode> {
 async fn webhooks(args: &WebhooksArgs) -> anyhow::Result<ExitCode> {
     match args.task()? {
         WebhooksTask::Command(task) => webhook_command(*task).await,
+        WebhooksTask::Sink(args) => receive(args).await,
     }
 }
 
@@ -475,6 +476,15 @@ async fn webhook_command(task: webhook_commands::Task) -> anyhow::Result<ExitCod
         })
     };
     until_stopped(&mut signals, &stop, work).await
+}
+
+/// Receives webhooks until a signal.
+async fn receive(args: &SinkArgs) -> anyhow::Result<ExitCode> {
+    let mut signals = listen()?;
+    let stop = async { _ = signals.next().await };
+    let summary = sink::run(args.settings()?, stop, io::stdout(), &mut io::stderr()).await?;
+    eprintln!("Sink stopped. {summary}");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Lists the masks, or shows a response behind them.

@@ -1,12 +1,12 @@
 //! The resume file: how far a backfill is. Everything behind it may be compared again.
 
+use std::io;
 use std::path::Path;
-use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
 use crate::changes::backfill::Counts;
-use crate::export::replace;
+use crate::export::{LoadError, load, replace};
 
 const VERSION: u32 = 1;
 
@@ -55,19 +55,16 @@ impl Checkpoint {
     }
 
     /// Loads the checkpoint of an earlier run, or `None` if there was none.
-    pub(super) fn load(path: &Path) -> Result<Option<Checkpoint>, String> {
-        let text = match fs::read(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(format!("it cannot be read: {error}")),
-        };
-        let other = |why: String| format!("it is no resume file of this version of mini-scan: {why}");
-        let checkpoint: Checkpoint = serde_json::from_slice(&text).map_err(|error| other(error.to_string()))?;
-        if checkpoint.version != VERSION {
-            return Err(other(format!("version {}", checkpoint.version)));
+    pub(super) fn load(path: &Path) -> Result<Option<Checkpoint>, LoadError> {
+        load(path, Checkpoint::defect)
+    }
+
+    /// Returns what no checkpoint can have.
+    fn defect(&self) -> Option<String> {
+        if self.version != VERSION {
+            return Some(format!("version {}", self.version));
         }
-        let is_empty = checkpoint.passes.iter().any(Vec::is_empty);
-        if is_empty { Err(other("it has no segments".to_owned())) } else { Ok(Some(checkpoint)) }
+        self.passes.iter().any(Vec::is_empty).then(|| "it has no segments".to_owned())
     }
 
     pub(super) fn save(&self, path: &Path) -> io::Result<()> {

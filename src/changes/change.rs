@@ -222,21 +222,14 @@ mod tests {
 
     fn summary(last: Position, changes: u64) -> Summary {
         Summary {
-            service: service(),
             is_open: true,
             first_seen: Some(10),
-            seen_by: None,
-            opened_at: None,
-            changed_at: None,
-            closed_at: None,
             changes,
             last: Some(last),
             last_time: Some(20),
             last_created: Some(100),
             previous_time: Some(15),
-            hashes: None,
-            masks: None,
-            repaired: None,
+            ..Summary::new(service())
         }
     }
 

@@ -66,21 +66,11 @@ pub(super) fn has_masks(summary: &Summary, masks: &Masks) -> bool {
 /// Returns the summary of a service that the history did not know.
 pub(super) fn first_summary(record: &Record, masks: &Masks) -> Summary {
     Summary {
-        service: record.key.clone(),
         is_open: true,
-        first_seen: None,
         seen_by: Some(record.timestamp),
-        opened_at: None,
-        changed_at: None,
-        closed_at: None,
-        changes: 0,
-        last: None,
-        last_time: None,
-        last_created: None,
-        previous_time: None,
         hashes: Some(hashes(record, masks)),
         masks: Some(masks.id().to_owned()),
-        repaired: None,
+        ..Summary::new(record.key.clone())
     }
 }
 

@@ -74,6 +74,27 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Returns the summary of a closed service of which nothing is known.
+    pub fn new(service: Key) -> Summary {
+        Summary {
+            service,
+            is_open: false,
+            first_seen: None,
+            seen_by: None,
+            opened_at: None,
+            changed_at: None,
+            closed_at: None,
+            changes: 0,
+            last: None,
+            last_time: None,
+            last_created: None,
+            previous_time: None,
+            hashes: None,
+            masks: None,
+            repaired: None,
+        }
+    }
+
     /// Returns when the service was first seen, and whether that is exact. Otherwise it may have been earlier.
     pub fn first_seen(&self) -> Option<(u64, bool)> {
         match (self.first_seen, self.seen_by) {

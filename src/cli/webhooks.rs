@@ -1,9 +1,12 @@
 //! Flags of `mini-scan webhooks`.
 
 mod deliveries;
+mod sink;
 mod subscription;
 
 use webhooks::EndpointId;
+
+pub use self::sink::SinkArgs;
 
 use self::deliveries::{DeadArgs, ReplayArgs};
 use self::subscription::{AddArgs, ListArgs, OneArgs, RotateArgs, ShowArgs, TestArgs};
@@ -50,17 +53,19 @@ enum Part {
     Remove(OneArgs),
     Dead(DeadArgs),
     Replay(ReplayArgs),
+    Sink(SinkArgs),
 }
 
 /// What `mini-scan webhooks` does.
 #[derive(Debug)]
-pub enum WebhooksTask {
+pub enum WebhooksTask<'a> {
     Command(Box<Task>),
+    Sink(&'a SinkArgs),
 }
 
 /// Where the subscriptions are, and how results are printed.
 #[derive(Debug, Clone, clap::Args)]
-struct PlaceArgs {
+struct SharedArgs {
     #[command(flatten)]
     tables: WebhooksPartArgs,
 
@@ -71,21 +76,22 @@ struct PlaceArgs {
 
 impl WebhooksArgs {
     /// Returns what to do, or why it is refused. Reads the keys of secrets.
-    pub fn task(&self) -> Result<WebhooksTask, clap::Error> {
-        let (place, action) = match &self.part {
-            Part::Add(args) => (&args.place, args.action()?),
-            Part::List(args) => (&args.place, args.action()),
-            Part::Show(args) => (&args.place, args.action()),
-            Part::Test(args) => (&args.place, args.action()?),
-            Part::Pause(args) => (&args.place, Action::Pause(args.id.clone())),
-            Part::Resume(args) => (&args.place, Action::Resume(args.id.clone())),
-            Part::Rotate(args) => (&args.place, args.action()?),
-            Part::Remove(args) => (&args.place, Action::Remove(args.id.clone())),
+    pub fn task(&self) -> Result<WebhooksTask<'_>, clap::Error> {
+        let (shared, action) = match &self.part {
+            Part::Add(args) => (&args.shared, args.action()?),
+            Part::List(args) => (&args.shared, args.action()),
+            Part::Show(args) => (&args.shared, args.action()),
+            Part::Test(args) => (&args.shared, args.action()?),
+            Part::Pause(args) => (&args.shared, Action::Pause(args.id.clone())),
+            Part::Resume(args) => (&args.shared, Action::Resume(args.id.clone())),
+            Part::Rotate(args) => (&args.shared, args.action()?),
+            Part::Remove(args) => (&args.shared, Action::Remove(args.id.clone())),
             Part::Dead(args) => args.action()?,
-            Part::Replay(args) => (&args.place, args.action()?),
+            Part::Replay(args) => (&args.shared, args.action()?),
+            Part::Sink(args) => return Ok(WebhooksTask::Sink(args)),
         };
-        let (endpoints, tables) = (place.tables.endpoints(), place.tables.tables());
-        let task = Task { endpoints, tables, json: place.json, action };
+        let (endpoints, tables) = (shared.tables.endpoints(), shared.tables.tables());
+        let task = Task { endpoints, tables, json: shared.json, action };
         Ok(WebhooksTask::Command(Box::new(task)))
     }
 }

@@ -231,10 +231,15 @@ pub(super) fn built<T>(result: Result<T, aws_sdk_dynamodb::error::BuildError>) -
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn table(keys: &[(&str, KeyType)], kind: &ScalarAttributeType, status: TableStatus) -> TableDescription {
+    /// Describes a table whose key attributes have this type.
+    pub(in crate::dynamo) fn table(
+        keys: &[(&str, KeyType)],
+        kind: &ScalarAttributeType,
+        status: TableStatus,
+    ) -> TableDescription {
         let mut table = TableDescription::builder().table_status(status);
         for (name, key_type) in keys {
             let key = KeySchemaElement::builder().attribute_name(*name).key_type(key_type.clone());

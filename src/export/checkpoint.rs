@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::filter::Filter;
@@ -62,11 +63,11 @@ pub(super) struct Counts {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LoadError {
+pub(crate) enum LoadError {
     #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
     #[error("it is no resume file of this version of mini-scan: {0}")]
-    Format(#[from] serde_json::Error),
+    Format(String),
 }
 
 impl Identity {
@@ -110,16 +111,7 @@ impl Checkpoint {
 
     /// Loads the checkpoint of an earlier run, or `None` if there was none.
     pub(super) fn load(path: &Path) -> Result<Option<Checkpoint>, LoadError> {
-        let text = match fs::read(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let checkpoint: Checkpoint = serde_json::from_slice(&text)?;
-        match checkpoint.defect() {
-            Some(defect) => Err(LoadError::Format(<serde_json::Error as serde::de::Error>::custom(defect))),
-            None => Ok(Some(checkpoint)),
-        }
+        load(path, Checkpoint::defect)
     }
 
     /// Returns what no checkpoint can have.
@@ -137,6 +129,23 @@ impl Checkpoint {
 
     pub(super) fn save(&self, path: &Path) -> io::Result<()> {
         replace(path, &serde_json::to_vec(self)?)
+    }
+}
+
+/// Loads a resume file, or `None` if there is none. `defect` returns what the content of such a file cannot have.
+pub(crate) fn load<T: DeserializeOwned>(
+    path: &Path,
+    defect: impl FnOnce(&T) -> Option<String>,
+) -> Result<Option<T>, LoadError> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let content = serde_json::from_slice(&text).map_err(|error| LoadError::Format(error.to_string()))?;
+    match defect(&content) {
+        Some(defect) => Err(LoadError::Format(defect)),
+        None => Ok(Some(content)),
     }
 }
 

@@ -152,7 +152,7 @@ fn messages(settings: &Settings) -> Vec<Message> {
 
 /// Shows the progress until every message is settled or there is no more progress.
 async fn wait_until_settled(sandbox: &Sandbox, consumer: &impl Consumer, count: NonZeroU32) -> Outcomes {
-    let bar = progress(count);
+    let bar = progress(count.get().into());
     let mut polls = tokio::time::interval(POLL_INTERVAL);
     let mut last_progress = Instant::now();
     let mut last_total = 0;
@@ -180,8 +180,8 @@ async fn wait_until_settled(sandbox: &Sandbox, consumer: &impl Consumer, count: 
 }
 
 /// Returns a progress bar, which is hidden if stderr is not a terminal.
-fn progress(count: NonZeroU32) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(u64::from(count.get())), ProgressDrawTarget::stderr());
+fn progress(count: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::stderr());
     match ProgressStyle::with_template("  {bar:30} {human_pos} of {human_len} · {msg}") {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,

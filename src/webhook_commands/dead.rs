@@ -78,8 +78,16 @@ pub(super) async fn settle(
     out: &mut impl Write,
 ) -> Result<Outcome, SetupError> {
     let mut stop = pin!(stop);
-    if !task.is_confirmed && !confirm(&question(task)).await {
-        return Ok(Outcome::Failed);
+    if !task.is_confirmed {
+        let question = question(task);
+        let is_confirmed = tokio::select! {
+            biased;
+            () = &mut stop => return Ok(Outcome::Stopped),
+            answer = confirm(&question) => answer,
+        };
+        if !is_confirmed {
+            return Ok(Outcome::Failed);
+        }
     }
     let mut total = dead::Settled::default();
     let mut outcome = Outcome::Done;

@@ -59,6 +59,8 @@ async fn the_help_of_a_command_has_examples_and_leads_to_the_settings() {
         "dead-letters",
         "export",
         "get",
+        "webhooks",
+        "webhooks sink",
         "demo",
         "local",
         "scanner",

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
@@ -16,6 +16,7 @@ use rustls::ClientConfig;
 use tokio::time::timeout;
 
 use crate::connector::{ConnectError, GuardedConnector, TimedConnector};
+use crate::ports::{Clock, SystemClock};
 use crate::resolver::Resolver;
 use crate::signing::{SIGNATURE, SIGNED_ID, TIMESTAMP};
 use crate::target::{Policy, RefusedTarget};
@@ -35,7 +36,7 @@ pub struct Post {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
-    /// The header `retry-after`, if it is a number of seconds.
+    /// The time until the header `retry-after`, which is a number of seconds or a date.
     pub retry_after: Option<Duration>,
     /// The first bytes of the body, at most [`Answer::MAX_BODY`]. They are data of a stranger.
     pub body: Bytes,
@@ -176,7 +177,7 @@ impl HttpSender {
     async fn answer(&self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
         let response = self.client.request(request).await.map_err(|error| failure(&error))?;
         let status = response.status().as_u16();
-        let retry_after = retry_after(response.headers());
+        let retry_after = retry_after(response.headers(), SystemClock.now());
         let mut start = Vec::new();
         // Without a complete body, the status still counts.
         let _ = timeout(Self::BODY_TIMEOUT, read_start(response.into_body(), &mut start)).await;
@@ -206,9 +207,13 @@ async fn read_start(mut body: Incoming, start: &mut Vec<u8>) {
     }
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
 }
 
 fn failure(error: &Error) -> Failure {

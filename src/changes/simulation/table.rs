@@ -128,7 +128,7 @@ impl State {
             return Updated::Refused(old.clone());
         }
         let (old_time, changes) = old.map_or((None, 0), |old| (old.last_time, old.changes));
-        let mut summary = old.cloned().unwrap_or_else(|| empty(&update.service));
+        let mut summary = old.cloned().unwrap_or_else(|| Summary::new(update.service.clone()));
         summary.previous_time = old_time.or(Some(update.time));
         summary.last_time = Some(update.time);
         summary.last_created = Some(update.created);
@@ -145,26 +145,6 @@ impl State {
         }
         self.summaries.insert(update.service.as_str().to_owned(), summary.clone());
         Updated::Applied(summary)
-    }
-}
-
-fn empty(service: &Key) -> Summary {
-    Summary {
-        service: service.clone(),
-        is_open: false,
-        first_seen: None,
-        seen_by: None,
-        opened_at: None,
-        changed_at: None,
-        closed_at: None,
-        changes: 0,
-        last: None,
-        last_time: None,
-        last_created: None,
-        previous_time: None,
-        hashes: None,
-        masks: None,
-        repaired: None,
     }
 }
 

@@ -11,7 +11,7 @@ use clap::error::ErrorKind;
 use webhooks::{Clock, DeadReason, EndpointId, SystemClock, WebhookId};
 
 use super::subscription::webhook_id;
-use super::{PlaceArgs, id};
+use super::{SharedArgs, id};
 use crate::cli::changes_tables::HistoryTableArgs;
 use crate::cli::export::segments;
 use crate::cli::help::{exit_codes, heading, more};
@@ -95,7 +95,7 @@ struct ListArgs {
     limit: NonZeroUsize,
 
     #[command(flatten)]
-    place: PlaceArgs,
+    shared: SharedArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -132,7 +132,7 @@ struct SettleArgs {
     select: SelectArgs,
 
     #[command(flatten)]
-    place: PlaceArgs,
+    shared: SharedArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -191,23 +191,23 @@ pub(super) struct ReplayArgs {
     max_units: Option<NonZeroU32>,
 
     #[command(flatten)]
-    pub(super) place: PlaceArgs,
+    pub(super) shared: SharedArgs,
 }
 
 impl DeadArgs {
-    pub(super) fn action(&self) -> Result<(&PlaceArgs, Action), clap::Error> {
+    pub(super) fn action(&self) -> Result<(&SharedArgs, Action), clap::Error> {
         Ok(match &self.part {
             DeadPart::List(args) => {
                 let (of, select) = (args.id.clone(), args.select.selection());
-                (&args.place, Action::ListDead { of, select, limit: args.limit.get() })
+                (&args.shared, Action::ListDead { of, select, limit: args.limit.get() })
             }
-            DeadPart::Redrive(args) => (&args.settle.place, args.settle.action(Verb::Redrive, true)),
+            DeadPart::Redrive(args) => (&args.settle.shared, args.settle.action(Verb::Redrive, true)),
             DeadPart::Purge(args) => {
                 if !args.yes && !stdin().is_terminal() {
                     let text = "a purge asks before it deletes, but stdin is not a terminal: add --yes\n";
                     return Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, text));
                 }
-                (&args.settle.place, args.settle.action(Verb::Purge, args.yes))
+                (&args.settle.shared, args.settle.action(Verb::Purge, args.yes))
             }
         })
     }

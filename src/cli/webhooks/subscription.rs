@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use ipnet::IpNet;
 use webhooks::{EndpointId, RefusedTarget, WebhookId};
 
-use super::{PlaceArgs, id};
+use super::{SharedArgs, id};
 use crate::changes::Event;
 use crate::cli::consumer::duration;
 use crate::cli::help::{exit_codes, heading, more};
@@ -121,7 +121,7 @@ pub(super) struct AddArgs {
     key: SecretKeyArgs,
 
     #[command(flatten)]
-    pub(super) place: PlaceArgs,
+    pub(super) shared: SharedArgs,
 }
 
 /// List subscriptions with the hosts that they tell
@@ -133,7 +133,7 @@ pub(super) struct ListArgs {
     owner: Option<String>,
 
     #[command(flatten)]
-    pub(super) place: PlaceArgs,
+    pub(super) shared: SharedArgs,
 }
 
 /// Show a subscription with its whole URL, or what became of a delivery
@@ -150,7 +150,7 @@ pub(super) struct ShowArgs {
     delivery: Option<WebhookId>,
 
     #[command(flatten)]
-    pub(super) place: PlaceArgs,
+    pub(super) shared: SharedArgs,
 }
 
 /// Send one signed webhook of the type scan.test
@@ -168,7 +168,7 @@ pub(super) struct TestArgs {
     key: SecretKeyArgs,
 
     #[command(flatten)]
-    pub(super) place: PlaceArgs,
+    pub(super) shared: SharedArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -179,7 +179,7 @@ pub(super) struct OneArgs {
     pub(super) id: EndpointId,
 
     #[command(flatten)]
-    pub(super) place: PlaceArgs,
+    pub(super) shared: SharedArgs,
 }
 
 /// Make a new signing secret, and print it once
@@ -199,7 +199,7 @@ pub(super) struct RotateArgs {
     key: SecretKeyArgs,
 
     #[command(flatten)]
-    pub(super) place: PlaceArgs,
+    pub(super) shared: SharedArgs,
 }
 
 impl AddArgs {

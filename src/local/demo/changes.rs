@@ -1,7 +1,10 @@
-//! The demo of history: two waves of scans, the real programs, one of which is killed, and a check of every change.
+//! The demo of history: two waves of scans, the real programs, one of which is killed, and a check of every change and of
+//! every webhook.
 
 mod children;
 mod history;
+mod sinks;
+mod told;
 mod waves;
 
 use std::io::Write;
@@ -15,6 +18,8 @@ use tokio::time::Instant;
 
 use self::children::{Child, Children};
 use self::history::Sample;
+use self::sinks::{Ports, Sinks};
+use self::told::Told;
 use self::waves::{Fate, Services, Times};
 use super::report::CheckReport;
 use super::sandbox::Sandbox;
@@ -50,17 +55,17 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>, out: &mut 
 }
 
 async fn show(sandbox: &Sandbox, settings: &Settings, out: &mut impl Write) -> Result<bool, Error> {
-    let mut stage = Stage::set(sandbox, settings).await?;
+    let stage = Stage::set(sandbox, settings).await?;
     writeln!(out, "{}", stage.children)?;
     let services = Services::new(settings.services, Times::at(scanner::unix_now()));
     let opened = services.len();
 
     stage.publish(&services.first_wave()).await?;
-    let first = stage.children.start("changes-1", &["changes"])?;
+    let first = stage.children.start("changes-1", &["changes", "--webhooks"])?;
     stage.wait_for(opened, "the first wave").await?;
     writeln!(out, "Published {} scans. History has an entry for each service.", HumanCount(opened as u64))?;
 
-    let second = stage.children.start("changes-2", &["changes"])?;
+    let second = stage.children.start("changes-2", &["changes", "--webhooks"])?;
     let wave = services.second_wave();
     let (before, after) = wave.split_at(wave.len() / 2);
     stage.publish(before).await?;
@@ -76,17 +81,26 @@ async fn show(sandbox: &Sandbox, settings: &Settings, out: &mut impl Write) -> R
     if completed.is_ok() {
         writeln!(out, "The other instance completed history {} s later.\n", killed.elapsed().as_secs())?;
     }
+    let receipts = stage.sinks.receipts(&stage.children, &services).await?;
     let exited = second.stop().await?;
     let found = history::read(&stage.client, &stage.children).await?;
     writeln!(out, "{}", Sample(&found, &services))?;
-    let checks = found.check(&services);
+    let told = Told { services: &services, receipts: &receipts };
+    let mut checks = found.check(&services);
+    checks.extend(told.check());
     writeln!(out, "Checked against the published messages, independently of the reader\n")?;
     for (check, subject, predicate) in &checks {
         write!(out, "{}", CheckReport { check, subject, predicate })?;
     }
     let mark = if exited { "✓" } else { "✗" };
     writeln!(out, "  {mark} the other instance stopped at SIGTERM with exit code 0")?;
-    Ok(exited && checks.iter().all(|(check, ..)| check.passed()))
+    let (failed, duplicates) = (told.failed(), told.duplicates());
+    let mark = if failed > 0 { "✓" } else { "✗" };
+    writeln!(
+        out,
+        "  {mark} the first sink failed {failed} requests, which were repeated; {duplicates} webhooks came twice"
+    )?;
+    Ok(exited && failed > 0 && checks.iter().all(|(check, ..)| check.passed()))
 }
 
 /// Everything that runs beside the reader.
@@ -95,17 +109,21 @@ struct Stage<'a> {
     children: Children,
     client: Client,
     topic: Topic,
+    sinks: Sinks,
     _consumer: Child,
 }
 
 impl Stage<'_> {
-    /// Creates the topics and tables, and starts the consumer.
+    /// Creates the topics, tables and subscriptions, and starts the sinks and the consumer.
     async fn set<'a>(sandbox: &'a Sandbox, settings: &Settings) -> Result<Stage<'a>, Error> {
         let environment = &sandbox.environment;
         let dynamo = settings.dynamo.clone().unwrap_or_else(|| environment.dynamo_url.clone());
-        let children = Children::new(environment, dynamo)?;
+        let ports = Ports::reserve()?;
+        let children = Children::new(environment, dynamo, ports.addresses()?)?;
         children.run("setup", &["setup", "--dead-letter-topic", environment.dead_letter_topic]).await?;
         children.run("setup-changes", &["setup", "changes"]).await?;
+        children.run("setup-webhooks", &["setup", "webhooks"]).await?;
+        let sinks = Sinks::start(&children, ports).await?;
         let client = crate::dynamo::connect(Some(children.dynamo()))
             .await
             .map_err(|problem| Error::Changes(problem.to_string()))?;
@@ -113,7 +131,7 @@ impl Stage<'_> {
         let lifetime = format!("{}s", LIFETIME.as_secs());
         let arguments = ["consumer", "--ttl", &lifetime, "--dead-letter-topic", environment.dead_letter_topic];
         let consumer = children.start("consumer", &arguments)?;
-        Ok(Stage { sandbox, children, client, topic, _consumer: consumer })
+        Ok(Stage { sandbox, children, client, topic, sinks, _consumer: consumer })
     }
 
     /// Publishes the messages and waits until the consumer has settled them.
@@ -142,10 +160,9 @@ impl Stage<'_> {
     }
 
     /// Waits until history has this many entries.
-    async fn wait_for(&mut self, entries: usize, what: &str) -> Result<(), Error> {
+    async fn wait_for(&self, entries: usize, what: &str) -> Result<(), Error> {
         let mut progress = Progress::new();
-        let bar =
-            super::progress(NonZeroU32::new(u32::try_from(entries).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN));
+        let bar = super::progress(entries as u64);
         bar.set_message(format!("entries after {what}"));
         loop {
             let found = history::count(&self.client, &self.children).await?;

@@ -117,7 +117,7 @@ async fn wrong_values_and_a_missing_key_are_refused() {
         (&["--port", "65536"][..], "65536"),
         (&["--max-concurrency", "0"][..], "1..=100"),
         (&["--max-per-second", "0"][..], "1 to 10000"),
-        (&["--owner", "a b"][..], "letters"),
+        (&["--owner", "a b"][..], "digits and"),
         (&["--service", ""][..], "the filter is refused"),
     ] {
         let exit = mini_scan(add).arguments(arguments.iter().copied()).run().await;

@@ -1,5 +1,7 @@
 //! The sender against receivers on the loopback interface, most of them hostile.
 
+mod tls;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
@@ -188,6 +190,21 @@ async fn connections_serve_several_requests() {
     }
     // A connection may be returned to the pool only after the next request started.
     assert!(receiver.connections() < 10, "{} connections for 20 requests", receiver.connections());
+}
+
+#[test]
+fn retry_after_may_be_a_date() {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+    let seconds = |date: &'static str| {
+        let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(date))]);
+        retry_after(&headers, now).map(|after| after.as_secs())
+    };
+    assert_eq!(seconds("Sun, 06 Nov 1994 08:50:37 GMT"), Some(60));
+    assert_eq!(seconds("Sunday, 06-Nov-94 08:50:37 GMT"), Some(60));
+    assert_eq!(seconds("Sun Nov  6 08:50:37 1994"), Some(60));
+    assert_eq!(seconds("Sun, 06 Nov 1994 08:49:36 GMT"), Some(0));
+    assert_eq!(seconds("Sun, 06 Nov 1994 08:50:37 CET"), None);
+    assert_eq!(seconds("Sun, 32 Nov 1994 08:50:37 GMT"), None);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The history table as it is, and its comparison with what was published. This module must not know the reader.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use aws_sdk_dynamodb::Client;
@@ -114,15 +114,14 @@ impl History {
         let (Some(ip), Some(sort)) = (text(item, "ip"), text(item, "entry")) else {
             return self.unknown.push(format!("{item:?}"));
         };
-        let parts: Vec<_> = sort.splitn(4, '#').collect();
-        match (ip, parts[..].first().copied(), text(item, "event")) {
+        let mut parts = sort.split('#');
+        let (kind, port) = (parts.next(), parts.next().and_then(|port| port.parse().ok()).unwrap_or_default());
+        match (ip, kind, text(item, "event")) {
             (_, Some("summary"), _) => {
-                let port = parts.get(1).and_then(|port| port.parse().ok()).unwrap_or_default();
                 let summary = (number(item, "changes"), number(item, "first_seen"));
                 self.summaries.insert((ip.to_owned(), port), summary);
             }
             (_, Some(time), Some(event)) => {
-                let port = parts.get(1).and_then(|port| port.parse().ok()).unwrap_or_default();
                 let entry = Entry {
                     number: number(item, "number").unwrap_or_default(),
                     event: event.to_owned(),
@@ -141,15 +140,13 @@ impl History {
     pub(super) fn check(&self, services: &Services) -> Vec<(Check, &'static str, &'static str)> {
         let of = |fates: &'static [Fate]| services.all.iter().filter(|service| fates.contains(&service.fate));
         let check = |fates: &'static [Fate]| Check::of(of(fates).map(|service| self.check_service(services, service)));
-        let keys: Vec<_> = services.all.iter().map(|service| (service.ip(), service.port())).collect();
-        let mut others = self.unknown.clone();
-        others.extend(
-            self.entries
-                .keys()
-                .chain(self.summaries.keys())
-                .filter(|key| !keys.contains(key))
-                .map(|key| format!("{key:?}")),
-        );
+        let scanned: BTreeSet<Key> = services.all.iter().map(|service| (service.ip(), service.port())).collect();
+        let entries = self.entries.iter().flat_map(|(key, entries)| entries.iter().map(move |_| key));
+        let known = entries.chain(self.summaries.keys()).map(|key| match scanned.contains(key) {
+            true => Ok(()),
+            false => Err(format!("{key:?}")),
+        });
+        let items = Check::of(known.chain(self.unknown.iter().cloned().map(Err)));
         vec![
             (check(&[Fate::Changed]), "changed services", "have the entries opened and changed"),
             (check(&[Fate::Expired]), "expired services", "have the entries opened and closed"),
@@ -164,7 +161,7 @@ impl History {
                 "services",
                 "have a summary with their first scan and the number of their changes",
             ),
-            (Check { expected: 0, right: 0, differences: others }, "unexpected items", "are in the table"),
+            (items, "entries and summaries", "belong to scanned services"),
         ]
     }
 
