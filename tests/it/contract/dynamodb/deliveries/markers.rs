@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mini_scan::dynamo::DeliveryTable;
+use serde_json::json;
 use webhooks::{Changed, DeliveryStore, EndpointId};
 
 use super::{MINUTE, Table, endpoint};
@@ -83,6 +84,23 @@ async fn an_old_marker_is_deleted_only_when_no_delivery_waits() {
 
     store.insert(&item).await.expect("the table answers");
     assert_eq!(marked(&table.instance()).await, [endpoint()], "the first instance knows that its marker is old");
+}
+
+#[tokio::test]
+async fn a_replica_that_lags_deletes_no_marker() {
+    let table = Table::new().await;
+    table.instance().insert(&table.delivery(1)).await.expect("the table answers");
+    table.clock.advance(16 * MINUTE);
+    let nothing = json!({"Count": 0, "ScannedCount": 0, "ConsumedCapacity": {"TableName": "t", "CapacityUnits": 0.5}});
+    let decide = move |request: &Request| {
+        let may_lag = request.is_query() && request.text().contains("w#") && !request.text().contains("ConsistentRead");
+        if may_lag { Action::Respond(200, nothing.to_string()) } else { Action::Forward }
+    };
+    let (verifier, _proxy) = table.behind(decide).await;
+
+    marked(&verifier).await;
+
+    assert_eq!(table.ids("backlogs#").await, [endpoint().as_str()]);
 }
 
 #[tokio::test]
