@@ -53,7 +53,7 @@ async fn a_burst_of_deliveries_writes_one_marker() {
 
     let inserts = futures_util::future::join_all(items.iter().map(|item| store.insert(item)));
     let open = async {
-        barrier.held().await;
+        barrier.reached().await;
         barrier.open();
     };
     let (inserted, ()) = with_timeout("20 inserts", async { tokio::join!(inserts, open) }).await;
@@ -120,7 +120,7 @@ async fn a_marker_that_is_written_during_its_verification_stays() {
 
     let insert = async {
         // The reads have found nothing.
-        barrier.held().await;
+        barrier.reached().await;
         second.insert(&next).await.expect("the table answers");
         barrier.open();
     };
@@ -141,7 +141,7 @@ async fn a_delivery_that_was_stored_after_a_suspension_has_a_marker() {
     let (other, item) = (table.instance(), table.delivery(1));
 
     let suspension = async {
-        barrier.held().await;
+        barrier.reached().await;
         table.clock.advance(20 * MINUTE);
         marked(&other).await;
         assert!(table.ids("backlogs#").await.is_empty(), "the marker was deleted");
