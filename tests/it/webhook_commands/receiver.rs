@@ -32,7 +32,7 @@ impl Receiver {
     pub(crate) async fn start(status: u16, text: &'static str) -> Receiver {
         let inbox = Inbox::default();
         let receive = move |State(inbox): State<Inbox>, headers: HeaderMap, body: Bytes| async move {
-            inbox.lock().unwrap().push(Received { headers, body });
+            inbox.lock().expect("no panic").push(Received { headers, body });
             (StatusCode::from_u16(status).expect("a status"), text)
         };
         let router = Router::new().fallback(post(receive)).with_state(inbox.clone());
@@ -44,7 +44,7 @@ impl Receiver {
     }
 
     pub(crate) fn take(&self) -> Vec<Received> {
-        std::mem::take(&mut *self.inbox.lock().unwrap())
+        std::mem::take(&mut *self.inbox.lock().expect("no panic"))
     }
 }
 
