@@ -53,7 +53,7 @@ pub(super) struct SecretKeyArgs {
 }
 
 impl SecretKeyArgs {
-    /// Reads the keys, or says why they cannot be used.
+    /// Reads the keys, or returns why they cannot be used.
     pub(super) fn keys(&self) -> Result<SecretKeys, clap::Error> {
         let Some(path) = &self.secret_key_file else {
             let why = "the signing secrets of webhooks are stored encrypted only: set --secret-key-file; \

@@ -216,7 +216,9 @@ fn finds_a_forbidden_module_in_every_notation() {
         let file = if source.starts_with("use super::pubsub") { "src/dynamo.rs" } else { "src/dynamo/item.rs" };
         assert_eq!(
             check(file, source),
-            [format!("{file}:1: `dynamo` may not name `crate::pubsub`; it may name: scan, consumer, hosts, changes")],
+            [format!(
+                "{file}:1: `dynamo` may not name `crate::pubsub`; it may name: scan, consumer, hosts, changes, subscriptions"
+            )],
             "{source}"
         );
     }
