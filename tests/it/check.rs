@@ -1,6 +1,7 @@
 //! `mini-scan check`, and what the consumer refuses at its start: names, permissions, dead letters without a subscription.
 
 mod changes;
+mod webhooks;
 
 use serde_json::{Value, json};
 

@@ -3,6 +3,7 @@
 
 mod changes;
 mod indexes;
+mod webhooks;
 
 use serde_json::{Value, json};
 

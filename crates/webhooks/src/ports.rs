@@ -32,8 +32,8 @@ pub struct DueDelivery {
 /// The deliveries that wait for an attempt. Each method makes its change durable before it returns `Ok`, and the engine
 /// repeats failed ones.
 pub trait DeliveryStore: Send + Sync + 'static {
-    /// Writes a delivery if there is none with its endpoint and id. One that exists stays, and is also `Ok`: an event that
-    /// is replayed is not stored twice. A dead delivery is replaced.
+    /// Writes a delivery if none with its endpoint and id waits. One that waits stays, and is also `Ok`: an event that is
+    /// replayed is not stored twice. A dead delivery stays dead, and the new one waits beside it.
     fn insert(&self, item: &StoredDelivery) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Returns the endpoints with deliveries that are due or claimed. It may return others. An endpoint may be missing for
@@ -48,7 +48,8 @@ pub trait DeliveryStore: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<DueDelivery>, StoreError>> + Send;
 
-    /// Sets the token and the due time of a delivery, if its token is that of `due`. Returns None if it is not.
+    /// Sets the token and the due time of a delivery, if its token is that of `due`. Returns None if it is not. It may also
+    /// return None if the delivery is not due any more, because `due` may be late.
     fn claim(
         &self,
         endpoint: &EndpointId,
@@ -64,7 +65,8 @@ pub trait DeliveryStore: Send + Sync + 'static {
     fn delete(&self, item: &StoredDelivery) -> impl Future<Output = Result<Changed, StoreError>> + Send;
 
     /// Stores a dead delivery, and removes it from those that wait if its token is unchanged. It may never have waited. If
-    /// these are two writes, the dead delivery is the first. After a crash between them, it is stored again.
+    /// these are two writes, the dead delivery is the first. After a crash between them, it is stored again. One of a missing
+    /// endpoint may be removed only: nobody can look at it.
     fn store_dead(
         &self,
         item: &StoredDelivery,

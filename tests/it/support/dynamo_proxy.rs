@@ -71,10 +71,10 @@ impl Barrier {
     }
 
     /// Waits until a request waits.
-    pub(crate) async fn held(&self) {
+    pub(crate) async fn reached(&self) {
         let mut state = self.state.subscribe();
-        let held = timeout(TIMEOUT, state.wait_for(|state| state.waiting > 0)).await;
-        assert!(held.is_ok(), "no request waits after {TIMEOUT:?}");
+        let reached = timeout(TIMEOUT, state.wait_for(|state| state.waiting > 0)).await;
+        assert!(reached.is_ok(), "no request waits after {TIMEOUT:?}");
     }
 
     pub(crate) fn open(&self) {

@@ -324,7 +324,7 @@ async fn a_subscription_that_cannot_be_read_is_reported_and_hides_no_other() {
 
     for owner in [None, Some("owner")] {
         let page = table.subscriptions.page(owner, None).await.expect("the table answers");
-        assert_eq!(page.subscriptions, [readable.clone()]);
+        assert_eq!(page.subscriptions, std::slice::from_ref(&readable));
         assert_eq!(page.unreadable, [newer.id.to_string()]);
     }
     let (mut subscriptions, mut unreadable) = (Vec::new(), Vec::new());

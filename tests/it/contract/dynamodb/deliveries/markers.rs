@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mini_scan::dynamo::DeliveryTable;
+use serde_json::json;
 use webhooks::{Changed, DeliveryStore, EndpointId};
 
 use super::{MINUTE, Table, endpoint};
@@ -52,7 +53,7 @@ async fn a_burst_of_deliveries_writes_one_marker() {
 
     let inserts = futures_util::future::join_all(items.iter().map(|item| store.insert(item)));
     let open = async {
-        barrier.held().await;
+        barrier.reached().await;
         barrier.open();
     };
     let (inserted, ()) = with_timeout("20 inserts", async { tokio::join!(inserts, open) }).await;
@@ -86,6 +87,23 @@ async fn an_old_marker_is_deleted_only_when_no_delivery_waits() {
 }
 
 #[tokio::test]
+async fn a_replica_that_lags_deletes_no_marker() {
+    let table = Table::new().await;
+    table.instance().insert(&table.delivery(1)).await.expect("the table answers");
+    table.clock.advance(16 * MINUTE);
+    let nothing = json!({"Count": 0, "ScannedCount": 0, "ConsumedCapacity": {"TableName": "t", "CapacityUnits": 0.5}});
+    let decide = move |request: &Request| {
+        let may_lag = request.is_query() && request.text().contains("w#") && !request.text().contains("ConsistentRead");
+        if may_lag { Action::Respond(200, nothing.to_string()) } else { Action::Forward }
+    };
+    let (verifier, _proxy) = table.behind(decide).await;
+
+    marked(&verifier).await;
+
+    assert_eq!(table.ids("backlogs#").await, [endpoint().as_str()]);
+}
+
+#[tokio::test]
 async fn a_marker_that_is_written_during_its_verification_stays() {
     let table = Table::new().await;
     let (first, second) = (table.instance(), table.instance());
@@ -102,7 +120,7 @@ async fn a_marker_that_is_written_during_its_verification_stays() {
 
     let insert = async {
         // The reads have found nothing.
-        barrier.held().await;
+        barrier.reached().await;
         second.insert(&next).await.expect("the table answers");
         barrier.open();
     };
@@ -123,7 +141,7 @@ async fn a_delivery_that_was_stored_after_a_suspension_has_a_marker() {
     let (other, item) = (table.instance(), table.delivery(1));
 
     let suspension = async {
-        barrier.held().await;
+        barrier.reached().await;
         table.clock.advance(20 * MINUTE);
         marked(&other).await;
         assert!(table.ids("backlogs#").await.is_empty(), "the marker was deleted");
