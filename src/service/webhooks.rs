@@ -90,23 +90,19 @@ impl Webhooks {
         let Webhooks { directory, engine, deliveries, observer, log, .. } = self;
         let drained = CancellationToken::new();
         let work = async {
-            let running = Box::pin(engine.run(stop.cancelled()));
-            let follow = Box::pin(directory.follow(|| show(&directory, &*observer)));
-            let show_oldest = Box::pin(async {
-                let mut ticks = interval(GAUGE_INTERVAL);
-                loop {
-                    ticks.tick().await;
-                    let waits_for_us =
-                        |endpoint: &EndpointId| directory.is_active(endpoint) && !observer.has_open_circuit(endpoint);
-                    observer.oldest_due(deliveries.oldest_due(waits_for_us));
+            let engine = engine;
+            {
+                let running = Box::pin(engine.run(stop.cancelled()));
+                let follow = Box::pin(directory.follow(|| show(&directory, &*observer)));
+                tokio::select! {
+                    () = running => {}
+                    () = end => {}
+                    () = follow => {}
+                    () = Box::pin(show_oldest_due(&deliveries, &directory, &*observer)) => {}
                 }
-            });
-            tokio::select! {
-                () = running => {}
-                () = end => {}
-                () = follow => {}
-                () = show_oldest => {}
             }
+            // Nothing is logged after this.
+            drop(engine);
             drained.cancel();
         };
         let log = async {
@@ -115,6 +111,19 @@ impl Webhooks {
             }
         };
         join(Box::pin(work), Box::pin(log)).await;
+    }
+}
+
+async fn show_oldest_due(
+    deliveries: &DeliveryTable,
+    directory: &Directory<SubscriptionTable>,
+    observer: &dyn Observer,
+) {
+    let mut ticks = interval(GAUGE_INTERVAL);
+    loop {
+        ticks.tick().await;
+        let waits_for_us = |endpoint: &EndpointId| directory.is_active(endpoint) && !observer.has_open_circuit(endpoint);
+        observer.oldest_due(deliveries.oldest_due(waits_for_us));
     }
 }
 

@@ -3,6 +3,7 @@
 mod snapshot;
 
 use std::future::Future;
+use std::mem::replace;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -117,7 +118,8 @@ impl<S: Subscriptions> Directory<S> {
         });
         let built = Arc::new(built?);
         self.report_unusable(built.counts);
-        *self.0.snapshot.write().unwrap_or_else(PoisonError::into_inner) = built;
+        let before = replace(&mut *self.0.snapshot.write().unwrap_or_else(PoisonError::into_inner), built);
+        tokio::task::spawn_blocking(move || drop(before));
         Ok(())
     }
 

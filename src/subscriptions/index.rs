@@ -157,4 +157,50 @@ mod tests {
             prop_assert_eq!(index.matching(&service, event), selected);
         }
     }
+
+    /// Prints what `make bench-webhooks` reports of matching: 100,000 subscriptions of networks, and some of everything.
+    #[test]
+    #[ignore = "a measurement"]
+    fn matching_100_000_subscriptions_beside_a_scan_of_them() {
+        const SUBSCRIPTIONS: u32 = 100_000;
+        const CHANGES: u32 = 200;
+        let filters: Vec<_> = (0..SUBSCRIPTIONS).map(measured).collect();
+        let ids: Vec<_> = (0..filters.len()).map(id).collect();
+        let services: Vec<_> = (0..CHANGES)
+            .map(|n| Key::new((n.wrapping_mul(2_654_435_761) | 0x0a00_0000).to_be_bytes().into(), 443, "HTTP"))
+            .collect();
+        let began = tokio::time::Instant::now();
+        let index = Index::new(ids.iter().zip(&filters));
+        let built = began.elapsed();
+        let began = tokio::time::Instant::now();
+        let found: usize = services.iter().map(|service| index.matching(service, Event::Opened).len()).sum();
+        let by_index = began.elapsed() / CHANGES;
+        let began = tokio::time::Instant::now();
+        let selects = |service| filters.iter().filter(|filter| filter.selects(service, Event::Opened)).count();
+        let scanned: usize = services.iter().map(selects).sum();
+        let by_scan = began.elapsed() / CHANGES;
+        assert_eq!(found, scanned);
+        let ratio = by_scan.as_secs_f64() / by_index.as_secs_f64();
+        println!(
+            "index of {SUBSCRIPTIONS} subscriptions: built in {built:?}; a change takes {by_index:?}, and {by_scan:?} with a \
+             scan: {ratio:.0} times as long; {:.1} subscriptions match",
+            f64::from(u32::try_from(found).unwrap()) / f64::from(CHANGES)
+        );
+    }
+
+    /// Returns a filter as customers have them: networks of several sizes, and every 10,000th of everything.
+    fn measured(number: u32) -> Filter {
+        let address = std::net::Ipv4Addr::from(number.wrapping_mul(2_654_435_761));
+        let network = |length| IpNet::new(address.into(), length).unwrap().trunc();
+        let networks = if number.is_multiple_of(10_000) {
+            Vec::new()
+        } else {
+            vec![network([16, 22, 24, 32][number as usize % 4])]
+        };
+        Filter {
+            networks,
+            ports: if number.is_multiple_of(2) { vec![80, 443] } else { Vec::new() },
+            ..Filter::default()
+        }
+    }
 }
