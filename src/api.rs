@@ -10,6 +10,7 @@ mod queries;
 mod reads;
 mod timeline;
 mod watch;
+mod webhooks;
 mod writes;
 
 use std::collections::HashMap;
@@ -27,6 +28,7 @@ use crate::scan::Key;
 
 pub use document::openapi;
 pub use watch::{Condition, Watch};
+pub use webhooks::{Webhooks, webhooks_router};
 
 /// The settings of the endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,11 +79,12 @@ impl<R: Records> Api<R> {
     }
 }
 
-/// Returns every route, surrounded by the guard.
+/// Returns every route, surrounded by the guard. `webhooks` has those of webhooks, if they are served.
 pub fn router<R: Records>(
     hosts: Hosts<R>,
     history: Option<PastReader>,
     settings: Settings,
+    webhooks: Router,
     watch: Arc<Watch>,
     guard: &Guard,
 ) -> Router {
@@ -102,7 +105,7 @@ pub fn router<R: Records>(
         routes = routes.merge(guard.protect_writes(writes, Scope::Write));
     }
     let routes = routes.merge(guard.protect_pages(pages::routes(), Scope::Read));
-    guard.surround(routes.with_state(api).merge(document::routes()).merge(pages::assets()))
+    guard.surround(routes.with_state(api).merge(webhooks).merge(document::routes()).merge(pages::assets()))
 }
 
 /// Reads the clock. Only the age of records, page tokens and the arrival of scans depend on it.

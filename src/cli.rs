@@ -53,7 +53,7 @@ const HELP: &str = concat!(
     "  0    success\n",
     "  1    failure\n",
     "  2    wrong usage: a flag is missing, unknown or out of range\n",
-    "  3    partly done: a redrive or a purge left dead letters, or an export or a backfill was stopped\n",
+    "  3    partly done: a redrive or a purge left dead letters, or an export, a backfill or a replay was stopped\n",
     "  130  stopped at once by a second SIGINT (143 by SIGTERM)\n\n",
     more!()
 );

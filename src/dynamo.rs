@@ -3,7 +3,6 @@
 
 mod add_index;
 mod batch;
-mod changes_tables;
 mod client;
 mod credentials;
 mod deliveries;
@@ -17,6 +16,8 @@ mod pages;
 mod probe;
 mod scans;
 mod sdk_headers;
+mod side_tables;
+mod stream;
 mod subscriptions;
 mod table;
 mod transaction;
@@ -24,21 +25,16 @@ mod values;
 
 pub use add_index::{Added, Wait, add_index};
 pub use aws_sdk_dynamodb::Client;
-pub use changes_tables::{
-    ChangesTable, Permission, StreamState, check_changes_table, check_permission, check_stream,
-    check_stream_permissions, create_changes_table, enable_stream,
-};
 pub use client::{Problem, StreamsClient, connect, connect_streams};
-pub use deliveries::{
-    DeadDelivery, DeadPage, DeadPosition, Delivered, DeliveriesKept, DeliveryTable, FoundDelivery, InvalidPosition,
-    Replayed,
-};
-pub use history::{HistoryKey, HistoryTable, SummaryPage};
+pub use deliveries::{Delivered, DeliveriesKept, DeliveryTable, FoundDelivery, Replayed};
+pub use history::{EntryPage, HistoryKey, HistoryTable, SummaryPage};
 pub use hosts::HostTable;
 pub use images::{ImageStream, StreamName, stream_name};
 pub use index::IndexState;
 pub use pages::{Content, MAX_PAGE_UNITS, Page, PageFilter, Pages, Position, Row, content};
 pub use probe::check_write;
 pub use scans::Scans;
+pub use side_tables::{Permission, SideTable, check_permission, check_side_table, create_side_table};
+pub use stream::{StreamState, check_stream, check_stream_permissions, enable_stream};
 pub use subscriptions::SubscriptionTable;
 pub use table::{check, create};

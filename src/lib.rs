@@ -10,6 +10,7 @@
 //! - [`service`] runs the consumer on both clouds and checks the setup first.
 //! - [`dead_letters`] lists and redrives dead letters on an operator's command.
 //! - [`backfill`] compares the history with the records on an operator's command.
+//! - [`webhook_commands`] changes subscriptions and looks after their deliveries on an operator's command.
 //! - [`get`] looks up addresses on a person's command.
 //! - [`export`] writes every record to a file on an operator's command.
 //! - [`sink`] receives webhooks for trying.
@@ -37,3 +38,4 @@ pub mod service;
 pub mod sink;
 pub mod subscriptions;
 mod terminal;
+pub mod webhook_commands;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use axum::Router;
 use clap::Parser;
 use http_api::{Access, Guard, Server};
 use mini_scan::api::{self, Watch};
@@ -19,12 +20,14 @@ use mini_scan::cli::{
 };
 use mini_scan::consumer::Process;
 use mini_scan::dead_letters::{self, Outcome};
+use mini_scan::dynamo::{DeliveryTable, SubscriptionTable};
 use mini_scan::observe::{
     self, ApiMetrics, ChangesMetrics, Metrics, PROGRAM, RequestSpans, Spans, Watched, WatchedApi, WatchedChanges,
     WebhookMetrics,
 };
-use mini_scan::service::{self, ChangesObservers, Config, Finding, Running, setup};
-use mini_scan::{backfill, export, get, sink};
+use mini_scan::service::{self, ChangesObservers, Config, Finding, Running, WebhooksTables, setup};
+use mini_scan::subscriptions::operations::{Operations, Vault};
+use mini_scan::{backfill, export, get, sink, webhook_commands};
 use ops::http;
 use ops::logs::{self, Logs};
 use ops::signals::{Signal, Signals};
@@ -34,6 +37,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
+use webhooks::{HttpSender, SystemResolver};
 
 /// Most of the work is the SDK's, which allocates some 300 times per write.
 #[cfg(not(feature = "system-allocator"))]
@@ -215,7 +219,7 @@ async fn api(args: &ApiArgs) -> anyhow::Result<ExitCode> {
 /// Serves the API until a signal, and drains.
 async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let mut signals = listen()?;
-    let access = args.access()?;
+    let (access, webhooks) = (args.access()?, args.webhooks()?);
     let traces = Traces::start(&PROGRAM)?;
     let fields = vec![("table", args.table().to_owned())];
     let _logs = Logs::start(&PROGRAM, args.log_format(), args.log_levels(), fields, traces.as_ref());
@@ -238,7 +242,13 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         Some(table) => Some(service::connect_history(&endpoints, table, hosts.calls()).await?),
         None => None,
     };
-    let router = api::router(hosts.clone(), history, args.settings(), watch.clone(), &guard);
+    let webhooks = match webhooks {
+        Some((tables, vault)) => {
+            api::webhooks_router(connect_webhooks(args, &tables, vault).await?, watch.clone(), &guard)
+        }
+        None => Router::new(),
+    };
+    let router = api::router(hosts.clone(), history, args.settings(), webhooks, watch.clone(), &guard);
     let address = args.listen();
     let server = Server::bind(address).await.with_context(|| format!("cannot listen on {address} (--listen)"))?;
     watched.set_serving(true);
@@ -273,6 +283,18 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Connects the endpoints of webhooks.
+async fn connect_webhooks(
+    args: &ServeArgs,
+    tables: &WebhooksTables,
+    vault: Vault,
+) -> anyhow::Result<api::Webhooks<SubscriptionTable, DeliveryTable>> {
+    let service::Webhooks { subscriptions, deliveries, .. } =
+        service::connect_webhooks(&args.endpoints(), tables).await?;
+    let sender = HttpSender::new(vault.policy.clone(), Arc::new(SystemResolver), args.sender_settings())?;
+    Ok(api::Webhooks { operations: Operations::new(subscriptions), deliveries, vault, sender })
+}
+
 fn create_token(args: &TokenArgs) -> anyhow::Result<ExitCode> {
     let (token, line) = args.create()?;
     writeln!(io::stdout(), "{token}").context("cannot write the output")?;
@@ -287,6 +309,7 @@ async fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let findings = match args.task()? {
         CheckTask::Consumer(config) => service::check_all(&config).await,
         CheckTask::Changes(endpoints, tables) => service::check_all_changes(&endpoints, &tables).await,
+        CheckTask::Webhooks(endpoints, tables) => service::check_all_webhooks(&endpoints, &tables).await,
     };
     for finding in &findings {
         let line = if args.json { finding.json() } else { finding.to_string() };
@@ -312,6 +335,9 @@ async fn set_up(args: &SetupArgs) -> anyhow::Result<ExitCode> {
     if let Some(tables) = &task.changes {
         setup::changes(&task.endpoints, tables, &mut out).await?;
     }
+    if let Some(tables) = &task.webhooks {
+        setup::webhooks(&task.endpoints, tables, &mut out).await?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -320,7 +346,7 @@ async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
     let mut signals = listen()?;
     let task = args.task()?;
     let stop = Notify::new();
-    let mut work = pin!(async {
+    let work = async {
         let outcome = match &task {
             DeadLettersTask::List(list) => {
                 dead_letters::list(list, stop.notified(), &mut io::stdout(), &mut io::stderr()).await?
@@ -337,7 +363,17 @@ async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
             Outcome::Stopped => ExitCode::FAILURE,
             Outcome::Partly => ExitCode::from(PARTLY_DONE),
         })
-    });
+    };
+    until_stopped(&mut signals, &stop, work).await
+}
+
+/// Runs a command. The first signal asks it to stop, and the second one ends it at once.
+async fn until_stopped(
+    signals: &mut Signals,
+    stop: &Notify,
+    work: impl Future<Output = anyhow::Result<ExitCode>>,
+) -> anyhow::Result<ExitCode> {
+    let mut work = pin!(work);
     tokio::select! {
         biased;
         _ = signals.next() => stop.notify_one(),
@@ -364,22 +400,13 @@ async fn backfill(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
     let task = args.task()?;
     let stop = Notify::new();
     let mut stderr = io::stderr();
-    let mut work = pin!(async {
+    let work = async {
         Ok(match backfill::run(task, stop.notified(), &mut stderr).await? {
             backfill::Outcome::Done => ExitCode::SUCCESS,
             backfill::Outcome::Stopped => ExitCode::from(PARTLY_DONE),
         })
-    });
-    tokio::select! {
-        biased;
-        _ = signals.next() => stop.notify_one(),
-        code = &mut work => return code,
-    }
-    tokio::select! {
-        biased;
-        second = signals.next() => Ok(ExitCode::from(second.exit_code())),
-        code = work => code,
-    }
+    };
+    until_stopped(&mut signals, &stop, work).await
 }
 
 /// Keeps the history until a signal, and drains.
@@ -425,7 +452,8 @@ async fn record_changes(args: &RunArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn webhooks(args: &WebhooksArgs) -> anyhow::Result<ExitCode> {
-    match args.task() {
+    match args.task()? {
+        WebhooksTask::Command(task) => webhook_command(*task).await,
         WebhooksTask::Sink(args) => receive(args).await,
     }
 }
@@ -437,6 +465,26 @@ async fn receive(args: &SinkArgs) -> anyhow::Result<ExitCode> {
     let summary = sink::run(args.settings()?, stop, io::stdout(), &mut io::stderr()).await?;
     eprintln!("Sink stopped. {summary}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a command on subscriptions or deliveries until its end or a signal.
+async fn webhook_command(task: webhook_commands::Task) -> anyhow::Result<ExitCode> {
+    let mut signals = listen()?;
+    let stop = Notify::new();
+    let mut stdout = Pipe::new(io::BufWriter::new(io::stdout()));
+    let mut stderr = io::stderr();
+    let work = async {
+        let result = webhook_commands::run(task, stop.notified(), confirm, &mut stdout, &mut stderr).await;
+        if stdout.is_closed {
+            return Ok(ExitCode::from(CLOSED));
+        }
+        Ok(match result? {
+            webhook_commands::Outcome::Done => ExitCode::SUCCESS,
+            webhook_commands::Outcome::Failed => ExitCode::FAILURE,
+            webhook_commands::Outcome::Stopped => ExitCode::from(PARTLY_DONE),
+        })
+    };
+    until_stopped(&mut signals, &stop, work).await
 }
 
 /// Lists the masks, or shows a response behind them.
@@ -487,7 +535,7 @@ async fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     let stop = Notify::new();
     let mut stdout = Pipe::new(io::BufWriter::new(io::stdout()));
     let mut stderr = io::stderr();
-    let mut work = pin!(async {
+    let work = async {
         let result = export::run(&task, stop.notified(), &mut stdout, &mut stderr).await;
         if stdout.is_closed {
             return Ok(ExitCode::from(CLOSED));
@@ -496,17 +544,8 @@ async fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
             export::Outcome::Done => ExitCode::SUCCESS,
             export::Outcome::Stopped => ExitCode::from(PARTLY_DONE),
         })
-    });
-    tokio::select! {
-        biased;
-        _ = signals.next() => stop.notify_one(),
-        code = &mut work => return code,
-    }
-    tokio::select! {
-        biased;
-        second = signals.next() => Ok(ExitCode::from(second.exit_code())),
-        code = work => code,
-    }
+    };
+    until_stopped(&mut signals, &stop, work).await
 }
 
 /// A stream that remembers whether its reader has closed it.
@@ -538,10 +577,14 @@ impl<W: Write> Write for Pipe<W> {
     }
 }
 
-/// Asks on the terminal. Any answer but yes is a no.
 async fn confirm_deletion(count: usize) -> bool {
     let noun = if count == 1 { "dead letter" } else { "dead letters" };
-    eprint!("Delete {count} {noun}? [y/N] ");
+    confirm(&format!("Delete {count} {noun}?")).await
+}
+
+/// Asks on the terminal. Any answer but yes is a no.
+async fn confirm(question: &str) -> bool {
+    eprint!("{question} [y/N] ");
     let read = || io::stdin().lines().next();
     // Reading blocks. If a signal comes first, the thread ends with the process.
     match tokio::task::spawn_blocking(read).await {

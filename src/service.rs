@@ -9,6 +9,7 @@ mod finding;
 mod readers;
 pub mod setup;
 mod setup_error;
+mod side_tables;
 mod subscription;
 mod threads;
 mod webhooks;
@@ -29,12 +30,12 @@ pub(crate) use checks::within;
 pub use checks::{check, check_all};
 pub use endpoints::Endpoints;
 pub use finding::{CheckResult, Finding};
-pub use readers::{connect_history, connect_hosts};
+pub use readers::{Webhooks, connect_history, connect_hosts, connect_webhooks};
 pub use setup_error::SetupError;
 pub(crate) use setup_error::{pubsub_advice, table as table_error};
 pub use threads::{Failure, Running};
 pub use webhooks::WebhooksConfig;
-pub use webhooks_checks::WebhooksTables;
+pub use webhooks_checks::{WebhooksTables, check_all_webhooks, check_webhooks};
 
 /// The settings of a consumer and the names of what it uses. The flags that fill it are checked before.
 #[derive(Debug, Clone)]

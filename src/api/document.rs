@@ -10,18 +10,20 @@ use serde_json::Value;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-use super::{bodies, problems, reads, timeline, writes};
+use super::{bodies, problems, reads, timeline, webhooks, writes};
 
 const TITLE: &str = "mini-scan API";
 
 const DESCRIPTION: &str = "What internet scans have found on addresses, in networks and for services. If the operator has \
     set up tokens, every request below /v1 needs the header `Authorization: Bearer TOKEN`. The endpoints that write exist only \
-    if the operator allows writes.";
+    if the operator allows writes, and those of webhooks only if the operator enables them.";
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = TITLE, description = DESCRIPTION, version = "1", license(name = "Apache-2.0")),
-    paths(reads::host, reads::record, timeline::timeline, reads::lookup, reads::network, reads::services, writes::scans, writes::forget),
+    paths(reads::host, reads::record, timeline::timeline, reads::lookup, reads::network, reads::services, writes::scans, writes::forget,
+        webhooks::list, webhooks::add, webhooks::show, webhooks::change, webhooks::remove, webhooks::test, webhooks::pause,
+        webhooks::resume, webhooks::rotate, webhooks::dead, webhooks::redrive, webhooks::purge),
     components(schemas(
         bodies::Host,
         bodies::Service,

@@ -1,8 +1,10 @@
 //! The problems of this API beside those that every API has, and which error of the store becomes which. Pure.
 
-use http_api::problem::{COMMON, INTERNAL, Problem, ProblemType};
+use http_api::problem::{COMMON, INTERNAL, INVALID_REQUEST, Problem, ProblemType};
 
+use crate::consumer::ports::StoreErrorKind;
 use crate::hosts::{Error, ErrorKind, Index};
+use crate::subscriptions::operations::{InvalidDefinition, OperationError};
 
 pub(super) const HOST_NOT_FOUND: ProblemType = ProblemType {
     name: "host-not-found",
@@ -34,14 +36,51 @@ pub(super) const PRECONDITION_REQUIRED: ProblemType = ProblemType {
     name: "precondition-required",
     status: 428,
     title: "The header If-Match is required",
-    advice: "Read the record without `with`, and send its `ETag` as `If-Match`, so that no newer scan is deleted. `*` \
-             deletes any record.",
+    advice: "Read the record without `with`, or the subscription, and send its `ETag` as `If-Match`, so that no newer one \
+             is deleted or replaced. `*` stands for any.",
 };
 pub(super) const PRECONDITION_FAILED: ProblemType = ProblemType {
     name: "precondition-failed",
     status: 412,
-    title: "The record has changed",
-    advice: "Read the record again without `with`, decide again, and send its new `ETag`.",
+    title: "The record or subscription has changed",
+    advice: "Read it again (a record without `with`), decide again, and send its new `ETag`.",
+};
+pub(super) const SUBSCRIPTION_NOT_FOUND: ProblemType = ProblemType {
+    name: "subscription-not-found",
+    status: 404,
+    title: "There is no such subscription",
+    advice: "Compare the id with the list of your subscriptions. A token sees only those that it owns.",
+};
+pub(super) const URL_REFUSED: ProblemType = ProblemType {
+    name: "url-refused",
+    status: 400,
+    title: "Webhooks may not be sent to this URL",
+    advice: "Use a URL that begins with `https://` and leads to a public address, without a user name. The operator can \
+             allow other ports and private hosts.",
+};
+pub(super) const TOO_MANY_SUBSCRIPTIONS: ProblemType = ProblemType {
+    name: "too-many-subscriptions",
+    status: 409,
+    title: "The token has too many subscriptions",
+    advice: "Remove subscriptions that are not needed, or use one with several networks.",
+};
+pub(super) const SUBSCRIPTION_CONTENDED: ProblemType = ProblemType {
+    name: "subscription-contended",
+    status: 409,
+    title: "Others keep changing the subscription",
+    advice: "Repeat the request.",
+};
+pub(super) const SECRET_UNREADABLE: ProblemType = ProblemType {
+    name: "secret-unreadable",
+    status: 503,
+    title: "The signing secret cannot be decrypted",
+    advice: "The operator adds the old key to the file of `--secret-key-file`. Without it, rotate the secret.",
+};
+pub(super) const WEBHOOKS_MISSING: ProblemType = ProblemType {
+    name: "webhooks-missing",
+    status: 501,
+    title: "A table of webhooks does not exist",
+    advice: "The operator creates the tables with `mini-scan setup webhooks`.",
 };
 pub(super) const THROTTLED: ProblemType = ProblemType {
     name: "throttled",
@@ -102,13 +141,19 @@ pub(super) const STORE_UNAVAILABLE: ProblemType = ProblemType {
 
 /// Every problem of this API, in the order of its page.
 pub(super) fn all() -> Vec<&'static ProblemType> {
-    let ours: [&'static ProblemType; 15] = [
+    let ours: [&'static ProblemType; 21] = [
         &HOST_NOT_FOUND,
         &RECORD_NOT_FOUND,
         &NETWORK_TOO_LARGE,
         &MALFORMED_SCANS,
         &PRECONDITION_REQUIRED,
         &PRECONDITION_FAILED,
+        &SUBSCRIPTION_NOT_FOUND,
+        &URL_REFUSED,
+        &TOO_MANY_SUBSCRIPTIONS,
+        &SUBSCRIPTION_CONTENDED,
+        &SECRET_UNREADABLE,
+        &WEBHOOKS_MISSING,
         &THROTTLED,
         &HOST_INDEX_MISSING,
         &SERVICE_INDEX_MISSING,
@@ -150,6 +195,26 @@ pub(super) fn of_history(error: &Error) -> Problem {
 
 pub(super) fn no_history() -> Problem {
     Problem::new(&HISTORY_MISSING, "the API has no history table")
+}
+
+/// Returns the problem for a failed operation on a subscription or on its deliveries.
+pub(super) fn of_operation(error: &OperationError) -> Problem {
+    let kind = match error {
+        OperationError::NotFound(_) => &SUBSCRIPTION_NOT_FOUND,
+        OperationError::Invalid(InvalidDefinition::Url(_)) => &URL_REFUSED,
+        OperationError::Invalid(_) => &INVALID_REQUEST,
+        OperationError::TooMany { .. } => &TOO_MANY_SUBSCRIPTIONS,
+        OperationError::ReadBefore => &PRECONDITION_FAILED,
+        OperationError::Contended => &SUBSCRIPTION_CONTENDED,
+        OperationError::Secret(_) => &SECRET_UNREADABLE,
+        OperationError::Store(error) | OperationError::Deliveries(error) => {
+            return match error.kind {
+                StoreErrorKind::MissingTable => Problem::new(&WEBHOOKS_MISSING, "a table of webhooks does not exist"),
+                _ => of_store(&error.clone().into()),
+            };
+        }
+    };
+    Problem::new(kind, error.to_string())
 }
 
 fn no_index(index: Index) -> String {

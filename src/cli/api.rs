@@ -13,14 +13,19 @@ use http_api::{Access, Limits, Origin, Scope, TokenFile, line, new_token};
 use ops::http::Listen;
 use ops::logs::LogFormat;
 use tracing_subscriber::filter::Targets;
+use webhooks::SenderSettings;
 
 use super::consumer::{ObservabilityArgs, duration, positive};
 use super::help::{exit_codes, heading, more};
 use super::pubsub::set;
 use super::table::TableArgs;
+use super::targets::{SecretKeyArgs, TargetArgs};
+use super::webhooks_tables::WebhooksTablesArgs;
 use crate::api::Settings;
 use crate::hosts::WriteSettings;
-use crate::service::Endpoints;
+use crate::service::{Endpoints, WebhooksTables};
+use crate::subscriptions::operations::Vault;
+use crate::webhook_commands::sender_settings;
 
 /// Lets people and secret scanners recognize a token of this API.
 const TOKEN_PREFIX: &str = "mini_scan_";
@@ -37,7 +42,8 @@ const HELP: &str = concat!(
 const TOKEN_HELP: &str = concat!(
     heading!("Examples"),
     "  mini-scan api token laptop --tokens-file tokens\n",
-    "  mini-scan api token ci --scope read --scope write\n\n",
+    "  mini-scan api token ci --scope read --scope write\n",
+    "  mini-scan api token team --scope read --scope webhooks\n\n",
     exit_codes!(),
     more!()
 );
@@ -89,7 +95,24 @@ pub struct ServeArgs {
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
+    webhooks: ServeWebhooksArgs,
+    #[command(flatten)]
     observability: ObservabilityArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Webhooks")]
+struct ServeWebhooksArgs {
+    /// Add the endpoints of webhooks, for tokens with the scopes read and webhooks
+    #[arg(long, env = "MINI_SCAN_WEBHOOKS")]
+    webhooks: bool,
+
+    #[command(flatten)]
+    tables: WebhooksTablesArgs,
+    #[command(flatten)]
+    key: SecretKeyArgs,
+    #[command(flatten)]
+    targets: TargetArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -222,6 +245,21 @@ impl ServeArgs {
 
     pub fn history_table(&self) -> Option<&str> {
         set(&self.history_table)
+    }
+
+    /// Returns the tables, keys and policy of webhooks, if they are served.
+    pub fn webhooks(&self) -> Result<Option<(WebhooksTables, Vault)>, clap::Error> {
+        let ServeWebhooksArgs { webhooks, tables, key, targets } = &self.webhooks;
+        if !webhooks {
+            return Ok(None);
+        }
+        Ok(Some((tables.tables(), Vault { policy: targets.policy(), keys: key.keys()? })))
+    }
+
+    /// Returns the settings of the sender of tests. A test ends before its request does.
+    pub fn sender_settings(&self) -> SenderSettings {
+        let timeout = (self.limits.request_timeout * 3 / 4).min(Duration::from_secs(8));
+        SenderSettings { timeout, connect_timeout: timeout, ..sender_settings() }
     }
 
     pub fn ttl(&self) -> Option<Duration> {

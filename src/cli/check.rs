@@ -3,13 +3,15 @@
 use super::changes_tables::ChangesTablesArgs;
 use super::consumer::ConsumerArgs;
 use super::help::{heading, more};
-use crate::service::{ChangesTables, Config, Endpoints};
+use super::webhooks_tables::WebhooksPartArgs;
+use crate::service::{ChangesTables, Config, Endpoints, WebhooksTables};
 
 const HELP: &str = concat!(
     heading!("Examples"),
     "  mini-scan check --project my-project --dead-letter-topic scan-dead-letter\n",
     "  mini-scan check --project my-project --json | jq 'select(.result == \"failed\")'\n",
-    "  mini-scan check changes    what `mini-scan changes` needs\n\n",
+    "  mini-scan check changes    what `mini-scan changes` needs\n",
+    "  mini-scan check webhooks   the tables of webhooks\n\n",
     "  It also accepts the other flags of `mini-scan consumer`, so the same flags fit\n",
     "  both. It changes nothing; each check of a permission to write costs one write unit.\n\n",
     heading!("Exit codes"),
@@ -36,6 +38,8 @@ pub struct CheckArgs {
 enum Part {
     /// Check the tables, the stream and the permissions of `mini-scan changes`
     Changes(ChangesTablesArgs),
+    /// Check the tables of webhooks and the permissions on them
+    Webhooks(WebhooksPartArgs),
 }
 
 /// What to check.
@@ -43,6 +47,7 @@ enum Part {
 pub enum CheckTask {
     Consumer(Box<Config>),
     Changes(Endpoints, ChangesTables),
+    Webhooks(Endpoints, WebhooksTables),
 }
 
 impl CheckArgs {
@@ -51,6 +56,7 @@ impl CheckArgs {
         Ok(match &self.part {
             None => CheckTask::Consumer(Box::new(self.consumer.config()?)),
             Some(Part::Changes(args)) => CheckTask::Changes(args.endpoints(), args.tables()),
+            Some(Part::Webhooks(args)) => CheckTask::Webhooks(args.endpoints(), args.tables()),
         })
     }
 }

@@ -6,8 +6,9 @@ use super::changes_tables::ChangesTablesArgs;
 use super::consumer::{ConsumerArgs, SourceArgs};
 use super::help::{exit_codes, heading, more};
 use super::table::TableArgs;
+use super::webhooks_tables::WebhooksPartArgs;
 use crate::service::setup::{self, Index};
-use crate::service::{ChangesTables, Endpoints};
+use crate::service::{ChangesTables, Endpoints, WebhooksTables};
 
 const HELP: &str = concat!(
     heading!("Examples"),
@@ -15,7 +16,8 @@ const HELP: &str = concat!(
     "  mini-scan setup pubsub --project my-project --subscription my-scans\n",
     "  mini-scan setup table --table my-scans\n",
     "  mini-scan setup table --service-index    on an existing table: add the indexes\n",
-    "  mini-scan setup changes                  history of changes: docs/history.md\n\n",
+    "  mini-scan setup changes                  history of changes: docs/history.md\n",
+    "  mini-scan setup webhooks                 subscriptions and deliveries: docs/webhooks.md\n\n",
     "  It is safe to repeat. Without a command it also accepts the other flags of\n",
     "  `mini-scan consumer` and ignores them, so the same flags fit both.\n\n",
     exit_codes!(),
@@ -48,6 +50,8 @@ enum Part {
     Table(TablePartArgs),
     /// Create the history table, the lease table and the table's stream, for `mini-scan changes`
     Changes(ChangesTablesArgs),
+    /// Create the tables of webhooks
+    Webhooks(WebhooksPartArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -110,6 +114,7 @@ pub struct Task {
     pub pubsub: Option<setup::Pubsub>,
     pub table: Option<Table>,
     pub changes: Option<ChangesTables>,
+    pub webhooks: Option<WebhooksTables>,
 }
 
 /// The table to create, with its indexes.
@@ -131,6 +136,7 @@ impl SetupArgs {
                     pubsub: Some(names(source, &self.topic, dead_letter_topic)?),
                     table: Some(Table { name: destination.table.table.clone(), indexes: self.indexes.indexes() }),
                     changes: None,
+                    webhooks: None,
                 }
             }
             Some(Part::Pubsub(PubsubPartArgs { source, topic, dead_letter_topic })) => Task {
@@ -138,16 +144,29 @@ impl SetupArgs {
                 pubsub: Some(names(source, topic, dead_letter_topic)?),
                 table: None,
                 changes: None,
+                webhooks: None,
             },
             Some(Part::Table(TablePartArgs { table, indexes })) => Task {
                 endpoints: Endpoints { pubsub: None, dynamo: table.endpoint() },
                 pubsub: None,
                 table: Some(Table { name: table.table.clone(), indexes: indexes.indexes() }),
                 changes: None,
+                webhooks: None,
             },
-            Some(Part::Changes(args)) => {
-                Task { endpoints: args.endpoints(), pubsub: None, table: None, changes: Some(args.tables()) }
-            }
+            Some(Part::Changes(args)) => Task {
+                endpoints: args.endpoints(),
+                pubsub: None,
+                table: None,
+                changes: Some(args.tables()),
+                webhooks: None,
+            },
+            Some(Part::Webhooks(args)) => Task {
+                endpoints: args.endpoints(),
+                pubsub: None,
+                table: None,
+                changes: None,
+                webhooks: Some(args.tables()),
+            },
         })
     }
 }

@@ -9,6 +9,13 @@ pub(super) struct TableArgs {
     #[arg(long, env = "MINI_SCAN_TABLE", default_value = "scan-results", next_line_help = true)]
     pub(super) table: String,
 
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// The DynamoDB server, for commands that do not need the table of the records.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct ServerArgs {
     /// URL of a DynamoDB server to use instead of Amazon's, e.g. http://localhost:8000; AWS_ENDPOINT_URL is read too
     #[arg(long, env = "AWS_ENDPOINT_URL_DYNAMODB", value_name = "URL", value_parser = url)]
     endpoint_url: Option<String>,
@@ -20,6 +27,13 @@ pub(super) struct TableArgs {
 
 impl TableArgs {
     /// Returns the URL of the chosen server, or `None` for Amazon's own.
+    pub(super) fn endpoint(&self) -> Option<String> {
+        self.server.endpoint()
+    }
+}
+
+impl ServerArgs {
+    /// As [`TableArgs::endpoint`].
     pub(super) fn endpoint(&self) -> Option<String> {
         set(&self.endpoint_url).or_else(|| set(&self.all_endpoints_url)).map(str::to_owned)
     }

@@ -1,6 +1,7 @@
-//! Flags that choose the tables of webhooks.
+//! Flags that choose the tables of webhooks, and their server.
 
-use crate::service::WebhooksTables;
+use super::table::ServerArgs;
+use crate::service::{Endpoints, WebhooksTables};
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Webhooks")]
@@ -29,5 +30,26 @@ pub(super) struct WebhooksTablesArgs {
 impl WebhooksTablesArgs {
     pub(super) fn tables(&self) -> WebhooksTables {
         WebhooksTables { webhooks: self.webhooks_table.clone(), deliveries: self.deliveries_table.clone() }
+    }
+}
+
+/// The tables with their server, for commands that need nothing else.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Webhooks")]
+pub(super) struct WebhooksPartArgs {
+    #[command(flatten)]
+    tables: WebhooksTablesArgs,
+
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+impl WebhooksPartArgs {
+    pub(super) fn tables(&self) -> WebhooksTables {
+        self.tables.tables()
+    }
+
+    pub(super) fn endpoints(&self) -> Endpoints {
+        Endpoints { pubsub: None, dynamo: self.server.endpoint() }
     }
 }

@@ -24,8 +24,9 @@ use super::error::{answered, changed, failed};
 use super::table::within_timeout;
 use super::values::number;
 use crate::consumer::ports::{StoreError, StoreErrorKind};
+use crate::subscriptions::dead::DeadDelivery;
 use attributes::{DUE, ID, Queue, TOKEN, dead_item, last_attempt, millis, seconds, waiting, waiting_item};
-pub use dead::{DeadDelivery, DeadPage, DeadPosition, FoundDelivery, InvalidPosition, Replayed};
+pub use dead::{FoundDelivery, Replayed};
 use due::Rests;
 use markers::Markers;
 

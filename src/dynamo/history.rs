@@ -2,6 +2,7 @@
 
 mod attributes;
 mod repairs;
+mod replays;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
@@ -37,6 +38,7 @@ const META: &str = "meta";
 const CHUNK_BYTES: usize = 300 << 10;
 
 pub use repairs::{HistoryKey, SummaryPage};
+pub use replays::EntryPage;
 
 /// The table of the history.
 #[derive(Debug, Clone)]

@@ -2,8 +2,9 @@
 
 use super::checks::within;
 use super::finding::{CheckResult, Finding};
+use super::side_tables::{check_table, check_table_and_permissions};
 use super::{Endpoints, SetupError, setup_error};
-use crate::dynamo::{self, ChangesTable, Client, Permission, Problem, StreamState};
+use crate::dynamo::{self, Client, Problem, SideTable, StreamState};
 
 /// The tables of `mini-scan changes`, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,22 +14,13 @@ pub struct ChangesTables {
     pub leases: String,
 }
 
-impl ChangesTables {
-    pub(super) fn name(&self, kind: ChangesTable) -> &str {
-        match kind {
-            ChangesTable::History => &self.history,
-            ChangesTable::Leases => &self.leases,
-        }
-    }
-}
-
 /// Checks what the reader of changes needs at its start: warns of what it can run with, and returns the first failure.
 pub async fn check_changes(endpoints: &Endpoints, tables: &ChangesTables) -> Result<(), SetupError> {
     let client = connect(endpoints, tables).await?;
     let (stream, history, leases) = tokio::join!(
         check_stream(endpoints, &client, &tables.scans),
-        check_table(endpoints, &client, tables, ChangesTable::History),
-        check_table(endpoints, &client, tables, ChangesTable::Leases),
+        check_table(endpoints, &client, SideTable::History, &tables.history),
+        check_table(endpoints, &client, SideTable::Leases, &tables.leases),
     );
     super::checks::report([vec![stream], history, leases].concat())
 }
@@ -46,16 +38,11 @@ pub async fn check_all_changes(endpoints: &Endpoints, tables: &ChangesTables) ->
         }
         findings
     };
-    let table = async |kind| {
-        let mut findings = check_table(endpoints, &client, tables, kind).await;
-        if !findings[0].has_failed() {
-            for permission in kind.permissions() {
-                findings.push(check_permission(&client, tables.name(kind), kind, *permission).await);
-            }
-        }
-        findings
-    };
-    let (stream, history, leases) = tokio::join!(stream, table(ChangesTable::History), table(ChangesTable::Leases));
+    let (stream, history, leases) = tokio::join!(
+        stream,
+        check_table_and_permissions(endpoints, &client, SideTable::History, &tables.history),
+        check_table_and_permissions(endpoints, &client, SideTable::Leases, &tables.leases),
+    );
     [stream, history, leases].concat()
 }
 
@@ -87,44 +74,4 @@ async fn check_reading(endpoints: &Endpoints, client: &Client, table: &str) -> F
         Err(problem) => CheckResult::Unknown(problem.to_string()),
     };
     Finding::new("permission", ACTIONS, result)
-}
-
-/// Returns the finding of the table and, for the history, that of its expiry.
-async fn check_table(
-    endpoints: &Endpoints,
-    client: &Client,
-    tables: &ChangesTables,
-    kind: ChangesTable,
-) -> Vec<Finding> {
-    let name = tables.name(kind);
-    let (what, expiry) = match kind {
-        ChangesTable::History => ("history table", true),
-        ChangesTable::Leases => ("lease table", false),
-    };
-    let (result, expires) = match within(dynamo::check_changes_table(client, kind, name), Problem::Unreachable).await {
-        Ok(expires) => (CheckResult::Ok, Some(expires)),
-        // Writing needs no permission to describe the table.
-        Err(Problem::Refused(_)) => (CheckResult::Unknown("this identity may not describe it".into()), None),
-        Err(Problem::Other(detail)) => (CheckResult::Warning(format!("cannot check the table: {detail}")), None),
-        Err(problem) => (CheckResult::Failed(setup_error::changes_table(endpoints, kind, name, problem)), None),
-    };
-    let mut findings = vec![Finding::new(what, name, result)];
-    if let Some(expires) = expires.filter(|_| expiry) {
-        let never = || format!("the table never deletes entries. Enable expiry: {}", setup_error::SETUP_CHANGES);
-        let result = if expires { CheckResult::Ok } else { CheckResult::Warning(never()) };
-        findings.push(Finding::new("expiry", name, result));
-    }
-    findings
-}
-
-async fn check_permission(client: &Client, table: &str, kind: ChangesTable, permission: Permission) -> Finding {
-    let ask = dynamo::check_permission(client, kind, table, permission);
-    let result = match within(ask, Problem::Unreachable).await {
-        Ok(()) => CheckResult::Ok,
-        Err(Problem::Refused(detail)) => {
-            CheckResult::Failed(setup_error::no_permission_on(table, permission.action(), &detail))
-        }
-        Err(problem) => CheckResult::Unknown(problem.to_string()),
-    };
-    Finding::new("permission", format!("{} on {table}", permission.action()), result)
 }

@@ -1,14 +1,15 @@
-//! The table for readers: connects to it and checks it first.
+//! The tables for readers and for commands: connects to them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::warn;
+use webhooks::SystemClock;
 
 use super::checks::within;
-use super::{Endpoints, SetupError, setup_error};
+use super::{Endpoints, SetupError, WebhooksTables, setup_error};
 use crate::changes::PastReader;
-use crate::dynamo::{self, ChangesTable, HistoryTable, HostTable};
+use crate::dynamo::{self, DeliveriesKept, DeliveryTable, HistoryTable, HostTable, SideTable, SubscriptionTable};
 use crate::hosts::{Calls, ErrorKind, Filter, Hosts, Observer, Query};
 
 /// Connects to the table of records. `ttl` is that of the consumer, for writes.
@@ -53,13 +54,34 @@ pub async fn connect_hosts(
 
 /// Connects to the table of the history. Warns if it does not fit, because records can be read without it.
 pub async fn connect_history(endpoints: &Endpoints, table: &str, calls: Calls) -> Result<PastReader, SetupError> {
-    let of_table = |problem| setup_error::changes_table(endpoints, ChangesTable::History, table, problem);
+    let of_table = |problem| setup_error::side_table(endpoints, SideTable::History, table, problem);
     let client = endpoints.dynamo().await.map_err(of_table)?;
-    let check = dynamo::check_changes_table(&client, ChangesTable::History, table);
+    let check = dynamo::check_side_table(&client, SideTable::History, table);
     match within(check, dynamo::Problem::Unreachable).await {
         // Reading needs no permission to describe the table.
         Ok(_) | Err(dynamo::Problem::Refused(_)) => {}
         Err(problem) => warn!(table, "{}", of_table(problem)),
     }
     Ok(PastReader::new(HistoryTable::new(client, table.to_owned()), calls))
+}
+
+/// The tables of webhooks, and a client for others of the same server.
+#[derive(Debug)]
+pub struct Webhooks {
+    pub subscriptions: SubscriptionTable,
+    pub deliveries: DeliveryTable,
+    pub client: dynamo::Client,
+}
+
+/// Connects to the tables of webhooks without a check. The first call shows whether they fit.
+pub async fn connect_webhooks(endpoints: &Endpoints, tables: &WebhooksTables) -> Result<Webhooks, SetupError> {
+    let WebhooksTables { webhooks, deliveries } = tables;
+    let client = endpoints
+        .dynamo()
+        .await
+        .map_err(|problem| setup_error::side_table(endpoints, SideTable::Subscriptions, webhooks, problem))?;
+    // Only the instances that deliver make a delivery dead, or log a success.
+    let kept = DeliveriesKept { dead: Duration::ZERO, delivered: Duration::ZERO };
+    let deliveries = DeliveryTable::new(client.clone(), deliveries.clone(), kept, Arc::new(SystemClock));
+    Ok(Webhooks { subscriptions: SubscriptionTable::new(client.clone(), webhooks.clone()), deliveries, client })
 }

@@ -9,8 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::checks::within;
 use super::setup_error::{self, pubsub_advice};
 use super::subscription::{Purpose, mismatch, warnings};
-use super::{ChangesTables, Endpoints, SetupError};
-use crate::dynamo::{self, Added, ChangesTable, Wait};
+use super::{ChangesTables, Endpoints, SetupError, WebhooksTables};
+use crate::dynamo::{self, Added, SideTable, Wait};
 pub use crate::hosts::Index;
 use crate::pubsub::{Admin, Problem, SubscriptionSettings};
 
@@ -183,13 +183,30 @@ pub async fn changes(endpoints: &Endpoints, tables: &ChangesTables, out: &mut im
     let client = client.map_err(|problem| setup_error::table(endpoints, scans, problem))?;
     let enabled = dynamo::enable_stream(&client, scans).await;
     print(out, enabled.map_err(|problem| setup_error::stream(endpoints, scans, problem))?, "stream", scans)?;
-    for (kind, what) in [(ChangesTable::History, "history table"), (ChangesTable::Leases, "lease table")] {
-        let name = tables.name(kind);
-        let created = dynamo::create_changes_table(&client, kind, name).await;
-        let created = created.map_err(|problem| setup_error::changes_table(endpoints, kind, name, problem))?;
-        print(out, created, what, name)?;
-    }
-    Ok(())
+    side_table(endpoints, &client, SideTable::History, &tables.history, out).await?;
+    side_table(endpoints, &client, SideTable::Leases, &tables.leases, out).await
+}
+
+/// Creates the tables of webhooks if they are missing, and prints of each whether it was created or found. Refuses those
+/// that do not fit.
+pub async fn webhooks(endpoints: &Endpoints, tables: &WebhooksTables, out: &mut impl Write) -> Result<(), SetupError> {
+    let client = within(async { endpoints.dynamo().await }, dynamo::Problem::Unreachable).await;
+    let of_table = |problem| setup_error::side_table(endpoints, SideTable::Subscriptions, &tables.webhooks, problem);
+    let client = client.map_err(of_table)?;
+    side_table(endpoints, &client, SideTable::Subscriptions, &tables.webhooks, out).await?;
+    side_table(endpoints, &client, SideTable::Deliveries, &tables.deliveries, out).await
+}
+
+async fn side_table(
+    endpoints: &Endpoints,
+    client: &dynamo::Client,
+    kind: SideTable,
+    name: &str,
+    out: &mut impl Write,
+) -> Result<(), SetupError> {
+    let created = dynamo::create_side_table(client, kind, name).await;
+    let created = created.map_err(|problem| setup_error::side_table(endpoints, kind, name, problem))?;
+    print(out, created, setup_error::name_of(kind), name)
 }
 
 /// Adds an index, and shows what it waits for: as a line, and on a terminal with the time.

@@ -1,7 +1,7 @@
 //! The texts of wrong settings: what failed, why, and what to do, in one to three lines.
 
 use super::{ChangesTables, Config, Endpoints};
-use crate::dynamo::ChangesTable;
+use crate::dynamo::{Permission, SideTable};
 use crate::hosts::Index;
 use crate::{dynamo, pubsub};
 
@@ -102,22 +102,38 @@ pub(crate) fn table(endpoints: &Endpoints, table: &str, problem: dynamo::Problem
 /// The command that creates what `mini-scan changes` needs.
 pub(super) const SETUP_CHANGES: &str = "mini-scan setup changes";
 
-pub(super) fn changes_table(
-    endpoints: &Endpoints,
-    kind: ChangesTable,
-    table: &str,
-    problem: dynamo::Problem,
-) -> SetupError {
-    let (what, flag, cannot) = match kind {
-        ChangesTable::History => ("history table", "--history-table", "cannot store the history"),
-        ChangesTable::Leases => ("lease table", "--lease-table", "cannot store leases"),
+/// Returns what a table is called.
+pub(super) fn name_of(kind: SideTable) -> &'static str {
+    match kind {
+        SideTable::History => "history table",
+        SideTable::Leases => "lease table",
+        SideTable::Subscriptions => "webhooks table",
+        SideTable::Deliveries => "deliveries table",
+    }
+}
+
+/// Returns the command that creates a table.
+pub(super) fn command_of(kind: SideTable) -> &'static str {
+    match kind {
+        SideTable::History | SideTable::Leases => SETUP_CHANGES,
+        SideTable::Subscriptions | SideTable::Deliveries => "mini-scan setup webhooks",
+    }
+}
+
+pub(super) fn side_table(endpoints: &Endpoints, kind: SideTable, table: &str, problem: dynamo::Problem) -> SetupError {
+    let (flag, cannot) = match kind {
+        SideTable::History => ("--history-table", "cannot store the history"),
+        SideTable::Leases => ("--lease-table", "cannot store leases"),
+        SideTable::Subscriptions => ("--webhooks-table", "cannot store subscriptions"),
+        SideTable::Deliveries => ("--deliveries-table", "cannot store deliveries"),
     };
+    let (what, command) = (name_of(kind), command_of(kind));
     Resource {
         thing: format!("{what} {table} ({flag})"),
         name: table,
         cannot,
-        another: format!("Choose another table with {flag}, or create one: {SETUP_CHANGES} {flag} NAME"),
-        create: format!("{SETUP_CHANGES} {flag} {table}"),
+        another: format!("Choose another table with {flag}, or create one: {command} {flag} NAME"),
+        create: format!("{command} {flag} {table}"),
     }
     .error(endpoints, problem)
 }
@@ -166,8 +182,13 @@ pub(super) fn no_reading(table: &str, actions: &str, detail: &str) -> SetupError
     ))
 }
 
-pub(super) fn no_permission_on(table: &str, action: &str, detail: &str) -> SetupError {
-    SetupError(format!("this identity lacks {action} on table {table}: {detail}\nGrant it {action} on the table."))
+pub(super) fn no_permission_on(kind: SideTable, table: &str, permission: Permission, detail: &str) -> SetupError {
+    let action = permission.action();
+    let (resource, what) = match permission.index(kind) {
+        Some(index) => (format!("index {index} of table {table}"), "index"),
+        None => (format!("table {table}"), "table"),
+    };
+    SetupError(format!("this identity lacks {action} on {resource}: {detail}\nGrant it {action} on the {what}."))
 }
 
 /// A table, as its errors describe it.

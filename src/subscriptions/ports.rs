@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use webhooks::{Changed, DisabledReason, EndpointId};
 
+use super::dead::{DeadDelivery, DeadPage, DeadPosition};
 use super::directory::Counts;
 use super::subscription::Subscription;
 use crate::consumer::ports::StoreError;
@@ -98,4 +99,21 @@ impl Observer for () {
     fn reloaded(&self, _: Counts, _: &dyn Fn(&EndpointId) -> bool) {}
     fn oldest_due(&self, _: Option<SystemTime>) {}
     fn log_dropped(&self) {}
+}
+
+/// The dead deliveries of the table of deliveries. No call retries, and each is safe to repeat.
+pub trait DeadDeliveries: Send + Sync + 'static {
+    /// Returns up to this many dead deliveries of an endpoint, in no order.
+    fn dead(
+        &self,
+        endpoint: &EndpointId,
+        from: Option<&DeadPosition>,
+        limit: usize,
+    ) -> impl Future<Output = Result<DeadPage, StoreError>> + Send;
+
+    /// Makes a dead delivery wait again, due now and with no attempts. Refused if it is not dead any more.
+    fn redrive(&self, dead: &DeadDelivery) -> impl Future<Output = Result<Changed, StoreError>> + Send;
+
+    /// Deletes a dead delivery. Refused if it is not dead any more, or has died again.
+    fn purge(&self, dead: &DeadDelivery) -> impl Future<Output = Result<Changed, StoreError>> + Send;
 }

@@ -7,6 +7,7 @@ mod fuzz;
 mod pages;
 mod reads;
 mod traces;
+mod webhooks;
 mod writes;
 
 use mini_scan::scan::Scan;

@@ -35,6 +35,7 @@ const ALL: &[&str] = &[
     "sink",
     "subscriptions",
     "terminal",
+    "webhook_commands",
 ];
 
 const MODULES: &[Module] = &[
@@ -47,7 +48,7 @@ const MODULES: &[Module] = &[
     // The production program serves an API, so `axum` is not only for the embedded servers.
     Module {
         name: "api",
-        modules: &["scan", "hosts", "changes", "subscriptions"],
+        modules: &["scan", "consumer", "hosts", "changes", "subscriptions"],
         crates: &["axum", "http_api", "ops", "tokio", "utoipa", "webhooks"],
     },
     Module {
@@ -55,7 +56,11 @@ const MODULES: &[Module] = &[
         modules: &["scan", "consumer", "hosts", "terminal"],
         crates: &["dynamodb_streams", "ops", "regex", "similar", "tokio", "utoipa"],
     },
-    Module { name: "subscriptions", modules: &["scan", "consumer", "changes"], crates: &["ops", "tokio", "webhooks"] },
+    Module {
+        name: "subscriptions",
+        modules: &["scan", "consumer", "changes"],
+        crates: &["ops", "tokio", "utoipa", "webhooks"],
+    },
     Module {
         name: "dynamo",
         modules: &["scan", "consumer", "hosts", "changes", "subscriptions"],
@@ -87,6 +92,11 @@ const MODULES: &[Module] = &[
         modules: &["scan", "changes", "dynamo", "export", "hosts", "service", "terminal"],
         crates: &["tokio", "reqwest", "ops"],
     },
+    Module {
+        name: "webhook_commands",
+        modules: &["consumer", "changes", "dynamo", "export", "hosts", "service", "subscriptions", "terminal"],
+        crates: &["tokio", "webhooks"],
+    },
     Module { name: "sink", modules: &["terminal"], crates: &["axum", "http_api", "tokio", "webhooks"] },
     Module { name: "terminal", modules: &[], crates: &[] },
     Module {
@@ -107,11 +117,16 @@ const MODULES: &[Module] = &[
             "sink",
             "subscriptions",
             "terminal",
+            "webhook_commands",
         ],
         crates: &["ops", "http_api", "webhooks"],
     },
     Module { name: "local", modules: ALL, crates: GUARDED },
-    Module { name: "main", modules: ALL, crates: &["dynamodb_streams", "tokio", "ops", "http_api", "webhooks"] },
+    Module {
+        name: "main",
+        modules: ALL,
+        crates: &["axum", "dynamodb_streams", "tokio", "ops", "http_api", "webhooks"],
+    },
     Module { name: "lib", modules: &[], crates: &[] },
 ];
 

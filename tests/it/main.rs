@@ -37,4 +37,5 @@ mod setup;
 mod sink;
 mod streams;
 mod support;
+mod webhook_commands;
 mod webhooks_kills;

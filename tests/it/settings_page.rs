@@ -29,7 +29,7 @@ const START: &str = "\
 | 0 | success |
 | 1 | failure, e.g. a check at the start or a check of `mini-scan check` failed |
 | 2 | wrong usage: a flag is missing, unknown or out of range |
-| 3 | partly done: a redrive or a purge left selected dead letters, or was stopped; an export or a backfill was stopped |
+| 3 | partly done: a redrive or a purge left selected dead letters, or was stopped; an export, a backfill or a replay was stopped |
 | 141 | `get`, `export` or `changes masks` ended because the reader of stdout closed it, e.g. `head` |
 | 130, 143 | stopped at once by a second SIGINT or SIGTERM |
 

@@ -29,8 +29,7 @@ impl Programs {
         let mut child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
-        let mut programs =
-            Programs { program: program.to_owned(), dynamo: target, target, key, children: vec![child] };
+        let mut programs = Programs { program: program.to_owned(), dynamo: target, target, key, children: vec![child] };
         let dynamo = line.split_whitespace().nth(1).and_then(|address| address.parse().ok());
         programs.dynamo = dynamo.with_context(|| format!("the database did not start: {line}"))?;
         for part in ["table", "changes", "webhooks"] {

@@ -128,7 +128,7 @@ impl Guard {
     fn cors(&self) -> CorsLayer {
         CorsLayer::new()
             .allow_origin(self.origins.iter().map(|origin| origin.header().clone()).collect::<Vec<_>>())
-            .allow_methods([Method::GET, Method::POST, Method::DELETE])
+            .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
             .allow_headers([AUTHORIZATION, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH])
             .expose_headers([ETAG, RETRY_AFTER])
             .max_age(PREFLIGHT_AGE)

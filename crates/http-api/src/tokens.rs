@@ -20,10 +20,12 @@ use tracing::{error, info};
 pub enum Scope {
     Read,
     Write,
+    /// Subscriptions to changes.
+    Webhooks,
 }
 
 impl Scope {
-    pub const ALL: [Scope; 2] = [Scope::Read, Scope::Write];
+    pub const ALL: [Scope; 3] = [Scope::Read, Scope::Write, Scope::Webhooks];
 }
 
 impl fmt::Display for Scope {
@@ -31,6 +33,7 @@ impl fmt::Display for Scope {
         f.write_str(match self {
             Scope::Read => "read",
             Scope::Write => "write",
+            Scope::Webhooks => "webhooks",
         })
     }
 }
@@ -40,7 +43,7 @@ impl FromStr for Scope {
 
     fn from_str(text: &str) -> Result<Scope, String> {
         let found = Scope::ALL.into_iter().find(|scope| scope.to_string() == text);
-        found.ok_or_else(|| "the scopes are `read` and `write`".to_owned())
+        found.ok_or_else(|| "the scopes are `read`, `write` and `webhooks`".to_owned())
     }
 }
 
@@ -179,7 +182,7 @@ fn parse(line: &str) -> Result<Token, &'static str> {
         return Err("it does not have three parts");
     };
     let scopes: Result<_, _> = scopes.split(',').map(Scope::from_str).collect();
-    let scopes = scopes.map_err(|_| "its scopes are not `read`, `write` or `read,write`")?;
+    let scopes = scopes.map_err(|_| "its scopes are not a list of `read`, `write` and `webhooks` with commas")?;
     let digest = hex(digest).ok_or("its digest does not have 64 hexadecimal digits")?;
     Ok(Token { name: name.into(), scopes, digest })
 }

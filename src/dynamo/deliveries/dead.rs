@@ -1,12 +1,8 @@
 //! What commands do with deliveries: list, redrive and purge dead ones, replay, and look one up.
 
-use std::fmt;
-use std::str::FromStr;
-use std::time::SystemTime;
-
 use aws_sdk_dynamodb::types::{Delete, Put, ReturnConsumedCapacity, ReturnValue, TransactWriteItem};
 use tokio::try_join;
-use webhooks::{Changed, DeadReason, Delivery, EndpointId, StoredDelivery, Token, WebhookId};
+use webhooks::{Changed, Delivery, EndpointId, StoredDelivery, Token, WebhookId};
 
 use super::attributes::{
     BUCKETS, ID, QUEUE, Queue, TOKEN, dead, delivered, delivered_item, seconds, waiting, waiting_item,
@@ -18,53 +14,8 @@ use crate::dynamo::item::Item;
 use crate::dynamo::table::within_timeout;
 use crate::dynamo::transaction::{incomplete, transact};
 use crate::dynamo::values::{number, string, text};
-
-/// A delivery that failed for ever.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DeadDelivery {
-    /// Its due time has no meaning any more.
-    pub item: StoredDelivery,
-    pub reason: DeadReason,
-    pub died: SystemTime,
-}
-
-/// Some dead deliveries of an endpoint.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DeadPage {
-    pub deliveries: Vec<DeadDelivery>,
-    /// How many items this version cannot read.
-    pub unreadable: usize,
-    /// Where the list continues. It may end there.
-    pub next: Option<DeadPosition>,
-}
-
-/// A position in the list of dead deliveries. Its text form is for commands and for page tokens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadPosition {
-    bucket: usize,
-    /// The last one that was read of this bucket.
-    after: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this is no position in a list of dead deliveries")]
-pub struct InvalidPosition;
-
-impl fmt::Display for DeadPosition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.bucket, self.after.as_deref().unwrap_or_default())
-    }
-}
-
-impl FromStr for DeadPosition {
-    type Err = InvalidPosition;
-
-    fn from_str(text: &str) -> Result<DeadPosition, InvalidPosition> {
-        let (bucket, after) = text.split_once('.').ok_or(InvalidPosition)?;
-        let bucket = bucket.parse().ok().filter(|bucket| *bucket < BUCKETS).ok_or(InvalidPosition)?;
-        Ok(DeadPosition { bucket, after: Some(after).filter(|after| !after.is_empty()).map(str::to_owned) })
-    }
-}
+use crate::subscriptions::dead::{DeadDelivery, DeadPage, DeadPosition};
+use crate::subscriptions::ports::DeadDeliveries;
 
 /// What the table knows of one delivery.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,8 +35,7 @@ pub enum Replayed {
 }
 
 impl DeliveryTable {
-    /// Returns up to this many dead deliveries of an endpoint, in no order.
-    pub async fn dead(
+    async fn list_dead(
         &self,
         endpoint: &EndpointId,
         from: Option<&DeadPosition>,
@@ -161,8 +111,7 @@ impl DeliveryTable {
         Ok(answer.item)
     }
 
-    /// Makes a dead delivery wait again, due now and with no attempts. Refused if it is not dead any more.
-    pub async fn redrive(&self, dead: &DeadDelivery) -> Result<Changed, StoreError> {
+    async fn redrive_dead(&self, dead: &DeadDelivery) -> Result<Changed, StoreError> {
         let delivery = &dead.item.delivery;
         let item = self.due_now(StoredDelivery { attempts: 0, ..dead.item.clone() });
         // The delivery may still wait, because the engine removes it after it has stored the dead one. With a new token it
@@ -188,8 +137,7 @@ impl DeliveryTable {
         Ok(redriven)
     }
 
-    /// Deletes a dead delivery. Refused if it is not dead any more, or has died again.
-    pub async fn purge(&self, dead: &DeadDelivery) -> Result<Changed, StoreError> {
+    async fn purge_dead(&self, dead: &DeadDelivery) -> Result<Changed, StoreError> {
         let delivery = &dead.item.delivery;
         let request = self
             .client()
@@ -241,6 +189,25 @@ impl DeliveryTable {
     }
 }
 
+impl DeadDeliveries for DeliveryTable {
+    async fn dead(
+        &self,
+        endpoint: &EndpointId,
+        from: Option<&DeadPosition>,
+        limit: usize,
+    ) -> Result<DeadPage, StoreError> {
+        Box::pin(self.list_dead(endpoint, from, limit)).await
+    }
+
+    async fn redrive(&self, dead: &DeadDelivery) -> Result<Changed, StoreError> {
+        Box::pin(self.redrive_dead(dead)).await
+    }
+
+    async fn purge(&self, dead: &DeadDelivery) -> Result<Changed, StoreError> {
+        Box::pin(self.purge_dead(dead)).await
+    }
+}
+
 /// Reads an item, if there is one.
 fn read<T>(item: Option<Item>, read: impl FnOnce(&Item) -> Option<T>) -> Result<Option<T>, StoreError> {
     let Some(item) = item else { return Ok(None) };
@@ -250,21 +217,4 @@ fn read<T>(item: Option<Item>, read: impl FnOnce(&Item) -> Option<T>) -> Result<
             .to_owned(),
     };
     read(&item).map(Some).ok_or_else(unreadable)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_position_is_read_from_its_text() {
-        for position in
-            [DeadPosition { bucket: 0, after: None }, DeadPosition { bucket: 7, after: Some("msg_a.b".to_owned()) }]
-        {
-            assert_eq!(position.to_string().parse(), Ok(position));
-        }
-        for text in ["", "1", "x.", "8.a", "-1.a"] {
-            assert_eq!(text.parse::<DeadPosition>(), Err(InvalidPosition), "{text:?}");
-        }
-    }
 }

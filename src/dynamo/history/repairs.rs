@@ -195,11 +195,11 @@ fn of_hashes(hashes: &Hashes, masks: &str) -> [(&'static str, AttributeValue); 5
     ]
 }
 
-fn no_answer() -> StoreError {
+pub(super) fn no_answer() -> StoreError {
     let detail = format!("no answer within {} s", PAGE_TIMEOUT.as_secs());
     StoreError { kind: StoreErrorKind::Unavailable, detail }
 }
 
-fn unknown_key() -> StoreError {
+pub(super) fn unknown_key() -> StoreError {
     StoreError { kind: StoreErrorKind::Refused, detail: "the key of the table is not the one of a history".to_owned() }
 }

@@ -56,7 +56,7 @@ impl Program for Real {
             let limits = Limits { request_timeout: Duration::from_secs(10), body_bytes: 2 << 20, requests: 64 };
             let guard = Guard::new(Access::Loopback, limits, metrics);
             let settings = api::Settings { stale_after: Duration::from_secs(30 * 24 * 60 * 60), writes: None };
-            let router = api::router(hosts, None, settings, watch, &guard);
+            let router = api::router(hosts, None, settings, axum::Router::new(), watch, &guard);
             let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
             let address = server.address();
             Ok((address, async move {

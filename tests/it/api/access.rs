@@ -8,7 +8,7 @@ use crate::hosts::{Table, scan};
 use crate::support::program::mini_scan;
 
 /// Creates a token with these scopes in the file, by the program.
-async fn token(file: &str, name: &str, scopes: &[&str]) -> String {
+pub(super) async fn token(file: &str, name: &str, scopes: &[&str]) -> String {
     let mut launch = mini_scan(["api", "token", name, "--tokens-file", file]);
     for scope in scopes {
         launch = launch.arguments(["--scope", scope]);
@@ -18,7 +18,7 @@ async fn token(file: &str, name: &str, scopes: &[&str]) -> String {
     exit.output.stdout[0].clone()
 }
 
-fn tokens_file() -> (TempDir, String) {
+pub(super) fn tokens_file() -> (TempDir, String) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("tokens").to_str().expect("UTF-8").to_owned();
     (directory, file)

@@ -2,11 +2,13 @@
 
 mod batch;
 mod condition;
+mod deliveries;
 mod history;
 mod index;
 mod limits;
 mod scan;
 mod store;
+mod subscriptions;
 mod table;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};

@@ -65,6 +65,22 @@ impl Barrier {
         Barrier { state: watch::Sender::new(BarrierState { size, waiting: 0, is_open: false }) }
     }
 
+    /// Returns a barrier that only [`Barrier::open`] opens.
+    pub(crate) fn closed() -> Barrier {
+        Barrier::new(usize::MAX)
+    }
+
+    /// Waits until a request waits.
+    pub(crate) async fn held(&self) {
+        let mut state = self.state.subscribe();
+        let held = timeout(TIMEOUT, state.wait_for(|state| state.waiting > 0)).await;
+        assert!(held.is_ok(), "no request waits after {TIMEOUT:?}");
+    }
+
+    pub(crate) fn open(&self) {
+        self.state.send_modify(|state| state.is_open = true);
+    }
+
     /// Waits until enough requests have waited at the same time.
     pub(crate) async fn opened(&self) {
         let opened = timeout(TIMEOUT, self.wait_until_open()).await;
