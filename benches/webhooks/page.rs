@@ -7,7 +7,7 @@ use crate::load::Protocol;
 use crate::results::{Results, Round, spread};
 use crate::spread::{Spread, cell};
 
-/// The least deliveries per second, relative to the bare loop.
+/// The least deliveries per second of CPU time, relative to the bare loop.
 const RATE_GOAL: f64 = 0.7;
 /// The polling interval of a reader that gets records, which is 250 ms, and 250 ms more.
 const LATENCY_GOAL_MS: f64 = 500.0;
@@ -64,8 +64,8 @@ fn goals(results: &Results) -> String {
         _ = writeln!(text, "| {what} | ≥ {goal} × | {} | {result} |", cell(measured, 2));
     };
     for (protocol, rounds) in &results.rounds {
-        let ratio = spread(rounds, |round| round.engine.per_second / round.bare.per_second);
-        row(&format!("deliveries/s × bare, over {}", protocol_name(*protocol)), RATE_GOAL, ratio);
+        let ratio = spread(rounds, |round| round.bare.cpu_microseconds / round.engine.cpu_microseconds);
+        row(&format!("deliveries per CPU second × bare, over {}", protocol_name(*protocol)), RATE_GOAL, ratio);
     }
     let ratio = spread(&results.hanging, |hanging| hanging.others / hanging.healthy);
     row("rate of 900 endpoints while 100 others hang × while they are healthy", OTHERS_GOAL, ratio);
@@ -73,10 +73,11 @@ fn goals(results: &Results) -> String {
 }
 
 fn rate(results: &Results) -> String {
-    let columns: [(&str, usize, fn(&Round) -> f64); 7] = [
+    let columns: [(&str, usize, fn(&Round) -> f64); 8] = [
         ("deliveries/s", 0, |round| round.engine.per_second),
         ("bare deliveries/s", 0, |round| round.bare.per_second),
         ("per CPU second × bare", 2, |round| round.bare.cpu_microseconds / round.engine.cpu_microseconds),
+        ("deliveries/s × bare", 2, |round| round.engine.per_second / round.bare.per_second),
         ("CPU µs", 0, |round| round.engine.cpu_microseconds),
         ("bare CPU µs", 0, |round| round.bare.cpu_microseconds),
         ("MB", 0, |round| round.engine.peak_mb),

@@ -56,7 +56,7 @@ struct ScansArgs {
     keep: bool,
 }
 
-/// Scan services twice, kill a reader of the changes, and check the history
+/// Scan services twice, kill a reader of the changes, and check the history and the webhooks
 #[derive(Debug, clap::Args)]
 #[command(after_help = CHANGES_HELP, next_help_heading = "Options")]
 struct ChangesArgs {

@@ -6,9 +6,8 @@ mod subscription;
 
 use webhooks::EndpointId;
 
-pub use self::sink::SinkArgs;
-
 use self::deliveries::{DeadArgs, ReplayArgs};
+pub use self::sink::SinkArgs;
 use self::subscription::{AddArgs, ListArgs, OneArgs, RotateArgs, ShowArgs, TestArgs};
 use super::help::{heading, more};
 use super::webhooks_tables::WebhooksPartArgs;

@@ -12,6 +12,9 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 
 pub(crate) const TABLE: &str = "scan-results";
+/// Local servers require its form, and check no signature.
+const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=local/20261122/us-east-1/dynamodb/aws4_request, \
+    SignedHeaders=host;x-amz-date;x-amz-target, Signature=00";
 const FIRST_SCAN: u64 = 1_740_000_000;
 
 pub(super) struct Database {
@@ -46,7 +49,8 @@ impl Database {
         let request = Request::post(format!("http://{}/", self.address))
             .header("content-type", "application/x-amz-json-1.0")
             .header("x-amz-target", "DynamoDB_20120810.PutItem")
-            .header("authorization", "AWS4-HMAC-SHA256 Credential=local/20261122/us-east-1/dynamodb/aws4_request")
+            .header("x-amz-date", "20261122T000000Z")
+            .header("authorization", AUTHORIZATION)
             .body(Full::from(json!({ "TableName": TABLE, "Item": item }).to_string()))?;
         let (head, body) = self.client.request(request).await?.into_parts();
         let body = body.collect().await?.to_bytes();

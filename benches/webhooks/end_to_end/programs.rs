@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
@@ -17,6 +17,8 @@ pub(super) struct Programs {
     target: SocketAddr,
     key: NamedTempFile,
     children: Vec<Child>,
+    /// Keeps the pipe open, into which the database writes.
+    _output: BufReader<ChildStdout>,
 }
 
 impl Programs {
@@ -27,9 +29,10 @@ impl Programs {
         let mut command = Command::new(program);
         command.args(["local", "dynamo", "--port", "0"]).stdout(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
-        let mut programs = Programs { program: program.to_owned(), dynamo: target, target, key, children: vec![child] };
+        let (mut line, mut output) = (String::new(), BufReader::new(child.stdout.take().context("no output")?));
+        output.read_line(&mut line)?;
+        let (program, children) = (program.to_owned(), vec![child]);
+        let mut programs = Programs { program, dynamo: target, target, key, children, _output: output };
         let dynamo = line.split_whitespace().nth(1).and_then(|address| address.parse().ok());
         programs.dynamo = dynamo.with_context(|| format!("the database did not start: {line}"))?;
         for part in ["table", "changes", "webhooks"] {

@@ -135,13 +135,16 @@ impl<D: DeliveryStore, E: EndpointStore, S: Sender> Shared<D, E, S> {
     }
 
     async fn backlog_slot(&self, entry: &Entry, endpoint: &Endpoint) -> Option<OwnedSemaphorePermit> {
-        let at = {
+        let (at, now) = {
             let mut traffic = lock(&entry.traffic);
-            let at = traffic.ramp.next(Instant::now());
+            let now = Instant::now();
+            let at = traffic.ramp.next(now);
             traffic.ramp.take(at);
-            at
+            (at, now)
         };
-        sleep_until(at).await;
+        if at > now {
+            sleep_until(at).await;
+        }
         let slot = Arc::clone(&entry.slots).acquire_owned().await.expect("slots are never closed");
         let deadline = Instant::now() + self.settings.claim;
         self.wait_for_rate(entry, endpoint, deadline).await.then_some(slot)

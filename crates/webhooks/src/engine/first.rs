@@ -12,7 +12,7 @@ use super::{AbortOnDrop, Engine, Handled, Shared};
 use crate::breaker::Pass;
 use crate::delivery::{DeadReason, Decision, Delivery, LastAttempt, StoredDelivery, decide};
 use crate::ports::{Deferred, DeliveryStore, Endpoint, EndpointStatus, EndpointStore, Report};
-use crate::sender::Sender;
+use crate::sender::{Answer, Sender};
 
 /// Why a delivery gets no attempt now.
 enum NoPermit {
@@ -123,6 +123,7 @@ impl<D: DeliveryStore, E: EndpointStore, S: Sender> Engine<D, E, S> {
         let running = AbortOnDrop(Some(self.spawn(task)));
         let _ = timeout_at(deadline, watch.finished.notified()).await;
         match watch.take_finished() {
+            Some(LastAttempt { result: Ok(Answer { status: 200..=299, .. }), .. }) => Handled::Delivered,
             Some(attempt) => {
                 let item = self.shared.new_item(&delivery, self.shared.clock.now());
                 self.shared.store_result(item, attempt).await
@@ -220,16 +221,20 @@ impl<D: DeliveryStore, E: EndpointStore, S: Sender> Shared<D, E, S> {
     /// Waits until the rate of the endpoint allows an attempt. Returns false if this would be after the deadline. Only holders
     /// of a slot wait here.
     pub(super) async fn wait_for_rate(&self, entry: &Entry, endpoint: &Endpoint, deadline: Instant) -> bool {
-        let at = {
+        let (at, now) = {
             let mut traffic = lock(&entry.traffic);
-            let at = traffic.rate.next(Instant::now(), endpoint.max_per_second);
+            let now = Instant::now();
+            let at = traffic.rate.next(now, endpoint.max_per_second);
             if at >= deadline {
                 return false;
             }
             traffic.rate.take(at, endpoint.max_per_second);
-            at
+            (at, now)
         };
-        sleep_until(at).await;
+        // Even a timer that is due takes up to a millisecond.
+        if at > now {
+            sleep_until(at).await;
+        }
         true
     }
 

@@ -120,8 +120,9 @@ impl fmt::Display for Children {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "What changed between two waves of scans: history from the table's stream\n")?;
         writeln!(f, "  Pub/Sub   {:<27}subscription {}", self.environment.pubsub_host, self.environment.subscription)?;
-        writeln!(f, "  DynamoDB  {:<27}tables {}, {}, {}", self.dynamo, self.table, self.history, self.leases)?;
-        writeln!(f, "  Webhooks  {:<27}tables {}, {}", self.targets.replace(',', ", "), self.webhooks, self.deliveries)
+        writeln!(f, "  DynamoDB  {:<27}tables {}, {}, {},", self.dynamo, self.table, self.history, self.leases)?;
+        writeln!(f, "            {:<27}{}, {}", "", self.webhooks, self.deliveries)?;
+        writeln!(f, "  Sinks     {}", self.targets.replace(',', " and "))
     }
 }
 
