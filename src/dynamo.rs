@@ -25,7 +25,7 @@ pub use changes_tables::{
     check_stream_permissions, create_changes_table, enable_stream,
 };
 pub use client::{Problem, StreamsClient, connect, connect_streams};
-pub use history::{HistoryKey, HistoryTable, SummaryPage};
+pub use history::{DeadLetterPage, HistoryKey, HistoryTable, StoredDeadLetter, SummaryPage};
 pub use hosts::HostTable;
 pub use images::{ImageStream, StreamName, stream_name};
 pub use index::IndexState;

@@ -16,8 +16,8 @@ use mini_scan::changes::ports::Observer;
 use mini_scan::changes::{self, preview};
 use mini_scan::cli::{
     ApiArgs, ApiTask, BackfillArgs, ChangesArgs, ChangesTask, CheckArgs, CheckTask, Cli, Command, CompletionsArgs,
-    ConsumerArgs, DeadLettersArgs, DeadLettersTask, ExportArgs, GetArgs, MasksArgs, RunArgs, ServeArgs, SetupArgs,
-    TokenArgs,
+    ConsumerArgs, DeadArgs, DeadLettersArgs, DeadLettersTask, DeadTask, ExportArgs, GetArgs, MasksArgs, RunArgs,
+    ServeArgs, SetupArgs, TokenArgs,
 };
 use mini_scan::consumer::Process;
 use mini_scan::dead_letters::{self, Outcome};
@@ -25,7 +25,7 @@ use mini_scan::observe::{
     self, ApiMetrics, ChangesMetrics, Metrics, PROGRAM, RequestSpans, Spans, Watched, WatchedApi, WatchedChanges,
 };
 use mini_scan::service::{self, Config, Finding, Running, setup};
-use mini_scan::{backfill, export, get};
+use mini_scan::{backfill, dead_changes, export, get};
 use ops::http;
 use ops::logs::{self, Logs};
 use ops::signals::{Signal, Signals};
@@ -332,11 +332,7 @@ async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
                 dead_letters::purge(purge, stop.notified(), confirm_deletion, &mut io::stdout()).await?
             }
         };
-        Ok(match outcome {
-            Outcome::Done => ExitCode::SUCCESS,
-            Outcome::Stopped => ExitCode::FAILURE,
-            Outcome::Partly => ExitCode::from(PARTLY_DONE),
-        })
+        Ok(exit_code(outcome))
     });
     tokio::select! {
         biased;
@@ -350,11 +346,20 @@ async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
+fn exit_code(outcome: Outcome) -> ExitCode {
+    match outcome {
+        Outcome::Done => ExitCode::SUCCESS,
+        Outcome::Stopped => ExitCode::FAILURE,
+        Outcome::Partly => ExitCode::from(PARTLY_DONE),
+    }
+}
+
 async fn changes(args: &ChangesArgs) -> anyhow::Result<ExitCode> {
     match args.task() {
         ChangesTask::Run(args) => record_changes(args).await,
         ChangesTask::Masks(args) => show_masks(args),
         ChangesTask::Backfill(args) => backfill(args).await,
+        ChangesTask::Dead(args) => dead_changes(args).await,
     }
 }
 
@@ -373,6 +378,38 @@ async fn backfill(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
     tokio::select! {
         biased;
         _ = signals.next() => stop.notify_one(),
+        code = &mut work => return code,
+    }
+    tokio::select! {
+        biased;
+        second = signals.next() => Ok(ExitCode::from(second.exit_code())),
+        code = work => code,
+    }
+}
+
+/// Lists or deletes until the end or a signal. What was deleted by then is reported.
+async fn dead_changes(args: &DeadArgs) -> anyhow::Result<ExitCode> {
+    let mut signals = listen()?;
+    let task = args.task()?;
+    let stop = Notify::new();
+    let mut work = pin!(async {
+        let outcome = match &task {
+            DeadTask::List(list) => {
+                dead_changes::list(list, &mut io::stdout(), &mut io::stderr()).await?;
+                Outcome::Done
+            }
+            DeadTask::Purge(purge) => {
+                dead_changes::purge(purge, stop.notified(), confirm_deletion, &mut io::stdout()).await?
+            }
+        };
+        Ok(exit_code(outcome))
+    });
+    tokio::select! {
+        biased;
+        first = signals.next() => match &task {
+            DeadTask::List(_) => return Ok(ExitCode::from(first.exit_code())),
+            DeadTask::Purge(_) => stop.notify_one(),
+        },
         code = &mut work => return code,
     }
     tokio::select! {

@@ -29,7 +29,7 @@ pub use endpoints::Endpoints;
 pub use finding::{CheckResult, Finding};
 pub use readers::{connect_history, connect_hosts};
 pub use setup_error::SetupError;
-pub(crate) use setup_error::{pubsub_advice, table as table_error};
+pub(crate) use setup_error::{history_table as history_table_error, pubsub_advice, table as table_error};
 pub use threads::{Failure, Running};
 
 /// The settings of a consumer and the names of what it uses. The flags that fill it are checked before.

@@ -9,6 +9,14 @@ pub(super) struct TableArgs {
     #[arg(long, env = "MINI_SCAN_TABLE", default_value = "scan-results", next_line_help = true)]
     pub(super) table: String,
 
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// The DynamoDB server.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Destination")]
+pub(super) struct ServerArgs {
     /// URL of a DynamoDB server to use instead of Amazon's, e.g. http://localhost:8000; AWS_ENDPOINT_URL is read too
     #[arg(long, env = "AWS_ENDPOINT_URL_DYNAMODB", value_name = "URL", value_parser = url)]
     endpoint_url: Option<String>,
@@ -19,6 +27,13 @@ pub(super) struct TableArgs {
 }
 
 impl TableArgs {
+    /// Returns the URL of the chosen server, or `None` for Amazon's own.
+    pub(super) fn endpoint(&self) -> Option<String> {
+        self.server.endpoint()
+    }
+}
+
+impl ServerArgs {
     /// Returns the URL of the chosen server, or `None` for Amazon's own.
     pub(super) fn endpoint(&self) -> Option<String> {
         set(&self.endpoint_url).or_else(|| set(&self.all_endpoints_url)).map(str::to_owned)

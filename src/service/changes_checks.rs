@@ -3,7 +3,7 @@
 use super::checks::within;
 use super::finding::{CheckResult, Finding};
 use super::{Endpoints, SetupError, setup_error};
-use crate::dynamo::{self, ChangesTable, Client, Permission, Problem, StreamState};
+use crate::dynamo::{self, ChangesTable, Client, HistoryTable, Permission, Problem, StreamState};
 
 /// The tables of `mini-scan changes`, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,9 @@ pub async fn check_all_changes(endpoints: &Endpoints, tables: &ChangesTables) ->
         if !findings[0].has_failed() {
             for permission in kind.permissions() {
                 findings.push(check_permission(&client, tables.name(kind), kind, *permission).await);
+            }
+            if kind == ChangesTable::History {
+                findings.extend(check_losses(&client, &tables.history).await);
             }
         }
         findings
@@ -115,6 +118,33 @@ async fn check_table(
         findings.push(Finding::new("expiry", name, result));
     }
     findings
+}
+
+/// Returns the findings of what the history lacks: gaps, and records that nobody could handle.
+async fn check_losses(client: &Client, name: &str) -> [Finding; 2] {
+    let history = HistoryTable::new(client.clone(), name.to_owned());
+    let gaps = async { history.open_gaps().await.map_err(|error| Problem::Other(error.detail)) };
+    let dead = async { history.dead_letters(None).await.map_err(|error| Problem::Other(error.detail)) };
+    let (gaps, dead) = tokio::join!(within(gaps, Problem::Unreachable), within(dead, Problem::Unreachable));
+    let gaps = match gaps {
+        Ok(0) => CheckResult::Ok,
+        Ok(gaps) => CheckResult::Warning(format!(
+            "changes are missing, gaps: {gaps}. Run `mini-scan changes backfill` once the reader has caught up"
+        )),
+        Err(problem) => CheckResult::Unknown(problem.to_string()),
+    };
+    let dead = match dead {
+        Ok(page) if page.dead_letters.is_empty() && page.next.is_none() => CheckResult::Ok,
+        Ok(page) => {
+            let more = if page.next.is_some() { "at least " } else { "" };
+            let count = page.dead_letters.len();
+            CheckResult::Warning(format!(
+                "changes that could not be handled: {more}{count}. List them: mini-scan changes dead list"
+            ))
+        }
+        Err(problem) => CheckResult::Unknown(problem.to_string()),
+    };
+    [Finding::new("gaps", name, gaps), Finding::new("dead letters", name, dead)]
 }
 
 async fn check_permission(client: &Client, table: &str, kind: ChangesTable, permission: Permission) -> Finding {

@@ -122,6 +122,10 @@ pub(super) fn changes_table(
     .error(endpoints, problem)
 }
 
+pub(crate) fn history_table(endpoints: &Endpoints, table: &str, problem: dynamo::Problem) -> SetupError {
+    changes_table(endpoints, ChangesTable::History, table, problem)
+}
+
 /// A problem with the stream of the table of scans, or with the table itself.
 pub(super) fn stream(endpoints: &Endpoints, table: &str, problem: dynamo::Problem) -> SetupError {
     match problem {
