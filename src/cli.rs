@@ -27,7 +27,7 @@ mod webhooks_tables;
 
 use self::help::{heading, more};
 pub use api::{ApiArgs, ApiTask, ServeArgs, TokenArgs};
-pub use changes::{BackfillArgs, ChangesArgs, ChangesTask, MasksArgs, RunArgs};
+pub use changes::{BackfillArgs, ChangesArgs, ChangesTask, DeadArgs, DeadTask, MasksArgs, RunArgs};
 pub use check::{CheckArgs, CheckTask};
 pub use completions::CompletionsArgs;
 pub use consumer::ConsumerArgs;

@@ -10,6 +10,7 @@
 //! - [`service`] runs the consumer on both clouds and checks the setup first.
 //! - [`dead_letters`] lists and redrives dead letters on an operator's command.
 //! - [`backfill`] compares the history with the records on an operator's command.
+//! - [`dead_changes`] lists and deletes changes that could not be handled on an operator's command.
 //! - [`webhook_commands`] changes subscriptions and looks after their deliveries on an operator's command.
 //! - [`get`] looks up addresses on a person's command.
 //! - [`export`] writes every record to a file on an operator's command.
@@ -24,6 +25,7 @@ pub mod backfill;
 pub mod changes;
 pub mod cli;
 pub mod consumer;
+pub mod dead_changes;
 pub mod dead_letters;
 pub mod dynamo;
 pub mod export;

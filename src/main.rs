@@ -15,8 +15,8 @@ use mini_scan::api::{self, Watch};
 use mini_scan::changes::{self, preview};
 use mini_scan::cli::{
     ApiArgs, ApiTask, BackfillArgs, ChangesArgs, ChangesTask, CheckArgs, CheckTask, Cli, Command, CompletionsArgs,
-    ConsumerArgs, DeadLettersArgs, DeadLettersTask, ExportArgs, GetArgs, MasksArgs, RunArgs, ServeArgs, SetupArgs,
-    SinkArgs, TokenArgs, WebhooksArgs, WebhooksTask,
+    ConsumerArgs, DeadArgs, DeadLettersArgs, DeadLettersTask, DeadTask, ExportArgs, GetArgs, MasksArgs, RunArgs,
+    ServeArgs, SetupArgs, SinkArgs, TokenArgs, WebhooksArgs, WebhooksTask,
 };
 use mini_scan::consumer::Process;
 use mini_scan::dead_letters::{self, Outcome};
@@ -27,7 +27,7 @@ use mini_scan::observe::{
 };
 use mini_scan::service::{self, ChangesObservers, Config, Finding, Running, WebhooksTables, setup};
 use mini_scan::subscriptions::operations::{Operations, Vault};
-use mini_scan::{backfill, export, get, sink, webhook_commands};
+use mini_scan::{backfill, dead_changes, export, get, sink, webhook_commands};
 use ops::http;
 use ops::logs::{self, Logs};
 use ops::signals::{Signal, Signals};
@@ -358,11 +358,7 @@ async fn dead_letters(args: &DeadLettersArgs) -> anyhow::Result<ExitCode> {
                 dead_letters::purge(purge, stop.notified(), confirm_deletion, &mut io::stdout()).await?
             }
         };
-        Ok(match outcome {
-            Outcome::Done => ExitCode::SUCCESS,
-            Outcome::Stopped => ExitCode::FAILURE,
-            Outcome::Partly => ExitCode::from(PARTLY_DONE),
-        })
+        Ok(exit_code(outcome))
     };
     until_stopped(&mut signals, &stop, work).await
 }
@@ -386,11 +382,20 @@ async fn until_stopped(
     }
 }
 
+fn exit_code(outcome: Outcome) -> ExitCode {
+    match outcome {
+        Outcome::Done => ExitCode::SUCCESS,
+        Outcome::Stopped => ExitCode::FAILURE,
+        Outcome::Partly => ExitCode::from(PARTLY_DONE),
+    }
+}
+
 async fn changes(args: &ChangesArgs) -> anyhow::Result<ExitCode> {
     match args.task() {
         ChangesTask::Run(args) => record_changes(args).await,
         ChangesTask::Masks(args) => show_masks(args),
         ChangesTask::Backfill(args) => backfill(args).await,
+        ChangesTask::Dead(args) => dead_changes(args).await,
     }
 }
 
@@ -405,6 +410,26 @@ async fn backfill(args: &BackfillArgs) -> anyhow::Result<ExitCode> {
             backfill::Outcome::Done => ExitCode::SUCCESS,
             backfill::Outcome::Stopped => ExitCode::from(PARTLY_DONE),
         })
+    };
+    until_stopped(&mut signals, &stop, work).await
+}
+
+/// Lists or deletes until the end or a signal. What was deleted by then is reported.
+async fn dead_changes(args: &DeadArgs) -> anyhow::Result<ExitCode> {
+    let mut signals = listen()?;
+    let task = args.task()?;
+    let stop = Notify::new();
+    let work = async {
+        let outcome = match &task {
+            DeadTask::List(list) => tokio::select! {
+                () = stop.notified() => Outcome::Stopped,
+                listed = dead_changes::list(list, &mut io::stdout(), &mut io::stderr()) => listed.map(|()| Outcome::Done)?,
+            },
+            DeadTask::Purge(purge) => {
+                dead_changes::purge(purge, stop.notified(), confirm_deletion, &mut io::stdout()).await?
+            }
+        };
+        Ok(exit_code(outcome))
     };
     until_stopped(&mut signals, &stop, work).await
 }

@@ -32,7 +32,7 @@ pub use endpoints::Endpoints;
 pub use finding::{CheckResult, Finding};
 pub use readers::{Webhooks, connect_history, connect_hosts, connect_webhooks};
 pub use setup_error::SetupError;
-pub(crate) use setup_error::{pubsub_advice, table as table_error};
+pub(crate) use setup_error::{history_table as history_table_error, pubsub_advice, table as table_error};
 pub use threads::{Failure, Running};
 pub use webhooks::WebhooksConfig;
 pub use webhooks_checks::{WebhooksTables, check_all_webhooks, check_webhooks};

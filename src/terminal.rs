@@ -16,6 +16,25 @@ pub(crate) fn sanitize(text: &str, max_chars: usize) -> String {
     sanitized
 }
 
+/// Formats a table with a head. Returns an empty string for no rows. The columns in `numbers` are aligned to the right.
+pub(crate) fn layout<const N: usize>(head: [&str; N], numbers: &[usize], rows: &[[String; N]]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let head = head.map(str::to_owned);
+    let lines = || [&head].into_iter().chain(rows);
+    let widths: [usize; N] =
+        std::array::from_fn(|column| lines().map(|row| row[column].chars().count()).max().unwrap_or_default());
+    let line = |cells: &[String; N]| {
+        let cells = cells.iter().enumerate().map(|(column, cell)| {
+            let width = widths[column];
+            if numbers.contains(&column) { format!("{cell:>width$}") } else { format!("{cell:width$}") }
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    lines().map(line).collect()
+}
+
 /// Converts JSON to printable ASCII, so that a terminal shows every character and interprets none.
 pub(crate) fn ascii_json(json: &str) -> String {
     let mut ascii = String::with_capacity(json.len());

@@ -1,6 +1,7 @@
 //! Flags of `mini-scan changes`.
 
 mod backfill;
+mod dead;
 mod masks;
 mod rules;
 mod run;
@@ -8,6 +9,7 @@ mod run;
 use super::help::{exit_codes, heading, more};
 use super::table::table_is_the_source;
 pub use backfill::BackfillArgs;
+pub use dead::{DeadArgs, DeadTask};
 pub use masks::MasksArgs;
 use ops::logs::LogFormat;
 pub use run::RunArgs;
@@ -38,6 +40,7 @@ pub struct ChangesArgs {
 enum Part {
     Masks(MasksArgs),
     Backfill(BackfillArgs),
+    Dead(DeadArgs),
 }
 
 /// What `mini-scan changes` does.
@@ -46,6 +49,7 @@ pub enum ChangesTask<'a> {
     Run(&'a RunArgs),
     Masks(&'a MasksArgs),
     Backfill(&'a BackfillArgs),
+    Dead(&'a DeadArgs),
 }
 
 impl ChangesArgs {
@@ -54,6 +58,7 @@ impl ChangesArgs {
             None => ChangesTask::Run(&self.run),
             Some(Part::Masks(args)) => ChangesTask::Masks(args),
             Some(Part::Backfill(args)) => ChangesTask::Backfill(args),
+            Some(Part::Dead(args)) => ChangesTask::Dead(args),
         }
     }
 

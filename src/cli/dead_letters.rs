@@ -209,15 +209,15 @@ fn wait(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn listed(text: &str) -> Result<NonZeroUsize, String> {
+pub(super) fn listed(text: &str) -> Result<NonZeroUsize, String> {
     number(text, MOST_LISTED)
 }
 
-fn limit(text: &str) -> Result<NonZeroUsize, String> {
+pub(super) fn limit(text: &str) -> Result<NonZeroUsize, String> {
     number(text, MAX_LIMIT)
 }
 
-fn age(text: &str) -> Result<Duration, String> {
+pub(super) fn age(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}: write a duration, e.g. 12h or 30days"))
 }
 

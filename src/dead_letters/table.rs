@@ -6,28 +6,17 @@ use indicatif::{HumanBytes, HumanDuration};
 use serde::Serialize;
 
 use super::dead_letter::DeadLetter;
-use crate::terminal::{ascii_json, sanitize};
+use crate::terminal::{ascii_json, layout, sanitize};
 
 const HEAD: [&str; 5] = ["REASON", "AGE", "SOURCE", "SIZE", "DETAIL"];
+/// The columns that are aligned to the right.
+const NUMBERS: [usize; 2] = [1, 3];
 const MAX_CHARS: usize = 64;
 const MAX_DETAIL_CHARS: usize = 120;
 
 /// Formats a table. Subscriptions of `project` appear by their id only. Returns an empty string for no dead letters.
 pub(super) fn table(dead_letters: &[DeadLetter], now: SystemTime, project: &str) -> String {
-    if dead_letters.is_empty() {
-        return String::new();
-    }
-    let mut rows = vec![HEAD.map(str::to_owned)];
-    rows.extend(dead_letters.iter().map(|dead_letter| row(dead_letter, now, project)));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2), width(3)];
-    let line = |[reason, age, source, size, detail]: &[String; 5]| {
-        let [reason_width, age_width, source_width, size_width] = widths;
-        let line =
-            format!("{reason:reason_width$}  {age:>age_width$}  {source:source_width$}  {size:>size_width$}  {detail}");
-        line.trim_end().to_owned() + "\n"
-    };
-    rows.iter().map(line).collect()
+    layout(HEAD, &NUMBERS, &dead_letters.iter().map(|it| row(it, now, project)).collect::<Vec<_>>())
 }
 
 fn row(dead_letter: &DeadLetter, now: SystemTime, project: &str) -> [String; 5] {

@@ -1,6 +1,7 @@
 //! The table of the history: summaries, entries, dead letters and gaps. Leaves retries to its callers.
 
 mod attributes;
+mod dead;
 mod repairs;
 mod replays;
 
@@ -37,6 +38,7 @@ const META: &str = "meta";
 /// Two images of the largest size do not fit one item.
 const CHUNK_BYTES: usize = 300 << 10;
 
+pub use dead::{DeadLetterPage, StoredDeadLetter};
 pub use repairs::{HistoryKey, SummaryPage};
 pub use replays::EntryPage;
 
@@ -175,19 +177,21 @@ impl History for HistoryTable {
     async fn put_dead(&self, letter: &DeadLetter<'_>) -> Result<(), StoreError> {
         let json = json_of_images(letter.images);
         let chunks = chunks(&json);
-        let key = |chunk: usize| {
-            let entry = format!("{}#{}#{chunk:03}", letter.shard, letter.sequence);
-            [(IP.to_owned(), text(DEAD)), (ENTRY.to_owned(), text(entry)), ("images".to_owned(), text(chunks[chunk]))]
+        let chunk = |number: usize| {
+            let mut item = Item::from(key_of_dead(letter.shard, &letter.sequence.to_string(), number as u64));
+            item.insert("images".to_owned(), text(chunks[number]));
+            item
         };
-        for chunk in (1..chunks.len()).rev() {
-            self.put_if_absent(key(chunk).into()).await?;
+        for number in (1..chunks.len()).rev() {
+            self.put_if_absent(chunk(number)).await?;
         }
         // Its first chunk comes last, so that one with a reason is complete.
-        let mut item = Item::from(key(0));
+        let mut item = chunk(0);
         item.insert("chunks".to_owned(), number(chunks.len() as u64));
         item.insert("reason".to_owned(), text(letter.reason.chars().take(1000).collect::<String>()));
         item.insert("stream".to_owned(), text(letter.stream));
         item.insert("attempts".to_owned(), number(letter.attempts.into()));
+        item.extend(letter.images.service.as_ref().map(|key| ("pk".to_owned(), text(key.as_str()))));
         item.extend(letter.images.created.map(|created| ("created".to_owned(), number(created))));
         self.put_if_absent(item).await.map(|_| ())
     }
@@ -339,6 +343,10 @@ fn of_summary(item: Option<&Item>) -> Result<Summary, StoreError> {
 }
 
 /// Cuts a text into at least one part.
+fn key_of_dead(shard: &str, sequence: &str, chunk: u64) -> [(String, AttributeValue); 2] {
+    [(IP.to_owned(), text(DEAD)), (ENTRY.to_owned(), text(format!("{shard}#{sequence}#{chunk:03}")))]
+}
+
 fn chunks(mut text: &str) -> Vec<&str> {
     let mut chunks = Vec::new();
     while text.len() > CHUNK_BYTES {

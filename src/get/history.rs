@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use super::api::Client;
 use super::source::Silent;
-use super::table::{last_column, layout, service, time};
+use super::table::{last_column, service, time};
 use super::{From, Get, cannot_write};
 use crate::changes::{EntryQuery, PastReader, Reason, TimelineEvent};
 use crate::dynamo::HistoryTable;
 use crate::hosts::{Calls, Error, ErrorKind, MAX_PAGE_SIZE, Target};
 use crate::service::{SetupError, table_error};
-use crate::terminal::ascii_json;
+use crate::terminal::{ascii_json, layout};
 
 const HEAD: [&str; 7] = ["TIME", "ADDRESS", "PORT", "SERVICE", "EVENT", "LINES", "CHANGE"];
 /// The columns that are aligned to the right.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use indicatif::{HumanBytes, HumanDuration};
 
 use crate::hosts::Record;
-use crate::terminal::sanitize;
+use crate::terminal::{layout, sanitize};
 
 /// The columns of records.
 const HEAD: [&str; 7] = ["ADDRESS", "PORT", "SERVICE", "LAST SEEN", "AGE", "SIZE", "RESPONSE"];
@@ -67,25 +67,6 @@ fn cell(text: &str, max_chars: usize) -> String {
 /// Formats records as a table with a head. Returns an empty string for no rows.
 pub(super) fn format(rows: &[Row]) -> String {
     layout(HEAD, &NUMBERS, &rows.iter().map(|Row(cells)| cells.clone()).collect::<Vec<_>>())
-}
-
-/// Formats a table with a head. Returns an empty string for no rows. The columns in `numbers` are aligned to the right.
-pub(super) fn layout<const N: usize>(head: [&str; N], numbers: &[usize], rows: &[[String; N]]) -> String {
-    if rows.is_empty() {
-        return String::new();
-    }
-    let head = head.map(str::to_owned);
-    let lines = || [&head].into_iter().chain(rows);
-    let widths: [usize; N] =
-        std::array::from_fn(|column| lines().map(|row| row[column].chars().count()).max().unwrap_or_default());
-    let line = |cells: &[String; N]| {
-        let cells = cells.iter().enumerate().map(|(column, cell)| {
-            let width = widths[column];
-            if numbers.contains(&column) { format!("{cell:>width$}") } else { format!("{cell:width$}") }
-        });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-    };
-    lines().map(line).collect()
 }
 
 #[cfg(test)]

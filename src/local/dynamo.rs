@@ -37,10 +37,12 @@ pub enum OpenError {
     Temporary(#[from] io::Error),
 }
 
-/// The engine looks up the highest number in a table's stream at every write. Without this index it would scan all
-/// records of the stream.
-const STREAM_INDEX: &str = "CREATE INDEX IF NOT EXISTS stream_records_by_number \
-    ON _stream_records (table_name, CAST(sequence_number AS INTEGER))";
+/// The engine looks up the highest number in a table's stream at every write, and a shard's lowest and highest whenever
+/// the stream is described. Without these indexes it would scan all records of the stream.
+const STREAM_INDEXES: &str = "CREATE INDEX IF NOT EXISTS stream_records_by_number \
+    ON _stream_records (table_name, CAST(sequence_number AS INTEGER)); \
+    CREATE INDEX IF NOT EXISTS stream_records_by_shard \
+    ON _stream_records (table_name, shard_id, CAST(sequence_number AS INTEGER))";
 
 impl Storage {
     pub fn open(&self) -> Result<Database, OpenError> {
@@ -57,18 +59,18 @@ impl Storage {
             Ok(database)
         });
         let database = opened.map_err(|source| OpenError::File { path: path.clone(), source })?;
-        rusqlite::Connection::open(&path)?.execute_batch(STREAM_INDEX)?;
+        rusqlite::Connection::open(&path)?.execute_batch(STREAM_INDEXES)?;
         Ok(database)
     }
 }
 
-/// Creates the index in a file and copies the file to memory, because SQL cannot reach the engine's memory directly.
+/// Creates the indexes in a file and copies the file to memory, because SQL cannot reach the engine's memory directly.
 fn memory() -> Result<Database, OpenError> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join(FILE);
     let name = path.to_string_lossy();
     Database::new(&name).map_err(|source| OpenError::File { path: path.clone(), source })?;
-    rusqlite::Connection::open(&path)?.execute_batch(STREAM_INDEX)?;
+    rusqlite::Connection::open(&path)?.execute_batch(STREAM_INDEXES)?;
     let database = Database::memory().map_err(OpenError::Memory)?;
     database.restore_from(&name).map_err(OpenError::Memory)?;
     Ok(database)

@@ -4,7 +4,7 @@ use super::checks::within;
 use super::finding::{CheckResult, Finding};
 use super::side_tables::{check_table, check_table_and_permissions};
 use super::{Endpoints, SetupError, setup_error};
-use crate::dynamo::{self, Client, Problem, SideTable, StreamState};
+use crate::dynamo::{self, Client, HistoryTable, Problem, SideTable, StreamState};
 
 /// The tables of `mini-scan changes`, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,11 +38,16 @@ pub async fn check_all_changes(endpoints: &Endpoints, tables: &ChangesTables) ->
         }
         findings
     };
-    let (stream, history, leases) = tokio::join!(
-        stream,
-        check_table_and_permissions(endpoints, &client, SideTable::History, &tables.history),
-        check_table_and_permissions(endpoints, &client, SideTable::Leases, &tables.leases),
-    );
+    let history = async {
+        let mut findings =
+            check_table_and_permissions(endpoints, &client, SideTable::History, &tables.history).await;
+        if !findings[0].has_failed() {
+            findings.extend(check_losses(&client, &tables.history).await);
+        }
+        findings
+    };
+    let leases = check_table_and_permissions(endpoints, &client, SideTable::Leases, &tables.leases);
+    let (stream, history, leases) = tokio::join!(stream, history, leases);
     [stream, history, leases].concat()
 }
 
@@ -74,4 +79,31 @@ async fn check_reading(endpoints: &Endpoints, client: &Client, table: &str) -> F
         Err(problem) => CheckResult::Unknown(problem.to_string()),
     };
     Finding::new("permission", ACTIONS, result)
+}
+
+/// Returns the findings of what the history lacks: gaps, and records that nobody could handle.
+async fn check_losses(client: &Client, name: &str) -> [Finding; 2] {
+    let history = HistoryTable::new(client.clone(), name.to_owned());
+    let gaps = async { history.open_gaps().await.map_err(|error| Problem::Other(error.detail)) };
+    let dead = async { history.dead_letters(None).await.map_err(|error| Problem::Other(error.detail)) };
+    let (gaps, dead) = tokio::join!(within(gaps, Problem::Unreachable), within(dead, Problem::Unreachable));
+    let gaps = match gaps {
+        Ok(0) => CheckResult::Ok,
+        Ok(gaps) => CheckResult::Warning(format!(
+            "changes are missing, gaps: {gaps}. Run `mini-scan changes backfill` once the reader has caught up"
+        )),
+        Err(problem) => CheckResult::Unknown(problem.to_string()),
+    };
+    let dead = match dead {
+        Ok(page) if page.dead_letters.is_empty() && page.next.is_none() => CheckResult::Ok,
+        Ok(page) => {
+            let more = if page.next.is_some() { "at least " } else { "" };
+            let count = page.dead_letters.len();
+            CheckResult::Warning(format!(
+                "changes that could not be handled: {more}{count}. List them: mini-scan changes dead list"
+            ))
+        }
+        Err(problem) => CheckResult::Unknown(problem.to_string()),
+    };
+    [Finding::new("gaps", name, gaps), Finding::new("dead letters", name, dead)]
 }

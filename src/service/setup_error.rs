@@ -138,6 +138,10 @@ pub(super) fn side_table(endpoints: &Endpoints, kind: SideTable, table: &str, pr
     .error(endpoints, problem)
 }
 
+pub(crate) fn history_table(endpoints: &Endpoints, table: &str, problem: dynamo::Problem) -> SetupError {
+    changes_table(endpoints, ChangesTable::History, table, problem)
+}
+
 /// A problem with the stream of the table of scans, or with the table itself.
 pub(super) fn stream(endpoints: &Endpoints, table: &str, problem: dynamo::Problem) -> SetupError {
     match problem {

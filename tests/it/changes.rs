@@ -94,6 +94,22 @@ async fn a_row_that_is_no_record_becomes_a_dead_letter_and_others_go_on() {
     assert!(images.contains("unreadable") && dead[0].contains_key("reason"), "{dead:?}");
     setup.other_entries(1).await;
     assert_eq!(setup.entries(0).await, []);
+
+    let listed = setup.dead(&["list"]).run().await;
+    assert_eq!((listed.code, listed.output.stdout.len()), (Some(0), 2), "{listed:#?}");
+    assert!(listed.output.stdout[1].starts_with("1.1.1.1#80#HTTP"), "{listed:#?}");
+    let young = setup.dead(&["purge", "--older-than", "1h", "--yes"]).run().await;
+    assert_eq!((young.code, &*young.output.stdout), (Some(0), &["Purge finished. Deleted: 0, left: 0".to_owned()][..]));
+    let dry = setup.dead(&["purge", "--all", "--dry-run"]).run().await;
+    assert_eq!((dry.code, &*dry.output.stdout), (Some(0), &["Dry run finished. Would be deleted: 1".to_owned()][..]));
+    assert_eq!(setup.dead(&["purge", "--all"]).run().await.code, Some(2), "nobody can confirm it");
+    assert_eq!(setup.items("dead").await.len(), 1);
+    let purged = setup.dead(&["purge", "--all", "--yes"]).run().await;
+    assert_eq!(
+        (purged.code, &*purged.output.stdout),
+        (Some(0), &["Purge finished. Deleted: 1, left: 0".to_owned()][..])
+    );
+    assert_eq!(setup.items("dead").await, []);
 }
 
 #[tokio::test]

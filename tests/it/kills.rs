@@ -1,45 +1,47 @@
 //! Three instances of `mini-scan changes` that are killed at random. The truth is what was written, and the table's own
 //! stream, read by bare calls.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use aws_sdk_dynamodb::types::{DeleteRequest, PutRequest, WriteRequest};
 use aws_sdk_dynamodbstreams::types::{OperationType, ShardIteratorType};
 use futures_util::StreamExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::Instant;
 
 use crate::support::dynamo::{Dynamo, Item, item, number, text};
-use crate::support::dynamo_proxy::{Action, DynamoProxy};
+use crate::support::dynamo_proxy::{Action, DynamoProxy, Request, Response};
 use crate::support::program::{Launch, Program, Signal, mini_scan};
 use crate::support::{unique, with_progress};
 
 const INSTANCES: usize = 3;
 /// The writers. Each has its own services, so that the order of the writes of a service is known.
 const WRITERS: u32 = 16;
+/// The most writes of a BatchWriteItem.
+const BATCH: usize = 25;
+/// An instance logs it when it begins to read.
+const READING: &str = "took a lease";
 const FIRST_SCAN: u64 = 1_740_000_000;
 
 struct Plan {
     services: u32,
-    /// Writes to each service.
+    /// Writes to each service. Seven of ten change something.
     writes: u32,
-    /// The least number of kills. The instances are killed until all is written, and at least so often.
-    kills: usize,
-    /// The longest time between two kills.
-    pause: Duration,
+    /// The largest number of changes between two kills.
+    stride: usize,
 }
 
 #[tokio::test]
 async fn history_is_complete_although_its_readers_are_killed() {
-    run(Plan { services: 160, writes: 12, kills: 3, pause: Duration::from_secs(2) }).await;
+    run(Plan { services: 160, writes: 12, stride: 1_000 }).await;
 }
 
 #[tokio::test]
 #[ignore = "many minutes; run by `make check-slow`"]
 async fn history_of_200_000_changes_is_complete_although_its_readers_are_killed() {
-    run(Plan { services: 3_200, writes: 94, kills: 30, pause: Duration::from_secs(5) }).await;
+    run(Plan { services: 3_200, writes: 90, stride: 10_000 }).await;
 }
 
 /// What happened to a service, as history must have it.
@@ -54,23 +56,28 @@ struct Event {
 }
 
 async fn run(plan: Plan) {
+    let began = Instant::now();
     let world = World::new().await;
     let seed = rand::random();
     println!("seed {seed}");
-    let written = watch::Sender::new(false);
+    let written = watch::Sender::new(None);
     let writing = async {
         let events = futures_util::stream::iter(0..WRITERS).map(|writer| world.write(&plan, writer, seed));
         let events: Vec<_> = events.buffer_unordered(WRITERS as usize).collect().await;
-        written.send_replace(true);
-        events.into_iter().flatten().collect::<BTreeSet<_>>()
+        let events: BTreeSet<_> = events.into_iter().flatten().collect();
+        println!("{} changes written after {:?}", events.len(), began.elapsed());
+        written.send_replace(Some(events.len()));
+        events
     };
     let (expected, kills) = tokio::join!(writing, world.kill(&plan, seed, written.subscribe()));
-    let log = world.log().await;
-    assert_eq!(log.len(), expected.len(), "the stream and the writers agree on the number of changes");
-    let instance = world.instance().start();
+    let mut instance = world.instance().start();
+    instance.wait_for_line(READING).await;
     world.wait_for(expected.len()).await;
     instance.signal(Signal::Terminate).await;
     assert_eq!(instance.exit().await.code, Some(0));
+    println!("history is complete after {:?}", began.elapsed());
+    let log = world.log().await;
+    assert_eq!(log.len(), expected.len(), "the stream and the writers agree on the number of changes");
     let entries = world.entries().await;
     let found: BTreeSet<_> = entries.iter().map(Found::event).collect();
     let missing: Vec<_> = expected.difference(&found).take(5).collect();
@@ -79,8 +86,8 @@ async fn run(plan: Plan) {
     assert_eq!(found.len(), entries.len(), "an event has two entries");
     let sequences: BTreeSet<_> = entries.iter().map(|entry| (entry.pk.clone(), entry.sequence.clone())).collect();
     assert_eq!(sequences, log, "entries have the numbers of their records in the stream");
-    let repeated = world.attempts.borrow().values().filter(|attempts| **attempts > 1).count();
-    println!("{} changes, {kills} kills, {repeated} changes handled more than once", log.len());
+    let repeated = world.seen.borrow().attempts.values().filter(|attempts| **attempts > 1).count();
+    println!("{} changes, {kills} kills, {repeated} changes handled more than once, {:?}", log.len(), began.elapsed());
     assert!(repeated > 0, "no kill came between a change and its checkpoint");
 }
 
@@ -89,8 +96,30 @@ struct World {
     proxy: DynamoProxy,
     /// The tables of the scans, of the history and of the leases.
     tables: [String; 3],
+    seen: watch::Sender<Seen>,
+}
+
+/// What the instances have sent to the history.
+#[derive(Default)]
+struct Seen {
     /// How often the summary of a change was written, by the number of its record.
-    attempts: watch::Sender<BTreeMap<String, u32>>,
+    attempts: HashMap<String, u32>,
+    /// The keys of the entries that are stored.
+    entries: HashSet<String>,
+}
+
+impl Seen {
+    fn note(&mut self, request: &Request, response: Option<&Response>) {
+        if let Some(sequence) = request.value(":last_sequence") {
+            *self.attempts.entry(sequence).or_default() += 1;
+        }
+        let is_stored = response.is_some_and(|response| response.status() == 200);
+        let [ip, entry, event] = ["ip", "entry", "event"].map(|name| request.attribute(name));
+        // Other items of the history are no events.
+        if let (true, Some(ip), Some(entry), Some(_)) = (is_stored, ip, entry, event) {
+            self.entries.insert(format!("{ip} {entry}"));
+        }
+    }
 }
 
 /// An entry of the history.
@@ -137,20 +166,29 @@ fn record(ip: &str, timestamp: u64, response: u32) -> Item {
     ])
 }
 
+fn put(record: Item) -> WriteRequest {
+    let put = PutRequest::builder().set_item(Some(record)).build().expect("a complete request");
+    WriteRequest::builder().put_request(put).build()
+}
+
+fn deletion(ip: &str) -> WriteRequest {
+    let delete = DeleteRequest::builder().key("pk", text(format!("{ip}#80#HTTP"))).build().expect("a complete request");
+    WriteRequest::builder().delete_request(delete).build()
+}
+
 impl World {
     async fn new() -> World {
         let dynamo = Dynamo::connect();
-        let attempts = watch::Sender::new(BTreeMap::new());
-        let counted = attempts.clone();
+        let seen = watch::Sender::new(Seen::default());
+        let noted = seen.clone();
         let server = dynamo.endpoint.trim_start_matches("http://").to_owned();
-        let proxy = DynamoProxy::before(&server, move |request| {
-            if let Some(sequence) = request.value(":last_sequence") {
-                counted.send_modify(|attempts| *attempts.entry(sequence).or_insert(0) += 1);
-            }
-            Action::Forward
-        });
+        let proxy = DynamoProxy::observed(
+            &server,
+            |_| Action::Forward,
+            move |request, response| noted.send_modify(|seen| seen.note(request, response)),
+        );
         let tables = ["scans", "history", "leases"].map(unique);
-        let world = World { proxy: proxy.await, dynamo, tables, attempts };
+        let world = World { proxy: proxy.await, dynamo, tables, seen };
         for part in ["table", "changes"] {
             let exit = world.launch(["setup", part]).run().await;
             assert_eq!(exit.code, Some(0), "{exit:#?}");
@@ -181,56 +219,61 @@ impl World {
         let mut numbers: BTreeMap<&str, u64> = BTreeMap::new();
         let mut events = Vec::new();
         for write in 0..plan.writes {
+            let mut requests = Vec::new();
             for ip in &ips {
                 let time = FIRST_SCAN + u64::from(write);
                 let old = stored.get(ip.as_str()).copied();
-                let event = match (old, random.random_range(0..10)) {
+                let (request, event) = match (old, random.random_range(0..10)) {
                     (Some(_), 0) => {
-                        self.delete(ip).await;
                         stored.remove(ip.as_str());
-                        Some(("closed", None))
+                        (deletion(ip), Some(("closed", None)))
                     }
-                    (Some(same), 1..4) => {
-                        self.dynamo.put(&self.tables[0], record(ip, time, same)).await;
-                        None
-                    }
+                    (Some(same), 1..4) => (put(record(ip, time, same)), None),
                     (old, _) => {
-                        self.dynamo.put(&self.tables[0], record(ip, time, write)).await;
                         stored.insert(ip, write);
-                        Some((if old.is_some() { "changed" } else { "opened" }, Some(time)))
+                        let event = if old.is_some() { "changed" } else { "opened" };
+                        (put(record(ip, time, write)), Some((event, Some(time))))
                     }
                 };
+                requests.push(request);
                 if let Some((event, time)) = event {
                     let number = numbers.entry(ip).or_default();
                     *number += 1;
                     events.push(Event { pk: format!("{ip}#80#HTTP"), number: *number, event, time });
                 }
             }
+            self.write_all(&requests).await;
         }
         events
     }
 
-    async fn delete(&self, ip: &str) {
-        let delete = self.dynamo.client.delete_item().table_name(&self.tables[0]);
-        delete.key("pk", text(format!("{ip}#80#HTTP"))).send().await.expect("the record is deleted");
+    async fn write_all(&self, requests: &[WriteRequest]) {
+        for batch in requests.chunks(BATCH) {
+            let write = self.dynamo.client.batch_write_item().request_items(&self.tables[0], batch.to_vec());
+            let left = write.send().await.expect("the records are written").unprocessed_items.unwrap_or_default();
+            assert!(left.is_empty(), "{left:?}");
+        }
     }
 
-    /// Kills instances and starts others, until all is written.
-    async fn kill(&self, plan: &Plan, seed: u64, written: watch::Receiver<bool>) -> usize {
+    /// Kills instances and starts others, until they have handled every change at least once.
+    async fn kill(&self, plan: &Plan, seed: u64, written: watch::Receiver<Option<usize>>) -> usize {
         let mut random = StdRng::seed_from_u64(seed);
         let mut instances: Vec<Program> = (0..INSTANCES).map(|_| self.instance().start()).collect();
         let mut kills = 0;
-        while kills < plan.kills || !*written.borrow() {
-            if kills > 0 {
-                sleep(random.random_range(Duration::ZERO..plan.pause)).await;
+        loop {
+            // At the moment of a write, so that records are repeated.
+            let next = self.seen.borrow().attempts.len() + random.random_range(1..=plan.stride);
+            let is_over = with_progress("a change on its way to the history", async || {
+                let (handled, all) = (self.seen.borrow().attempts.len(), *written.borrow());
+                match all {
+                    _ if handled >= next => Ok(false),
+                    Some(all) if handled >= all => Ok(true),
+                    _ => Err((handled, self.lease().await)),
+                }
+            });
+            if is_over.await {
+                return kills;
             }
-            // At the moment of a write, so that the record is repeated.
-            let before = self.attempts.borrow().values().sum::<u32>();
-            with_progress("a change on its way to the history", async || {
-                let now = self.attempts.borrow().values().sum::<u32>();
-                if now > before || kills > 0 && *written.borrow() { Ok(()) } else { Err(self.lease().await) }
-            })
-            .await;
             // All at once, because two of three do not own the only shard.
             let killed = if kills == 0 || random.random() { 0..INSTANCES } else { 0..1 };
             for instance in &mut instances[killed] {
@@ -241,7 +284,6 @@ impl World {
             }
             instances.rotate_left(1);
         }
-        kills
     }
 
     /// Returns the counter of the shard's lease, which tells whether an instance owns it.
@@ -287,11 +329,11 @@ impl World {
         }
     }
 
-    /// Waits until the history has this many entries.
+    /// Waits until this many entries are stored.
     async fn wait_for(&self, entries: usize) {
-        with_progress("all entries", async || match self.entries().await.len() {
-            found if found >= entries => Ok(()),
-            found => Err(found),
+        with_progress("all entries", async || {
+            let stored = self.seen.borrow().entries.len();
+            if stored >= entries { Ok(()) } else { Err((stored, self.lease().await)) }
         })
         .await;
     }

@@ -22,6 +22,7 @@ const ALL: &[&str] = &[
     "changes",
     "cli",
     "consumer",
+    "dead_changes",
     "dead_letters",
     "dynamo",
     "export",
@@ -78,6 +79,11 @@ const MODULES: &[Module] = &[
     },
     Module { name: "dead_letters", modules: &["consumer", "pubsub", "service", "terminal"], crates: &["tokio"] },
     Module {
+        name: "dead_changes",
+        modules: &["consumer", "dead_letters", "dynamo", "service", "terminal"],
+        crates: &["tokio"],
+    },
+    Module {
         name: "export",
         modules: &["scan", "consumer", "dynamo", "hosts", "service", "terminal"],
         crates: &["tokio"],
@@ -108,6 +114,7 @@ const MODULES: &[Module] = &[
             "backfill",
             "changes",
             "service",
+            "dead_changes",
             "dead_letters",
             "export",
             "get",

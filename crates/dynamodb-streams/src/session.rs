@@ -20,7 +20,7 @@ use crate::lineage::Missing;
 use crate::owned_lease::{Intent, OwnedLease, Request, Step};
 use crate::polling::Polling;
 use crate::ports::{
-    Gap, GapCause, Handler, LeaseError, LeaseTable, LostReason, Report, ShardIterator, Stream, StreamError,
+    Gap, GapCause, Handler, LeaseError, LeaseTable, LostReason, Outcome, Report, ShardIterator, Stream, StreamError,
     StreamErrorKind, Updated,
 };
 use crate::position::{Position, Recovery};
@@ -478,7 +478,11 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
 
     /// Takes the end of an attempt.
     fn ended(&mut self, index: Index, ended: Ended, now: Instant) {
-        let number = self.window.sequence_number(index).cloned();
+        let number = match &ended {
+            // Nothing is reported of most records.
+            Ended::Handled(Outcome::Done) => None,
+            _ => self.window.sequence_number(index).cloned(),
+        };
         let decision = self.window.end(index, ended, now, self.shared.random());
         let (Some(sequence_number), shard) = (&number, &self.shard) else { return };
         self.shared.report(match &decision {

@@ -25,8 +25,8 @@ pub(crate) struct Window<T> {
     /// The index of the first entry.
     first: Index,
     entries: VecDeque<Entry<T>>,
-    /// Unfinished records by key. Only the first one of each key is ready, in progress or waits for its retry.
-    keys: HashMap<u64, VecDeque<Index>>,
+    /// The last unfinished record of each key. Only the first one is ready, in progress or waits for its retry.
+    keys: HashMap<u64, Index>,
     ready: VecDeque<Index>,
     waiting: BTreeSet<(Instant, Index)>,
     in_progress: usize,
@@ -39,6 +39,8 @@ pub(crate) struct Window<T> {
 struct Entry<T> {
     sequence_number: SequenceNumber,
     key: u64,
+    /// The next record of this key, which is ready once this one is finished.
+    next: Option<Index>,
     /// None once the record is finished.
     record: Option<T>,
     attempts: u32,
@@ -52,8 +54,8 @@ struct Entry<T> {
 
 impl<T> Entry<T> {
     fn new(sequence_number: SequenceNumber, key: u64, record: Option<T>, memory: Option<Reservation>) -> Entry<T> {
-        let (attempts, first_attempt, outages, dead) = (0, None, 0, None);
-        Entry { sequence_number, key, record, attempts, first_attempt, outages, dead, _memory: memory }
+        let (next, attempts, first_attempt, outages, dead) = (None, 0, None, 0, None);
+        Entry { sequence_number, key, next, record, attempts, first_attempt, outages, dead, _memory: memory }
     }
 }
 
@@ -110,10 +112,9 @@ impl<T: Clone> Window<T> {
         memory: impl Into<Option<Reservation>>,
     ) {
         let index = self.first + self.entries.len() as u64;
-        let same_key = self.keys.entry(key).or_default();
-        same_key.push_back(index);
-        if same_key.len() == 1 {
-            self.ready.push_back(index);
+        match self.keys.insert(key, index) {
+            Some(last) => self.entries[(last - self.first) as usize].next = Some(index),
+            None => self.ready.push_back(index),
         }
         self.entries.push_back(Entry::new(sequence_number, key, Some(record), memory.into()));
     }
@@ -204,13 +205,9 @@ impl<T: Clone> Window<T> {
     fn finish(&mut self, index: Index) {
         let entry = &mut self.entries[(index - self.first) as usize];
         entry.record = None;
-        let key = entry.key;
-        let same_key = self.keys.get_mut(&key).expect("each unfinished record is listed by its key");
-        debug_assert_eq!(same_key.front(), Some(&index));
-        same_key.pop_front();
-        match same_key.front() {
-            Some(next) => self.ready.push_back(*next),
-            None => drop(self.keys.remove(&key)),
+        match entry.next {
+            Some(next) => self.ready.push_back(next),
+            None => drop(self.keys.remove(&entry.key)),
         }
         self.advance();
     }

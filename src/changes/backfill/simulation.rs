@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::*;
 use crate::changes::compare::tests::{masks, row};
 use crate::changes::ports::{DeadLetter, Gap, History, Update, Updated};
-use crate::changes::{Entry, EntryKey, Image, Images, Recorder, Repair, Responses, Watch};
+use crate::changes::{Entry, EntryKey, Image, Images, Position, Recorder, Repair, Responses, Sequence, Watch};
 use crate::hosts::Row;
 
 const SEEDS: u64 = 1_000;
@@ -31,13 +31,26 @@ struct State {
     unreadable: BTreeSet<String>,
     summaries: BTreeMap<String, Summary>,
     entries: BTreeMap<String, Entry>,
+    /// What happens right after the next read of one summary or one record.
+    meanwhile: Option<Meanwhile>,
+}
+
+type Meanwhile = Box<dyn FnOnce(&mut State) + Send>;
+
+impl State {
+    fn after_read(&mut self) {
+        if let Some(meanwhile) = self.meanwhile.take() {
+            meanwhile(self);
+        }
+    }
 }
 
 impl Fake {
     fn new(seed: u64) -> Fake {
         let (rows, summaries, entries) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (random, unreadable) = (StdRng::seed_from_u64(seed ^ 0x5eed), BTreeSet::new());
-        Fake(Arc::new(Mutex::new(State { random, began: Instant::now(), rows, unreadable, summaries, entries })))
+        let began = Instant::now();
+        Fake(Arc::new(Mutex::new(State { random, began, rows, unreadable, summaries, entries, meanwhile: None })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -112,7 +125,12 @@ impl Tables for Fake {
     }
 
     async fn summary(&self, service: &Key) -> Result<Option<Summary>, StoreError> {
-        self.request(|state| state.summaries.get(service.as_str()).cloned()).await
+        self.request(|state| {
+            let found = state.summaries.get(service.as_str()).cloned();
+            state.after_read();
+            found
+        })
+        .await
     }
 
     async fn recorded(&self, services: &[Key]) -> Result<Vec<Key>, StoreError> {
@@ -120,10 +138,14 @@ impl Tables for Fake {
     }
 
     async fn record(&self, service: &Key) -> Result<Found, StoreError> {
-        self.request(|state| match state.rows.get(service.as_str()) {
-            _ if state.unreadable.contains(service.as_str()) => Found::Unreadable,
-            Some(row) => Found::Record(row.record.clone()),
-            None => Found::Absent,
+        self.request(|state| {
+            let found = match state.rows.get(service.as_str()) {
+                _ if state.unreadable.contains(service.as_str()) => Found::Unreadable,
+                Some(row) => Found::Record(row.record.clone()),
+                None => Found::Absent,
+            };
+            state.after_read();
+            found
         })
         .await
     }
@@ -364,4 +386,42 @@ async fn a_repair_keeps_the_entries_of_the_repairs_before() {
     let events: Vec<_> = state.entries.values().map(|entry| entry.event).collect();
     assert_eq!(events, [Event::Changed, Event::Closed, Event::Opened]);
     assert!(state.entries.values().any(|entry| entry.key.time == reopened));
+}
+
+/// Stores a scan with this response, and the summary that the reader makes of it.
+fn recorded_scan(response: &'static [u8]) -> Meanwhile {
+    Box::new(move |state| {
+        let row = row(START + 10, response);
+        let service = row.record.key.clone();
+        let last = Some(Position { stream: "2026".to_owned(), sequence: Sequence::parse("7").expect("a number") });
+        let summary = Summary { last, changes: 2, ..repair::first_summary(&row.record, &masks()) };
+        state.summaries.insert(service.as_str().to_owned(), summary);
+        state.rows.insert(service.as_str().to_owned(), row);
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_the_reader_records_between_both_reads_is_not_repaired() {
+    for is_gone in [false, true] {
+        let fake = Fake::new(0);
+        let Row { record, .. } = scanned(&fake, START, b"a");
+        assert_eq!(fill(&fake).await.created, 1);
+        let known = fake.state().summaries[record.key.as_str()].clone();
+        let changed = scanned(&fake, START + 1, b"b").record;
+        if is_gone {
+            fake.state().rows.clear();
+        }
+        fake.state().meanwhile = Some(recorded_scan(b"c1"));
+
+        let comparison = Backfill { tables: fake.clone(), rules: rules(), rebases: false };
+        let counts = match is_gone {
+            false => comparison.records(&[changed]).await,
+            true => comparison.summaries(&[known]).await,
+        };
+
+        assert_eq!(counts.expect("the fake does not fail"), Counts { moved: 1, ..Counts::default() });
+        let state = fake.state();
+        let summary = &state.summaries[record.key.as_str()];
+        assert!(summary.is_open && summary.repaired.is_none() && state.entries.is_empty(), "{summary:?}");
+    }
 }

@@ -61,6 +61,13 @@ impl Setup {
         launch.env("AWS_ENDPOINT_URL_DYNAMODB", &self.dynamo.endpoint).env("AWS_REGION", "us-east-1")
     }
 
+    /// Returns `mini-scan changes dead` with this task.
+    pub(super) fn dead(&self, arguments: &[&str]) -> Launch {
+        let launch = mini_scan(["changes", "dead"]).arguments(arguments.iter().copied());
+        let launch = launch.arguments(["--history-table", &self.history]);
+        launch.env("AWS_ENDPOINT_URL_DYNAMODB", &self.dynamo.endpoint).env("AWS_REGION", "us-east-1")
+    }
+
     /// Starts an instance and waits until it reads.
     pub(super) async fn start(&self) -> Program {
         self.start_with(&[]).await

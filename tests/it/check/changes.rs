@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::{StreamSpecification, StreamViewType};
 use serde_json::Value;
 
 use super::{line, results};
-use crate::support::dynamo::Dynamo;
+use crate::support::dynamo::{Dynamo, item, number, text};
 use crate::support::dynamo_proxy::{Action, DynamoProxy};
 use crate::support::program::{Exit, Launch, mini_scan};
 use crate::support::unique;
@@ -51,7 +51,7 @@ async fn what_setup_creates_passes_every_check_and_is_left_unchanged() {
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     let mut expected = vec![("ok", "stream"), ("ok", "permission"), ("ok", "history table"), ("ok", "expiry")];
     expected.extend([("ok", "permission"); 4]);
-    expected.push(("ok", "lease table"));
+    expected.extend([("ok", "gaps"), ("ok", "dead letters"), ("ok", "lease table")]);
     expected.extend([("ok", "permission"); 4]);
     assert_eq!(results(&exit), expected, "{exit:#?}");
     for table in [&tables.scans, &tables.history, &tables.leases] {
@@ -141,7 +141,31 @@ async fn json_has_one_object_per_check_of_changes() {
 
     let lines = &exit.output.stdout;
     let parsed: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert_eq!(parsed.len(), 13, "{exit:#?}");
+    assert_eq!(parsed.len(), 15, "{exit:#?}");
     assert_eq!(parsed[0]["check"], "stream");
     assert!(parsed.iter().all(|check| check["result"] == "ok"), "{exit:#?}");
+}
+
+#[tokio::test]
+async fn gaps_and_dead_letters_of_the_history_are_warnings_with_what_to_do() {
+    let tables = Tables::new().await;
+    tables.set_up().await;
+    for (ip, entry) in [("gaps", "1#shard#0"), ("gaps", "2#shard#0"), ("dead", "shard#7#000"), ("dead", "shard#7#001")]
+    {
+        let mut row = item([("ip", text(ip)), ("entry", text(entry))]);
+        if entry == "shard#7#000" {
+            row.insert("reason".to_owned(), text("unreadable"));
+        }
+        if entry == "1#shard#0" {
+            row.insert("repaired_at".to_owned(), number(3));
+        }
+        tables.dynamo.put(&tables.history, row).await;
+    }
+
+    let exit = tables.launch("check").run().await;
+
+    assert_eq!(exit.code, Some(0), "{exit:#?}");
+    let (gaps, dead) = (line(&exit, "warning  gaps"), line(&exit, "warning  dead letters"));
+    assert!(gaps.contains("gaps: 1.") && gaps.contains("mini-scan changes backfill"), "{gaps}");
+    assert!(dead.contains("handled: 1.") && dead.contains("mini-scan changes dead list"), "{dead}");
 }

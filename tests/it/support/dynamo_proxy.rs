@@ -255,7 +255,12 @@ impl Request {
 
     /// Returns the key of the item that the request writes.
     pub(crate) fn key(&self) -> Option<String> {
-        Some(self.json()["Item"]["pk"]["S"].as_str()?.to_owned())
+        self.attribute("pk")
+    }
+
+    /// Returns a text of the item that the request writes.
+    pub(crate) fn attribute(&self, name: &str) -> Option<String> {
+        Some(self.json()["Item"][name]["S"].as_str()?.to_owned())
     }
 
     /// Returns the text or number that a placeholder of an expression stands for.

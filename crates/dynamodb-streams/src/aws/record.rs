@@ -22,6 +22,8 @@ const ATTRIBUTE_BYTES: usize = 2 * size_of::<(String, AttributeValue)>() + 32;
 const ELEMENT_BYTES: usize = size_of::<AttributeValue>() + 16;
 
 /// Returns None for a record without a sequence number, which DynamoDB never sends.
+// A record is large, and a call would copy it once more.
+#[inline]
 pub(super) fn record(shard: &ShardId, read_at: Instant, data: AwsRecord) -> Option<Record<AwsRecord>> {
     let change = data.dynamodb()?;
     Some(Record {
@@ -35,19 +37,19 @@ pub(super) fn record(shard: &ShardId, read_at: Instant, data: AwsRecord) -> Opti
     })
 }
 
-/// Returns a hash of the item's key.
+/// Returns a hash of the item's key, which does not depend on the order of its attributes.
 fn key(keys: &Item) -> u64 {
-    let mut attributes: Vec<_> = keys.iter().collect();
-    attributes.sort_unstable_by_key(|(name, _)| *name);
+    keys.iter().map(attribute_hash).fold(0, u64::wrapping_add)
+}
+
+fn attribute_hash((name, value): (&String, &AttributeValue)) -> u64 {
     let mut hasher = DefaultHasher::new();
-    for (name, value) in attributes {
-        name.hash(&mut hasher);
-        match value {
-            AttributeValue::S(text) | AttributeValue::N(text) => text.hash(&mut hasher),
-            AttributeValue::B(bytes) => bytes.as_ref().hash(&mut hasher),
-            // Keys have no other types. Records of equal hashes are handled one after the other.
-            _ => {}
-        }
+    name.hash(&mut hasher);
+    match value {
+        AttributeValue::S(text) | AttributeValue::N(text) => text.hash(&mut hasher),
+        AttributeValue::B(bytes) => bytes.as_ref().hash(&mut hasher),
+        // Keys have no other types. Records of equal hashes are handled one after the other.
+        _ => {}
     }
     hasher.finish()
 }

@@ -133,9 +133,14 @@ impl Stream for DynamoDbStream {
         let limit = limit.clamp(1, MAX_LIMIT) as i32;
         match self.client.get_records().shard_iterator(&iterator.0).limit(limit).send().await {
             Ok(response) => {
-                let (read_at, records) = (Instant::now(), response.records.unwrap_or_default().into_iter());
-                let records = records.map(|data| record(shard, read_at, data)).collect::<Option<_>>();
-                let records = records.ok_or_else(|| incomplete("a record has no sequence number"))?;
+                let (read_at, data) = (Instant::now(), response.records.unwrap_or_default());
+                let mut records = Vec::with_capacity(data.len());
+                for data in data {
+                    let Some(record) = record(shard, read_at, data) else {
+                        return Err(incomplete("a record has no sequence number"));
+                    };
+                    records.push(record);
+                }
                 Ok(Page { records, next: response.next_shard_iterator.map(ShardIterator) })
             }
             Err(error) => Err(self.confirm(stream_error(&error, Request::Records)).await),
