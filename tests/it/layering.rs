@@ -120,6 +120,7 @@ const MEMBERS: &[Member] = &[
     Member { name: "http-api", crates: &[] },
     Member { name: "ops", crates: &[] },
     Member { name: "pubsub-local", crates: &[] },
+    Member { name: "sqs-local", crates: &[] },
     Member { name: "webhooks", crates: &[] },
 ];
 
@@ -141,6 +142,7 @@ const GUARDED: &[&str] = &[
     "reqwest",
     "rusqlite",
     "similar",
+    "sqs_local",
     "tokio",
     "tonic",
     "tracing_opentelemetry",
