@@ -10,7 +10,7 @@ RUN := cargo run --locked --quiet --
 CHAOS := cargo test --locked --test it -- --ignored --nocapture --exact
 # What must not be in the production program: the embedded servers and what only they need. `axum` is not among it, because
 # `mini-scan api` uses it as well.
-LOCAL_ONLY := dynoxide-rs|googleapis-tonic-google-pubsub-v1|libsqlite3-sys|pubsub-local|rusqlite|tonic-build
+LOCAL_ONLY := dynoxide-rs|googleapis-tonic-google-pubsub-v1|libsqlite3-sys|pubsub-local|rusqlite|sqs-local|tonic-build
 # Succeeds if a container engine with compose is running.
 COMPOSE_ANSWERS := docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1
 
@@ -153,7 +153,7 @@ fuzz: ## Compare the decoder with the rules on CASES payloads, and keep new kind
 	PROPTEST_CASES=$(CASES) cargo test --locked --test it fuzz::a_long_run -- --ignored --nocapture
 
 .PHONY: test-contract
-test-contract: ## Run the contract suite on Google's emulator and DynamoDB Local, if they are available
+test-contract: ## Run the contract suites on Google's emulator, DynamoDB Local, moto and ElasticMQ, if they are available
 	tests/contract.sh
 
 # --- performance ---

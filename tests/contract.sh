@@ -1,15 +1,19 @@
 #!/usr/bin/env bash
 # Runs the contract suite and suitable process tests against Google's Pub/Sub emulator and AWS's DynamoDB Local. If this
 # machine cannot run one of them, the script prints why and uses the embedded server instead. Also runs Google's Go and
-# Python clients against the embedded Pub/Sub server, and the reference library of Standard Webhooks against the
-# signatures of the crate webhooks. Exits with 0 only if every test passed.
+# Python clients against the embedded Pub/Sub server, the reference library of Standard Webhooks against the signatures of
+# the crate webhooks, and the contract suite of the crate sqs-local against moto and ElasticMQ. Exits with 0 only if every
+# test passed.
 #
 # Google's emulator is the component pubsub-emulator of the Google Cloud CLI and needs Java. DynamoDB Local needs Java,
-# and Maven to download it once into .tools/dynamodb-local. The Python client is installed once into .tools/python-client.
+# and Maven to download it once into .tools/dynamodb-local; the same holds for ElasticMQ and .tools/elasticmq. The Python
+# client is installed once into .tools/python-client, and moto into .tools/moto.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
 dynamodb_local_version=2.6.1
+elasticmq_version=1.7.1
+moto_version=5.2.5
 tools=.tools/dynamodb-local
 venv=.tools/python-client
 work=$(mktemp -d) || exit 1
@@ -94,8 +98,40 @@ emulator() {
     export MINI_SCAN_CONTRACT_PUBSUB=127.0.0.1:$port
 }
 
-# Downloads DynamoDB Local and its dependencies once. The folder appears only when the download is complete.
-download_dynamodb_local() {
+# Downloads the artifact $2:$3 of version $4 and its dependencies once into the folder $1. The folder appears only when the
+# download is complete.
+download() {
+    local folder=$1 group=$2 artifact=$3 version=$4
+    [[ -d $folder ]] && return 0
+    have mvn || { why="mvn is not installed, which would download it"; return 1; }
+    say "downloading $artifact $version with Maven into $folder"
+    cat >"$work/pom.xml" <<POM
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>mini-scan</groupId>
+  <artifactId>download</artifactId>
+  <version>1</version>
+  <packaging>pom</packaging>
+  <dependencies>
+    <dependency>
+      <groupId>$group</groupId>
+      <artifactId>$artifact</artifactId>
+      <version>$version</version>
+    </dependency>
+  </dependencies>
+</project>
+POM
+    within 300 mvn -B -q -f "$work/pom.xml" dependency:copy-dependencies "-DoutputDirectory=$work/jars" >"$work/mvn.log" 2>&1
+    if ! compgen -G "$work/jars/$artifact-*.jar" >/dev/null; then
+        tail -n 5 "$work/mvn.log"
+        why="Maven could not download it"
+        return 1
+    fi
+    mkdir -p .tools && mv "$work/jars" "$folder"
+}
+
+# shellcheck disable=SC2329 # It is called below.
+dynamodb_local() {
     [[ -d $tools ]] && return 0
     have mvn || { why="mvn is not installed, which would download it"; return 1; }
     say "downloading DynamoDB Local $dynamodb_local_version with Maven into $tools"
@@ -124,10 +160,11 @@ POM
     mkdir -p .tools && mv "$work/jars" "$tools"
 }
 
+# shellcheck disable=SC2329 # It is called below.
 dynamodb_local() {
     local port
     have java || { why="java is not installed"; return 1; }
-    download_dynamodb_local || return 1
+    download "$tools" com.amazonaws DynamoDBLocal "$dynamodb_local_version" || return 1
     port=$(free_port) || { why="there is no free port"; return 1; }
     start "DynamoDB Local" "$port" java "-Djava.library.path=$tools" -cp "$tools/*" \
         com.amazonaws.services.dynamodbv2.local.main.ServerRunner -inMemory -sharedDb -disableTelemetry -port "$port" \
@@ -162,6 +199,39 @@ python_client() {
     fi
 }
 
+# Runs the contract suite of sqs-local against the server $1 on port $2.
+sqs_suite() {
+    MINI_SCAN_CONTRACT_SQS=http://127.0.0.1:$2 MINI_SCAN_CONTRACT_SQS_NAME=$1 \
+        within 600 cargo test --test contract -- --nocapture 2>&1 | tee -a "$work/tests.log"
+    if [[ ${PIPESTATUS[0]} -eq 0 ]]; then why=passed; else why=FAILED status=1; fi
+}
+
+moto() {
+    local port
+    have python3 || { why="NOT RUN, because python3 is not installed"; return; }
+    if [[ ! -x .tools/moto/bin/moto_server ]]; then
+        say "installing moto $moto_version with pip into .tools/moto"
+        if ! { python3 -m venv --clear .tools/moto && within 900 .tools/moto/bin/pip install --quiet "moto[server]==$moto_version"; }; then
+            why="NOT RUN, because pip could not install it"
+            return
+        fi
+    fi
+    port=$(free_port) || { why="NOT RUN, because there is no free port"; return; }
+    start moto "$port" .tools/moto/bin/moto_server -H 127.0.0.1 -p "$port" || { why="NOT RUN, because it did not start"; return; }
+    sqs_suite moto "$port"
+}
+
+elasticmq() {
+    local port
+    have java || { why="NOT RUN, because java is not installed"; return; }
+    download .tools/elasticmq org.elasticmq elasticmq-server_3 "$elasticmq_version" || { why="NOT RUN, because $why"; return; }
+    port=$(free_port) || { why="NOT RUN, because there is no free port"; return; }
+    start ElasticMQ "$port" java -Drest-sqs.bind-hostname=127.0.0.1 "-Drest-sqs.bind-port=$port" "-Dnode-address.port=$port" \
+        -Drest-stats.enabled=false -cp ".tools/elasticmq/*" org.elasticmq.server.Main \
+        || { why="NOT RUN, because it did not start"; return; }
+    sqs_suite elasticmq "$port"
+}
+
 # Runs after python_client, which installs the library.
 webhook_signatures() {
     [ -x "$venv/bin/python" ] || { why="NOT RUN, because there is no Python client"; return; }
@@ -184,7 +254,7 @@ clients() {
 }
 
 # Builds first, so that the timeout below applies to the tests alone.
-cargo test --test it --no-run || exit 1
+cargo test --test it --test contract --no-run || exit 1
 
 unset MINI_SCAN_CONTRACT_PUBSUB MINI_SCAN_CONTRACT_DYNAMODB
 pubsub="Google's emulator" dynamodb="DynamoDB Local" why=""
@@ -197,9 +267,11 @@ run() {
 }
 
 status=0
-go="FAILED" python="FAILED" webhooks="FAILED"
+go="FAILED" python="FAILED" webhooks="FAILED" on_moto="FAILED" on_elasticmq="FAILED"
 clients || status=1
 webhook_signatures && webhooks=$why
+moto && on_moto=$why
+elasticmq && on_elasticmq=$why
 run contract:: consumer:: corpus:: export:: setup:: hosts:: api:: --skip corpus::modes:: || status=$?
 # These tests check only the table, and wait until a subscription is empty. Google's emulator cannot report that.
 unset MINI_SCAN_CONTRACT_PUBSUB
@@ -216,5 +288,7 @@ for client in "Go: $go" "Python: $python"; do
     esac
 done
 say "the reference library of Standard Webhooks: $webhooks"
+say "the SQS suite on moto: $on_moto"
+say "the SQS suite on ElasticMQ: $on_elasticmq"
 if [[ $status -eq 0 ]]; then say "passed"; else say "FAILED"; fi
 exit "$status"

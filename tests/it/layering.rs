@@ -148,6 +148,7 @@ const MEMBERS: &[Member] = &[
     Member { name: "http-api", crates: &[] },
     Member { name: "ops", crates: &[] },
     Member { name: "pubsub-local", crates: &[] },
+    Member { name: "sqs-local", crates: &[] },
     Member { name: "webhooks", crates: &[] },
 ];
 
@@ -169,6 +170,7 @@ const GUARDED: &[&str] = &[
     "reqwest",
     "rusqlite",
     "similar",
+    "sqs_local",
     "tokio",
     "tonic",
     "tracing_opentelemetry",
