@@ -421,10 +421,13 @@ async fn dead_changes(args: &DeadArgs) -> anyhow::Result<ExitCode> {
     let stop = Notify::new();
     let work = async {
         let outcome = match &task {
-            DeadTask::List(list) => tokio::select! {
-                () = stop.notified() => Outcome::Stopped,
-                listed = dead_changes::list(list, &mut io::stdout(), &mut io::stderr()) => listed.map(|()| Outcome::Done)?,
-            },
+            DeadTask::List(list) => {
+                let (mut out, mut err) = (io::stdout(), io::stderr());
+                tokio::select! {
+                    () = stop.notified() => Outcome::Stopped,
+                    listed = dead_changes::list(list, &mut out, &mut err) => listed.map(|()| Outcome::Done)?,
+                }
+            }
             DeadTask::Purge(purge) => {
                 dead_changes::purge(purge, stop.notified(), confirm_deletion, &mut io::stdout()).await?
             }

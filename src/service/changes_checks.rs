@@ -39,8 +39,7 @@ pub async fn check_all_changes(endpoints: &Endpoints, tables: &ChangesTables) ->
         findings
     };
     let history = async {
-        let mut findings =
-            check_table_and_permissions(endpoints, &client, SideTable::History, &tables.history).await;
+        let mut findings = check_table_and_permissions(endpoints, &client, SideTable::History, &tables.history).await;
         if !findings[0].has_failed() {
             findings.extend(check_losses(&client, &tables.history).await);
         }

@@ -139,7 +139,7 @@ pub(super) fn side_table(endpoints: &Endpoints, kind: SideTable, table: &str, pr
 }
 
 pub(crate) fn history_table(endpoints: &Endpoints, table: &str, problem: dynamo::Problem) -> SetupError {
-    changes_table(endpoints, ChangesTable::History, table, problem)
+    side_table(endpoints, SideTable::History, table, problem)
 }
 
 /// A problem with the stream of the table of scans, or with the table itself.

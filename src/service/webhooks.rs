@@ -122,7 +122,8 @@ async fn show_oldest_due(
     let mut ticks = interval(GAUGE_INTERVAL);
     loop {
         ticks.tick().await;
-        let waits_for_us = |endpoint: &EndpointId| directory.is_active(endpoint) && !observer.has_open_circuit(endpoint);
+        let waits_for_us =
+            |endpoint: &EndpointId| directory.is_active(endpoint) && !observer.has_open_circuit(endpoint);
         observer.oldest_due(deliveries.oldest_due(waits_for_us));
     }
 }

@@ -60,7 +60,7 @@ impl Inputs {
         self.webhooks(load) * wire(self.webhook_request + self.webhook_body())
     }
 
-    fn from_endpoints(&self, load: &Load) -> f64 {
+    fn bytes_from_endpoints(&self, load: &Load) -> f64 {
         self.webhooks(load) * wire(self.kept_answer)
     }
 }
@@ -85,7 +85,7 @@ pub(super) fn sizes(inputs: &Inputs) -> String {
     let stored = |load: &Load| inputs.stored_webhooks(load) * inputs.stored_units(NEXT_ATTEMPT);
     let units = |load: &Load| stored(load) * seconds * inputs.units_price;
     let sent = |load: &Load| tiered(gib(inputs.to_endpoints(load)), &inputs.google_tiers);
-    let nat = |load: &Load| gib(inputs.to_endpoints(load) + inputs.from_endpoints(load)) * inputs.nat_price;
+    let nat = |load: &Load| gib(inputs.to_endpoints(load) + inputs.bytes_from_endpoints(load)) * inputs.nat_price;
     let mut rows = vec![header("", &SIZES.map(|(messages, _)| format!("{} per second", whole(messages))))];
     let mut add = |name: &str, value: &dyn Fn(&Load) -> String| rows.push(row(name, &loads.each_ref().map(value)));
     add("webhooks per second", &|load| short(inputs.webhooks(load)));
