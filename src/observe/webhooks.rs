@@ -43,7 +43,7 @@ const BACKLOGS: Metric =
     Metric::gauge("mini_scan_webhook_backlog_endpoints", "Endpoints with deliveries that wait in the table.");
 const OLDEST_DUE: Metric = Metric::gauge(
     "mini_scan_webhook_oldest_due_seconds",
-    "For how long the longest waiting delivery to an active endpoint has been due.",
+    "For how long the longest waiting delivery to an active endpoint with a closed circuit has been due.",
 );
 const STORE_ERRORS: Metric =
     Metric::counter("mini_scan_webhook_store_errors_total", &[], "Failed calls of the tables of webhooks.");

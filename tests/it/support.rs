@@ -13,6 +13,7 @@ pub(crate) mod publish_router;
 pub(crate) mod pubsub;
 pub(crate) mod servers;
 pub(crate) mod tcp_proxy;
+pub(crate) mod webhook_receiver;
 
 use std::fmt::Debug;
 use std::future::Future;

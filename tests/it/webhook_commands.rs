@@ -1,7 +1,6 @@
 //! `mini-scan webhooks` on the embedded DynamoDB: subscriptions, tests, dead deliveries and replays.
 
 pub(crate) mod deliveries;
-pub(crate) mod receiver;
 mod subscriptions;
 
 use std::path::PathBuf;

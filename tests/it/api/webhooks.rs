@@ -8,9 +8,9 @@ use webhooks::EndpointId;
 use super::access::{token, tokens_file};
 use super::{Answer, Api, launch};
 use crate::hosts::Table;
+use crate::support::webhook_receiver::{Behaviour, Receiver};
 use crate::webhook_commands::Tables;
 use crate::webhook_commands::deliveries::bury;
-use crate::webhook_commands::receiver::Receiver;
 
 const URL: &str = "https://hooks.example.com/p4th?t=t0ken";
 
@@ -138,8 +138,8 @@ async fn a_refused_url_and_a_wrong_body_are_problems() {
 #[tokio::test]
 async fn a_list_has_pages_and_dead_deliveries_are_redriven_without_answers_of_private_hosts() {
     let (tables, table) = (Tables::new().await, Table::new().await);
-    let receiver = Receiver::start(200, "internal words").await;
-    let (url, target) = (format!("http://{}/", receiver.address), receiver.address.to_string());
+    let receiver = Receiver::start(Behaviour::Answer(200, "internal words")).await;
+    let (url, target) = (receiver.url("/"), receiver.host());
     let both = Both::start(&tables, &table, &["--allow-http", "--allow-target", &target]).await;
     let mut ids = Vec::new();
     for _ in 0..3 {
@@ -160,7 +160,7 @@ async fn a_list_has_pages_and_dead_deliveries_are_redriven_without_answers_of_pr
     let path = format!("/v1/webhooks/{}", ids[0]);
     let tested = both.ann(Method::POST, &format!("{path}/test"), &Value::Null).await.ok();
     assert_eq!((&tested["accepted"], &tested["status"], tested.get("answer")), (&json!(true), &json!(200), None));
-    assert_eq!(receiver.take().len(), 1);
+    assert_eq!(receiver.received().len(), 1);
 
     let (store, endpoint) = (tables.store().await, EndpointId::parse(&*ids[0]).expect("an id"));
     for event in ["1", "2", "3"] {

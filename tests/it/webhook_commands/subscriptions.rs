@@ -1,16 +1,17 @@
 //! The life of a subscription, and wrong inputs.
 
 use serde_json::{Value, json};
+use webhooks::Secret;
 
-use super::receiver::Receiver;
 use super::{Tables, all, id};
 use crate::support::program::mini_scan;
+use crate::support::webhook_receiver::{Behaviour, Receiver};
 
 #[tokio::test]
 async fn a_subscription_is_added_changed_and_removed_and_its_secret_is_shown_once() {
     let tables = Tables::new().await;
-    let receiver = Receiver::start(204, "").await;
-    let (url, target) = (format!("http://{}/p4th?t=t0ken", receiver.address), receiver.address.to_string());
+    let receiver = Receiver::start(Behaviour::Answer(204, "")).await;
+    let (url, target) = (receiver.url("/p4th?t=t0ken"), receiver.host());
     let guard = ["--allow-http", "--allow-target", &target];
     let filter = ["--network", "1.1.1.7/16", "--port", "443,80", "--event", "scan.opened", "--service", "HTTP"];
     let mut added = tables.add(["--url", &url].into_iter().chain(guard).chain(filter)).await;
@@ -27,8 +28,11 @@ async fn a_subscription_is_added_changed_and_removed_and_its_secret_is_shown_onc
     tables.run(test.clone()).await;
     tables.run(["rotate", &id, "--keep", "0s"]).await;
     tables.run(test.clone()).await;
-    let received = receiver.take();
-    let signed_by = |secret: &str| received.iter().map(|it| it.is_signed_by(secret)).collect::<Vec<_>>();
+    let received = receiver.received();
+    let signed_by = |secret: &str| {
+        let secret = Secret::parse(secret).expect("a secret");
+        received.iter().map(|it| it.is_signed_by(&secret)).collect::<Vec<_>>()
+    };
     assert_eq!((signed_by(&first), signed_by(&second)), (vec![true, true, false], vec![false, true, false]));
     let body: Value = serde_json::from_slice(&received[0].body).expect("JSON");
     assert_eq!((&body["type"], &body["data"]["subscription"]), (&json!("scan.test"), &json!(id)));
@@ -58,8 +62,8 @@ async fn a_subscription_is_added_changed_and_removed_and_its_secret_is_shown_onc
 #[tokio::test]
 async fn a_test_that_is_not_accepted_fails_and_shows_a_hostile_answer_escaped() {
     let tables = Tables::new().await;
-    let receiver = Receiver::start(302, "no\u{1b}[2J\nthanks").await;
-    let (url, target) = (format!("http://{}/", receiver.address), receiver.address.to_string());
+    let receiver = Receiver::start(Behaviour::Answer(302, "no\u{1b}[2J\nthanks")).await;
+    let (url, target) = (receiver.url("/"), receiver.host());
     let guard = ["--allow-http", "--allow-target", &target];
     let added = tables.add(["--url", &url].into_iter().chain(guard)).await;
     let exit = tables.webhooks(["test", id(&added)].into_iter().chain(guard)).run().await;
@@ -70,7 +74,7 @@ async fn a_test_that_is_not_accepted_fails_and_shows_a_hostile_answer_escaped() 
     let exit = tables.webhooks(["test", id(&added)]).run().await;
     assert_eq!(exit.code, Some(1), "{exit:#?}");
     assert!(all(&exit).contains("the guard refused the target: the URL must start with https://"), "{exit:#?}");
-    assert_eq!(receiver.take().len(), 1);
+    assert_eq!(receiver.received().len(), 1);
 }
 
 /// None of these reaches the table, so no server is needed.

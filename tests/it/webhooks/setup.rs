@@ -10,9 +10,9 @@ use tokio::time::sleep;
 use webhooks::{Changed, Secret, SecretKeys};
 
 use super::READING;
-use super::receiver::Receiver;
 use crate::support::dynamo::{Dynamo, Item, item, number, text};
 use crate::support::program::{Program, mini_scan};
+use crate::support::webhook_receiver::Receiver;
 use crate::support::{POLL_INTERVAL, unique, with_timeout};
 
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
