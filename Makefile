@@ -188,7 +188,7 @@ bench-changes: ## Measure the reader of streams beside a bare loop of GetRecords
 .PHONY: bench-webhooks
 bench-webhooks: ## Measure the delivery of webhooks beside a bare loop of the same client; optional: ROUNDS=1, PROGRAM=…
 	$(if $(PROGRAM),,cargo build --locked --release --package mini-scan)
-	cargo bench --locked --package webhooks --bench webhooks -- --program $(or $(PROGRAM),target/release/mini-scan) \
+	cargo bench --locked --package webhooks --bench webhooks -- --program $(abspath $(or $(PROGRAM),target/release/mini-scan)) \
 		$(if $(ROUNDS),--rounds $(ROUNDS))
 
 .PHONY: bench-compare
