@@ -36,6 +36,8 @@ pub(super) struct History {
     /// The number of changes and the first scan of each service.
     summaries: BTreeMap<Key, (Option<u64>, Option<u64>)>,
     unknown: Vec<String>,
+    /// What the reader reported as lost.
+    pub(super) gaps: Vec<String>,
 }
 
 /// Returns the number of entries.
@@ -71,7 +73,8 @@ pub(super) async fn delete(client: &Client, children: &Children, service: &Servi
 
 /// Reads the whole table.
 pub(super) async fn read(client: &Client, children: &Children) -> Result<History, Error> {
-    let mut history = History { entries: BTreeMap::new(), summaries: BTreeMap::new(), unknown: Vec::new() };
+    let mut history =
+        History { entries: BTreeMap::new(), summaries: BTreeMap::new(), unknown: Vec::new(), gaps: Vec::new() };
     let mut pages = client.scan().table_name(&children.history).consistent_read(true).into_paginator().items().send();
     while let Some(item) = pages.next().await {
         history.add(&item.map_err(|error| Error::Changes(DisplayErrorContext(error).to_string()))?);
@@ -132,6 +135,7 @@ impl History {
                 self.entries.entry((ip.to_owned(), port)).or_default().push(entry);
             }
             ("meta", ..) => {}
+            ("gaps", ..) => self.gaps.push(format!("{ip} {sort}")),
             _ => self.unknown.push(format!("{ip} {sort}")),
         }
     }
@@ -146,7 +150,7 @@ impl History {
             true => Ok(()),
             false => Err(format!("{key:?}")),
         });
-        let items = Check::of(known.chain(self.unknown.iter().cloned().map(Err)));
+        let items = Check::of(known.chain(self.unknown.iter().chain(&self.gaps).cloned().map(Err)));
         vec![
             (check(&[Fate::Changed]), "changed services", "have the entries opened and changed"),
             (check(&[Fate::Expired]), "expired services", "have the entries opened and closed"),
