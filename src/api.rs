@@ -24,7 +24,7 @@ use http_api::{Guard, Problem, Scope};
 use self::bodies::{Past, Service};
 use crate::changes::PastReader;
 use crate::hosts::{self, Hosts, Record, Records, WriteSettings};
-use crate::scan::Key;
+use crate::scan::{Key, to_unix_seconds};
 
 pub use document::openapi;
 pub use watch::{Condition, Watch};
@@ -69,7 +69,7 @@ impl<R: Records> Api<R> {
     }
 
     fn is_stale(&self, record: &Record, now: SystemTime) -> bool {
-        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = to_unix_seconds(now);
         record.timestamp.saturating_add(self.settings.stale_after.as_secs()) < now
     }
 

@@ -100,7 +100,7 @@ pub async fn run(
     let outcome = outcome?;
     let gaps = if outcome == Outcome::Done { run.finish(&checkpoint).await? } else { 0 };
     let written = run.summarize(&checkpoint, outcome, gaps, began.elapsed(), notes);
-    written.map_err(|error| SetupError(format!("cannot write the output: {error}")))?;
+    written.map_err(SetupError::cannot_write)?;
     Ok(outcome)
 }
 
@@ -241,7 +241,7 @@ impl Run {
             } else {
                 let after = after.as_ref().and_then(|key| Some((key.first()?.clone(), key.get(1)?.clone())));
                 let page = tables.history.open_summaries((number, total), after.as_ref(), limit).await?;
-                let counts = Box::pin(self.comparison.summaries(&page.summaries)).await?;
+                let counts = Box::pin(self.comparison.summaries(&page.items)).await?;
                 (counts, page.scanned, page.read_units, page.last.map(|(ip, entry)| vec![ip, entry]))
             };
             let units = units + tables.take_units();

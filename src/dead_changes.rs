@@ -10,7 +10,7 @@ use indicatif::{HumanCount, HumanDuration};
 use serde_json::json;
 
 use crate::consumer::ports::StoreError;
-use crate::dead_letters::Outcome;
+use crate::dead_letters::{Outcome, now};
 use crate::dynamo::{HistoryTable, Problem, StoredDeadLetter};
 use crate::service::{Endpoints, SetupError, history_table_error, within};
 use crate::terminal::{ascii_json, layout, sanitize};
@@ -100,7 +100,7 @@ pub async fn list(task: &List, out: &mut impl Write, notes: &mut impl Write) -> 
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     written
         .and_then(|()| writeln!(notes, "{count} {noun} in history table {}{more}.", task.of.history))
-        .map_err(cannot_write)
+        .map_err(SetupError::cannot_write)
 }
 
 /// Deletes dead letters and reports the results to `out`.
@@ -185,7 +185,7 @@ fn finish(out: &mut impl Write, result: &str, reached: Option<usize>, outcome: O
     let more = |limit| format!("There are more: the limit of {} was reached.\n", HumanCount(limit as u64));
     write!(out, "{result}\n{}", reached.map(more).unwrap_or_default())
         .and_then(|()| out.flush())
-        .map_err(cannot_write)?;
+        .map_err(SetupError::cannot_write)?;
     Ok(outcome)
 }
 
@@ -210,15 +210,6 @@ fn line(letter: &StoredDeadLetter) -> String {
 fn age(letter: &StoredDeadLetter, now: SystemTime) -> Option<Duration> {
     let created = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(letter.created?))?;
     Some(now.duration_since(created).unwrap_or_default())
-}
-
-fn cannot_write(error: std::io::Error) -> SetupError {
-    SetupError(format!("cannot write the output: {error}"))
-}
-
-#[expect(clippy::disallowed_methods, reason = "only the ages that an operator sees or chooses depend on it")]
-fn now() -> SystemTime {
-    SystemTime::now()
 }
 
 #[cfg(test)]

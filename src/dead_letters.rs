@@ -99,6 +99,6 @@ impl Subscription {
 }
 
 #[expect(clippy::disallowed_methods, reason = "only the ages that an operator sees or chooses depend on it")]
-fn now() -> SystemTime {
+pub(crate) fn now() -> SystemTime {
     SystemTime::now()
 }

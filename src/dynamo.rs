@@ -27,7 +27,7 @@ pub use add_index::{Added, Wait, add_index};
 pub use aws_sdk_dynamodb::Client;
 pub use client::{Problem, StreamsClient, connect, connect_streams};
 pub use deliveries::{Delivered, DeliveriesKept, DeliveryTable, FoundDelivery, Replayed};
-pub use history::{DeadLetterPage, EntryPage, HistoryKey, HistoryTable, StoredDeadLetter, SummaryPage};
+pub use history::{DeadLetterPage, HistoryKey, HistoryPage, HistoryTable, StoredDeadLetter};
 pub use hosts::HostTable;
 pub use images::{ImageStream, StreamName, stream_name};
 pub use index::IndexState;

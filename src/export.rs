@@ -91,7 +91,7 @@ pub async fn run(
     bar.finish_and_clear();
     let (took, throttled) = (began.elapsed(), reader.throttled());
     let summary = Summary { checkpoint: &checkpoint, outcome: outcome?, took, throttled, is_resumed };
-    summary.write(task, &output, notes).map_err(|error| SetupError(format!("cannot write the output: {error}")))?;
+    summary.write(task, &output, notes).map_err(SetupError::cannot_write)?;
     Ok(summary.outcome)
 }
 

@@ -7,7 +7,7 @@ mod source;
 mod table;
 
 use std::collections::HashSet;
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
@@ -58,7 +58,7 @@ pub async fn run(task: &Get, out: &mut impl Write, notes: &mut impl Write) -> Re
     let mut rows = Vec::new();
     let asked = ask(task, &source, &mut rows, out, notes).await;
     // Also what was found before a failure.
-    out.write_all(table::format(&rows).as_bytes()).and_then(|()| out.flush()).map_err(cannot_write)?;
+    out.write_all(table::format(&rows).as_bytes()).and_then(|()| out.flush()).map_err(SetupError::cannot_write)?;
     asked
 }
 
@@ -76,12 +76,12 @@ async fn ask(
         while let Some(records) = pages.next().await? {
             found.extend(records.iter().map(|record| record.key.ip().to_owned()));
             match task.json {
-                true => out.write_all(&json(records)).map_err(cannot_write)?,
+                true => out.write_all(&json(records)).map_err(SetupError::cannot_write)?,
                 false => rows.extend(records.iter().map(|record| Row::of(record, now))),
             }
         }
         for missing in question.without(&found) {
-            writeln!(notes, "{missing}: no record").map_err(cannot_write)?;
+            writeln!(notes, "{missing}: no record").map_err(SetupError::cannot_write)?;
         }
     }
     Ok(())
@@ -118,10 +118,6 @@ impl Question {
             Question::Port(..) | Question::Network(_) => Vec::new(),
         }
     }
-}
-
-fn cannot_write(error: io::Error) -> SetupError {
-    SetupError(format!("cannot write the output: {error}"))
 }
 
 #[expect(clippy::disallowed_methods, reason = "only the ages that an operator sees depend on it")]

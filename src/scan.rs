@@ -8,6 +8,8 @@ mod rejection;
 mod response;
 mod text;
 
+use std::time::SystemTime;
+
 pub use decode::decode;
 pub use key::{Key, address, check_service};
 pub use rejection::{Reason, Rejection};
@@ -32,4 +34,9 @@ pub enum DataVersion {
     V1 = 1,
     /// The response is text in `response_str`.
     V2 = 2,
+}
+
+/// Returns a time in whole Unix seconds. Times before 1970 are 0.
+pub(crate) fn to_unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }

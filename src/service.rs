@@ -34,7 +34,7 @@ pub use readers::{Webhooks, connect_history, connect_hosts, connect_webhooks};
 pub use setup_error::SetupError;
 pub(crate) use setup_error::{history_table as history_table_error, pubsub_advice, table as table_error};
 pub use threads::{Failure, Running};
-pub use webhooks::WebhooksConfig;
+pub use webhooks::{WebhooksConfig, sender_settings};
 pub use webhooks_checks::{WebhooksTables, check_all_webhooks, check_webhooks};
 
 /// The settings of a consumer and the names of what it uses. The flags that fill it are checked before.

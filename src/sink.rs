@@ -8,7 +8,7 @@ mod journal;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::to_bytes;
@@ -18,7 +18,7 @@ use axum::routing::post;
 use http_api::Server;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
-use webhooks::Secret;
+use webhooks::{Clock, Secret, SystemClock};
 
 pub use self::behaviour::Behaviour;
 use self::behaviour::{Plan, Reaction};
@@ -99,7 +99,7 @@ async fn receive(State(sink): State<Arc<Sink>>, request: Request) -> StatusCode 
         Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE,
         Err(_) => return StatusCode::REQUEST_TIMEOUT,
     };
-    let now = now();
+    let now = SystemClock.now();
     let inspected = inspect(&head.headers, &body, &sink.secrets, now);
     let reaction = match inspected.is_rejected() {
         true => Reaction::Answer(StatusCode::BAD_REQUEST),
@@ -114,9 +114,4 @@ async fn receive(State(sink): State<Arc<Sink>>, request: Request) -> StatusCode 
         Reaction::Answer(status) => status,
         Reaction::Hang => std::future::pending().await,
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a receiver compares the signed time with its own")]
-fn now() -> SystemTime {
-    SystemTime::now()
 }

@@ -5,16 +5,16 @@ mod dead;
 mod replay;
 mod text;
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use webhooks::{Clock, EndpointId, HttpSender, SenderSettings, SystemClock, SystemResolver, WebhookId};
+use webhooks::{Clock, EndpointId, HttpSender, SystemClock, SystemResolver, WebhookId};
 
 use self::text::Format;
 use crate::consumer::ports::{StoreError, StoreErrorKind};
 use crate::dynamo::{Client, DeliveryTable, SubscriptionTable};
-use crate::service::{Endpoints, SetupError, Webhooks, WebhooksTables, connect_webhooks};
+use crate::service::{Endpoints, SetupError, Webhooks, WebhooksTables, connect_webhooks, sender_settings};
 use crate::subscriptions::Subscription;
 use crate::subscriptions::dead::Selection;
 use crate::subscriptions::operations::{Access, Definition, OperationError, Operations, Vault};
@@ -218,38 +218,33 @@ impl<'a> Tables<'a> {
             OperationError::NotFound(id) => format!(
                 "there is no subscription {id} in table {webhooks} (--webhooks-table).\n`mini-scan webhooks list` shows all."
             ),
-            OperationError::Store(error) => unusable(&format!("{webhooks} (--webhooks-table)"), error),
-            OperationError::Deliveries(error) => unusable(&format!("{deliveries} (--deliveries-table)"), error),
+            OperationError::Store(error) => unusable(&format!("{webhooks} (--webhooks-table)"), SETUP, error),
+            OperationError::Deliveries(error) => unusable(&format!("{deliveries} (--deliveries-table)"), SETUP, error),
             error => error.to_string(),
         })
     }
 }
 
-fn unusable(table: &str, error: &StoreError) -> String {
+/// The command that creates the tables of webhooks.
+const SETUP: &str = "mini-scan setup webhooks";
+
+fn unusable(table: &str, setup: &str, error: &StoreError) -> String {
+    let create;
     let advice = match error.kind {
         StoreErrorKind::Permission => {
             "Grant this identity dynamodb:GetItem, Query, Scan, PutItem, UpdateItem and DeleteItem on the table."
         }
-        StoreErrorKind::MissingTable => "Create it with `mini-scan setup webhooks`.",
+        StoreErrorKind::MissingTable => {
+            create = format!("Create it with `{setup}`.");
+            &create
+        }
         StoreErrorKind::Credentials => "Renew the credentials, e.g. with `aws sso login`.",
         _ => "Run the command again.",
     };
     format!("table {table} cannot be used: {}\n{advice}", error.detail)
 }
 
-/// Returns the settings of the sender of tests.
-pub fn sender_settings() -> SenderSettings {
-    SenderSettings {
-        user_agent: concat!("mini-scan/", env!("CARGO_PKG_VERSION")).to_owned(),
-        ..SenderSettings::default()
-    }
-}
-
 fn print(out: &mut impl Write, text: &str) -> Result<(), SetupError> {
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(|error| cannot_write(&error))
-}
-
-fn cannot_write(error: &io::Error) -> SetupError {
-    SetupError(format!("cannot write the output: {error}"))
+    written.map_err(SetupError::cannot_write)
 }

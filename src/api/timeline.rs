@@ -17,6 +17,7 @@ use super::queries::{invalid, ip, size};
 use super::{Api, now};
 use crate::changes::{Entries, EntryKey, EntryQuery, TimelineEvent};
 use crate::hosts::Records;
+use crate::scan::to_unix_seconds;
 
 /// Which events of an address to return.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -121,7 +122,7 @@ impl TimelineRequest {
     /// Returns the page, with the token of the next one.
     fn page(&self, found: Entries, now: SystemTime) -> Timeline {
         let last = found.entries.last().map(|entry| entry.key.time);
-        let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let seconds = to_unix_seconds(now);
         let scanned_to = match (&found.next, self.newest_first) {
             (None, true) => Some(self.start),
             // Events after the last one may follow until the end has passed.

@@ -11,7 +11,7 @@ use crate::consumer::ports::{StoreError, StoreErrorKind};
 use crate::dynamo::{HistoryTable, HostTable};
 use crate::export::Pacer;
 use crate::hosts::{Error, ErrorKind};
-use crate::scan::Key;
+use crate::scan::{Key, to_unix_seconds};
 
 /// DynamoDB returns the rest of a batch unprocessed if it is too large or throttled.
 const BATCH_INTERVAL: Duration = Duration::from_millis(50);
@@ -101,7 +101,7 @@ impl Tables for BothTables {
 
     #[expect(clippy::disallowed_methods, reason = "the time of a repair is that of the read that found it")]
     fn now(&self) -> u64 {
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+        to_unix_seconds(SystemTime::now())
     }
 }
 

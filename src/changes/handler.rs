@@ -9,7 +9,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use dynamodb_streams::{BoxError, Checkpoint, DeadRecord, Gap, GapCause, Handler, Outcome, Record};
 use futures_util::future::BoxFuture;
@@ -26,6 +26,7 @@ use super::ports::{self, DeadLetter, Handled, History, Notifier, Observer, Updat
 use super::summary::Position;
 use crate::consumer::ports::{StoreError, StoreErrorKind};
 use crate::hosts::Row;
+use crate::scan::to_unix_seconds;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// A dead letter consists of several items.
@@ -242,18 +243,17 @@ impl<H: History> Handler<Arc<Images>> for Recorder<H> {
     }
 
     async fn store_gap(&self, gap: &Gap) -> Result<(), BoxError> {
-        let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let gap = ports::Gap {
-            noticed: seconds(gap.noticed),
+            noticed: to_unix_seconds(gap.noticed),
             stream: self.stream.clone(),
             shard: gap.shard.as_str().to_owned(),
             after: match &gap.after {
                 Checkpoint::After(number) => number.to_string(),
                 Checkpoint::TrimHorizon => "TRIM_HORIZON".to_owned(),
-                Checkpoint::AtTimestamp(time) => format!("AT_TIMESTAMP {}", seconds(*time)),
+                Checkpoint::AtTimestamp(time) => format!("AT_TIMESTAMP {}", to_unix_seconds(*time)),
                 Checkpoint::ShardEnd => "SHARD_END".to_owned(),
             },
-            last_created: gap.last_created.map(seconds),
+            last_created: gap.last_created.map(to_unix_seconds),
             cause: match gap.cause {
                 GapCause::Trimmed => "trimmed",
                 GapCause::ShardGone => "shard_gone",

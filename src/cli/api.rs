@@ -23,9 +23,9 @@ use super::targets::{SecretKeyArgs, TargetArgs};
 use super::webhooks_tables::WebhooksTablesArgs;
 use crate::api::Settings;
 use crate::hosts::WriteSettings;
+use crate::service::sender_settings;
 use crate::service::{Endpoints, WebhooksTables};
 use crate::subscriptions::operations::Vault;
-use crate::webhook_commands::sender_settings;
 
 /// Lets people and secret scanners recognize a token of this API.
 const TOKEN_PREFIX: &str = "mini_scan_";

@@ -73,7 +73,7 @@ pub async fn list(
     };
     let notice = notice(dead_letters.len(), end, task, minimum_backoff, released);
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush()).and_then(|()| writeln!(notes, "{notice}"));
-    written.map_err(|error| SetupError(format!("cannot write the output: {error}")))?;
+    written.map_err(SetupError::cannot_write)?;
     Ok(if end == End::Stopped { Outcome::Stopped } else { Outcome::Done })
 }
 

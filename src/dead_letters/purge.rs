@@ -159,7 +159,7 @@ impl Run<'_> {
             question.purged(dead_letter.reason.clone());
         }
         let written = question.write_selected(out);
-        written.map_err(|error| SetupError(format!("cannot write the output: {error}")))?;
+        written.map_err(SetupError::cannot_write)?;
         let is_confirmed = tokio::select! {
             biased;
             () = stop => false,

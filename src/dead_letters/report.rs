@@ -115,7 +115,7 @@ impl Report {
     ) -> Result<Outcome, SetupError> {
         let reported = end.as_ref().map_or(End::Failed, |end| *end);
         let written = self.write(verb, reported, closed, out);
-        written.map_err(|error| SetupError(format!("cannot write the output: {error}")))?;
+        written.map_err(SetupError::cannot_write)?;
         Ok(match end? {
             End::Declined => Outcome::Stopped,
             End::Stopped | End::Repeated(_) => Outcome::Partly,

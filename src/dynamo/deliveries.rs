@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::ReturnValue;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValue};
 use ops::RateLimitedLog;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::error;
@@ -22,10 +23,11 @@ use webhooks::{
 
 use super::error::{answered, changed, failed};
 use super::table::within_timeout;
-use super::values::number;
+use super::values::{number, text};
 use crate::consumer::ports::{StoreError, StoreErrorKind};
+use crate::scan::to_unix_seconds;
 use crate::subscriptions::dead::DeadDelivery;
-use attributes::{DUE, ID, Queue, TOKEN, dead_item, last_attempt, millis, seconds, waiting, waiting_item};
+use attributes::{DUE, ID, QUEUE, Queue, TOKEN, dead_item, last_attempt, millis, waiting, waiting_item};
 pub use dead::{FoundDelivery, Replayed};
 use due::Rests;
 use markers::Markers;
@@ -103,9 +105,18 @@ impl DeliveryTable {
         self.shared.clock.now()
     }
 
+    /// Begins a query of a queue.
+    fn query(&self, queue: impl Into<String>) -> QueryFluentBuilder {
+        let query = self.client().query().table_name(self.table()).key_condition_expression("#queue = :queue");
+        query
+            .expression_attribute_names("#queue", QUEUE)
+            .expression_attribute_values(":queue", text(queue))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+    }
+
     /// Returns the time at which a delivery that is stored now expires.
     fn waits_until(&self) -> u64 {
-        seconds(self.now()).saturating_add(WAITING_KEPT.as_secs())
+        to_unix_seconds(self.now()).saturating_add(WAITING_KEPT.as_secs())
     }
 
     /// Waits until a write may start. Without a limit, an outage of all endpoints would open thousands of connections.
@@ -225,7 +236,7 @@ impl DeliveryTable {
         // Nobody owns the deliveries of an endpoint that was removed.
         if reason != DeadReason::Missing {
             let dead = DeadDelivery { item: item.clone(), reason, died: self.now() };
-            let expires_at = seconds(dead.died).saturating_add(self.shared.kept.dead.as_secs());
+            let expires_at = to_unix_seconds(dead.died).saturating_add(self.shared.kept.dead.as_secs());
             let request =
                 self.client().put_item().table_name(self.table()).set_item(Some(dead_item(&dead, expires_at)));
             let _permit = self.permit().await;

@@ -39,8 +39,7 @@ const META: &str = "meta";
 const CHUNK_BYTES: usize = 300 << 10;
 
 pub use dead::{DeadLetterPage, StoredDeadLetter};
-pub use repairs::{HistoryKey, SummaryPage};
-pub use replays::EntryPage;
+pub use repairs::{HistoryKey, HistoryPage};
 
 /// The table of the history.
 #[derive(Debug, Clone)]

@@ -17,6 +17,7 @@ use aws_sdk_dynamodb::types::{
 use super::error::{CallError, failed, not_from_dynamodb, read_units};
 use super::item::{Item, KEY, TIMESTAMP, record};
 use super::scans::Scans;
+use super::values::text;
 use crate::changes::backfill::Found;
 use crate::consumer::ports::{Attempt, Store, StoreError, StoreErrorKind};
 use crate::hosts::{Batch, Deletion, Error, ErrorKind, Index, Keys, Read, Record, Records};
@@ -203,10 +204,6 @@ fn position(key: &Key, of_index: &[&str]) -> Item {
 
 fn key(item: &Item) -> Option<Key> {
     Key::parse(item.get(KEY)?.as_s().ok()?)
-}
-
-fn text(text: impl Into<String>) -> AttributeValue {
-    AttributeValue::S(text.into())
 }
 
 /// DynamoDB reports a missing index as an invalid request.

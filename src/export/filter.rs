@@ -1,9 +1,8 @@
 //! Which records an export contains. Pure.
 
-use std::time::SystemTime;
-
 use crate::dynamo::{PageFilter, Row};
 use crate::hosts::Network;
+use crate::scan::to_unix_seconds;
 
 /// Which records to export. Without a condition: all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,7 +36,7 @@ pub fn unix_seconds(text: &str) -> Result<u64, String> {
     let time =
         humantime::parse_rfc3339_weak(text).or_else(|_| humantime::parse_rfc3339_weak(&format!("{text}T00:00:00")));
     let time = time.map_err(|_| "write it as 2026-11-21, 2026-11-21T10:00:00Z or Unix seconds".to_owned())?;
-    Ok(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs())
+    Ok(to_unix_seconds(time))
 }
 
 #[cfg(test)]

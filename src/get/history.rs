@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::api::Client;
 use super::source::Silent;
 use super::table::{last_column, service, time};
-use super::{From, Get, cannot_write};
+use super::{From, Get};
 use crate::changes::{EntryQuery, PastReader, Reason, TimelineEvent};
 use crate::dynamo::HistoryTable;
 use crate::hosts::{Calls, Error, ErrorKind, MAX_PAGE_SIZE, Target};
@@ -31,7 +31,9 @@ pub(super) async fn run(task: &Get, out: &mut impl Write, notes: &mut impl Write
     let mut rows = Vec::new();
     let asked = ask(task, &source, &mut rows, out, notes).await;
     // Also what was found before a failure.
-    out.write_all(layout(HEAD, &NUMBERS, &rows).as_bytes()).and_then(|()| out.flush()).map_err(cannot_write)?;
+    out.write_all(layout(HEAD, &NUMBERS, &rows).as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(SetupError::cannot_write)?;
     asked
 }
 
@@ -51,14 +53,14 @@ async fn ask(
                 for event in events.iter().filter(|event| port.is_none_or(|port| event.port == port)) {
                     is_found = true;
                     match task.json {
-                        true => out.write_all(json(event).as_bytes()).map_err(cannot_write)?,
+                        true => out.write_all(json(event).as_bytes()).map_err(SetupError::cannot_write)?,
                         false => rows.push(row(event)),
                     }
                 }
             }
         }
         if !is_found {
-            writeln!(notes, "{name}: no event").map_err(cannot_write)?;
+            writeln!(notes, "{name}: no event").map_err(SetupError::cannot_write)?;
         }
     }
     Ok(())

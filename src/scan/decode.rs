@@ -8,7 +8,7 @@ use super::message::{Data, Message, Repeatable};
 use super::rejection::quote;
 use super::response::Response;
 use super::text::Text;
-use super::{DataVersion, Key, Reason, Rejection, Scan};
+use super::{DataVersion, Key, Reason, Rejection, Scan, to_unix_seconds};
 
 /// Decodes one payload.
 ///
@@ -71,7 +71,7 @@ fn timestamp(raw: &str) -> Result<u64, Rejection> {
 }
 
 fn check_not_in_future(timestamp: u64, publish_time: SystemTime, max_future_skew: Duration) -> Result<(), Rejection> {
-    let published = publish_time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let published = to_unix_seconds(publish_time);
     let latest = published.saturating_add(max_future_skew.as_secs());
     if timestamp <= latest {
         return Ok(());

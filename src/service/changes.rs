@@ -16,6 +16,7 @@ use crate::changes::ports::{Gap, History, Notifier, Observer};
 use crate::changes::{Condition, Recorder, Rules, Watch};
 use crate::consumer::ports::StoreError;
 use crate::dynamo::{self, Client, HistoryTable, ImageStream, StreamName, StreamsClient};
+use crate::scan::to_unix_seconds;
 use crate::subscriptions;
 
 /// Names this reader in the lease table.
@@ -205,7 +206,7 @@ impl ChangesReader {
 
     async fn store_gap(&self, stream: &StreamName, last: &str, observer: &Arc<dyn Observer>, watch: &Watch) {
         let gap = Gap {
-            noticed: seconds(now()),
+            noticed: to_unix_seconds(now()),
             stream: stream.label.clone(),
             shard: "all".to_owned(),
             after: format!("stream {last}"),
@@ -328,10 +329,6 @@ async fn until_ok<T>(watch: &Watch, condition: Condition, call: impl AsyncFn() -
 )]
 fn now() -> SystemTime {
     SystemTime::now()
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]

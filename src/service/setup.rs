@@ -249,8 +249,7 @@ fn print(out: &mut impl Write, created: bool, kind: &str, name: &str) -> Result<
 }
 
 fn print_line(out: &mut impl Write, what: &str, kind: &str, text: &str) -> Result<(), SetupError> {
-    writeln!(out, "{what:<7}  {kind:<17}  {text}")
-        .map_err(|error| SetupError(format!("cannot write the output: {error}")))
+    writeln!(out, "{what:<7}  {kind:<17}  {text}").map_err(SetupError::cannot_write)
 }
 
 fn cannot_create(endpoints: &Endpoints, thing: &str, problem: Problem) -> SetupError {

@@ -1,5 +1,7 @@
 //! The texts of wrong settings: what failed, why, and what to do, in one to three lines.
 
+use std::io;
+
 use super::{ChangesTables, Config, Endpoints};
 use crate::dynamo::{Permission, SideTable};
 use crate::hosts::Index;
@@ -9,6 +11,13 @@ use crate::{dynamo, pubsub};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SetupError(pub String);
+
+impl SetupError {
+    /// Says that stdout or stderr cannot be written.
+    pub(crate) fn cannot_write(error: io::Error) -> SetupError {
+        SetupError(format!("cannot write the output: {error}"))
+    }
+}
 
 pub(super) fn subscription(config: &Config, problem: &pubsub::Problem) -> SetupError {
     let thing = format!("subscription {} (--subscription, --project)", config.subscription);

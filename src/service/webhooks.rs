@@ -21,8 +21,13 @@ use crate::subscriptions::ports::Observer;
 use crate::subscriptions::{Directory, DirectoryEngine, WatchedDeliveries, WebhookNotifier};
 use log::{DeliveryLog, Reports};
 
-const USER_AGENT: &str = concat!("mini-scan/", env!("CARGO_PKG_VERSION"));
 const GAUGE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Returns the settings of requests to endpoints.
+pub fn sender_settings() -> SenderSettings {
+    let user_agent = concat!("mini-scan/", env!("CARGO_PKG_VERSION")).to_owned();
+    SenderSettings { user_agent, ..SenderSettings::default() }
+}
 
 /// The settings of webhooks.
 #[derive(Debug, Clone)]
@@ -58,8 +63,7 @@ impl Webhooks {
     ) -> Result<Webhooks, SetupError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let WebhooksConfig { tables, keys, policy, api_url, log_ttl, dead_ttl } = config.clone();
-        let settings = SenderSettings { user_agent: USER_AGENT.to_owned(), ..SenderSettings::default() };
-        let sender = HttpSender::new(policy, Arc::new(SystemResolver), settings);
+        let sender = HttpSender::new(policy, Arc::new(SystemResolver), sender_settings());
         let sender = sender.map_err(|error| SetupError(format!("cannot send webhooks: {error}")))?;
         let subscriptions = SubscriptionTable::new(client.clone(), tables.webhooks);
         let directory = Directory::new(subscriptions, keys, clock.clone(), watch.clone());

@@ -5,7 +5,7 @@ mod snapshot;
 use std::future::Future;
 use std::mem::replace;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::try_join_all;
 use tokio::time::{Instant, sleep, timeout};
@@ -14,7 +14,7 @@ use webhooks::{Changed, Clock, DisabledReason, Endpoint, EndpointId, EndpointSto
 use super::ports::{BUCKETS, Bucket, Subscriptions};
 use crate::changes::{Condition, Event, Watch};
 use crate::consumer::ports::{StoreError, StoreErrorKind};
-use crate::scan::Key;
+use crate::scan::{Key, to_unix_seconds};
 pub use snapshot::Counts;
 use snapshot::{Known, Snapshot};
 
@@ -88,7 +88,7 @@ impl<S: Subscriptions> Directory<S> {
     }
 
     fn now(&self) -> u64 {
-        seconds(self.0.clock.now())
+        to_unix_seconds(self.0.clock.now())
     }
 
     async fn reload(&self, is_full: bool) -> Result<(), StoreError> {
@@ -159,7 +159,7 @@ impl<S: Subscriptions> EndpointStore for Directory<S> {
     }
 
     async fn mark_failing(&self, id: &EndpointId, since: SystemTime) -> Result<(), Failed> {
-        let stored = self.call(self.0.table.mark_failing(id, seconds(since))).await?;
+        let stored = self.call(self.0.table.mark_failing(id, to_unix_seconds(since))).await?;
         self.change(id, |known| known.set_failing(stored));
         Ok(())
     }
@@ -176,7 +176,7 @@ impl<S: Subscriptions> EndpointStore for Directory<S> {
         reason: DisabledReason,
         failing_since: Option<SystemTime>,
     ) -> Result<Changed, Failed> {
-        let disable = self.0.table.disable(id, reason, failing_since.map(seconds), self.now());
+        let disable = self.0.table.disable(id, reason, failing_since.map(to_unix_seconds), self.now());
         let changed = self.call(disable).await?;
         match changed {
             Changed::Applied => self.change(id, |known| known.set_disabled(reason)),
@@ -193,10 +193,6 @@ impl<S: Subscriptions> EndpointStore for Directory<S> {
 
 async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
     timeout(limit, call).await.unwrap_or_else(|_| Err(StoreError::no_answer(limit)))
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]

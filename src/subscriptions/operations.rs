@@ -3,7 +3,7 @@
 mod definition;
 mod trial;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use rand::Rng;
 use tokio::time::{sleep, timeout};
@@ -12,6 +12,7 @@ use webhooks::{Changed, EndpointId, OpenError, Policy, Secret, SecretKeys};
 use super::ports::{Page, Subscriptions};
 use super::{Status, StoredSecret, Subscription, new_id};
 use crate::consumer::ports::{StoreError, StoreErrorKind};
+use crate::scan::to_unix_seconds;
 
 pub use definition::{DEFAULT_CONCURRENCY, Definition, InvalidDefinition, MAX_CONCURRENCY, MAX_PER_SECOND};
 pub use trial::{TEST_TYPE, Trial};
@@ -98,7 +99,7 @@ impl<S: Subscriptions> Operations<S> {
         now: SystemTime,
     ) -> Result<(Subscription, Secret), OperationError> {
         let definition = definition.checked(&vault.policy)?;
-        let (id, secret, now) = (new_id(), Secret::generate(), seconds(now));
+        let (id, secret, now) = (new_id(), Secret::generate(), to_unix_seconds(now));
         let mut subscription = Subscription {
             secrets: vec![StoredSecret { sealed: vault.keys.seal(&secret, &id), until: None }],
             id,
@@ -197,7 +198,7 @@ impl<S: Subscriptions> Operations<S> {
         now: SystemTime,
     ) -> Result<(Subscription, Secret), OperationError> {
         let secret = Secret::generate();
-        let now_seconds = seconds(now);
+        let now_seconds = to_unix_seconds(now);
         let until = now_seconds.saturating_add(keep.as_secs());
         let change = |subscription: &mut Subscription| {
             let newest = StoredSecret { sealed: vault.keys.seal(&secret, id), until: None };
@@ -258,7 +259,7 @@ impl<S: Subscriptions> Operations<S> {
             if changed == read {
                 return Ok(read);
             }
-            changed.updated = seconds(now);
+            changed.updated = to_unix_seconds(now);
             changed.revision += 1;
             let replaced = repeat(|| self.subscriptions.replace(&changed)).await?;
             if replaced == Changed::Applied || self.is_stored(&changed).await? {
@@ -305,10 +306,6 @@ fn may_pass(kind: StoreErrorKind) -> bool {
             | StoreErrorKind::HotKey
             | StoreErrorKind::Conflict
     )
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]

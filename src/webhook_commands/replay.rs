@@ -19,7 +19,7 @@ use super::text::Format;
 use super::{OPERATOR, Outcome, Tables, print, unusable};
 use crate::changes::Entry;
 use crate::consumer::ports::StoreError;
-use crate::dynamo::{EntryPage, HistoryKey, HistoryTable, Replayed};
+use crate::dynamo::{HistoryKey, HistoryPage, HistoryTable, Replayed};
 use crate::export::{Cost, Pacer, progress};
 use crate::hosts::Network;
 use crate::service::SetupError;
@@ -139,7 +139,7 @@ impl Run<'_> {
         // The units of the deliveries belong to the page, so that the budget has them before the next one.
         let replay = async |limit| {
             let page = self.read((segment, segments), after.as_ref(), limit).await?;
-            let units = page.read_units + self.store_all(page.entries).await?;
+            let units = page.read_units + self.store_all(page.items).await?;
             let mut counts = self.counts.borrow_mut();
             counts.scanned += page.scanned;
             counts.units += units;
@@ -172,7 +172,7 @@ impl Run<'_> {
         segment: (u32, u32),
         after: Option<&HistoryKey>,
         limit: Option<i32>,
-    ) -> Result<EntryPage, StoreError> {
+    ) -> Result<HistoryPage<Entry>, StoreError> {
         let created = self.task.created.clone();
         match self.task.ip {
             Some(ip) => self.history.entries_of(ip, created, after, limit).await,
@@ -201,8 +201,7 @@ impl Run<'_> {
         if self.is_storing.get() {
             return self.tables.failure(&OperationError::Deliveries(error.clone()));
         }
-        let text = unusable(&format!("{} (--history-table)", self.task.history), error);
-        SetupError(text.replace("mini-scan setup webhooks", "mini-scan setup changes"))
+        SetupError(unusable(&format!("{} (--history-table)", self.task.history), "mini-scan setup changes", error))
     }
 }
 

@@ -3,7 +3,7 @@
 //! What strangers wrote (URLs, descriptions, answers) is escaped, so that a terminal interprets none of it.
 
 use std::fmt::Write;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use webhooks::{Answer, EndpointId, Failure, LastAttempt, Secret, StoredDelivery,
 
 use super::replay::Counts;
 use crate::dynamo::FoundDelivery;
+use crate::scan::to_unix_seconds;
 use crate::subscriptions::dead::{DeadDelivery, Settled, Verb};
 use crate::subscriptions::operations::Trial;
 use crate::subscriptions::{Subscription, SubscriptionView};
@@ -114,12 +115,12 @@ impl Format {
     pub(super) fn delivery(self, id: &WebhookId, found: &FoundDelivery) -> String {
         let waiting = found.waiting.as_ref().map(|item| {
             let Value::Object(mut attempt) = attempts(item) else { unreachable!("it is an object") };
-            attempt.insert("due".to_owned(), json!(seconds(item.due)));
+            attempt.insert("due".to_owned(), json!(to_unix_seconds(item.due)));
             Value::Object(attempt)
         });
         let delivered = found.delivered.as_ref().map(|delivered| {
             let took = u64::try_from(delivered.took.as_millis()).unwrap_or(u64::MAX);
-            json!({ "at": seconds(delivered.at), "attempts": delivered.attempts, "took_ms": took })
+            json!({ "at": to_unix_seconds(delivered.at), "attempts": delivered.attempts, "took_ms": took })
         });
         if self == Format::Json {
             let dead = found.dead.as_ref().map(dead_json);
@@ -128,16 +129,17 @@ impl Format {
         let mut text = String::new();
         if let Some(item) = &found.waiting {
             let last = item.last.as_ref().map(|last| format!("; last: {}", Attempt::of(&last.result).result()));
-            let (attempts, due, last) = (item.attempts, rfc3339(seconds(item.due)), last.unwrap_or_default());
+            let (attempts, due, last) = (item.attempts, rfc3339(to_unix_seconds(item.due)), last.unwrap_or_default());
             _ = writeln!(text, "Waiting: {attempts} failed attempts, due {due}{last}");
         }
         if let Some(dead) = &found.dead {
             let last = dead.item.last.as_ref().map(|last| format!("; last: {}", Attempt::of(&last.result).result()));
-            let (died, reason, last) = (rfc3339(seconds(dead.died)), dead.reason.as_str(), last.unwrap_or_default());
+            let (died, reason, last) =
+                (rfc3339(to_unix_seconds(dead.died)), dead.reason.as_str(), last.unwrap_or_default());
             _ = writeln!(text, "Dead: since {died}, {reason} after {} attempts{last}", dead.item.attempts);
         }
         if let Some(delivered) = &found.delivered {
-            let (at, attempts) = (rfc3339(seconds(delivered.at)), delivered.attempts);
+            let (at, attempts) = (rfc3339(to_unix_seconds(delivered.at)), delivered.attempts);
             _ = writeln!(text, "Delivered: {at}, attempt {attempts}, in {} ms", delivered.took.as_millis());
         }
         if text.is_empty() {
@@ -158,7 +160,7 @@ impl Format {
             [
                 delivery.endpoint.as_str().to_owned(),
                 delivery.id.as_str().to_owned(),
-                rfc3339(seconds(dead.died)),
+                rfc3339(to_unix_seconds(dead.died)),
                 dead.reason.as_str().to_owned(),
                 dead.item.attempts.to_string(),
                 sanitize(&result, MAX_CHARS),
@@ -239,11 +241,11 @@ impl Attempt {
 }
 
 fn attempts(item: &StoredDelivery) -> Value {
-    let last = item.last.as_ref().map(|LastAttempt { at, result }| (seconds(*at), Attempt::of(result)));
+    let last = item.last.as_ref().map(|LastAttempt { at, result }| (to_unix_seconds(*at), Attempt::of(result)));
     json!({
         "subscription": item.delivery.endpoint.as_str(),
         "delivery": item.delivery.id.as_str(),
-        "created": seconds(item.created),
+        "created": to_unix_seconds(item.created),
         "attempts": item.attempts,
         "last_at": last.as_ref().map(|(at, _)| at),
         "last_status": last.as_ref().and_then(|(_, attempt)| attempt.status),
@@ -255,7 +257,7 @@ fn attempts(item: &StoredDelivery) -> Value {
 fn dead_json(dead: &DeadDelivery) -> Value {
     let Value::Object(mut fields) = attempts(&dead.item) else { unreachable!("it is an object") };
     fields.insert("reason".to_owned(), json!(dead.reason.as_str()));
-    fields.insert("died".to_owned(), json!(seconds(dead.died)));
+    fields.insert("died".to_owned(), json!(to_unix_seconds(dead.died)));
     Value::Object(fields)
 }
 
@@ -301,10 +303,6 @@ fn facts(lines: &[(&str, String)]) -> String {
 fn line(value: &impl Serialize) -> String {
     let json = serde_json::to_string(value).expect("its maps have names as keys");
     ascii_json(&json) + "\n"
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn rfc3339(seconds: u64) -> String {

@@ -100,7 +100,7 @@ const MODULES: &[Module] = &[
     },
     Module {
         name: "webhook_commands",
-        modules: &["consumer", "changes", "dynamo", "export", "hosts", "service", "subscriptions", "terminal"],
+        modules: &["scan", "consumer", "changes", "dynamo", "export", "hosts", "service", "subscriptions", "terminal"],
         crates: &["tokio", "webhooks"],
     },
     Module { name: "sink", modules: &["terminal"], crates: &["axum", "http_api", "tokio", "webhooks"] },

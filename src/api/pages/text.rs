@@ -1,5 +1,6 @@
 //! Texts for the page: hostile responses made visible, hex dumps, times and URLs. Pure.
 
+use crate::scan::to_unix_seconds;
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
@@ -61,7 +62,7 @@ pub(super) fn utc(timestamp: u64) -> String {
 
 /// Returns e.g. `3 days ago`.
 pub(super) fn age(timestamp: u64, now: SystemTime) -> String {
-    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = to_unix_seconds(now);
     let Some(seconds) = now.checked_sub(timestamp) else { return "in the future".to_owned() };
     let (count, unit) = match seconds {
         0..60 => return "just now".to_owned(),

@@ -1,7 +1,5 @@
 //! The JSON of the endpoints of webhooks, in the words of the OpenAPI document. Pure.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use http_api::Problem;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -9,6 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 use webhooks::{Answer, Failure, WebhookId};
 
 use crate::api::queries::invalid;
+use crate::scan::to_unix_seconds;
 use crate::subscriptions::dead::DeadDelivery;
 use crate::subscriptions::operations::{DEFAULT_CONCURRENCY, Definition, Trial};
 use crate::subscriptions::{Filter, SubscriptionView, parse_event, parse_network};
@@ -330,9 +329,9 @@ impl DeadBody {
             id: dead.item.delivery.id.as_str().to_owned(),
             reason: dead.reason.as_str(),
             attempts: dead.item.attempts,
-            created: seconds(dead.item.created),
-            died: seconds(dead.died),
-            last_at: last.map(|last| seconds(last.at)),
+            created: to_unix_seconds(dead.item.created),
+            died: to_unix_seconds(dead.died),
+            last_at: last.map(|last| to_unix_seconds(last.at)),
             last: last.map(|last| AttemptBody::of(&last.result, shows_answers)),
         }
     }
@@ -349,10 +348,6 @@ pub(super) struct SettledBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(super) next_page_token: Option<String>,
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]

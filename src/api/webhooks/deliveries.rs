@@ -85,9 +85,7 @@ pub(in crate::api) async fn redrive<S: Subscriptions, D: DeadDeliveries>(
     Body(body): Body,
 ) -> Result<Response, Problem> {
     let (id, select) = (id(&text)?, selection(&body)?);
-    let settled = settle(&shared, &caller, &id, Verb::Redrive, &select, params).await?;
-    info!(token = &*caller.name, subscription = id.as_str(), count = settled.settled, "redrove dead deliveries");
-    Ok(json(&HeaderMap::new(), &settled))
+    settle(&shared, &caller, &id, Verb::Redrive, &select, params).await
 }
 
 /// Purge dead deliveries
@@ -114,9 +112,7 @@ pub(in crate::api) async fn purge<S: Subscriptions, D: DeadDeliveries>(
     Body(body): Body,
 ) -> Result<Response, Problem> {
     let (id, select) = (id(&text)?, selection(&body)?);
-    let settled = settle(&shared, &caller, &id, Verb::Purge, &select, params).await?;
-    info!(token = &*caller.name, subscription = id.as_str(), count = settled.settled, "purged dead deliveries");
-    Ok(json(&HeaderMap::new(), &settled))
+    settle(&shared, &caller, &id, Verb::Purge, &select, params).await
 }
 
 async fn settle<S: Subscriptions, D: DeadDeliveries>(
@@ -126,7 +122,7 @@ async fn settle<S: Subscriptions, D: DeadDeliveries>(
     verb: Verb,
     select: &Selection,
     params: PositionParams,
-) -> Result<SettledBody, Problem> {
+) -> Result<Response, Problem> {
     let (now, end) = (now(), Instant::now() + MAX_TIME);
     let mut from = position(id, params.page_token, now)?;
     shared.get(caller, id).await?;
@@ -136,13 +132,19 @@ async fn settle<S: Subscriptions, D: DeadDeliveries>(
         let settled = settled.map_err(|error| shared.problem(&error))?;
         body.settled += settled.settled;
         body.skipped += settled.skipped;
-        let Some(next) = settled.next else { return Ok(body) };
+        let Some(next) = settled.next else { break };
         if body.settled + PAGE > MAX_SETTLED || Instant::now() >= end {
             body.next_page_token = Some(token(id, &next, now));
-            return Ok(body);
+            break;
         }
         from = Some(next);
     }
+    let what = match verb {
+        Verb::Redrive => "redrove dead deliveries",
+        Verb::Purge => "purged dead deliveries",
+    };
+    info!(token = &*caller.name, subscription = id.as_str(), count = body.settled, "{what}");
+    Ok(json(&HeaderMap::new(), &body))
 }
 
 fn selection(body: &[u8]) -> Result<Selection, Problem> {

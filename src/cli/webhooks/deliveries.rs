@@ -3,7 +3,6 @@
 use std::io::{IsTerminal, stdin};
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::time::SystemTime;
 
 use clap::ArgGroup;
 use clap::builder::PossibleValuesParser;
@@ -18,6 +17,7 @@ use crate::cli::help::{exit_codes, heading, more};
 use crate::export::unix_seconds;
 use crate::hosts::Network;
 use crate::scan;
+use crate::scan::to_unix_seconds;
 use crate::subscriptions::dead::{Selection, Verb};
 use crate::webhook_commands::{Action, Replay, Settle};
 
@@ -228,7 +228,7 @@ impl SelectArgs {
 
 impl ReplayArgs {
     pub(super) fn action(&self) -> Result<Action, clap::Error> {
-        let now = SystemClock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = to_unix_seconds(SystemClock.now());
         let until = self.until.unwrap_or(now + 1);
         if self.since >= until {
             let text = format!("--since is {}, and --until is {until}: it must be later\n", self.since);

@@ -83,10 +83,6 @@ pub(super) fn millis(time: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-pub(super) fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
 /// Returns `None` for a time that the clock of the system cannot show.
 fn time(item: &Item, name: &str) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_millis(whole(item, name)?))

@@ -4,9 +4,7 @@ use aws_sdk_dynamodb::types::{Delete, Put, ReturnConsumedCapacity, ReturnValue, 
 use tokio::try_join;
 use webhooks::{Changed, Delivery, EndpointId, StoredDelivery, Token, WebhookId};
 
-use super::attributes::{
-    BUCKETS, ID, QUEUE, Queue, TOKEN, dead, delivered, delivered_item, seconds, waiting, waiting_item,
-};
+use super::attributes::{BUCKETS, ID, QUEUE, Queue, TOKEN, dead, delivered, delivered_item, waiting, waiting_item};
 use super::{Delivered, DeliveryTable};
 use crate::consumer::ports::{StoreError, StoreErrorKind};
 use crate::dynamo::error::{answered, changed, failed, read_units};
@@ -14,6 +12,7 @@ use crate::dynamo::item::Item;
 use crate::dynamo::table::within_timeout;
 use crate::dynamo::transaction::{incomplete, transact};
 use crate::dynamo::values::{number, string, text};
+use crate::scan::to_unix_seconds;
 use crate::subscriptions::dead::{DeadDelivery, DeadPage, DeadPosition};
 use crate::subscriptions::ports::DeadDeliveries;
 
@@ -71,16 +70,10 @@ impl DeliveryTable {
         let after = position.after.as_ref();
         let after = after.map(|after| Item::from([(QUEUE.to_owned(), text(&queue)), (ID.to_owned(), text(after))]));
         let request = self
-            .client()
-            .query()
-            .table_name(self.table())
-            .key_condition_expression("#queue = :queue")
-            .expression_attribute_names("#queue", QUEUE)
-            .expression_attribute_values(":queue", text(&queue))
+            .query(&queue)
             .set_exclusive_start_key(after)
             .consistent_read(true)
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
         let answer = within_timeout(Box::pin(request.send())).await.map_err(|error| failed(&error))?;
         read_units(&answer, answer.consumed_capacity())?;
         let last = answer.last_evaluated_key().and_then(|key| string(key, ID)).map(str::to_owned);
@@ -176,7 +169,7 @@ impl DeliveryTable {
 
     /// Logs a delivery that succeeded.
     pub async fn log_delivered(&self, entry: &Delivered) -> Result<(), StoreError> {
-        let expires_at = seconds(self.now()).saturating_add(self.shared.kept.delivered.as_secs());
+        let expires_at = to_unix_seconds(self.now()).saturating_add(self.shared.kept.delivered.as_secs());
         let request =
             self.client().put_item().table_name(self.table()).set_item(Some(delivered_item(entry, expires_at)));
         let _permit = self.permit().await;

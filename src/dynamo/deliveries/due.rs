@@ -4,17 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
 use webhooks::{DueDelivery, EndpointId};
 
 use super::DeliveryTable;
-use super::attributes::{BUCKETS, BY_DUE, QUEUE, Queue, due};
+use super::attributes::{BUCKETS, BY_DUE, Queue, due};
 use crate::consumer::ports::StoreError;
 use crate::dynamo::error::{failed, read_units};
 use crate::dynamo::table::within_timeout;
-use crate::dynamo::values::text;
 
 /// Another instance may store a delivery that is due earlier than the first one that is known here.
 const MAX_REST: Duration = Duration::from_secs(15);
@@ -117,15 +115,9 @@ impl DeliveryTable {
         limit: usize,
     ) -> Result<Vec<(SystemTime, DueDelivery)>, StoreError> {
         let request = self
-            .client()
-            .query()
-            .table_name(self.table())
+            .query(Queue::Waiting.of(endpoint, bucket))
             .index_name(BY_DUE)
-            .key_condition_expression("#queue = :queue")
-            .expression_attribute_names("#queue", QUEUE)
-            .expression_attribute_values(":queue", text(Queue::Waiting.of(endpoint, bucket)))
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
         let answer = within_timeout(Box::pin(request.send())).await.map_err(|error| failed(&error))?;
         read_units(&answer, answer.consumed_capacity())?;
         Ok(answer.items().iter().filter_map(due).collect())

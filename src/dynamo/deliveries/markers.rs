@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, Select};
+use aws_sdk_dynamodb::types::Select;
 use futures_util::future::{join_all, try_join_all};
 use rand::seq::SliceRandom;
 use tokio::time::Instant;
@@ -16,11 +16,12 @@ use tracing::warn;
 use webhooks::{Changed, EndpointId};
 
 use super::DeliveryTable;
-use super::attributes::{BUCKETS, ID, MARKER_BUCKETS, QUEUE, Queue, SEEN, TOKEN, marker_key, marker_queue, seconds};
+use super::attributes::{BUCKETS, ID, MARKER_BUCKETS, Queue, SEEN, TOKEN, marker_key, marker_queue};
 use crate::consumer::ports::StoreError;
 use crate::dynamo::error::{answered, changed, failed, read_units};
 use crate::dynamo::table::within_timeout;
-use crate::dynamo::values::{number, string, text, whole};
+use crate::dynamo::values::{number, string, whole};
+use crate::scan::to_unix_seconds;
 
 /// How long an instance relies on a marker that it wrote.
 const FRESH: Duration = Duration::from_secs(5 * 60);
@@ -109,7 +110,7 @@ impl DeliveryTable {
             .put_item()
             .table_name(self.table())
             .set_item(Some(marker_key(endpoint)))
-            .item(SEEN, number(seconds(seen)))
+            .item(SEEN, number(to_unix_seconds(seen)))
             .item(TOKEN, number(rand::random()));
         let _permit = self.permit().await;
         let answer = within_timeout(Box::pin(request.send())).await.map_err(|error| failed(&error))?;
@@ -122,7 +123,7 @@ impl DeliveryTable {
         let markers: Vec<_> = try_join_all(queues).await?.into_iter().flatten().collect();
         let endpoints: Vec<_> = markers.iter().map(|marker| marker.endpoint.clone()).collect();
         self.shared.rests.retain(&endpoints);
-        let now = seconds(self.now());
+        let now = to_unix_seconds(self.now());
         let mut old: Vec<_> =
             markers.into_iter().filter(|marker| now.saturating_sub(marker.seen) > OLD.as_secs()).collect();
         // Other instances see the same old markers.
@@ -140,15 +141,7 @@ impl DeliveryTable {
         let mut markers = Vec::new();
         let mut after = None;
         loop {
-            let request = self
-                .client()
-                .query()
-                .table_name(self.table())
-                .key_condition_expression("#queue = :queue")
-                .expression_attribute_names("#queue", QUEUE)
-                .expression_attribute_values(":queue", text(marker_queue(bucket)))
-                .set_exclusive_start_key(after)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            let request = self.query(marker_queue(bucket)).set_exclusive_start_key(after);
             let answer = within_timeout(Box::pin(request.send())).await.map_err(|error| failed(&error))?;
             read_units(&answer, answer.consumed_capacity())?;
             markers.extend(answer.items().iter().filter_map(|item| {
@@ -182,7 +175,7 @@ impl DeliveryTable {
                 .expression_attribute_names("#seen", SEEN)
                 .expression_attribute_values(":token", number(marker.token))
                 .expression_attribute_values(":next", number(rand::random()))
-                .expression_attribute_values(":seen", number(seconds(self.now())));
+                .expression_attribute_values(":seen", number(to_unix_seconds(self.now())));
             return changed(within_timeout(Box::pin(request.send())).await);
         }
         let request = self
@@ -197,17 +190,8 @@ impl DeliveryTable {
     }
 
     async fn is_waiting(&self, endpoint: &EndpointId, bucket: usize) -> Result<bool, StoreError> {
-        let request = self
-            .client()
-            .query()
-            .table_name(self.table())
-            .key_condition_expression("#queue = :queue")
-            .expression_attribute_names("#queue", QUEUE)
-            .expression_attribute_values(":queue", text(Queue::Waiting.of(endpoint, bucket)))
-            .consistent_read(true)
-            .select(Select::Count)
-            .limit(1)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let request =
+            self.query(Queue::Waiting.of(endpoint, bucket)).consistent_read(true).select(Select::Count).limit(1);
         let answer = within_timeout(Box::pin(request.send())).await.map_err(|error| failed(&error))?;
         read_units(&answer, answer.consumed_capacity())?;
         Ok(answer.count() > 0)

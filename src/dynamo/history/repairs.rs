@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnConsumedCapacity, TransactWriteItem, Update};
+use aws_sdk_dynamodb::operation::RequestId;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConsumedCapacity, Put, ReturnConsumedCapacity, TransactWriteItem, Update,
+};
 use tokio::time::timeout;
 use webhooks::Changed;
 
@@ -23,9 +26,9 @@ pub type HistoryKey = (String, String);
 
 /// A page of the history table.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SummaryPage {
-    /// The open ones.
-    pub summaries: Vec<Summary>,
+pub struct HistoryPage<T> {
+    /// The items that were asked for.
+    pub items: Vec<T>,
     /// The items that DynamoDB has read, of any kind.
     pub scanned: u64,
     pub read_units: f64,
@@ -34,15 +37,14 @@ pub struct SummaryPage {
 }
 
 impl HistoryTable {
-    /// Reads a page of a segment after this key, of at most `limit` items.
+    /// Reads the open summaries of a page of a segment after this key, of at most `limit` items.
     pub async fn open_summaries(
         &self,
         (segment, segments): (u32, u32),
         after: Option<&HistoryKey>,
         limit: Option<i32>,
-    ) -> Result<SummaryPage, StoreError> {
+    ) -> Result<HistoryPage<Summary>, StoreError> {
         let whole = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
-        let key = |(ip, entry): &HistoryKey| Item::from([(IP.to_owned(), text(ip)), (ENTRY.to_owned(), text(entry))]);
         let request = self
             .client
             .scan()
@@ -59,15 +61,8 @@ impl HistoryTable {
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let answer = timeout(PAGE_TIMEOUT, Box::pin(request.send())).await.map_err(|_| no_answer())?;
         let answer = answer.map_err(|error| failed(&error))?;
-        let read_units = read_units(&answer, answer.consumed_capacity())?;
-        let last = |item: &Item| Some((string(item, IP)?.to_owned(), string(item, ENTRY)?.to_owned()));
-        let last = match answer.last_evaluated_key() {
-            // Without its key, the rest of the segment would be left out.
-            Some(item) => Some(last(item).ok_or_else(unknown_key)?),
-            None => None,
-        };
-        let scanned = u64::try_from(answer.scanned_count()).unwrap_or_default();
-        Ok(SummaryPage { summaries: answer.items().iter().filter_map(summary).collect(), scanned, read_units, last })
+        let (scanned, last) = (answer.scanned_count(), answer.last_evaluated_key());
+        page(&answer, answer.consumed_capacity(), answer.items(), summary, (scanned, last))
     }
 
     /// Puts a summary unless the service has one. Returns whether it did.
@@ -195,11 +190,31 @@ fn of_hashes(hashes: &Hashes, masks: &str) -> [(&'static str, AttributeValue); 5
     ]
 }
 
+pub(super) fn key((ip, entry): &HistoryKey) -> Item {
+    Item::from([(IP.to_owned(), text(ip)), (ENTRY.to_owned(), text(entry))])
+}
+
+/// Returns the page of an answer. `read` returns `None` for items that were not asked for.
+pub(super) fn page<T>(
+    answer: &impl RequestId,
+    consumed: Option<&ConsumedCapacity>,
+    items: &[Item],
+    read: impl Fn(&Item) -> Option<T>,
+    (scanned, last): (i32, Option<&Item>),
+) -> Result<HistoryPage<T>, StoreError> {
+    let read_units = read_units(answer, consumed)?;
+    let key = |item: &Item| Some((string(item, IP)?.to_owned(), string(item, ENTRY)?.to_owned()));
+    // Without its key, the rest of the segment would be left out.
+    let last = last.map(|item| key(item).ok_or_else(unknown_key)).transpose()?;
+    let scanned = u64::try_from(scanned).unwrap_or_default();
+    Ok(HistoryPage { items: items.iter().filter_map(read).collect(), scanned, read_units, last })
+}
+
 pub(super) fn no_answer() -> StoreError {
     let detail = format!("no answer within {} s", PAGE_TIMEOUT.as_secs());
     StoreError { kind: StoreErrorKind::Unavailable, detail }
 }
 
-pub(super) fn unknown_key() -> StoreError {
+fn unknown_key() -> StoreError {
     StoreError { kind: StoreErrorKind::Refused, detail: "the key of the table is not the one of a history".to_owned() }
 }

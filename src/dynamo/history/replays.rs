@@ -4,31 +4,18 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::RequestId;
-use aws_sdk_dynamodb::types::{ConsumedCapacity, ReturnConsumedCapacity};
+use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use tokio::time::timeout;
 
-use super::super::error::{failed, read_units};
-use super::super::item::Item;
+use super::super::error::failed;
 use super::HistoryTable;
-use super::attributes::{ENTRY, IP, entry, number, string, text};
-use super::repairs::{HistoryKey, no_answer, unknown_key};
+use super::attributes::{ENTRY, IP, entry, number, text};
+use super::repairs::{HistoryKey, HistoryPage, key, no_answer, page};
 use crate::changes::{Entry, SUMMARY};
 use crate::consumer::ports::StoreError;
 
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 const CREATED: &str = "#created BETWEEN :first AND :last";
-
-/// A page of the history table.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EntryPage {
-    pub entries: Vec<Entry>,
-    /// The items that DynamoDB has read, of any kind.
-    pub scanned: u64,
-    pub read_units: f64,
-    /// The key after which the segment continues. `None` at its end.
-    pub last: Option<HistoryKey>,
-}
 
 impl HistoryTable {
     /// Reads a page of a segment after this key. Its entries are those of changes that the table made in this time.
@@ -38,7 +25,7 @@ impl HistoryTable {
         created: Range<u64>,
         after: Option<&HistoryKey>,
         limit: Option<i32>,
-    ) -> Result<EntryPage, StoreError> {
+    ) -> Result<HistoryPage<Entry>, StoreError> {
         let whole = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         let request = self
             .client
@@ -55,7 +42,8 @@ impl HistoryTable {
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let answer = timeout(PAGE_TIMEOUT, Box::pin(request.send())).await.map_err(|_| no_answer())?;
         let answer = answer.map_err(|error| failed(&error))?;
-        page(&answer, answer.consumed_capacity(), answer.items(), answer.scanned_count(), answer.last_evaluated_key())
+        let (scanned, last) = (answer.scanned_count(), answer.last_evaluated_key());
+        page(&answer, answer.consumed_capacity(), answer.items(), entry, (scanned, last))
     }
 
     /// Reads a page of the entries of an address, as [`HistoryTable::entries_created`] does.
@@ -65,7 +53,7 @@ impl HistoryTable {
         created: Range<u64>,
         after: Option<&HistoryKey>,
         limit: Option<i32>,
-    ) -> Result<EntryPage, StoreError> {
+    ) -> Result<HistoryPage<Entry>, StoreError> {
         // A late entry has an old sort key, so only the summaries can be left out by the key.
         let request = self
             .client
@@ -85,25 +73,7 @@ impl HistoryTable {
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let answer = timeout(PAGE_TIMEOUT, Box::pin(request.send())).await.map_err(|_| no_answer())?;
         let answer = answer.map_err(|error| failed(&error))?;
-        page(&answer, answer.consumed_capacity(), answer.items(), answer.scanned_count(), answer.last_evaluated_key())
+        let (scanned, last) = (answer.scanned_count(), answer.last_evaluated_key());
+        page(&answer, answer.consumed_capacity(), answer.items(), entry, (scanned, last))
     }
-}
-
-fn key((ip, entry): &HistoryKey) -> Item {
-    Item::from([(IP.to_owned(), text(ip)), (ENTRY.to_owned(), text(entry))])
-}
-
-fn page(
-    answer: &impl RequestId,
-    consumed: Option<&ConsumedCapacity>,
-    items: &[Item],
-    scanned: i32,
-    last: Option<&Item>,
-) -> Result<EntryPage, StoreError> {
-    let read_units = read_units(answer, consumed)?;
-    let key = |item: &Item| Some((string(item, IP)?.to_owned(), string(item, ENTRY)?.to_owned()));
-    // Without its key, the rest of the segment would be left out.
-    let last = last.map(|item| key(item).ok_or_else(unknown_key)).transpose()?;
-    let scanned = u64::try_from(scanned).unwrap_or_default();
-    Ok(EntryPage { entries: items.iter().filter_map(entry).collect(), scanned, read_units, last })
 }

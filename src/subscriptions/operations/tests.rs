@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::UNIX_EPOCH;
 
 use webhooks::{Answer, DisabledReason, Failure, Post, Sender};
 

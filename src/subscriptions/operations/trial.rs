@@ -1,12 +1,13 @@
 //! A test of an endpoint: one signed webhook that no change caused.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use tokio::time::Instant;
 use webhooks::{Answer, EndpointId, Failure, Post, Sender, Signer, WebhookId};
 
 use super::{Access, OperationError, Operations, Vault};
+use crate::scan::to_unix_seconds;
 use crate::subscriptions::Subscription;
 use crate::subscriptions::ports::Subscriptions;
 
@@ -53,7 +54,7 @@ fn post(
     vault: &Vault,
     now: SystemTime,
 ) -> Result<Post, OperationError> {
-    let timestamp = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let timestamp = to_unix_seconds(now);
     let secrets = subscription.secrets.iter().filter(|secret| secret.until.is_none_or(|until| until > timestamp));
     let secrets: Vec<_> = secrets
         .map(|secret| vault.keys.open(&secret.sealed, &subscription.id))
