@@ -144,6 +144,7 @@ struct Member {
 }
 
 const MEMBERS: &[Member] = &[
+    Member { name: "dynamodb", crates: &["ops"] },
     Member { name: "dynamodb-streams", crates: &[] },
     Member { name: "http-api", crates: &[] },
     Member { name: "ops", crates: &[] },
