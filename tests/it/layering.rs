@@ -42,6 +42,8 @@ const ALL: &[&str] = &[
 const MODULES: &[Module] = &[
     Module { name: "scan", modules: &[], crates: &[] },
     Module { name: "consumer", modules: &["scan"], crates: &["tokio", "ops"] },
+    // The kinds of errors are those of DynamoDB.
+    Module { name: "consumer::ports", modules: &["scan"], crates: &["dynamodb", "tokio"] },
     // Tests that count events with the shipped metrics.
     Module { name: "consumer::simulation", modules: &["scan", "consumer", "observe"], crates: &["tokio"] },
     Module { name: "pubsub", modules: &["scan", "consumer"], crates: &["tokio", "google_cloud_", "ops"] },
@@ -65,7 +67,7 @@ const MODULES: &[Module] = &[
     Module {
         name: "dynamo",
         modules: &["scan", "consumer", "hosts", "changes", "subscriptions"],
-        crates: &["tokio", "aws_", "dynamodb_streams", "ops", "webhooks"],
+        crates: &["tokio", "aws_", "delivery_table", "dynamodb", "ops", "webhooks"],
     },
     Module {
         name: "observe",
@@ -144,6 +146,7 @@ struct Member {
 }
 
 const MEMBERS: &[Member] = &[
+    Member { name: "delivery-table", crates: &["dynamodb", "ops", "webhooks"] },
     Member { name: "dynamodb", crates: &["ops"] },
     Member { name: "dynamodb-streams", crates: &[] },
     Member { name: "http-api", crates: &[] },
@@ -157,7 +160,8 @@ const MEMBERS: &[Member] = &[
 const GUARDED: &[&str] = &[
     "aws_",
     "axum",
-    "dynamodb_streams",
+    "delivery_table",
+    "dynamodb",
     "dynoxide",
     "google_cloud_",
     "googleapis_",
