@@ -144,6 +144,7 @@ struct Member {
 }
 
 const MEMBERS: &[Member] = &[
+    Member { name: "dynamodb-local", crates: &[] },
     Member { name: "dynamodb-streams", crates: &[] },
     Member { name: "http-api", crates: &[] },
     Member { name: "ops", crates: &[] },
@@ -156,6 +157,7 @@ const MEMBERS: &[Member] = &[
 const GUARDED: &[&str] = &[
     "aws_",
     "axum",
+    "dynamodb_local",
     "dynamodb_streams",
     "dynoxide",
     "google_cloud_",
