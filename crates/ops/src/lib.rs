@@ -1,4 +1,5 @@
-//! What every program needs to be operated: logs, traces, metrics, health, an HTTP endpoint for them, and signals.
+//! What every program needs to be operated: logs, traces, metrics, health, an HTTP endpoint for them, signals, and safe
+//! text for terminals.
 //!
 //! It knows no program: names of metrics, flags and spans are given to it.
 
@@ -10,6 +11,7 @@ pub mod logs;
 pub mod metrics;
 mod rate_limited_log;
 pub mod signals;
+pub mod terminal;
 pub mod traces;
 
 pub use cause::{cause, panic_text};
