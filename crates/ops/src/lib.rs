@@ -1,9 +1,10 @@
-//! What every program needs to be operated: logs, traces, metrics, health, an HTTP endpoint for them, signals, and safe
-//! text for terminals.
+//! What every program needs to be operated: logs, traces, metrics, health, an HTTP endpoint for them, signals,
+//! values of flags, and safe text for terminals.
 //!
 //! It knows no program: names of metrics, flags and spans are given to it.
 
 mod cause;
+pub mod flags;
 pub mod health;
 pub mod http;
 mod liveness;
