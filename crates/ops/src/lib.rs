@@ -1,9 +1,11 @@
-//! What every program needs to be operated: logs, traces, metrics, health, an HTTP endpoint for them, and signals.
+//! What every program needs to be operated: logs, traces, metrics, health, an HTTP endpoint for them, signals, and the
+//! habits of its command line.
 //!
 //! It knows no program: names of metrics, flags and spans are given to it.
 
 mod cause;
 pub mod health;
+mod help;
 pub mod http;
 mod liveness;
 pub mod logs;
@@ -11,6 +13,7 @@ pub mod metrics;
 mod rate_limited_log;
 pub mod signals;
 pub mod traces;
+pub mod version;
 
 pub use cause::{cause, panic_text};
 pub use liveness::{Heartbeat, Liveness};
