@@ -1,5 +1,5 @@
-//! What every program needs to be operated: logs, traces, metrics, health, an HTTP endpoint for them, signals, and the
-//! habits of its command line.
+//! What every program needs to be operated: logs, traces, metrics, health, an HTTP endpoint for them, signals, safe text
+//! for terminals, and the habits of a command line.
 //!
 //! It knows no program: names of metrics, flags and spans are given to it.
 
@@ -12,6 +12,7 @@ pub mod logs;
 pub mod metrics;
 mod rate_limited_log;
 pub mod signals;
+pub mod terminal;
 pub mod traces;
 pub mod version;
 
