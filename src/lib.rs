@@ -39,5 +39,4 @@ pub mod scan;
 pub mod service;
 pub mod sink;
 pub mod subscriptions;
-mod terminal;
 pub mod webhook_commands;

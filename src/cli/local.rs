@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::help::{exit_codes, heading, more};
-use crate::local::dynamo::Storage;
+use dynamodb_local::Storage;
 use crate::local::servers::{Port, Settings};
 
 const HELP: &str = concat!(

@@ -35,7 +35,6 @@ const ALL: &[&str] = &[
     "service",
     "sink",
     "subscriptions",
-    "terminal",
     "webhook_commands",
 ];
 
@@ -54,7 +53,7 @@ const MODULES: &[Module] = &[
     },
     Module {
         name: "changes",
-        modules: &["scan", "consumer", "hosts", "terminal"],
+        modules: &["scan", "consumer", "hosts"],
         crates: &["dynamodb_streams", "ops", "regex", "similar", "tokio", "utoipa"],
     },
     Module {
@@ -77,16 +76,16 @@ const MODULES: &[Module] = &[
         modules: &["scan", "changes", "consumer", "hosts", "pubsub", "dynamo", "subscriptions"],
         crates: &["tokio", "dynamodb_streams", "ops", "webhooks"],
     },
-    Module { name: "dead_letters", modules: &["consumer", "pubsub", "service", "terminal"], crates: &["tokio"] },
+    Module { name: "dead_letters", modules: &["consumer", "pubsub", "service"], crates: &["ops", "tokio"] },
     Module {
         name: "dead_changes",
-        modules: &["consumer", "dead_letters", "dynamo", "service", "terminal"],
-        crates: &["tokio"],
+        modules: &["consumer", "dead_letters", "dynamo", "service"],
+        crates: &["ops", "tokio"],
     },
     Module {
         name: "export",
-        modules: &["scan", "consumer", "dynamo", "hosts", "service", "terminal"],
-        crates: &["tokio"],
+        modules: &["scan", "consumer", "dynamo", "hosts", "service"],
+        crates: &["ops", "tokio"],
     },
     Module {
         name: "backfill",
@@ -95,16 +94,15 @@ const MODULES: &[Module] = &[
     },
     Module {
         name: "get",
-        modules: &["scan", "changes", "dynamo", "export", "hosts", "service", "terminal"],
+        modules: &["scan", "changes", "dynamo", "export", "hosts", "service"],
         crates: &["tokio", "reqwest", "ops"],
     },
     Module {
         name: "webhook_commands",
-        modules: &["scan", "consumer", "changes", "dynamo", "export", "hosts", "service", "subscriptions", "terminal"],
-        crates: &["tokio", "webhooks"],
+        modules: &["scan", "consumer", "changes", "dynamo", "export", "hosts", "service", "subscriptions"],
+        crates: &["ops", "tokio", "webhooks"],
     },
-    Module { name: "sink", modules: &["terminal"], crates: &["axum", "http_api", "tokio", "webhooks"] },
-    Module { name: "terminal", modules: &[], crates: &[] },
+    Module { name: "sink", modules: &[], crates: &["axum", "http_api", "ops", "tokio", "webhooks"] },
     Module {
         name: "cli",
         modules: &[
@@ -123,7 +121,6 @@ const MODULES: &[Module] = &[
             "local",
             "sink",
             "subscriptions",
-            "terminal",
             "webhook_commands",
         ],
         crates: &["ops", "http_api", "webhooks"],
@@ -144,6 +141,7 @@ struct Member {
 }
 
 const MEMBERS: &[Member] = &[
+    Member { name: "dynamodb-local", crates: &[] },
     Member { name: "dynamodb-streams", crates: &[] },
     Member { name: "http-api", crates: &[] },
     Member { name: "ops", crates: &[] },
@@ -156,6 +154,7 @@ const MEMBERS: &[Member] = &[
 const GUARDED: &[&str] = &[
     "aws_",
     "axum",
+    "dynamodb_local",
     "dynamodb_streams",
     "dynoxide",
     "google_cloud_",

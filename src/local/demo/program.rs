@@ -1,6 +1,6 @@
 //! The interface between the demo and the program that it runs: setup, consume, counts of outcomes.
 
-use crate::local::thread::Running;
+use dynamodb_local::thread::Running;
 use crate::scan::Reason;
 
 /// An error of the program.

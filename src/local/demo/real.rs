@@ -13,7 +13,7 @@ use crate::api::{self, Watch};
 use crate::consumer::Process;
 use crate::consumer::settings::WriteMode;
 use crate::hosts::Index;
-use crate::local::thread;
+use dynamodb_local::thread;
 use crate::observe::{ApiMetrics, Metrics};
 use crate::scan::Reason;
 use crate::service::{Config, Endpoints, Running, connect_hosts, setup};

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::program::Environment;
 use super::*;
-use crate::local::thread;
+use dynamodb_local::thread;
 use crate::scan::{self, Reason, Scan};
 
 /// A minimal consumer: one stream, and one message at a time.

@@ -17,7 +17,7 @@ pub struct Running {
 
 impl Running {
     /// Starts a thread. On it, `bind` starts to listen and returns the address and the future that serves.
-    pub(super) async fn start<Bind, Serve>(
+    pub async fn start<Bind, Serve>(
         name: &str,
         bind: impl FnOnce() -> Bind + Send + 'static,
     ) -> io::Result<Running>
