@@ -137,6 +137,7 @@ struct Member {
 
 const MEMBERS: &[Member] = &[
     Member { name: "delivery-table", crates: &["dynamodb", "ops", "webhooks"] },
+    Member { name: "demo", crates: &[] },
     Member { name: "dynamodb", crates: &["ops"] },
     Member { name: "dynamodb-local", crates: &[] },
     Member { name: "dynamodb-streams", crates: &[] },
