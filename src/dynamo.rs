@@ -1,10 +1,8 @@
-//! The only module that knows aws-sdk-dynamodb: the conditional write of a scan, error classification, and the tables.
-//! Does not decide what follows from an error.
+//! The only module that knows aws-sdk-dynamodb: the conditional write of a scan, and the tables. Does not decide what
+//! follows from an error.
 
 mod add_index;
 mod batch;
-mod client;
-mod credentials;
 mod deliveries;
 mod error;
 mod history;
@@ -15,26 +13,37 @@ mod item;
 mod pages;
 mod probe;
 mod scans;
-mod sdk_headers;
 mod side_tables;
 mod stream;
 mod subscriptions;
 mod table;
-mod transaction;
-mod values;
 
 pub use add_index::{Added, Wait, add_index};
-pub use aws_sdk_dynamodb::Client;
-pub use client::{Problem, StreamsClient, connect, connect_streams};
 pub use deliveries::{Delivered, DeliveriesKept, DeliveryTable, FoundDelivery, Replayed};
+pub use dynamodb::{
+    Client, Permission, Problem, StreamName, StreamState, StreamsClient, check_permission, check_stream_permissions,
+    check_table, create_table, stream_name,
+};
 pub use history::{DeadLetterPage, HistoryKey, HistoryPage, HistoryTable, StoredDeadLetter};
 pub use hosts::HostTable;
-pub use images::{ImageStream, StreamName, stream_name};
+pub use images::ImageStream;
 pub use index::IndexState;
 pub use pages::{Content, MAX_PAGE_UNITS, Page, PageFilter, Pages, Position, Row, content};
 pub use probe::check_write;
 pub use scans::Scans;
-pub use side_tables::{Permission, SideTable, check_permission, check_side_table, create_side_table};
-pub use stream::{StreamState, check_stream, check_stream_permissions, enable_stream};
+pub use side_tables::SideTable;
+pub use stream::{check_stream, enable_stream};
 pub use subscriptions::SubscriptionTable;
 pub use table::{check, create};
+
+const USER_AGENT: &str = concat!("mini-scan/", env!("CARGO_PKG_VERSION"));
+
+/// Returns a client of the tables. See [`dynamodb::connect`].
+pub async fn connect(endpoint: Option<&str>) -> Result<Client, Problem> {
+    dynamodb::connect(endpoint, USER_AGENT).await
+}
+
+/// Returns a client of the streams. See [`dynamodb::connect_streams`].
+pub async fn connect_streams(endpoint: Option<&str>) -> Result<StreamsClient, Problem> {
+    dynamodb::connect_streams(endpoint, USER_AGENT).await
+}

@@ -1,5 +1,6 @@
 //! Adds an index to an existing table, and waits until DynamoDB has built it.
 
+use dynamodb::{Problem, built, describe, within_timeout};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -9,9 +10,8 @@ use aws_sdk_dynamodb::types::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::client::Problem;
 use super::index::{IndexState, attributes, is_changing, key_schema, projection, state};
-use super::table::{built, describe, within_timeout, without_index_support};
+use super::table::without_index_support;
 use crate::hosts::Index;
 
 const FIRST_POLL: Duration = Duration::from_millis(100);

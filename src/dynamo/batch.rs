@@ -3,6 +3,7 @@
 //! PutItem replaces a record, but PartiQL's UPDATE merges into it. So an update names every attribute that a record can
 //! have: it sets the attributes of the new record and removes the others.
 
+use dynamodb::{EXPIRES_AT, by_code};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{
@@ -10,8 +11,8 @@ use aws_sdk_dynamodb::types::{
     BatchStatementResponse, ReturnValuesOnConditionCheckFailure,
 };
 
-use super::error::{by_code, stale};
-use super::item::{EXPIRES_AT, KEY, RESPONSE_BYTES, TIMESTAMP, item, names, values};
+use super::error::stale;
+use super::item::{KEY, RESPONSE_BYTES, TIMESTAMP, item, names, values};
 use crate::consumer::ports::{Answer, Attempt, Statement, StoreError, StoreErrorKind, Verb};
 
 /// The statement templates of a table. There are few, because values are parameters.
@@ -107,10 +108,12 @@ fn answer(error: Option<BatchStatementError>, statement: &Statement, ttl: Option
 mod tests {
     use std::sync::Arc;
 
+    use dynamodb::Item;
+
     use super::*;
     use crate::consumer::ports::Record;
+    use crate::dynamo::item::stored_size;
     use crate::dynamo::item::tests::scan;
-    use crate::dynamo::item::{Item, stored_size};
     use crate::scan::Scan;
 
     fn statement(verb: Verb) -> Statement {

@@ -6,6 +6,8 @@ mod dead;
 mod due;
 mod markers;
 
+use dynamodb::values::{number, text};
+use dynamodb::{answered, applied, failed, within_timeout};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,9 +23,6 @@ use webhooks::{
     Token, WebhookId,
 };
 
-use super::error::{answered, changed, failed};
-use super::table::within_timeout;
-use super::values::{number, text};
 use crate::consumer::ports::{StoreError, StoreErrorKind};
 use crate::scan::to_unix_seconds;
 use crate::subscriptions::dead::DeadDelivery;
@@ -136,7 +135,7 @@ impl DeliveryTable {
             .expression_attribute_names("#id", ID);
         let result = {
             let _permit = self.permit().await;
-            changed(within_timeout(Box::pin(request.send())).await)
+            applied(within_timeout(Box::pin(request.send())).await).map(Changed::of)
         };
         if result.as_ref().is_err_and(|error| error.kind == StoreErrorKind::MissingTable) {
             // A new table has no marker.
@@ -173,7 +172,7 @@ impl DeliveryTable {
         let _permit = self.permit().await;
         let result = within_timeout(Box::pin(request.send())).await;
         let item = result.as_ref().ok().and_then(|answer| answer.attributes.clone());
-        if changed(result)? == Changed::Refused {
+        if !applied(result)? {
             return Ok(None);
         }
         let claimed = item.as_ref().and_then(waiting);
@@ -212,7 +211,7 @@ impl DeliveryTable {
         let request = request.update_expression(format!("SET {}{remove}", set.join(", ")));
         let result = {
             let _permit = self.permit().await;
-            changed(within_timeout(Box::pin(request.send())).await)?
+            applied(within_timeout(Box::pin(request.send())).await).map(Changed::of)?
         };
         self.shared.rests.stored(&item.delivery.endpoint, item.due, self.now());
         Ok(result)
@@ -229,7 +228,7 @@ impl DeliveryTable {
             .expression_attribute_names("#token", TOKEN)
             .expression_attribute_values(":token", number(item.token.0));
         let _permit = self.permit().await;
-        changed(within_timeout(Box::pin(request.send())).await)
+        applied(within_timeout(Box::pin(request.send())).await).map(Changed::of)
     }
 
     async fn bury(&self, item: &StoredDelivery, reason: DeadReason) -> Result<(), StoreError> {

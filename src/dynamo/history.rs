@@ -12,11 +12,10 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, KeysAndAttributes, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure, Select,
 };
+use dynamodb::{Item, answered, failed, not_from_dynamodb, read_units};
 use futures_util::future::BoxFuture;
 
-use super::error::{answered, failed, not_from_dynamodb, read_units};
 use super::images::json_of_images;
-use super::item::Item;
 use crate::changes::ports::{DeadLetter, Gap, History, Update, Updated};
 use crate::changes::{Entries, Entry, EntryKey, EntryQuery, Event, Past, Summaries, Summary, entry_times, summarized};
 use crate::consumer::ports::{StoreError, StoreErrorKind};

@@ -1,6 +1,8 @@
 //! The table of records for readers: queries of its indexes, reads by key, and the writes of single records. Leaves retries
 //! to `hosts`.
 
+use dynamodb::values::text;
+use dynamodb::{CallError, Item, failed, not_from_dynamodb, read_units};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,10 +16,8 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, KeysAndAttributes, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
 };
 
-use super::error::{CallError, failed, not_from_dynamodb, read_units};
-use super::item::{Item, KEY, TIMESTAMP, record};
+use super::item::{KEY, TIMESTAMP, record};
 use super::scans::Scans;
-use super::values::text;
 use crate::changes::backfill::Found;
 use crate::consumer::ports::{Attempt, Store, StoreError, StoreErrorKind};
 use crate::hosts::{Batch, Deletion, Error, ErrorKind, Index, Keys, Read, Record, Records};

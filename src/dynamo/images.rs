@@ -3,41 +3,24 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodbstreams::primitives::Blob;
 use aws_sdk_dynamodbstreams::types::{AttributeValue, Record as AwsRecord};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use dynamodb::{EXPIRES_AT, StreamName, StreamsClient};
 use dynamodb_streams::{
     DynamoDbStream, IteratorPosition, LeaseKeys, Listing, Page, Record, Shard, ShardId, ShardIterator, Stream,
     StreamError,
 };
 use serde_json::{Value, json};
 
-use super::client::{Problem, StreamsClient};
 use super::error::whole_seconds;
-use super::item::{EXPIRES_AT, KEY, RESPONSE_BYTES, TIMESTAMP};
-use super::table::describe;
+use super::item::{KEY, RESPONSE_BYTES, TIMESTAMP};
 use crate::changes::{Image, Images};
 use crate::hosts::{self, Row};
 use crate::scan::Key;
 
 type Item = HashMap<String, AttributeValue>;
-
-/// The current stream of a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamName {
-    pub arn: String,
-    /// When it was enabled, as text. A later stream has a greater label.
-    pub label: String,
-}
-
-/// Returns the current stream of a table, or its last one if it is disabled. Returns `None` if it never had one.
-pub async fn stream_name(client: &Client, table: &str) -> Result<Option<StreamName>, Problem> {
-    let description = describe(client, table).await?;
-    let (arn, label) = (description.latest_stream_arn, description.latest_stream_label);
-    Ok(arn.zip(label).map(|(arn, label)| StreamName { arn, label }))
-}
 
 /// The stream of the table of scans.
 #[derive(Debug)]

@@ -5,9 +5,9 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, IndexStatus, KeySchemaElement, KeyType, Projection, ProjectionType, ScalarAttributeType,
     TableDescription,
 };
+use dynamodb::{attribute_type, key_text};
 
 use super::item::types;
-use super::table::{attribute_type, key_text};
 use crate::hosts::Index;
 
 const BY_IP: &[(&str, KeyType)] = &[("ip", KeyType::Hash), ("port", KeyType::Range)];

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ScalarAttributeType};
+use dynamodb::{EXPIRES_AT, Item};
 
 use super::error::whole_seconds;
 use crate::consumer::policy::expires_at;
@@ -13,7 +14,6 @@ use crate::scan::{Key, Reason, Rejection, Scan};
 
 pub(super) const KEY: &str = "pk";
 pub(super) const TIMESTAMP: &str = "timestamp";
-pub(super) const EXPIRES_AT: &str = "expires_at";
 pub(super) const RESPONSE_BYTES: &str = "response_bytes";
 
 /// The attributes of every record, and their types. The key comes first.
@@ -38,8 +38,6 @@ pub(super) fn types() -> impl Iterator<Item = &'static (&'static str, ScalarAttr
 /// The size of the largest item, including attribute names.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-items>
 pub(super) const MAX_ITEM_BYTES: usize = 400 * 1024;
-
-pub(super) type Item = HashMap<String, AttributeValue>;
 
 pub(super) fn item(scan: &Scan, ttl: Option<Duration>) -> Item {
     let mut item = HashMap::with_capacity(RECORD.len() + 2);

@@ -1,5 +1,6 @@
 //! Reads the whole table, one page of a segment at a time. Leaves rates and retries to the caller.
 
+use dynamodb::{EXPIRES_AT, Item, Problem, describe, failed, read_units};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -8,10 +9,7 @@ use aws_sdk_dynamodb::operation::scan::builders::ScanFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use tokio::time::timeout;
 
-use super::client::Problem;
-use super::error::{failed, read_units};
-use super::item::{EXPIRES_AT, Item, KEY, TIMESTAMP, record};
-use super::table::describe;
+use super::item::{KEY, TIMESTAMP, record};
 use crate::consumer::ports::{StoreError, StoreErrorKind};
 pub use crate::hosts::Row;
 

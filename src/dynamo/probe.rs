@@ -2,8 +2,8 @@
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
+use dynamodb::Problem;
 
-use super::client::Problem;
 use super::item::KEY;
 
 /// A record cannot both exist and be missing.

@@ -1,6 +1,7 @@
 //! The table of scans as the consumer's store: conditional writes, one at a time or in batches. Leaves retries to the
 //! consumer.
 
+use dynamodb::{failed, not_from_dynamodb};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -8,7 +9,7 @@ use aws_sdk_dynamodb::operation::RequestId;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 
 use super::batch::{Templates, answers};
-use super::error::{classify, failed, not_from_dynamodb};
+use super::error::classify;
 use super::item::{TIMESTAMP, item, measure};
 use super::table::fit;
 use crate::consumer::ports::{Answer, Attempt, Fit, Statement, Store, StoreError};

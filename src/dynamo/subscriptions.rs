@@ -5,13 +5,10 @@ mod attributes;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{Delete, Put, ReturnConsumedCapacity, ReturnValue, TransactWriteItem, Update};
+use dynamodb::values::{number, string, text, whole};
+use dynamodb::{Item, applied, failed, incomplete, read_units, transact, within_timeout};
 use webhooks::{Changed, DisabledReason, EndpointId};
 
-use super::error::{changed, failed, read_units};
-use super::item::Item;
-use super::table::within_timeout;
-use super::transaction::{incomplete, transact};
-use super::values::{number, string, text, whole};
 use crate::consumer::ports::{StoreError, StoreErrorKind};
 use crate::subscriptions::ports::{Bucket, Page, Subscriptions, Versions};
 use crate::subscriptions::{Status, Subscription};
@@ -55,7 +52,7 @@ impl SubscriptionTable {
             .expression_attribute_values(":one", number(1));
         let version = version.build().map_err(|error| incomplete(&error))?;
         let items = vec![change, TransactWriteItem::builder().update(version).build()];
-        Box::pin(transact(&self.client, items)).await
+        Box::pin(transact(&self.client, items)).await.map(Changed::of)
     }
 
     fn update(&self, id: &EndpointId) -> UpdateBuilder {
@@ -210,10 +207,7 @@ impl Subscriptions for SubscriptionTable {
             .return_values(ReturnValue::AllNew);
         let result = within_timeout(Box::pin(request.send())).await;
         let stored = result.as_ref().ok().and_then(|answer| whole(answer.attributes()?, FAILING_SINCE));
-        match changed(result)? {
-            Changed::Applied => Ok(Some(stored.unwrap_or(since))),
-            Changed::Refused => Ok(None),
-        }
+        Ok(applied(result)?.then(|| stored.unwrap_or(since)))
     }
 
     async fn clear_failing(&self, id: &EndpointId) -> Result<(), StoreError> {
@@ -226,7 +220,7 @@ impl Subscriptions for SubscriptionTable {
             .condition_expression("attribute_exists(#failing_since)")
             .update_expression("REMOVE #failing_since")
             .expression_attribute_names("#failing_since", FAILING_SINCE);
-        changed(within_timeout(Box::pin(request.send())).await).map(|_| ())
+        applied(within_timeout(Box::pin(request.send())).await).map(Changed::of).map(|_| ())
     }
 
     async fn disable(

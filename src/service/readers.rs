@@ -56,7 +56,7 @@ pub async fn connect_hosts(
 pub async fn connect_history(endpoints: &Endpoints, table: &str, calls: Calls) -> Result<PastReader, SetupError> {
     let of_table = |problem| setup_error::side_table(endpoints, SideTable::History, table, problem);
     let client = endpoints.dynamo().await.map_err(of_table)?;
-    let check = dynamo::check_side_table(&client, SideTable::History, table);
+    let check = dynamo::check_table(&client, SideTable::History.spec(), table);
     match within(check, dynamo::Problem::Unreachable).await {
         // Reading needs no permission to describe the table.
         Ok(_) | Err(dynamo::Problem::Refused(_)) => {}

@@ -204,7 +204,7 @@ async fn side_table(
     name: &str,
     out: &mut impl Write,
 ) -> Result<(), SetupError> {
-    let created = dynamo::create_side_table(client, kind, name).await;
+    let created = dynamo::create_table(client, kind.spec(), name).await;
     let created = created.map_err(|problem| setup_error::side_table(endpoints, kind, name, problem))?;
     print(out, created, setup_error::name_of(kind), name)
 }

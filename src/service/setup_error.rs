@@ -13,7 +13,7 @@ use crate::{dynamo, pubsub};
 pub struct SetupError(pub String);
 
 impl SetupError {
-    /// Says that stdout or stderr cannot be written.
+    /// Returns the error for a stdout or stderr that cannot be written.
     pub(crate) fn cannot_write(error: io::Error) -> SetupError {
         SetupError(format!("cannot write the output: {error}"))
     }
@@ -197,7 +197,7 @@ pub(super) fn no_reading(table: &str, actions: &str, detail: &str) -> SetupError
 
 pub(super) fn no_permission_on(kind: SideTable, table: &str, permission: Permission, detail: &str) -> SetupError {
     let action = permission.action();
-    let (resource, what) = match permission.index(kind) {
+    let (resource, what) = match permission.index(kind.spec()) {
         Some(index) => (format!("index {index} of table {table}"), "index"),
         None => (format!("table {table}"), "table"),
     };

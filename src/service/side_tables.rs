@@ -7,7 +7,7 @@ use crate::dynamo::{self, Client, Permission, Problem, SideTable};
 
 /// Returns the finding of the table and, if its items should expire, that of its expiry.
 pub(super) async fn check_table(endpoints: &Endpoints, client: &Client, kind: SideTable, name: &str) -> Vec<Finding> {
-    let (result, expires) = match within(dynamo::check_side_table(client, kind, name), Problem::Unreachable).await {
+    let (result, expires) = match within(dynamo::check_table(client, kind.spec(), name), Problem::Unreachable).await {
         Ok(expires) => (CheckResult::Ok, Some(expires)),
         // Writing needs no permission to describe the table.
         Err(Problem::Refused(_)) => (CheckResult::Unknown("this identity may not describe it".into()), None),
@@ -15,7 +15,7 @@ pub(super) async fn check_table(endpoints: &Endpoints, client: &Client, kind: Si
         Err(problem) => (CheckResult::Failed(setup_error::side_table(endpoints, kind, name, problem)), None),
     };
     let mut findings = vec![Finding::new(setup_error::name_of(kind), name, result)];
-    if let Some(expires) = expires.filter(|_| kind.expires()) {
+    if let Some(expires) = expires.filter(|_| kind.spec().expires) {
         let never = || format!("the table never deletes items. Enable expiry: {}", setup_error::command_of(kind));
         let result = if expires { CheckResult::Ok } else { CheckResult::Warning(never()) };
         findings.push(Finding::new("expiry", name, result));
@@ -56,13 +56,13 @@ async fn check_permission(
     permission: Permission,
     lacks: impl Fn(&str) -> CheckResult,
 ) -> Finding {
-    let ask = dynamo::check_permission(client, kind, name, permission);
+    let ask = dynamo::check_permission(client, kind.spec(), name, permission);
     let result = match within(ask, Problem::Unreachable).await {
         Ok(()) => CheckResult::Ok,
         Err(Problem::Refused(detail)) => lacks(&detail),
         Err(problem) => CheckResult::Unknown(problem.to_string()),
     };
-    let name = match permission.index(kind) {
+    let name = match permission.index(kind.spec()) {
         Some(index) => format!("{} on index {index} of {name}", permission.action()),
         None => format!("{} on {name}", permission.action()),
     };

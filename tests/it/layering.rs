@@ -141,6 +141,7 @@ struct Member {
 }
 
 const MEMBERS: &[Member] = &[
+    Member { name: "dynamodb", crates: &["ops"] },
     Member { name: "dynamodb-local", crates: &[] },
     Member { name: "dynamodb-streams", crates: &[] },
     Member { name: "http-api", crates: &[] },

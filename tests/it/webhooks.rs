@@ -2,7 +2,7 @@
 
 mod setup;
 
-use mini_scan::dynamo::{SideTable, create_side_table};
+use mini_scan::dynamo::{SideTable, create_table};
 use mini_scan::subscriptions::Filter;
 
 use crate::support::program::Signal;
@@ -94,7 +94,7 @@ async fn an_outage_of_the_deliveries_holds_the_record_and_loses_nothing() {
     changes.wait_for_line("unhealthy: deliveries table").await;
     changes.signal(Signal::Kill).await;
     receiver.behave(OK);
-    let create = create_side_table(&setup.dynamo.client, SideTable::Deliveries, &setup.deliveries);
+    let create = create_table(&setup.dynamo.client, SideTable::Deliveries.spec(), &setup.deliveries);
     with_timeout("a table of deliveries", create).await.expect("the table is created");
 
     let _next = setup.start(&receiver).await;

@@ -22,6 +22,13 @@ pub enum Changed {
     Refused,
 }
 
+impl Changed {
+    /// Returns what a store says with `true` or `false`.
+    pub fn of(is_applied: bool) -> Changed {
+        if is_applied { Changed::Applied } else { Changed::Refused }
+    }
+}
+
 /// A delivery that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueDelivery {

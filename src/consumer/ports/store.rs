@@ -2,7 +2,8 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+
+pub use dynamodb::{StoreError, StoreErrorKind};
 
 use crate::scan::{Rejection, Scan};
 
@@ -73,93 +74,4 @@ pub struct Record {
     pub is_same: bool,
     /// Its size as the store bills it.
     pub bytes: usize,
-}
-
-/// Why a scan was not written.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{detail}")]
-pub struct StoreError {
-    pub kind: StoreErrorKind,
-    pub detail: String,
-}
-
-impl StoreError {
-    /// Returns the error of an attempt without an answer within this time.
-    pub(crate) fn no_answer(within: Duration) -> StoreError {
-        StoreError { kind: StoreErrorKind::Unavailable, detail: format!("no answer within {} s", within.as_secs()) }
-    }
-}
-
-/// The kind of a failure. [`crate::consumer::policy::policy`] decides what follows from each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreErrorKind {
-    /// A timeout, a failed connection, or a fault of the service. The scan may have been written.
-    Unavailable,
-    /// No file descriptor is left for another connection.
-    OpenFiles,
-    /// The table or the account is throttled.
-    Throttled,
-    /// The key range of this key is throttled: the key is hot, or its partition is at its limit.
-    HotKey,
-    /// Another write of this record is in progress.
-    Conflict,
-    /// The credentials are missing, expired or unknown to the service.
-    Credentials,
-    /// The clocks of this machine and of the service differ too much.
-    Clock,
-    /// The identity may not write to the table, or may not use the key that encrypts it.
-    Permission,
-    /// The table does not exist.
-    MissingTable,
-    /// Another error that a person must fix, e.g. a wrong endpoint or an unknown answer.
-    Misconfigured,
-    /// The item was refused. One answer does not tell whether the item or the table is at fault.
-    Refused,
-    /// The row with this key was not written by us, and would make every scan of the key stale.
-    ForeignRow,
-}
-
-impl StoreErrorKind {
-    pub const ALL: [StoreErrorKind; 12] = [
-        StoreErrorKind::Unavailable,
-        StoreErrorKind::OpenFiles,
-        StoreErrorKind::Throttled,
-        StoreErrorKind::HotKey,
-        StoreErrorKind::Conflict,
-        StoreErrorKind::Credentials,
-        StoreErrorKind::Clock,
-        StoreErrorKind::Permission,
-        StoreErrorKind::MissingTable,
-        StoreErrorKind::Misconfigured,
-        StoreErrorKind::Refused,
-        StoreErrorKind::ForeignRow,
-    ];
-
-    /// Returns its name in metrics, logs and traces.
-    pub fn name(self) -> &'static str {
-        match self {
-            StoreErrorKind::Unavailable => "Unavailable",
-            StoreErrorKind::OpenFiles => "OpenFiles",
-            StoreErrorKind::Throttled => "Throttled",
-            StoreErrorKind::HotKey => "HotKey",
-            StoreErrorKind::Conflict => "Conflict",
-            StoreErrorKind::Credentials => "Credentials",
-            StoreErrorKind::Clock => "Clock",
-            StoreErrorKind::Permission => "Permission",
-            StoreErrorKind::MissingTable => "MissingTable",
-            StoreErrorKind::Misconfigured => "Misconfigured",
-            StoreErrorKind::Refused => "Refused",
-            StoreErrorKind::ForeignRow => "ForeignRow",
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn all_lists_the_kinds_in_the_order_of_their_numbers() {
-        assert!(StoreErrorKind::ALL.iter().enumerate().all(|(index, kind)| *kind as usize == index));
-    }
 }

@@ -1,5 +1,7 @@
 //! The items of the table of deliveries. `docs/webhooks.md` lists the attributes. Pure.
 
+use dynamodb::values::{self, bytes, number, string, text, whole};
+use dynamodb::{EXPIRES_AT, Item};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -8,8 +10,6 @@ use webhooks::{
     Answer, DeadReason, Delivery, DueDelivery, EndpointId, Failure, LastAttempt, StoredDelivery, Token, WebhookId,
 };
 
-use super::super::item::{EXPIRES_AT, Item};
-use super::super::values::{self, bytes, number, string, text, whole};
 use super::{DeadDelivery, Delivered};
 
 /// The partition key.

@@ -1,17 +1,14 @@
 //! What commands do with deliveries: list, redrive and purge dead ones, replay, and look one up.
 
 use aws_sdk_dynamodb::types::{Delete, Put, ReturnConsumedCapacity, ReturnValue, TransactWriteItem};
+use dynamodb::values::{number, string, text};
+use dynamodb::{Item, answered, applied, failed, incomplete, read_units, transact, within_timeout};
 use tokio::try_join;
 use webhooks::{Changed, Delivery, EndpointId, StoredDelivery, Token, WebhookId};
 
 use super::attributes::{BUCKETS, ID, QUEUE, Queue, TOKEN, dead, delivered, delivered_item, waiting, waiting_item};
 use super::{Delivered, DeliveryTable};
 use crate::consumer::ports::{StoreError, StoreErrorKind};
-use crate::dynamo::error::{answered, changed, failed, read_units};
-use crate::dynamo::item::Item;
-use crate::dynamo::table::within_timeout;
-use crate::dynamo::transaction::{incomplete, transact};
-use crate::dynamo::values::{number, string, text};
 use crate::scan::to_unix_seconds;
 use crate::subscriptions::dead::{DeadDelivery, DeadPage, DeadPosition};
 use crate::subscriptions::ports::DeadDeliveries;
@@ -127,7 +124,7 @@ impl DeliveryTable {
         };
         self.mark(&delivery.endpoint).await?;
         self.shared.rests.stored(&delivery.endpoint, item.due, self.now());
-        Ok(redriven)
+        Ok(Changed::of(redriven))
     }
 
     async fn purge_dead(&self, dead: &DeadDelivery) -> Result<Changed, StoreError> {
@@ -141,7 +138,7 @@ impl DeliveryTable {
             .expression_attribute_names("#token", TOKEN)
             .expression_attribute_values(":token", number(dead.item.token.0));
         let _permit = self.permit().await;
-        changed(within_timeout(Box::pin(request.send())).await)
+        applied(within_timeout(Box::pin(request.send())).await).map(Changed::of)
     }
 
     /// Makes a delivery wait, due now, whether or not it waits already.

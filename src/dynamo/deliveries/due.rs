@@ -1,5 +1,6 @@
 //! Due deliveries of an endpoint: queries the index, and remembers when nothing is due.
 
+use dynamodb::{failed, read_units, within_timeout};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -11,8 +12,6 @@ use webhooks::{DueDelivery, EndpointId};
 use super::DeliveryTable;
 use super::attributes::{BUCKETS, BY_DUE, Queue, due};
 use crate::consumer::ports::StoreError;
-use crate::dynamo::error::{failed, read_units};
-use crate::dynamo::table::within_timeout;
 
 /// Another instance may store a delivery that is due earlier than the first one that is known here.
 const MAX_REST: Duration = Duration::from_secs(15);

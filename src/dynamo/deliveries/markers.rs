@@ -4,6 +4,8 @@
 //! old marker is deleted when consistent reads find no delivery. Clocks of instances may differ by 5 minutes: between the
 //! last insert that relies on a marker and its deletion are at least 5 minutes more.
 
+use dynamodb::values::{number, string, whole};
+use dynamodb::{answered, applied, failed, read_units, within_timeout};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -18,9 +20,6 @@ use webhooks::{Changed, EndpointId};
 use super::DeliveryTable;
 use super::attributes::{BUCKETS, ID, MARKER_BUCKETS, Queue, SEEN, TOKEN, marker_key, marker_queue};
 use crate::consumer::ports::StoreError;
-use crate::dynamo::error::{answered, changed, failed, read_units};
-use crate::dynamo::table::within_timeout;
-use crate::dynamo::values::{number, string, whole};
 use crate::scan::to_unix_seconds;
 
 /// How long an instance relies on a marker that it wrote.
@@ -176,7 +175,7 @@ impl DeliveryTable {
                 .expression_attribute_values(":token", number(marker.token))
                 .expression_attribute_values(":next", number(rand::random()))
                 .expression_attribute_values(":seen", number(to_unix_seconds(self.now())));
-            return changed(within_timeout(Box::pin(request.send())).await);
+            return applied(within_timeout(Box::pin(request.send())).await).map(Changed::of);
         }
         let request = self
             .client()
@@ -186,7 +185,7 @@ impl DeliveryTable {
             .condition_expression("#token = :token")
             .expression_attribute_names("#token", TOKEN)
             .expression_attribute_values(":token", number(marker.token));
-        changed(within_timeout(Box::pin(request.send())).await)
+        applied(within_timeout(Box::pin(request.send())).await).map(Changed::of)
     }
 
     async fn is_waiting(&self, endpoint: &EndpointId, bucket: usize) -> Result<bool, StoreError> {

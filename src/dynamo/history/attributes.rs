@@ -1,9 +1,10 @@
 //! The items of the history table, and the entries and summaries in them. `docs/history.md` lists the attributes. Pure.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+pub(super) use dynamodb::values::{bytes, number, string, text, whole};
+use dynamodb::{EXPIRES_AT, Item};
 
-use super::super::item::{EXPIRES_AT, Item, MAX_ITEM_BYTES, stored_size};
-pub(super) use super::super::values::{bytes, number, string, text, whole};
+use super::super::item::{MAX_ITEM_BYTES, stored_size};
 use crate::changes::{
     Body, Difference, Entry, EntryKey, Event, Hash, Hashes, Position, Reason, Repair, Sequence, Summary, summarized,
     summary_key,

@@ -1,5 +1,6 @@
 //! What a replay reads of the history: pages of the entries of a time, of all addresses or of one.
 
+use dynamodb::failed;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
@@ -7,7 +8,6 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use tokio::time::timeout;
 
-use super::super::error::failed;
 use super::HistoryTable;
 use super::attributes::{ENTRY, IP, entry, number, text};
 use super::repairs::{HistoryKey, HistoryPage, key, no_answer, page};

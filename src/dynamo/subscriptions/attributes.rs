@@ -1,12 +1,12 @@
 //! The items of the table of subscriptions. `docs/webhooks.md` lists the attributes. Pure.
 
+use dynamodb::Item;
+use dynamodb::values::{self, bytes, number, string, text, whole};
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use webhooks::{DisabledReason, EndpointId, SealedSecret};
 
-use super::super::item::Item;
-use super::super::values::{self, bytes, number, string, text, whole};
 use crate::changes::Event;
 use crate::subscriptions::ports::BUCKETS;
 use crate::subscriptions::{Filter, Status, StoredSecret, Subscription};

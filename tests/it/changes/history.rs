@@ -1,7 +1,7 @@
 //! A table of scans with its history, and the program between them.
 
 use mini_scan::changes::{Entry, EntryQuery, Summary};
-use mini_scan::dynamo::{HistoryTable, SideTable, create_side_table};
+use mini_scan::dynamo::{HistoryTable, SideTable, create_table};
 use mini_scan::scan::Key;
 
 use super::READING;
@@ -41,13 +41,13 @@ impl Setup {
         let scans = dynamo.table().await;
         let setup = Setup { dynamo, scans, history: unique("history"), leases: unique("leases") };
         setup.create_history().await;
-        let create = create_side_table(&setup.dynamo.client, SideTable::Leases, &setup.leases);
+        let create = create_table(&setup.dynamo.client, SideTable::Leases.spec(), &setup.leases);
         with_timeout("a lease table", create).await.expect("the table is created");
         setup
     }
 
     pub(super) async fn create_history(&self) {
-        let create = create_side_table(&self.dynamo.client, SideTable::History, &self.history);
+        let create = create_table(&self.dynamo.client, SideTable::History.spec(), &self.history);
         with_timeout("a history table", create).await.expect("the table is created");
     }
 

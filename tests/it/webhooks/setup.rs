@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use mini_scan::dynamo::{SideTable, SubscriptionTable, create_side_table};
+use mini_scan::dynamo::{SideTable, SubscriptionTable, create_table};
 use mini_scan::subscriptions::ports::Subscriptions;
 use mini_scan::subscriptions::{Filter, Status, StoredSecret, Subscription, new_id};
 use tempfile::NamedTempFile;
@@ -54,7 +54,7 @@ impl Setup {
             (SideTable::Subscriptions, &setup.subscriptions),
             (SideTable::Deliveries, &setup.deliveries),
         ] {
-            let create = create_side_table(&setup.dynamo.client, kind, name);
+            let create = create_table(&setup.dynamo.client, kind.spec(), name);
             with_timeout("a table", create).await.expect("the table is created");
         }
         setup

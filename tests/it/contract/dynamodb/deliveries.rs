@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use mini_scan::dynamo::{DeliveriesKept, DeliveryTable, SideTable, create_side_table};
+use mini_scan::dynamo::{DeliveriesKept, DeliveryTable, SideTable, create_table};
 use webhooks::{
     Answer, Changed, Clock, Delivery, DeliveryStore, DueDelivery, EndpointId, Failure, LastAttempt, StoredDelivery,
     Token, WebhookId,
@@ -47,7 +47,7 @@ struct Table {
 impl Table {
     async fn new() -> Table {
         let (dynamo, name) = (Dynamo::connect(), unique("deliveries"));
-        let create = create_side_table(&dynamo.client, SideTable::Deliveries, &name);
+        let create = create_table(&dynamo.client, SideTable::Deliveries.spec(), &name);
         with_timeout("a table of deliveries", create).await.expect("the table is created");
         // Items expire by the clock of the server.
         let millis = SystemTime::UNIX_EPOCH.elapsed().expect("the clock is right").as_millis();

@@ -4,7 +4,7 @@ use mini_scan::changes::ports::{DeadLetter, Gap, History, Update, Updated};
 use mini_scan::changes::{
     Body, Entries, Entry, EntryKey, EntryQuery, Event, Hashes, Image, Images, Position, Sequence, Summary,
 };
-use mini_scan::dynamo::{HistoryTable, SideTable, create_side_table};
+use mini_scan::dynamo::{HistoryTable, SideTable, create_table};
 use mini_scan::scan::Key;
 
 use crate::support::dynamo::{Dynamo, text};
@@ -19,7 +19,7 @@ struct Table {
 impl Table {
     async fn new() -> Table {
         let (dynamo, name) = (Dynamo::connect(), unique("history"));
-        let create = create_side_table(&dynamo.client, SideTable::History, &name);
+        let create = create_table(&dynamo.client, SideTable::History.spec(), &name);
         with_timeout("a history table", create).await.expect("the table is created");
         let history = HistoryTable::new(dynamo.client.clone(), name.clone());
         Table { dynamo, name, history }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use mini_scan::changes::Event;
 use mini_scan::consumer::ports::StoreErrorKind;
-use mini_scan::dynamo::{SideTable, SubscriptionTable, create_side_table};
+use mini_scan::dynamo::{SideTable, SubscriptionTable, create_table};
 use mini_scan::subscriptions::ports::{BUCKETS, Subscriptions, Versions};
 use mini_scan::subscriptions::{Filter, Status, StoredSecret, Subscription, new_id};
 use webhooks::{Changed, DisabledReason, EndpointId, SealedSecret};
@@ -22,7 +22,7 @@ struct Table {
 impl Table {
     async fn new() -> Table {
         let (dynamo, name) = (Dynamo::connect(), unique("webhooks"));
-        let create = create_side_table(&dynamo.client, SideTable::Subscriptions, &name);
+        let create = create_table(&dynamo.client, SideTable::Subscriptions.spec(), &name);
         with_timeout("a table of subscriptions", create).await.expect("the table is created");
         let subscriptions = SubscriptionTable::new(dynamo.client.clone(), name.clone());
         Table { dynamo, name, subscriptions }

@@ -10,12 +10,12 @@ use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::{disable_interceptor, dyn_dispatch_hint};
 
-const USER_AGENT: &str = concat!("mini-scan/", env!("CARGO_PKG_VERSION"));
-
 /// Replaces the SDK's two long user agents by a constant, and omits the ids and numbers of attempts. An attempt is
-/// always the first for the SDK, because the consumer retries.
+/// always the first for the SDK, because its callers retry.
 #[derive(Debug)]
-pub(super) struct NoSdkHeaders;
+pub struct NoSdkHeaders {
+    pub user_agent: &'static str,
+}
 
 #[dyn_dispatch_hint]
 impl Intercept for NoSdkHeaders {
@@ -41,7 +41,7 @@ impl Intercept for NoSdkHeaders {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        context.request_mut().headers_mut().insert("user-agent", USER_AGENT);
+        context.request_mut().headers_mut().insert("user-agent", self.user_agent);
         Ok(())
     }
 }
@@ -51,12 +51,12 @@ mod tests {
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
 
-    use super::super::connect;
+    use crate::connect;
 
     #[tokio::test]
     async fn a_request_does_not_describe_the_sdk() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = connect(Some(&format!("http://{}", listener.local_addr().unwrap()))).await.unwrap();
+        let client = connect(Some(&format!("http://{}", listener.local_addr().unwrap())), "mini-scan/1").await.unwrap();
         let read = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut head = Vec::new();
@@ -71,7 +71,7 @@ mod tests {
             result = client.describe_table().table_name("scans").send() => panic!("no server responded: {result:?}"),
         };
 
-        assert!(head.contains("\r\nuser-agent: mini-scan/"), "{head}");
+        assert!(head.contains("\r\nuser-agent: mini-scan/1"), "{head}");
         assert!(!head.contains("x-amz-user-agent") && !head.contains("amz-sdk-"), "{head}");
     }
 }

@@ -3,30 +3,30 @@
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::item::Item;
+use crate::Item;
 
-pub(super) fn text(text: impl Into<String>) -> AttributeValue {
+pub fn text(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
-pub(super) fn number(number: u64) -> AttributeValue {
+pub fn number(number: u64) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 
-pub(super) fn bytes(bytes: &[u8]) -> AttributeValue {
+pub fn bytes(bytes: &[u8]) -> AttributeValue {
     AttributeValue::B(Blob::new(bytes))
 }
 
-pub(super) fn string<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+pub fn string<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
-pub(super) fn whole(item: &Item, name: &str) -> Option<u64> {
+pub fn whole(item: &Item, name: &str) -> Option<u64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
 /// Returns the bucket of a key. It never changes between versions, because it is part of stored keys.
-pub(super) fn bucket(key: &str, buckets: usize) -> usize {
+pub fn bucket(key: &str, buckets: usize) -> usize {
     // FNV-1a, and the mixer of MurmurHash3: without it, similar keys share their bits.
     let hash = key
         .bytes()

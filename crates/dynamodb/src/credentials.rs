@@ -20,13 +20,13 @@ const PROVIDER_TIMEOUT: Duration = Duration::from_secs(60);
 /// A write attempt ends within seconds, but credentials may take longer, for example from a role in another region or
 /// from a credential process. If each attempt started a new request, none would ever finish. So the next attempt
 /// continues the request that the last one started.
-pub(super) struct CancelSafeCredentials {
+pub(crate) struct CancelSafeCredentials {
     provider: SharedCredentialsProvider,
     pending: Mutex<Option<PendingRequest>>,
 }
 
 impl CancelSafeCredentials {
-    pub(super) fn new(provider: SharedCredentialsProvider) -> CancelSafeCredentials {
+    pub(crate) fn new(provider: SharedCredentialsProvider) -> CancelSafeCredentials {
         CancelSafeCredentials { provider, pending: Mutex::new(None) }
     }
 

@@ -16,10 +16,9 @@ use aws_sdk_dynamodb::{Client, Config};
 pub use aws_sdk_dynamodbstreams::Client as StreamsClient;
 use ops::cause;
 
-use super::credentials::CancelSafeCredentials;
-use super::error::{by_code, lacks_credentials};
-use super::sdk_headers::NoSdkHeaders;
-use crate::consumer::ports::StoreErrorKind;
+use crate::credentials::CancelSafeCredentials;
+use crate::error::{StoreErrorKind, by_code, lacks_credentials};
+use crate::sdk_headers::NoSdkHeaders;
 
 /// Why a request to DynamoDB failed, in a user's terms.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,30 +33,31 @@ pub enum Problem {
     Refused(String),
     #[error("DynamoDB does not answer: {0}")]
     Unreachable(String),
-    /// The table exists, but cannot store scans.
+    /// The table exists, but cannot store what it should.
     #[error("{0}")]
     DoesNotFit(String),
     #[error("{0}")]
     Other(String),
 }
 
-/// Returns a client with its own connections, for the runtime that calls this. The SDK does not retry, because the
-/// consumer does.
+/// Returns a client with its own connections, for the runtime that calls this. The SDK does not retry, because its callers
+/// do.
 ///
 /// For an `endpoint` on the loopback interface the region has a default. Credentials come from the environment, else
 /// from the profile, else they are dummies; the metadata service of a cloud instance is never asked.
-pub async fn connect(endpoint: Option<&str>) -> Result<Client, Problem> {
-    let config = load(endpoint).await?;
-    Ok(Client::from_conf(Config::from(&config).to_builder().interceptor(NoSdkHeaders).build()))
+pub async fn connect(endpoint: Option<&str>, user_agent: &'static str) -> Result<Client, Problem> {
+    let config = sdk_config(endpoint).await?;
+    Ok(Client::from_conf(Config::from(&config).to_builder().interceptor(NoSdkHeaders { user_agent }).build()))
 }
 
 /// Returns a client for DynamoDB's streams, which a local server serves at the same endpoint.
-pub async fn connect_streams(endpoint: Option<&str>) -> Result<StreamsClient, Problem> {
-    let config = aws_sdk_dynamodbstreams::Config::from(&load(endpoint).await?);
-    Ok(StreamsClient::from_conf(config.to_builder().interceptor(NoSdkHeaders).build()))
+pub async fn connect_streams(endpoint: Option<&str>, user_agent: &'static str) -> Result<StreamsClient, Problem> {
+    let config = aws_sdk_dynamodbstreams::Config::from(&sdk_config(endpoint).await?);
+    Ok(StreamsClient::from_conf(config.to_builder().interceptor(NoSdkHeaders { user_agent }).build()))
 }
 
-async fn load(endpoint: Option<&str>) -> Result<SdkConfig, Problem> {
+/// Returns the configuration of a client of AWS, e.g. of another service.
+pub async fn sdk_config(endpoint: Option<&str>) -> Result<SdkConfig, Problem> {
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .retry_config(RetryConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
@@ -109,7 +109,7 @@ fn is_loopback(endpoint: &str) -> bool {
 
 impl Problem {
     /// Names the problem behind an error of the SDK.
-    pub(super) fn of<E>(error: &SdkError<E>) -> Problem
+    pub fn of<E>(error: &SdkError<E>) -> Problem
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {

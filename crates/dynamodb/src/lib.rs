@@ -1,0 +1,37 @@
+//! Connects to DynamoDB, classifies its errors, and creates and checks tables. Knows no program's items.
+//!
+//! - [`connect`], [`connect_streams`] and [`sdk_config`] connect with this machine's credentials, or to a local server.
+//! - [`failed`], [`applied`], [`answered`] and [`read_units`] read answers; [`StoreErrorKind`] says what failed.
+//! - [`TableSpec`] says what a program needs of a table: [`create_table`], [`check_table`], [`check_permission`].
+//! - [`transact`] repeats a transaction that met another one.
+//! - [`values`] reads and builds attributes.
+
+mod client;
+mod credentials;
+mod error;
+mod sdk_headers;
+mod spec;
+mod stream;
+mod table;
+mod transaction;
+pub mod values;
+
+use std::collections::HashMap;
+
+pub use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+pub use client::{Problem, StreamsClient, connect, connect_streams, sdk_config};
+pub use error::{
+    CallError, StoreError, StoreErrorKind, answered, applied, by_code, failed, not_from_dynamodb, read_units,
+};
+pub use sdk_headers::NoSdkHeaders;
+pub use spec::{IndexSpec, Key, Permission, TableSpec, check_permission, check_table, create_table, hash, range};
+pub use stream::{StreamName, StreamState, check_stream_permissions, enable_stream, stream_name, stream_state};
+pub use table::{
+    EXPIRES_AT, POLL_INTERVAL, attribute_type, built, describe, enable_expiry, has_expiry, key_text, wait_until,
+    wait_until_active, within_timeout,
+};
+pub use transaction::{cancelled, incomplete, transact};
+
+/// The attributes of an item by their names.
+pub type Item = HashMap<String, AttributeValue>;
