@@ -33,7 +33,6 @@ const ALL: &[&str] = &[
     "pubsub",
     "scan",
     "service",
-    "sink",
     "subscriptions",
     "webhook_commands",
 ];
@@ -82,11 +81,7 @@ const MODULES: &[Module] = &[
         modules: &["consumer", "dead_letters", "dynamo", "service"],
         crates: &["ops", "tokio"],
     },
-    Module {
-        name: "export",
-        modules: &["scan", "consumer", "dynamo", "hosts", "service"],
-        crates: &["ops", "tokio"],
-    },
+    Module { name: "export", modules: &["scan", "consumer", "dynamo", "hosts", "service"], crates: &["ops", "tokio"] },
     Module {
         name: "backfill",
         modules: &["scan", "consumer", "changes", "dynamo", "export", "hosts", "service"],
@@ -102,7 +97,6 @@ const MODULES: &[Module] = &[
         modules: &["scan", "consumer", "changes", "dynamo", "export", "hosts", "service", "subscriptions"],
         crates: &["ops", "tokio", "webhooks"],
     },
-    Module { name: "sink", modules: &[], crates: &["axum", "http_api", "ops", "tokio", "webhooks"] },
     Module {
         name: "cli",
         modules: &[
@@ -119,17 +113,16 @@ const MODULES: &[Module] = &[
             "hosts",
             "observe",
             "local",
-            "sink",
             "subscriptions",
             "webhook_commands",
         ],
-        crates: &["ops", "http_api", "webhooks"],
+        crates: &["ops", "http_api", "webhook_sink", "webhooks"],
     },
     Module { name: "local", modules: ALL, crates: GUARDED },
     Module {
         name: "main",
         modules: ALL,
-        crates: &["axum", "dynamodb_streams", "tokio", "ops", "http_api", "webhooks"],
+        crates: &["axum", "dynamodb_streams", "tokio", "ops", "http_api", "webhook_sink", "webhooks"],
     },
     Module { name: "lib", modules: &[], crates: &[] },
 ];
@@ -148,6 +141,7 @@ const MEMBERS: &[Member] = &[
     Member { name: "ops", crates: &[] },
     Member { name: "pubsub-local", crates: &[] },
     Member { name: "sqs-local", crates: &[] },
+    Member { name: "webhook-sink", crates: &["http_api", "ops", "webhooks"] },
     Member { name: "webhooks", crates: &[] },
 ];
 
@@ -175,6 +169,7 @@ const GUARDED: &[&str] = &[
     "tonic",
     "tracing_opentelemetry",
     "utoipa",
+    "webhook_sink",
     "webhooks",
 ];
 
