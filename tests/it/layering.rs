@@ -40,6 +40,8 @@ const ALL: &[&str] = &[
 const MODULES: &[Module] = &[
     Module { name: "scan", modules: &[], crates: &[] },
     Module { name: "consumer", modules: &["scan"], crates: &["tokio", "ops"] },
+    // The kinds of errors are those of DynamoDB.
+    Module { name: "consumer::ports", modules: &["scan"], crates: &["dynamodb", "tokio"] },
     // Tests that count events with the shipped metrics.
     Module { name: "consumer::simulation", modules: &["scan", "consumer", "observe"], crates: &["tokio"] },
     Module { name: "pubsub", modules: &["scan", "consumer"], crates: &["tokio", "google_cloud_", "ops"] },
@@ -63,7 +65,7 @@ const MODULES: &[Module] = &[
     Module {
         name: "dynamo",
         modules: &["scan", "consumer", "hosts", "changes", "subscriptions"],
-        crates: &["tokio", "aws_", "dynamodb_streams", "ops", "webhooks"],
+        crates: &["tokio", "aws_", "delivery_table", "dynamodb", "ops", "webhooks"],
     },
     Module {
         name: "observe",
@@ -134,6 +136,7 @@ struct Member {
 }
 
 const MEMBERS: &[Member] = &[
+    Member { name: "delivery-table", crates: &["dynamodb", "ops", "webhooks"] },
     Member { name: "dynamodb", crates: &["ops"] },
     Member { name: "dynamodb-local", crates: &[] },
     Member { name: "dynamodb-streams", crates: &[] },
@@ -149,6 +152,8 @@ const MEMBERS: &[Member] = &[
 const GUARDED: &[&str] = &[
     "aws_",
     "axum",
+    "delivery_table",
+    "dynamodb",
     "dynamodb_local",
     "dynamodb_streams",
     "dynoxide",
