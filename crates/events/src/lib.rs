@@ -4,12 +4,15 @@
 //! - [`processor`] stores what the queue delivers.
 //! - [`ports`] is what it needs from outside.
 //! - [`schema`] loads JSON Schemas and validates events.
+//! - [`sqs`] and [`table`] are its queues and its table.
+//! - [`dead_letter`] describes dead letters in attributes of SQS, and [`trace`] continues traces. Both are pure.
 //! - [`moment`] has the one form of times that sorts.
 //! - [`names`] has the names of the queues and tables.
 //! - [`observe`] is the program as logs and metrics name it.
 //! - [`cli`] turns flags into settings.
 
 pub mod cli;
+pub mod dead_letter;
 pub mod event;
 pub mod moment;
 pub mod names;
@@ -17,3 +20,6 @@ pub mod observe;
 pub mod ports;
 pub mod processor;
 pub mod schema;
+pub mod sqs;
+pub mod table;
+pub mod trace;
