@@ -12,6 +12,9 @@ pub const PROGRAM: Program = Program {
     version: env!("CARGO_PKG_VERSION"),
 };
 
+/// What requests to AWS say about this program.
+pub const USER_AGENT: &str = concat!("event-pipeline/", env!("CARGO_PKG_VERSION"));
+
 /// The revision of the source, if the build was told.
 pub const REVISION: &str = match option_env!("EVENT_PIPELINE_REVISION") {
     Some(revision) if !revision.is_empty() => revision,
