@@ -1,5 +1,8 @@
 //! The program as people, log collectors and monitors see it.
 
+mod deliver;
+
+pub use deliver::{DeliverMetrics, WatchedDeliverer};
 use ops::Program;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -11,6 +14,9 @@ pub const PROGRAM: Program = Program {
     span_target: "event_pipeline_spans",
     version: env!("CARGO_PKG_VERSION"),
 };
+
+/// What requests to AWS say about this program.
+pub const USER_AGENT: &str = concat!("event-pipeline/", env!("CARGO_PKG_VERSION"));
 
 /// The revision of the source, if the build was told.
 pub const REVISION: &str = match option_env!("EVENT_PIPELINE_REVISION") {
