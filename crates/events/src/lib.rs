@@ -11,19 +11,27 @@
 //! - [`names`] has the names of the queues and tables.
 //! - [`observe`] is the program as logs and metrics name it.
 //! - [`tools`] is the commands of operators, and [`queues`] is SQS as they use it.
+//! - [`key`] has the names under which an event is delivered.
+//! - [`routes`] names where the events of a client are delivered.
+//! - [`deliver`] delivers what is stored.
+//! - [`service`] connects the roles to their services.
 //! - [`cli`] turns flags into settings.
 
 pub mod buckets;
 pub mod cli;
 pub mod dead_letter;
+pub mod deliver;
 pub mod event;
+pub mod key;
 pub mod moment;
 pub mod names;
 pub mod observe;
 pub mod ports;
 pub mod processor;
 pub mod queues;
+pub mod routes;
 pub mod schema;
+pub mod service;
 pub mod sqs;
 pub mod table;
 pub mod tools;

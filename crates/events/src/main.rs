@@ -3,13 +3,17 @@
 use std::io::{self, Write};
 use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
-use event_pipeline::cli::{Cli, Command, CompletionsArgs, DlqTask, QueueTask};
-use event_pipeline::observe::PROGRAM;
+use event_pipeline::cli::{Cli, Command, CompletionsArgs, DeliverArgs, DlqTask, QueueTask, SinkArgs};
+use event_pipeline::deliver::Watch;
+use event_pipeline::observe::{DeliverMetrics, PROGRAM, WatchedDeliverer};
+use event_pipeline::service::deliverer::{self, DelivererObservers};
 use event_pipeline::tools::{Console, Outcome, ToolError, dlq, queue, send, setup};
-use ops::logs;
+use ops::http;
+use ops::logs::{self, Logs};
 use ops::signals::Signals;
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
@@ -52,6 +56,8 @@ enum Stderr {
 impl Stderr {
     fn of(command: &Command) -> Stderr {
         match command {
+            Command::Deliver(args) if args.log_format().is_json() => Stderr::Json,
+            Command::Deliver(_) | Command::Sink(_) => Stderr::Text,
             Command::Setup(_) | Command::Send(_) | Command::Queue(_) | Command::Dlq(_) | Command::Completions(_) => {
                 Stderr::Text
             }
@@ -83,6 +89,8 @@ impl Stderr {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Deliver(args) => deliver(&args).await,
+        Command::Sink(args) => receive(&args).await,
         Command::Setup(args) => tool(async |console| setup::run(&args.task(), console).await).await,
         Command::Send(args) => {
             let task = args.task()?;
@@ -108,6 +116,55 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Completions(args) => completions(&args),
     }
+}
+
+/// Delivers until a signal, and drains.
+async fn deliver(args: &DeliverArgs) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let config = args.config()?;
+    let fields = vec![("table", config.delivery.tables.events.clone())];
+    let _logs = Logs::start(&PROGRAM, args.log_format(), args.log_levels(), fields, None);
+    let (metrics, watch) = (Arc::<DeliverMetrics>::default(), Arc::<Watch>::default());
+    let watched = Arc::new(WatchedDeliverer::new(metrics.clone(), watch.clone()));
+    let setting = "--http-listen, EVENT_PIPELINE_HTTP_LISTEN";
+    let _endpoint = http::listen(args.http_listen(), setting, watched.clone()).await?;
+    let grace = config.shutdown_grace;
+    let observers = DelivererObservers { events: metrics.clone(), reports: watched.clone(), watch };
+    let deliverer = tokio::select! {
+        biased;
+        _ = signals.next() => return Ok(ExitCode::SUCCESS),
+        deliverer = deliverer::connect(config, observers) => deliverer?,
+    };
+    watched.set_reading(true);
+    let stop = CancellationToken::new();
+    let mut work = pin!(deliverer.run(&stop));
+    let mut follow = pin!(deliverer.follow(&watched.liveness));
+    tokio::select! {
+        biased;
+        _ = signals.next() => {}
+        result = &mut work => result?,
+        () = &mut follow => {}
+    }
+    watched.set_reading(false);
+    tracing::info!("stopping: deliveries in progress may take {grace:?}; a second signal stops at once");
+    stop.cancel();
+    tokio::select! {
+        biased;
+        second = signals.next() => return Ok(ExitCode::from(second.exit_code())),
+        result = work => result?,
+        () = follow => {}
+    }
+    println!("Deliverer stopped. Records handled: {}", metrics.handled());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Receives webhooks until a signal.
+async fn receive(args: &SinkArgs) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let stop = async { _ = signals.next().await };
+    let summary = webhook_sink::run(args.settings()?, stop, io::stdout(), &mut io::stderr()).await?;
+    eprintln!("Sink stopped. {summary}");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs a command of operators. The first signal asks it to stop, and the second one ends it at once.

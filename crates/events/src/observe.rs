@@ -1,5 +1,8 @@
 //! The program as people, log collectors and monitors see it.
 
+mod deliver;
+
+pub use deliver::{DeliverMetrics, WatchedDeliverer};
 use ops::Program;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;

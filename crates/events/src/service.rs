@@ -1,0 +1,3 @@
+//! From settings to running roles: start checks, clients, and how they stop.
+
+pub mod deliverer;
