@@ -18,7 +18,7 @@ use crate::deliver::{
 use crate::names::{Endpoints, Tables};
 use crate::observe::USER_AGENT;
 use crate::routes::{self, Directory, RouteTable};
-use crate::table::spec::EVENTS;
+use crate::table::SPEC as EVENTS;
 
 /// Names the deliverers in the lease table.
 const APPLICATION: &str = "deliver";
