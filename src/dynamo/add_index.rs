@@ -1,6 +1,5 @@
 //! Adds an index to an existing table, and waits until DynamoDB has built it.
 
-use dynamodb::{Problem, built, describe, within_timeout};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -8,6 +7,7 @@ use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate, TableDescription,
 };
+use dynamodb::{Problem, built, describe, within_timeout};
 use tokio::time::{Instant, sleep};
 
 use super::index::{IndexState, attributes, is_changing, key_schema, projection, state};

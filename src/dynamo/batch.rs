@@ -3,13 +3,13 @@
 //! PutItem replaces a record, but PartiQL's UPDATE merges into it. So an update names every attribute that a record can
 //! have: it sets the attributes of the new record and removes the others.
 
-use dynamodb::{EXPIRES_AT, by_code};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{
     AttributeValue, BatchStatementError, BatchStatementErrorCodeEnum as Code, BatchStatementRequest,
     BatchStatementResponse, ReturnValuesOnConditionCheckFailure,
 };
+use dynamodb::{EXPIRES_AT, by_code};
 
 use super::error::stale;
 use super::item::{KEY, RESPONSE_BYTES, TIMESTAMP, item, names, values};

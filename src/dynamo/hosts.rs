@@ -1,8 +1,6 @@
 //! The table of records for readers: queries of its indexes, reads by key, and the writes of single records. Leaves retries
 //! to `hosts`.
 
-use dynamodb::values::text;
-use dynamodb::{CallError, Item, failed, not_from_dynamodb, read_units};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -15,6 +13,8 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, KeysAndAttributes, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
 };
+use dynamodb::values::text;
+use dynamodb::{CallError, Item, failed, not_from_dynamodb, read_units};
 
 use super::item::{KEY, TIMESTAMP, record};
 use super::scans::Scans;

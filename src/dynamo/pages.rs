@@ -1,12 +1,12 @@
 //! Reads the whole table, one page of a segment at a time. Leaves rates and retries to the caller.
 
-use dynamodb::{EXPIRES_AT, Item, Problem, describe, failed, read_units};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::scan::ScanOutput;
 use aws_sdk_dynamodb::operation::scan::builders::ScanFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+use dynamodb::{EXPIRES_AT, Item, Problem, describe, failed, read_units};
 use tokio::time::timeout;
 
 use super::item::{KEY, TIMESTAMP, record};

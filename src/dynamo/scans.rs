@@ -1,12 +1,12 @@
 //! The table of scans as the consumer's store: conditional writes, one at a time or in batches. Leaves retries to the
 //! consumer.
 
-use dynamodb::{failed, not_from_dynamodb};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::RequestId;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use dynamodb::{failed, not_from_dynamodb};
 
 use super::batch::{Templates, answers};
 use super::error::classify;

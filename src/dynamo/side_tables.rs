@@ -1,6 +1,5 @@
 //! The tables beside that of the scans: their keys, and the actions that programs need on them.
 
-use aws_sdk_dynamodb::types::{KeyType, ScalarAttributeType};
 use dynamodb::{IndexSpec, Permission, TableSpec, hash, range};
 
 /// A table beside that of the scans.
@@ -18,32 +17,24 @@ static LEASES: TableSpec = TableSpec { keys: &[hash("leaseKey")], index: None, e
 static SUBSCRIPTIONS: TableSpec =
     TableSpec { keys: &[hash("bucket"), range("id")], index: Some(&BY_OWNER), expires: false, stream: None };
 static BY_OWNER: IndexSpec = IndexSpec { name: "by-owner", keys: &[hash("owner"), range("id")], includes: None };
-static DELIVERIES: TableSpec =
-    TableSpec { keys: &[hash("queue"), range("id")], index: Some(&BY_DUE), expires: true, stream: None };
-static BY_DUE: IndexSpec = IndexSpec {
-    name: "by-due",
-    keys: &[hash("queue"), ("due", KeyType::Range, ScalarAttributeType::N)],
-    includes: Some(&["token"]),
-};
-
 impl SideTable {
     pub fn spec(self) -> &'static TableSpec {
         match self {
             SideTable::History => &HISTORY,
             SideTable::Leases => &LEASES,
             SideTable::Subscriptions => &SUBSCRIPTIONS,
-            SideTable::Deliveries => &DELIVERIES,
+            SideTable::Deliveries => &delivery_table::SPEC,
         }
     }
 
     /// Returns what the reader of changes needs.
     pub fn permissions(self) -> &'static [Permission] {
-        use Permission::{Delete, Get, Put, Query, QueryIndex, Scan, Update};
+        use Permission::{Delete, Get, Put, Query, Scan, Update};
         match self {
             SideTable::History => &[Put, Update, Delete, Query],
             SideTable::Leases => &[Scan, Put, Update, Delete],
             SideTable::Subscriptions => &[Get, Query, Update],
-            SideTable::Deliveries => &[Put, Update, Delete, Query, QueryIndex],
+            SideTable::Deliveries => delivery_table::PERMISSIONS,
         }
     }
 

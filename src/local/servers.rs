@@ -11,7 +11,6 @@ use futures_util::TryFutureExt;
 use pubsub_local::Observer;
 use tokio::sync::oneshot;
 
-
 /// The servers to run, and the addresses to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {

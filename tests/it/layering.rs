@@ -33,7 +33,6 @@ const ALL: &[&str] = &[
     "pubsub",
     "scan",
     "service",
-    "sink",
     "subscriptions",
     "webhook_commands",
 ];
@@ -41,6 +40,8 @@ const ALL: &[&str] = &[
 const MODULES: &[Module] = &[
     Module { name: "scan", modules: &[], crates: &[] },
     Module { name: "consumer", modules: &["scan"], crates: &["tokio", "ops"] },
+    // The kinds of errors are those of DynamoDB.
+    Module { name: "consumer::ports", modules: &["scan"], crates: &["dynamodb", "tokio"] },
     // Tests that count events with the shipped metrics.
     Module { name: "consumer::simulation", modules: &["scan", "consumer", "observe"], crates: &["tokio"] },
     Module { name: "pubsub", modules: &["scan", "consumer"], crates: &["tokio", "google_cloud_", "ops"] },
@@ -64,7 +65,7 @@ const MODULES: &[Module] = &[
     Module {
         name: "dynamo",
         modules: &["scan", "consumer", "hosts", "changes", "subscriptions"],
-        crates: &["tokio", "aws_", "dynamodb_streams", "ops", "webhooks"],
+        crates: &["tokio", "aws_", "delivery_table", "dynamodb", "ops", "webhooks"],
     },
     Module {
         name: "observe",
@@ -82,11 +83,7 @@ const MODULES: &[Module] = &[
         modules: &["consumer", "dead_letters", "dynamo", "service"],
         crates: &["ops", "tokio"],
     },
-    Module {
-        name: "export",
-        modules: &["scan", "consumer", "dynamo", "hosts", "service"],
-        crates: &["ops", "tokio"],
-    },
+    Module { name: "export", modules: &["scan", "consumer", "dynamo", "hosts", "service"], crates: &["ops", "tokio"] },
     Module {
         name: "backfill",
         modules: &["scan", "consumer", "changes", "dynamo", "export", "hosts", "service"],
@@ -102,7 +99,6 @@ const MODULES: &[Module] = &[
         modules: &["scan", "consumer", "changes", "dynamo", "export", "hosts", "service", "subscriptions"],
         crates: &["ops", "tokio", "webhooks"],
     },
-    Module { name: "sink", modules: &[], crates: &["axum", "http_api", "ops", "tokio", "webhooks"] },
     Module {
         name: "cli",
         modules: &[
@@ -119,17 +115,16 @@ const MODULES: &[Module] = &[
             "hosts",
             "observe",
             "local",
-            "sink",
             "subscriptions",
             "webhook_commands",
         ],
-        crates: &["ops", "http_api", "webhooks"],
+        crates: &["dynamodb_local", "ops", "http_api", "webhook_sink", "webhooks"],
     },
     Module { name: "local", modules: ALL, crates: GUARDED },
     Module {
         name: "main",
         modules: ALL,
-        crates: &["axum", "dynamodb_streams", "tokio", "ops", "http_api", "webhooks"],
+        crates: &["axum", "dynamodb_streams", "tokio", "ops", "http_api", "webhook_sink", "webhooks"],
     },
     Module { name: "lib", modules: &[], crates: &[] },
 ];
@@ -141,13 +136,28 @@ struct Member {
 }
 
 const MEMBERS: &[Member] = &[
+    Member { name: "delivery-table", crates: &["dynamodb", "ops", "webhooks"] },
     Member { name: "dynamodb", crates: &["ops"] },
     Member { name: "dynamodb-local", crates: &[] },
     Member { name: "dynamodb-streams", crates: &[] },
+    Member {
+        name: "events",
+        crates: &[
+            "delivery_table",
+            "dynamodb",
+            "dynamodb_local",
+            "dynamodb_streams",
+            "ops",
+            "sqs_local",
+            "webhook_sink",
+            "webhooks",
+        ],
+    },
     Member { name: "http-api", crates: &[] },
     Member { name: "ops", crates: &[] },
     Member { name: "pubsub-local", crates: &[] },
     Member { name: "sqs-local", crates: &[] },
+    Member { name: "webhook-sink", crates: &["http_api", "ops", "webhooks"] },
     Member { name: "webhooks", crates: &[] },
 ];
 
@@ -155,6 +165,8 @@ const MEMBERS: &[Member] = &[
 const GUARDED: &[&str] = &[
     "aws_",
     "axum",
+    "delivery_table",
+    "dynamodb",
     "dynamodb_local",
     "dynamodb_streams",
     "dynoxide",
@@ -175,6 +187,7 @@ const GUARDED: &[&str] = &[
     "tonic",
     "tracing_opentelemetry",
     "utoipa",
+    "webhook_sink",
     "webhooks",
 ];
 

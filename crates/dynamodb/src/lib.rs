@@ -1,8 +1,8 @@
 //! Connects to DynamoDB, classifies its errors, and creates and checks tables. Knows no program's items.
 //!
 //! - [`connect`], [`connect_streams`] and [`sdk_config`] connect with this machine's credentials, or to a local server.
-//! - [`failed`], [`applied`], [`answered`] and [`read_units`] read answers; [`StoreErrorKind`] says what failed.
-//! - [`TableSpec`] says what a program needs of a table: [`create_table`], [`check_table`], [`check_permission`].
+//! - [`failed`], [`applied`], [`answered`] and [`read_units`] read answers; [`StoreErrorKind`] names what failed.
+//! - [`TableSpec`] describes what a program needs of a table: [`create_table`], [`check_table`], [`check_permission`].
 //! - [`transact`] repeats a transaction that met another one.
 //! - [`values`] reads and builds attributes.
 

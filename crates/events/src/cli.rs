@@ -1,14 +1,23 @@
 //! The command line: one file per command, each flag also as an environment variable, and the checks that relate flags.
 
 mod completions;
+mod dlq;
 mod help;
+mod numbers;
+mod queue;
 mod queues;
+mod send;
 mod servers;
+mod setup;
 mod tables;
 mod version;
 
 use self::help::{heading, more};
 pub use completions::CompletionsArgs;
+pub use dlq::{DlqArgs, DlqTask};
+pub use queue::{QueueArgs, QueueTask};
+pub use send::SendArgs;
+pub use setup::SetupArgs;
 
 const HELP: &str = concat!(
     heading!("Examples"),
@@ -46,5 +55,9 @@ pub struct Cli {
 // The help lists them in this order: that of their use.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    Setup(SetupArgs),
+    Send(SendArgs),
+    Queue(QueueArgs),
+    Dlq(DlqArgs),
     Completions(CompletionsArgs),
 }

@@ -4,13 +4,16 @@
 //! - [`processor`] stores what the queue delivers.
 //! - [`ports`] is what it needs from outside.
 //! - [`schema`] loads JSON Schemas and validates events.
-//! - [`sqs`] and [`table`] are its queues and its table.
+//! - [`sqs`] and [`table`] are its queues and its table. [`queues`] is SQS as the tools use it.
 //! - [`dead_letter`] describes dead letters in attributes of SQS, and [`trace`] continues traces. Both are pure.
 //! - [`moment`] has the one form of times that sorts.
+//! - [`buckets`] has the number of partitions of each client.
 //! - [`names`] has the names of the queues and tables.
 //! - [`observe`] is the program as logs and metrics name it.
+//! - [`tools`] is the commands of operators.
 //! - [`cli`] turns flags into settings.
 
+pub mod buckets;
 pub mod cli;
 pub mod dead_letter;
 pub mod event;
@@ -19,7 +22,9 @@ pub mod names;
 pub mod observe;
 pub mod ports;
 pub mod processor;
+pub mod queues;
 pub mod schema;
 pub mod sqs;
 pub mod table;
+pub mod tools;
 pub mod trace;

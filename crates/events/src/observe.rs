@@ -1,8 +1,14 @@
 //! The program as people, log collectors and monitors see it.
 
+mod clients;
+mod processor;
+mod recent;
+
 use ops::Program;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
+
+pub use processor::{Counts, ProcessorMetrics, WatchedProcessor};
 
 /// The name and version of this program in logs, traces and metrics.
 pub const PROGRAM: Program = Program {

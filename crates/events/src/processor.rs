@@ -1,6 +1,7 @@
 //! The processor: from the queue to the table.
 
 pub mod flow;
+pub mod health;
 mod run;
 #[cfg(test)]
 mod simulation;

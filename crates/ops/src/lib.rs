@@ -4,6 +4,7 @@
 //! It knows no program: names of metrics, flags and spans are given to it.
 
 mod cause;
+pub mod flags;
 pub mod health;
 mod help;
 pub mod http;

@@ -23,7 +23,7 @@ pub enum Changed {
 }
 
 impl Changed {
-    /// Returns what a store says with `true` or `false`.
+    /// Returns `Applied` if it is true.
     pub fn of(is_applied: bool) -> Changed {
         if is_applied { Changed::Applied } else { Changed::Refused }
     }

@@ -1,12 +1,13 @@
 //! What commands do with deliveries: list, redrive and purge dead ones, replay, and look one up.
 
-use aws_sdk_dynamodb::types::{Delete, Put, ReturnConsumedCapacity, ReturnValue, TransactWriteItem};
+use aws_sdk_dynamodb::types::{Delete, Put, ReturnConsumedCapacity, TransactWriteItem};
+use delivery_table::{BUCKETS, ID, QUEUE, Queue, TOKEN, waiting, waiting_item};
 use dynamodb::values::{number, string, text};
 use dynamodb::{Item, answered, applied, failed, incomplete, read_units, transact, within_timeout};
 use tokio::try_join;
-use webhooks::{Changed, Delivery, EndpointId, StoredDelivery, Token, WebhookId};
+use webhooks::{Changed, Delivery, EndpointId, StoredDelivery, WebhookId};
 
-use super::attributes::{BUCKETS, ID, QUEUE, Queue, TOKEN, dead, delivered, delivered_item, waiting, waiting_item};
+use super::items::{DEAD, DELIVERED, dead, delivered, delivered_item};
 use super::{Delivered, DeliveryTable};
 use crate::consumer::ports::{StoreError, StoreErrorKind};
 use crate::scan::to_unix_seconds;
@@ -63,10 +64,11 @@ impl DeliveryTable {
         position: &DeadPosition,
         limit: usize,
     ) -> Result<(Vec<Item>, Option<String>), StoreError> {
-        let queue = Queue::Dead.of(endpoint, position.bucket);
+        let queue = DEAD.of(endpoint, position.bucket);
         let after = position.after.as_ref();
         let after = after.map(|after| Item::from([(QUEUE.to_owned(), text(&queue)), (ID.to_owned(), text(after))]));
         let request = self
+            .waiting
             .query(&queue)
             .set_exclusive_start_key(after)
             .consistent_read(true)
@@ -80,7 +82,7 @@ impl DeliveryTable {
     /// Looks for a delivery, read consistently.
     pub async fn find(&self, endpoint: &EndpointId, id: &WebhookId) -> Result<FoundDelivery, StoreError> {
         let get = |queue: Queue| Box::pin(self.get(queue.key(endpoint, id)));
-        let (waits, died, succeeded) = try_join!(get(Queue::Waiting), get(Queue::Dead), get(Queue::Delivered))?;
+        let (waits, died, succeeded) = try_join!(get(Queue::WAITING), get(DEAD), get(DELIVERED))?;
         Ok(FoundDelivery {
             waiting: read(waits, waiting)?,
             dead: read(died, dead)?,
@@ -90,9 +92,10 @@ impl DeliveryTable {
 
     async fn get(&self, key: Item) -> Result<Option<Item>, StoreError> {
         let request = self
+            .waiting
             .client()
             .get_item()
-            .table_name(self.table())
+            .table_name(self.waiting.table())
             .set_key(Some(key))
             .consistent_read(true)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
@@ -103,13 +106,15 @@ impl DeliveryTable {
 
     async fn redrive_dead(&self, dead: &DeadDelivery) -> Result<Changed, StoreError> {
         let delivery = &dead.item.delivery;
-        let item = self.due_now(StoredDelivery { attempts: 0, ..dead.item.clone() });
+        let item = self.waiting.due_now(StoredDelivery { attempts: 0, ..dead.item.clone() });
         // The delivery may still wait, because the engine removes it after it has stored the dead one. With a new token it
         // stays.
-        let put = Put::builder().table_name(self.table()).set_item(Some(waiting_item(&item, self.waits_until())));
+        let put = Put::builder()
+            .table_name(self.waiting.table())
+            .set_item(Some(waiting_item(&item, self.waiting.expires_at())));
         let delete = Delete::builder()
-            .table_name(self.table())
-            .set_key(Some(Queue::Dead.key(&delivery.endpoint, &delivery.id)))
+            .table_name(self.waiting.table())
+            .set_key(Some(DEAD.key(&delivery.endpoint, &delivery.id)))
             .condition_expression("#token = :token")
             .expression_attribute_names("#token", TOKEN)
             .expression_attribute_values(":token", number(dead.item.token.0));
@@ -117,65 +122,42 @@ impl DeliveryTable {
             TransactWriteItem::builder().put(put.build().map_err(|error| incomplete(&error))?).build(),
             TransactWriteItem::builder().delete(delete.build().map_err(|error| incomplete(&error))?).build(),
         ];
-        self.mark(&delivery.endpoint).await?;
-        let redriven = {
-            let _permit = self.permit().await;
-            transact(self.client(), items).await?
-        };
-        self.mark(&delivery.endpoint).await?;
-        self.shared.rests.stored(&delivery.endpoint, item.due, self.now());
-        Ok(Changed::of(redriven))
+        self.waiting.with_marker(&item, transact(self.waiting.client(), items)).await.map(Changed::of)
     }
 
     async fn purge_dead(&self, dead: &DeadDelivery) -> Result<Changed, StoreError> {
         let delivery = &dead.item.delivery;
         let request = self
+            .waiting
             .client()
             .delete_item()
-            .table_name(self.table())
-            .set_key(Some(Queue::Dead.key(&delivery.endpoint, &delivery.id)))
+            .table_name(self.waiting.table())
+            .set_key(Some(DEAD.key(&delivery.endpoint, &delivery.id)))
             .condition_expression("#token = :token")
             .expression_attribute_names("#token", TOKEN)
             .expression_attribute_values(":token", number(dead.item.token.0));
-        let _permit = self.permit().await;
+        let _permit = self.waiting.permit().await;
         applied(within_timeout(Box::pin(request.send())).await).map(Changed::of)
     }
 
     /// Makes a delivery wait, due now, whether or not it waits already.
     pub async fn replay(&self, delivery: Delivery) -> Result<Replayed, StoreError> {
-        let now = self.now();
-        let item = StoredDelivery { delivery, created: now, attempts: 0, due: now, token: Token(0), last: None };
-        let item = self.due_now(item);
-        let endpoint = &item.delivery.endpoint;
-        self.mark(endpoint).await?;
-        let request = self
-            .client()
-            .put_item()
-            .table_name(self.table())
-            .set_item(Some(waiting_item(&item, self.waits_until())))
-            .return_values(ReturnValue::AllOld);
-        let answer = {
-            let _permit = self.permit().await;
-            within_timeout(Box::pin(request.send())).await.map_err(|error| failed(&error))?
-        };
-        answered(&answer)?;
-        self.mark(endpoint).await?;
-        self.shared.rests.stored(endpoint, item.due, self.now());
-        Ok(if answer.attributes.is_some() { Replayed::WasWaiting } else { Replayed::Stored })
+        let was_waiting = self.waiting.put_due(delivery).await?;
+        Ok(if was_waiting { Replayed::WasWaiting } else { Replayed::Stored })
     }
 
     /// Logs a delivery that succeeded.
     pub async fn log_delivered(&self, entry: &Delivered) -> Result<(), StoreError> {
-        let expires_at = to_unix_seconds(self.now()).saturating_add(self.shared.kept.delivered.as_secs());
-        let request =
-            self.client().put_item().table_name(self.table()).set_item(Some(delivered_item(entry, expires_at)));
-        let _permit = self.permit().await;
+        let expires_at = to_unix_seconds(self.waiting.now()).saturating_add(self.kept.delivered.as_secs());
+        let request = self
+            .waiting
+            .client()
+            .put_item()
+            .table_name(self.waiting.table())
+            .set_item(Some(delivered_item(entry, expires_at)));
+        let _permit = self.waiting.permit().await;
         let answer = within_timeout(Box::pin(request.send())).await.map_err(|error| failed(&error))?;
         answered(&answer)
-    }
-
-    fn due_now(&self, item: StoredDelivery) -> StoredDelivery {
-        StoredDelivery { due: self.now(), token: Token(rand::random()), ..item }
     }
 }
 

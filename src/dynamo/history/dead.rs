@@ -1,9 +1,10 @@
 //! The dead letters of the history, for operators: reads and deletes them.
 
+use dynamodb::{Item, failed};
+
 use super::attributes::{ENTRY, IP, string, text, whole};
 use super::{DEAD, HistoryTable, answered, key_of_dead};
 use crate::consumer::ports::StoreError;
-use dynamodb::{Item, failed};
 
 /// A record of the stream that nobody could handle, without its images.
 #[derive(Debug, Clone, PartialEq, Eq)]

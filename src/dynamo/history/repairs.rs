@@ -1,12 +1,12 @@
 //! What a backfill reads and writes of the history: pages of open summaries, new summaries, corrections and gaps.
 
-use dynamodb::{Item, answered, cancelled, failed, incomplete, read_units};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::RequestId;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConsumedCapacity, Put, ReturnConsumedCapacity, TransactWriteItem, Update,
 };
+use dynamodb::{Item, answered, cancelled, failed, incomplete, read_units};
 use tokio::time::timeout;
 
 use super::attributes::{

@@ -1,11 +1,11 @@
 //! What a replay reads of the history: pages of the entries of a time, of all addresses or of one.
 
-use dynamodb::failed;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
+use dynamodb::failed;
 use tokio::time::timeout;
 
 use super::HistoryTable;

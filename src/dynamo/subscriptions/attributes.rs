@@ -1,10 +1,10 @@
 //! The items of the table of subscriptions. `docs/webhooks.md` lists the attributes. Pure.
 
-use dynamodb::Item;
-use dynamodb::values::{self, bytes, number, string, text, whole};
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use dynamodb::Item;
+use dynamodb::values::{self, bytes, number, string, text, whole};
 use webhooks::{DisabledReason, EndpointId, SealedSecret};
 
 use crate::changes::Event;

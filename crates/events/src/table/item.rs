@@ -9,9 +9,8 @@ use dynamodb::{EXPIRES_AT, Item};
 
 use crate::event::{Event, sort_key};
 use crate::ports::Put;
+use crate::table::spec::{CLIENT_ID, EVENT_KEY};
 
-pub const CLIENT_ID: &str = "client_id";
-pub const EVENT_KEY: &str = "event_key";
 pub const EVENT_TYPE: &str = "event_type";
 /// The JSON text of `data`.
 pub const DATA: &str = "data";
@@ -151,7 +150,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_partition_names_its_client(client_id in "[^\\p{Cc}]{1,40}", id in "\\PC{1,40}", buckets: NonZeroU16) {
-            prop_assert_eq!(client(&partition_of(&client_id, &id, buckets)), client_id.as_str());
+            let partition = partition_of(&client_id, &id, buckets);
+            prop_assert_eq!(client(&partition), client_id.as_str());
             prop_assert_eq!(partition_of(&client_id, &id, ONE), client_id);
         }
     }

@@ -1,17 +1,16 @@
 //! Due deliveries of an endpoint: queries the index, and remembers when nothing is due.
 
-use dynamodb::{failed, read_units, within_timeout};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use dynamodb::{StoreError, failed, read_units, within_timeout};
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
 use webhooks::{DueDelivery, EndpointId};
 
-use super::DeliveryTable;
-use super::attributes::{BUCKETS, BY_DUE, Queue, due};
-use crate::consumer::ports::StoreError;
+use crate::items::{BUCKETS, Queue, due};
+use crate::{BY_DUE, WaitingDeliveries};
 
 /// Another instance may store a delivery that is due earlier than the first one that is known here.
 const MAX_REST: Duration = Duration::from_secs(15);
@@ -85,13 +84,14 @@ fn remaining(due: Option<SystemTime>, now: SystemTime) -> Duration {
     due.map_or(MAX_REST, |due| due.duration_since(now).unwrap_or_default().min(MAX_REST))
 }
 
-impl DeliveryTable {
+impl WaitingDeliveries {
     /// Returns the due time of the longest due delivery that this instance knows of, among the endpoints that count.
     pub fn oldest_due(&self, counts: impl Fn(&EndpointId) -> bool) -> Option<SystemTime> {
         self.shared.rests.oldest(counts)
     }
 
-    pub(super) async fn find_due(
+    /// Returns deliveries of an endpoint that are due, the longest due ones first.
+    pub async fn due(
         &self,
         endpoint: &EndpointId,
         now: SystemTime,
@@ -114,8 +114,8 @@ impl DeliveryTable {
         limit: usize,
     ) -> Result<Vec<(SystemTime, DueDelivery)>, StoreError> {
         let request = self
-            .query(Queue::Waiting.of(endpoint, bucket))
-            .index_name(BY_DUE)
+            .query(Queue::WAITING.of(endpoint, bucket))
+            .index_name(BY_DUE.name)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX));
         let answer = within_timeout(Box::pin(request.send())).await.map_err(|error| failed(&error))?;
         read_units(&answer, answer.consumed_capacity())?;

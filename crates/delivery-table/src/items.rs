@@ -1,65 +1,52 @@
-//! The items of the table of deliveries. `docs/webhooks.md` lists the attributes. Pure.
+//! The items of a table of deliveries. Pure.
 
-use dynamodb::values::{self, bytes, number, string, text, whole};
-use dynamodb::{EXPIRES_AT, Item};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::Bytes;
-use webhooks::{
-    Answer, DeadReason, Delivery, DueDelivery, EndpointId, Failure, LastAttempt, StoredDelivery, Token, WebhookId,
-};
-
-use super::{DeadDelivery, Delivered};
+use dynamodb::values::{self, bytes, number, string, text, whole};
+use dynamodb::{EXPIRES_AT, Item};
+use webhooks::{Answer, Delivery, DueDelivery, EndpointId, Failure, LastAttempt, StoredDelivery, Token, WebhookId};
 
 /// The partition key.
-pub(super) const QUEUE: &str = "queue";
+pub const QUEUE: &str = "queue";
 /// The sort key.
-pub(super) const ID: &str = "id";
+pub const ID: &str = "id";
 pub(super) const DUE: &str = "due";
-pub(super) const TOKEN: &str = "token";
+/// Changes with each claim.
+pub const TOKEN: &str = "token";
 pub(super) const SEEN: &str = "seen";
-pub(super) const BY_DUE: &str = "by-due";
 
 /// One partition of DynamoDB takes 1,000 write units per second.
-pub(super) const BUCKETS: usize = 8;
+pub const BUCKETS: usize = 8;
 pub(super) const MARKER_BUCKETS: usize = 16;
 
-const VERSION: &str = "v";
-const FORMAT: u64 = 1;
+/// The attribute with the version of the format.
+pub const VERSION: &str = "v";
+pub const FORMAT: u64 = 1;
 
-/// What the items of a partition are.
+/// What the items of a partition are: the beginning of the partition key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Queue {
-    Waiting,
-    Dead,
-    /// The log of deliveries that succeeded.
-    Delivered,
-}
+pub struct Queue(pub &'static str);
 
 impl Queue {
-    fn prefix(self) -> &'static str {
-        match self {
-            Queue::Waiting => "w#",
-            Queue::Dead => "d#",
-            Queue::Delivered => "s#",
-        }
-    }
+    /// The deliveries that wait for an attempt.
+    pub const WAITING: Queue = Queue("w#");
 
     /// Returns the partition key of a bucket.
-    pub(super) fn of(self, endpoint: &EndpointId, bucket: usize) -> String {
-        format!("{}{endpoint}#{bucket}", self.prefix())
+    pub fn of(self, endpoint: &EndpointId, bucket: usize) -> String {
+        format!("{}{endpoint}#{bucket}", self.0)
     }
 
-    pub(super) fn key(self, endpoint: &EndpointId, id: &WebhookId) -> Item {
+    pub fn key(self, endpoint: &EndpointId, id: &WebhookId) -> Item {
         let bucket = values::bucket(id.as_str(), BUCKETS);
         Item::from([(QUEUE.to_owned(), text(self.of(endpoint, bucket))), (ID.to_owned(), text(id.as_str()))])
     }
 
     /// Returns what [`Queue::key`] made a key of.
-    fn parse(self, item: &Item) -> Option<(EndpointId, WebhookId)> {
+    pub fn parse(self, item: &Item) -> Option<(EndpointId, WebhookId)> {
         // An id may contain the separator.
-        let (endpoint, _) = string(item, QUEUE)?.strip_prefix(self.prefix())?.rsplit_once('#')?;
+        let (endpoint, _) = string(item, QUEUE)?.strip_prefix(self.0)?.rsplit_once('#')?;
         Some((EndpointId::parse(endpoint).ok()?, id(item)?))
     }
 }
@@ -78,13 +65,13 @@ fn id(item: &Item) -> Option<WebhookId> {
 }
 
 /// Returns a time in milliseconds since 1970.
-pub(super) fn millis(time: SystemTime) -> u64 {
+pub fn millis(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns `None` for a time that the clock of the system cannot show.
-fn time(item: &Item, name: &str) -> Option<SystemTime> {
+/// Returns a time in milliseconds since 1970, or `None` if the clock of the system cannot show it.
+pub fn time(item: &Item, name: &str) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_millis(whole(item, name)?))
 }
 
@@ -101,7 +88,8 @@ pub(super) fn last_attempt(last: Option<&LastAttempt>) -> [(&'static str, Option
     ]
 }
 
-fn delivery_item(queue: Queue, item: &StoredDelivery, expires_at: u64) -> Item {
+/// Returns the item of a delivery in a queue, without its due time.
+pub fn delivery_item(queue: Queue, item: &StoredDelivery, expires_at: Option<u64>) -> Item {
     let Delivery { id, endpoint, body } = &item.delivery;
     let mut attributes = queue.key(endpoint, id);
     let values = [
@@ -110,48 +98,26 @@ fn delivery_item(queue: Queue, item: &StoredDelivery, expires_at: u64) -> Item {
         ("attempts", number(item.attempts.into())),
         ("created", number(millis(item.created))),
         ("body", bytes(body)),
-        (EXPIRES_AT, number(expires_at)),
     ];
     attributes.extend(values.map(|(name, value)| (name.to_owned(), value)));
+    attributes.extend(expires_at.map(|at| (EXPIRES_AT.to_owned(), number(at))));
     let last = last_attempt(item.last.as_ref()).into_iter();
     attributes.extend(last.filter_map(|(name, value)| Some((name.to_owned(), value?))));
     attributes
 }
 
 /// Returns the item of a delivery that waits. Only these have the sort key of the index.
-pub(super) fn waiting_item(item: &StoredDelivery, expires_at: u64) -> Item {
-    let mut attributes = delivery_item(Queue::Waiting, item, expires_at);
+pub fn waiting_item(item: &StoredDelivery, expires_at: Option<u64>) -> Item {
+    let mut attributes = delivery_item(Queue::WAITING, item, expires_at);
     attributes.insert(DUE.to_owned(), number(millis(item.due)));
     attributes
 }
 
-/// Returns the item of a dead delivery. Its token is that of its last claim.
-pub(super) fn dead_item(dead: &DeadDelivery, expires_at: u64) -> Item {
-    let mut attributes = delivery_item(Queue::Dead, &dead.item, expires_at);
-    attributes.insert("reason".to_owned(), text(dead.reason.as_str()));
-    attributes.insert("died".to_owned(), number(millis(dead.died)));
-    attributes
-}
-
-pub(super) fn delivered_item(delivered: &Delivered, expires_at: u64) -> Item {
-    let mut attributes = Queue::Delivered.key(&delivered.endpoint, &delivered.id);
-    let took = u64::try_from(delivered.took.as_millis()).unwrap_or(u64::MAX);
-    let values = [
-        (VERSION, number(FORMAT)),
-        ("at", number(millis(delivered.at))),
-        ("attempts", number(delivered.attempts.into())),
-        ("took_ms", number(took)),
-        (EXPIRES_AT, number(expires_at)),
-    ];
-    attributes.extend(values.map(|(name, value)| (name.to_owned(), value)));
-    attributes
-}
-
-fn stored(queue: Queue, item: &Item, due: SystemTime) -> Option<StoredDelivery> {
+/// Returns the delivery in an item of a queue, or `None` if this version cannot read it.
+pub fn delivery(queue: Queue, item: &Item, due: SystemTime) -> Option<StoredDelivery> {
     let (endpoint, id) = queue.parse(item)?;
     let body = item.get("body")?.as_b().ok()?;
-    let is_known = whole(item, VERSION)? == FORMAT;
-    is_known.then_some(())?;
+    (whole(item, VERSION)? == FORMAT).then_some(())?;
     Some(StoredDelivery {
         delivery: Delivery { id, endpoint, body: Bytes::copy_from_slice(body.as_ref()) },
         created: time(item, "created")?,
@@ -179,30 +145,13 @@ fn last(item: &Item) -> Option<LastAttempt> {
 }
 
 /// Returns the delivery that waits in an item, or `None` if this version cannot read it.
-pub(super) fn waiting(item: &Item) -> Option<StoredDelivery> {
-    stored(Queue::Waiting, item, time(item, DUE)?)
+pub fn waiting(item: &Item) -> Option<StoredDelivery> {
+    delivery(Queue::WAITING, item, time(item, DUE)?)
 }
 
 /// Returns an entry of the index with its due time.
 pub(super) fn due(item: &Item) -> Option<(SystemTime, DueDelivery)> {
     Some((time(item, DUE)?, DueDelivery { id: id(item)?, token: Token(whole(item, TOKEN)?) }))
-}
-
-pub(super) fn dead(item: &Item) -> Option<DeadDelivery> {
-    let died = time(item, "died")?;
-    let reason = DeadReason::from_stored(string(item, "reason")?)?;
-    Some(DeadDelivery { item: stored(Queue::Dead, item, died)?, reason, died })
-}
-
-pub(super) fn delivered(item: &Item) -> Option<Delivered> {
-    let (endpoint, id) = Queue::Delivered.parse(item)?;
-    Some(Delivered {
-        endpoint,
-        id,
-        at: time(item, "at")?,
-        attempts: whole(item, "attempts")?.try_into().ok()?,
-        took: Duration::from_millis(whole(item, "took_ms")?),
-    })
 }
 
 #[cfg(test)]
@@ -252,25 +201,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_delivery_is_read_from_its_item(item in stored_delivery(), died in any::<u32>()) {
-            prop_assert_eq!(waiting(&waiting_item(&item, 7)), Some(item.clone()));
-            let found = due(&waiting_item(&item, 7));
+        fn a_delivery_is_read_from_its_item(item in stored_delivery(), expires_at in any::<Option<u64>>()) {
+            prop_assert_eq!(waiting(&waiting_item(&item, expires_at)), Some(item.clone()));
+            let found = due(&waiting_item(&item, expires_at));
             prop_assert_eq!(found, Some((item.due, DueDelivery { id: item.delivery.id.clone(), token: item.token })));
-
-            let died = at(died.into());
-            let reason = DeadReason::Gone;
-            let stored = dead_item(&DeadDelivery { item: item.clone(), reason, died }, 7);
-            prop_assert!(!stored.contains_key(DUE));
-            prop_assert_eq!(dead(&stored), Some(DeadDelivery { item: StoredDelivery { due: died, ..item }, reason, died }));
-        }
-
-        #[test]
-        fn a_delivered_one_is_read_from_its_item(event in any::<[u8; 4]>(), attempts in any::<u32>(), took in any::<u32>()) {
-            let endpoint = EndpointId::parse("a#1").unwrap();
-            let id = WebhookId::of(&[&event], &endpoint);
-            let (at, took) = (at(took.into()), Duration::from_millis(took.into()));
-            let entry = Delivered { endpoint, id, at, attempts, took };
-            prop_assert_eq!(delivered(&delivered_item(&entry, 7)), Some(entry));
+            prop_assert_eq!(whole(&waiting_item(&item, expires_at), EXPIRES_AT), expires_at);
         }
     }
 
@@ -286,7 +221,7 @@ mod tests {
             token: Token(3),
             last: Some(LastAttempt { at: at(4), result: Err(Failure::Connect) }),
         };
-        let complete = waiting_item(&item, 7);
+        let complete = waiting_item(&item, Some(7));
         for name in [QUEUE, ID, VERSION, TOKEN, DUE, "attempts", "created", "body"] {
             let mut without = complete.clone();
             without.remove(name);
@@ -305,7 +240,7 @@ mod tests {
         let endpoint = EndpointId::parse("wh_1").unwrap();
         let mut counts = std::collections::BTreeMap::<String, u32>::new();
         for event in 0..800_u32 {
-            let key = Queue::Waiting.key(&endpoint, &WebhookId::of(&[&event.to_be_bytes()], &endpoint));
+            let key = Queue::WAITING.key(&endpoint, &WebhookId::of(&[&event.to_be_bytes()], &endpoint));
             *counts.entry(string(&key, QUEUE).unwrap().to_owned()).or_default() += 1;
         }
         assert_eq!(counts.len(), BUCKETS);

@@ -4,23 +4,21 @@
 //! old marker is deleted when consistent reads find no delivery. Clocks of instances may differ by 5 minutes: between the
 //! last insert that relies on a marker and its deletion are at least 5 minutes more.
 
-use dynamodb::values::{number, string, whole};
-use dynamodb::{answered, applied, failed, read_units, within_timeout};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::types::Select;
+use dynamodb::values::{number, string, whole};
+use dynamodb::{StoreError, answered, applied, failed, read_units, within_timeout};
 use futures_util::future::{join_all, try_join_all};
 use rand::seq::SliceRandom;
 use tokio::time::Instant;
 use tracing::warn;
-use webhooks::{Changed, EndpointId};
+use webhooks::EndpointId;
 
-use super::DeliveryTable;
-use super::attributes::{BUCKETS, ID, MARKER_BUCKETS, Queue, SEEN, TOKEN, marker_key, marker_queue};
-use crate::consumer::ports::StoreError;
-use crate::scan::to_unix_seconds;
+use crate::items::{BUCKETS, ID, MARKER_BUCKETS, Queue, SEEN, TOKEN, marker_key, marker_queue};
+use crate::{WaitingDeliveries, unix_seconds};
 
 /// How long an instance relies on a marker that it wrote.
 const FRESH: Duration = Duration::from_secs(5 * 60);
@@ -87,7 +85,7 @@ struct Marker {
     token: u64,
 }
 
-impl DeliveryTable {
+impl WaitingDeliveries {
     /// Writes the marker of an endpoint, unless this instance wrote it lately. Call it before and after each write of a
     /// delivery that waits: the machine may be suspended between them for longer than the marker lives.
     pub(super) async fn mark(&self, endpoint: &EndpointId) -> Result<(), StoreError> {
@@ -109,7 +107,7 @@ impl DeliveryTable {
             .put_item()
             .table_name(self.table())
             .set_item(Some(marker_key(endpoint)))
-            .item(SEEN, number(to_unix_seconds(seen)))
+            .item(SEEN, number(unix_seconds(seen)))
             .item(TOKEN, number(rand::random()));
         let _permit = self.permit().await;
         let answer = within_timeout(Box::pin(request.send())).await.map_err(|error| failed(&error))?;
@@ -117,12 +115,12 @@ impl DeliveryTable {
     }
 
     /// Returns the endpoints that have a marker, and verifies some of the old markers.
-    pub(super) async fn marked(&self) -> Result<Vec<EndpointId>, StoreError> {
+    pub async fn endpoints_with_backlog(&self) -> Result<Vec<EndpointId>, StoreError> {
         let queues = (0..MARKER_BUCKETS).map(|bucket| Box::pin(self.markers_of(bucket)));
         let markers: Vec<_> = try_join_all(queues).await?.into_iter().flatten().collect();
         let endpoints: Vec<_> = markers.iter().map(|marker| marker.endpoint.clone()).collect();
         self.shared.rests.retain(&endpoints);
-        let now = to_unix_seconds(self.now());
+        let now = unix_seconds(self.now());
         let mut old: Vec<_> =
             markers.into_iter().filter(|marker| now.saturating_sub(marker.seen) > OLD.as_secs()).collect();
         // Other instances see the same old markers.
@@ -157,8 +155,8 @@ impl DeliveryTable {
     }
 
     /// Deletes a marker if no delivery waits, and otherwise makes it young. Both only if nobody wrote it since it was read:
-    /// a delivery that the reads have missed follows a later write.
-    async fn verify(&self, marker: &Marker) -> Result<Changed, StoreError> {
+    /// a delivery that the reads have missed follows a later write. Returns whether it did.
+    async fn verify(&self, marker: &Marker) -> Result<bool, StoreError> {
         let waiting = (0..BUCKETS).map(|bucket| Box::pin(self.is_waiting(&marker.endpoint, bucket)));
         let is_waiting = try_join_all(waiting).await?.contains(&true);
         let _permit = self.permit().await;
@@ -174,8 +172,8 @@ impl DeliveryTable {
                 .expression_attribute_names("#seen", SEEN)
                 .expression_attribute_values(":token", number(marker.token))
                 .expression_attribute_values(":next", number(rand::random()))
-                .expression_attribute_values(":seen", number(to_unix_seconds(self.now())));
-            return applied(within_timeout(Box::pin(request.send())).await).map(Changed::of);
+                .expression_attribute_values(":seen", number(unix_seconds(self.now())));
+            return applied(within_timeout(Box::pin(request.send())).await);
         }
         let request = self
             .client()
@@ -185,12 +183,12 @@ impl DeliveryTable {
             .condition_expression("#token = :token")
             .expression_attribute_names("#token", TOKEN)
             .expression_attribute_values(":token", number(marker.token));
-        applied(within_timeout(Box::pin(request.send())).await).map(Changed::of)
+        applied(within_timeout(Box::pin(request.send())).await)
     }
 
     async fn is_waiting(&self, endpoint: &EndpointId, bucket: usize) -> Result<bool, StoreError> {
         let request =
-            self.query(Queue::Waiting.of(endpoint, bucket)).consistent_read(true).select(Select::Count).limit(1);
+            self.query(Queue::WAITING.of(endpoint, bucket)).consistent_read(true).select(Select::Count).limit(1);
         let answer = within_timeout(Box::pin(request.send())).await.map_err(|error| failed(&error))?;
         read_units(&answer, answer.consumed_capacity())?;
         Ok(answer.count() > 0)
