@@ -1,23 +1,31 @@
 //! The command line: one file per command, each flag also as an environment variable, and the checks that relate flags.
 
 mod completions;
+mod deliver;
 mod dlq;
 mod help;
 mod numbers;
+mod observability;
+mod processor;
 mod queue;
 mod queues;
 mod send;
 mod servers;
 mod setup;
+mod sink;
 mod tables;
+mod targets;
 mod version;
 
 use self::help::{heading, more};
 pub use completions::CompletionsArgs;
+pub use deliver::DeliverArgs;
 pub use dlq::{DlqArgs, DlqTask};
+pub use processor::ProcessorArgs;
 pub use queue::{QueueArgs, QueueTask};
 pub use send::SendArgs;
 pub use setup::SetupArgs;
+pub use sink::SinkArgs;
 
 const HELP: &str = concat!(
     heading!("Examples"),
@@ -56,8 +64,11 @@ pub struct Cli {
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     Setup(SetupArgs),
+    Processor(ProcessorArgs),
+    Deliver(DeliverArgs),
     Send(SendArgs),
     Queue(QueueArgs),
     Dlq(DlqArgs),
+    Sink(SinkArgs),
     Completions(CompletionsArgs),
 }

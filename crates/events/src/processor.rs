@@ -6,4 +6,5 @@ mod run;
 #[cfg(test)]
 mod simulation;
 
+pub use flow::Limits;
 pub use run::{Ports, Processor, Settings};

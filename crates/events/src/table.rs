@@ -1,7 +1,6 @@
 //! The table `Events` behind the ports of the processor. Leaves retries to the processor.
 
 pub mod item;
-pub mod spec;
 
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -9,14 +8,21 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
-use dynamodb::{Item, Problem, StoreError, StoreErrorKind, answered, failed};
+use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, StreamViewType};
+use dynamodb::{Item, Problem, StoreError, StoreErrorKind, TableSpec, answered, failed, hash, range};
 
 use crate::event::Event;
 use crate::ports::{Events, Failure, Put};
 
-use item::event_item;
-use spec::EVENTS;
+use item::{CLIENT_ID, EVENT_KEY, event_item};
+
+/// What this program needs of the table.
+pub static SPEC: TableSpec = TableSpec {
+    keys: &[hash(CLIENT_ID), range(EVENT_KEY)],
+    index: None,
+    expires: true,
+    stream: Some(StreamViewType::NewImage),
+};
 
 /// The table of events.
 #[derive(Debug, Clone)]
@@ -35,7 +41,7 @@ impl EventTable {
 
     /// A refusal may be the fault of a table that was replaced while this program runs. Then it is none of the event.
     async fn refused(&self, detail: String) -> Failure {
-        match dynamodb::check_table(&self.client, &EVENTS, &self.table).await {
+        match dynamodb::check_table(&self.client, &SPEC, &self.table).await {
             // The identity may not be allowed to describe the table. The table fitted at the start.
             Ok(_) | Err(Problem::Refused(_)) => Failure::Refused(detail),
             Err(problem) => Failure::Unavailable(format!("{detail}; the table: {problem}")),

@@ -12,10 +12,12 @@ use tracing::warn;
 
 use super::clients::Lags;
 use super::recent::Recent;
-use super::{PROGRAM, REVISION};
+use super::{DeliverMetrics, PROGRAM, REVISION};
+use crate::deliver;
 use crate::event::Reason;
 use crate::ports::{Call, Failure, Message, Observer, Outcome, Settled};
 use crate::processor::health::Watch;
+use crate::schema::Schemas;
 
 const RECEIVED: Metric = Metric::counter("event_pipeline_received_total", &[], "Messages that were received.");
 const REDELIVERED: Metric =
@@ -153,17 +155,6 @@ impl Default for ProcessorMetrics {
 }
 
 impl ProcessorMetrics {
-    /// Notes which event types have a schema.
-    pub fn set_schemas<'a>(&self, types: impl Iterator<Item = &'a str>) {
-        *locked(&self.schemas) = types.take(MAX_TYPES).map(str::to_owned).collect();
-        self.are_schemas_current.store(true, Ordering::Relaxed);
-    }
-
-    /// Notes that the schemas of the directory are wrong, so that the earlier ones count.
-    pub fn refuse_schemas(&self) {
-        self.are_schemas_current.store(false, Ordering::Relaxed);
-    }
-
     pub fn counts(&self) -> Counts {
         Counts {
             stored: self.stored.get(),
@@ -297,6 +288,15 @@ impl Observer for ProcessorMetrics {
         }
     }
 
+    fn schemas_loaded(&self, schemas: &Schemas) {
+        *locked(&self.schemas) = schemas.types().take(MAX_TYPES).map(str::to_owned).collect();
+        self.are_schemas_current.store(true, Ordering::Relaxed);
+    }
+
+    fn schemas_refused(&self) {
+        self.are_schemas_current.store(false, Ordering::Relaxed);
+    }
+
     fn in_memory(&self, messages: usize, bytes: usize) {
         self.messages.store(messages as u64, Ordering::Relaxed);
         self.bytes.store(bytes as u64, Ordering::Relaxed);
@@ -320,6 +320,9 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A running processor, as monitors see it.
 pub struct WatchedProcessor {
     metrics: Arc<ProcessorMetrics>,
+    /// Those of direct dispatch.
+    deliver_metrics: Option<Arc<DeliverMetrics>>,
+    deliver_watch: Arc<deliver::Watch>,
     pub liveness: Liveness,
     is_running: AtomicBool,
     started: SystemTime,
@@ -327,9 +330,13 @@ pub struct WatchedProcessor {
 
 impl WatchedProcessor {
     /// The process has just started.
-    pub fn new(metrics: Arc<ProcessorMetrics>) -> WatchedProcessor {
-        let is_running = AtomicBool::new(false);
-        WatchedProcessor { metrics, liveness: Liveness::default(), is_running, started: now() }
+    pub fn new(
+        metrics: Arc<ProcessorMetrics>,
+        deliver_metrics: Option<Arc<DeliverMetrics>>,
+        deliver_watch: Arc<deliver::Watch>,
+    ) -> WatchedProcessor {
+        let (liveness, is_running) = (Liveness::default(), AtomicBool::new(false));
+        WatchedProcessor { metrics, deliver_metrics, deliver_watch, liveness, is_running, started: now() }
     }
 
     /// Notes that the processor runs, or that it stops.
@@ -342,6 +349,9 @@ impl Instance for WatchedProcessor {
     fn metrics(&self) -> String {
         let mut text = Exposition::default();
         self.metrics.write(&mut text);
+        if let Some(deliveries) = &self.deliver_metrics {
+            deliveries.write(&mut text);
+        }
         text.begin(&READY);
         text.count(&[], self.unready().is_empty().into());
         text.begin(&BUILD_INFO);
@@ -359,8 +369,10 @@ impl Instance for WatchedProcessor {
             condition: "processor".to_owned(),
             detail: "it starts or stops: it receives no messages".to_owned(),
         });
-        let conditions = self.metrics.watch.health.conditions().into_iter();
-        let conditions = conditions.map(|(condition, detail)| Unready { condition: condition.to_string(), detail });
-        not_running.into_iter().chain(conditions).collect()
+        let messages = self.metrics.watch.health.conditions().into_iter();
+        let messages = messages.map(|(condition, detail)| Unready { condition: condition.to_string(), detail });
+        let deliveries = self.deliver_watch.health.conditions().into_iter();
+        let deliveries = deliveries.map(|(condition, detail)| Unready { condition: condition.to_string(), detail });
+        not_running.into_iter().chain(messages).chain(deliveries).collect()
     }
 }

@@ -9,8 +9,9 @@ use dynamodb::{EXPIRES_AT, Item};
 
 use crate::event::{Event, sort_key};
 use crate::ports::Put;
-use crate::table::spec::{CLIENT_ID, EVENT_KEY};
 
+pub const CLIENT_ID: &str = "client_id";
+pub const EVENT_KEY: &str = "event_key";
 pub const EVENT_TYPE: &str = "event_type";
 /// The JSON text of `data`.
 pub const DATA: &str = "data";

@@ -6,7 +6,7 @@ use dynamodb::{Client, IndexSpec, Permission, TableSpec, hash, range};
 use super::error::NamedTable;
 use crate::names::{Endpoints, Tables};
 use crate::observe::PROGRAM;
-use crate::table::spec::EVENTS;
+use crate::table::SPEC as EVENTS;
 
 /// A table of the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
