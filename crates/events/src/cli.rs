@@ -8,6 +8,7 @@ mod events;
 mod help;
 mod numbers;
 mod observability;
+mod processor;
 mod queue;
 mod queues;
 mod routes;
@@ -26,6 +27,7 @@ pub use completions::CompletionsArgs;
 pub use deliver::DeliverArgs;
 pub use dlq::{DlqArgs, DlqTask};
 pub use events::{EventsArgs, EventsTask};
+pub use processor::ProcessorArgs;
 pub use queue::{QueueArgs, QueueTask};
 pub use routes::{RoutesArgs, RoutesTask};
 pub use send::SendArgs;
@@ -71,6 +73,7 @@ pub enum Command {
     Setup(SetupArgs),
     Check(CheckArgs),
     Routes(RoutesArgs),
+    Processor(ProcessorArgs),
     Deliver(DeliverArgs),
     Send(SendArgs),
     Queue(QueueArgs),
