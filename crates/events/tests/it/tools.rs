@@ -3,6 +3,7 @@
 mod check;
 mod dead_letters;
 mod events;
+mod moto;
 mod queues;
 mod routes;
 mod send;
