@@ -118,7 +118,7 @@ const MODULES: &[Module] = &[
             "subscriptions",
             "webhook_commands",
         ],
-        crates: &["ops", "http_api", "webhook_sink", "webhooks"],
+        crates: &["dynamodb_local", "ops", "http_api", "webhook_sink", "webhooks"],
     },
     Module { name: "local", modules: ALL, crates: GUARDED },
     Module {
@@ -143,7 +143,17 @@ const MEMBERS: &[Member] = &[
     Member { name: "dynamodb-streams", crates: &[] },
     Member {
         name: "events",
-        crates: &["delivery_table", "dynamodb", "http_api", "ops", "sqs_local", "webhook_sink", "webhooks"],
+        crates: &[
+            "delivery_table",
+            "demo",
+            "dynamodb",
+            "dynamodb_local",
+            "dynamodb_streams",
+            "ops",
+            "sqs_local",
+            "webhook_sink",
+            "webhooks",
+        ],
     },
     Member { name: "http-api", crates: &[] },
     Member { name: "ops", crates: &[] },

@@ -1,7 +1,5 @@
 //! The names of the queues and tables, and where their servers are. Pure.
 
-use std::num::NonZeroU16;
-
 /// The queues, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queues {
@@ -22,8 +20,6 @@ pub struct Tables {
     pub deliveries: String,
     /// Which deliverer reads which shard of the stream.
     pub leases: String,
-    /// How many partitions the events of one client are spread over.
-    pub client_buckets: NonZeroU16,
 }
 
 /// The servers to use instead of Amazon's.

@@ -1,10 +1,6 @@
 //! Flags that choose the tables.
 
-use std::num::NonZeroU16;
-
 use crate::names::Tables;
-
-const MOST_BUCKETS: u16 = 256;
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Tables")]
@@ -36,18 +32,6 @@ pub(super) struct TablesArgs {
         next_line_help = true
     )]
     leases_table: String,
-
-    /// Spread the events of each client over this many partitions, from 1 to 256. One takes about 1,000 writes per
-    /// second. All programs need the same number; never lower it
-    #[arg(
-        long,
-        env = "EVENT_PIPELINE_CLIENT_BUCKETS",
-        value_name = "NUMBER",
-        default_value = "1",
-        value_parser = buckets,
-        next_line_help = true
-    )]
-    client_buckets: NonZeroU16,
 }
 
 impl TablesArgs {
@@ -57,12 +41,6 @@ impl TablesArgs {
             routes: self.routes_table.clone(),
             deliveries: self.deliveries_table.clone(),
             leases: self.leases_table.clone(),
-            client_buckets: self.client_buckets,
         }
     }
-}
-
-fn buckets(text: &str) -> Result<NonZeroU16, String> {
-    let number = text.parse().ok().filter(|number: &NonZeroU16| number.get() <= MOST_BUCKETS);
-    number.ok_or_else(|| format!("it must be a whole number from 1 to {MOST_BUCKETS}"))
 }
