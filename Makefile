@@ -32,6 +32,10 @@ demo: build ## Run servers, 10,000 scans and the consumer in one process, and ve
 demo-changes: build ## Scan services twice, kill a reader of the changes, and verify the history and webhooks; DYNAMODB=http://… for its tables
 	@exec $(RUN) demo changes $(if $(DYNAMODB),--dynamodb $(DYNAMODB))
 
+.PHONY: demo-events
+demo-events: build ## Run event-pipeline with two sinks on embedded servers, and verify where each message ends; SQS=… and DYNAMODB=… name other servers
+	@exec target/debug/event-pipeline demo $(if $(SQS),--sqs-endpoint $(SQS)) $(if $(DYNAMODB),--dynamo-endpoint $(DYNAMODB)) $(DEMO_ARGS)
+
 .PHONY: demo-picture
 demo-picture: build ## Run the demo and draw its output in docs/demo.svg
 	@output=$$($(RUN) demo) && printf '%s\n' "$$output" | scripts/draw-terminal.sh '$$ make demo' >docs/demo.svg
@@ -75,6 +79,10 @@ run-changes: build ## Create the tables, then keep the history of changes; CHANG
 	@$(RUN) setup changes
 	@exec $(RUN) changes $(CHANGES_ARGS)
 
+.PHONY: run-events
+run-events: build ## Run event-pipeline on embedded servers with a sink until Ctrl-C
+	@exec scripts/run-events.sh
+
 # --- tests and checks ---
 
 .PHONY: test
@@ -88,7 +96,7 @@ settings: ## Write docs/settings.md from the flags of the program, and docs/open
 
 .PHONY: test-integration
 test-integration: ## Run only the integration tests
-	cargo test --locked --test it
+	cargo test --locked --workspace --test it
 
 # Succeeds if the browser and its driver are installed.
 BROWSER_EXISTS := command -v chromium >/dev/null && command -v chromedriver >/dev/null
@@ -223,10 +231,12 @@ check-dependencies: $(CARGO_DENY)
 
 .PHONY: check-production
 check-production: ## Check that the production features contain no embedded server
-	@tree=$$(cargo tree --locked --package mini-scan --no-default-features --edges normal,build --prefix none) && \
-	if printf '%s\n' "$$tree" | grep -E '^($(LOCAL_ONLY)) '; then \
-		echo "These crates belong to the feature \`local\`, but --no-default-features also has them. Make them optional." >&2; exit 1; \
-	fi
+	@for package in mini-scan event-pipeline; do \
+		tree=$$(cargo tree --locked --package $$package --no-default-features --edges normal,build --prefix none) || exit 1; \
+		if printf '%s\n' "$$tree" | grep -E '^($(LOCAL_ONLY)) '; then \
+			echo "These crates belong to the feature \`local\` of $$package, but --no-default-features also has them. Make them optional." >&2; exit 1; \
+		fi; \
+	done
 
 .PHONY: check-lints
 check-lints:
