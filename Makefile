@@ -199,6 +199,13 @@ bench-webhooks: ## Measure the delivery of webhooks beside a bare loop of the sa
 	cargo bench --locked --package webhooks --bench webhooks -- --program $(abspath $(or $(PROGRAM),target/release/mini-scan)) \
 		$(if $(ROUNDS),--rounds $(ROUNDS))
 
+# PROGRAM needs the embedded servers.
+.PHONY: bench-events
+bench-events: ## Measure event-pipeline beside bare loops of the same clients; optional: ROUNDS=1, PROGRAM=…
+	$(if $(PROGRAM),,cargo build --locked --release --package event-pipeline)
+	cargo bench --locked --package event-pipeline --bench events -- --program $(abspath $(or $(PROGRAM),target/release/event-pipeline)) \
+		$(if $(ROUNDS),--rounds $(ROUNDS))
+
 .PHONY: bench-compare
 bench-compare: ## Compare the last run of bench with the one before; BEFORE=… and AFTER=… name other JSON files
 	cargo bench --locked --bench pipeline -- compare $(BEFORE) $(AFTER)
