@@ -14,7 +14,10 @@ use dynamodb::{Item, Problem, StoreError, StoreErrorKind, TableSpec, answered, f
 use crate::event::Event;
 use crate::ports::{Events, Failure, Put};
 
-pub use item::{CLIENT_ID, EVENT_KEY, client, event_item, partition, partition_of};
+pub use item::{
+    CLIENT_ID, DATA, DIRECT, DISPATCH, EVENT_KEY, EVENT_TYPE, SENT_AT, TRACE, client, event_item, partition,
+    partition_of,
+};
 
 /// What this program needs of the table.
 pub static SPEC: TableSpec = TableSpec {

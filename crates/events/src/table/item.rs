@@ -16,9 +16,9 @@ pub const EVENT_TYPE: &str = "event_type";
 /// The JSON text of `data`.
 pub const DATA: &str = "data";
 /// The JSON text of an object with the other members. Absent without any.
-pub const OTHERS: &str = "others";
-pub const BODY_HASH: &str = "body_hash";
-pub const MESSAGE_ID: &str = "message_id";
+pub(super) const OTHERS: &str = "others";
+pub(super) const BODY_HASH: &str = "body_hash";
+pub(super) const MESSAGE_ID: &str = "message_id";
 /// Unix milliseconds.
 pub const SENT_AT: &str = "sent_at";
 /// A W3C `traceparent`.
