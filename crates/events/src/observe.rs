@@ -1,11 +1,16 @@
 //! The program as people, log collectors and monitors see it.
 
+mod clients;
 mod deliver;
+mod processor;
+mod recent;
 
-pub use deliver::{DeliverMetrics, WatchedDeliverer};
 use ops::Program;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
+
+pub use deliver::{DeliverMetrics, WatchedDeliverer};
+pub use processor::{Counts, ProcessorMetrics, WatchedProcessor};
 
 /// The name and version of this program in logs, traces and metrics.
 pub const PROGRAM: Program = Program {

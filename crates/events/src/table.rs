@@ -1,6 +1,7 @@
 //! The table `Events` behind the ports of the processor. Leaves retries to the processor.
 
-mod item;
+pub mod item;
+pub mod reading;
 
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -14,10 +15,7 @@ use dynamodb::{Item, Problem, StoreError, StoreErrorKind, TableSpec, answered, f
 use crate::event::Event;
 use crate::ports::{Events, Failure, Put};
 
-pub use item::{
-    CLIENT_ID, DATA, DIRECT, DISPATCH, EVENT_KEY, EVENT_TYPE, SENT_AT, TRACE, client, event_item, partition,
-    partition_of,
-};
+use item::{CLIENT_ID, EVENT_KEY, event_item};
 
 /// What this program needs of the table.
 pub static SPEC: TableSpec = TableSpec {

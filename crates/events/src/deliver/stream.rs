@@ -13,7 +13,7 @@ use dynamodb_streams::{
 use super::StoredEvent;
 use super::dead::json_of_key;
 use crate::event::parse_sort_key;
-use crate::table::{CLIENT_ID, DATA, DIRECT, DISPATCH, EVENT_KEY, EVENT_TYPE, SENT_AT, TRACE, client};
+use crate::table::item::{CLIENT_ID, DATA, DIRECT, DISPATCH, EVENT_KEY, EVENT_TYPE, SENT_AT, TRACE, client};
 
 type Item = HashMap<String, AttributeValue>;
 

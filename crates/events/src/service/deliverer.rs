@@ -68,7 +68,7 @@ pub struct DelivererObservers {
 /// What is missing or does not fit, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct SetupError(String);
+pub struct SetupError(pub(super) String);
 
 /// The engine of a program that delivers, with the way of events to it.
 #[derive(Clone)]

@@ -16,9 +16,9 @@ pub const EVENT_TYPE: &str = "event_type";
 /// The JSON text of `data`.
 pub const DATA: &str = "data";
 /// The JSON text of an object with the other members. Absent without any.
-pub(super) const OTHERS: &str = "others";
-pub(super) const BODY_HASH: &str = "body_hash";
-pub(super) const MESSAGE_ID: &str = "message_id";
+pub const OTHERS: &str = "others";
+pub const BODY_HASH: &str = "body_hash";
+pub const MESSAGE_ID: &str = "message_id";
 /// Unix milliseconds.
 pub const SENT_AT: &str = "sent_at";
 /// A W3C `traceparent`.
@@ -151,7 +151,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_partition_names_its_client(client_id in "[^\\p{Cc}]{1,40}", id in "\\PC{1,40}", buckets: NonZeroU16) {
-            prop_assert_eq!(client(&partition_of(&client_id, &id, buckets)), client_id.as_str());
+            let partition = partition_of(&client_id, &id, buckets);
+            prop_assert_eq!(client(&partition), client_id.as_str());
             prop_assert_eq!(partition_of(&client_id, &id, ONE), client_id);
         }
     }
