@@ -18,7 +18,7 @@ use world::{TIME, World, attribute};
 async fn a_stored_event_arrives_signed_if_its_target_has_a_secret() {
     let world = World::start(200).await;
     let mut key = tempfile::NamedTempFile::new().expect("a file");
-    writeln!(key, "{}", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=").expect("the file is written");
+    writeln!(key, "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=").expect("the file is written");
     let keys = SecretKeys::read(key.path()).expect("a key");
     let secret = Secret::generate();
     let sealed = keys.seal(&secret, &endpoint("signed", MAIN).expect("an endpoint"));
