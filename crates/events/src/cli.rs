@@ -90,3 +90,15 @@ pub enum Command {
     Demo(DemoArgs),
     Completions(CompletionsArgs),
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_of_each_command_fit_together() {
+        Cli::command().debug_assert();
+    }
+}
