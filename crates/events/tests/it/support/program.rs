@@ -66,7 +66,9 @@ impl Launch {
 
     /// Points the program at these servers by the usual environment variables.
     pub(crate) fn against(self, servers: &Servers) -> Launch {
-        self.env("AWS_ENDPOINT_URL_SQS", &servers.sqs.endpoint).env("AWS_REGION", "us-east-1")
+        self.env("AWS_ENDPOINT_URL_SQS", &servers.sqs.endpoint)
+            .env("AWS_ENDPOINT_URL_DYNAMODB", &servers.dynamo.endpoint)
+            .env("AWS_REGION", "us-east-1")
     }
 
     pub(crate) fn start(mut self) -> Program {
@@ -78,6 +80,21 @@ impl Launch {
         Program { child, lines, output: Output::default(), _readers: readers, _home: self.home }
     }
 
+    /// Runs the program until it exits by itself with success. Returns its lines.
+    pub(crate) async fn succeed(self) -> Output {
+        let exit = self.run().await;
+        assert_eq!(exit.code, Some(0), "{exit:#?}");
+        exit.output
+    }
+
+    /// Gives the program this text on stdin.
+    pub(crate) fn input(mut self, text: &str) -> Launch {
+        let path = self.home.path().join("stdin");
+        std::fs::write(&path, text).expect("the file is written");
+        self.command.stdin(std::fs::File::open(path).expect("the file exists"));
+        self
+    }
+
     /// Runs the program until it exits by itself.
     pub(crate) async fn run(self) -> Exit {
         self.start().exit().await
@@ -85,6 +102,27 @@ impl Launch {
 }
 
 impl Program {
+    /// Waits for the next line on either stream that contains `text`, and returns it.
+    pub(crate) async fn wait_for_line(&mut self, text: &str) -> String {
+        let reading = async {
+            loop {
+                match self.next_line().await {
+                    Some(line) if line.contains(text) => return line,
+                    Some(_) => {}
+                    None => panic!("the program ended before it wrote {text:?}: {:#?}", self.output),
+                }
+            }
+        };
+        with_timeout(text, reading).await
+    }
+
+    /// Sends a signal by its name, e.g. `TERM`.
+    pub(crate) async fn signal(&self, name: &str) {
+        let id = self.child.id().expect("only `exit` waits for the program").to_string();
+        let sent = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &id]).status().await;
+        assert!(sent.expect("sh runs").success(), "SIG{name} was not sent; the program wrote {:#?}", self.output);
+    }
+
     /// Waits until the program exits by itself.
     pub(crate) async fn exit(mut self) -> Exit {
         // A drain of thousands of messages prints nothing until its end.
