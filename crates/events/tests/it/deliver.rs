@@ -15,13 +15,14 @@ use tokio::time::sleep;
 use webhooks::{Delivery, SIGNATURE, Secret, SecretKeys, StoredDelivery, Token};
 
 use crate::support::with_timeout;
+use receiver::Receiver;
 use world::{TIME, World, attribute};
 
 #[tokio::test]
 async fn a_stored_event_arrives_signed_if_its_target_has_a_secret() {
     let world = World::start(200).await;
     let mut key = tempfile::NamedTempFile::new().expect("a file");
-    writeln!(key, "{}", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=").expect("the file is written");
+    writeln!(key, "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=").expect("the file is written");
     let keys = SecretKeys::read(key.path()).expect("a key");
     let secret = Secret::generate();
     let sealed = keys.seal(&secret, &endpoint("signed", MAIN).expect("an endpoint"));
@@ -89,10 +90,13 @@ async fn each_target_gets_the_types_that_it_wants_and_no_direct_event() {
 }
 
 #[tokio::test]
-async fn an_event_that_a_target_does_not_take_waits_and_arrives_later_with_the_same_id() {
-    let world = World::start(500).await;
+async fn an_event_that_one_target_does_not_take_waits_for_it_alone_and_arrives_later_with_the_same_id() {
+    let (world, healthy) = (World::start(500).await, Receiver::start(200).await);
     world.route("acme", "/acme").await;
-    let _deliverer = world.deliver();
+    let other = Target::new(healthy.url("/acme"));
+    world.routes().set("acme", "other", &other).await.expect("the table answers");
+    let allowed = format!("{},{}", world.receiver.host(), healthy.host());
+    let _deliverer = world.deliverer().env("EVENT_PIPELINE_ALLOW_TARGET", &allowed).start();
     world.put("acme", "1", &[]).await;
     world.wait_until_waiting(1).await;
     world.receiver.answer(200);
@@ -100,6 +104,9 @@ async fn an_event_that_a_target_does_not_take_waits_and_arrives_later_with_the_s
     let received = world.receiver.received("/acme");
     assert!(received.len() >= 2, "{received:?}");
     assert!(received.iter().all(|request| request.id() == received[0].id()));
+    let of_other = healthy.received("/acme");
+    assert_eq!(of_other.len(), 1);
+    assert_ne!(of_other[0].id(), received[0].id());
 }
 
 #[tokio::test]
