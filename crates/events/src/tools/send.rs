@@ -155,7 +155,7 @@ fn documents(name: String, reader: Box<dyn BufRead + Send>) -> BoxStream<'static
             let _ = sender.blocking_send(Err(ToolError(format!("cannot read {name}: {error}"))));
         }
     });
-    stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver))).boxed()
+    stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver))).fuse().boxed()
 }
 
 /// Groups bodies into requests at a rate.
