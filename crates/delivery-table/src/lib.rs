@@ -1,5 +1,5 @@
-//! The deliveries of webhooks that wait for an attempt, in a DynamoDB table. A program composes [`WaitingDeliveries`] with
-//! its own place for dead deliveries, and so implements [`webhooks::DeliveryStore`]. Leaves retries to the engine.
+//! The deliveries of webhooks that wait for an attempt, in a DynamoDB table. A program implements
+//! [`webhooks::DeliveryStore`] with [`WaitingDeliveries`] and decides where dead deliveries go. Leaves retries to the engine.
 
 mod due;
 mod items;

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use event_pipeline::cli::{Cli, Command, CompletionsArgs, DeliverArgs, DlqTask, ProcessorArgs, QueueTask, SinkArgs};
+use event_pipeline::cli::{
+    Cli, Command, CompletionsArgs, DeliverArgs, DlqTask, EventsTask, ProcessorArgs, QueueTask, RoutesTask, SinkArgs,
+};
 use event_pipeline::deliver::Watch;
 use event_pipeline::observe::{Counts, DeliverMetrics, PROGRAM, ProcessorMetrics, WatchedDeliverer, WatchedProcessor};
 use event_pipeline::service::deliverer::{self, DelivererObservers};
 use event_pipeline::service::processor::{self, ProcessorObservers, ProcessorService};
-use event_pipeline::tools::{Console, Outcome, ToolError, dlq, queue, send, setup};
+use event_pipeline::tools::{Console, Outcome, ToolError, check, dlq, events, queue, routes, send, setup};
 use ops::http;
 use ops::logs::{self, Logs};
 use ops::signals::{Signal, Signals};
@@ -60,10 +62,7 @@ impl Stderr {
         match command {
             Command::Processor(args) if args.log_format().is_json() => Stderr::Json,
             Command::Deliver(args) if args.log_format().is_json() => Stderr::Json,
-            Command::Processor(_) | Command::Deliver(_) | Command::Sink(_) => Stderr::Text,
-            Command::Setup(_) | Command::Send(_) | Command::Queue(_) | Command::Dlq(_) | Command::Completions(_) => {
-                Stderr::Text
-            }
+            _ => Stderr::Text,
         }
     }
 
@@ -96,6 +95,18 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Deliver(args) => deliver(&args).await,
         Command::Sink(args) => receive(&args).await,
         Command::Setup(args) => tool(async |console| setup::run(&args.task(), console).await).await,
+        Command::Check(args) => tool(async |console| check::run(&args.task(), console).await).await,
+        Command::Routes(args) => {
+            let task = args.task()?;
+            tool(async |console| match &task {
+                RoutesTask::Add(at, added) => routes::add(at, added, console).await,
+                RoutesTask::List(at, of) => routes::list(at, of.as_deref(), console).await,
+                RoutesTask::Remove { table, client_id, target } => {
+                    routes::remove(table, client_id, target, console).await
+                }
+            })
+            .await
+        }
         Command::Send(args) => {
             let task = args.task()?;
             tool(async |console| send::run(task, console).await).await
@@ -114,7 +125,17 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             tool(async |console| match &task {
                 DlqTask::List(task) => dlq::list(task, console).await,
                 DlqTask::RedriveEvents(task) => dlq::redrive_events(task, console).await,
+                DlqTask::RedriveDeliveries(task, tables) => dlq::redrive_deliveries(task, tables, console).await,
                 DlqTask::Purge { dead_letters, is_confirmed } => dlq::purge(dead_letters, *is_confirmed, console).await,
+            })
+            .await
+        }
+        Command::Events(args) => {
+            let task = args.task()?;
+            tool(async |console| match &task {
+                EventsTask::Get(task) => events::show(task, console).await,
+                EventsTask::Replay(task) => events::replay(task, console).await,
+                EventsTask::Erase(task) => events::erase(task, console).await,
             })
             .await
         }

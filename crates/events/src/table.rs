@@ -1,6 +1,7 @@
 //! The table `Events` behind the ports of the processor. Leaves retries to the processor.
 
 pub mod item;
+pub mod reading;
 
 use std::num::NonZeroU16;
 use std::time::Duration;

@@ -10,6 +10,7 @@ use super::numbers::count;
 use super::queues::QueuesArgs;
 use super::servers::ServersArgs;
 use super::tables::TablesArgs;
+use crate::names::Tables;
 use crate::tools::dlq::{DeadLetters, Selection};
 use crate::tools::queue::Which;
 
@@ -39,7 +40,8 @@ const REDRIVE_HELP: &str = concat!(
     "  event-pipeline dlq redrive deliver --reason no_route --limit 100\n\n",
     "  An event goes back to the queue of events with its id and its time. A delivery\n",
     "  becomes due now, with the route that its client has now; without a route it stays.\n",
-    "  A dead letter is deleted after that, so a run that is killed repeats some.\n\n",
+    "  A dead letter is deleted after that, so a run that is killed repeats some.\n",
+    "  One that comes back while it runs counts as failed.\n\n",
     heading!("Exit codes"),
     "  0    it redrove every selected dead letter, up to --limit\n",
     "  1    failure, e.g. the queue is missing\n",
@@ -93,8 +95,8 @@ enum Queue {
 #[derive(Debug, clap::Args)]
 struct SourceArgs {
     /// Dead-letter queue
-    #[arg(value_enum)]
-    queue: Queue,
+    #[arg(value_enum, value_name = "QUEUE")]
+    of: Queue,
 
     /// Select only dead letters of this reason; may be repeated, or be a list with commas
     #[arg(
@@ -170,12 +172,13 @@ struct PurgeArgs {
 pub enum DlqTask {
     List(DeadLetters),
     RedriveEvents(DeadLetters),
+    RedriveDeliveries(DeadLetters, Tables),
     Purge { dead_letters: DeadLetters, is_confirmed: bool },
 }
 
 impl SourceArgs {
     fn dead_letters(&self, limit: usize) -> DeadLetters {
-        let which = match self.queue {
+        let which = match self.of {
             Queue::Events => Which::EventsDlq,
             Queue::Deliver => Which::DeliverDlq,
         };
@@ -195,7 +198,13 @@ impl DlqArgs {
     pub fn task(&self) -> Result<DlqTask, clap::Error> {
         Ok(match &self.task {
             Task::List(args) => DlqTask::List(args.source.dead_letters(args.limit)),
-            Task::Redrive(args) => DlqTask::RedriveEvents(args.source.dead_letters(args.limit)),
+            Task::Redrive(args) => {
+                let dead_letters = args.source.dead_letters(args.limit);
+                match args.source.of {
+                    Queue::Events => DlqTask::RedriveEvents(dead_letters),
+                    Queue::Deliver => DlqTask::RedriveDeliveries(dead_letters, args.tables.tables()),
+                }
+            }
             Task::Purge(args) => {
                 if !args.yes && !stdin().is_terminal() {
                     let text = "a purge asks before it deletes, but stdin is not a terminal: add --yes\n";

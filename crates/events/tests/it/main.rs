@@ -1,5 +1,7 @@
 //! The integration tests, in one binary. Most of them start the real program.
 
 mod command_line;
+mod deliver;
 mod processor;
 mod support;
+mod tools;
