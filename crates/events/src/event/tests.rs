@@ -104,7 +104,7 @@ fn json() -> impl Strategy<Value = Value> {
 /// Bodies that are nearly events: each member may be missing, twice, or something else, and a byte may be wrong.
 fn nearly_event() -> impl Strategy<Value = Vec<u8>> {
     let names = ["client_id", "event_type", "data", "event_id", "event_time", "event_version", "other"];
-    let member = (prop::sample::select(&names), prop_oneof![2 => Just(None), 1 => json().prop_map(Some)]);
+    let member = (prop::sample::select(names.to_vec()), prop_oneof![2 => Just(None), 1 => json().prop_map(Some)]);
     let broken = prop::option::weighted(0.2, (any::<prop::sample::Index>(), any::<u8>()));
     (prop::collection::vec(member, 0..10), broken).prop_map(|(members, broken)| {
         let usual = |name| match name {
