@@ -22,6 +22,7 @@ use self::events::{CLIENTS, Events, NOBODY, Route, SinkName};
 use self::found::{Found, Reader};
 use super::servers::{self, Servers};
 
+const SINKS: [&str; 3] = ["first-sink", "second-sink", "third-sink"];
 /// How long the second sink fails, from its first webhook on. The first retry comes later.
 const FAILS: &str = "3s";
 /// Without progress for this long, the demo stops waiting and reports the results so far.
@@ -64,7 +65,7 @@ pub async fn run(settings: &Settings, stop: impl Future<Output = ()>, out: &mut 
 }
 
 async fn show(settings: &Settings, out: &mut impl Write) -> Result<bool, Error> {
-    let stage = Stage::set(settings).await?;
+    let mut stage = Stage::set(settings).await?;
     writeln!(out, "{stage}")?;
     let events = Events::new(settings.count);
 
@@ -85,8 +86,7 @@ async fn show(settings: &Settings, out: &mut impl Write) -> Result<bool, Error> 
     write!(out, "{found}")?;
 
     writeln!(out, "\nA client without a route got one, and its dead letters were redriven:\n")?;
-    let route = Route { client: NOBODY, sink: SinkName::Second, event_types: &[] };
-    stage.add_route(&route).await?;
+    stage.add_missing_route().await?;
     let redriven =
         stage.processes.run("redrive", &["dlq", "redrive", "deliver", "--reason", "no_route", "--json"]).await?;
     let after = stage.wait_for_redriven(&events).await?;
@@ -113,12 +113,12 @@ async fn show(settings: &Settings, out: &mut impl Write) -> Result<bool, Error> 
 struct Stage {
     processes: Processes,
     reader: Reader,
-    addresses: [SocketAddr; 2],
+    addresses: [SocketAddr; 3],
     processor: Child,
     deliverer: Child,
     // Dropped after the programs that use them.
-    _sinks: [Child; 2],
-    _ports: Ports<2>,
+    sinks: Vec<Child>,
+    _ports: Ports<3>,
     _servers: Option<Servers>,
     servers: [String; 2],
 }
@@ -140,7 +140,7 @@ impl Stage {
             given.clone().or_else(|| embedded.as_ref().map(url)).unwrap_or_default()
         };
         let (sqs, dynamo) = (url(&settings.sqs, Servers::sqs_url), url(&settings.dynamo, Servers::dynamo_url));
-        let ports = Ports::<2>::reserve()?;
+        let ports = Ports::<3>::reserve()?;
         let addresses = ports.addresses()?;
         let names = found::Names::new();
         let processes = processes(&names, [&sqs, &dynamo], addresses)?;
@@ -150,8 +150,8 @@ impl Stage {
             secrets += &add_route(&processes, addresses, &route).await?;
             secrets.push('\n');
         }
-        let first = sink(&processes, "first-sink", addresses[0], &secrets, &[]).await?;
-        let second = sink(&processes, "second-sink", addresses[1], &secrets, &["--fail-for", FAILS]).await?;
+        let first = sink(&processes, SINKS[0], addresses[0], &secrets, &[]).await?;
+        let second = sink(&processes, SINKS[1], addresses[1], &secrets, &["--fail-for", FAILS]).await?;
         let direct: &[&str] = if settings.direct { &["processor", "--direct-dispatch"] } else { &["processor"] };
         let processor = processes.start("processor", direct)?;
         let deliverer = processes.start("deliver", &["deliver"])?;
@@ -162,7 +162,7 @@ impl Stage {
             addresses,
             processor,
             deliverer,
-            _sinks: [first, second],
+            sinks: vec![first, second],
             _ports: ports,
             _servers: embedded,
             servers: [sqs, dynamo],
@@ -176,14 +176,18 @@ impl Stage {
         Ok(())
     }
 
-    async fn add_route(&self, route: &Route) -> Result<(), Error> {
-        add_route(&self.processes, self.addresses, route).await.map(|_| ())
+    /// Adds the route of the client that has none, and starts its sink.
+    async fn add_missing_route(&mut self) -> Result<(), Error> {
+        let route = Route { client: NOBODY, sink: SinkName::Third, event_types: &[] };
+        let secret = add_route(&self.processes, self.addresses, &route).await?;
+        self.sinks.push(sink(&self.processes, SINKS[2], self.addresses[2], &secret, &[]).await?);
+        Ok(())
     }
 
     async fn found(&self) -> Result<Found, Error> {
-        let logs = ["first-sink", "second-sink"].map(|name| self.processes.output(name));
-        let [first, second] = logs;
-        self.reader.read(&[first?, second?]).await.map_err(Error::Failed)
+        let logs = SINKS.iter().take(self.sinks.len()).map(|name| self.processes.output(name));
+        let logs = logs.collect::<io::Result<Vec<_>>>()?;
+        self.reader.read(&logs).await.map_err(Error::Failed)
     }
 
     async fn wait_until_empty(&self, what: &str) -> Result<(), Error> {
@@ -226,15 +230,15 @@ impl Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [sqs, dynamo] = &self.servers;
-        let [first, second] = self.addresses;
+        let [first, second, third] = self.addresses;
         writeln!(f, "Events of clients: queue, table, and one webhook per event\n")?;
         writeln!(f, "  SQS       {sqs}")?;
         writeln!(f, "  DynamoDB  {dynamo}")?;
-        writeln!(f, "  Sinks     http://{first} and http://{second}, which fails for {FAILS}")
+        writeln!(f, "  Sinks     http://{first}, http://{second}, which fails for {FAILS}, and later http://{third}")
     }
 }
 
-fn processes(names: &found::Names, [sqs, dynamo]: [&str; 2], sinks: [SocketAddr; 2]) -> Result<Processes, Error> {
+fn processes(names: &found::Names, [sqs, dynamo]: [&str; 2], sinks: [SocketAddr; 3]) -> Result<Processes, Error> {
     let mut processes = Processes::new()?;
     let key = processes.write("key", &BASE64.encode(rand::random::<[u8; 32]>()))?;
     let targets = sinks.map(|sink| sink.to_string()).join(",");
@@ -260,7 +264,7 @@ fn processes(names: &found::Names, [sqs, dynamo]: [&str; 2], sinks: [SocketAddr;
 }
 
 /// Adds a route. Returns its secret.
-async fn add_route(processes: &Processes, sinks: [SocketAddr; 2], route: &Route) -> Result<String, Error> {
+async fn add_route(processes: &Processes, sinks: [SocketAddr; 3], route: &Route) -> Result<String, Error> {
     let Route { client, sink, event_types } = route;
     let url = format!("http://{}/{client}", sinks[*sink as usize]);
     let mut arguments = vec!["routes", "add", client, &url, "--json"];

@@ -18,6 +18,8 @@ pub(super) enum SinkName {
     First,
     /// It fails at first.
     Second,
+    /// It starts after the others, with the route of its client.
+    Third,
 }
 
 /// Where the events of a client go.
@@ -124,10 +126,11 @@ fn broken(number: u32) -> (String, &'static str) {
         1 => (body(json!(null), json!({})), "schema_violation"),
         2 => (format!("not JSON {number}"), "malformed_json"),
         3 => (body(json!("a\u{7}b"), json!({})), "invalid_id"),
+        // An id needs a time.
         _ => {
             let without_time =
                 json!({ "client_id": "acme", "event_type": PAID, "data": {}, "event_id": format!("{number}") });
-            (without_time.to_string(), "invalid_time")
+            (without_time.to_string(), "schema_violation")
         }
     }
 }
