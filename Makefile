@@ -10,7 +10,7 @@ RUN := cargo run --locked --quiet --
 CHAOS := cargo test --locked --test it -- --ignored --nocapture --exact
 # What must not be in the production program: the embedded servers and what only they need. `axum` is not among it, because
 # `mini-scan api` uses it as well.
-LOCAL_ONLY := dynoxide-rs|googleapis-tonic-google-pubsub-v1|libsqlite3-sys|pubsub-local|rusqlite|sqs-local|tonic-build
+LOCAL_ONLY := dynamodb-local|dynoxide-rs|googleapis-tonic-google-pubsub-v1|libsqlite3-sys|pubsub-local|rusqlite|sqs-local|tonic-build
 # Succeeds if a container engine with compose is running.
 COMPOSE_ANSWERS := docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1
 

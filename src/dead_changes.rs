@@ -13,7 +13,7 @@ use crate::consumer::ports::StoreError;
 use crate::dead_letters::{Outcome, now};
 use crate::dynamo::{HistoryTable, Problem, StoredDeadLetter};
 use crate::service::{Endpoints, SetupError, history_table_error, within};
-use crate::terminal::{ascii_json, layout, sanitize};
+use ops::terminal::{ascii_json, layout, sanitize};
 
 const HEAD: [&str; 4] = ["RECORD", "AGE", "ATTEMPTS", "REASON"];
 /// The columns that are aligned to the right.

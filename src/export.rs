@@ -25,7 +25,7 @@ use self::output::Output;
 use self::reader::Reader;
 use crate::dynamo::{self, Content, Page, Pages};
 use crate::service::{Endpoints, SetupError, table_error, within};
-use crate::terminal::sanitize;
+use ops::terminal::sanitize;
 
 pub(crate) use checkpoint::{LoadError, load, replace};
 pub use filter::{Filter, unix_seconds};

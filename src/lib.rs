@@ -14,7 +14,6 @@
 //! - [`webhook_commands`] changes subscriptions and looks after their deliveries on an operator's command.
 //! - [`get`] looks up addresses on a person's command.
 //! - [`export`] writes every record to a file on an operator's command.
-//! - [`sink`] receives webhooks for trying.
 //! - [`observe`] counts and shows what the consumer reports: metrics, the status line and spans. [`cli`] defines the flags.
 //! - `local` (cargo feature `local`) contains the embedded servers, the scan generator and the demo.
 //!
@@ -37,7 +36,5 @@ pub mod observe;
 pub mod pubsub;
 pub mod scan;
 pub mod service;
-pub mod sink;
 pub mod subscriptions;
-mod terminal;
 pub mod webhook_commands;

@@ -1,8 +1,6 @@
 //! For demos and tests (cargo feature `local`): the embedded servers, the scanner and its message generator, the demo.
 
 pub mod demo;
-pub mod dynamo;
 pub mod generator;
 pub mod scanner;
 pub mod servers;
-pub mod thread;

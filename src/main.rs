@@ -27,7 +27,7 @@ use mini_scan::observe::{
 };
 use mini_scan::service::{self, ChangesObservers, Config, Finding, Running, WebhooksTables, setup};
 use mini_scan::subscriptions::operations::{Operations, Vault};
-use mini_scan::{backfill, dead_changes, export, get, sink, webhook_commands};
+use mini_scan::{backfill, dead_changes, export, get, webhook_commands};
 use ops::http;
 use ops::logs::{self, Logs};
 use ops::signals::{Signal, Signals};
@@ -510,7 +510,7 @@ async fn webhook_command(task: webhook_commands::Task) -> anyhow::Result<ExitCod
 async fn receive(args: &SinkArgs) -> anyhow::Result<ExitCode> {
     let mut signals = listen()?;
     let stop = async { _ = signals.next().await };
-    let summary = sink::run(args.settings()?, stop, io::stdout(), &mut io::stderr()).await?;
+    let summary = webhook_sink::run(args.settings()?, stop, io::stdout(), &mut io::stderr()).await?;
     eprintln!("Sink stopped. {summary}");
     Ok(ExitCode::SUCCESS)
 }

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, ensure};
 use bytes::{Buf, BytesMut};
+use dynamodb_local::Storage;
 use mini_scan::consumer::ports::{Answer, Store};
 use mini_scan::dynamo::{Scans, connect};
 use mini_scan::hosts::Index;
-use mini_scan::local::dynamo::Storage;
 use mini_scan::local::servers::{Port, start_dynamo};
 use mini_scan::scan::{DataVersion, Key, Scan};
 use mini_scan::service::{Endpoints, setup};

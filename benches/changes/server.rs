@@ -45,10 +45,10 @@ pub(crate) fn start(load: Load) -> anyhow::Result<Server> {
             let endpoint = |listener: &TcpListener| listener.local_addr().map(|address| format!("http://{address}"));
             bound.send(Server { streams: endpoint(&streams)?, leases: endpoint(&leases)? })?;
             let router = Router::new().fallback(respond).with_state(Arc::new(Stream::new(load)));
-            let database = dynoxide::Database::memory()?;
+            let database = dynamodb_local::dynoxide::Database::memory()?;
             tokio::select! {
                 served = axum::serve(streams, router) => Ok(served?),
-                () = dynoxide::server::serve_on(leases, database) => Ok(()),
+                () = dynamodb_local::dynoxide::server::serve_on(leases, database) => Ok(()),
             }
         })
     })?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use mini_scan::local::dynamo::Storage;
+use dynamodb_local::Storage;
 use mini_scan::local::generator::{Kind, Message};
 use mini_scan::local::scanner::{self, topic::Topic};
 use mini_scan::local::servers::{self, Port, Running};

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use super::masks::{MAX_TEXT, Masked, Masks};
-use crate::terminal::sanitize;
+use ops::terminal::sanitize;
 
 /// Writes the names and patterns of the masks to `out`, and their id to `notes`.
 pub fn list(masks: &Masks, out: &mut impl Write, notes: &mut impl Write) -> io::Result<()> {

@@ -10,12 +10,13 @@ use anyhow::Context;
 use bytesize::ByteSize;
 use clap::error::ErrorKind;
 use http_api::{Access, Limits, Origin, Scope, TokenFile, line, new_token};
+use ops::flags::duration;
 use ops::http::Listen;
 use ops::logs::LogFormat;
 use tracing_subscriber::filter::Targets;
 use webhooks::SenderSettings;
 
-use super::consumer::{ObservabilityArgs, duration, positive};
+use super::consumer::{ObservabilityArgs, positive};
 use super::help::{exit_codes, heading, more};
 use super::pubsub::set;
 use super::table::TableArgs;

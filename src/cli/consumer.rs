@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::error::ErrorKind;
+use ops::flags::duration;
 use ops::http::Listen;
 use tracing_subscriber::filter::Targets;
 
@@ -312,16 +313,6 @@ pub(super) fn positive(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         duration if duration < Duration::from_secs(1) => Err("it must be at least 1s".to_owned()),
         duration => Ok(duration),
-    }
-}
-
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let duration =
-        humantime::parse_duration(text).map_err(|error| format!("{error}: write a duration, e.g. 30s, 15m or 24h"))?;
-    // Longer than any use, and short enough that no clock overflows.
-    match duration <= Duration::from_secs(100 * 365 * 24 * 60 * 60) {
-        true => Ok(duration),
-        false => Err("it must be at most 100 years".to_owned()),
     }
 }
 

@@ -13,7 +13,7 @@ use super::table::{TableArgs, table_is_the_source};
 use crate::get::{Api, From, Get};
 use crate::hosts::{InvalidTarget, Target};
 use crate::service::Endpoints;
-use crate::terminal::sanitize;
+use ops::terminal::sanitize;
 
 const HELP: &str = concat!(
     heading!("Examples"),

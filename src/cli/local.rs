@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::help::{exit_codes, heading, more};
-use crate::local::dynamo::Storage;
 use crate::local::servers::{Port, Settings};
+use dynamodb_local::Storage;
 
 const HELP: &str = concat!(
     heading!("Examples"),

@@ -15,7 +15,7 @@ use super::selection::NotSelected;
 use super::{HIDDEN_HINT, Outcome};
 use crate::pubsub::PASSING_LEASE;
 use crate::service::SetupError;
-use crate::terminal::sanitize;
+use ops::terminal::sanitize;
 
 const MAX_CHARS: usize = 64;
 const MAX_DETAIL_CHARS: usize = 200;

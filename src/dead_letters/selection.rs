@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use super::dead_letter::DeadLetter;
-use crate::terminal::sanitize;
+use ops::terminal::sanitize;
 
 const MAX_CHARS: usize = 64;
 const MAX_SOURCE_CHARS: usize = 200;

@@ -6,7 +6,7 @@ use indicatif::{HumanBytes, HumanDuration};
 use serde::Serialize;
 
 use super::dead_letter::DeadLetter;
-use crate::terminal::{ascii_json, layout, sanitize};
+use ops::terminal::{ascii_json, layout, sanitize};
 
 const HEAD: [&str; 5] = ["REASON", "AGE", "SOURCE", "SIZE", "DETAIL"];
 /// The columns that are aligned to the right.

@@ -15,7 +15,7 @@ use crate::changes::TimelineEvent;
 use crate::hosts::{MAX_PAGE_SIZE, Record};
 use crate::scan::{Key, address, check_service};
 use crate::service::SetupError;
-use crate::terminal::sanitize;
+use ops::terminal::sanitize;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_ATTEMPTS: u32 = 5;

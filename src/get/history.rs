@@ -12,7 +12,7 @@ use crate::changes::{EntryQuery, PastReader, Reason, TimelineEvent};
 use crate::dynamo::HistoryTable;
 use crate::hosts::{Calls, Error, ErrorKind, MAX_PAGE_SIZE, Target};
 use crate::service::{SetupError, table_error};
-use crate::terminal::{ascii_json, layout};
+use ops::terminal::{ascii_json, layout};
 
 const HEAD: [&str; 7] = ["TIME", "ADDRESS", "PORT", "SERVICE", "EVENT", "LINES", "CHANGE"];
 /// The columns that are aligned to the right.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use indicatif::{HumanBytes, HumanDuration};
 
 use crate::hosts::Record;
-use crate::terminal::{layout, sanitize};
+use ops::terminal::{layout, sanitize};
 
 /// The columns of records.
 const HEAD: [&str; 7] = ["ADDRESS", "PORT", "SERVICE", "LAST SEEN", "AGE", "SIZE", "RESPONSE"];

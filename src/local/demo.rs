@@ -13,6 +13,7 @@ use std::num::NonZeroU32;
 use std::pin::pin;
 use std::time::Duration;
 
+use dynamodb_local::thread::Running;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
@@ -23,7 +24,6 @@ use self::truth::Truth;
 use super::generator::{Generator, Message, Shares};
 use super::scanner::{self, topic};
 use super::servers;
-use super::thread::Running;
 
 /// There are enough late scans that unconditional writes would leave some of them in the table.
 const SHARES: Shares = Shares { duplicates: 0.1, late: 0.1, broken: 0.05 };
@@ -60,7 +60,7 @@ pub enum Error {
     #[error("cannot serve the API")]
     Api(#[source] BoxError),
     #[error("cannot read the table: {0}")]
-    Table(#[from] dynoxide::DynoxideError),
+    Table(#[from] dynamodb_local::dynoxide::DynoxideError),
     #[error("cannot read the dead-letter subscription: {0}")]
     DeadLetters(String),
     #[error("the demo was stopped before the end, so no results were checked")]

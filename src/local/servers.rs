@@ -4,13 +4,12 @@ use std::fmt;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use dynoxide::Database;
+use dynamodb_local::dynoxide::Database;
+pub use dynamodb_local::thread::Running;
+use dynamodb_local::{OpenError, Storage};
 use futures_util::TryFutureExt;
 use pubsub_local::Observer;
 use tokio::sync::oneshot;
-
-use super::dynamo::{self, OpenError, Storage};
-pub use super::thread::Running;
 
 /// The servers to run, and the addresses to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +100,7 @@ pub async fn start_pubsub(host: IpAddr, port: Port) -> Result<(Running, Observer
 pub async fn start_dynamo(host: IpAddr, port: Port, database: Database) -> Result<Running, Error> {
     let address = SocketAddr::new(host, port.number);
     let running = Running::start("dynamodb", move || async move {
-        let server = dynamo::Server::bind(address).await?;
+        let server = dynamodb_local::Server::bind(address).await?;
         Ok((server.address(), server.serve(database)))
     });
     running.await.map_err(|source| bind_error(Name::Dynamo, address, port, source))

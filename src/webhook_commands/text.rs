@@ -15,7 +15,7 @@ use crate::scan::to_unix_seconds;
 use crate::subscriptions::dead::{DeadDelivery, Settled, Verb};
 use crate::subscriptions::operations::Trial;
 use crate::subscriptions::{Subscription, SubscriptionView};
-use crate::terminal::{ascii_json, sanitize};
+use ops::terminal::{ascii_json, sanitize};
 
 const MAX_CHARS: usize = 60;
 const MAX_URL_CHARS: usize = 2048;

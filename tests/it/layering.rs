@@ -33,9 +33,7 @@ const ALL: &[&str] = &[
     "pubsub",
     "scan",
     "service",
-    "sink",
     "subscriptions",
-    "terminal",
     "webhook_commands",
 ];
 
@@ -56,7 +54,7 @@ const MODULES: &[Module] = &[
     },
     Module {
         name: "changes",
-        modules: &["scan", "consumer", "hosts", "terminal"],
+        modules: &["scan", "consumer", "hosts"],
         crates: &["dynamodb_streams", "ops", "regex", "similar", "tokio", "utoipa"],
     },
     Module {
@@ -79,17 +77,13 @@ const MODULES: &[Module] = &[
         modules: &["scan", "changes", "consumer", "hosts", "pubsub", "dynamo", "subscriptions"],
         crates: &["tokio", "dynamodb_streams", "ops", "webhooks"],
     },
-    Module { name: "dead_letters", modules: &["consumer", "pubsub", "service", "terminal"], crates: &["tokio"] },
+    Module { name: "dead_letters", modules: &["consumer", "pubsub", "service"], crates: &["ops", "tokio"] },
     Module {
         name: "dead_changes",
-        modules: &["consumer", "dead_letters", "dynamo", "service", "terminal"],
-        crates: &["tokio"],
+        modules: &["consumer", "dead_letters", "dynamo", "service"],
+        crates: &["ops", "tokio"],
     },
-    Module {
-        name: "export",
-        modules: &["scan", "consumer", "dynamo", "hosts", "service", "terminal"],
-        crates: &["tokio"],
-    },
+    Module { name: "export", modules: &["scan", "consumer", "dynamo", "hosts", "service"], crates: &["ops", "tokio"] },
     Module {
         name: "backfill",
         modules: &["scan", "consumer", "changes", "dynamo", "export", "hosts", "service"],
@@ -97,16 +91,14 @@ const MODULES: &[Module] = &[
     },
     Module {
         name: "get",
-        modules: &["scan", "changes", "dynamo", "export", "hosts", "service", "terminal"],
+        modules: &["scan", "changes", "dynamo", "export", "hosts", "service"],
         crates: &["tokio", "reqwest", "ops"],
     },
     Module {
         name: "webhook_commands",
-        modules: &["scan", "consumer", "changes", "dynamo", "export", "hosts", "service", "subscriptions", "terminal"],
-        crates: &["tokio", "webhooks"],
+        modules: &["scan", "consumer", "changes", "dynamo", "export", "hosts", "service", "subscriptions"],
+        crates: &["ops", "tokio", "webhooks"],
     },
-    Module { name: "sink", modules: &["terminal"], crates: &["axum", "http_api", "tokio", "webhooks"] },
-    Module { name: "terminal", modules: &[], crates: &[] },
     Module {
         name: "cli",
         modules: &[
@@ -123,18 +115,16 @@ const MODULES: &[Module] = &[
             "hosts",
             "observe",
             "local",
-            "sink",
             "subscriptions",
-            "terminal",
             "webhook_commands",
         ],
-        crates: &["ops", "http_api", "webhooks"],
+        crates: &["ops", "http_api", "webhook_sink", "webhooks"],
     },
     Module { name: "local", modules: ALL, crates: GUARDED },
     Module {
         name: "main",
         modules: ALL,
-        crates: &["axum", "dynamodb_streams", "tokio", "ops", "http_api", "webhooks"],
+        crates: &["axum", "dynamodb_streams", "tokio", "ops", "http_api", "webhook_sink", "webhooks"],
     },
     Module { name: "lib", modules: &[], crates: &[] },
 ];
@@ -148,6 +138,7 @@ struct Member {
 const MEMBERS: &[Member] = &[
     Member { name: "delivery-table", crates: &["dynamodb", "ops", "webhooks"] },
     Member { name: "dynamodb", crates: &["ops"] },
+    Member { name: "dynamodb-local", crates: &[] },
     Member { name: "dynamodb-streams", crates: &[] },
     Member {
         name: "events",
@@ -157,6 +148,7 @@ const MEMBERS: &[Member] = &[
     Member { name: "ops", crates: &[] },
     Member { name: "pubsub-local", crates: &[] },
     Member { name: "sqs-local", crates: &[] },
+    Member { name: "webhook-sink", crates: &["http_api", "ops", "webhooks"] },
     Member { name: "webhooks", crates: &[] },
 ];
 
@@ -166,6 +158,8 @@ const GUARDED: &[&str] = &[
     "axum",
     "delivery_table",
     "dynamodb",
+    "dynamodb_local",
+    "dynamodb_streams",
     "dynoxide",
     "google_cloud_",
     "googleapis_",
@@ -184,6 +178,7 @@ const GUARDED: &[&str] = &[
     "tonic",
     "tracing_opentelemetry",
     "utoipa",
+    "webhook_sink",
     "webhooks",
 ];
 

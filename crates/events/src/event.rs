@@ -24,6 +24,11 @@ pub struct Event {
     pub others: Option<String>,
     /// The SHA-256 of the body. Two bodies with one id are a conflict.
     pub body_hash: [u8; 32],
+    pub message_id: String,
+    /// When the message was sent, in Unix milliseconds.
+    pub sent: u64,
+    /// A W3C `traceparent`.
+    pub trace: Option<String>,
 }
 
 /// What SQS says about a message.
@@ -34,6 +39,8 @@ pub struct Envelope<'a> {
     pub sent: u64,
     /// The id and the time of an event that was moved between queues, because a moved message gets a new id.
     pub moved: Option<Moved<'a>>,
+    /// A W3C `traceparent`.
+    pub trace: Option<&'a str>,
 }
 
 /// The attributes `event_id` and `event_time` of a redriven message.
@@ -52,15 +59,27 @@ pub struct Invalid {
     pub pointer: Option<String>,
     /// One line for a person. Never the whole body.
     pub detail: String,
+    /// What the body says, if it says a type.
+    pub event_type: Option<String>,
+    /// The id and the time of the event, if they are known. A redrive keeps them.
+    pub identity: Option<(String, Moment)>,
+}
+
+impl Event {
+    /// Returns why an event is invalid that was decoded.
+    pub(crate) fn invalid(&self, reason: Reason, detail: impl Into<String>) -> Invalid {
+        let (event_type, identity) = (Some(self.event_type.clone()), Some((self.id.clone(), self.time)));
+        Invalid { event_type, identity, ..Invalid::new(reason, detail) }
+    }
 }
 
 impl Invalid {
-    fn new(reason: Reason, detail: impl Into<String>) -> Invalid {
-        Invalid { reason, pointer: None, detail: detail.into() }
+    pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Invalid {
+        Invalid { reason, pointer: None, detail: detail.into(), event_type: None, identity: None }
     }
 
-    fn at(reason: Reason, pointer: &str, detail: impl Into<String>) -> Invalid {
-        Invalid { reason, pointer: Some(pointer.to_owned()), detail: detail.into() }
+    pub(crate) fn at(reason: Reason, pointer: &str, detail: impl Into<String>) -> Invalid {
+        Invalid { pointer: Some(pointer.to_owned()), ..Invalid::new(reason, detail) }
     }
 }
 
@@ -127,19 +146,32 @@ const MAX_TEXT_BYTES: usize = 400 * 1024 - 2048;
 
 /// Decodes a message.
 pub fn decode(body: &[u8], envelope: &Envelope<'_>, schemas: &Schemas) -> Result<Event, Invalid> {
-    let malformed =
-        |error: &dyn fmt::Display| Invalid::new(Reason::MalformedJson, format!("the body is no JSON object: {error}"));
-    let value: Value = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
-    schemas.validate(&value)?;
+    let value: Value = match serde_json::from_slice(body) {
+        Ok(value) => value,
+        Err(error) => return Err(Invalid { identity: identity(&Value::Null, envelope).ok(), ..malformed(&error) }),
+    };
+    event(body, &value, envelope, schemas).map_err(|invalid| {
+        let event_type = value.get("event_type").and_then(Value::as_str).filter(|text| text.len() <= MAX_NAME_BYTES);
+        let identity = identity(&value, envelope).ok();
+        Invalid { event_type: event_type.map(str::to_owned), identity, ..invalid }
+    })
+}
+
+fn malformed(error: &serde_json::Error) -> Invalid {
+    Invalid::new(Reason::MalformedJson, format!("the body is no JSON object: {error}"))
+}
+
+fn event(body: &[u8], value: &Value, envelope: &Envelope<'_>, schemas: &Schemas) -> Result<Event, Invalid> {
+    schemas.validate(value)?;
     let members = members(body).map_err(|error| match error {
         members::Error::Duplicate(name) => {
             Invalid::at(Reason::DuplicateMember, &pointer(&name), "the member is twice in the object")
         }
         members::Error::Malformed(error) => malformed(&error),
     })?;
-    let client_id = name(&value, "client_id")?;
-    let event_type = name(&value, "event_type")?;
-    let (id, time) = identity(&value, envelope)?;
+    let client_id = name(value, "client_id")?;
+    let event_type = name(value, "event_type")?;
+    let (id, time) = identity(value, envelope)?;
     let data = members.iter().find(|(name, _)| name == "data").map(|(_, text)| text.get().to_owned());
     let data = data.ok_or_else(|| Invalid::at(Reason::SchemaViolation, "/data", "the member is missing"))?;
     let others = others(&members);
@@ -148,7 +180,10 @@ pub fn decode(body: &[u8], envelope: &Envelope<'_>, schemas: &Schemas) -> Result
         let detail = format!("the event has {size} bytes beside its keys; the table stores {MAX_TEXT_BYTES}");
         return Err(Invalid::new(Reason::ItemTooLarge, detail));
     }
-    Ok(Event { client_id, event_type, id, time, data, others, body_hash: Sha256::digest(body).into() })
+    let body_hash = Sha256::digest(body).into();
+    let (message_id, sent) = (envelope.message_id.to_owned(), envelope.sent);
+    let trace = envelope.trace.map(str::to_owned);
+    Ok(Event { client_id, event_type, id, time, data, others, body_hash, message_id, sent, trace })
 }
 
 /// Returns the id and the time: the producer's, those before a redrive, or those of SQS.

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crate::event::{Event, Invalid};
+use crate::event::{Event, Invalid, Reason};
 
 /// A message as the queue delivered it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Message {
     pub receives: u32,
     /// The attributes `event_id` and `event_time` of a redrive.
     pub moved: Option<(String, String)>,
-    /// `AWSTraceHeader`, or the attribute `traceparent`.
+    /// The trace that the message belongs to, as a W3C `traceparent`.
     pub trace: Option<String>,
 }
 
@@ -63,16 +63,26 @@ pub trait Queue: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
     Stored,
-    /// The table has this event.
-    Duplicate,
+    /// The table has this event. `is_direct` is what its put said, so a direct event is dispatched again: the first attempt
+    /// may have ended before.
+    Duplicate {
+        is_direct: bool,
+    },
     /// The table has another event with the same id.
     Conflict,
 }
 
 /// The table of events.
 pub trait Events: Send + Sync + 'static {
-    /// Stores an event unless its key exists.
-    fn put(&self, event: &Event) -> impl Future<Output = Result<Put, Failure>> + Send;
+    /// Stores an event unless its key exists. The reader of the table's stream does not deliver a direct event.
+    fn put(&self, event: &Event, is_direct: bool) -> impl Future<Output = Result<Put, Failure>> + Send;
+}
+
+/// Delivers direct events, without the stream of the table.
+pub trait Dispatch: Send + Sync + 'static {
+    /// Delivers an event to the targets of its client. `Ok` means that each target has accepted it, or that its delivery or
+    /// its dead letter is durable. An event may be dispatched several times. The call bounds its own time.
+    fn dispatch(&self, event: &Event) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
 /// The dead-letter queue of messages that are no events.
@@ -87,30 +97,84 @@ pub enum Outcome {
     Stored,
     Duplicate,
     /// It is in the dead-letter queue.
-    DeadLettered(crate::event::Reason),
+    DeadLettered(Reason),
+    /// The dead-letter queue refuses it, so it stays in the queue, which moves it after some receipts.
+    Left(Reason),
+}
+
+/// A message that is durable, or left to the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled<'a> {
+    pub outcome: Outcome,
+    /// `None` if the body is no event.
+    pub client: Option<&'a str>,
+    /// `None` if the body has no type.
+    pub event_type: Option<&'a str>,
+    /// When the message was sent, in Unix milliseconds.
+    pub sent: u64,
 }
 
 /// Is told what happens. The methods must not block.
 pub trait Observer: Send + Sync + 'static {
-    fn received(&self, messages: usize);
+    /// A request for messages ended. There may be none.
+    fn received(&self, messages: &[Message]);
 
-    /// `sent` is when the message was sent, in Unix milliseconds.
-    fn settled(&self, outcome: Outcome, sent: u64);
+    fn settled(&self, settled: &Settled<'_>);
 
-    /// A message is deleted from the queue.
-    fn deleted(&self);
+    /// Messages are deleted from the queue.
+    fn deleted(&self, messages: usize);
 
     /// The visibility of a message ended before it was deleted, so it comes again.
     fn lost(&self);
 
-    fn failed(&self, call: &'static str, failure: &Failure);
+    /// Messages were made visible again at a stop.
+    fn returned(&self, messages: usize);
+
+    /// A call succeeded.
+    fn succeeded(&self, call: Call);
+
+    /// A call failed. It is repeated, unless it is refused.
+    fn failed(&self, call: Call, failure: &Failure);
+
+    /// What is in memory changed.
+    fn in_memory(&self, messages: usize, bytes: usize);
+}
+
+/// A call of the processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Call {
+    Receive,
+    Delete,
+    SetVisibility,
+    Put,
+    SendDeadLetter,
+    Dispatch,
+}
+
+impl Call {
+    pub const ALL: [Call; 6] =
+        [Call::Receive, Call::Delete, Call::SetVisibility, Call::Put, Call::SendDeadLetter, Call::Dispatch];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Call::Receive => "receive",
+            Call::Delete => "delete",
+            Call::SetVisibility => "set_visibility",
+            Call::Put => "put",
+            Call::SendDeadLetter => "send_dead_letter",
+            Call::Dispatch => "dispatch",
+        }
+    }
 }
 
 /// Ignores everything.
 impl Observer for () {
-    fn received(&self, _: usize) {}
-    fn settled(&self, _: Outcome, _: u64) {}
-    fn deleted(&self) {}
+    fn received(&self, _: &[Message]) {}
+    fn settled(&self, _: &Settled<'_>) {}
+    fn deleted(&self, _: usize) {}
     fn lost(&self) {}
-    fn failed(&self, _: &'static str, _: &Failure) {}
+    fn returned(&self, _: usize) {}
+    fn succeeded(&self, _: Call) {}
+    fn failed(&self, _: Call, _: &Failure) {}
+    fn in_memory(&self, _: usize, _: usize) {}
 }

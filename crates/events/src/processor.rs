@@ -5,4 +5,4 @@ mod run;
 #[cfg(test)]
 mod simulation;
 
-pub use run::{Processor, Settings};
+pub use run::{Ports, Processor, Settings};

@@ -111,14 +111,13 @@ impl Schemas {
         };
         match validator {
             Some(validator) => check(validator, event),
-            None => Err(Invalid {
-                reason: Reason::UnknownVersion,
-                pointer: Some("/event_version".to_owned()),
-                detail: match version {
-                    Some(_) => "there is no schema for this version of the event type".to_owned(),
-                    None => "the event type has schemas for versions only, and the event has no version".to_owned(),
-                },
-            }),
+            None => {
+                let detail = match version {
+                    Some(_) => "there is no schema for this version of the event type",
+                    None => "the event type has schemas for versions only, and the event has no version",
+                };
+                Err(Invalid::at(Reason::UnknownVersion, "/event_version", detail))
+            }
         }
     }
 }
@@ -140,12 +139,9 @@ fn check(validator: &Validator, event: &Value) -> Result<(), Invalid> {
         return Ok(());
     }
     let Some(error) = validator.iter_errors(event).next() else { return Ok(()) };
-    Err(Invalid {
-        reason: Reason::SchemaViolation,
-        pointer: Some(error.instance_path().to_string()),
-        // Without the value, which may be large, and which a log must not repeat.
-        detail: one_line(&error.masked().to_string()),
-    })
+    // Without the value, which may be large, and which a log must not repeat.
+    let detail = one_line(&error.masked().to_string());
+    Err(Invalid::at(Reason::SchemaViolation, error.instance_path().as_str(), detail))
 }
 
 fn one_line(text: &str) -> String {

@@ -1,16 +1,21 @@
-//! What every program needs to be operated: logs, traces, metrics, health, an HTTP endpoint for them, and signals.
+//! What every program needs to be operated: logs, traces, metrics, health, an HTTP endpoint for them, signals, safe text
+//! for terminals, and the habits of a command line.
 //!
 //! It knows no program: names of metrics, flags and spans are given to it.
 
 mod cause;
+pub mod flags;
 pub mod health;
+mod help;
 pub mod http;
 mod liveness;
 pub mod logs;
 pub mod metrics;
 mod rate_limited_log;
 pub mod signals;
+pub mod terminal;
 pub mod traces;
+pub mod version;
 
 pub use cause::{cause, panic_text};
 pub use liveness::{Heartbeat, Liveness};

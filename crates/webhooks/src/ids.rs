@@ -6,16 +6,16 @@ use aws_lc_rs::digest::{self, SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// The id of an endpoint: 1 to 256 printable ASCII characters, so that it can stand in keys of stores and in logs.
+/// The id of an endpoint: 1 to 1024 printable ASCII characters, so that it can stand in keys of stores and in logs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointId(String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the id of an endpoint must have 1 to 256 printable ASCII characters without spaces")]
+#[error("the id of an endpoint must have 1 to 1024 printable ASCII characters without spaces")]
 pub struct InvalidEndpointId;
 
 impl EndpointId {
-    const MAX_LENGTH: usize = 256;
+    const MAX_LENGTH: usize = 1024;
 
     pub fn parse(id: impl Into<String>) -> Result<EndpointId, InvalidEndpointId> {
         let id = id.into();
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_id_has_printable_characters() {
-        for id in ["", "a b", "a\n", "ä", &"x".repeat(257)] {
+        for id in ["", "a b", "a\n", "ä", &"x".repeat(1025)] {
             assert_eq!(EndpointId::parse(id), Err(InvalidEndpointId), "{id:?}");
         }
         assert_eq!(endpoint("tenant/7#a").as_str(), "tenant/7#a");

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use ops::flags::duration;
+
 use super::masks::MaskArgs;
 use crate::changes::{Responses, Rules};
-use crate::cli::consumer::duration;
 
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct RulesArgs {

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ops::flags::duration;
 use ops::http::Listen;
 use ops::logs::LogFormat;
 use tracing_subscriber::filter::Targets;
 
 use super::rules::RulesArgs;
 use crate::cli::changes_tables::ChangesTablesArgs;
-use crate::cli::consumer::{ObservabilityArgs, duration};
+use crate::cli::consumer::ObservabilityArgs;
 use crate::cli::targets::{SecretKeyArgs, TargetArgs};
 use crate::cli::webhooks_tables::WebhooksTablesArgs;
 use crate::export::unix_seconds;

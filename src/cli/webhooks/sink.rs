@@ -1,121 +1,30 @@
-//! Flags of `mini-scan webhooks sink`.
+//! The names and the help text of `mini-scan webhooks sink`. `webhook-sink` has its flags.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
-
-use clap::error::ErrorKind;
-use webhooks::Secret;
-
-use crate::cli::consumer::duration;
 use crate::cli::help::{exit_codes, heading, more};
-use crate::sink::{Behaviour, Format, Settings, StatusCode};
 
-/// No flag has this secret, because other users of the machine can see arguments.
-const SECRET: &str = "MINI_SCAN_SINK_SECRET";
+/// The flags of `mini-scan webhooks sink`.
+pub type SinkArgs = webhook_sink::SinkArgs<Names>;
 
-const HELP: &str = concat!(
-    heading!("Examples"),
-    "  mini-scan webhooks sink --secret-file secret\n",
-    "  mini-scan webhooks sink --fail-for 1m --json\n\n",
-    "  To deliver to it, webhooks need --allow-http and --allow-target 127.0.0.1:8090.\n",
-    "  The variable MINI_SCAN_SINK_SECRET has the secret in place of a file.\n\n",
-    exit_codes!(),
-    more!()
-);
+/// The environment variables of mini-scan.
+#[derive(Debug, Clone)]
+pub struct Names;
 
-/// Receive webhooks for trying: print each one, verify its signature, and fail or hang on demand
-#[derive(Debug, clap::Args)]
-#[command(after_help = HELP)]
-pub struct SinkArgs {
-    #[command(flatten)]
-    receiving: ReceivingArgs,
-    #[command(flatten)]
-    failing: FailingArgs,
-}
-
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Receiving")]
-struct ReceivingArgs {
-    /// Address of the sink. Port 0 is any free port
-    #[arg(long, env = "MINI_SCAN_SINK_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8090")]
-    listen: SocketAddr,
-
-    /// File with the signing secret. Several, e.g. during a rotation, have their own lines. Without a secret, signatures
-    /// are not verified
-    #[arg(long, env = "MINI_SCAN_SINK_SECRET_FILE", value_name = "FILE", next_line_help = true)]
-    secret_file: Option<PathBuf>,
-
-    /// Print one JSON object per request, with its body
-    #[arg(long, env = "MINI_SCAN_SINK_JSON")]
-    json: bool,
-}
-
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Failures")]
-struct FailingArgs {
-    /// Status of each answer, from 200 to 599. A wrong signature is always answered with 400
-    #[arg(long, env = "MINI_SCAN_SINK_STATUS", value_name = "STATUS", default_value = "204", value_parser = status,
-          next_line_help = true)]
-    status: StatusCode,
-
-    /// Answer 503 for this long, from the first webhook on
-    #[arg(long, env = "MINI_SCAN_SINK_FAIL_FOR", value_name = "TIME", default_value = "0s", value_parser = duration)]
-    fail_for: Duration,
-
-    /// Answer this share with 503, from 0 to 1
-    #[arg(long, env = "MINI_SCAN_SINK_FAIL_SHARE", value_name = "SHARE", default_value = "0", value_parser = share)]
-    fail_share: f64,
-
-    /// Never answer
-    #[arg(long, env = "MINI_SCAN_SINK_HANG", conflicts_with_all = ["fail_for", "fail_share", "status"])]
-    hang: bool,
-}
-
-impl SinkArgs {
-    /// Returns the settings, or why they are refused.
-    pub fn settings(&self) -> Result<Settings, clap::Error> {
-        let ReceivingArgs { listen, json, .. } = self.receiving;
-        let FailingArgs { status, fail_for, fail_share, hang } = self.failing;
-        Ok(Settings {
-            listen,
-            secrets: self.secrets()?,
-            behaviour: Behaviour { status, fail_for, fail_share, hang },
-            format: if json { Format::Json } else { Format::Text },
-        })
-    }
-
-    fn secrets(&self) -> Result<Vec<Secret>, clap::Error> {
-        let refused = |why: String| clap::Error::raw(ErrorKind::ValueValidation, format!("{why}\n"));
-        #[expect(clippy::disallowed_methods, reason = "the secret must not be an argument")]
-        let variable = std::env::var(SECRET).ok().filter(|text| !text.is_empty());
-        let mut secrets = parse(variable.as_deref().unwrap_or_default())
-            .map_err(|error| refused(format!("the secret in {SECRET} is refused: {error}")))?;
-        if let Some(path) = &self.receiving.secret_file {
-            let shown = path.display();
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| refused(format!("cannot read {shown} (--secret-file): {error}")))?;
-            let of_file = parse(&text)
-                .map_err(|error| refused(format!("a secret in {shown} (--secret-file) is refused: {error}")))?;
-            if of_file.is_empty() {
-                return Err(refused(format!("{shown} (--secret-file) has no secret")));
-            }
-            secrets.extend(of_file);
-        }
-        Ok(secrets)
-    }
-}
-
-fn parse(text: &str) -> Result<Vec<Secret>, webhooks::InvalidSecret> {
-    text.split_whitespace().map(Secret::parse).collect()
-}
-
-fn status(text: &str) -> Result<StatusCode, String> {
-    let status = text.parse().ok().filter(|status| (200..=599).contains(status));
-    status.and_then(|status| StatusCode::from_u16(status).ok()).ok_or_else(|| "it must be from 200 to 599".to_owned())
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
-    share.ok_or_else(|| "it must be a number from 0 to 1".to_owned())
+impl webhook_sink::Names for Names {
+    const HELP: &'static str = concat!(
+        heading!("Examples"),
+        "  mini-scan webhooks sink --secret-file secret\n",
+        "  mini-scan webhooks sink --fail-for 1m --json\n\n",
+        "  To deliver to it, webhooks need --allow-http and --allow-target 127.0.0.1:8090.\n",
+        "  The variable MINI_SCAN_SINK_SECRET has the secret in place of a file.\n\n",
+        exit_codes!(),
+        more!()
+    );
+    const LISTEN: &'static str = "MINI_SCAN_SINK_LISTEN";
+    const SECRET: &'static str = "MINI_SCAN_SINK_SECRET";
+    const SECRET_FILE: &'static str = "MINI_SCAN_SINK_SECRET_FILE";
+    const JSON: &'static str = "MINI_SCAN_SINK_JSON";
+    const STATUS: &'static str = "MINI_SCAN_SINK_STATUS";
+    const FAIL_FOR: &'static str = "MINI_SCAN_SINK_FAIL_FOR";
+    const FAIL_SHARE: &'static str = "MINI_SCAN_SINK_FAIL_SHARE";
+    const HANG: &'static str = "MINI_SCAN_SINK_HANG";
 }

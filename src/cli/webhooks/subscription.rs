@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use ipnet::IpNet;
+use ops::flags::duration;
 use webhooks::{EndpointId, RefusedTarget, WebhookId};
 
 use super::{SharedArgs, id};
 use crate::changes::Event;
-use crate::cli::consumer::duration;
 use crate::cli::help::{exit_codes, heading, more};
 use crate::cli::targets::{SecretKeyArgs, TargetArgs};
 use crate::subscriptions::operations::{

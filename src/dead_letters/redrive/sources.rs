@@ -8,7 +8,7 @@ use crate::dead_letters::dead_letter::is_subscription;
 use crate::dead_letters::{Details, Subscription};
 use crate::pubsub::{Admin, Connection, Problem, Publishers, grant_publisher};
 use crate::service::{Endpoints, SetupError, pubsub_advice, within};
-use crate::terminal::sanitize;
+use ops::terminal::sanitize;
 
 const MAX_CHARS: usize = 200;
 

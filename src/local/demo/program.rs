@@ -1,7 +1,7 @@
 //! The interface between the demo and the program that it runs: setup, consume, counts of outcomes.
 
-use crate::local::thread::Running;
 use crate::scan::Reason;
+use dynamodb_local::thread::Running;
 
 /// An error of the program.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

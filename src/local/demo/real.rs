@@ -13,10 +13,10 @@ use crate::api::{self, Watch};
 use crate::consumer::Process;
 use crate::consumer::settings::WriteMode;
 use crate::hosts::Index;
-use crate::local::thread;
 use crate::observe::{ApiMetrics, Metrics};
 use crate::scan::Reason;
 use crate::service::{Config, Endpoints, Running, connect_hosts, setup};
+use dynamodb_local::thread;
 
 /// The real program.
 #[derive(Debug)]

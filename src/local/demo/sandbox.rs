@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use dynoxide::actions::scan::ScanRequest;
-use dynoxide::{Database, DynoxideError};
+use dynamodb_local::Storage;
+use dynamodb_local::dynoxide::actions::scan::ScanRequest;
+use dynamodb_local::dynoxide::{Database, DynoxideError};
+use dynamodb_local::thread::Running;
 use serde_json::Value;
 
 use super::program::Environment;
-use crate::local::dynamo::Storage;
 use crate::local::servers::{self, Port};
-use crate::local::thread::Running;
 use pubsub_local::Observer;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

@@ -16,8 +16,8 @@ use tokio::task::JoinSet;
 
 use super::program::Environment;
 use super::*;
-use crate::local::thread;
 use crate::scan::{self, Reason, Scan};
+use dynamodb_local::thread;
 
 /// A minimal consumer: one stream, and one message at a time.
 #[derive(Clone, Copy)]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{OnceLock, mpsc};
 use std::thread::JoinHandle;
 
-use mini_scan::local::dynamo::Storage;
+use dynamodb_local::Storage;
 use pubsub_local::{Faults, Observer, Server};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -96,7 +96,7 @@ impl Embedded {
             let database = Storage::Memory.open().expect("a database in memory");
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
             let address = listener.local_addr().expect("a bound listener");
-            (address, (), dynoxide::server::serve_on(listener, database))
+            (address, (), dynamodb_local::dynoxide::server::serve_on(listener, database))
         });
         embedded
     }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 const ENVELOPE: Envelope<'_> =
-    Envelope { message_id: "5fea7756-0ea4-451a-a703-a558b933e274", sent: 1_700_000_000_123, moved: None };
+    Envelope { message_id: "5fea7756-0ea4-451a-a703-a558b933e274", sent: 1_700_000_000_123, moved: None, trace: None };
 
 fn decode_text(body: &str) -> Result<Event, Invalid> {
     decode(body.as_bytes(), &ENVELOPE, &Schemas::default())

@@ -1,19 +1,22 @@
 //! The messages in memory: whose turn it is, and whose visibility must be extended. Pure: the time is an argument.
 //!
 //! Every client has a queue of its own. The clients take turns, and none has more than its share of what is stored at the same
-//! time. So a client with a million messages delays the others by one message each. A message is never released to make room,
-//! because each release counts as a failed attempt.
+//! time. So a client with many messages in memory delays those of others by one turn each. A message is never released to make
+//! room, because each release counts as a failed attempt. So when the messages of one client fill the memory, no others are
+//! received until some of them are stored. Message groups let SQS itself prevent that.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// The limits of what is in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The most messages in memory.
     pub messages: usize,
-    /// The most bytes of these messages. One message may exceed it alone.
+    /// The most bytes of these messages. The requests that wait for messages may exceed it by what they receive.
     pub bytes: usize,
     /// The most messages that are stored at the same time.
     pub running: usize,
@@ -29,15 +32,28 @@ pub struct Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It waits for the turn of its client.
+    Waiting,
+    /// It is being stored.
+    Running,
+    /// It is durable, and waits for its deletion.
+    Done,
+}
+
 #[derive(Debug)]
 struct Held {
     client: Arc<str>,
     bytes: usize,
     received: Instant,
     visible_at: Instant,
-    is_running: bool,
+    /// When to extend the visibility, or to note its end. `None` after its end.
+    due_at: Option<Instant>,
+    stage: Stage,
 }
 
+/// What the messages of one client do. Its `waiting` is in the order of the tickets.
 #[derive(Debug, Default)]
 struct Client {
     waiting: VecDeque<Ticket>,
@@ -52,12 +68,14 @@ pub struct Flow {
     next: u64,
     held: HashMap<Ticket, Held>,
     bytes: usize,
+    /// How many messages the open requests may return.
+    reserved: usize,
     running: usize,
     clients: HashMap<Arc<str>, Client>,
     /// The clients that may start a message, each once, in the order of their turns.
     turns: VecDeque<Arc<str>>,
-    /// All messages by when they become visible.
-    by_visibility: BTreeSet<(Instant, Ticket)>,
+    /// The messages with a due time.
+    due: BTreeSet<(Instant, Ticket)>,
 }
 
 impl Flow {
@@ -67,10 +85,11 @@ impl Flow {
             next: 0,
             held: HashMap::new(),
             bytes: 0,
+            reserved: 0,
             running: 0,
             clients: HashMap::new(),
             turns: VecDeque::new(),
-            by_visibility: BTreeSet::new(),
+            due: BTreeSet::new(),
         }
     }
 
@@ -82,13 +101,32 @@ impl Flow {
         self.held.is_empty()
     }
 
-    /// Returns how many messages may be received now.
-    pub fn room(&self) -> usize {
-        if self.bytes >= self.limits.bytes { 0 } else { self.limits.messages.saturating_sub(self.held.len()) }
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
-    /// Takes a message that was received. `asked` is when the request began, because the visibility counts from the answer of
-    /// SQS, which is later.
+    /// Returns whether no message waits or is being stored.
+    pub fn is_idle(&self) -> bool {
+        self.running == 0 && self.clients.is_empty()
+    }
+
+    /// Reserves room for the messages of a request. Returns whether there is any.
+    pub fn reserve(&mut self, messages: usize) -> bool {
+        let has_room = self.bytes < self.limits.bytes
+            && self.held.len() + self.reserved + messages <= self.limits.messages.max(messages);
+        if has_room {
+            self.reserved += messages;
+        }
+        has_room
+    }
+
+    /// Ends a reservation, when the request has ended.
+    pub fn end_reservation(&mut self, messages: usize) {
+        self.reserved -= messages;
+    }
+
+    /// Takes a message that was received. `asked` is when the request began: SQS counts the visibility from its answer, which is
+    /// later.
     pub fn receive(&mut self, client: &str, bytes: usize, asked: Instant) -> Ticket {
         let ticket = Ticket(self.next);
         self.next += 1;
@@ -96,11 +134,11 @@ impl Flow {
             Some((name, _)) => Arc::clone(name),
             None => client.into(),
         };
-        let visible_at = asked + self.limits.visibility;
-        let held = Held { client: Arc::clone(&client), bytes, received: asked, visible_at, is_running: false };
-        self.by_visibility.insert((visible_at, ticket));
+        let (stage, visible_at) = (Stage::Waiting, asked);
+        let held = Held { client: Arc::clone(&client), bytes, received: asked, visible_at, due_at: None, stage };
         self.held.insert(ticket, held);
         self.bytes += bytes;
+        self.extended(ticket, asked);
         self.clients.entry(Arc::clone(&client)).or_default().waiting.push_back(ticket);
         self.give_turn(&client);
         ticket
@@ -117,93 +155,130 @@ impl Flow {
         let ticket = client.waiting.pop_front()?;
         client.running += 1;
         self.running += 1;
-        self.held.get_mut(&ticket)?.is_running = true;
+        self.held.get_mut(&ticket)?.stage = Stage::Running;
         self.give_turn(&name);
         Some(ticket)
     }
 
-    /// Forgets a message: it is deleted from the queue, or returned to it.
-    pub fn forget(&mut self, ticket: Ticket) {
-        let Some(held) = self.held.remove(&ticket) else { return };
-        self.by_visibility.remove(&(held.visible_at, ticket));
-        self.bytes -= held.bytes;
-        let name = held.client;
-        if let Some(client) = self.clients.get_mut(&name) {
-            if held.is_running {
-                client.running -= 1;
-                self.running -= 1;
-            } else {
-                client.waiting.retain(|waiting| *waiting != ticket);
-            }
-            if client.waiting.is_empty() && std::mem::take(&mut client.has_turn) {
-                self.turns.retain(|turn| *turn != name);
-            }
-            if client.waiting.is_empty() && client.running == 0 {
-                self.clients.remove(&name);
-            }
+    /// Notes that a message is durable. Another one may start, and this one stays in memory until it is deleted.
+    pub fn finish(&mut self, ticket: Ticket) {
+        if let Some(held) = self.held.get_mut(&ticket) {
+            let before = std::mem::replace(&mut held.stage, Stage::Done);
+            let client = Arc::clone(&held.client);
+            self.leave(ticket, before, &client);
         }
-        self.give_turn(&name);
     }
 
-    /// Returns up to ten messages whose visibility must be extended by [`Limits::visibility`] now, and notes it. Call
-    /// [`Flow::not_extended`] for those that SQS refuses.
-    pub fn extend(&mut self, now: Instant) -> Vec<Ticket> {
-        let soon = now + self.limits.visibility / 3;
-        let due = self.by_visibility.iter().take_while(|(visible_at, _)| *visible_at <= soon);
-        let due: Vec<_> =
-            due.map(|(_, ticket)| *ticket).filter(|ticket| self.may_extend(*ticket, now)).take(10).collect();
+    /// Forgets a message: it is deleted from the queue, or left to it.
+    pub fn forget(&mut self, ticket: Ticket) {
+        let Some(held) = self.held.remove(&ticket) else { return };
+        if let Some(due_at) = held.due_at {
+            self.due.remove(&(due_at, ticket));
+        }
+        self.bytes -= held.bytes;
+        self.leave(ticket, held.stage, &held.client);
+    }
+
+    /// Removes a message from what its client does.
+    fn leave(&mut self, ticket: Ticket, stage: Stage, name: &Arc<str>) {
+        let Some(client) = self.clients.get_mut(name) else { return };
+        match stage {
+            Stage::Running => {
+                client.running -= 1;
+                self.running -= 1;
+            }
+            Stage::Waiting => {
+                if let Ok(index) = client.waiting.binary_search(&ticket) {
+                    client.waiting.remove(index);
+                }
+            }
+            Stage::Done => return,
+        }
+        if client.waiting.is_empty() && std::mem::take(&mut client.has_turn) {
+            self.turns.retain(|turn| turn != name);
+        }
+        if client.waiting.is_empty() && client.running == 0 {
+            self.clients.remove(name);
+        }
+        self.give_turn(name);
+    }
+
+    /// Returns up to `max` messages whose visibility must be extended by [`Limits::visibility`] now. Report the result of each
+    /// one with [`Flow::extended`], [`Flow::not_extended`] or [`Flow::expired`].
+    pub fn extend(&mut self, now: Instant, max: usize) -> Vec<Ticket> {
+        let due = self.due.range(..=(now, Ticket(u64::MAX))).map(|(_, ticket)| *ticket);
+        let due: Vec<_> = due.filter(|ticket| self.held[ticket].visible_at > now).take(max).collect();
         for ticket in &due {
-            self.set_visible_at(*ticket, now + self.limits.visibility);
+            // Until its result is known, it is due when its visibility ends.
+            self.set_due(*ticket, Some(self.held[ticket].visible_at));
         }
         due
     }
 
-    /// Notes that a message becomes visible when it did before the extension, or that it is visible already.
-    pub fn not_extended(&mut self, ticket: Ticket, now: Instant) {
-        self.set_visible_at(ticket, now);
+    /// Notes that SQS has extended the visibility of a message. `asked` is when the request began.
+    pub fn extended(&mut self, ticket: Ticket, asked: Instant) {
+        let Some(held) = self.held.get_mut(&ticket) else { return };
+        held.visible_at = asked + self.limits.visibility;
+        let due_at = asked + self.limits.visibility * 2 / 3;
+        let is_last = due_at + self.limits.visibility >= held.received + self.limits.max_invisible;
+        let due_at = if is_last { held.visible_at } else { due_at };
+        self.set_due(ticket, Some(due_at));
     }
 
-    /// Returns the messages that are visible to others, and that wait here. Another receipt of them comes, so they are
-    /// forgotten. Those that are being stored go on.
+    /// Notes that the visibility of a message was not extended, and is to be extended then. It ends when it did before.
+    pub fn not_extended(&mut self, ticket: Ticket, retry_at: Instant) {
+        if let Some(Held { due_at: Some(_), visible_at, .. }) = self.held.get(&ticket) {
+            let due_at = retry_at.min(*visible_at);
+            self.set_due(ticket, Some(due_at));
+        }
+    }
+
+    /// Notes that a message is visible to others already.
+    pub fn expired(&mut self, ticket: Ticket, now: Instant) {
+        if let Some(held @ Held { due_at: Some(_), .. }) = self.held.get_mut(&ticket) {
+            held.visible_at = now;
+            self.set_due(ticket, Some(now));
+        }
+    }
+
+    /// Returns the messages that are visible to others since the last call, and forgets those that are not being stored:
+    /// another receipt of them comes.
     pub fn lost(&mut self, now: Instant) -> Vec<Ticket> {
-        let invisible = self.by_visibility.split_off(&(now, Ticket(u64::MAX)));
-        let visible = std::mem::replace(&mut self.by_visibility, invisible);
-        let lost: Vec<_> = visible.into_iter().map(|(_, it)| it).filter(|it| !self.held[it].is_running).collect();
+        let due = self.due.range(..=(now, Ticket(u64::MAX))).map(|(_, ticket)| *ticket);
+        let lost: Vec<_> = due.filter(|ticket| self.held[ticket].visible_at <= now).collect();
         for ticket in &lost {
-            self.forget(*ticket);
+            self.set_due(*ticket, None);
+            if self.held[ticket].stage != Stage::Running {
+                self.forget(*ticket);
+            }
         }
         lost
     }
 
-    /// Returns when to call [`Flow::extend`] and [`Flow::lost`] again.
+    /// Returns whether a message is in memory.
+    pub fn holds(&self, ticket: Ticket) -> bool {
+        self.held.contains_key(&ticket)
+    }
+
+    /// Returns when to call [`Flow::lost`] and then [`Flow::extend`] again.
     pub fn wakes_at(&self) -> Option<Instant> {
-        let (visible_at, ticket) = self.by_visibility.first()?;
-        let extend_at = visible_at.checked_sub(self.limits.visibility / 3)?;
-        Some(if self.may_extend(*ticket, extend_at) { extend_at } else { *visible_at })
+        self.due.first().map(|(due_at, _)| *due_at)
     }
 
-    /// Returns the messages that wait. None of them starts any more. At the end they are made visible to other instances.
-    pub fn drain(&mut self) -> Vec<Ticket> {
-        let mut waiting: Vec<_> = self.clients.values_mut().flat_map(|client| client.waiting.drain(..)).collect();
-        waiting.sort_unstable();
-        for name in self.turns.drain(..) {
-            if let Some(client) = self.clients.get_mut(&name) {
-                client.has_turn = false;
-            }
-        }
-        waiting
+    /// Returns the messages that wait or are being stored.
+    pub fn unfinished(&self) -> Vec<Ticket> {
+        let unfinished = self.held.iter().filter(|(_, held)| held.stage != Stage::Done);
+        unfinished.map(|(ticket, _)| *ticket).collect()
     }
 
-    fn may_extend(&self, ticket: Ticket, now: Instant) -> bool {
-        let Held { received, visible_at, .. } = &self.held[&ticket];
-        *visible_at > now && now + self.limits.visibility < *received + self.limits.max_invisible
-    }
-
-    fn set_visible_at(&mut self, ticket: Ticket, at: Instant) {
+    fn set_due(&mut self, ticket: Ticket, at: Option<Instant>) {
         let Some(held) = self.held.get_mut(&ticket) else { return };
-        self.by_visibility.remove(&(held.visible_at, ticket));
-        held.visible_at = at;
-        self.by_visibility.insert((at, ticket));
+        if let Some(before) = std::mem::replace(&mut held.due_at, at) {
+            self.due.remove(&(before, ticket));
+        }
+        if let Some(at) = at {
+            self.due.insert((at, ticket));
+        }
     }
 
     /// Gives the client a turn, if it may start a message and has none.

@@ -1,34 +1,40 @@
 //! Drives the flow: receives, stores, deletes, and extends visibility, until it is stopped.
 
-use std::collections::{BTreeSet, HashMap};
-use std::future::Future;
+mod delete;
+mod extend;
+mod poll;
+mod store;
+
+use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rand::Rng;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::flow::{Flow, Limits, Ticket};
-use crate::event::{Envelope, Event, Invalid, Moved, Reason, decode};
-use crate::ports::{DeadLetters, Entry, Events, Failure, Message, Observer, Outcome, Put, Queue};
+use crate::event::{Event, Invalid};
+use crate::ports::{DeadLetters, Dispatch, Events, Message, Observer, Queue};
 use crate::schema::Schemas;
 
 /// The settings of a processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     pub limits: Limits,
+    /// Dispatches each event after it was stored, so that the stream's reader need not.
+    pub is_direct: bool,
     /// How many requests wait for messages at the same time.
     pub pollers: usize,
     /// How long a deletion waits for others, because ten cost as much as one.
     pub delete_delay: Duration,
     /// The longest pause between two attempts to store a message.
     pub max_retry_delay: Duration,
-    /// A call without an answer for this long has failed. It does not apply to long polls.
+    /// A call without an answer for this long has failed. It does not apply to long polls and to dispatches.
     pub call_timeout: Duration,
-    /// How long messages that are being stored may go on after a stop.
+    /// How long messages in memory are still stored after a stop.
     pub shutdown_grace: Duration,
 }
 
@@ -36,24 +42,39 @@ pub struct Settings {
 const BATCH: usize = 10;
 /// The pause after a request that failed.
 const FAILURE_DELAY: Duration = Duration::from_secs(1);
-/// The first pause between two attempts to store a message.
-const RETRY_DELAY: Duration = Duration::from_millis(50);
+/// How long requests for messages may still return some after a stop. SQS would hide those of a request that is dropped.
+const LAST_RECEIVES: Duration = Duration::from_secs(1);
+/// How long the last deletions and returns may take.
+const LAST_CALLS: Duration = Duration::from_secs(3);
+/// How many requests about visibility are open at the same time.
+const VISIBILITY_CALLS: usize = 16;
 
-/// Stores the events of a queue.
-pub struct Processor<Q, E, D> {
-    shared: Arc<Shared<Q, E, D>>,
+/// What a processor uses.
+#[derive(Debug, Clone)]
+pub struct Ports<Q, E, D, P> {
+    pub queue: Q,
+    pub events: E,
+    pub dead_letters: D,
+    pub dispatch: P,
 }
 
-struct Shared<Q, E, D> {
-    queue: Q,
-    events: E,
-    dead_letters: D,
+/// Stores the events of a queue.
+pub struct Processor<Q, E, D, P> {
+    shared: Arc<Shared<Q, E, D, P>>,
+}
+
+struct Shared<Q, E, D, P> {
+    ports: Ports<Q, E, D, P>,
     schemas: Mutex<Arc<Schemas>>,
     settings: Settings,
     observer: Arc<dyn Observer>,
     state: Mutex<State>,
-    /// A message was received or forgotten, or the stop began.
-    changed: Notify,
+    /// There may be room for more messages.
+    room: Notify,
+    /// A message may start.
+    start: Notify,
+    /// A message may be due before the others.
+    due: Notify,
     /// A message is done.
     done: Notify,
 }
@@ -61,7 +82,6 @@ struct Shared<Q, E, D> {
 struct State {
     flow: Flow,
     works: HashMap<Ticket, Arc<Work>>,
-    storing: BTreeSet<Ticket>,
     /// Messages that are done, and that are deleted next.
     done: Vec<Ticket>,
 }
@@ -72,28 +92,23 @@ struct Work {
     decoded: Result<Event, Invalid>,
 }
 
-impl<Q: Queue, E: Events, D: DeadLetters> Processor<Q, E, D> {
+impl<Q: Queue, E: Events, D: DeadLetters, P: Dispatch> Processor<Q, E, D, P> {
     pub fn new(
-        (queue, events, dead_letters): (Q, E, D),
+        ports: Ports<Q, E, D, P>,
         schemas: Schemas,
         observer: Arc<dyn Observer>,
         settings: Settings,
-    ) -> Processor<Q, E, D> {
-        let state = State {
-            flow: Flow::new(settings.limits),
-            works: HashMap::new(),
-            storing: BTreeSet::new(),
-            done: Vec::new(),
-        };
+    ) -> Processor<Q, E, D, P> {
+        let state = State { flow: Flow::new(settings.limits), works: HashMap::new(), done: Vec::new() };
         let shared = Shared {
-            queue,
-            events,
-            dead_letters,
+            ports,
             schemas: Mutex::new(Arc::new(schemas)),
             settings,
             observer,
             state: Mutex::new(state),
-            changed: Notify::new(),
+            room: Notify::new(),
+            start: Notify::new(),
+            due: Notify::new(),
             done: Notify::new(),
         };
         Processor { shared: Arc::new(shared) }
@@ -104,308 +119,99 @@ impl<Q: Queue, E: Events, D: DeadLetters> Processor<Q, E, D> {
         *lock(&self.shared.schemas) = Arc::new(schemas);
     }
 
-    /// Runs until `stop`. Then messages that wait are made visible to others, and those that are being stored go on for
-    /// [`Settings::shutdown_grace`].
+    /// Runs until `stop`. Then it stores what is in memory for up to [`Settings::shutdown_grace`], and makes the rest visible
+    /// to others. Panics if one of its tasks does, because a restart is the only way to go on.
     pub async fn run(&self, stop: &CancellationToken) {
         let shared = &self.shared;
-        let mut tasks = JoinSet::new();
-        for _ in 0..shared.settings.pollers {
-            tasks.spawn(until(stop.clone(), Arc::clone(shared).poll()));
-        }
-        let ended = CancellationToken::new();
-        tasks.spawn(until(ended.clone(), Arc::clone(shared).extend()));
-        tasks.spawn(Arc::clone(shared).delete(ended.clone()));
-        self.store_until(stop).await;
-        ended.cancel();
-        while tasks.join_next().await.is_some() {}
-    }
-
-    /// Starts messages until `stop`, and waits for those that are being stored.
-    async fn store_until(&self, stop: &CancellationToken) {
-        let (shared, mut stores) = (&self.shared, JoinSet::new());
-        loop {
-            let changed = shared.changed.notified();
-            while let Some((ticket, work)) = shared.start() {
-                let shared = Arc::clone(shared);
-                stores.spawn(async move { shared.store(ticket, &work).await });
-            }
-            while stores.try_join_next().is_some() {}
-            if stop.run_until_cancelled(changed).await.is_none() {
-                break;
-            }
-        }
-        let waiting = shared.state().flow.drain();
-        shared.give_back(waiting).await;
-        let ended = async { while stores.join_next().await.is_some() {} };
-        let _ = timeout(shared.settings.shutdown_grace, ended).await;
-        stores.shutdown().await;
-        let storing = std::mem::take(&mut shared.state().storing);
-        shared.give_back(storing.into_iter().collect()).await;
+        let (received, settled) = (CancellationToken::new(), CancellationToken::new());
+        let polling = async {
+            shared.poll_until(stop).await;
+            received.cancel();
+        };
+        let storing = async {
+            shared.store_until(stop, &received).await;
+            settled.cancel();
+        };
+        let extending = settled.run_until_cancelled(shared.extend());
+        tokio::join!(polling, storing, extending, shared.delete(&settled));
     }
 }
 
-async fn until(stop: CancellationToken, task: impl Future<Output = ()>) {
-    stop.run_until_cancelled(task).await;
-}
-
-impl<Q: Queue, E: Events, D: DeadLetters> Shared<Q, E, D> {
+impl<Q: Queue, E: Events, D: DeadLetters, P: Dispatch> Shared<Q, E, D, P> {
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
 
-    fn start(&self) -> Option<(Ticket, Arc<Work>)> {
+    /// Starts messages until no more are received and all are done, at the latest until the grace period after `stop` is over.
+    /// Then it returns those that are left to the queue.
+    async fn store_until(self: &Arc<Self>, stop: &CancellationToken, received: &CancellationToken) {
+        let mut stores = JoinSet::new();
+        let grace = async {
+            stop.cancelled().await;
+            sleep(self.settings.shutdown_grace).await;
+        };
+        let mut grace = pin!(grace);
+        loop {
+            while let Some((ticket, work)) = self.start_next() {
+                let shared = Arc::clone(self);
+                stores.spawn(async move { shared.store(ticket, &work).await });
+            }
+            while let Some(ended) = stores.try_join_next() {
+                propagate(ended);
+            }
+            if received.is_cancelled() && self.state().flow.is_idle() {
+                break;
+            }
+            tokio::select! {
+                () = self.start.notified() => {}
+                () = received.cancelled(), if !received.is_cancelled() => {}
+                () = &mut grace => break,
+            }
+        }
+        received.cancelled().await;
+        stores.shutdown().await;
+        let unfinished = self.state().flow.unfinished();
+        let _ = timeout(LAST_CALLS, self.give_back(unfinished)).await;
+    }
+
+    fn start_next(&self) -> Option<(Ticket, Arc<Work>)> {
         let mut state = self.state();
         let ticket = state.flow.start()?;
-        state.storing.insert(ticket);
         Some((ticket, Arc::clone(&state.works[&ticket])))
     }
 
-    /// Receives messages while there is room.
-    async fn poll(self: Arc<Self>) {
-        loop {
-            let changed = self.changed.notified();
-            let room = self.state().flow.room().min(BATCH);
-            if room == 0 {
-                changed.await;
-                continue;
-            }
-            let asked = Instant::now();
-            match self.queue.receive(room).await {
-                Ok(messages) if messages.is_empty() => {}
-                Ok(messages) => self.take(messages, asked),
-                Err(failure) => {
-                    self.observer.failed("ReceiveMessage", &failure);
-                    sleep(FAILURE_DELAY).await;
-                }
-            }
-        }
-    }
-
-    fn take(&self, messages: Vec<Message>, asked: Instant) {
-        self.observer.received(messages.len());
-        let schemas = Arc::clone(&*lock(&self.schemas));
-        for message in messages {
-            let decoded = decode(message.body.as_bytes(), &envelope(&message), &schemas);
-            let mut state = self.state();
-            // Messages that are no events share one turn.
-            let client = decoded.as_ref().map_or("", |event| event.client_id.as_str());
-            let ticket = state.flow.receive(client, message.body.len(), asked.into_std());
-            state.works.insert(ticket, Arc::new(Work { message, decoded }));
-        }
-        self.changed.notify_waiters();
-    }
-
-    /// Makes a message durable, as an event or as a dead letter, and deletes it then. Repeats until it succeeds.
-    async fn store(&self, ticket: Ticket, work: &Work) {
-        let outcome = match &work.decoded {
-            Err(invalid) => self.dead_letter(&work.message, invalid).await,
-            Ok(event) => match self.repeat("PutItem", || self.events.put(event)).await {
-                Ok(Put::Stored) => Outcome::Stored,
-                Ok(Put::Duplicate) => Outcome::Duplicate,
-                Ok(Put::Conflict) => {
-                    let detail = "the table has an event with this id and another body".to_owned();
-                    self.dead_letter(&work.message, &Invalid { reason: Reason::Conflict, pointer: None, detail }).await
-                }
-                Err(why) => {
-                    let invalid = Invalid { reason: Reason::RefusedByStore, pointer: None, detail: why };
-                    self.dead_letter(&work.message, &invalid).await
-                }
-            },
-        };
-        self.observer.settled(outcome, work.message.sent);
+    /// Forgets messages that are deleted, or that are left to the queue.
+    fn forget(&self, tickets: &[Ticket]) {
         let mut state = self.state();
-        state.storing.remove(&ticket);
-        state.done.push(ticket);
-        drop(state);
-        self.done.notify_one();
-    }
-
-    async fn dead_letter(&self, message: &Message, invalid: &Invalid) -> Outcome {
-        let mut detail = invalid;
-        let bare = Invalid { detail: String::new(), ..invalid.clone() };
-        loop {
-            match self.repeat("SendMessage", || self.dead_letters.send(message, detail)).await {
-                Ok(()) => return Outcome::DeadLettered(invalid.reason),
-                // Without its detail it may be accepted. It stays in the queue otherwise, which moves it after some receipts.
-                Err(_) => detail = &bare,
-            }
-            sleep(self.settings.max_retry_delay).await;
-        }
-    }
-
-    /// Repeats a call until it succeeds, or until it is refused. Returns why it was refused.
-    async fn repeat<T, F: Future<Output = Result<T, Failure>>>(
-        &self,
-        name: &'static str,
-        call: impl Fn() -> F,
-    ) -> Result<T, String> {
-        let (limit, mut delay) = (self.settings.call_timeout, RETRY_DELAY);
-        loop {
-            let late = |_| Err(Failure::Unavailable(format!("no answer within {limit:?}")));
-            let failure = match timeout(limit, call()).await.unwrap_or_else(late) {
-                Ok(value) => return Ok(value),
-                Err(failure) => failure,
-            };
-            self.observer.failed(name, &failure);
-            if let Failure::Refused(why) = failure {
-                return Err(why);
-            }
-            let jitter = rand::rng().random_range(0.5..1.0);
-            sleep(delay.mul_f64(jitter)).await;
-            delay = (2 * delay).min(self.settings.max_retry_delay);
-        }
-    }
-
-    /// Extends the visibility of what is in memory, and forgets what became visible.
-    async fn extend(self: Arc<Self>) {
-        loop {
-            let changed = self.changed.notified();
-            let wakes_at = self.state().flow.wakes_at();
-            match wakes_at {
-                None => changed.await,
-                Some(at) => tokio::select! {
-                    () = sleep_until(at.into()) => self.extend_due().await,
-                    () = changed => {}
-                },
-            }
-        }
-    }
-
-    async fn extend_due(&self) {
-        let now = Instant::now().into_std();
-        let (lost, due) = {
-            let mut state = self.state();
-            let lost = state.flow.lost(now);
-            for ticket in &lost {
-                state.works.remove(ticket);
-            }
-            (lost, state.flow.extend(now))
-        };
-        for _ in &lost {
-            self.observer.lost();
-        }
-        if !lost.is_empty() {
-            self.changed.notify_waiters();
-        }
-        if due.is_empty() {
-            return;
-        }
-        let results = self.set_visibility(&due, self.settings.limits.visibility).await;
-        let mut state = self.state();
-        for (ticket, result) in due.iter().zip(results) {
-            match result {
-                Entry::Done => {}
-                // It was extended when it had a third of its visibility left, so there is time for another attempt.
-                Entry::Failed => state.flow.not_extended(*ticket, now + FAILURE_DELAY),
-                Entry::Gone => state.flow.not_extended(*ticket, now),
-            }
-        }
-    }
-
-    /// Sets the visibility of up to ten messages. A request without an answer is a failure of each one.
-    async fn set_visibility(&self, tickets: &[Ticket], after: Duration) -> Vec<Entry> {
-        let works: Vec<_> = {
-            let state = self.state();
-            tickets.iter().filter_map(|ticket| state.works.get(ticket).cloned()).collect()
-        };
-        let receipts: Vec<&str> = works.iter().map(|work| work.message.receipt.as_str()).collect();
-        let call = timeout(self.settings.call_timeout, self.queue.set_visibility(&receipts, after)).await;
-        match call {
-            Ok(Ok(results)) => results,
-            Ok(Err(failure)) => {
-                self.observer.failed("ChangeMessageVisibilityBatch", &failure);
-                vec![Entry::Failed; tickets.len()]
-            }
-            Err(_) => vec![Entry::Failed; tickets.len()],
-        }
-    }
-
-    /// Deletes what is done in batches, until `ended`. A message that cannot be deleted comes again, and is a duplicate then.
-    async fn delete(self: Arc<Self>, ended: CancellationToken) {
-        let mut batches = JoinSet::new();
-        loop {
-            let is_last = ended.run_until_cancelled(self.done.notified()).await.is_none();
-            if !is_last && self.state().done.len() < BATCH {
-                ended.run_until_cancelled(sleep(self.settings.delete_delay)).await;
-            }
-            while let Some(tickets) = self.take_done() {
-                let shared = Arc::clone(&self);
-                batches.spawn(async move { shared.delete_batch(tickets).await });
-            }
-            while batches.try_join_next().is_some() {}
-            if is_last {
-                break;
-            }
-        }
-        while batches.join_next().await.is_some() {}
-    }
-
-    fn take_done(&self) -> Option<Vec<Ticket>> {
-        let mut state = self.state();
-        let count = state.done.len().min(BATCH);
-        (count > 0).then(|| state.done.drain(..count).collect())
-    }
-
-    async fn delete_batch(&self, mut tickets: Vec<Ticket>) {
-        const ATTEMPTS: u32 = 3;
-        for _ in 0..ATTEMPTS {
-            let works: Vec<_> = {
-                let state = self.state();
-                tickets.iter().map(|ticket| Arc::clone(&state.works[ticket])).collect()
-            };
-            let receipts: Vec<&str> = works.iter().map(|work| work.message.receipt.as_str()).collect();
-            let results = match timeout(self.settings.call_timeout, self.queue.delete(&receipts)).await {
-                Ok(Ok(results)) => results,
-                Ok(Err(failure)) => {
-                    self.observer.failed("DeleteMessageBatch", &failure);
-                    vec![Entry::Failed; tickets.len()]
-                }
-                Err(_) => vec![Entry::Failed; tickets.len()],
-            };
-            let results: Vec<_> = tickets.drain(..).zip(results).collect();
-            for (ticket, result) in results {
-                match result {
-                    Entry::Failed => tickets.push(ticket),
-                    Entry::Done => {
-                        self.observer.deleted();
-                        self.forget(ticket);
-                    }
-                    Entry::Gone => self.forget(ticket),
-                }
-            }
-            if tickets.is_empty() {
-                return;
-            }
-            sleep(RETRY_DELAY).await;
-        }
         for ticket in tickets {
-            self.forget(ticket);
+            state.flow.forget(*ticket);
+            state.works.remove(ticket);
         }
+        self.memory_changed(state);
+        self.start.notify_one();
     }
 
-    fn forget(&self, ticket: Ticket) {
-        let mut state = self.state();
-        state.flow.forget(ticket);
-        state.works.remove(&ticket);
+    fn memory_changed(&self, state: MutexGuard<'_, State>) {
+        let (messages, bytes) = (state.flow.len(), state.flow.bytes());
         drop(state);
-        self.changed.notify_waiters();
+        self.observer.in_memory(messages, bytes);
+        self.room.notify_waiters();
     }
 
-    /// Makes messages visible to other instances, and forgets them.
-    async fn give_back(&self, tickets: Vec<Ticket>) {
-        for tickets in tickets.chunks(BATCH) {
-            // If it fails, they become visible later.
-            self.set_visibility(tickets, Duration::ZERO).await;
-            for ticket in tickets {
-                self.forget(*ticket);
-            }
-        }
+    /// Returns those of the messages that are in memory.
+    fn works(&self, tickets: &[Ticket]) -> Vec<(Ticket, Arc<Work>)> {
+        let state = self.state();
+        tickets.iter().filter_map(|ticket| Some((*ticket, Arc::clone(state.works.get(ticket)?)))).collect()
     }
 }
 
-fn envelope(message: &Message) -> Envelope<'_> {
-    let moved = message.moved.as_ref().map(|(event_id, event_time)| Moved { event_id, event_time });
-    Envelope { message_id: &message.message_id, sent: message.sent, moved }
+/// Continues the panic of a task.
+fn propagate(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

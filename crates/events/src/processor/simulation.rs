@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::world::{Fate, Side, World};
+use self::world::{Fate, Outage, Side, World};
 use super::flow::Limits;
-use super::{Processor, Settings};
+use super::{Ports, Processor, Settings};
 use crate::schema::Schemas;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -28,6 +28,7 @@ fn settings() -> Settings {
             visibility: 30 * SECOND,
             max_invisible: 12 * 3600 * SECOND,
         },
+        is_direct: false,
         pollers: 2,
         delete_delay: Duration::from_millis(20),
         max_retry_delay: SECOND,
@@ -36,10 +37,12 @@ fn settings() -> Settings {
     }
 }
 
-fn start(world: &Arc<World>, tasks: &mut JoinSet<()>) -> (CancellationToken, tokio::task::AbortHandle) {
+fn start(world: &Arc<World>, is_direct: bool, tasks: &mut JoinSet<()>) -> (CancellationToken, AbortHandle) {
     let stop = CancellationToken::new();
-    let sides = (Side(Arc::clone(world)), Side(Arc::clone(world)), Side(Arc::clone(world)));
-    let processor = Processor::new(sides, Schemas::default(), Arc::new(()), settings());
+    let side = || Side(Arc::clone(world));
+    let ports = Ports { queue: side(), events: side(), dead_letters: side(), dispatch: side() };
+    let settings = Settings { is_direct, ..settings() };
+    let processor = Processor::new(ports, Schemas::default(), Arc::new(()), settings);
     let stopped = stop.clone();
     let task = tasks.spawn(async move { processor.run(&stopped).await });
     (stop, task)
@@ -49,24 +52,38 @@ async fn simulate(seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let world = Arc::new(World::new(random.random(), 300));
     let mut tasks = JoinSet::new();
-    let mut running = vec![start(&world, &mut tasks), start(&world, &mut tasks)];
+    let mut running: Vec<_> = (0..2).map(|_| start(&world, random.random(), &mut tasks)).collect();
     for _ in 0..random.random_range(0..6) {
         sleep(SECOND.mul_f64(random.random_range(0.0..20.0))).await;
         let index = random.random_range(0..running.len());
-        match random.random_range(0..4) {
+        match random.random_range(0..6) {
             0 => running.swap_remove(index).1.abort(),
             1 => running.swap_remove(index).0.cancel(),
-            2 => world.set_outage(true),
-            _ => world.set_outage(false),
+            2 => world.set_outage(Outage::Table, true),
+            3 => world.set_outage(Outage::Dispatch, true),
+            4 => world.set_outage(Outage::Queue, true),
+            _ => world.end_outages(),
         }
         while running.len() < 2 {
-            running.push(start(&world, &mut tasks));
+            running.push(start(&world, random.random(), &mut tasks));
         }
     }
-    world.set_outage(false);
+    world.end_outages();
     let ended = timeout(3600 * SECOND, world.until_empty()).await;
     assert!(ended.is_ok(), "seed {seed}: the queue is not empty: {world:?}");
     world.check(seed);
+    for (stop, _) in &running {
+        stop.cancel();
+    }
+    let ended = timeout(60 * SECOND, async {
+        while let Some(ended) = tasks.join_next().await {
+            assert!(
+                ended.is_ok() || ended.is_err_and(|error| error.is_cancelled()),
+                "seed {seed}: a processor panicked"
+            );
+        }
+    });
+    assert!(ended.await.is_ok(), "seed {seed}: a processor does not stop");
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,14 +95,31 @@ async fn every_event_is_stored_and_every_other_message_is_a_dead_letter() {
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_an_hour_costs_no_message_another_receipt() {
-    let world = Arc::new(World::reliable(300));
+    for outage in [Outage::Table, Outage::Dispatch] {
+        let world = Arc::new(World::reliable(300));
+        let mut tasks = JoinSet::new();
+        world.set_outage(outage, true);
+        let _running = start(&world, true, &mut tasks);
+        sleep(3600 * SECOND).await;
+        world.end_outages();
+        // The rest takes a second, because the permits wait no longer between two attempts.
+        timeout(5 * SECOND, world.until_empty()).await.expect("the queue becomes empty");
+        world.check(0);
+        assert_eq!(world.most_receives(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_the_queue_that_is_shorter_than_the_visibility_costs_no_receipt() {
+    let world = Arc::new(World::reliable(60));
     let mut tasks = JoinSet::new();
-    world.set_outage(true);
-    let _running = start(&world, &mut tasks);
-    sleep(3600 * SECOND).await;
-    world.set_outage(false);
+    world.set_outage(Outage::Table, true);
+    let _running = start(&world, false, &mut tasks);
+    sleep(15 * SECOND).await;
+    world.set_outage(Outage::Queue, true);
+    sleep(10 * SECOND).await;
+    world.end_outages();
     timeout(60 * SECOND, world.until_empty()).await.expect("the queue becomes empty");
-    world.check(0);
     assert_eq!(world.most_receives(), 1);
 }
 
@@ -93,25 +127,84 @@ async fn an_outage_of_an_hour_costs_no_message_another_receipt() {
 async fn a_stop_gives_back_what_is_not_stored() {
     let world = Arc::new(World::reliable(300));
     let mut tasks = JoinSet::new();
-    world.set_outage(true);
-    let (stop, _) = start(&world, &mut tasks);
+    world.set_outage(Outage::Table, true);
+    let (stop, _) = start(&world, false, &mut tasks);
     sleep(5 * SECOND).await;
+    assert_eq!(world.visible(), 240, "the memory has room for 60");
     stop.cancel();
     tasks.join_next().await.expect("a processor").expect("it ends");
     assert_eq!(world.visible(), 300);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_of_one_client_does_not_delay_another() {
+async fn a_stop_stores_what_was_received() {
+    let world = Arc::new(World::reliable(60));
+    let mut tasks = JoinSet::new();
+    let (stop, _) = start(&world, false, &mut tasks);
+    world.until_received(40).await;
+    stop.cancel();
+    tasks.join_next().await.expect("a processor").expect("it ends");
+    assert_eq!((world.visible(), world.invisible()), (60 - world.stored(), 0));
+    assert!(world.stored() >= 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_whose_instance_ended_before_its_dispatch_is_dispatched_by_another_one() {
+    let world = Arc::new(World::reliable(20));
+    let mut tasks = JoinSet::new();
+    world.set_outage(Outage::Dispatch, true);
+    let (_, direct) = start(&world, true, &mut tasks);
+    timeout(60 * SECOND, world.until(|inner| inner.stored_count() >= 10)).await.expect("events are stored");
+    direct.abort();
+    assert_eq!(world.dispatched(), 0);
+    world.end_outages();
+    let _other = start(&world, false, &mut tasks);
+    timeout(3600 * SECOND, world.until_empty()).await.expect("the queue becomes empty");
+    world.check(0);
+    let dispatched = world.dispatched();
+    assert!((10..=20).contains(&dispatched), "{dispatched}");
+}
+
+/// The flood is received first, and stored slowly.
+async fn flood(messages: usize) -> (Arc<World>, JoinSet<()>, usize) {
     let world = Arc::new(World::reliable(0));
-    for _ in 0..200 {
+    for _ in 0..messages {
         world.send("flood", Fate::Valid);
     }
     let small = world.send("small", Fate::Valid);
-    world.slow_down("flood", 5 * SECOND);
+    world.slow_down("flood", 2 * SECOND);
     let mut tasks = JoinSet::new();
-    let _running = start(&world, &mut tasks);
-    // It is the last one of the queue, and the flood fills the memory before.
-    timeout(3600 * SECOND, world.until_stored(small)).await.expect("it is stored");
-    world.set_outage(false);
+    let _running = start(&world, false, &mut tasks);
+    (world, tasks, small)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_does_not_wait_for_the_flood_of_another_that_was_received_before() {
+    let (world, _tasks, small) = flood(40).await;
+    timeout(2 * SECOND, world.until_stored(small)).await.expect("it is stored before any of the flood");
+    assert_eq!(world.stored(), 1);
+    timeout(60 * SECOND, world.until_empty()).await.expect("the queue becomes empty");
+}
+
+/// What is received is never released, so a flood that fills the memory delays others until enough of it is stored.
+#[tokio::test(start_paused = true)]
+async fn a_flood_that_fills_the_memory_costs_no_receipt() {
+    let (world, _tasks, small) = flood(200).await;
+    timeout(100 * SECOND, world.until_stored(small)).await.expect("it is stored before the end of the flood");
+    assert!(world.stored() < 180, "{}", world.stored());
+    timeout(60 * SECOND, world.until_empty()).await.expect("the queue becomes empty");
+    assert_eq!(world.most_receives(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_is_refused_is_left_to_the_queue() {
+    let world = Arc::new(World::reliable(0));
+    world.send("client", Fate::Invalid);
+    let valid = world.send("client", Fate::Valid);
+    world.refuse_dead_letters();
+    let mut tasks = JoinSet::new();
+    let _running = start(&world, false, &mut tasks);
+    timeout(5 * SECOND, world.until_stored(valid)).await.expect("it is stored");
+    sleep(100 * SECOND).await;
+    assert!(world.most_receives() >= 3, "it comes again after its visibility");
 }

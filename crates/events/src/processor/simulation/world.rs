@@ -1,16 +1,17 @@
 //! The queue, the table and the dead-letter queue of a simulation, with their faults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::event::{Event, Invalid, Reason};
-use crate::ports::{DeadLetters, Entry, Events, Failure, Message, Put, Queue};
+use crate::ports::{DeadLetters, Dispatch, Entry, Events, Failure, Message, Put, Queue};
 
 /// What must become of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,15 +33,39 @@ struct Queued {
     is_deleted: bool,
 }
 
+/// What is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Outage {
+    Table,
+    Queue,
+    Dispatch,
+}
+
+#[derive(Debug)]
+struct Stored {
+    hash: [u8; 32],
+    is_direct: bool,
+}
+
+/// The client and the id of an event.
+type Key = (String, String);
+
 #[derive(Debug, Default)]
-struct Inner {
+pub(super) struct Inner {
     messages: Vec<Queued>,
-    /// The hash of each stored event.
-    stored: BTreeMap<(String, String), [u8; 32]>,
+    stored: BTreeMap<Key, Stored>,
+    dispatched: BTreeSet<Key>,
     dead: BTreeMap<String, Reason>,
-    is_out: bool,
+    outages: BTreeSet<Outage>,
+    refuses_dead_letters: bool,
     slow: BTreeMap<String, Duration>,
     fault_rate: f64,
+}
+
+impl Inner {
+    pub(super) fn stored_count(&self) -> usize {
+        self.stored.len()
+    }
 }
 
 pub(super) struct World {
@@ -110,8 +135,21 @@ impl World {
         index
     }
 
-    pub(super) fn set_outage(&self, is_out: bool) {
-        self.inner().is_out = is_out;
+    pub(super) fn set_outage(&self, outage: Outage, is_out: bool) {
+        let outages = &mut self.inner().outages;
+        if is_out {
+            outages.insert(outage)
+        } else {
+            outages.remove(&outage)
+        };
+    }
+
+    pub(super) fn end_outages(&self) {
+        self.inner().outages.clear();
+    }
+
+    pub(super) fn refuse_dead_letters(&self) {
+        self.inner().refuses_dead_letters = true;
     }
 
     pub(super) fn slow_down(&self, client: &str, by: Duration) {
@@ -123,11 +161,24 @@ impl World {
         self.inner().messages.iter().filter(|message| !message.is_deleted && message.visible_at <= now).count()
     }
 
+    pub(super) fn invisible(&self) -> usize {
+        let now = Instant::now();
+        self.inner().messages.iter().filter(|message| !message.is_deleted && message.visible_at > now).count()
+    }
+
+    pub(super) fn stored(&self) -> usize {
+        self.inner().stored.len()
+    }
+
+    pub(super) fn dispatched(&self) -> usize {
+        self.inner().dispatched.len()
+    }
+
     pub(super) fn most_receives(&self) -> u32 {
         self.inner().messages.iter().map(|message| message.receives).max().unwrap_or(0)
     }
 
-    async fn until(&self, is_reached: impl Fn(&Inner) -> bool) {
+    pub(super) async fn until(&self, is_reached: impl Fn(&Inner) -> bool) {
         loop {
             let changed = self.changed.notified();
             if is_reached(&self.inner()) {
@@ -139,6 +190,10 @@ impl World {
 
     pub(super) async fn until_empty(&self) {
         self.until(|inner| inner.messages.iter().all(|message| message.is_deleted)).await;
+    }
+
+    pub(super) async fn until_received(&self, count: usize) {
+        self.until(|inner| inner.messages.iter().filter(|message| message.receives > 0).count() >= count).await;
     }
 
     pub(super) async fn until_stored(&self, index: usize) {
@@ -161,10 +216,12 @@ impl World {
             };
             assert!(expected, "seed {seed}: message {index}: {message:?}, stored: {is_stored}, dead: {dead:?}");
         }
+        let direct = inner.stored.iter().filter(|(_, stored)| stored.is_direct).map(|(key, _)| key);
+        assert!(direct.eq(&inner.dispatched), "seed {seed}: what is direct is dispatched, and nothing else");
     }
 
     /// Lets time pass. Fails sometimes, before or after the effect.
-    async fn call<T>(&self, effect: impl FnOnce(&mut Inner) -> T) -> Result<T, Failure> {
+    async fn call<T>(&self, side: Outage, effect: impl FnOnce(&mut Inner) -> T) -> Result<T, Failure> {
         let unavailable = || Err(Failure::Unavailable("a fault".to_owned()));
         let (delay, fault) = {
             let (rate, mut random) = (self.inner().fault_rate, lock(&self.random));
@@ -174,6 +231,9 @@ impl World {
             )
         };
         sleep(delay).await;
+        if self.inner().outages.contains(&side) {
+            return Err(Failure::Unavailable("an outage".to_owned()));
+        }
         match fault {
             Some(0) => return unavailable(),
             Some(1) => sleep(Duration::from_secs(100)).await,
@@ -192,7 +252,7 @@ impl Queue for Side {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let now = Instant::now();
-            let received = self.0.call(|inner| {
+            let received = self.0.call(Outage::Queue, |inner| {
                 let visible = inner.messages.iter_mut().enumerate();
                 let visible =
                     visible.filter(|(_, message)| !message.is_deleted && message.visible_at <= Instant::now());
@@ -209,7 +269,7 @@ impl Queue for Side {
     }
 
     async fn delete(&self, receipts: &[&str]) -> Result<Vec<Entry>, Failure> {
-        self.0.call(|inner| receipts.iter().map(|receipt| delete(inner, receipt)).collect()).await
+        self.0.call(Outage::Queue, |inner| receipts.iter().map(|receipt| delete(inner, receipt)).collect()).await
     }
 
     async fn set_visibility(&self, receipts: &[&str], after: Duration) -> Result<Vec<Entry>, Failure> {
@@ -222,7 +282,7 @@ impl Queue for Side {
             message.visible_at = Instant::now() + after;
             Entry::Done
         };
-        self.0.call(|inner| receipts.iter().map(|receipt| at(inner, receipt)).collect()).await
+        self.0.call(Outage::Queue, |inner| receipts.iter().map(|receipt| at(inner, receipt)).collect()).await
     }
 }
 
@@ -245,13 +305,20 @@ fn parse(receipt: &str) -> (usize, u32) {
     (index.parse().expect("an index"), number.parse().expect("a number"))
 }
 
+fn hash(body: &str) -> [u8; 32] {
+    Sha256::digest(body).into()
+}
+
 fn delete(inner: &mut Inner, receipt: &str) -> Entry {
     let (index, number) = parse(receipt);
     let Queued { client, body, .. } = &inner.messages[index];
     let id = if body.contains("event_id") { body.split(r#""event_id":""#).nth(1) } else { None };
     let id = id.and_then(|rest| rest.split('"').next()).unwrap_or_default().to_owned();
-    let is_durable = inner.dead.contains_key(&index.to_string()) || inner.stored.contains_key(&(client.clone(), id));
-    assert!(is_durable, "message {index} is deleted, but it is neither stored nor a dead letter");
+    let key = (client.clone(), id);
+    let is_dispatched =
+        |stored: &Stored| !stored.is_direct || stored.hash != hash(body) || inner.dispatched.contains(&key);
+    let is_durable = inner.dead.contains_key(&index.to_string()) || inner.stored.get(&key).is_some_and(is_dispatched);
+    assert!(is_durable, "message {index} is deleted, but it is neither stored and dispatched nor a dead letter");
     let message = &mut inner.messages[index];
     if message.receives != number {
         return Entry::Gone;
@@ -261,36 +328,46 @@ fn delete(inner: &mut Inner, receipt: &str) -> Entry {
 }
 
 impl Events for Side {
-    async fn put(&self, event: &Event) -> Result<Put, Failure> {
-        let (is_out, slow) = {
-            let inner = self.0.inner();
-            (inner.is_out, inner.slow.get(&event.client_id).copied())
-        };
-        if is_out {
-            sleep(Duration::from_millis(20)).await;
-            return Err(Failure::Unavailable("an outage".to_owned()));
-        }
+    async fn put(&self, event: &Event, is_direct: bool) -> Result<Put, Failure> {
+        let slow = self.0.inner().slow.get(&event.client_id).copied();
         sleep(slow.unwrap_or_default()).await;
-        let key = (event.client_id.clone(), event.id.clone());
-        let put = |inner: &mut Inner| match inner.stored.get(&key) {
-            Some(hash) if *hash == event.body_hash => Put::Duplicate,
+        let put = |inner: &mut Inner| match inner.stored.get(&key(event)) {
+            Some(Stored { hash, is_direct }) if *hash == event.body_hash => Put::Duplicate { is_direct: *is_direct },
             Some(_) => Put::Conflict,
             None => {
-                inner.stored.insert(key, event.body_hash);
+                inner.stored.insert(key(event), Stored { hash: event.body_hash, is_direct });
                 Put::Stored
             }
         };
-        self.0.call(put).await
+        self.0.call(Outage::Table, put).await
+    }
+}
+
+fn key(event: &Event) -> Key {
+    (event.client_id.clone(), event.id.clone())
+}
+
+impl Dispatch for Side {
+    async fn dispatch(&self, event: &Event) -> Result<(), Failure> {
+        let dispatch = |inner: &mut Inner| {
+            let stored = inner.stored.get(&key(event)).expect("a dispatched event is stored");
+            assert!(stored.is_direct && stored.hash == event.body_hash, "{event:?} is not the stored event");
+            inner.dispatched.insert(key(event));
+        };
+        self.0.call(Outage::Dispatch, dispatch).await
     }
 }
 
 impl DeadLetters for Side {
     async fn send(&self, message: &Message, invalid: &Invalid) -> Result<(), Failure> {
-        self.0
-            .call(|inner| {
-                inner.dead.insert(message.message_id.clone(), invalid.reason);
-            })
-            .await
+        let send = |inner: &mut Inner| {
+            if inner.refuses_dead_letters {
+                return Err(Failure::Refused("a refusal".to_owned()));
+            }
+            inner.dead.insert(message.message_id.clone(), invalid.reason);
+            Ok(())
+        };
+        self.0.call(Outage::Queue, send).await?
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::behaviour::Reaction;
 use super::inspection::{Inspected, Signature};
-use crate::terminal::{ascii_json, sanitize};
+use ops::terminal::{ascii_json, sanitize};
 
 /// How many accepted ids the sink remembers, so that its memory is bounded.
 const REMEMBERED: usize = 1_000_000;

@@ -17,10 +17,7 @@ pub struct Running {
 
 impl Running {
     /// Starts a thread. On it, `bind` starts to listen and returns the address and the future that serves.
-    pub(super) async fn start<Bind, Serve>(
-        name: &str,
-        bind: impl FnOnce() -> Bind + Send + 'static,
-    ) -> io::Result<Running>
+    pub async fn start<Bind, Serve>(name: &str, bind: impl FnOnce() -> Bind + Send + 'static) -> io::Result<Running>
     where
         Bind: Future<Output = io::Result<(SocketAddr, Serve)>>,
         Serve: Future<Output = Result<(), String>>,

@@ -1,7 +1,8 @@
-//! `mini-scan webhooks sink`: a receiver of webhooks for trying. Prints what arrives, verifies signatures, and fails on
+//! A receiver of webhooks for trying, with the flags of its command. Prints what arrives, verifies signatures, and fails on
 //! demand.
 
 mod behaviour;
+mod flags;
 mod inspection;
 mod journal;
 
@@ -22,6 +23,7 @@ use webhooks::{Clock, Secret, SystemClock};
 
 pub use self::behaviour::Behaviour;
 use self::behaviour::{Plan, Reaction};
+pub use self::flags::{Names, SinkArgs};
 use self::inspection::inspect;
 use self::journal::{Entry, Journal};
 pub use self::journal::{Format, Summary};

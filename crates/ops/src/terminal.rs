@@ -2,7 +2,7 @@
 
 /// Returns at most `max_chars` characters of `text` in one line. Escapes characters that would move the cursor, set
 /// colours or change the text direction.
-pub(crate) fn sanitize(text: &str, max_chars: usize) -> String {
+pub fn sanitize(text: &str, max_chars: usize) -> String {
     let mut sanitized = String::with_capacity(text.len().min(max_chars));
     for c in text.chars().take(max_chars) {
         match c {
@@ -17,7 +17,7 @@ pub(crate) fn sanitize(text: &str, max_chars: usize) -> String {
 }
 
 /// Formats a table with a head. Returns an empty string for no rows. The columns in `numbers` are aligned to the right.
-pub(crate) fn layout<const N: usize>(head: [&str; N], numbers: &[usize], rows: &[[String; N]]) -> String {
+pub fn layout<const N: usize>(head: [&str; N], numbers: &[usize], rows: &[[String; N]]) -> String {
     if rows.is_empty() {
         return String::new();
     }
@@ -36,7 +36,7 @@ pub(crate) fn layout<const N: usize>(head: [&str; N], numbers: &[usize], rows: &
 }
 
 /// Converts JSON to printable ASCII, so that a terminal shows every character and interprets none.
-pub(crate) fn ascii_json(json: &str) -> String {
+pub fn ascii_json(json: &str) -> String {
     let mut ascii = String::with_capacity(json.len());
     for c in json.chars() {
         match c {

@@ -1,4 +1,6 @@
-//! The embedded DynamoDB: the dynoxide engine and its HTTP server. This module must not know what the tables contain.
+//! The embedded DynamoDB: the dynoxide engine and its HTTP server. This crate must not know what the tables contain.
+
+pub mod thread;
 
 use std::convert::Infallible;
 use std::io;
@@ -6,6 +8,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// The engine, for requests without HTTP.
+pub use dynoxide;
 use dynoxide::{Database, DynoxideError};
 use tokio::net::TcpListener;
 use tokio::time::MissedTickBehavior;
@@ -121,6 +125,8 @@ async fn sweep(database: Database) -> Infallible {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use serde_json::json;
 
     use super::*;
@@ -164,7 +170,8 @@ mod tests {
         let specification = json!({ "Enabled": true, "AttributeName": "expires_at" });
         let ttl = json!({ "TableName": "scan-results", "TimeToLiveSpecification": specification });
         database.update_time_to_live(serde_json::from_value(ttl).unwrap()).unwrap();
-        let now = crate::local::scanner::unix_now();
+        #[expect(clippy::disallowed_methods, reason = "the engine compares with the wall clock")]
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         put(&database, "1.1.1.1#80#HTTP", now - 60);
         put(&database, "1.1.1.2#80#HTTP", now + 60);
         let sweeping = tokio::time::timeout(2 * SWEEP_EVERY, sweep(database.clone()));

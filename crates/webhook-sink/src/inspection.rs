@@ -33,10 +33,10 @@ impl Inspected {
     }
 }
 
-/// The part of a body that the sink reads.
+/// The part of a body that the sink reads. Programs differ in the name of the type.
 #[derive(Deserialize)]
 struct Event {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", alias = "event_type")]
     kind: String,
 }
 

@@ -1,0 +1,154 @@
+//! What the dead letters of the queue of events say beside their bodies: the attributes of SQS, written and read. Pure.
+
+use crate::event::Invalid;
+
+/// The names of the attributes.
+pub const REASON: &str = "reason";
+pub const POINTER: &str = "pointer";
+pub const DETAIL: &str = "detail";
+pub const EVENT_ID: &str = "event_id";
+pub const EVENT_TIME: &str = "event_time";
+pub const RECEIVES: &str = "receives";
+pub const TRACEPARENT: &str = "traceparent";
+
+/// The reason of a message without one: SQS has moved it, after it was received too often.
+pub const RECEIVED_TOO_OFTEN: &str = "received_too_often";
+
+/// SQS counts the body, and the name, the type and the value of each attribute.
+pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
+/// The type of each attribute.
+const TYPE: &str = "String";
+/// The most characters of a value. Our own ids are shorter.
+const MAX_CHARACTERS: usize = 1024;
+
+/// The attributes of a message, by name.
+pub type Attributes = Vec<(&'static str, String)>;
+
+/// A dead letter as its attributes describe it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    pub reason: String,
+    /// `None` if nothing, or the body as a whole, is wrong.
+    pub pointer: Option<String>,
+    pub detail: Option<String>,
+    /// The id and the time that a redrive must keep. `None` for those of the message itself.
+    pub identity: Option<(String, String)>,
+    /// How often the message had been received.
+    pub receives: Option<u32>,
+    pub trace: Option<String>,
+}
+
+/// Returns the attributes of a message that is no event: those that fit beside a body of this size, the most important first.
+pub fn attributes(invalid: &Invalid, body_bytes: usize, receives: u32, trace: Option<&str>) -> Attributes {
+    let mut attributes = vec![(REASON, invalid.reason.name().to_owned())];
+    if let Some((id, time)) = &invalid.identity {
+        attributes.push((EVENT_ID, id.clone()));
+        attributes.push((EVENT_TIME, time.to_string()));
+    }
+    attributes.extend(invalid.pointer.iter().map(|pointer| (POINTER, pointer.clone())));
+    attributes.push((RECEIVES, receives.to_string()));
+    attributes.push((DETAIL, invalid.detail.clone()));
+    attributes.extend(trace.map(|trace| (TRACEPARENT, trace.to_owned())));
+    fitting(attributes, body_bytes)
+}
+
+/// Makes the values acceptable to SQS, and drops from the end what does not fit beside a body of this size. Drops empty values,
+/// because SQS refuses them.
+pub fn fitting(attributes: Attributes, body_bytes: usize) -> Attributes {
+    let mut left = MAX_MESSAGE_BYTES.saturating_sub(body_bytes);
+    let legal = attributes.into_iter().map(|(name, value)| (name, legal(&value)));
+    let filled = legal.filter(|(_, value)| !value.is_empty());
+    filled
+        .take_while(|(name, value)| {
+            let size = name.len() + TYPE.len() + value.len();
+            let fits = size <= left;
+            left = left.saturating_sub(size);
+            fits
+        })
+        .collect()
+}
+
+/// Returns a text without the characters that SQS refuses, of at most [`MAX_CHARACTERS`].
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
+pub fn legal(text: &str) -> String {
+    let is_legal = |c: &char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
+    text.chars().filter(is_legal).take(MAX_CHARACTERS).collect()
+}
+
+/// Reads the attributes of a dead letter.
+pub fn read<'a>(attribute: impl Fn(&str) -> Option<&'a str>) -> DeadLetter {
+    let text = |name| attribute(name).map(str::to_owned);
+    DeadLetter {
+        reason: text(REASON).unwrap_or_else(|| RECEIVED_TOO_OFTEN.to_owned()),
+        pointer: text(POINTER),
+        detail: text(DETAIL),
+        identity: text(EVENT_ID).zip(text(EVENT_TIME)),
+        receives: attribute(RECEIVES).and_then(|text| text.parse().ok()),
+        trace: text(TRACEPARENT),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::Reason;
+    use crate::moment::Moment;
+
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    fn invalid(pointer: &str, detail: &str) -> Invalid {
+        let identity = Some(("id".to_owned(), Moment::from_unix_millis(1).unwrap()));
+        Invalid { identity, detail: detail.to_owned(), ..Invalid::at(Reason::SchemaViolation, pointer, "") }
+    }
+
+    fn read_back(attributes: &Attributes) -> DeadLetter {
+        read(|name| attributes.iter().find(|(other, _)| *other == name).map(|(_, value)| value.as_str()))
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let expected = DeadLetter {
+            reason: "schema_violation".to_owned(),
+            pointer: Some("/data".to_owned()),
+            detail: Some("\"text\" is not an object".to_owned()),
+            identity: Some(("id".to_owned(), "1970-01-01T00:00:00.001Z".to_owned())),
+            receives: Some(2),
+            trace: Some(TRACE.to_owned()),
+        };
+        let written = attributes(&invalid("/data", "\"text\" is not an object"), 10, 2, Some(TRACE));
+        assert_eq!(read_back(&written), expected);
+    }
+
+    #[test]
+    fn a_message_that_sqs_moved_has_no_attributes() {
+        let moved = read(|_| None);
+        assert_eq!((moved.reason.as_str(), moved.identity), ("received_too_often", None));
+    }
+
+    #[test]
+    fn the_pointer_of_the_whole_body_is_absent() {
+        assert_eq!(read_back(&attributes(&invalid("", "x"), 10, 1, None)).pointer, None);
+    }
+
+    #[test]
+    fn the_reason_is_the_last_to_be_dropped() {
+        let of = |body_bytes| attributes(&invalid("/data", "text"), body_bytes, 1, Some(TRACE));
+        assert_eq!(of(MAX_MESSAGE_BYTES), []);
+        assert_eq!(of(MAX_MESSAGE_BYTES - 40), [(REASON, "schema_violation".to_owned())]);
+        assert_eq!(of(MAX_MESSAGE_BYTES - 1024).len(), 7);
+    }
+
+    proptest! {
+        #[test]
+        fn sqs_accepts_every_attribute(pointer in any::<String>(), detail in "\\PC{0,2000}|[\\x00-\\x1f\u{fffe}]{0,9}", left in 0..400_usize) {
+            let written = attributes(&invalid(&pointer, &detail), MAX_MESSAGE_BYTES - left, 1, Some(TRACE));
+            let size: usize = written.iter().map(|(name, value)| name.len() + TYPE.len() + value.len()).sum();
+            prop_assert!(size <= left && written.len() <= 10);
+            for (_, value) in written {
+                prop_assert!(!value.is_empty() && legal(&value) == value);
+            }
+        }
+    }
+}

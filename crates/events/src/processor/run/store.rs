@@ -1,0 +1,118 @@
+//! Makes one message durable: as an event, which may be dispatched, or as a dead letter.
+
+use std::future::Future;
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::time::{sleep, timeout};
+
+use super::{Shared, Work};
+use crate::event::{Event, Invalid, Reason};
+use crate::ports::{Call, DeadLetters, Dispatch, Events, Failure, Message, Outcome, Put, Queue, Settled};
+use crate::processor::flow::Ticket;
+
+/// The first pause between two attempts.
+const RETRY_DELAY: Duration = Duration::from_millis(50);
+
+impl<Q: Queue, E: Events, D: DeadLetters, P: Dispatch> Shared<Q, E, D, P> {
+    /// Makes a message durable. Repeats each call until it succeeds.
+    pub(super) async fn store(&self, ticket: Ticket, work: &Work) {
+        let Work { message, decoded } = work;
+        let (outcome, client, event_type) = match decoded {
+            Ok(event) => {
+                (self.put(message, event).await, Some(event.client_id.as_str()), Some(event.event_type.as_str()))
+            }
+            Err(invalid) => (self.dead_letter(message, invalid).await, None, invalid.event_type.as_deref()),
+        };
+        self.observer.settled(&Settled { outcome, client, event_type, sent: message.sent });
+        if let Outcome::Left(_) = outcome {
+            return self.forget(&[ticket]);
+        }
+        let mut state = self.state();
+        state.flow.finish(ticket);
+        state.done.push(ticket);
+        drop(state);
+        self.start.notify_one();
+        self.done.notify_one();
+    }
+
+    async fn put(&self, message: &Message, event: &Event) -> Outcome {
+        let (is_direct, limit) = (self.settings.is_direct, Some(self.settings.call_timeout));
+        let invalid = match self.repeat(Call::Put, limit, || self.ports.events.put(event, is_direct)).await {
+            Ok(Put::Stored) => {
+                if is_direct {
+                    self.dispatch(event).await;
+                }
+                return Outcome::Stored;
+            }
+            Ok(Put::Duplicate { is_direct }) => {
+                // The instance that stored it may have ended before it was dispatched.
+                if is_direct {
+                    self.dispatch(event).await;
+                }
+                return Outcome::Duplicate;
+            }
+            Ok(Put::Conflict) => {
+                event.invalid(Reason::Conflict, "the table has an event with this id and another body")
+            }
+            Err(why) => event.invalid(Reason::RefusedByStore, why),
+        };
+        self.dead_letter(message, &invalid).await
+    }
+
+    /// Dispatches until it succeeds, because nothing else delivers a direct event.
+    async fn dispatch(&self, event: &Event) {
+        let call = || async { self.ports.dispatch.dispatch(event).await.map_err(unavailable) };
+        // The call bounds its own time, and one that is dropped is made again.
+        let _ = self.repeat(Call::Dispatch, None, call).await;
+    }
+
+    async fn dead_letter(&self, message: &Message, invalid: &Invalid) -> Outcome {
+        let limit = Some(self.settings.call_timeout);
+        // Without its detail, a dead letter may be accepted that was refused.
+        let bare = Invalid { detail: String::new(), pointer: None, ..invalid.clone() };
+        for invalid in [invalid, &bare] {
+            if self.repeat(Call::SendDeadLetter, limit, || self.ports.dead_letters.send(message, invalid)).await.is_ok()
+            {
+                return Outcome::DeadLettered(invalid.reason);
+            }
+        }
+        Outcome::Left(invalid.reason)
+    }
+
+    /// Repeats a call until it succeeds, or until it is refused. Returns why it was refused.
+    async fn repeat<T, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        name: Call,
+        limit: Option<Duration>,
+        call: impl Fn() -> F,
+    ) -> Result<T, String> {
+        let mut delay = RETRY_DELAY;
+        loop {
+            let result = match limit {
+                None => call().await,
+                Some(limit) => timeout(limit, call()).await.unwrap_or_else(|_| Err(self.late())),
+            };
+            let failure = match result {
+                Ok(value) => {
+                    self.observer.succeeded(name);
+                    return Ok(value);
+                }
+                Err(failure) => failure,
+            };
+            self.observer.failed(name, &failure);
+            if let Failure::Refused(why) = failure {
+                return Err(why);
+            }
+            let jitter = rand::rng().random_range(0.5..1.0);
+            sleep(delay.mul_f64(jitter)).await;
+            delay = (2 * delay).min(self.settings.max_retry_delay);
+        }
+    }
+}
+
+fn unavailable(failure: Failure) -> Failure {
+    match failure {
+        Failure::Refused(why) | Failure::Unavailable(why) => Failure::Unavailable(why),
+    }
+}

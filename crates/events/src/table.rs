@@ -1,0 +1,3 @@
+//! The table of events.
+
+pub mod spec;

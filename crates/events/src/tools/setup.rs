@@ -1,0 +1,192 @@
+//! `event-pipeline setup`: creates the queues and tables that are missing, and verifies those that exist. Safe to repeat
+//! and to run concurrently.
+
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::error::{NamedQueue, NamedTable};
+use super::queue::Which;
+use super::tables::{Kind, connect};
+use super::{Console, Outcome, ToolError};
+use crate::buckets;
+use crate::names::{Endpoints, Queues, Tables};
+use crate::queues::{Problem, Queue, Redrive, Sqs, Wanted};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// SQS keeps the time of an event when it moves it, so a dead-letter queue needs more time than its source.
+const RETENTION: Duration = DAY.saturating_mul(7);
+const DEAD_LETTER_RETENTION: Duration = DAY.saturating_mul(14);
+/// A message returns after this time if its processor was killed.
+const VISIBILITY: Duration = Duration::from_secs(30);
+pub const DEFAULT_MAX_RECEIVES: u32 = 5;
+const MAX_WAIT: Duration = Duration::from_secs(60);
+const WAIT_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What to set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setup {
+    pub endpoints: Endpoints,
+    pub queues: Queues,
+    pub tables: Tables,
+    /// Changes an existing queue too, if it is set.
+    pub max_receives: Option<u32>,
+    /// Changes the number of partitions of each client's events, if it is set.
+    pub client_buckets: Option<NonZeroU16>,
+    /// Waits until the servers answer.
+    pub wait: bool,
+}
+
+/// Creates what is missing, and prints of each thing whether it was created or found.
+pub async fn run(task: &Setup, console: &mut Console<'_>) -> Result<Outcome, ToolError> {
+    if task.wait {
+        wait_for_servers(task, console).await?;
+    }
+    queues(task, console).await?;
+    tables(task, console).await?;
+    if let Some(count) = task.client_buckets {
+        client_buckets(task, count, console).await?;
+    }
+    Ok(Outcome::Done)
+}
+
+async fn wait_for_servers(task: &Setup, console: &mut Console<'_>) -> Result<(), ToolError> {
+    let end = Instant::now() + MAX_WAIT;
+    let mut is_noted = false;
+    loop {
+        let Some(problem) = unreachable(task).await else { return Ok(()) };
+        if Instant::now() >= end || console.is_stopped() {
+            return Err(problem);
+        }
+        if !is_noted {
+            console.note(format!("Waiting up to {} s for the servers.", MAX_WAIT.as_secs()))?;
+            is_noted = true;
+        }
+        sleep(WAIT_INTERVAL).await;
+    }
+}
+
+/// Returns what does not answer.
+async fn unreachable(task: &Setup) -> Option<ToolError> {
+    let named = Which::Events.named(&task.queues);
+    let found = async { Sqs::connect(task.endpoints.sqs.as_deref()).await?.find(named.name).await };
+    if let Err(problem @ Problem::Unreachable(_)) = found.await {
+        return Some(named.error(&task.endpoints, &problem));
+    }
+    let table = Kind::Events.named(&task.tables);
+    let described = async { dynamodb::describe(&connect(&task.endpoints).await?, table.name).await };
+    match described.await {
+        Err(problem @ dynamodb::Problem::Unreachable(_)) => Some(table.error(&task.endpoints, &problem)),
+        _ => None,
+    }
+}
+
+async fn queues(task: &Setup, console: &mut Console<'_>) -> Result<(), ToolError> {
+    let dead = Wanted { retention: DEAD_LETTER_RETENTION, visibility: VISIBILITY, redrive: None };
+    let events_dead = queue(task, Which::EventsDlq, &dead, console).await?;
+    queue(task, Which::DeliverDlq, &dead, console).await?;
+    let named = Which::EventsDlq.named(&task.queues);
+    let settings = events_dead.settings().await.map_err(|problem| named.error(&task.endpoints, &problem))?;
+    let redrive = Redrive { target: settings.arn, max_receives: task.max_receives.unwrap_or(DEFAULT_MAX_RECEIVES) };
+    let events = Wanted { retention: RETENTION, visibility: VISIBILITY, redrive: Some(redrive) };
+    queue(task, Which::Events, &events, console).await?;
+    Ok(())
+}
+
+async fn queue(task: &Setup, which: Which, wanted: &Wanted, console: &mut Console<'_>) -> Result<Queue, ToolError> {
+    let named = which.named(&task.queues);
+    let failed = |problem: Problem| named.error(&task.endpoints, &problem);
+    let sqs = Sqs::connect(task.endpoints.sqs.as_deref()).await.map_err(failed)?;
+    match sqs.find(named.name).await {
+        Ok(found) => {
+            line(console, "found", "queue", named.name)?;
+            verify(task, named, &found, wanted, console).await?;
+            Ok(found)
+        }
+        Err(Problem::NotFound) => {
+            let created = sqs.create(named.name, wanted).await.map_err(failed)?;
+            line(console, "created", "queue", named.name)?;
+            Ok(created)
+        }
+        Err(problem) => Err(failed(problem)),
+    }
+}
+
+/// Sets a redrive policy that is missing or was asked for, and warns of other differences.
+async fn verify(
+    task: &Setup,
+    named: NamedQueue<'_>,
+    queue: &Queue,
+    wanted: &Wanted,
+    console: &mut Console<'_>,
+) -> Result<(), ToolError> {
+    let failed = |problem: Problem| named.error(&task.endpoints, &problem);
+    let found = queue.settings().await.map_err(failed)?;
+    let name = named.name;
+    match (&found.redrive, &wanted.redrive) {
+        (Some(found), Some(wanted)) if found.target != wanted.target => {
+            let text = format!("{name}: it moves messages to {}, not to {}", found.target, wanted.target);
+            line(console, "warning", "queue", &text)?;
+        }
+        (Some(found), Some(wanted)) if found.max_receives != wanted.max_receives && task.max_receives.is_none() => {
+            let (found, wanted) = (found.max_receives, wanted.max_receives);
+            let text =
+                format!("{name}: it moves messages after {found} receives; --max-receives {wanted} changes that");
+            line(console, "warning", "queue", &text)?;
+        }
+        (Some(found), Some(wanted)) if found == wanted => {}
+        (_, Some(wanted)) => {
+            queue.set_redrive(wanted).await.map_err(failed)?;
+            line(console, "changed", "queue", &format!("{name}: redrive after {} receives", wanted.max_receives))?;
+        }
+        (Some(found), None) => {
+            let text = format!("{name}: it moves messages to {}; a dead-letter queue should keep them", found.target);
+            line(console, "warning", "queue", &text)?;
+        }
+        (None, None) => {}
+    }
+    let is_wrong = match wanted.redrive {
+        Some(_) => found.retention > RETENTION,
+        None => found.retention < wanted.retention,
+    };
+    if is_wrong {
+        let (found, wanted) = (days(found.retention), days(wanted.retention));
+        let text = format!("{name}: it keeps messages for {found} days; setup creates it with {wanted}");
+        line(console, "warning", "queue", &text)?;
+    }
+    Ok(())
+}
+
+fn days(time: Duration) -> f64 {
+    (time.as_secs_f64() / DAY.as_secs_f64() * 10.0).round() / 10.0
+}
+
+async fn tables(task: &Setup, console: &mut Console<'_>) -> Result<(), ToolError> {
+    for kind in Kind::ALL {
+        let named @ NamedTable { name, .. } = kind.named(&task.tables);
+        let failed = |problem: dynamodb::Problem| named.error(&task.endpoints, &problem);
+        let client = connect(&task.endpoints).await.map_err(failed)?;
+        let is_new = dynamodb::create_table(&client, kind.spec(), name).await.map_err(failed)?;
+        line(console, if is_new { "created" } else { "found" }, "table", name)?;
+    }
+    Ok(())
+}
+
+async fn client_buckets(task: &Setup, count: NonZeroU16, console: &mut Console<'_>) -> Result<(), ToolError> {
+    let named = Kind::Routes.named(&task.tables);
+    let failed = |problem: dynamodb::Problem| named.error(&task.endpoints, &problem);
+    let client = connect(&task.endpoints).await.map_err(failed)?;
+    let (before, after) = buckets::store(&client, named.name, count).await.map_err(failed)?;
+    let what = if before == after { "found" } else { "changed" };
+    let text = format!("{}: events of a client go to {} buckets", named.name, after.current);
+    line(console, what, "table", &text)?;
+    if before.current != after.current {
+        console.note("Restart the processors, so that they use the new number of buckets.")?;
+    }
+    Ok(())
+}
+
+fn line(console: &mut Console<'_>, what: &str, kind: &str, text: &str) -> Result<(), ToolError> {
+    console.print(format!("{what:<7}  {kind:<5}  {text}\n"))
+}

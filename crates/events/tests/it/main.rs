@@ -1,0 +1,4 @@
+//! The integration tests, in one binary. Most of them start the real program.
+
+mod command_line;
+mod support;
