@@ -106,6 +106,7 @@ terraform_modules() {
   cp -R infra "$work/infra"
   find "$work/infra" -name '.terraform*' -prune -exec rm -rf {} +
   module aws aws
+  module events aws
   module gcp google
   module examples/two-clouds aws google
 }
