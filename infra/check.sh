@@ -42,7 +42,7 @@ containers() {
   quietly "Dockerfile, every crate of the workspace" "$checkers/python" infra/tests/dockerfile.py
   quietly "Dockerfile, checkov" "$checkers/checkov" --framework dockerfile --file Dockerfile
   quietly "compose files, schema" "$checkers/check-jsonschema" --builtin-schema vendor.compose-spec \
-    docker-compose.yml docker-compose.dynamo.yml
+    docker-compose.yml docker-compose.dynamo.yml docker-compose.events.yml
   quietly "compose files, one builder per image" "$checkers/python" infra/tests/compose.py docker-compose*.yml
   quietly "shell scripts, shellcheck" "$checkers/shellcheck" .ci/run infra/check.sh scripts/*.sh tests/*.sh
   skip "building and starting the containers: this needs a container engine"
@@ -115,7 +115,7 @@ terraform_modules() {
 
 manifests() {
   local overlay rendered
-  for overlay in infra/kubernetes/overlays/* infra/kubernetes/{,webhooks/}{api,changes}; do
+  for overlay in infra/kubernetes/overlays/* infra/kubernetes/{,webhooks/}{api,changes} infra/kubernetes/events; do
     rendered=$work/$(tr / - <<<"$overlay").yaml
     if have kustomize; then
       kustomize build "$overlay" >"$rendered"
@@ -124,7 +124,7 @@ manifests() {
     else
       skip "rendering $overlay: neither kustomize nor kubectl is installed, so its files are checked one by one"
       # Patches are no complete manifests.
-      case $overlay in */webhooks/*) continue ;; esac
+      case $overlay in */webhooks/* | */events) continue ;; esac
       sed -s '$a---' infra/kubernetes/base/[!k]*.yaml "$overlay"/[!k]*.yaml >"$rendered"
     fi
     quietly "$overlay, schemas of Kubernetes $kubernetes_version" "$checkers/kubernetes-validate" --strict \

@@ -177,22 +177,23 @@ def check_settings():
 
 
 def check_webhooks():
-    """Compares the network policy of webhooks with what the program refuses by default, and the key's path with its mount."""
-    folder = "infra/kubernetes/webhooks/common"
-    rule = yaml.safe_load(read(f"{folder}/egress.yaml"))[0]["value"][1]
+    """Compares the network policy of webhooks with what the programs refuse by default, and the key's path with its mount."""
+    egress = "infra/kubernetes/egress/egress.yaml"
+    rule = yaml.safe_load(read(egress))[0]["value"][1]
     ports = re.search(r"ports: vec!\[([\d, ]+)\]", read("crates/webhooks/src/target.rs"))[1]
     same = {port["port"] for port in rule["ports"]} == set(map(int, ports.split(",")))
-    expect(same, f"{folder}/egress.yaml: the program allows the ports {ports} by default")
+    expect(same, f"{egress}: the programs allow the ports {ports} by default")
     code = read("crates/webhooks/src/address.rs")
     blocks = {block["ipBlock"]["cidr"]: block["ipBlock"]["except"] for block in rule["to"]}
     for cidr, lists in (("0.0.0.0/0", ("INTERNAL_V4", "METADATA_V4")), ("2000::/3", ("INTERNAL_V6",))):
         refused = [network for name in lists for network in networks(code, name)]
         ours = [ipaddress.ip_network(network) for network in blocks[cidr]]
         same = list(ipaddress.collapse_addresses(ours)) == list(ipaddress.collapse_addresses(refused))
-        expect(len(refused) > 3 and same, f"{folder}/egress.yaml: the exceptions of {cidr} are not what the program refuses")
-    _, key, mount, volume = [change["value"] for change in yaml.safe_load(read(f"{folder}/key.yaml"))]
-    file = f"{mount['mountPath']}/{volume['secret']['items'][0]['path']}"
-    expect(key["value"] == file, f"{folder}/key.yaml: the program reads {key['value']}, and the key is mounted at {file}")
+        expect(len(refused) > 3 and same, f"{egress}: the exceptions of {cidr} are not what the programs refuse")
+    for folder in ("webhooks/common", "events/delivers"):
+        *_, key, mount, volume = [change["value"] for change in yaml.safe_load(read(f"infra/kubernetes/{folder}/key.yaml"))]
+        file = f"{mount['mountPath']}/{volume['secret']['items'][0]['path']}"
+        expect(key["value"] == file, f"{folder}/key.yaml: the program reads {key['value']}, and the key is mounted at {file}")
 
 
 def networks(code, name):
