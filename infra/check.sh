@@ -166,22 +166,22 @@ no_complaint() {
 }
 
 alerts() {
-  quietly "names in alerts, dashboard, autoscaler, runbook and settings" "$checkers/python" infra/tests/names.py
+  quietly "names in alerts, dashboards, autoscalers, runbooks and settings" "$checkers/python" infra/tests/names.py
   quietly "metrics of a running consumer, API and reader of changes" \
     "$checkers/python" infra/tests/live.py "$work/consumer.metrics" "$work/api.metrics" "$work/changes.metrics"
   if ! find_promtool; then
     skip "promtool: neither it nor Debian's package prometheus is available"
     return
   fi
-  skip "importing the dashboard: this needs Grafana"
+  skip "importing the dashboards: this needs Grafana"
   "$checkers/python" infra/tests/names.py rules "$work/queries.yml"
-  quietly "alerts, promtool" "$promtool" check rules infra/prometheus/alerts.yml
-  quietly "alerts, tests" "$promtool" test rules infra/prometheus/alerts_test.yml
+  quietly "alerts, promtool" "$promtool" check rules infra/prometheus/{alerts,event-pipeline}.yml
+  quietly "alerts, tests" "$promtool" test rules infra/prometheus/{alerts,event-pipeline}_test.yml
   quietly "/metrics of that consumer, promtool" no_complaint "$work/consumer.metrics"
   quietly "/metrics of that API, promtool" no_complaint "$work/api.metrics"
   quietly "/metrics of that reader of changes, promtool" no_complaint "$work/changes.metrics"
   quietly "scrape configuration, promtool" "$promtool" check config infra/prometheus/prometheus.yml
-  quietly "dashboard and autoscaler, query syntax" "$promtool" check rules "$work/queries.yml"
+  quietly "dashboards and autoscaler, query syntax" "$promtool" check rules "$work/queries.yml"
 }
 
 # --- agreement of Terraform, setup and the consumer ---

@@ -137,7 +137,7 @@ def has_each(value, known):
 def check_queries(found):
     """Compares each query with the metrics that were found. Returns how often queries use one of them."""
     mismatches, seen = [], 0
-    for where, query in names.queries():
+    for where, query in names.queries(names.MINI_SCAN):
         for name, selector in names.used(query):
             if ELSEWHERE.match(name):
                 continue

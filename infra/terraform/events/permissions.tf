@@ -39,7 +39,7 @@ locals {
       },
       {
         sid       = "SendDeadEvents"
-        actions   = ["sqs:GetQueueUrl", "sqs:GetQueueAttributes", "sqs:SendMessage"]
+        actions   = ["sqs:GetQueueUrl", "sqs:SendMessage"]
         resources = [local.events_dlq]
       },
       # For a direct event that is a duplicate, also without direct_dispatch.

@@ -205,7 +205,7 @@ run "a_processor_stores_events_and_reads_none" {
         ["sqs:ReceiveMessage", "sqs:GetQueueUrl", "sqs:GetQueueAttributes", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"],
         "arn:aws:sqs:eu-west-1:123456789012:events",
       ]
-      SendDeadEvents     = [["sqs:SendMessage", "sqs:GetQueueUrl", "sqs:GetQueueAttributes"], "arn:aws:sqs:eu-west-1:123456789012:events-dlq"]
+      SendDeadEvents     = [["sqs:SendMessage", "sqs:GetQueueUrl"], "arn:aws:sqs:eu-west-1:123456789012:events-dlq"]
       SendDeadDeliveries = [["sqs:SendMessage", "sqs:GetQueueUrl"], "arn:aws:sqs:eu-west-1:123456789012:deliver-dlq"]
       StoreEvents        = [["dynamodb:PutItem", "dynamodb:DescribeTable"], "arn:aws:dynamodb:eu-west-1:123456789012:table/Events"]
       ReadRoutes         = [["dynamodb:GetItem", "dynamodb:DescribeTable"], "arn:aws:dynamodb:eu-west-1:123456789012:table/routes"]
