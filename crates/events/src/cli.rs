@@ -1,23 +1,38 @@
 //! The command line: one file per command, each flag also as an environment variable, and the checks that relate flags.
 
+mod check;
 mod completions;
+mod deliver;
 mod dlq;
+mod events;
 mod help;
 mod numbers;
+mod observability;
+mod processor;
 mod queue;
 mod queues;
+mod routes;
 mod send;
 mod servers;
 mod setup;
+mod sink;
 mod tables;
+mod targets;
+mod values;
 mod version;
 
 use self::help::{heading, more};
+pub use check::CheckArgs;
 pub use completions::CompletionsArgs;
+pub use deliver::DeliverArgs;
 pub use dlq::{DlqArgs, DlqTask};
+pub use events::{EventsArgs, EventsTask};
+pub use processor::ProcessorArgs;
 pub use queue::{QueueArgs, QueueTask};
+pub use routes::{RoutesArgs, RoutesTask};
 pub use send::SendArgs;
 pub use setup::SetupArgs;
+pub use sink::SinkArgs;
 
 const HELP: &str = concat!(
     heading!("Examples"),
@@ -56,8 +71,14 @@ pub struct Cli {
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     Setup(SetupArgs),
+    Check(CheckArgs),
+    Routes(RoutesArgs),
+    Processor(ProcessorArgs),
+    Deliver(DeliverArgs),
     Send(SendArgs),
     Queue(QueueArgs),
     Dlq(DlqArgs),
+    Events(EventsArgs),
+    Sink(SinkArgs),
     Completions(CompletionsArgs),
 }

@@ -4,25 +4,35 @@
 //! - [`processor`] stores what the queue delivers.
 //! - [`ports`] is what it needs from outside.
 //! - [`schema`] loads JSON Schemas and validates events.
+//! - [`sqs`] and [`table`] are its queues and its table.
+//! - [`dead_letter`] describes dead letters in attributes of SQS, and [`trace`] continues traces. Both are pure.
 //! - [`moment`] has the one form of times that sorts.
 //! - [`buckets`] has the number of partitions of each client.
 //! - [`names`] has the names of the queues and tables.
 //! - [`observe`] is the program as logs and metrics name it.
-//! - [`table`] stores events, and [`queues`] is SQS as the tools use it.
-//! - [`tools`] is the commands of operators.
+//! - [`tools`] is the commands of operators, and [`queues`] is SQS as they use it.
+//! - [`key`] has the names under which an event is delivered.
+//! - [`routes`] names where the events of a client are delivered.
+//! - [`deliver`] delivers what is stored.
+//! - [`service`] connects the roles to their services.
 //! - [`cli`] turns flags into settings.
 
 pub mod buckets;
 pub mod cli;
 pub mod dead_letter;
+pub mod deliver;
 pub mod event;
+pub mod key;
 pub mod moment;
 pub mod names;
 pub mod observe;
 pub mod ports;
 pub mod processor;
 pub mod queues;
+pub mod routes;
 pub mod schema;
+pub mod service;
+pub mod sqs;
 pub mod table;
 pub mod tools;
 pub mod trace;

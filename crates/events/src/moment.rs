@@ -25,6 +25,11 @@ impl Moment {
         Moment::of(OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()?)
     }
 
+    /// Returns the time in Unix milliseconds. Times before 1970 are 0.
+    pub fn unix_millis(self) -> u64 {
+        u64::try_from(self.0.unix_timestamp_nanos() / 1_000_000).unwrap_or_default()
+    }
+
     fn of(time: OffsetDateTime) -> Option<Moment> {
         let utc = time.checked_to_offset(UtcOffset::UTC)?;
         if !(0..=9999).contains(&utc.year()) {
@@ -83,6 +88,7 @@ mod tests {
             prop_assert_eq!(a.to_string().cmp(&b.to_string()), one.cmp(&other));
             prop_assert_eq!(a.to_string().len(), MOMENT_BYTES);
             prop_assert_eq!(Moment::parse(&a.to_string()), Some(a));
+            prop_assert_eq!(a.unix_millis(), one);
         }
     }
 }

@@ -1,8 +1,16 @@
 //! The program as people, log collectors and monitors see it.
 
+mod clients;
+mod deliver;
+mod processor;
+mod recent;
+
 use ops::Program;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
+
+pub use deliver::{DeliverMetrics, WatchedDeliverer};
+pub use processor::{Counts, ProcessorMetrics, WatchedProcessor};
 
 /// The name and version of this program in logs, traces and metrics.
 pub const PROGRAM: Program = Program {
@@ -11,6 +19,9 @@ pub const PROGRAM: Program = Program {
     span_target: "event_pipeline_spans",
     version: env!("CARGO_PKG_VERSION"),
 };
+
+/// What requests to AWS say about this program.
+pub const USER_AGENT: &str = concat!("event-pipeline/", env!("CARGO_PKG_VERSION"));
 
 /// The revision of the source, if the build was told.
 pub const REVISION: &str = match option_env!("EVENT_PIPELINE_REVISION") {

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::event::{Event, Invalid, Reason};
+use crate::schema::Schemas;
 
 /// A message as the queue delivered it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +137,12 @@ pub trait Observer: Send + Sync + 'static {
     /// A call failed. It is repeated, unless it is refused.
     fn failed(&self, call: Call, failure: &Failure);
 
+    /// Messages are validated by these schemas from now on, beside the default one.
+    fn schemas_loaded(&self, schemas: &Schemas);
+
+    /// Changed schemas are wrong, so the earlier ones count.
+    fn schemas_refused(&self);
+
     /// What is in memory changed.
     fn in_memory(&self, messages: usize, bytes: usize);
 }
@@ -176,5 +183,7 @@ impl Observer for () {
     fn returned(&self, _: usize) {}
     fn succeeded(&self, _: Call) {}
     fn failed(&self, _: Call, _: &Failure) {}
+    fn schemas_loaded(&self, _: &Schemas) {}
+    fn schemas_refused(&self) {}
     fn in_memory(&self, _: usize, _: usize) {}
 }

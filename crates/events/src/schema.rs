@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use jsonschema::Validator;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::event::{Invalid, Reason};
 
@@ -56,15 +57,24 @@ impl Schemas {
     /// Reads the schemas of a directory: `TYPE.json`, and `TYPE@VERSION.json` for events with this `event_version`. Ignores
     /// files with other extensions.
     pub fn load(directory: &Path) -> Result<Schemas, SchemaError> {
-        let unreadable = |source| SchemaError::Unreadable { path: directory.to_owned(), source };
         let mut schemas = Schemas::default();
-        for entry in fs::read_dir(directory).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            if path.extension().is_some_and(|extension| extension == "json") {
-                schemas.add(&path)?;
-            }
+        for path in files(directory)? {
+            schemas.add(&path)?;
         }
         Ok(schemas)
+    }
+
+    /// Returns a digest of the files that [`Schemas::load`] reads. It changes when one of them does.
+    pub fn digest(directory: &Path) -> Result<[u8; 32], SchemaError> {
+        let mut digest = Sha256::new();
+        for path in files(directory)? {
+            let text = read(&path)?;
+            for part in [path.as_os_str().as_encoded_bytes(), &text] {
+                digest.update(part.len().to_be_bytes());
+                digest.update(part);
+            }
+        }
+        Ok(digest.finalize().into())
     }
 
     fn add(&mut self, path: &Path) -> Result<(), SchemaError> {
@@ -84,6 +94,11 @@ impl Schemas {
             None => versions.plain = Some(validator),
         }
         Ok(())
+    }
+
+    /// Returns the event types that have a schema.
+    pub fn types(&self) -> impl Iterator<Item = &str> {
+        self.types.keys().map(String::as_str)
     }
 
     /// Returns how many schemas there are beside the default one.
@@ -122,9 +137,26 @@ impl Schemas {
     }
 }
 
+/// Returns the paths of the schemas, sorted.
+fn files(directory: &Path) -> Result<Vec<PathBuf>, SchemaError> {
+    let unreadable = |source| SchemaError::Unreadable { path: directory.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, SchemaError> {
+    fs::read(path).map_err(|source| SchemaError::Unreadable { path: path.to_owned(), source })
+}
+
 fn compile(path: &Path) -> Result<Validator, SchemaError> {
-    let unreadable = |source| SchemaError::Unreadable { path: path.to_owned(), source };
-    let text = fs::read(path).map_err(unreadable)?;
+    let text = read(path)?;
     let no_json = |source| SchemaError::NoJson { path: path.to_owned(), source };
     let schema: Value = serde_json::from_slice(&text).map_err(no_json)?;
     let no_schema = |detail: String| SchemaError::NoSchema { path: path.to_owned(), detail };
@@ -192,6 +224,20 @@ mod tests {
         let unknown = Some((Reason::UnknownVersion, "/event_version".to_owned()));
         assert_eq!(reason(event("order", Some(json!(3)), json!({"a": 1}))), unknown);
         assert_eq!(reason(event("../order", None, json!({}))), None);
+    }
+
+    #[test]
+    fn a_digest_changes_with_the_name_or_the_text_of_a_schema() {
+        let directory = directory(&[("order.json", NEEDS_A), ("notes.txt", "x")]);
+        let digest = || Schemas::digest(directory.path()).unwrap();
+        let first = digest();
+        fs::write(directory.path().join("notes.txt"), "y").unwrap();
+        assert_eq!(digest(), first);
+        fs::write(directory.path().join("order.json"), NEEDS_B).unwrap();
+        let second = digest();
+        assert_ne!(second, first);
+        fs::rename(directory.path().join("order.json"), directory.path().join("other.json")).unwrap();
+        assert_ne!(digest(), second);
     }
 
     #[test]

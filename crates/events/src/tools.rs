@@ -6,10 +6,15 @@ mod dead_letters;
 mod error;
 mod pace;
 mod reader;
+mod redelivery;
+mod repeat;
 mod tables;
 
+pub mod check;
 pub mod dlq;
+pub mod events;
 pub mod queue;
+pub mod routes;
 pub mod send;
 pub mod setup;
 

@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn the_attribute_wins_over_the_header_of_aws() {
-        let of = |given, aws| traceparent(given, aws);
+        let of = |given: Option<&str>, aws: Option<&str>| traceparent(given, aws);
         assert_eq!(of(Some(W3C), Some(AWS)).as_deref(), Some(W3C));
         assert_eq!(of(Some("other"), Some(AWS)).as_deref(), Some(OF_AWS));
         assert_eq!(of(None, Some(AWS)).as_deref(), Some(OF_AWS));

@@ -10,6 +10,7 @@ use super::numbers::count;
 use super::queues::QueuesArgs;
 use super::servers::ServersArgs;
 use super::tables::TablesArgs;
+use crate::names::Tables;
 use crate::tools::dlq::{DeadLetters, Selection};
 use crate::tools::queue::Which;
 
@@ -170,6 +171,7 @@ struct PurgeArgs {
 pub enum DlqTask {
     List(DeadLetters),
     RedriveEvents(DeadLetters),
+    RedriveDeliveries(DeadLetters, Tables),
     Purge { dead_letters: DeadLetters, is_confirmed: bool },
 }
 
@@ -195,7 +197,13 @@ impl DlqArgs {
     pub fn task(&self) -> Result<DlqTask, clap::Error> {
         Ok(match &self.task {
             Task::List(args) => DlqTask::List(args.source.dead_letters(args.limit)),
-            Task::Redrive(args) => DlqTask::RedriveEvents(args.source.dead_letters(args.limit)),
+            Task::Redrive(args) => {
+                let dead_letters = args.source.dead_letters(args.limit);
+                match args.source.queue {
+                    Queue::Events => DlqTask::RedriveEvents(dead_letters),
+                    Queue::Deliver => DlqTask::RedriveDeliveries(dead_letters, args.tables.tables()),
+                }
+            }
             Task::Purge(args) => {
                 if !args.yes && !stdin().is_terminal() {
                     let text = "a purge asks before it deletes, but stdin is not a terminal: add --yes\n";

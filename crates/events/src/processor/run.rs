@@ -99,6 +99,7 @@ impl<Q: Queue, E: Events, D: DeadLetters, P: Dispatch> Processor<Q, E, D, P> {
         observer: Arc<dyn Observer>,
         settings: Settings,
     ) -> Processor<Q, E, D, P> {
+        observer.schemas_loaded(&schemas);
         let state = State { flow: Flow::new(settings.limits), works: HashMap::new(), done: Vec::new() };
         let shared = Shared {
             ports,
@@ -116,6 +117,7 @@ impl<Q: Queue, E: Events, D: DeadLetters, P: Dispatch> Processor<Q, E, D, P> {
 
     /// Validates the messages that come from now on by other schemas.
     pub fn set_schemas(&self, schemas: Schemas) {
+        self.shared.observer.schemas_loaded(&schemas);
         *lock(&self.shared.schemas) = Arc::new(schemas);
     }
 

@@ -13,6 +13,8 @@ use super::Problem;
 pub struct Wanted {
     pub retention: Duration,
     pub visibility: Duration,
+    /// The most bytes of a message.
+    pub max_bytes: u64,
     pub redrive: Option<Redrive>,
 }
 
@@ -30,6 +32,8 @@ pub struct Settings {
     pub arn: String,
     pub retention: Duration,
     pub redrive: Option<Redrive>,
+    /// The most bytes of a message.
+    pub max_bytes: u64,
     pub is_encrypted: bool,
     /// The policy that says who else may use the queue, as JSON.
     pub policy: Option<String>,
@@ -51,6 +55,7 @@ impl Wanted {
         let mut attributes = HashMap::from([
             (QueueAttributeName::MessageRetentionPeriod, seconds(self.retention)),
             (QueueAttributeName::VisibilityTimeout, seconds(self.visibility)),
+            (QueueAttributeName::MaximumMessageSize, self.max_bytes.to_string()),
         ]);
         let redrive = self.redrive.as_ref().map(|redrive| (QueueAttributeName::RedrivePolicy, redrive.to_json()));
         attributes.extend(redrive);
@@ -87,6 +92,7 @@ impl Settings {
             arn: text(QueueAttributeName::QueueArn).ok_or_else(|| missing("QueueArn"))?.clone(),
             retention: Duration::from_secs(number(QueueAttributeName::MessageRetentionPeriod)?),
             redrive: text(QueueAttributeName::RedrivePolicy).and_then(|text| Redrive::parse(text)),
+            max_bytes: number(QueueAttributeName::MaximumMessageSize)?,
             is_encrypted,
             policy: text(QueueAttributeName::Policy).cloned(),
             counts: Counts {

@@ -1,10 +1,13 @@
 //! `event-pipeline dlq`: lists dead letters, redrives them, or deletes them.
 
+mod deliver;
+
 use std::time::Duration;
 
 use ops::terminal::{ascii_json, layout, sanitize};
 use serde_json::json;
 
+pub use self::deliver::redrive_deliveries;
 use super::batches::send_all;
 use super::console::progress;
 pub use super::dead_letters::Selection;
@@ -13,6 +16,7 @@ use super::error::NamedQueue;
 use super::queue::{Which, find, time};
 use super::reader::Reader;
 use super::{Console, Outcome, ToolError};
+use crate::dead_letter::RECEIVED_TOO_OFTEN;
 use crate::names::{Endpoints, Queues};
 use crate::queues::{MAX_BATCH, Outgoing, Problem, Queue, Received};
 
@@ -78,10 +82,14 @@ pub async fn list(task: &DeadLetters, console: &mut Console<'_>) -> Result<Outco
 pub async fn purge(task: &DeadLetters, is_confirmed: bool, console: &mut Console<'_>) -> Result<Outcome, ToolError> {
     let queue = find(&task.endpoints, task.named()).await?;
     let question = format!("Delete the selected dead letters of queue {}, up to {}?", queue.name, task.limit);
+    let selects_moved = task.select.reasons.is_empty() || task.select.reasons.iter().any(|it| it == RECEIVED_TOO_OFTEN);
+    if task.which == Which::EventsDlq && selects_moved {
+        console.note(format!("warning: an event with reason {RECEIVED_TOO_OFTEN} may be stored and not delivered"))?;
+    }
     if !is_confirmed && !(console.confirm)(&question) {
         return Ok(Outcome::Failed);
     }
-    let settle = async |messages: Vec<Received>| delete(&queue, messages).await;
+    let settle = async |messages: Vec<Received>| delete(task, &queue, messages).await;
     let counts = settle_all(task, &queue, "deleting", settle, console).await?;
     report(task, "Deleted", "purged", &counts, console)
 }
@@ -98,12 +106,13 @@ pub async fn redrive_events(task: &DeadLetters, console: &mut Console<'_>) -> Re
         let mut from = 0;
         while from < messages.len() {
             let until = from + batch_length(&outgoing[from..]);
-            let rejected = send_all(&events, &outgoing[from..until]).await?;
+            let rejected = send_all(&events, &outgoing[from..until]).await;
+            let rejected = rejected.map_err(|problem| destination.error(&task.endpoints, &problem))?;
             failed.extend(rejected.iter().map(|entry| from + entry.index));
             from = until;
         }
         let (sent, unsent) = split(messages, &failed);
-        let mut left = delete(&queue, sent).await?;
+        let mut left = delete(task, &queue, sent).await?;
         left.extend(unsent);
         Ok(left)
     };
@@ -126,7 +135,7 @@ async fn settle_all(
     task: &DeadLetters,
     queue: &Queue,
     doing: &'static str,
-    settle: impl AsyncFn(Vec<Received>) -> Result<Vec<Received>, Problem>,
+    mut settle: impl AsyncFnMut(Vec<Received>) -> Result<Vec<Received>, ToolError>,
     console: &mut Console<'_>,
 ) -> Result<Counts, ToolError> {
     let (mut reader, mut counts) = (Reader::new(queue, VISIBILITY), Counts::default());
@@ -147,7 +156,7 @@ async fn settle_all(
             continue;
         }
         let all = selected.len() as u64;
-        let failed = settle(selected).await.map_err(|problem| task.failed(&problem))?;
+        let failed = settle(selected).await?;
         failed.iter().for_each(|message| reader.leave(message));
         counts.failed += failed.len() as u64;
         counts.settled += all - failed.len() as u64;
@@ -159,12 +168,13 @@ async fn settle_all(
 }
 
 /// Deletes up to ten messages. Returns those that SQS did not delete.
-async fn delete(queue: &Queue, messages: Vec<Received>) -> Result<Vec<Received>, Problem> {
+async fn delete(task: &DeadLetters, queue: &Queue, messages: Vec<Received>) -> Result<Vec<Received>, ToolError> {
     if messages.is_empty() {
         return Ok(Vec::new());
     }
     let receipts: Vec<_> = messages.iter().map(|message| message.receipt.as_str()).collect();
-    let failed: Vec<_> = queue.delete(&receipts).await?.iter().map(|entry| entry.index).collect();
+    let rejected = queue.delete(&receipts).await.map_err(|problem| task.failed(&problem))?;
+    let failed: Vec<_> = rejected.iter().map(|entry| entry.index).collect();
     Ok(split(messages, &failed).1)
 }
 

@@ -17,10 +17,14 @@ use crate::queues::{Problem, Queue, Redrive, Sqs, Wanted};
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// SQS keeps the time of an event when it moves it, so a dead-letter queue needs more time than its source.
 const RETENTION: Duration = DAY.saturating_mul(7);
-const DEAD_LETTER_RETENTION: Duration = DAY.saturating_mul(14);
+pub(super) const DEAD_LETTER_RETENTION: Duration = DAY.saturating_mul(14);
 /// A message returns after this time if its processor was killed.
 const VISIBILITY: Duration = Duration::from_secs(30);
 pub const DEFAULT_MAX_RECEIVES: u32 = 5;
+/// SQS accepts messages of a mebibyte. Other servers may accept a quarter of it.
+const MAX_BYTES: [u64; 2] = [1 << 20, 1 << 18];
+/// An event in a dead-letter queue has attributes beside its body.
+const ATTRIBUTES_BYTES: u64 = 8 * 1024;
 const MAX_WAIT: Duration = Duration::from_secs(60);
 const WAIT_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -83,13 +87,15 @@ async fn unreachable(task: &Setup) -> Option<ToolError> {
 }
 
 async fn queues(task: &Setup, console: &mut Console<'_>) -> Result<(), ToolError> {
-    let dead = Wanted { retention: DEAD_LETTER_RETENTION, visibility: VISIBILITY, redrive: None };
+    let max_bytes = MAX_BYTES[0];
+    let dead = Wanted { retention: DEAD_LETTER_RETENTION, visibility: VISIBILITY, max_bytes, redrive: None };
     let events_dead = queue(task, Which::EventsDlq, &dead, console).await?;
     queue(task, Which::DeliverDlq, &dead, console).await?;
     let named = Which::EventsDlq.named(&task.queues);
     let settings = events_dead.settings().await.map_err(|problem| named.error(&task.endpoints, &problem))?;
     let redrive = Redrive { target: settings.arn, max_receives: task.max_receives.unwrap_or(DEFAULT_MAX_RECEIVES) };
-    let events = Wanted { retention: RETENTION, visibility: VISIBILITY, redrive: Some(redrive) };
+    let max_bytes = settings.max_bytes - ATTRIBUTES_BYTES.min(settings.max_bytes / 2);
+    let events = Wanted { retention: RETENTION, visibility: VISIBILITY, max_bytes, redrive: Some(redrive) };
     queue(task, Which::Events, &events, console).await?;
     Ok(())
 }
@@ -105,7 +111,12 @@ async fn queue(task: &Setup, which: Which, wanted: &Wanted, console: &mut Consol
             Ok(found)
         }
         Err(Problem::NotFound) => {
-            let created = sqs.create(named.name, wanted).await.map_err(failed)?;
+            let mut created = sqs.create(named.name, wanted).await;
+            if let Err(Problem::Other(_)) = created {
+                let smaller = Wanted { max_bytes: wanted.max_bytes.min(MAX_BYTES[1]), ..wanted.clone() };
+                created = sqs.create(named.name, &smaller).await;
+            }
+            let created = created.map_err(failed)?;
             line(console, "created", "queue", named.name)?;
             Ok(created)
         }
@@ -150,6 +161,14 @@ async fn verify(
         Some(_) => found.retention > RETENTION,
         None => found.retention < wanted.retention,
     };
+    if wanted.redrive.is_some() && found.max_bytes > wanted.max_bytes {
+        let text = format!(
+            "{name}: it accepts {} bytes, which do not fit into its dead-letter queue with attributes; \
+                            set MaximumMessageSize to {}",
+            found.max_bytes, wanted.max_bytes
+        );
+        line(console, "warning", "queue", &text)?;
+    }
     if is_wrong {
         let (found, wanted) = (days(found.retention), days(wanted.retention));
         let text = format!("{name}: it keeps messages for {found} days; setup creates it with {wanted}");

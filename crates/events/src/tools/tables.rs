@@ -1,12 +1,14 @@
 //! The tables of the pipeline, with what is needed of each.
 
-use aws_sdk_dynamodb::types::{KeyType, ScalarAttributeType};
-use dynamodb::{Client, IndexSpec, Permission, TableSpec, hash, range};
+use delivery_table::SPEC as DELIVERIES;
+use dynamodb::{Client, Permission, TableSpec};
 
 use super::error::NamedTable;
+use crate::deliver::LEASES;
 use crate::names::{Endpoints, Tables};
 use crate::observe::PROGRAM;
-use crate::table::spec::EVENTS;
+use crate::routes::SPEC as ROUTES;
+use crate::table::SPEC as EVENTS;
 
 /// A table of the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,17 +18,6 @@ pub(super) enum Kind {
     Deliveries,
     Leases,
 }
-
-static ROUTES: TableSpec = TableSpec { keys: &[hash("client_id")], index: None, expires: false, stream: None };
-static BY_DUE: IndexSpec = IndexSpec {
-    name: "by-due",
-    keys: &[hash("queue"), ("due", KeyType::Range, ScalarAttributeType::N)],
-    includes: Some(&["token"]),
-};
-static DELIVERIES: TableSpec =
-    TableSpec { keys: &[hash("queue"), range("id")], index: Some(&BY_DUE), expires: true, stream: None };
-/// Leases never expire: a deleted lease reads its shard again.
-static LEASES: TableSpec = TableSpec { keys: &[hash("leaseKey")], index: None, expires: false, stream: None };
 
 impl Kind {
     pub(super) const ALL: [Kind; 4] = [Kind::Events, Kind::Routes, Kind::Deliveries, Kind::Leases];
@@ -52,11 +43,11 @@ impl Kind {
 
     /// Returns what the processor and the deliverer need. Tools need more.
     pub(super) fn permissions(self) -> &'static [Permission] {
-        use Permission::{Delete, Get, Put, Query, QueryIndex, Scan, Update};
+        use Permission::{Delete, Get, Put, Scan, Update};
         match self {
             Kind::Events => &[Put],
             Kind::Routes => &[Get, Update],
-            Kind::Deliveries => &[Put, Update, Delete, Query, QueryIndex],
+            Kind::Deliveries => delivery_table::PERMISSIONS,
             Kind::Leases => &[Scan, Put, Update, Delete],
         }
     }

@@ -66,7 +66,9 @@ impl Launch {
 
     /// Points the program at these servers by the usual environment variables.
     pub(crate) fn against(self, servers: &Servers) -> Launch {
-        self.env("AWS_ENDPOINT_URL_SQS", &servers.sqs.endpoint).env("AWS_REGION", "us-east-1")
+        self.env("AWS_ENDPOINT_URL_SQS", &servers.sqs.endpoint)
+            .env("AWS_ENDPOINT_URL_DYNAMODB", &servers.dynamo.endpoint)
+            .env("AWS_REGION", "us-east-1")
     }
 
     pub(crate) fn start(mut self) -> Program {
@@ -76,6 +78,21 @@ impl Launch {
         readers.spawn(read(Stream::Stdout, child.stdout.take().expect("it is piped"), sender.clone()));
         readers.spawn(read(Stream::Stderr, child.stderr.take().expect("it is piped"), sender));
         Program { child, lines, output: Output::default(), _readers: readers, _home: self.home }
+    }
+
+    /// Runs the program until it exits by itself with success. Returns its lines.
+    pub(crate) async fn succeed(self) -> Output {
+        let exit = self.run().await;
+        assert_eq!(exit.code, Some(0), "{exit:#?}");
+        exit.output
+    }
+
+    /// Gives the program this text on stdin.
+    pub(crate) fn input(mut self, text: &str) -> Launch {
+        let path = self.home.path().join("stdin");
+        std::fs::write(&path, text).expect("the file is written");
+        self.command.stdin(std::fs::File::open(path).expect("the file exists"));
+        self
     }
 
     /// Runs the program until it exits by itself.

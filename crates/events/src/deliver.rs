@@ -1,0 +1,59 @@
+//! Delivers stored events to the targets of their clients, by the engine of `crates/webhooks`.
+//!
+//! [`Deliverer`] is the one way of an event to its targets. The reader of the stream uses it through [`Handler`], and a
+//! processor through [`Dispatcher`].
+
+mod dead;
+mod deliverer;
+mod dispatch;
+mod handler;
+mod health;
+mod observer;
+mod queue;
+mod store;
+mod stream;
+
+use dynamodb::{TableSpec, hash};
+
+use crate::event::{Event, sort_key};
+
+pub use deliverer::{Deliverer, DeliveryEngine};
+pub use dispatch::Dispatcher;
+pub use handler::Handler;
+pub use health::{Condition, Watch};
+pub use observer::{Handled, Observer};
+pub use queue::DeadLetterQueue;
+pub use store::Deliveries;
+pub use stream::{Change, EventStream};
+
+/// What a program needs of the lease table. Leases never expire: a deleted lease reads its shard again.
+pub static LEASES: TableSpec = TableSpec { keys: &[hash("leaseKey")], index: None, expires: false, stream: None };
+
+/// An event of the table, as far as its delivery needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    pub client_id: String,
+    pub event_type: String,
+    /// `event_time#event_id`.
+    pub key: String,
+    /// The JSON text of `data`.
+    pub data: String,
+    /// When its message was sent, in Unix milliseconds.
+    pub sent: Option<u64>,
+    /// The `traceparent` of its producer.
+    pub trace: Option<String>,
+}
+
+impl StoredEvent {
+    /// Returns an event that was just stored.
+    pub fn of(event: &Event) -> StoredEvent {
+        StoredEvent {
+            client_id: event.client_id.clone(),
+            event_type: event.event_type.clone(),
+            key: sort_key(event.time, &event.id),
+            data: event.data.clone(),
+            sent: Some(event.sent),
+            trace: event.trace.clone(),
+        }
+    }
+}

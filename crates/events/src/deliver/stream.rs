@@ -1,0 +1,202 @@
+//! The stream of the table of events, with its records as what they mean for a deliverer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aws_sdk_dynamodbstreams::types::{AttributeValue, OperationType, Record as AwsRecord};
+use dynamodb::{StreamName, StreamsClient};
+use dynamodb_streams::{
+    DynamoDbStream, IteratorPosition, LeaseKeys, Listing, Page, Record, Shard, ShardId, ShardIterator, Stream,
+    StreamError,
+};
+
+use super::StoredEvent;
+use super::dead::json_of_key;
+use crate::event::parse_sort_key;
+
+const CLIENT_ID: &str = "client_id";
+const EVENT_KEY: &str = "event_key";
+const EVENT_TYPE: &str = "event_type";
+const DATA: &str = "data";
+const SENT_AT: &str = "sent_at";
+const TRACE: &str = "trace";
+const DISPATCH: &str = "dispatch";
+const DIRECT: &str = "direct";
+/// Separates a client from the number of a bucket in a partition key.
+const SEPARATOR: char = '\u{1f}';
+
+type Item = HashMap<String, AttributeValue>;
+
+/// What a record means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A new event.
+    Event(StoredEvent),
+    /// A new event that its processor delivers.
+    Direct,
+    /// No new event.
+    Other,
+    /// An item that is no event. Its key is JSON in ASCII.
+    Unreadable { key: String, why: String },
+}
+
+/// The stream of the table of events.
+#[derive(Debug)]
+pub struct EventStream(DynamoDbStream);
+
+impl EventStream {
+    pub fn new(client: &StreamsClient, name: &StreamName) -> EventStream {
+        EventStream(DynamoDbStream::new(client, name.arn.clone()))
+    }
+
+    /// Returns the keys of this stream's leases for an application.
+    pub fn lease_keys(&self, application: &str) -> LeaseKeys {
+        self.0.lease_keys(application)
+    }
+}
+
+impl Stream for EventStream {
+    type Data = Arc<Change>;
+
+    async fn describe(&self, after: Option<&ShardId>) -> Result<Listing, StreamError> {
+        self.0.describe(after).await
+    }
+
+    async fn children(&self, parent: &ShardId) -> Result<Vec<Shard>, StreamError> {
+        self.0.children(parent).await
+    }
+
+    async fn iterator(&self, shard: &ShardId, position: &IteratorPosition) -> Result<ShardIterator, StreamError> {
+        self.0.iterator(shard, position).await
+    }
+
+    async fn read(
+        &self,
+        shard: &ShardId,
+        iterator: &ShardIterator,
+        limit: usize,
+    ) -> Result<Page<Arc<Change>>, StreamError> {
+        let Page { records, next } = self.0.read(shard, iterator, limit).await?;
+        let records =
+            records.into_iter().map(|Record { shard, sequence_number, key, created, bytes, read_at, data }| Record {
+                shard,
+                sequence_number,
+                key,
+                created,
+                bytes,
+                read_at,
+                data: Arc::new(change(data)),
+            });
+        Ok(Page { records: records.collect(), next })
+    }
+}
+
+fn change(record: AwsRecord) -> Change {
+    if record.event_name != Some(OperationType::Insert) {
+        return Change::Other;
+    }
+    let (keys, image) = match record.dynamodb {
+        Some(change) => (change.keys.unwrap_or_default(), change.new_image.unwrap_or_default()),
+        None => Default::default(),
+    };
+    match event(image) {
+        Ok(change) => change,
+        Err(why) => {
+            let part = |name: &'static str| Some((name, keys.get(name)?.as_s().ok()?.clone()));
+            let parts: Vec<_> = [part(CLIENT_ID), part(EVENT_KEY)].into_iter().flatten().collect();
+            Change::Unreadable { key: json_of_key(&parts), why: why.to_owned() }
+        }
+    }
+}
+
+fn event(mut item: Item) -> Result<Change, &'static str> {
+    if item.get(DISPATCH).is_some_and(|dispatch| dispatch.as_s().is_ok_and(|text| text == DIRECT)) {
+        return Ok(Change::Direct);
+    }
+    let mut text = |name: &str| match item.remove(name) {
+        Some(AttributeValue::S(text)) => Some(text),
+        _ => None,
+    };
+    let partition = text(CLIENT_ID).ok_or("client_id is no string")?;
+    let key = text(EVENT_KEY).filter(|key| parse_sort_key(key).is_some());
+    let event = StoredEvent {
+        client_id: partition.split(SEPARATOR).next().unwrap_or_default().to_owned(),
+        key: key.ok_or("event_key is no event_time#event_id")?,
+        event_type: text(EVENT_TYPE).ok_or("event_type is no string")?,
+        data: text(DATA).ok_or("data is no string")?,
+        trace: text(TRACE),
+        sent: item.get(SENT_AT).and_then(|sent| sent.as_n().ok()?.parse().ok()),
+    };
+    // The body of a webhook contains it as it is.
+    if serde_json::from_str::<&serde_json::value::RawValue>(&event.data).is_err() {
+        return Err("data is no JSON text");
+    }
+    Ok(Change::Event(event))
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodbstreams::types::StreamRecord;
+
+    use super::*;
+
+    fn text(text: &str) -> AttributeValue {
+        AttributeValue::S(text.to_owned())
+    }
+
+    fn item() -> Item {
+        let attributes = [
+            (CLIENT_ID, text("acme\u{1f}3")),
+            (EVENT_KEY, text("2026-11-22T10:00:00.000Z#7")),
+            (EVENT_TYPE, text("order")),
+            (DATA, text(r#"{"n":1.50}"#)),
+            (SENT_AT, AttributeValue::N("1700".to_owned())),
+        ];
+        attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    fn read(name: OperationType, item: Item) -> Change {
+        let keys = item.iter().filter(|(name, _)| [CLIENT_ID, EVENT_KEY].contains(&name.as_str()));
+        let keys = keys.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let change_of = StreamRecord::builder().set_keys(Some(keys)).set_new_image(Some(item)).build();
+        change(AwsRecord::builder().event_name(name).dynamodb(change_of).build())
+    }
+
+    #[test]
+    fn an_insert_is_an_event_of_its_client_in_whichever_bucket() {
+        let expected = StoredEvent {
+            client_id: "acme".to_owned(),
+            event_type: "order".to_owned(),
+            key: "2026-11-22T10:00:00.000Z#7".to_owned(),
+            data: r#"{"n":1.50}"#.to_owned(),
+            sent: Some(1700),
+            trace: None,
+        };
+        assert_eq!(read(OperationType::Insert, item()), Change::Event(expected));
+    }
+
+    #[test]
+    fn only_new_events_without_direct_dispatch_are_delivered() {
+        let mut direct = item();
+        direct.insert(DISPATCH.to_owned(), text(DIRECT));
+        assert_eq!(read(OperationType::Insert, direct), Change::Direct);
+        assert_eq!(read(OperationType::Modify, item()), Change::Other);
+        assert_eq!(read(OperationType::Remove, item()), Change::Other);
+    }
+
+    #[test]
+    fn an_item_of_another_form_is_unreadable_and_keeps_its_key() {
+        for (name, value) in [
+            (EVENT_KEY, text("yesterday#7")),
+            (EVENT_TYPE, AttributeValue::Bool(true)),
+            (DATA, AttributeValue::M(Item::new())),
+            (DATA, text("{")),
+        ] {
+            let mut item = item();
+            item.insert(name.to_owned(), value);
+            let Change::Unreadable { key, why } = read(OperationType::Insert, item) else { panic!("{name}") };
+            assert!(key.contains(r#""client_id":"acme\u001f3""#), "{key}");
+            assert!(why.starts_with(name), "{why}");
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! `event-pipeline check`: checks queues, tables, the stream and permissions, and changes nothing.
+
+use std::fmt;
+
+use dynamodb::{Permission, check_permission, check_stream_permissions};
+use serde_json::{Value, json};
+
+use super::queue::{Which, find};
+use super::tables::{Kind, connect};
+use super::{Console, Outcome, ToolError};
+use crate::buckets;
+use crate::names::{Endpoints, Queues, Tables};
+use crate::observe::PROGRAM;
+use crate::queues::Settings;
+use crate::tools::setup::DEAD_LETTER_RETENTION;
+
+/// What to check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    pub endpoints: Endpoints,
+    pub queues: Queues,
+    pub tables: Tables,
+    pub json: bool,
+}
+
+/// One thing that was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Finding {
+    what: &'static str,
+    name: String,
+    result: Checked,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Checked {
+    Ok,
+    /// It cannot be asked for without a change; its first use shows whether it is right.
+    Unknown(String),
+    /// The programs run with it, and should not.
+    Warning(String),
+    /// The programs do not work with it.
+    Failed(String),
+}
+
+impl Finding {
+    fn new(what: &'static str, name: &str, result: Checked) -> Finding {
+        Finding { what, name: name.to_owned(), result }
+    }
+
+    fn word(&self) -> &'static str {
+        match self.result {
+            Checked::Ok => "ok",
+            Checked::Unknown(_) => "unknown",
+            Checked::Warning(_) => "warning",
+            Checked::Failed(_) => "failed",
+        }
+    }
+
+    /// Returns why it is not ok, on one line.
+    fn detail(&self) -> Option<String> {
+        match &self.result {
+            Checked::Ok => None,
+            Checked::Unknown(detail) | Checked::Warning(detail) | Checked::Failed(detail) => {
+                let sentences: Vec<_> = detail.lines().map(|line| line.trim_end_matches('.')).collect();
+                Some(sentences.join(". "))
+            }
+        }
+    }
+
+    fn json(&self) -> String {
+        json!({ "check": self.what, "name": self.name, "result": self.word(), "detail": self.detail() }).to_string()
+    }
+}
+
+/// One line: result, what was checked, and its name or what to do.
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Finding { what, name, .. } = self;
+        write!(f, "{:<7}  {what:<10}  {name}", self.word())?;
+        self.detail().map_or(Ok(()), |detail| write!(f, ": {detail}"))
+    }
+}
+
+/// Prints every finding. A check that failed is a failure of the command.
+pub async fn run(task: &Check, console: &mut Console<'_>) -> Result<Outcome, ToolError> {
+    let mut findings = queues(task).await;
+    findings.extend(tables(task).await);
+    for finding in &findings {
+        let line = if task.json { finding.json() } else { finding.to_string() };
+        console.print(format!("{line}\n"))?;
+    }
+    let has_failed = findings.iter().any(|finding| matches!(finding.result, Checked::Failed(_)));
+    Ok(if has_failed { Outcome::Failed } else { Outcome::Done })
+}
+
+async fn queues(task: &Check) -> Vec<Finding> {
+    let dead = settings(task, Which::EventsDlq).await;
+    let events = settings(task, Which::Events).await;
+    let deliver = settings(task, Which::DeliverDlq).await;
+    let mut findings = Vec::new();
+    for (which, found) in [(Which::Events, &events), (Which::EventsDlq, &dead), (Which::DeliverDlq, &deliver)] {
+        let name = which.named(&task.queues).name;
+        match found {
+            Err(error) => findings.push(Finding::new("queue", name, Checked::Failed(error.0.clone()))),
+            Ok(settings) => {
+                let mut warnings = warnings(settings, which, dead.as_ref().ok(), events.as_ref().ok());
+                let first = if warnings.is_empty() { Checked::Ok } else { warnings.remove(0) };
+                findings.push(Finding::new("queue", name, first));
+                findings.extend(warnings.into_iter().map(|warning| Finding::new("queue", name, warning)));
+            }
+        }
+    }
+    if findings.iter().all(|finding| !matches!(finding.result, Checked::Failed(_))) {
+        let detail = "sending, receiving and deleting cannot be asked for without a change".to_owned();
+        findings.push(Finding::new("permission", "sqs", Checked::Unknown(detail)));
+    }
+    findings
+}
+
+async fn settings(task: &Check, which: Which) -> Result<Settings, ToolError> {
+    let named = which.named(&task.queues);
+    let queue = find(&task.endpoints, named).await?;
+    queue.settings().await.map_err(|problem| named.error(&task.endpoints, &problem))
+}
+
+/// Returns what should not be so.
+fn warnings(
+    settings: &Settings,
+    which: Which,
+    events_dead: Option<&Settings>,
+    events: Option<&Settings>,
+) -> Vec<Checked> {
+    let mut warnings = Vec::new();
+    match (which, &settings.redrive) {
+        (Which::Events, None) => warnings.push(Checked::Warning(
+            "it has no redrive policy, so a message that cannot be processed stays until it expires.\n\
+             Set one: event-pipeline setup"
+                .to_owned(),
+        )),
+        (Which::Events, Some(redrive)) if events_dead.is_some_and(|dead| dead.arn != redrive.target) => {
+            let text = format!("it moves messages to {}, which --dead-letter-queue does not name", redrive.target);
+            warnings.push(Checked::Warning(text));
+        }
+        (Which::EventsDlq | Which::DeliverDlq, Some(redrive)) => {
+            warnings.push(Checked::Warning(format!("it moves dead letters on to {}", redrive.target)));
+        }
+        _ => {}
+    }
+    let source = events.filter(|_| which != Which::Events).map(|events| events.retention);
+    if source.is_some_and(|source| settings.retention <= source && settings.retention < DEAD_LETTER_RETENTION) {
+        let text = "it keeps messages no longer than the queue of events, and SQS counts from the first send.\n\
+                    Set MessageRetentionPeriod to 1209600";
+        warnings.push(Checked::Warning(text.to_owned()));
+    }
+    if which == Which::Events && events_dead.is_some_and(|dead| settings.max_bytes > dead.max_bytes) {
+        let text = "it accepts larger messages than its dead-letter queue, which then refuses them.\n\
+                    Lower its MaximumMessageSize";
+        warnings.push(Checked::Warning(text.to_owned()));
+    }
+    if !settings.is_encrypted {
+        warnings.push(Checked::Warning("it is not encrypted at rest. Set SqsManagedSseEnabled to true".to_owned()));
+    }
+    if settings.policy.as_deref().is_some_and(allows_everyone) {
+        let text = "its policy allows everyone without a condition. Name the principals that may send";
+        warnings.push(Checked::Warning(text.to_owned()));
+    }
+    warnings
+}
+
+/// Returns whether a statement of a policy allows all principals without a condition.
+fn allows_everyone(policy: &str) -> bool {
+    let policy: Value = serde_json::from_str(policy).unwrap_or_default();
+    let statements = match &policy["Statement"] {
+        Value::Array(statements) => statements.clone(),
+        one => vec![one.clone()],
+    };
+    let is_everyone = |principal: &Value| match principal {
+        Value::Object(kinds) => {
+            kinds.values().any(|who| who == "*" || who.as_array().is_some_and(|all| all.contains(&json!("*"))))
+        }
+        who => who == "*",
+    };
+    let allows = |statement: &Value| {
+        statement["Effect"] == "Allow" && is_everyone(&statement["Principal"]) && statement["Condition"].is_null()
+    };
+    statements.iter().any(allows)
+}
+
+async fn tables(task: &Check) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for kind in Kind::ALL {
+        let named = kind.named(&task.tables);
+        let failed = |problem: &dynamodb::Problem| Checked::Failed(named.error(&task.endpoints, problem).0);
+        let client = match connect(&task.endpoints).await {
+            Ok(client) => client,
+            Err(problem) => {
+                findings.push(Finding::new("table", named.name, failed(&problem)));
+                continue;
+            }
+        };
+        let result = match dynamodb::check_table(&client, kind.spec(), named.name).await {
+            Ok(true) => Checked::Ok,
+            Ok(false) => {
+                Checked::Warning("its items do not expire by expires_at. Enable it: event-pipeline setup".to_owned())
+            }
+            Err(problem) => failed(&problem),
+        };
+        let is_missing = matches!(result, Checked::Failed(_));
+        findings.push(Finding::new("table", named.name, result));
+        if is_missing {
+            continue;
+        }
+        for permission in kind.permissions() {
+            findings.push(of_permission(&client, kind, named.name, *permission).await);
+        }
+        match kind {
+            Kind::Events => findings.push(stream(task, &client).await),
+            Kind::Routes => findings.extend(buckets_of(task, &client).await),
+            Kind::Deliveries | Kind::Leases => {}
+        }
+    }
+    findings
+}
+
+async fn of_permission(client: &dynamodb::Client, kind: Kind, table: &str, permission: Permission) -> Finding {
+    let action = permission.action();
+    let result = match check_permission(client, kind.spec(), table, permission).await {
+        Ok(()) => Checked::Ok,
+        Err(dynamodb::Problem::Refused(detail)) => {
+            let index = permission.index(kind.spec()).map(|index| format!("index {index} of ")).unwrap_or_default();
+            Checked::Failed(format!("this identity lacks it: {detail}\nGrant it on {index}table {table}"))
+        }
+        Err(problem) => Checked::Unknown(problem.to_string()),
+    };
+    Finding::new("permission", &format!("{action} on {table}"), result)
+}
+
+async fn stream(task: &Check, client: &dynamodb::Client) -> Finding {
+    let table = &task.tables.events;
+    let result = async {
+        let streams = dynamodb::connect_streams(task.endpoints.dynamo.as_deref(), PROGRAM.name).await?;
+        check_stream_permissions(client, &streams, table).await
+    };
+    let result = match result.await {
+        Ok(()) => Checked::Ok,
+        Err(dynamodb::Problem::Refused(detail)) => Checked::Failed(format!(
+            "this identity may not read it: {detail}\n\
+             Grant dynamodb:DescribeStream, GetShardIterator and GetRecords"
+        )),
+        Err(problem) => Checked::Failed(problem.to_string()),
+    };
+    Finding::new("stream", table, result)
+}
+
+/// Returns a finding if the number of buckets cannot be read.
+async fn buckets_of(task: &Check, client: &dynamodb::Client) -> Option<Finding> {
+    let table = &task.tables.routes;
+    let problem = buckets::read(client, table).await.err()?;
+    Some(Finding::new("buckets", table, Checked::Failed(problem.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_statement_without_a_condition_allows_everyone() {
+        let policy = |principal: Value, condition: Value| {
+            json!({ "Statement": [{ "Effect": "Allow", "Principal": principal, "Condition": condition }] }).to_string()
+        };
+        assert!(allows_everyone(&policy(json!("*"), Value::Null)));
+        assert!(allows_everyone(&policy(json!({ "AWS": ["*"] }), Value::Null)));
+        assert!(!allows_everyone(&policy(json!("*"), json!({ "ArnEquals": {} }))));
+        assert!(!allows_everyone(&policy(json!({ "AWS": "arn:aws:iam::1:root" }), Value::Null)));
+        assert!(!allows_everyone("") && !allows_everyone("{}"));
+    }
+}

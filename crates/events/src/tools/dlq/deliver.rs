@@ -1,0 +1,98 @@
+//! `event-pipeline dlq redrive deliver`: makes dead deliveries due again.
+
+use dynamodb::StoreError;
+use webhooks::{Delivery, WebhookId};
+
+use super::{DeadLetters, delete, report, settle_all, split};
+use crate::dead_letter::{EVENT_ID, EVENT_TIME, REASON};
+use crate::event::sort_key;
+use crate::moment::Moment;
+use crate::names::Tables;
+use crate::queues::Received;
+use crate::routes::MAIN;
+use crate::tools::queue::find;
+use crate::tools::redelivery::{Again, NoTarget, Redelivery};
+use crate::tools::tables::{Kind, connect};
+use crate::tools::{Console, Outcome, ToolError};
+
+/// How many reasons are named for dead letters that stay.
+const MAX_NAMED: usize = 10;
+const CLIENT_ID: &str = "client_id";
+const EVENT_TYPE: &str = "event_type";
+const WEBHOOK_ID: &str = "webhook_id";
+const TARGET: &str = "target";
+
+/// Stores the selected dead deliveries as due now, and then deletes their dead letters. Those without a target stay.
+pub async fn redrive_deliveries(
+    task: &DeadLetters,
+    tables: &Tables,
+    console: &mut Console<'_>,
+) -> Result<Outcome, ToolError> {
+    let queue = find(&task.endpoints, task.named()).await?;
+    let named = Kind::Deliveries.named(tables);
+    let client = connect(&task.endpoints).await.map_err(|problem| named.error(&task.endpoints, &problem))?;
+    let mut redelivery = Redelivery::new(&client, tables);
+    let mut staying: Vec<String> = Vec::new();
+    let settle = async |messages: Vec<Received>| {
+        let mut failed = Vec::new();
+        for (place, message) in messages.iter().enumerate() {
+            let stored = store(&mut redelivery, message).await;
+            let stored = stored.map_err(|error| ToolError(format!("the deliveries cannot be stored: {error}")))?;
+            if let Err(why) = stored {
+                failed.push(place);
+                if staying.len() < MAX_NAMED && !staying.contains(&why) {
+                    staying.push(why);
+                }
+            }
+        }
+        let (stored, unstored) = split(messages, &failed);
+        let mut left = delete(task, &queue, stored).await?;
+        left.extend(unstored);
+        Ok(left)
+    };
+    let counts = settle_all(task, &queue, "redriving", settle, console).await?;
+    for why in staying {
+        console.note(format!("A dead letter stays: {why}"))?;
+    }
+    report(task, "Redriven", "redriven", &counts, console)
+}
+
+/// Stores what a dead letter delivers. Returns why it stays, if it does.
+async fn store(redelivery: &mut Redelivery, message: &Received) -> Result<Result<(), String>, StoreError> {
+    let deliveries = match deliveries(redelivery, message).await? {
+        Ok(deliveries) => deliveries,
+        Err(why) => return Ok(Err(why)),
+    };
+    redelivery.store(deliveries).await.map(Ok)
+}
+
+async fn deliveries(
+    redelivery: &mut Redelivery,
+    message: &Received,
+) -> Result<Result<Vec<Delivery>, String>, StoreError> {
+    let attribute = |name: &str| message.attributes.get(name).map(String::as_str);
+    let Some(client_id) = attribute(CLIENT_ID) else {
+        let reason = attribute(REASON).unwrap_or("unknown");
+        return Ok(Err(format!("one of reason {reason} names no client; deliver its event with `events replay`")));
+    };
+    let body = bytes::Bytes::from(message.body.clone());
+    let text = |why: NoTarget| why.to_string();
+    // One of a target is delivered to this target only.
+    if attribute(TARGET).is_none()
+        && let (Some(key), Some(event_type)) = (event_key(message), attribute(EVENT_TYPE))
+    {
+        let event = Again { client_id, event_key: &key, event_type, body: &body };
+        return Ok(redelivery.of_event(event).await?.map_err(text));
+    }
+    let Some(id) = attribute(WEBHOOK_ID).and_then(WebhookId::from_stored) else {
+        return Ok(Err(format!("one of client {client_id:?} has no valid webhook_id")));
+    };
+    let target = attribute(TARGET).unwrap_or(MAIN);
+    let delivery = redelivery.of_target(client_id, target, &id, &body).await?;
+    Ok(delivery.map(|delivery| vec![delivery]).map_err(text))
+}
+
+fn event_key(message: &Received) -> Option<String> {
+    let time = Moment::parse(message.attributes.get(EVENT_TIME)?)?;
+    Some(sort_key(time, message.attributes.get(EVENT_ID)?))
+}
