@@ -46,7 +46,7 @@ locals {
       local.send_dead_deliveries,
       {
         sid       = "StoreEvents"
-        actions   = ["dynamodb:PutItem", "dynamodb:DescribeTable"]
+        actions   = ["dynamodb:PutItem", "dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive"]
         resources = [local.tables_arn.events]
       },
       ], var.direct_dispatch ? [local.use_routes, local.keep_deliveries] : [
@@ -57,7 +57,7 @@ locals {
       },
       {
         sid       = "StoreDeliveries"
-        actions   = ["dynamodb:PutItem", "dynamodb:DescribeTable"]
+        actions   = ["dynamodb:PutItem", "dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive"]
         resources = [local.tables_arn.deliveries]
       },
     ])
@@ -69,12 +69,12 @@ locals {
       },
       {
         sid       = "DescribeEvents"
-        actions   = ["dynamodb:DescribeTable"]
+        actions   = ["dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive"]
         resources = [local.tables_arn.events]
       },
       {
         sid       = "KeepLeases"
-        actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:Scan", "dynamodb:DescribeTable"]
+        actions   = ["dynamodb:Scan", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:DescribeTable"]
         resources = [local.tables_arn.leases]
       },
       local.use_routes,
@@ -89,7 +89,7 @@ locals {
         resources = [local.events]
       },
     ]
-    # For all commands of `event-pipeline` but the processor, the deliverer and setup.
+    # For the commands of operators, and for `setup --client-buckets` once queues and tables exist.
     operator = [
       {
         sid = "UseQueues"
@@ -110,7 +110,7 @@ locals {
       },
       {
         sid       = "ReadAndEraseEvents"
-        actions   = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem", "dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive"]
+        actions   = ["dynamodb:Query", "dynamodb:Scan", "dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive"]
         resources = [local.tables_arn.events]
       },
       {
@@ -120,8 +120,8 @@ locals {
       },
       local.keep_deliveries,
       {
-        sid       = "ReadLeases"
-        actions   = ["dynamodb:Scan", "dynamodb:DescribeTable"]
+        sid       = "DescribeLeases"
+        actions   = ["dynamodb:DescribeTable"]
         resources = [local.tables_arn.leases]
       },
       {

@@ -207,9 +207,9 @@ run "a_processor_stores_events_and_reads_none" {
       ]
       SendDeadEvents     = [["sqs:SendMessage", "sqs:GetQueueUrl"], "arn:aws:sqs:eu-west-1:123456789012:events-dlq"]
       SendDeadDeliveries = [["sqs:SendMessage", "sqs:GetQueueUrl"], "arn:aws:sqs:eu-west-1:123456789012:deliver-dlq"]
-      StoreEvents        = [["dynamodb:PutItem", "dynamodb:DescribeTable"], "arn:aws:dynamodb:eu-west-1:123456789012:table/Events"]
+      StoreEvents        = [["dynamodb:PutItem", "dynamodb:DescribeTimeToLive", "dynamodb:DescribeTable"], "arn:aws:dynamodb:eu-west-1:123456789012:table/Events"]
       ReadRoutes         = [["dynamodb:GetItem", "dynamodb:DescribeTable"], "arn:aws:dynamodb:eu-west-1:123456789012:table/routes"]
-      StoreDeliveries    = [["dynamodb:PutItem", "dynamodb:DescribeTable"], "arn:aws:dynamodb:eu-west-1:123456789012:table/deliveries"]
+      StoreDeliveries    = [["dynamodb:PutItem", "dynamodb:DescribeTimeToLive", "dynamodb:DescribeTable"], "arn:aws:dynamodb:eu-west-1:123456789012:table/deliveries"]
     }
     error_message = "The processor must have its permissions, and no others."
   }
