@@ -37,16 +37,6 @@ resource "aws_sqs_queue" "events" {
   })
 }
 
-# SQS itself moves messages only from `events`, and none to deliver-dlq.
-resource "aws_sqs_queue_redrive_allow_policy" "dead_letters" {
-  for_each = aws_sqs_queue.dead_letters
-
-  queue_url = each.value.id
-  redrive_allow_policy = each.key == "deliver_dlq" ? jsonencode({ redrivePermission = "denyAll" }) : jsonencode({
-    redrivePermission = "byQueue", sourceQueueArns = [aws_sqs_queue.events.arn]
-  })
-}
-
 locals {
   queues = merge(aws_sqs_queue.dead_letters, { events = aws_sqs_queue.events })
   # `event-pipeline send` and `dlq redrive events` send events too.

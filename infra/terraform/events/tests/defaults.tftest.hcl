@@ -99,12 +99,6 @@ run "the_queues_keep_events_and_dead_letters" {
     condition     = alltrue([for queue in concat([aws_sqs_queue.events], values(aws_sqs_queue.dead_letters)) : queue.sqs_managed_sse_enabled])
     error_message = "The queues must be encrypted."
   }
-  assert {
-    condition = { for queue, policy in aws_sqs_queue_redrive_allow_policy.dead_letters : queue => jsondecode(policy.redrive_allow_policy).redrivePermission } == {
-      events_dlq = "byQueue", deliver_dlq = "denyAll"
-    }
-    error_message = "SQS may move messages to events-dlq from events alone."
-  }
 }
 
 run "only_the_producers_and_the_operator_send_events" {
