@@ -82,3 +82,15 @@ pub enum Command {
     Sink(SinkArgs),
     Completions(CompletionsArgs),
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_of_each_command_fit_together() {
+        Cli::command().debug_assert();
+    }
+}

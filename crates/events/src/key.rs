@@ -80,7 +80,7 @@ mod tests {
         let endpoint = endpoint("acme/eu #1", "main").unwrap();
         assert_eq!(endpoint.as_str(), "acme%2Feu%20%231.main");
         let id = webhook_id("acme/eu #1", "2026-11-22T10:00:00.000Z#order-7", &endpoint);
-        assert_eq!(id.as_str(), "ID");
+        assert_eq!(id.as_str(), "msg_c4kb8a-ScdyAspTxmak4dQXO1v3rbox1");
         assert_eq!(
             body("a\"b", "order", r#"{"n":1.50}"#),
             r#"{"client_id":"a\"b","event_type":"order","data":{"n":1.50}}"#

@@ -99,10 +99,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Routes(args) => {
             let task = args.task()?;
             tool(async |console| match &task {
-                RoutesTask::Add(place, added) => routes::add(place, added, console).await,
-                RoutesTask::List(place, of) => routes::list(place, of.as_deref(), console).await,
-                RoutesTask::Remove { place, client_id, target } => {
-                    routes::remove(place, client_id, target, console).await
+                RoutesTask::Add(at, added) => routes::add(at, added, console).await,
+                RoutesTask::List(at, of) => routes::list(at, of.as_deref(), console).await,
+                RoutesTask::Remove { table, client_id, target } => {
+                    routes::remove(table, client_id, target, console).await
                 }
             })
             .await

@@ -40,7 +40,8 @@ const REDRIVE_HELP: &str = concat!(
     "  event-pipeline dlq redrive deliver --reason no_route --limit 100\n\n",
     "  An event goes back to the queue of events with its id and its time. A delivery\n",
     "  becomes due now, with the route that its client has now; without a route it stays.\n",
-    "  A dead letter is deleted after that, so a run that is killed repeats some.\n\n",
+    "  A dead letter is deleted after that, so a run that is killed repeats some.\n",
+    "  One that comes back while it runs counts as failed.\n\n",
     heading!("Exit codes"),
     "  0    it redrove every selected dead letter, up to --limit\n",
     "  1    failure, e.g. the queue is missing\n",
@@ -94,8 +95,8 @@ enum Queue {
 #[derive(Debug, clap::Args)]
 struct SourceArgs {
     /// Dead-letter queue
-    #[arg(value_enum)]
-    queue: Queue,
+    #[arg(value_enum, value_name = "QUEUE")]
+    of: Queue,
 
     /// Select only dead letters of this reason; may be repeated, or be a list with commas
     #[arg(
@@ -177,7 +178,7 @@ pub enum DlqTask {
 
 impl SourceArgs {
     fn dead_letters(&self, limit: usize) -> DeadLetters {
-        let which = match self.queue {
+        let which = match self.of {
             Queue::Events => Which::EventsDlq,
             Queue::Deliver => Which::DeliverDlq,
         };
@@ -199,7 +200,7 @@ impl DlqArgs {
             Task::List(args) => DlqTask::List(args.source.dead_letters(args.limit)),
             Task::Redrive(args) => {
                 let dead_letters = args.source.dead_letters(args.limit);
-                match args.source.queue {
+                match args.source.of {
                     Queue::Events => DlqTask::RedriveEvents(dead_letters),
                     Queue::Deliver => DlqTask::RedriveDeliveries(dead_letters, args.tables.tables()),
                 }

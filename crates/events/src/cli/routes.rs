@@ -9,7 +9,7 @@ use super::tables::TablesArgs;
 use super::targets::{SecretKeyArgs, TargetArgs};
 use super::values::{client_id, target};
 use crate::routes::MAIN;
-use crate::tools::routes::{Added, Place};
+use crate::tools::routes::{Added, RoutesAt};
 
 const HELP: &str = concat!(
     heading!("Examples"),
@@ -75,7 +75,7 @@ enum Task {
 }
 
 #[derive(Debug, clap::Args)]
-struct PlaceArgs {
+struct SharedArgs {
     #[command(flatten)]
     tables: TablesArgs,
 
@@ -112,7 +112,7 @@ struct AddArgs {
     key: SecretKeyArgs,
 
     #[command(flatten)]
-    place: PlaceArgs,
+    shared: SharedArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -123,7 +123,7 @@ struct ListArgs {
     client: Option<String>,
 
     #[command(flatten)]
-    place: PlaceArgs,
+    shared: SharedArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -138,20 +138,20 @@ struct RemoveArgs {
     name: String,
 
     #[command(flatten)]
-    place: PlaceArgs,
+    shared: SharedArgs,
 }
 
 /// What `event-pipeline routes` does.
 #[derive(Debug)]
 pub enum RoutesTask {
-    Add(Place, Added),
-    List(Place, Option<String>),
-    Remove { place: Place, client_id: String, target: String },
+    Add(RoutesAt, Added),
+    List(RoutesAt, Option<String>),
+    Remove { table: RoutesAt, client_id: String, target: String },
 }
 
-impl PlaceArgs {
-    fn place(&self) -> Place {
-        Place { endpoints: self.servers.endpoints(), tables: self.tables.tables(), json: self.json }
+impl SharedArgs {
+    fn table(&self) -> RoutesAt {
+        RoutesAt { endpoints: self.servers.endpoints(), tables: self.tables.tables(), json: self.json }
     }
 }
 
@@ -159,10 +159,10 @@ impl RoutesArgs {
     /// Returns what to do, or why it is refused. Reads the keys of secrets.
     pub fn task(&self) -> Result<RoutesTask, clap::Error> {
         Ok(match &self.task {
-            Task::Add(args) => RoutesTask::Add(args.place.place(), args.added()?),
-            Task::List(args) => RoutesTask::List(args.place.place(), args.client.clone()),
+            Task::Add(args) => RoutesTask::Add(args.shared.table(), args.added()?),
+            Task::List(args) => RoutesTask::List(args.shared.table(), args.client.clone()),
             Task::Remove(args) => RoutesTask::Remove {
-                place: args.place.place(),
+                table: args.shared.table(),
                 client_id: args.client.clone(),
                 target: args.name.clone(),
             },

@@ -47,6 +47,8 @@ impl Deliverer {
     /// Delivers an event to each target that wants it. After `Ok`, each one has it, or its delivery or its dead letter is
     /// durable. An error means that the routes cannot be read, or that this instance stops.
     pub async fn deliver(&self, event: &StoredEvent, read_at: Instant) -> Result<Handled, Failure> {
+        let main = endpoint(&event.client_id, MAIN);
+        let main = main.ok_or_else(|| Failure::Refused("the name of the client is too long".to_owned()))?;
         let unavailable = |error: dynamodb::StoreError| Failure::Unavailable(format!("the routes: {}", error.detail));
         let mut found = self.directory.find(&event.client_id).await.map_err(unavailable)?;
         if !matches!(found, Found::Route(_)) {
@@ -55,8 +57,8 @@ impl Deliverer {
         }
         let handled = match found {
             Found::Route(route) => self.deliver_to_route(event, &route, read_at).await?,
-            Found::Missing => self.bury(event, Handled::NoRoute, "the client has no route").await?,
-            Found::Unreadable(why) => self.bury(event, Handled::InvalidRoute, &why).await?,
+            Found::Missing => self.bury(event, main, Handled::NoRoute, "the client has no route").await?,
+            Found::Unreadable(why) => self.bury(event, main, Handled::InvalidRoute, &why).await?,
         };
         self.observer.handled(handled);
         Ok(handled)
@@ -108,9 +110,13 @@ impl Deliverer {
 
     /// Sends the dead letter of an event that nobody gets. While the queue is away, a delivery to the main target waits
     /// instead, and becomes the dead letter later.
-    async fn bury(&self, event: &StoredEvent, reason: Handled, why: &str) -> Result<Handled, Failure> {
-        let invalid = || Failure::Refused("the name of the client is too long".to_owned());
-        let endpoint = endpoint(&event.client_id, MAIN).ok_or_else(invalid)?;
+    async fn bury(
+        &self,
+        event: &StoredEvent,
+        endpoint: EndpointId,
+        reason: Handled,
+        why: &str,
+    ) -> Result<Handled, Failure> {
         let id = webhook_id(&event.client_id, &event.key, &endpoint);
         let body = body(&event.client_id, &event.event_type, &event.data);
         let letter = DeadLetter::of_event(event, &id, reason, why, &String::from_utf8_lossy(&body));

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::ProvideErrorMetadata;
 use aws_sdk_sqs::types::MessageAttributeValue;
-use dynamodb::{NoSdkHeaders, Problem};
+use dynamodb::Problem;
 use ops::cause;
 use tokio::time::timeout;
 
 use super::dead::DeadLetter;
-use crate::observe::USER_AGENT;
+use crate::sqs;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(2_500);
@@ -25,19 +24,9 @@ pub struct DeadLetterQueue {
 impl DeadLetterQueue {
     /// Finds the queue.
     pub async fn connect(endpoint: Option<&str>, name: &str) -> Result<DeadLetterQueue, Problem> {
-        let config = aws_sdk_sqs::Config::from(&dynamodb::sdk_config(endpoint).await?);
-        let headers = NoSdkHeaders { user_agent: USER_AGENT };
-        let client = Client::from_conf(config.to_builder().interceptor(headers).build());
-        let found = timeout(CONNECT_TIMEOUT, client.get_queue_url().queue_name(name).send()).await;
-        let url = match found {
-            Ok(Ok(found)) => found.queue_url,
-            Ok(Err(error)) if error.code().is_some_and(|code| code.contains("NonExistentQueue")) => {
-                return Err(Problem::NotFound);
-            }
-            Ok(Err(error)) => return Err(Problem::of(&error)),
-            Err(_) => None,
-        };
-        let url = url.ok_or_else(|| Problem::Unreachable("SQS returned no URL of the queue".to_owned()))?;
+        let client = sqs::connect(endpoint).await?;
+        let late = |_| Err(Problem::Unreachable("SQS did not answer".to_owned()));
+        let url = timeout(CONNECT_TIMEOUT, sqs::queue_url(&client, name)).await.unwrap_or_else(late)?;
         Ok(DeadLetterQueue { client, url })
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use delivery_table::{WaitingDeliveries, to_engine};
 use dynamodb::StoreError;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 use webhooks::{
     Changed, DeadReason, Delivery, DeliveryStore, DueDelivery, EndpointId, StoreError as EngineError, StoredDelivery,
     Token,
@@ -17,6 +17,8 @@ use super::{Condition, DeadLetterQueue, Handled, Observer, Watch};
 use crate::key::parse_endpoint;
 use crate::routes::{Directory, Found};
 
+/// Below the limit of the engine, which drops a request without a word.
+const CALL_TIMEOUT: Duration = Duration::from_millis(2_800);
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The store of deliveries. Clones share it.
@@ -48,25 +50,28 @@ impl Deliveries {
         self.call(self.waiting.insert(&item)).await
     }
 
-    /// Sends a dead letter. Tries again for up to this time.
+    /// Sends a dead letter. Tries again for about this time.
     pub(super) async fn send(&self, letter: &DeadLetter, reason: &str, within: Duration) -> Result<(), String> {
         let end = Instant::now() + within;
         loop {
-            let sent = timeout_at(end, self.dead.send(letter)).await.unwrap_or_else(|_| Err("no answer".to_owned()));
-            self.watch.called(Condition::DeadLetterQueue, sent.as_ref().err().map(|error| ("Unavailable", error)));
-            match sent {
-                Ok(()) => {
-                    self.observer.dead(reason);
-                    return Ok(());
-                }
-                Err(error) if Instant::now() + RETRY_INTERVAL >= end => return Err(error),
-                Err(_) => sleep(RETRY_INTERVAL).await,
+            match self.send_once(letter, reason).await {
+                Err(_) if Instant::now() + RETRY_INTERVAL < end => sleep(RETRY_INTERVAL).await,
+                result => return result,
             }
         }
     }
 
+    async fn send_once(&self, letter: &DeadLetter, reason: &str) -> Result<(), String> {
+        let sent = self.dead.send(letter).await;
+        self.watch.called(Condition::DeadLetterQueue, sent.as_ref().err().map(|error| ("Unavailable", error)));
+        if sent.is_ok() {
+            self.observer.dead(reason);
+        }
+        sent
+    }
+
     async fn call<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        let result = call.await;
+        let result = timeout(CALL_TIMEOUT, call).await.unwrap_or_else(|_| Err(StoreError::no_answer(CALL_TIMEOUT)));
         self.watch.called_table(Condition::Deliveries, result.as_ref().err());
         result
     }
@@ -121,7 +126,7 @@ impl DeliveryStore for Deliveries {
     /// Sends the dead letter first. After a crash between both, it is sent again.
     async fn store_dead(&self, item: &StoredDelivery, reason: DeadReason) -> Result<(), EngineError> {
         let reason = self.reason(item, reason).await.map_err(to_engine)?;
-        let sent = self.send(&DeadLetter::of_delivery(item, reason), reason, Duration::ZERO).await;
+        let sent = self.send_once(&DeadLetter::of_delivery(item, reason), reason).await;
         sent.map_err(|error| EngineError(error.into()))?;
         self.engine_call(self.waiting.delete(item)).await.map(|_| ())
     }

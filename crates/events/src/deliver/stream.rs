@@ -13,17 +13,7 @@ use dynamodb_streams::{
 use super::StoredEvent;
 use super::dead::json_of_key;
 use crate::event::parse_sort_key;
-
-const CLIENT_ID: &str = "client_id";
-const EVENT_KEY: &str = "event_key";
-const EVENT_TYPE: &str = "event_type";
-const DATA: &str = "data";
-const SENT_AT: &str = "sent_at";
-const TRACE: &str = "trace";
-const DISPATCH: &str = "dispatch";
-const DIRECT: &str = "direct";
-/// Separates a client from the number of a bucket in a partition key.
-const SEPARATOR: char = '\u{1f}';
+use crate::table::item::{CLIENT_ID, DATA, DIRECT, DISPATCH, EVENT_KEY, EVENT_TYPE, SENT_AT, TRACE, client};
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -120,7 +110,7 @@ fn event(mut item: Item) -> Result<Change, &'static str> {
     let partition = text(CLIENT_ID).ok_or("client_id is no string")?;
     let key = text(EVENT_KEY).filter(|key| parse_sort_key(key).is_some());
     let event = StoredEvent {
-        client_id: partition.split(SEPARATOR).next().unwrap_or_default().to_owned(),
+        client_id: client(&partition).to_owned(),
         key: key.ok_or("event_key is no event_time#event_id")?,
         event_type: text(EVENT_TYPE).ok_or("event_type is no string")?,
         data: text(DATA).ok_or("data is no string")?,

@@ -35,7 +35,7 @@ pub struct Settings {
     /// The most bytes of a message.
     pub max_bytes: u64,
     pub is_encrypted: bool,
-    /// The policy that says who else may use the queue, as JSON.
+    /// The policy that lists who else may use the queue, as JSON.
     pub policy: Option<String>,
     pub counts: Counts,
 }

@@ -1,12 +1,13 @@
 //! The deliverer: connects to its tables, its queue and the stream, and reads until it is stopped.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use delivery_table::WaitingDeliveries;
 use dynamodb::{Client, Problem, StreamName, StreamsClient, TableSpec};
-use dynamodb_streams::{DynamoDbLeaseTable, Ended, Reader, Retries, Settings, Start};
+use dynamodb_streams::{DynamoDbLeaseTable, Ended, LeaseError, LeaseTable, Reader, Retries, Settings, Start};
 use ops::Liveness;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,7 @@ use crate::deliver::{
 use crate::names::{Endpoints, Tables};
 use crate::observe::USER_AGENT;
 use crate::routes::{self, Directory, RouteTable};
-use crate::table::SPEC as EVENTS;
+use crate::table;
 
 /// Names the deliverers in the lease table.
 const APPLICATION: &str = "deliver";
@@ -174,7 +175,7 @@ pub struct DelivererService {
 pub async fn connect(config: DelivererConfig, observers: DelivererObservers) -> Result<DelivererService, SetupError> {
     let DeliveryConfig { endpoints, tables, .. } = &config.delivery;
     let client = dynamo(endpoints).await?;
-    check(&client, &EVENTS, &tables.events).await?;
+    check(&client, &table::SPEC, &tables.events).await?;
     check(&client, &LEASES, &tables.leases).await?;
     let streams = dynamodb::connect_streams(endpoints.dynamo.as_deref(), USER_AGENT).await;
     let streams = streams.map_err(|problem| SetupError(format!("cannot connect to DynamoDB: {problem}")))?;
@@ -208,6 +209,7 @@ impl DelivererService {
         loop {
             let Some(name) = stop.run_until_cancelled(self.stream_after(ended.as_deref())).await else { return Ok(()) };
             tracing::info!(stream = name.label, "reading events");
+            self.report_new_stream(&name.label).await;
             let stream = EventStream::new(&self.streams, &name);
             let keys = stream.lease_keys(APPLICATION);
             let handler = Handler::new(self.delivery.deliverer.clone());
@@ -236,6 +238,37 @@ impl DelivererService {
                 Err(problem) => health.raise(Condition::Stream, "Unavailable", &problem.to_string()),
             }
             sleep(RETRY_INTERVAL).await;
+        }
+    }
+
+    /// Logs that events may be undelivered, if another stream was read before this one: nothing tells what was stored between
+    /// them.
+    async fn report_new_stream(&self, label: &str) {
+        let labels = match self.labels().await {
+            Ok(labels) => labels,
+            // The reader retries, and its health shows the lease table.
+            Err(error) => return tracing::warn!(%error, "cannot read the leases of earlier streams"),
+        };
+        let Some(earlier) = labels.last().filter(|_| !labels.contains(label)) else { return };
+        tracing::error!(
+            stream = label,
+            earlier,
+            "events may be undelivered: the table has a new stream; deliver them again with `event-pipeline events replay`"
+        );
+    }
+
+    /// Returns the labels of the streams of the table that have leases.
+    async fn labels(&self) -> Result<BTreeSet<String>, LeaseError> {
+        let prefix = format!("{APPLICATION}/{}/", self.config.delivery.tables.events);
+        let (mut labels, mut after) = (BTreeSet::new(), None);
+        loop {
+            let page = self.leases.scan(&prefix, after.as_ref()).await?;
+            let found = page.leases.iter().filter_map(|lease| lease.key.strip_prefix(&prefix)?.split('/').next());
+            labels.extend(found.map(str::to_owned));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(labels),
+            }
         }
     }
 

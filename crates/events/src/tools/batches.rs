@@ -43,21 +43,21 @@ impl<T> Batch<T> {
     }
 }
 
-/// Sends up to ten messages, and repeats those that SQS may take later. Returns those that it did not take, by their places
+/// Sends up to ten messages, and repeats those that SQS may take later. Returns those that it did not take, by their index
 /// among `messages`.
 pub(super) async fn send_all(queue: &Queue, messages: &[Outgoing]) -> Result<Vec<Rejected>, Problem> {
-    let mut places: Vec<usize> = (0..messages.len()).collect();
+    let mut indexes: Vec<usize> = (0..messages.len()).collect();
     let mut rejected = Vec::new();
     for attempt in 1.. {
-        let some: Vec<_> = places.iter().map(|&place| messages[place].clone()).collect();
+        let some: Vec<_> = indexes.iter().map(|&index| messages[index].clone()).collect();
         let failed = queue.send(&some).await?.into_iter();
-        let failed = failed.filter_map(|entry| Some(Rejected { index: *places.get(entry.index)?, ..entry }));
+        let failed = failed.filter_map(|entry| Some(Rejected { index: *indexes.get(entry.index)?, ..entry }));
         let (again, refused): (Vec<_>, Vec<_>) = failed.partition(|entry| entry.is_transient && attempt < MAX_ATTEMPTS);
         rejected.extend(refused);
         if again.is_empty() {
             break;
         }
-        places = again.iter().map(|entry| entry.index).collect();
+        indexes = again.iter().map(|entry| entry.index).collect();
         sleep(BACKOFF * attempt).await;
     }
     Ok(rejected)

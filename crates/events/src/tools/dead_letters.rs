@@ -1,10 +1,15 @@
-//! What a message of a dead-letter queue says of itself. Pure.
+//! What the attributes of a dead letter show. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+
+use sha2::{Digest, Sha256};
 
 use super::queue::time;
 use crate::dead_letter::{EVENT_ID, EVENT_TIME, REASON, RECEIVED_TOO_OFTEN, TRACEPARENT};
 use crate::queues::{Outgoing, Received};
+
+/// The attribute of a dead delivery that receivers know it by.
+pub(super) const WEBHOOK_ID: &str = "webhook_id";
 
 /// Which dead letters a command is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,6 +37,23 @@ pub(super) fn event_again(message: &Received) -> Outgoing {
         attributes.extend(message.attributes.get(name).map(|value| (name.to_owned(), value.clone())));
     }
     Outgoing { body: message.body.clone(), attributes, group: message.group.clone() }
+}
+
+/// The dead letters that a run has redriven. One that comes back meanwhile, e.g. because it is still invalid, must not be
+/// redriven for ever.
+#[derive(Debug, Default)]
+pub(super) struct Redriven(HashSet<[u8; 32]>);
+
+impl Redriven {
+    /// Returns whether a dead letter was not redriven before, and remembers it.
+    pub(super) fn is_first(&mut self, message: &Received) -> bool {
+        let event = event_again(message);
+        let parts = match message.attributes.get(WEBHOOK_ID) {
+            Some(webhook_id) => [webhook_id.as_str(), "", ""],
+            None => [&event.attributes[EVENT_ID], &event.attributes[EVENT_TIME], event.body.as_str()],
+        };
+        self.0.insert(Sha256::digest(parts.join("\0")).into())
+    }
 }
 
 #[cfg(test)]
@@ -79,5 +101,19 @@ mod tests {
         assert!(selection.selects(&message(&[("reason", "conflict")])));
         assert!(!selection.selects(&message(&[("reason", "malformed_json")])));
         assert!(Selection::default().selects(&message(&[("reason", "malformed_json")])));
+    }
+
+    #[test]
+    fn an_event_that_comes_back_is_redriven_once() {
+        let mut redriven = Redriven::default();
+        let moved = message(&[]);
+        assert!(redriven.is_first(&moved));
+        // The processor has rejected it.
+        let identity = [("event_id", "m-1"), ("event_time", "2023-11-14T22:13:20.123Z"), ("reason", "malformed_json")];
+        let rejected = Received { id: "m-2".to_owned(), ..message(&identity) };
+        assert!(!redriven.is_first(&rejected));
+        assert!(redriven.is_first(&Received { body: "other".to_owned(), ..rejected }));
+        assert!(redriven.is_first(&message(&[("webhook_id", "msg_1")])));
+        assert!(!redriven.is_first(&message(&[("webhook_id", "msg_1"), ("attempts", "1")])));
     }
 }

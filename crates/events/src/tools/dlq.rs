@@ -11,7 +11,7 @@ pub use self::deliver::redrive_deliveries;
 use super::batches::send_all;
 use super::console::progress;
 pub use super::dead_letters::Selection;
-use super::dead_letters::{event_again, reason};
+use super::dead_letters::{Redriven, event_again, reason};
 use super::error::NamedQueue;
 use super::queue::{Which, find, time};
 use super::reader::Reader;
@@ -99,7 +99,10 @@ pub async fn redrive_events(task: &DeadLetters, console: &mut Console<'_>) -> Re
     let queue = find(&task.endpoints, task.named()).await?;
     let destination = Which::Events.named(&task.queues);
     let events = find(&task.endpoints, destination).await?;
+    let mut redriven = Redriven::default();
     let settle = async |messages: Vec<Received>| {
+        let (messages, returned): (Vec<_>, Vec<_>) =
+            messages.into_iter().partition(|message| redriven.is_first(message));
         let outgoing: Vec<Outgoing> = messages.iter().map(event_again).collect();
         let mut failed = Vec::new();
         // Ten messages may be larger than a request can be.
@@ -114,6 +117,7 @@ pub async fn redrive_events(task: &DeadLetters, console: &mut Console<'_>) -> Re
         let (sent, unsent) = split(messages, &failed);
         let mut left = delete(task, &queue, sent).await?;
         left.extend(unsent);
+        left.extend(returned);
         Ok(left)
     };
     let counts = settle_all(task, &queue, "redriving", settle, console).await?;
@@ -178,10 +182,10 @@ async fn delete(task: &DeadLetters, queue: &Queue, messages: Vec<Received>) -> R
     Ok(split(messages, &failed).1)
 }
 
-/// Splits messages into the others and those at these places.
-fn split(messages: Vec<Received>, places: &[usize]) -> (Vec<Received>, Vec<Received>) {
+/// Splits messages into the others and those at these indexes.
+fn split(messages: Vec<Received>, indexes: &[usize]) -> (Vec<Received>, Vec<Received>) {
     let (others, chosen): (Vec<_>, Vec<_>) =
-        messages.into_iter().enumerate().partition(|(place, _)| !places.contains(place));
+        messages.into_iter().enumerate().partition(|(index, _)| !indexes.contains(index));
     let plain = |pairs: Vec<(usize, Received)>| pairs.into_iter().map(|(_, message)| message).collect();
     (plain(others), plain(chosen))
 }

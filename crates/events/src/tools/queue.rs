@@ -40,7 +40,7 @@ impl Which {
     }
 }
 
-/// Finds a queue, or says what to do.
+/// Finds a queue. The error tells what to do.
 pub(super) async fn find(endpoints: &Endpoints, named: NamedQueue<'_>) -> Result<Queue, ToolError> {
     let found = async { Sqs::connect(endpoints.sqs.as_deref()).await?.find(named.name).await };
     found.await.map_err(|problem| named.error(endpoints, &problem))

@@ -1,4 +1,4 @@
-//! Reads the messages of a queue, each one once, and gives back those that it leaves.
+//! Reads the messages of a queue, each one once, and releases those that it leaves.
 
 use std::collections::HashSet;
 use std::time::Duration;

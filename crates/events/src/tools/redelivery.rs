@@ -30,7 +30,7 @@ pub(super) enum NoTarget {
     #[error("client {0:?}: {1}")]
     InvalidRoute(String, String),
     #[error("client {0:?} has no target {1:?} any more")]
-    NoTarget(String, String),
+    Removed(String, String),
     #[error("no target of client {0:?} selects events of type {1:?}")]
     Unwanted(String, String),
 }
@@ -106,7 +106,7 @@ impl Redelivery {
         let endpoint = key::endpoint(client_id, target).filter(|_| route.targets.contains_key(target));
         Ok(match endpoint {
             Some(endpoint) => Ok(Delivery { id: id.clone(), endpoint, body: body.clone() }),
-            None => Err(NoTarget::NoTarget(client_id.to_owned(), target.to_owned())),
+            None => Err(NoTarget::Removed(client_id.to_owned(), target.to_owned())),
         })
     }
 

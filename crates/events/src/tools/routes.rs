@@ -18,7 +18,7 @@ const MAX_CHARS: usize = 80;
 
 /// Where the routes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct RoutesAt {
     pub endpoints: Endpoints,
     pub tables: Tables,
     pub json: bool,
@@ -36,7 +36,7 @@ pub struct Added {
     pub keys: Option<Arc<SecretKeys>>,
 }
 
-impl Place {
+impl RoutesAt {
     async fn table(&self) -> Result<RouteTable, ToolError> {
         let named = Kind::Routes.named(&self.tables);
         let failed = |problem: dynamodb::Problem| named.error(&self.endpoints, &problem);
@@ -51,12 +51,12 @@ impl Place {
 }
 
 /// Sets a target of a client, and prints its new signing secret once. The target is active, also if it was disabled.
-pub async fn add(place: &Place, added: &Added, console: &mut Console<'_>) -> Result<Outcome, ToolError> {
+pub async fn add(at: &RoutesAt, added: &Added, console: &mut Console<'_>) -> Result<Outcome, ToolError> {
     let Added { client_id, target: name, url, event_types, keys } = added;
     let endpoint = endpoint(client_id, name).ok_or_else(|| {
         ToolError(format!("client {client_id:?} or target {name:?} has characters that are not allowed"))
     })?;
-    let table = place.table().await?;
+    let table = at.table().await?;
     let secret = keys.as_ref().map(|keys| {
         let secret = Secret::generate();
         (keys.seal(&secret, &endpoint), secret.reveal())
@@ -64,9 +64,9 @@ pub async fn add(place: &Place, added: &Added, console: &mut Console<'_>) -> Res
     let mut target = Target::new(url);
     target.event_types = (!event_types.is_empty()).then(|| event_types.clone());
     target.secret = secret.as_ref().map(|(sealed, _)| sealed.clone());
-    repeat(async || table.set(client_id, name, &target).await).await.map_err(|error| place.failed(&error))?;
+    repeat(async || table.set(client_id, name, &target).await).await.map_err(|error| at.failed(&error))?;
     let secret = secret.as_ref().map(|(_, secret)| secret.as_str());
-    if place.json {
+    if at.json {
         let line = json!({ "client_id": client_id, "target": name, "target_url": url, "secret": secret });
         console.print(ascii_json(&line.to_string()) + "\n")?;
     } else {
@@ -85,23 +85,23 @@ pub async fn add(place: &Place, added: &Added, console: &mut Console<'_>) -> Res
 }
 
 /// Prints the targets of all clients, or of one.
-pub async fn list(place: &Place, of: Option<&str>, console: &mut Console<'_>) -> Result<Outcome, ToolError> {
-    let table = place.table().await?;
+pub async fn list(at: &RoutesAt, of: Option<&str>, console: &mut Console<'_>) -> Result<Outcome, ToolError> {
+    let table = at.table().await?;
     let mut rows = Vec::new();
     let mut unreadable = 0;
     let mut after = None;
     while !console.is_stopped() {
         let (routes, next) = match of {
-            Some(client_id) => (one(&table, client_id).await.map_err(|error| place.failed(&error))?, None),
+            Some(client_id) => (one(&table, client_id).await.map_err(|error| at.failed(&error))?, None),
             None => {
                 let page = repeat(async || table.page(after.as_deref()).await).await;
-                let page = page.map_err(|error| place.failed(&error))?;
+                let page = page.map_err(|error| at.failed(&error))?;
                 (page.routes, page.next)
             }
         };
         for route in routes {
             match route {
-                Ok(route) if place.json => console.print(json_lines(&route))?,
+                Ok(route) if at.json => console.print(json_lines(&route))?,
                 Ok(route) => {
                     rows.extend(route.targets.iter().map(|(name, target)| cells(&route.client_id, name, target)))
                 }
@@ -130,14 +130,14 @@ async fn one(table: &RouteTable, client_id: &str) -> Result<Listed, StoreError> 
 
 /// Removes a target of a client. Its deliveries that wait become dead letters.
 pub async fn remove(
-    place: &Place,
+    at: &RoutesAt,
     client_id: &str,
     target: &str,
     console: &mut Console<'_>,
 ) -> Result<Outcome, ToolError> {
-    let table = place.table().await?;
-    let removed = repeat(async || table.remove(client_id, target).await).await.map_err(|error| place.failed(&error))?;
-    if place.json {
+    let table = at.table().await?;
+    let removed = repeat(async || table.remove(client_id, target).await).await.map_err(|error| at.failed(&error))?;
+    if at.json {
         console.print(format!("{}\n", json!({ "removed": removed })))?;
     }
     if !removed {
@@ -145,7 +145,7 @@ pub async fn remove(
             .note(format!("Client {client_id:?} has no target {target:?}: event-pipeline routes list shows them."))?;
         return Ok(Outcome::Failed);
     }
-    if !place.json {
+    if !at.json {
         console.print(format!("Removed target {target} of client {}.\n", sanitize(client_id, MAX_CHARS)))?;
     }
     Ok(Outcome::Done)

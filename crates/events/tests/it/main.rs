@@ -1,5 +1,6 @@
 //! The integration tests, in one binary. Most of them start the real program.
 
 mod command_line;
+mod deliver;
 mod support;
 mod tools;

@@ -1,8 +1,11 @@
 //! The operator's commands through the program, against embedded servers.
 
+#![expect(clippy::unwrap_used, reason = "Clippy allows it in tests, but not in what they share")]
+
 mod check;
 mod dead_letters;
 mod events;
+mod moto;
 mod queues;
 mod routes;
 mod send;

@@ -10,6 +10,7 @@ use crate::moment::Moment;
 use crate::names::Tables;
 use crate::queues::Received;
 use crate::routes::MAIN;
+use crate::tools::dead_letters::{Redriven, WEBHOOK_ID};
 use crate::tools::queue::find;
 use crate::tools::redelivery::{Again, NoTarget, Redelivery};
 use crate::tools::tables::{Kind, connect};
@@ -19,7 +20,6 @@ use crate::tools::{Console, Outcome, ToolError};
 const MAX_NAMED: usize = 10;
 const CLIENT_ID: &str = "client_id";
 const EVENT_TYPE: &str = "event_type";
-const WEBHOOK_ID: &str = "webhook_id";
 const TARGET: &str = "target";
 
 /// Stores the selected dead deliveries as due now, and then deletes their dead letters. Those without a target stay.
@@ -33,13 +33,16 @@ pub async fn redrive_deliveries(
     let client = connect(&task.endpoints).await.map_err(|problem| named.error(&task.endpoints, &problem))?;
     let mut redelivery = Redelivery::new(&client, tables);
     let mut staying: Vec<String> = Vec::new();
+    let mut redriven = Redriven::default();
     let settle = async |messages: Vec<Received>| {
+        let (messages, returned): (Vec<_>, Vec<_>) =
+            messages.into_iter().partition(|message| redriven.is_first(message));
         let mut failed = Vec::new();
-        for (place, message) in messages.iter().enumerate() {
+        for (index, message) in messages.iter().enumerate() {
             let stored = store(&mut redelivery, message).await;
             let stored = stored.map_err(|error| ToolError(format!("the deliveries cannot be stored: {error}")))?;
             if let Err(why) = stored {
-                failed.push(place);
+                failed.push(index);
                 if staying.len() < MAX_NAMED && !staying.contains(&why) {
                     staying.push(why);
                 }
@@ -48,6 +51,7 @@ pub async fn redrive_deliveries(
         let (stored, unstored) = split(messages, &failed);
         let mut left = delete(task, &queue, stored).await?;
         left.extend(unstored);
+        left.extend(returned);
         Ok(left)
     };
     let counts = settle_all(task, &queue, "redriving", settle, console).await?;

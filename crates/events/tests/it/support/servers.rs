@@ -73,7 +73,7 @@ impl Sqs {
         let (sender, faults) = oneshot::channel();
         let running = Running::start("sqs", async || {
             let server = Server::bind(([127, 0, 0, 1], 0).into()).await?;
-            sender.send(server.faults()).ok().expect("the test waits for it");
+            sender.send(server.faults()).expect("the test waits for it");
             let address = server.address();
             Ok((address, async { server.serve(std::future::pending()).await.map_err(|error| error.to_string()) }))
         });

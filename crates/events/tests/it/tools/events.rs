@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use event_pipeline::key;
-use event_pipeline::table::partition_of;
+use event_pipeline::table::item::partition_of;
 use serde_json::Value;
 
 use crate::support::program::event_pipeline;

@@ -1,0 +1,101 @@
+//! The servers of a test with the tables and queues of the pipeline, and what a test puts there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_sqs::types::Message;
+use delivery_table::WaitingDeliveries;
+use event_pipeline::routes::{MAIN, RouteTable, Target};
+use tokio::time::sleep;
+use webhooks::SystemClock;
+
+use super::receiver::Receiver;
+use crate::support::program::{Launch, Program, event_pipeline};
+use crate::support::servers::Servers;
+use crate::support::with_timeout;
+
+pub(super) const TIME: &str = "2026-11-22T10:00:00.000Z";
+
+pub(super) struct World {
+    pub(super) servers: Servers,
+    pub(super) receiver: Receiver,
+}
+
+impl World {
+    /// Sets the pipeline up, with a receiver that answers with this status.
+    pub(super) async fn start(status: u16) -> World {
+        World { servers: Servers::set_up().await, receiver: Receiver::start(status).await }
+    }
+
+    pub(super) fn routes(&self) -> RouteTable {
+        RouteTable::new(self.servers.dynamo.client.clone(), "routes".to_owned())
+    }
+
+    pub(super) fn waiting(&self) -> WaitingDeliveries {
+        let client = self.servers.dynamo.client.clone();
+        WaitingDeliveries::new(client, "deliveries".to_owned(), None, Arc::new(SystemClock))
+    }
+
+    /// Routes a client to a path of the receiver.
+    pub(super) async fn route(&self, client: &str, path: &str) {
+        let target = Target::new(self.receiver.url(path));
+        self.routes().set(client, MAIN, &target).await.expect("the table answers");
+    }
+
+    /// Returns a deliverer that polls often, and that may not reach the receiver.
+    pub(super) fn deliverer(&self) -> Launch {
+        let flags = ["deliver", "--poll-interval", "50ms", "--failover", "2s", "--allow-http"];
+        event_pipeline(flags).against(&self.servers)
+    }
+
+    /// Starts a deliverer that may reach the receiver.
+    pub(super) fn deliver(&self) -> Program {
+        self.deliverer().env("EVENT_PIPELINE_ALLOW_TARGET", &self.receiver.host()).start()
+    }
+
+    /// Stores an event as the processor does.
+    pub(super) async fn put(&self, client: &str, id: &str, more: &[(&str, &str)]) {
+        let mut put = self.servers.dynamo.client.put_item().table_name("Events");
+        let key = format!("{TIME}#{id}");
+        let usual = [("client_id", client), ("event_key", &key), ("event_type", "order"), ("data", r#"{"n":1.50}"#)];
+        for (name, value) in usual.iter().chain(more) {
+            put = put.item(*name, AttributeValue::S((*value).to_owned()));
+        }
+        put.send().await.expect("the table answers");
+    }
+
+    /// Waits for a message of the dead-letter queue.
+    pub(super) async fn dead_letter(&self) -> Message {
+        let received = async {
+            loop {
+                if let Some(message) = self.servers.sqs.receive_all("deliver-dlq").await.pop() {
+                    return message;
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        with_timeout("a dead letter", received).await
+    }
+
+    /// Returns how many deliveries wait.
+    pub(super) async fn count_waiting(&self) -> usize {
+        let scan =
+            self.servers.dynamo.client.scan().table_name("deliveries").filter_expression("attribute_exists(due)");
+        let found = scan.send().await.expect("the table answers");
+        usize::try_from(found.count).expect("a count")
+    }
+
+    pub(super) async fn wait_until_waiting(&self, count: usize) {
+        let waiting = async {
+            while self.count_waiting().await != count {
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        with_timeout("deliveries that wait", waiting).await;
+    }
+}
+
+pub(super) fn attribute<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+    message.message_attributes.as_ref()?.get(name)?.string_value.as_deref()
+}
