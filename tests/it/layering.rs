@@ -41,7 +41,7 @@ const MODULES: &[Module] = &[
     Module { name: "scan", modules: &[], crates: &[] },
     Module { name: "consumer", modules: &["scan"], crates: &["tokio", "ops"] },
     // The kinds of errors are those of DynamoDB.
-    Module { name: "consumer::ports", modules: &["scan"], crates: &["dynamodb", "tokio"] },
+    Module { name: "consumer::ports", modules: &["scan", "consumer"], crates: &["dynamodb", "tokio"] },
     // Tests that count events with the shipped metrics.
     Module { name: "consumer::simulation", modules: &["scan", "consumer", "observe"], crates: &["tokio"] },
     Module { name: "pubsub", modules: &["scan", "consumer"], crates: &["tokio", "google_cloud_", "ops"] },
@@ -147,6 +147,7 @@ const MEMBERS: &[Member] = &[
             "dynamodb",
             "dynamodb_local",
             "dynamodb_streams",
+            "http_api",
             "ops",
             "sqs_local",
             "webhook_sink",

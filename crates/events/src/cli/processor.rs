@@ -97,7 +97,7 @@ struct LimitArgs {
     #[arg(long, env = "EVENT_PIPELINE_POLLERS", default_value = "4", value_parser = pollers, value_name = "NUMBER")]
     pollers: usize,
 
-    /// How long messages stay invisible to other processors without an extension, from 15s to 1h. After a crash they come
+    /// How long messages stay invisible to other processors without an extension, from 10s to 1h. After a crash they come
     /// again after this time
     #[arg(long, env = "EVENT_PIPELINE_VISIBILITY", default_value = "30s", value_parser = visibility,
           value_name = "TIME", next_line_help = true)]
@@ -186,8 +186,8 @@ fn positive(text: &str) -> Result<Duration, String> {
 /// SQS takes whole seconds.
 fn visibility(text: &str) -> Result<Duration, String> {
     let duration = duration(text)?;
-    let is_allowed = (15..=3600).contains(&duration.as_secs()) && duration.subsec_nanos() == 0;
-    if is_allowed { Ok(duration) } else { Err("it must be from 15s to 1h, in whole seconds".to_owned()) }
+    let is_allowed = (10..=3600).contains(&duration.as_secs()) && duration.subsec_nanos() == 0;
+    if is_allowed { Ok(duration) } else { Err("it must be from 10s to 1h, in whole seconds".to_owned()) }
 }
 
 #[cfg(test)]
@@ -222,8 +222,8 @@ mod tests {
             "--max-writes 0",
             "--max-writes-per-client 0",
             "--pollers 101",
-            "--visibility 14s",
-            "--visibility 15500ms",
+            "--visibility 9s",
+            "--visibility 10500ms",
             "--ttl 0s",
             "--queue events.fifo",
         ] {

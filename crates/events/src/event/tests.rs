@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::dead_letter::attributes;
 
 const ENVELOPE: Envelope<'_> =
     Envelope { message_id: "5fea7756-0ea4-451a-a703-a558b933e274", sent: 1_700_000_000_123, moved: None, trace: None };
@@ -83,10 +84,71 @@ fn two_bodies_have_different_hashes() {
     assert_ne!(hash(body), hash(r#"{"client_id":"c","event_type":"t","data":{} }"#));
 }
 
+fn json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+        Just(Value::from("2026-11-22T10:00:00+01:00")),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        let object = prop::collection::btree_map(any::<String>(), inner.clone(), 0..4);
+        prop_oneof![
+            prop::collection::vec(inner, 0..4).prop_map(Value::from),
+            object.prop_map(|members| members.into_iter().collect()),
+        ]
+    })
+}
+
+/// Bodies that are nearly events: each member may be missing, twice, or something else, and a byte may be wrong.
+fn nearly_event() -> impl Strategy<Value = Vec<u8>> {
+    let names = ["client_id", "event_type", "data", "event_id", "event_time", "event_version", "other"];
+    let member = (prop::sample::select(names.to_vec()), prop_oneof![2 => Just(None), 1 => json().prop_map(Some)]);
+    let broken = prop::option::weighted(0.2, (any::<prop::sample::Index>(), any::<u8>()));
+    (prop::collection::vec(member, 0..10), broken).prop_map(|(members, broken)| {
+        let usual = |name| match name {
+            "data" => Value::from_iter([("n", 1)]),
+            "event_time" => Value::from("2026-11-22T10:00:00Z"),
+            _ => Value::from("text"),
+        };
+        let members =
+            members.into_iter().map(|(name, value)| format!("{name:?}:{}", value.unwrap_or_else(|| usual(name))));
+        let mut body = format!("{{{}}}", members.collect::<Vec<_>>().join(",")).into_bytes();
+        if let Some((index, byte)) = broken {
+            let index = index.index(body.len());
+            body[index] = byte;
+        }
+        body
+    })
+}
+
 proptest! {
     #[test]
     fn no_body_panics(body in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = decode(&body, &ENVELOPE, &Schemas::default());
+    }
+
+    #[test]
+    fn every_body_is_an_event_or_has_a_reason_that_fits_into_a_dead_letter(body in nearly_event()) {
+        match decode(&body, &ENVELOPE, &Schemas::default()) {
+            Ok(event) => {
+                let data: Value = serde_json::from_str(&event.data).unwrap();
+                prop_assert!(data.is_object());
+                prop_assert!(event.others.is_none_or(|others| serde_json::from_str::<Value>(&others).unwrap().is_object()));
+                let key = sort_key(event.time, &event.id);
+                prop_assert_eq!(parse_sort_key(&key), Some((event.time, event.id.as_str())));
+            }
+            Err(invalid) => {
+                let attributes = attributes(&invalid, body.len(), 1, None);
+                prop_assert_eq!(&attributes[0], &("reason", invalid.reason.name().to_owned()));
+                prop_assert!(attributes.iter().any(|(name, value)| *name == "detail" && !value.contains('\n')));
+                if let Some(pointer) = invalid.pointer {
+                    let value: Value = serde_json::from_slice(&body).unwrap();
+                    prop_assert!(value.pointer(&pointer).is_some() || invalid.reason == Reason::InvalidTime, "{}", pointer);
+                }
+            }
+        }
     }
 
     #[test]

@@ -5,13 +5,17 @@ mod receiver;
 mod world;
 
 use std::io::Write;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use event_pipeline::key::{body, endpoint, webhook_id};
 use event_pipeline::routes::{MAIN, Target};
 use serde_json::json;
+use sqs_local::{Fault, Operation};
+use tokio::time::sleep;
 use webhooks::{Delivery, SIGNATURE, Secret, SecretKeys, StoredDelivery, Token};
 
+use crate::support::with_timeout;
+use receiver::Receiver;
 use world::{TIME, World, attribute};
 
 #[tokio::test]
@@ -86,10 +90,13 @@ async fn each_target_gets_the_types_that_it_wants_and_no_direct_event() {
 }
 
 #[tokio::test]
-async fn an_event_that_a_target_does_not_take_waits_and_arrives_later_with_the_same_id() {
-    let world = World::start(500).await;
+async fn an_event_that_one_target_does_not_take_waits_for_it_alone_and_arrives_later_with_the_same_id() {
+    let (world, healthy) = (World::start(500).await, Receiver::start(200).await);
     world.route("acme", "/acme").await;
-    let _deliverer = world.deliver();
+    let other = Target::new(healthy.url("/acme"));
+    world.routes().set("acme", "other", &other).await.expect("the table answers");
+    let allowed = format!("{},{}", world.receiver.host(), healthy.host());
+    let _deliverer = world.deliverer().env("EVENT_PIPELINE_ALLOW_TARGET", &allowed).start();
     world.put("acme", "1", &[]).await;
     world.wait_until_waiting(1).await;
     world.receiver.answer(200);
@@ -97,6 +104,9 @@ async fn an_event_that_a_target_does_not_take_waits_and_arrives_later_with_the_s
     let received = world.receiver.received("/acme");
     assert!(received.len() >= 2, "{received:?}");
     assert!(received.iter().all(|request| request.id() == received[0].id()));
+    let of_other = healthy.received("/acme");
+    assert_eq!(of_other.len(), 1);
+    assert_ne!(of_other[0].id(), received[0].id());
 }
 
 #[tokio::test]
@@ -129,6 +139,60 @@ async fn a_delivery_that_is_given_up_is_a_dead_letter_with_its_last_attempt() {
     let dead = world.dead_letter().await;
     let of = |name| attribute(&dead, name);
     assert_eq!((of("reason"), of("status"), of("attempts")), (Some("exhausted"), Some("503"), Some("10")));
+    world.wait_until_waiting(0).await;
+}
+
+#[tokio::test]
+async fn a_target_that_is_gone_gets_nothing_until_it_has_another_url() {
+    let world = World::start(410).await;
+    world.route("acme", "/old").await;
+    let _deliverer = world.deliver();
+    world.put("acme", "1", &[]).await;
+    assert_eq!(attribute(&world.dead_letter().await, "reason"), Some("gone"));
+    let is_disabled = async || {
+        let route = world.routes().read("acme").await.expect("the table answers").expect("a row").expect("a route");
+        route.targets[MAIN].state.disabled.as_deref() == Some("gone")
+    };
+    with_timeout("the target is disabled", async {
+        while !is_disabled().await {
+            sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    world.put("acme", "2", &[]).await;
+    assert_eq!(attribute(&world.dead_letter().await, "reason"), Some("disabled"));
+    assert_eq!(world.receiver.received("/old").len(), 1);
+
+    // A script that changes only the URL knows nothing of the state.
+    world.receiver.answer(200);
+    let text = |text: String| aws_sdk_dynamodb::types::AttributeValue::S(text);
+    let update =
+        world.servers.dynamo.client.update_item().table_name("routes").key("client_id", text("acme".to_owned()));
+    let update = update.update_expression("SET target_url = :url");
+    let update = update.expression_attribute_values(":url", text(world.receiver.url("/new")));
+    update.send().await.expect("the table answers");
+    // The route may be cached for 2 s.
+    with_timeout("an event at the new URL", async {
+        let mut ids = 3..;
+        while world.receiver.received("/new").is_empty() {
+            world.put("acme", &ids.next().expect("a number").to_string(), &[]).await;
+            sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_waits_in_the_table_while_its_queue_is_away() {
+    let world = World::start(200).await;
+    world.servers.sqs.faults.plan(Operation::SendMessage, 1_000_000, Fault::Refuse);
+    let _deliverer = world.deliver();
+    world.put("acme", "1", &[]).await;
+    world.wait_until_waiting(1).await;
+    world.servers.sqs.faults.clear();
+    let dead = world.dead_letter().await;
+    let of = |name| attribute(&dead, name);
+    assert_eq!((of("reason"), of("client_id"), of("target")), (Some("no_route"), Some("acme"), Some(MAIN)));
     world.wait_until_waiting(0).await;
 }
 

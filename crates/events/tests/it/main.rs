@@ -2,5 +2,6 @@
 
 mod command_line;
 mod deliver;
+mod processor;
 mod support;
 mod tools;
