@@ -7,11 +7,16 @@ It needs the program (EVENT_PIPELINE, by default target/debug/event-pipeline) an
 with the provider.
 """
 
+import contextlib
 import json
+import re
 import sys
+import time
 
-from agreement import LOCAL, acting_as, administrator, applied, assume, client, created_table, denied, permissions_enforced, same
-from servers import EVENT_PIPELINE, CheckFailed, address, aws, free_port, run, running, stop, until
+import live
+import names
+from agreement import LOCAL, acting_as, applied, assume, client, created_table, denied, permissions_enforced, same
+from servers import EVENT_PIPELINE, CheckFailed, aws, free_port, run, running, stop, until
 
 # The sizes differ: Terraform's provider knows only 256 KiB, and `setup` creates what the server accepts.
 COMPARED = ("MessageRetentionPeriod", "VisibilityTimeout", "SqsManagedSseEnabled")
@@ -58,6 +63,30 @@ def lengths(acting):
     return {line["queue"]: line["visible"] + line["in_flight"] + line["delayed"] for line in lines}
 
 
+def check_metrics(pages):
+    """Compares the pages of a processor and a deliverer with the documentation, and with alerts and dashboard."""
+    found, documented = live.joined(pages), names.metrics(names.EVENT_PIPELINE)
+    same("the documented metrics", sorted(found), sorted(documented.keys() - {"up"}))
+    used = live.check_queries(found, names.EVENT_PIPELINE)
+    print(f"  found: alerts and dashboard use the {len(found)} metrics {used} times, and all of them exist")
+
+
+def page(log):
+    """Returns the metrics of a running program, which has logged their address."""
+    found = until("the program logs its address", lambda: re.search(r"http://127\.0\.0\.1:\d+/metrics", log.read_text()))
+    return live.get(found[0])[1]
+
+
+@contextlib.contextmanager
+def waiting_events(operator, target):
+    """Adds a route and sends the events. They wait for a second, because only such clients have a lag in the metrics."""
+    run([EVENT_PIPELINE, "routes", "add", "acme", f"http://{target}/"], operator)
+    for file in (GOOD, NO_ROUTE, BAD_DATA):
+        run([EVENT_PIPELINE, "send", file], operator)
+    time.sleep(1)
+    yield
+
+
 def events_are_delivered(endpoint, settings, roles):
     """Sends one event of each kind, and looks where it ends: at the receiver, and in both dead-letter queues."""
     acting = {role: {**acting_as(endpoint, settings, arn), "AWS_ENDPOINT_URL": endpoint} for role, arn in roles.items()}
@@ -66,21 +95,19 @@ def events_are_delivered(endpoint, settings, roles):
     operator = acting["operator"] | guard
     expected = {settings[queue]: count for queue, count in zip(QUEUES, (0, 1, 1))}
     with (
-        running([EVENT_PIPELINE, "sink", "--json", "--listen", target]) as (sink, received),
+        running([EVENT_PIPELINE, "sink", "--json", "--listen", target]) as (_, received),
         permissions_enforced(endpoint),
+        waiting_events(operator, target),
         running([EVENT_PIPELINE, "processor"], acting["processor"] | guard) as (processor, stored),
         running([EVENT_PIPELINE, "deliver"], acting["deliverer"] | guard) as (deliverer, delivered),
     ):
-        address(sink, received)
-        run([EVENT_PIPELINE, "routes", "add", "acme", f"http://{target}/"], operator)
-        for file in (GOOD, NO_ROUTE, BAD_DATA):
-            run([EVENT_PIPELINE, "send", file], operator)
-        is_over = lambda: None not in (processor.poll(), deliverer.poll())
+        is_over = lambda: any(program.poll() is not None for program in (processor, deliverer))
         try:
             until("the receiver gets the event", lambda: is_over() or '"client_id":"acme"' in received.read_text().replace("\\", ""))
             until("each other event is a dead letter", lambda: is_over() or lengths(operator) == expected)
         except CheckFailed as failure:
             raise CheckFailed(f"{failure}; the programs logged:\n{stored.read_text()}{delivered.read_text()}") from failure
+        check_metrics([page(stored), page(delivered)])
         for name, process, log in (("processor", processor, stored), ("deliverer", deliverer, delivered)):
             if (code := stop(process)) != 0:
                 raise CheckFailed(f"the {name} exited with {code}:\n{log.read_text()}")
@@ -94,11 +121,10 @@ def roles_are_bounded(endpoint, settings, roles, urls):
     table, url = settings["EVENT_PIPELINE_EVENTS_TABLE"], urls["events"]
     key = {"client_id": {"S": "acme"}, "event_key": {"S": "key"}}
     credentials = {role: assume(endpoint, arn) for role, arn in roles.items()}
-    administrator(endpoint, "events")
     with permissions_enforced(endpoint):
         for role in ("processor", "deliverer", "scaler"):
             dynamodb = client("dynamodb", endpoint, credentials[role])
-            denied("erase events", role, lambda dynamodb=dynamodb: dynamodb.delete_table(TableName=table))
+            denied("delete the table of events", role, lambda dynamodb=dynamodb: dynamodb.delete_table(TableName=table))
         dynamodb = client("dynamodb", endpoint, credentials["processor"])
         denied("delete an event", "processor", lambda: dynamodb.delete_item(TableName=table, Key=key))
         sqs = client("sqs", endpoint, credentials["deliverer"])
@@ -110,11 +136,10 @@ def roles_are_bounded(endpoint, settings, roles, urls):
 
 def main():
     print("SQS and DynamoDB: module events on a local AWS, and the resources of `event-pipeline setup`")
-    with aws() as endpoint, applied(endpoint, "events") as (outputs, _):
+    # The local AWS adds spaces to the redrive policy, so a second plan would have a change.
+    with aws() as endpoint, applied(endpoint, "events", plan_again=False) as (outputs, _):
         settings, roles = outputs["environment"], outputs["roles"]
         roles_are_bounded(endpoint, settings, roles, outputs["queue_urls"])
-        if sys.argv[1:] == ["roles"]:
-            return
         resources_agree(endpoint, settings)
         print("The processor, the deliverer and the tools, with the permissions of their roles")
         events_are_delivered(endpoint, settings, roles)
