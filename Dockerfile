@@ -12,6 +12,7 @@ WORKDIR /build
 # Builds an empty program with the same dependencies first. Its layers are rebuilt only if the dependencies change.
 COPY Cargo.toml Cargo.lock ./
 COPY crates/delivery-table/Cargo.toml crates/delivery-table/
+COPY crates/demo/Cargo.toml crates/demo/
 COPY crates/dynamodb-local/Cargo.toml crates/dynamodb-local/
 COPY crates/dynamodb-streams/Cargo.toml crates/dynamodb-streams/
 COPY crates/dynamodb/Cargo.toml crates/dynamodb/
@@ -22,11 +23,11 @@ COPY crates/pubsub-local/Cargo.toml crates/pubsub-local/
 COPY crates/sqs-local/Cargo.toml crates/sqs-local/
 COPY crates/webhook-sink/Cargo.toml crates/webhook-sink/
 COPY crates/webhooks/Cargo.toml crates/webhooks/
-RUN mkdir src crates/delivery-table/src crates/dynamodb-local/src crates/dynamodb-streams/src crates/dynamodb/src crates/events/src crates/http-api/src crates/ops/src crates/pubsub-local/src crates/sqs-local/src crates/webhook-sink/src crates/webhooks/src && \
+RUN mkdir src crates/delivery-table/src crates/demo/src crates/dynamodb-local/src crates/dynamodb-streams/src crates/dynamodb/src crates/events/src crates/http-api/src crates/ops/src crates/pubsub-local/src crates/sqs-local/src crates/webhook-sink/src crates/webhooks/src && \
     echo 'fn main() {}' > src/main.rs && \
     cp src/main.rs crates/events/src/main.rs && \
     cp src/main.rs crates/pubsub-local/build.rs && \
-    touch src/lib.rs crates/delivery-table/src/lib.rs crates/dynamodb-local/src/lib.rs crates/dynamodb-streams/src/lib.rs crates/dynamodb/src/lib.rs crates/events/src/lib.rs crates/http-api/src/lib.rs crates/ops/src/lib.rs crates/pubsub-local/src/lib.rs crates/sqs-local/src/lib.rs crates/webhook-sink/src/lib.rs crates/webhooks/src/lib.rs
+    touch src/lib.rs crates/delivery-table/src/lib.rs crates/demo/src/lib.rs crates/dynamodb-local/src/lib.rs crates/dynamodb-streams/src/lib.rs crates/dynamodb/src/lib.rs crates/events/src/lib.rs crates/http-api/src/lib.rs crates/ops/src/lib.rs crates/pubsub-local/src/lib.rs crates/sqs-local/src/lib.rs crates/webhook-sink/src/lib.rs crates/webhooks/src/lib.rs
 
 FROM source AS build-consumer
 # The profile `dist` uses fat LTO and takes about 11 minutes on two cores. PROFILE=release is faster to build.

@@ -10,7 +10,7 @@ RUN := cargo run --locked --quiet --
 CHAOS := cargo test --locked --test it -- --ignored --nocapture --exact
 # What must not be in the production program: the embedded servers and what only they need. `axum` is not among it, because
 # `mini-scan api` uses it as well.
-LOCAL_ONLY := dynamodb-local|dynoxide-rs|googleapis-tonic-google-pubsub-v1|libsqlite3-sys|pubsub-local|rusqlite|sqs-local|tonic-build
+LOCAL_ONLY := demo|dynamodb-local|dynoxide-rs|googleapis-tonic-google-pubsub-v1|libsqlite3-sys|pubsub-local|rusqlite|sqs-local|tonic-build
 # Succeeds if a container engine with compose is running.
 COMPOSE_ANSWERS := docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1
 
@@ -31,6 +31,10 @@ demo: build ## Run servers, 10,000 scans and the consumer in one process, and ve
 .PHONY: demo-changes
 demo-changes: build ## Scan services twice, kill a reader of the changes, and verify the history and webhooks; DYNAMODB=http://… for its tables
 	@exec $(RUN) demo changes $(if $(DYNAMODB),--dynamodb $(DYNAMODB))
+
+.PHONY: demo-events
+demo-events: build ## Run event-pipeline with two sinks on embedded servers, and verify where each message ends; SQS=… and DYNAMODB=… name other servers
+	@exec target/debug/event-pipeline demo $(if $(SQS),--sqs-endpoint $(SQS)) $(if $(DYNAMODB),--dynamo-endpoint $(DYNAMODB)) $(DEMO_ARGS)
 
 .PHONY: demo-picture
 demo-picture: build ## Run the demo and draw its output in docs/demo.svg
@@ -75,6 +79,10 @@ run-changes: build ## Create the tables, then keep the history of changes; CHANG
 	@$(RUN) setup changes
 	@exec $(RUN) changes $(CHANGES_ARGS)
 
+.PHONY: run-events
+run-events: build ## Run event-pipeline on embedded servers with a sink until Ctrl-C
+	@exec scripts/run-events.sh
+
 # --- tests and checks ---
 
 .PHONY: test
@@ -88,7 +96,7 @@ settings: ## Write docs/settings.md from the flags of the program, and docs/open
 
 .PHONY: test-integration
 test-integration: ## Run only the integration tests
-	cargo test --locked --test it
+	cargo test --locked --workspace --test it
 
 # Succeeds if the browser and its driver are installed.
 BROWSER_EXISTS := command -v chromium >/dev/null && command -v chromedriver >/dev/null
@@ -191,6 +199,13 @@ bench-webhooks: ## Measure the delivery of webhooks beside a bare loop of the sa
 	cargo bench --locked --package webhooks --bench webhooks -- --program $(abspath $(or $(PROGRAM),target/release/mini-scan)) \
 		$(if $(ROUNDS),--rounds $(ROUNDS))
 
+# PROGRAM needs the embedded servers.
+.PHONY: bench-events
+bench-events: ## Measure event-pipeline beside bare loops of the same clients; optional: ROUNDS=1, PROGRAM=…
+	$(if $(PROGRAM),,cargo build --locked --release --package event-pipeline)
+	cargo bench --locked --package event-pipeline --bench events -- --program $(abspath $(or $(PROGRAM),target/release/event-pipeline)) \
+		$(if $(ROUNDS),--rounds $(ROUNDS))
+
 .PHONY: bench-compare
 bench-compare: ## Compare the last run of bench with the one before; BEFORE=… and AFTER=… name other JSON files
 	cargo bench --locked --bench pipeline -- compare $(BEFORE) $(AFTER)
@@ -223,10 +238,12 @@ check-dependencies: $(CARGO_DENY)
 
 .PHONY: check-production
 check-production: ## Check that the production features contain no embedded server
-	@tree=$$(cargo tree --locked --package mini-scan --no-default-features --edges normal,build --prefix none) && \
-	if printf '%s\n' "$$tree" | grep -E '^($(LOCAL_ONLY)) '; then \
-		echo "These crates belong to the feature \`local\`, but --no-default-features also has them. Make them optional." >&2; exit 1; \
-	fi
+	@for package in mini-scan event-pipeline; do \
+		tree=$$(cargo tree --locked --package $$package --no-default-features --edges normal,build --prefix none) || exit 1; \
+		if printf '%s\n' "$$tree" | grep -E '^($(LOCAL_ONLY)) '; then \
+			echo "These crates belong to the feature \`local\` of $$package, but --no-default-features also has them. Make them optional." >&2; exit 1; \
+		fi; \
+	done
 
 .PHONY: check-lints
 check-lints:

@@ -13,12 +13,13 @@ use std::num::NonZeroU32;
 use std::pin::pin;
 use std::time::Duration;
 
+use demo::{CheckReport, POLL_INTERVAL};
 use dynamodb_local::thread::Running;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
 use self::program::{BoxError, Consumer, Outcomes, Program};
-use self::report::{CheckReport, Consumed, Published, Sample};
+use self::report::{Consumed, Published, Sample};
 use self::sandbox::Sandbox;
 use self::truth::Truth;
 use super::generator::{Generator, Message, Shares};
@@ -32,7 +33,6 @@ const SCANS_PER_KEY: u32 = 5;
 /// The period that the timestamps are spread over.
 const SCANNED: Duration = Duration::from_secs(60 * 60);
 
-const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Without progress for this long, the demo stops waiting and reports the results so far.
 const MAX_IDLE: Duration = Duration::from_secs(30);
 
@@ -57,6 +57,8 @@ pub enum Error {
     Consumer(#[source] BoxError),
     #[error("the demo of history failed: {0}")]
     Changes(String),
+    #[error("the demo of history failed: {0}")]
+    Process(#[from] demo::Error),
     #[error("cannot serve the API")]
     Api(#[source] BoxError),
     #[error("cannot read the table: {0}")]

@@ -137,6 +137,7 @@ struct Member {
 
 const MEMBERS: &[Member] = &[
     Member { name: "delivery-table", crates: &["dynamodb", "ops", "webhooks"] },
+    Member { name: "demo", crates: &[] },
     Member { name: "dynamodb", crates: &["ops"] },
     Member { name: "dynamodb-local", crates: &[] },
     Member { name: "dynamodb-streams", crates: &[] },
@@ -144,6 +145,7 @@ const MEMBERS: &[Member] = &[
         name: "events",
         crates: &[
             "delivery_table",
+            "demo",
             "dynamodb",
             "dynamodb_local",
             "dynamodb_streams",

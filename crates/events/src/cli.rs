@@ -6,6 +6,8 @@ mod deliver;
 mod dlq;
 mod events;
 mod help;
+#[cfg(feature = "local")]
+mod local;
 mod numbers;
 mod observability;
 mod processor;
@@ -27,6 +29,8 @@ pub use completions::CompletionsArgs;
 pub use deliver::DeliverArgs;
 pub use dlq::{DlqArgs, DlqTask};
 pub use events::{EventsArgs, EventsTask};
+#[cfg(feature = "local")]
+pub use local::{DemoArgs, LocalArgs};
 pub use processor::ProcessorArgs;
 pub use queue::{QueueArgs, QueueTask};
 pub use routes::{RoutesArgs, RoutesTask};
@@ -80,6 +84,10 @@ pub enum Command {
     Dlq(DlqArgs),
     Events(EventsArgs),
     Sink(SinkArgs),
+    #[cfg(feature = "local")]
+    Local(LocalArgs),
+    #[cfg(feature = "local")]
+    Demo(DemoArgs),
     Completions(CompletionsArgs),
 }
 

@@ -15,6 +15,7 @@
 //! - [`routes`] names where the events of a client are delivered.
 //! - [`deliver`] delivers what is stored.
 //! - [`service`] connects the roles to their services.
+//! - `local` is the embedded servers and the demo.
 //! - [`cli`] turns flags into settings.
 
 pub mod buckets;
@@ -23,6 +24,8 @@ pub mod dead_letter;
 pub mod deliver;
 pub mod event;
 pub mod key;
+#[cfg(feature = "local")]
+pub mod local;
 pub mod moment;
 pub mod names;
 pub mod observe;

@@ -139,6 +139,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             })
             .await
         }
+        #[cfg(feature = "local")]
+        Command::Local(args) => local::servers(&args).await,
+        #[cfg(feature = "local")]
+        Command::Demo(args) => local::demo(&args).await,
         Command::Completions(args) => completions(&args),
     }
 }
@@ -329,5 +333,33 @@ impl<W: Write> Write for Pipe<W> {
     fn flush(&mut self) -> io::Result<()> {
         let flushed = self.stream.flush();
         self.noted(flushed)
+    }
+}
+
+#[cfg(feature = "local")]
+mod local {
+    use std::io;
+    use std::process::ExitCode;
+
+    use anyhow::Context;
+    use event_pipeline::cli::{DemoArgs, LocalArgs};
+    use event_pipeline::local::{demo, servers};
+    use ops::signals::Signals;
+
+    pub(super) async fn servers(args: &LocalArgs) -> anyhow::Result<ExitCode> {
+        let mut signals = listen()?;
+        servers::run(&args.settings(), async { _ = signals.next().await }, &mut io::stdout()).await?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+        let mut signals = listen()?;
+        let stop = async { _ = signals.next().await };
+        let passed = demo::run(&args.settings(), stop, &mut io::stdout()).await?;
+        Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn listen() -> anyhow::Result<Signals> {
+        Signals::listen().context("cannot listen for signals")
     }
 }

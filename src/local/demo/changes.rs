@@ -13,17 +13,17 @@ use std::pin::pin;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use demo::{CheckReport, Child, POLL_INTERVAL, Ports};
 use indicatif::HumanCount;
 use tokio::time::Instant;
 
-use self::children::{Child, Children};
+use self::children::Children;
 use self::history::Sample;
-use self::sinks::{Ports, Sinks};
+use self::sinks::Sinks;
 use self::told::Told;
 use self::waves::{Fate, Services, Times};
-use super::report::CheckReport;
+use super::Error;
 use super::sandbox::Sandbox;
-use super::{Error, POLL_INTERVAL};
 use crate::local::scanner;
 use crate::local::scanner::topic::Topic;
 
@@ -61,11 +61,11 @@ async fn show(sandbox: &Sandbox, settings: &Settings, out: &mut impl Write) -> R
     let opened = services.len();
 
     stage.publish(&services.first_wave()).await?;
-    let first = stage.children.start("changes-1", &["changes", "--webhooks"])?;
+    let first = stage.children.processes.start("changes-1", &["changes", "--webhooks"])?;
     stage.wait_for(opened, "the first wave").await?;
     writeln!(out, "Published {} scans. History has an entry for each service.", HumanCount(opened as u64))?;
 
-    let second = stage.children.start("changes-2", &["changes", "--webhooks"])?;
+    let second = stage.children.processes.start("changes-2", &["changes", "--webhooks"])?;
     let wave = services.second_wave();
     let (before, after) = wave.split_at(wave.len() / 2);
     stage.publish(before).await?;
@@ -128,9 +128,9 @@ impl Stage<'_> {
         let dynamo = settings.dynamo.clone().unwrap_or_else(|| environment.dynamo_url.clone());
         let ports = Ports::reserve()?;
         let children = Children::new(environment, dynamo, ports.addresses()?)?;
-        children.run("setup", &["setup", "--dead-letter-topic", environment.dead_letter_topic]).await?;
-        children.run("setup-changes", &["setup", "changes"]).await?;
-        children.run("setup-webhooks", &["setup", "webhooks"]).await?;
+        children.processes.run("setup", &["setup", "--dead-letter-topic", environment.dead_letter_topic]).await?;
+        children.processes.run("setup-changes", &["setup", "changes"]).await?;
+        children.processes.run("setup-webhooks", &["setup", "webhooks"]).await?;
         let sinks = Sinks::start(&children, ports).await?;
         let client = crate::dynamo::connect(Some(children.dynamo()))
             .await
@@ -138,7 +138,7 @@ impl Stage<'_> {
         let topic = Topic::connect(&environment.topic_name(), Some(&environment.pubsub_host)).await?;
         let lifetime = format!("{}s", LIFETIME.as_secs());
         let arguments = ["consumer", "--ttl", &lifetime, "--dead-letter-topic", environment.dead_letter_topic];
-        let consumer = children.start("consumer", &arguments)?;
+        let consumer = children.processes.start("consumer", &arguments)?;
         Ok(Stage { sandbox, children, client, topic, sinks, _consumer: consumer })
     }
 

@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::MAX_IDLE;
 use super::program::Outcomes;
-use super::truth::Check;
 use crate::local::scanner::Counts;
 
 /// The number of records to show.
@@ -105,27 +104,6 @@ pub(super) fn date(timestamp: &str) -> String {
     }
 }
 
-/// The result of one check: "✓ 7 of 7 subject predicate", and the first differences.
-pub(super) struct CheckReport<'a> {
-    pub(super) check: &'a Check,
-    pub(super) subject: &'static str,
-    pub(super) predicate: &'static str,
-}
-
-impl fmt::Display for CheckReport<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let CheckReport { check, subject, predicate } = self;
-        let mark = if check.passed() { "✓" } else { "✗" };
-        let [right, expected] = [check.right, check.expected].map(|count| HumanCount(count as u64));
-        writeln!(f, "  {mark} {right} of {expected} {subject} {predicate}")?;
-        let (differences, more) = check.shown();
-        for difference in differences {
-            writeln!(f, "      {difference}")?;
-        }
-        if more > 0 { writeln!(f, "      and {} more", HumanCount(more as u64)) } else { Ok(()) }
-    }
-}
-
 fn seconds(took: Duration) -> String {
     match took.as_millis() {
         millis @ ..1_000 => format!("{millis} ms"),
@@ -176,16 +154,5 @@ Consumed 9,470 messages in 2.5 s, 3,788 per second
   1.1.1.1#80#HTTP           999999999999999       2             service response: 7
 ";
         assert_eq!(Sample(&items).to_string(), expected);
-    }
-
-    #[test]
-    fn only_the_first_differences_are_shown() {
-        let differences = (0..8).map(|n| format!("1.1.1.{n}#80#HTTP: no record")).collect();
-        let check = Check { expected: 1_000, right: 992, differences };
-        let text = CheckReport { check: &check, subject: "keys", predicate: "have their newest scan in the table" }
-            .to_string();
-        assert!(text.starts_with("  ✗ 992 of 1,000 keys have their newest scan in the table\n"), "{text}");
-        assert_eq!(text.lines().count(), 7);
-        assert!(text.ends_with("      and 3 more\n"), "{text}");
     }
 }

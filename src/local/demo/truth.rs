@@ -4,12 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
+use demo::Check;
 use serde_json::{Value, json};
 
 use crate::local::generator::{Kind, Message, Record};
 
-/// The number of differences to show for each check.
-const SHOWN: usize = 5;
 /// The number of characters of a payload to show.
 const EXCERPT: usize = 100;
 
@@ -26,37 +25,6 @@ pub struct DeadLetter {
     pub payload: Bytes,
     /// The attribute `rejection_reason`.
     pub reason: Option<String>,
-}
-
-/// The result of a comparison with the truth.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Check {
-    pub expected: usize,
-    pub right: usize,
-    /// One line per difference.
-    pub differences: Vec<String>,
-}
-
-impl Check {
-    /// Collects the results of single comparisons.
-    pub(super) fn of(results: impl IntoIterator<Item = Result<(), String>>) -> Check {
-        let (mut expected, mut differences) = (0, Vec::new());
-        for result in results {
-            expected += 1;
-            differences.extend(result.err());
-        }
-        Check { expected, right: expected - differences.len(), differences }
-    }
-
-    pub fn passed(&self) -> bool {
-        self.differences.is_empty()
-    }
-
-    /// Returns the first differences, and the number of further ones.
-    pub fn shown(&self) -> (&[String], usize) {
-        let shown = self.differences.len().min(SHOWN);
-        (&self.differences[..shown], self.differences.len() - shown)
-    }
 }
 
 impl Truth {

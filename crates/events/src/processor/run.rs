@@ -125,16 +125,22 @@ impl<Q: Queue, E: Events, D: DeadLetters, P: Dispatch> Processor<Q, E, D, P> {
     /// to others. Panics if one of its tasks does, because a restart is the only way to go on.
     pub async fn run(&self, stop: &CancellationToken) {
         let shared = &self.shared;
-        let (received, settled) = (CancellationToken::new(), CancellationToken::new());
+        let (received, stored, settled) = <(CancellationToken, CancellationToken, CancellationToken)>::default();
         let polling = async {
             shared.poll_until(stop).await;
             received.cancel();
         };
         let storing = async {
             shared.store_until(stop, &received).await;
+            stored.cancel();
+        };
+        let extending = async {
+            // An extension must not arrive after the return.
+            shared.extend_until(&stored).await;
+            let unfinished = shared.state().flow.unfinished();
+            let _ = timeout(LAST_CALLS, shared.give_back(unfinished)).await;
             settled.cancel();
         };
-        let extending = settled.run_until_cancelled(shared.extend());
         tokio::join!(polling, storing, extending, shared.delete(&settled));
     }
 }
@@ -145,7 +151,6 @@ impl<Q: Queue, E: Events, D: DeadLetters, P: Dispatch> Shared<Q, E, D, P> {
     }
 
     /// Starts messages until no more are received and all are done, at the latest until the grace period after `stop` is over.
-    /// Then it returns those that are left to the queue.
     async fn store_until(self: &Arc<Self>, stop: &CancellationToken, received: &CancellationToken) {
         let mut stores = JoinSet::new();
         let grace = async {
@@ -172,8 +177,6 @@ impl<Q: Queue, E: Events, D: DeadLetters, P: Dispatch> Shared<Q, E, D, P> {
         }
         received.cancelled().await;
         stores.shutdown().await;
-        let unfinished = self.state().flow.unfinished();
-        let _ = timeout(LAST_CALLS, self.give_back(unfinished)).await;
     }
 
     fn start_next(&self) -> Option<(Ticket, Arc<Work>)> {

@@ -137,6 +137,21 @@ async fn a_stop_gives_back_what_is_not_stored() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_extension_hides_a_message_after_it_was_returned() {
+    // The extensions begin 20 s after the receipts, and the messages are returned 10 s after the stop.
+    for millis in (9_900..10_200).step_by(5) {
+        let world = Arc::new(World::reliable(60));
+        let mut tasks = JoinSet::new();
+        world.set_outage(Outage::Table, true);
+        let (stop, _) = start(&world, false, &mut tasks);
+        sleep(Duration::from_millis(millis)).await;
+        stop.cancel();
+        tasks.join_next().await.expect("a processor").expect("it ends");
+        assert_eq!(world.visible(), 60, "after {millis} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_stores_what_was_received() {
     let world = Arc::new(World::reliable(60));
     let mut tasks = JoinSet::new();

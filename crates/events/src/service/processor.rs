@@ -63,7 +63,7 @@ pub struct ProcessorService {
 pub async fn connect(config: ProcessorConfig, observers: ProcessorObservers) -> Result<ProcessorService, SetupError> {
     let ProcessorConfig { delivery, queues, schema_dir, ttl, settings } = config;
     let (directory, schemas) = load_schemas(schema_dir)?;
-    let (queue, dead_letters) = connect_queues(&delivery, &queues, settings.limits.visibility).await?;
+    let (queue, dead_letters) = connect_queues(&delivery, &queues, &settings).await?;
     let events = connect_table(&delivery, ttl).await?;
     let ProcessorObservers { messages, deliveries, delivery_watch } = observers;
     let (engine, deliverer) = if settings.is_direct {
@@ -97,7 +97,7 @@ fn load_schemas(directory: Option<PathBuf>) -> Result<(Option<SchemaDirectory>, 
 async fn connect_queues(
     delivery: &DeliveryConfig,
     queues: &Queues,
-    visibility: Duration,
+    settings: &Settings,
 ) -> Result<(EventQueue, DeadLetterQueue), SetupError> {
     let client = sqs::connect(delivery.endpoints.sqs.as_deref()).await;
     let client = client.map_err(|problem| SetupError(format!("cannot connect to SQS: {problem}")))?;
@@ -115,7 +115,8 @@ async fn connect_queues(
              `event-pipeline setup`"
         ),
     }
-    Ok((EventQueue::new(client.clone(), events, visibility), DeadLetterQueue::new(client, dead)))
+    let events = EventQueue::new(client.clone(), events, settings.limits.visibility, settings.shutdown_grace);
+    Ok((events, DeadLetterQueue::new(client, dead)))
 }
 
 async fn connect_table(delivery: &DeliveryConfig, ttl: Option<Duration>) -> Result<EventTable, SetupError> {

@@ -14,8 +14,8 @@ use crate::dead_letter::{EVENT_ID, EVENT_TIME, TRACEPARENT};
 use crate::ports::{Entry, Failure, Message, Queue};
 use crate::trace::traceparent;
 
-/// How long SQS waits for the first message: the longest that it allows, because each request costs.
-const WAIT: Duration = Duration::from_secs(20);
+/// The longest that SQS waits for the first message.
+const MAX_WAIT: Duration = Duration::from_secs(20);
 /// The SDK itself waits for ever.
 const RECEIVE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -25,12 +25,15 @@ pub struct EventQueue {
     client: Client,
     url: String,
     visibility: Duration,
+    wait: Duration,
 }
 
 impl EventQueue {
-    /// `visibility` is how long received messages stay invisible, in whole seconds.
-    pub fn new(client: Client, url: String, visibility: Duration) -> EventQueue {
-        EventQueue { client, url, visibility }
+    /// `visibility` is how long received messages stay invisible, in whole seconds. Requests wait as long as SQS allows, because
+    /// each one costs, but no longer than a stop may take.
+    pub fn new(client: Client, url: String, visibility: Duration, shutdown_grace: Duration) -> EventQueue {
+        let wait = shutdown_grace.clamp(Duration::from_secs(1), MAX_WAIT);
+        EventQueue { client, url, visibility, wait }
     }
 }
 
@@ -41,7 +44,7 @@ impl Queue for EventQueue {
             .receive_message()
             .queue_url(&self.url)
             .max_number_of_messages(i32::try_from(max).unwrap_or(i32::MAX))
-            .wait_time_seconds(seconds(WAIT))
+            .wait_time_seconds(seconds(self.wait))
             .visibility_timeout(seconds(self.visibility))
             .message_system_attribute_names(MessageSystemAttributeName::All)
             .set_message_attribute_names(Some([EVENT_ID, EVENT_TIME, TRACEPARENT].map(str::to_owned).to_vec()));

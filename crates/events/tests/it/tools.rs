@@ -5,7 +5,6 @@
 mod check;
 mod dead_letters;
 mod events;
-mod moto;
 mod queues;
 mod routes;
 mod send;

@@ -6,6 +6,7 @@ use std::fmt;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::DisplayErrorContext;
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
+use demo::Check;
 use indicatif::HumanCount;
 
 use super::LIFETIME;
@@ -13,7 +14,6 @@ use super::children::Children;
 use super::waves::{Fate, Service, Services};
 use crate::local::demo::Error;
 use crate::local::demo::report::date;
-use crate::local::demo::truth::Check;
 
 type Item = HashMap<String, AttributeValue>;
 

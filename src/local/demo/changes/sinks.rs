@@ -1,53 +1,31 @@
 //! The subscriptions of the demo, and their receivers: `mini-scan webhooks sink`, as processes of their own.
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
+use demo::{Child, POLL_INTERVAL, Ports};
 use serde_json::Value;
-use tokio::net::TcpSocket;
 use tokio::time::Instant;
 
 use super::MAX_IDLE;
-use super::children::{Child, Children};
+use super::children::Children;
 use super::told::{self, Receipt, Selection, Told};
 use super::waves::Services;
-use crate::local::demo::{Error, POLL_INTERVAL};
+use crate::local::demo::Error;
 
 /// How long the first sink fails, from its first webhook on. The first retry comes later, and the second one much later.
 const FAILS: &str = "3s";
 const EVERYTHING: &str = "sink-everything";
 const SUBSET: &str = "sink-subset";
 
-/// The ports of the sinks, which no other program gets while this exists.
-pub(super) struct Ports([TcpSocket; 2]);
-
-impl Ports {
-    pub(super) fn reserve() -> io::Result<Ports> {
-        let reserve = || {
-            let socket = TcpSocket::new_v4()?;
-            // Another socket may listen on the port, because this one never does.
-            socket.set_reuseaddr(true)?;
-            socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
-            io::Result::Ok(socket)
-        };
-        Ok(Ports([reserve()?, reserve()?]))
-    }
-
-    pub(super) fn addresses(&self) -> io::Result<[SocketAddr; 2]> {
-        let [first, second] = &self.0;
-        Ok([first.local_addr()?, second.local_addr()?])
-    }
-}
-
 /// The running sinks.
 pub(super) struct Sinks {
     _children: [Child; 2],
-    _ports: Ports,
+    _ports: Ports<2>,
 }
 
 impl Sinks {
     /// Adds the subscriptions, and starts their sinks with the secrets.
-    pub(super) async fn start(children: &Children, ports: Ports) -> Result<Sinks, Error> {
+    pub(super) async fn start(children: &Children, ports: Ports<2>) -> Result<Sinks, Error> {
         let addresses = ports.addresses()?;
         let everything = add(children, addresses[0], &told::EVERYTHING).await?;
         let subset = add(children, addresses[1], &told::SUBSET).await?;
@@ -61,7 +39,8 @@ impl Sinks {
     pub(super) async fn receipts(&self, children: &Children, services: &Services) -> Result<Vec<Receipt>, Error> {
         let (mut last, mut since) = (None, Instant::now());
         loop {
-            let receipts = [EVERYTHING, SUBSET].map(|name| children.output(name).map(|log| Receipt::all(&log)));
+            let receipts =
+                [EVERYTHING, SUBSET].map(|name| children.processes.output(name).map(|log| Receipt::all(&log)));
             let [everything, subset] = receipts;
             let receipts = [everything?, subset?].concat();
             let missing = Told { services, receipts: &receipts }.missing();
@@ -81,7 +60,7 @@ impl Sinks {
 async fn add(children: &Children, address: SocketAddr, selection: &Selection) -> Result<String, Error> {
     let url = format!("http://{address}{}", selection.path);
     let arguments = [&["webhooks", "add", "--json", "--url", &url], selection.flags].concat();
-    let printed = children.run("add", &arguments).await?;
+    let printed = children.processes.run("add", &arguments).await?;
     let added: Option<Value> = serde_json::from_str(&printed).ok();
     let secret = added.as_ref().and_then(|added| added["secret"].as_str());
     secret.map(str::to_owned).ok_or_else(|| Error::Changes(format!("`webhooks add` printed no secret: {printed}")))
@@ -94,15 +73,7 @@ async fn start(
     secrets: &str,
     flags: &[&str],
 ) -> Result<Child, Error> {
-    let (file, address) = (children.write(&format!("{name}.secret"), secrets)?, address.to_string());
+    let (file, address) = (children.processes.write(&format!("{name}.secret"), secrets)?, address.to_string());
     let arguments = ["webhooks", "sink", "--json", "--listen", &address, "--secret-file", &file];
-    let child = children.start(name, &[&arguments, flags].concat())?;
-    let begin = Instant::now();
-    while !child.last_lines().contains("The sink listens") {
-        if begin.elapsed() > MAX_IDLE {
-            return Err(Error::Changes(format!("a sink does not listen: {}", child.last_lines())));
-        }
-        tokio::time::sleep(POLL_INTERVAL).await;
-    }
-    Ok(child)
+    Ok(children.processes.start_until(name, &[&arguments, flags].concat(), "The sink listens").await?)
 }

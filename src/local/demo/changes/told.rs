@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use demo::Check;
 use serde_json::Value;
 
 use super::waves::{Fate, Service, Services};
-use crate::local::demo::truth::Check;
 
 /// The address, the port and the type of an event.
 type Change = (String, u64, String);
@@ -99,7 +99,7 @@ impl Told<'_> {
             (EVERYTHING.check(self), "changes", "were delivered to the subscription without a filter"),
             (SUBSET.check(self), "changes", "were delivered to the subscription to a network and two types"),
             (
-                Check { expected: 0, right: 0, differences: self.others() },
+                Check::nothing(self.others()),
                 "unexpected webhooks",
                 "were delivered, e.g. to the subscription to another network",
             ),

@@ -5,23 +5,28 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::{BATCH, FAILURE_DELAY, Shared, VISIBILITY_CALLS, propagate};
 use crate::ports::{Call, DeadLetters, Dispatch, Entry, Events, Failure, Queue};
 use crate::processor::flow::Ticket;
 
 impl<Q: Queue, E: Events, D: DeadLetters, P: Dispatch> Shared<Q, E, D, P> {
-    /// Extends visibility until it is dropped.
-    pub(super) async fn extend(self: &Arc<Self>) {
+    /// Extends visibility until `stored`, and waits for the open requests.
+    pub(super) async fn extend_until(self: &Arc<Self>, stored: &CancellationToken) {
         let mut calls = JoinSet::new();
         loop {
             let wakes_at = self.state().flow.wakes_at();
-            match wakes_at {
-                None => self.due.notified().await,
-                Some(at) => tokio::select! {
-                    () = sleep_until(at) => {}
-                    () = self.due.notified() => {}
-                },
+            let is_due = async {
+                match wakes_at {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = is_due => {}
+                () = self.due.notified() => {}
+                () = stored.cancelled() => break,
             }
             self.forget_lost();
             loop {
@@ -38,6 +43,9 @@ impl<Q: Queue, E: Events, D: DeadLetters, P: Dispatch> Shared<Q, E, D, P> {
             while let Some(ended) = calls.try_join_next() {
                 propagate(ended);
             }
+        }
+        while !calls.is_empty() {
+            join_next(&mut calls).await;
         }
     }
 

@@ -30,6 +30,10 @@ impl<Q: Queue, E: Events, D: DeadLetters, P: Dispatch> Shared<Q, E, D, P> {
             let end = async {
                 stop.cancelled().await;
                 sleep(LAST_RECEIVES).await;
+                // SQS may still answer a request that is dropped, with a message that was just returned.
+                if !self.state().flow.is_idle() {
+                    sleep(self.settings.shutdown_grace).await;
+                }
             };
             let is_received = tokio::select! {
                 is_received = self.receive() => is_received,
