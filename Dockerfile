@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
-# Targets: `consumer` (the default, with production features only) and `local` (with the embedded servers, the scanner and
-# the demo).
+# Targets of mini-scan: `consumer` (the default, with production features only) and `local` (with the embedded servers, the
+# scanner and the demo). Targets of event-pipeline: `events` and `events-local`, likewise.
 #
 # The base images are pinned by the most exact tags that their publishers provide. A tag can still move to a rebuild of
 # the same Rust, or to newer packages of Debian 12. For reproducible builds, append the digest to the tag, e.g.
@@ -12,10 +12,10 @@ WORKDIR /build
 # Builds an empty program with the same dependencies first. Its layers are rebuilt only if the dependencies change.
 COPY Cargo.toml Cargo.lock ./
 COPY crates/delivery-table/Cargo.toml crates/delivery-table/
-COPY crates/dynamodb-local/Cargo.toml crates/dynamodb-local/
 COPY crates/demo/Cargo.toml crates/demo/
-COPY crates/dynamodb/Cargo.toml crates/dynamodb/
+COPY crates/dynamodb-local/Cargo.toml crates/dynamodb-local/
 COPY crates/dynamodb-streams/Cargo.toml crates/dynamodb-streams/
+COPY crates/dynamodb/Cargo.toml crates/dynamodb/
 COPY crates/events/Cargo.toml crates/events/
 COPY crates/http-api/Cargo.toml crates/http-api/
 COPY crates/ops/Cargo.toml crates/ops/
@@ -25,6 +25,7 @@ COPY crates/webhook-sink/Cargo.toml crates/webhook-sink/
 COPY crates/webhooks/Cargo.toml crates/webhooks/
 RUN mkdir src crates/delivery-table/src crates/demo/src crates/dynamodb-local/src crates/dynamodb-streams/src crates/dynamodb/src crates/events/src crates/http-api/src crates/ops/src crates/pubsub-local/src crates/sqs-local/src crates/webhook-sink/src crates/webhooks/src && \
     echo 'fn main() {}' > src/main.rs && \
+    cp src/main.rs crates/events/src/main.rs && \
     cp src/main.rs crates/pubsub-local/build.rs && \
     touch src/lib.rs crates/delivery-table/src/lib.rs crates/demo/src/lib.rs crates/dynamodb-local/src/lib.rs crates/dynamodb-streams/src/lib.rs crates/dynamodb/src/lib.rs crates/events/src/lib.rs crates/http-api/src/lib.rs crates/ops/src/lib.rs crates/pubsub-local/src/lib.rs crates/sqs-local/src/lib.rs crates/webhook-sink/src/lib.rs crates/webhooks/src/lib.rs
 
@@ -48,6 +49,24 @@ ARG REVISION=unknown
 RUN find src crates -name '*.rs' -exec touch {} + && \
     MINI_SCAN_REVISION="${REVISION}" cargo build --package mini-scan --release --locked
 
+FROM source AS build-events
+ARG PROFILE=dist
+RUN cargo build --package event-pipeline --profile "${PROFILE}" --locked --no-default-features
+COPY crates crates
+COPY src src
+ARG REVISION=unknown
+RUN find src crates -name '*.rs' -exec touch {} + && \
+    EVENT_PIPELINE_REVISION="${REVISION}" cargo build --package event-pipeline --profile "${PROFILE}" --locked --no-default-features && \
+    mv "target/${PROFILE}/event-pipeline" event-pipeline
+
+FROM source AS build-events-local
+RUN cargo build --package event-pipeline --release --locked
+COPY crates crates
+COPY src src
+ARG REVISION=unknown
+RUN find src crates -name '*.rs' -exec touch {} + && \
+    EVENT_PIPELINE_REVISION="${REVISION}" cargo build --package event-pipeline --release --locked
+
 # The base image contains the C library and the certificates that the program needs, and no shell. USER is numeric, so that
 # orchestrators can verify that it is not root (65532 is `nonroot`). The program writes nothing to the root file system,
 # which can therefore be read-only.
@@ -56,22 +75,39 @@ FROM gcr.io/distroless/cc-debian12:nonroot AS base
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 ARG SOURCE=unknown
-LABEL org.opencontainers.image.title="mini-scan" \
-      org.opencontainers.image.description="Newest-wins ingestion of scan results: Google Cloud Pub/Sub in, Amazon DynamoDB out" \
-      org.opencontainers.image.licenses="Apache-2.0" \
+LABEL org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}"
 USER 65532:65532
-ENTRYPOINT ["/usr/local/bin/mini-scan"]
 
-FROM base AS local
+FROM base AS base-events
+LABEL org.opencontainers.image.title="event-pipeline" \
+      org.opencontainers.image.description="Client events from SQS, validated, stored in DynamoDB, delivered to each client's webhook"
+ENTRYPOINT ["/usr/local/bin/event-pipeline"]
+
+FROM base-events AS events-local
 # The embedded DynamoDB prepares its tables in a temporary file. This directory is writable even if the root file system
 # is not.
+ENV TMPDIR=/dev/shm
+COPY --from=build-events-local /build/target/release/event-pipeline /usr/local/bin/event-pipeline
+CMD ["demo"]
+
+FROM base-events AS events
+COPY --from=build-events /build/event-pipeline /usr/local/bin/event-pipeline
+CMD ["processor"]
+
+FROM base AS base-mini-scan
+LABEL org.opencontainers.image.title="mini-scan" \
+      org.opencontainers.image.description="Newest-wins ingestion of scan results: Google Cloud Pub/Sub in, Amazon DynamoDB out"
+ENTRYPOINT ["/usr/local/bin/mini-scan"]
+
+FROM base-mini-scan AS local
+# The embedded DynamoDB prepares its tables in a temporary file.
 ENV TMPDIR=/dev/shm
 COPY --from=build-local /build/target/release/mini-scan /usr/local/bin/mini-scan
 CMD ["demo"]
 
-FROM base AS consumer
+FROM base-mini-scan AS consumer
 COPY --from=build-consumer /build/mini-scan /usr/local/bin/mini-scan
 CMD ["consumer"]

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Checks containers, workflows, Terraform, Kubernetes, alerts, dashboard and runbook, without a cloud and without a
 # container engine. Prints each check that this machine cannot run, and lists those checks again at the end.
-# `make check-infra` calls it: the checkers are in .tools/checkers, and MINI_SCAN names the program.
+# `make check-infra` calls it: the checkers are in .tools/checkers, and MINI_SCAN names the program. EVENT_PIPELINE may
+# name that of event-pipeline.
 #
 # TF_PLUGIN_DIR may name a local folder with Terraform's providers.
 set -euo pipefail
@@ -10,8 +11,11 @@ cd "$(dirname "$0")/.."
 checkers=.tools/checkers/bin
 kubernetes_version=1.37.0
 not_run=()
+# The modules that can be applied to a local AWS.
+applicable=()
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+events=
+trap '[ -z "$events" ] || kill "$events"; rm -rf "$work"' EXIT
 export CHECKPOINT_DISABLE=1 TF_IN_AUTOMATION=1 TF_CLI_ARGS=-no-color PYTHONDONTWRITEBYTECODE=1
 
 say() { printf 'infra: %s\n' "$*"; }
@@ -42,7 +46,7 @@ containers() {
   quietly "Dockerfile, every crate of the workspace" "$checkers/python" infra/tests/dockerfile.py
   quietly "Dockerfile, checkov" "$checkers/checkov" --framework dockerfile --file Dockerfile
   quietly "compose files, schema" "$checkers/check-jsonschema" --builtin-schema vendor.compose-spec \
-    docker-compose.yml docker-compose.dynamo.yml
+    docker-compose.yml docker-compose.dynamo.yml docker-compose.events.yml
   quietly "compose files, one builder per image" "$checkers/python" infra/tests/compose.py docker-compose*.yml
   quietly "shell scripts, shellcheck" "$checkers/shellcheck" .ci/run infra/check.sh scripts/*.sh tests/*.sh
   skip "building and starting the containers: this needs a container engine"
@@ -92,7 +96,7 @@ module() {
   if [ -d "$work/infra/terraform/$module/tests" ]; then
     quietly "$module, terraform test" terraform "-chdir=$work/infra/terraform/$module" test
   fi
-  if [ "$module" = aws ]; then aws_can_be_applied=yes; fi
+  case $module in aws | events) applicable+=("$module") ;; esac
 }
 
 terraform_modules() {
@@ -106,6 +110,7 @@ terraform_modules() {
   cp -R infra "$work/infra"
   find "$work/infra" -name '.terraform*' -prune -exec rm -rf {} +
   module aws aws
+  module events aws
   module gcp google
   module examples/two-clouds aws google
 }
@@ -114,7 +119,7 @@ terraform_modules() {
 
 manifests() {
   local overlay rendered
-  for overlay in infra/kubernetes/overlays/* infra/kubernetes/{,webhooks/}{api,changes}; do
+  for overlay in infra/kubernetes/overlays/* infra/kubernetes/{,webhooks/}{api,changes} infra/kubernetes/events; do
     rendered=$work/$(tr / - <<<"$overlay").yaml
     if have kustomize; then
       kustomize build "$overlay" >"$rendered"
@@ -123,7 +128,7 @@ manifests() {
     else
       skip "rendering $overlay: neither kustomize nor kubectl is installed, so its files are checked one by one"
       # Patches are no complete manifests.
-      case $overlay in */webhooks/*) continue ;; esac
+      case $overlay in */webhooks/* | */events) continue ;; esac
       sed -s '$a---' infra/kubernetes/base/[!k]*.yaml "$overlay"/[!k]*.yaml >"$rendered"
     fi
     quietly "$overlay, schemas of Kubernetes $kubernetes_version" "$checkers/kubernetes-validate" --strict \
@@ -165,33 +170,56 @@ no_complaint() {
 }
 
 alerts() {
-  quietly "names in alerts, dashboard, autoscaler, runbook and settings" "$checkers/python" infra/tests/names.py
+  quietly "names in alerts, dashboards, autoscalers, runbooks and settings" "$checkers/python" infra/tests/names.py
   quietly "metrics of a running consumer, API and reader of changes" \
     "$checkers/python" infra/tests/live.py "$work/consumer.metrics" "$work/api.metrics" "$work/changes.metrics"
   if ! find_promtool; then
     skip "promtool: neither it nor Debian's package prometheus is available"
     return
   fi
-  skip "importing the dashboard: this needs Grafana"
+  skip "importing the dashboards: this needs Grafana"
   "$checkers/python" infra/tests/names.py rules "$work/queries.yml"
-  quietly "alerts, promtool" "$promtool" check rules infra/prometheus/alerts.yml
-  quietly "alerts, tests" "$promtool" test rules infra/prometheus/alerts_test.yml
+  quietly "alerts, promtool" "$promtool" check rules infra/prometheus/{alerts,event-pipeline}.yml
+  quietly "alerts, tests" "$promtool" test rules infra/prometheus/{alerts,event-pipeline}_test.yml
   quietly "/metrics of that consumer, promtool" no_complaint "$work/consumer.metrics"
   quietly "/metrics of that API, promtool" no_complaint "$work/api.metrics"
   quietly "/metrics of that reader of changes, promtool" no_complaint "$work/changes.metrics"
   quietly "scrape configuration, promtool" "$promtool" check config infra/prometheus/prometheus.yml
-  quietly "dashboard and autoscaler, query syntax" "$promtool" check rules "$work/queries.yml"
+  quietly "dashboards and autoscaler, query syntax" "$promtool" check rules "$work/queries.yml"
 }
 
-# --- agreement of Terraform, setup and the consumer ---
+# --- agreement of Terraform, setup and the programs ---
+
+is_applicable() { [[ " ${applicable[*]:-} " == *" $1 "* ]]; }
 
 agreement() {
   local parts=()
-  if [ "${aws_can_be_applied:-}" != yes ]; then
+  if ! is_applicable aws; then
     skip "applying module aws to a local AWS, and the consumer on its table: terraform or its provider is not available"
     parts=(pubsub)
   fi
   "$checkers/python" infra/tests/agreement.py "${parts[@]:+${parts[@]}}"
+}
+
+# Terraform waits for minutes until the attributes of queues are stable, so this runs beside the agreement of mini-scan.
+begin_events() {
+  if ! is_applicable events; then
+    skip "applying module events to a local AWS, and event-pipeline on it: terraform or its provider is not available"
+  elif [ ! -x "${EVENT_PIPELINE:-target/debug/event-pipeline}" ]; then
+    skip "event-pipeline on module events: build it with cargo build --package event-pipeline, or set EVENT_PIPELINE"
+  else
+    "$checkers/python" infra/tests/events.py >"$work/events" 2>&1 &
+    events=$!
+  fi
+}
+
+end_events() {
+  local exit=0
+  [ -n "$events" ] || return 0
+  wait "$events" || exit=$?
+  events=
+  cat "$work/events"
+  return "$exit"
 }
 
 containers
@@ -199,7 +227,9 @@ workflows
 alerts
 manifests
 terraform_modules
+begin_events
 agreement
+end_events
 
 say "passed. Not run on this machine:"
 printf '  %s\n' "${not_run[@]}"

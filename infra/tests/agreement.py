@@ -27,6 +27,7 @@ from servers import PROGRAM, REPOSITORY, CheckFailed, aws, call, post, pubsub, r
 PROJECT = "projects/test-project"
 MESSAGES = 500
 TTL = 90 * 24 * 60 * 60
+BATCHED = {"sqs:SendMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"}
 LOCAL = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_REGION": "us-east-1"}
 
 
@@ -113,25 +114,27 @@ def subscriptions_agree(server):
 
 
 @contextlib.contextmanager
-def applied(endpoint):
-    """Applies module aws and yields its outputs and Terraform in its folder. A second plan must have no changes."""
+def applied(endpoint, module="aws", plan_again=True):
+    """Applies a module and yields its outputs and Terraform in its folder. With `plan_again`, a second plan must have no changes."""
     with tempfile.TemporaryDirectory() as scratch:
         modules = Path(scratch) / "infra"
-        for part in ("terraform/aws", "tests/local-aws"):
+        for part in (f"terraform/{module}", f"tests/local-{module}"):
             local_state = shutil.ignore_patterns(".terraform*", "*.tfstate*")
             shutil.copytree(REPOSITORY / "infra" / part, modules / part, ignore=local_state)
 
         def terraform(*arguments, **variables):
             settings = {"TF_VAR_endpoint": endpoint, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
             settings |= {f"TF_VAR_{name}": value for name, value in variables.items()}
-            return run(["terraform", *arguments, "-no-color"], settings, modules / "tests/local-aws")
+            return run(["terraform", *arguments, "-no-color"], settings, modules / f"tests/local-{module}")
 
         plugins = os.environ.get("TF_PLUGIN_DIR")
         terraform("init", "-input=false", *([f"-plugin-dir={plugins}"] if plugins else []))
         terraform("apply", "-auto-approve", "-input=false")
-        # With -detailed-exitcode, a plan with changes exits with 2, which fails the check.
-        terraform("plan", "-detailed-exitcode", "-input=false")
-        print("  applied: module aws, and a second plan has no changes")
+        print(f"  applied: module {module}")
+        if plan_again:
+            # With -detailed-exitcode, a plan with changes exits with 2, which fails the check.
+            terraform("plan", "-detailed-exitcode", "-input=false")
+            print("  planned: there are no more changes")
         outputs = {name: output["value"] for name, output in json.loads(terraform("output", "-json")).items()}
         yield outputs, terraform
 
@@ -223,6 +226,9 @@ def assume(endpoint, role):
     document = iam.get_policy_version(PolicyArn=policy, VersionId=version)["PolicyVersion"]["Document"]
     for statement in document["Statement"]:
         statement["Resource"] = "*"
+        # AWS checks the operation of each entry of a batch. The local AWS checks that of the batch.
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        statement["Action"] = actions + [f"{action}Batch" for action in actions if action in BATCHED]
     # AWS checks the operations inside of a transaction. The local AWS checks only the transaction.
     document["Statement"].append({"Effect": "Allow", "Action": "dynamodb:TransactWriteItems", "Resource": "*"})
     iam.put_role_policy(RoleName=name, PolicyName="anywhere", PolicyDocument=json.dumps(document))

@@ -1,4 +1,4 @@
-"""Checks that the stage `source` of the Dockerfile prepares every crate of the workspace. It only reads files.
+"""Checks that the Dockerfile builds every program, and that its stage `source` prepares every crate. It only reads files.
 
 The stage builds an empty program, so that the dependencies have their own layer. Cargo refuses a workspace without the
 manifest of a crate that another one needs, and a manifest without its sources. No other check builds an image, so no
@@ -31,7 +31,20 @@ def needed(repository):
                 yield (crate / part).relative_to(repository).as_posix()
 
 
+def programs(repository):
+    """Returns the packages that have a program."""
+    folders = [repository, *sorted(repository.glob("crates/*"))]
+    return [re.search(r'^name = "(.*)"', (folder / "Cargo.toml").read_text(), re.M)[1] for folder in folders if (folder / "src/main.rs").exists()]
+
+
 def faults(dockerfile, repository):
+    built = re.findall(r"cargo build --package (\S+)(.*)", dockerfile)
+    for program in programs(repository):
+        flags = ["--no-default-features" in rest for package, rest in built if package == program]
+        for production, what in ((True, "for production"), (False, "with the embedded servers")):
+            # Each stage builds twice: the dependencies, then the program.
+            if flags.count(production) != 2:
+                yield f"Dockerfile: no stage builds {program} {what}, or not its dependencies first"
     instructions = stage(dockerfile, "source")
     copied = {source for line in instructions if line.startswith("COPY ") for source in line.split()[1:-1]}
     made = {word for line in instructions if line.startswith("RUN ") for word in line.split()[1:]}

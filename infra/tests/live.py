@@ -134,10 +134,10 @@ def has_each(value, known):
     return all(any(re.fullmatch(choice, other) for other in known) for choice in value.split("|"))
 
 
-def check_queries(found):
-    """Compares each query with the metrics that were found. Returns how often queries use one of them."""
+def check_queries(found, program=names.MINI_SCAN):
+    """Compares each query of a program with the metrics that were found. Returns how often queries use one of them."""
     mismatches, seen = [], 0
-    for where, query in names.queries():
+    for where, query in names.queries(program):
         for name, selector in names.used(query):
             if ELSEWHERE.match(name):
                 continue

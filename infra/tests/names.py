@@ -7,23 +7,61 @@ import ipaddress
 import json
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-RUNBOOK = REPOSITORY / "docs/runbook.md"
-ALERTS = REPOSITORY / "infra/prometheus/alerts.yml"
 OVERLAYS = REPOSITORY / "infra/kubernetes/overlays"
 
+
+@dataclass(frozen=True)
+class Program:
+    """A program that is monitored on its own, and where its names are."""
+
+    name: str
+    alerts: str
+    runbook: str
+    # The pages with tables of metrics.
+    pages: tuple[str, ...]
+    terraform: tuple[str, ...]
+
+    @property
+    def alert_tests(self):
+        return self.alerts.replace(".yml", "_test.yml")
+
+    @property
+    def dashboard(self):
+        return f"infra/grafana/{self.name}.json"
+
+
+PROGRAMS = (
+    Program(
+        name="mini-scan",
+        alerts="infra/prometheus/alerts.yml",
+        runbook="docs/runbook.md",
+        pages=("docs/metrics.md", "docs/api.md", "docs/history.md"),
+        terraform=("aws", "gcp"),
+    ),
+    Program(
+        name="event-pipeline",
+        alerts="infra/prometheus/event-pipeline.yml",
+        runbook="docs/events-runbook.md",
+        pages=("docs/events-metrics.md",),
+        terraform=("events",),
+    ),
+)
+MINI_SCAN, EVENT_PIPELINE = PROGRAMS
+
 # Labels that a scrape adds to every metric, and Google to its own metrics.
-SCRAPED = {"job", "instance", "pod", "le", "monitored_resource"}
+SCRAPED = {"job", "instance", "namespace", "pod", "le", "monitored_resource"}
 # Abbreviations for several labels in the tables of docs/metrics.md.
 GROUPS = {
     "*subscription*": {"messaging_system", "messaging_destination_name"},
     "*table*": {"db_system_name", "db_operation_name", "db_collection_name"},
 }
-# Labels whose values are all listed in docs/metrics.md.
+# Labels whose values are all listed in the pages.
 LISTED = {"outcome", "cause", "by", "direction"}
 SELECTOR = re.compile(r'([A-Za-z_]\w*)\s*(=~|!~|!=|=)\s*"([^"]*)"')
 
@@ -42,32 +80,37 @@ def read(path):
 # --- metrics ---
 
 
-def metrics():
-    """Returns the metrics of the consumer, the API and the reader of changes, each with its type and labels."""
+def metrics(program):
+    """Returns the metrics of a program, each with its type and labels."""
     found = {}
-    for line in (read("docs/metrics.md") + read("docs/api.md") + read("docs/history.md")).splitlines():
+    for line in "".join(map(read, program.pages)).splitlines():
         row = re.match(r"\| `([\w:]+)` \| (counter|gauge|histogram) \|([^|]*)\|", line)
         if row:
             name, kind, labels = row.groups()
             known = set(re.findall(r"`(\w+)`", labels)) | SCRAPED
             for group, members in GROUPS.items():
                 known |= members if group in labels else set()
-            # The programs have some of the metrics in common, with different labels.
+            # The commands have some of the metrics in common, with different labels.
             _, others = found.get(name, (kind, set()))
             found[name] = (kind, known | others)
     return found
 
 
-def queries():
+def alerts(program):
+    return {rule["alert"]: rule for group in yaml.safe_load(read(program.alerts))["groups"] for rule in group["rules"]}
+
+
+def queries(program):
     """Yields every query: where it is, and its text with the dashboard's variables filled in."""
-    for group in yaml.safe_load(ALERTS.read_text())["groups"]:
-        for rule in group["rules"]:
-            yield f"alert {rule['alert']}", rule["expr"]
-    for panel in json.loads(read("infra/grafana/mini-scan.json"))["panels"]:
+    for name, rule in alerts(program).items():
+        yield f"alert {name}", rule["expr"]
+    for panel in json.loads(read(program.dashboard))["panels"]:
         for target in panel.get("targets", []):
-            query = target["expr"].replace("$__rate_interval", "5m").replace("$subscription", ".*")
-            yield f"panel {panel['title']!r}", query.replace("$write_unit_price", "1")
-    for trigger in scaled_object()["spec"]["triggers"]:
+            query = target["expr"].replace("$__rate_interval", "5m")
+            for variable, value in {"$subscription": ".*", "$namespace": ".*", "$write_unit_price": "1"}.items():
+                query = query.replace(variable, value)
+            yield f"panel {panel['title']!r}", query
+    for trigger in scaled_object()["spec"]["triggers"] if program is MINI_SCAN else []:
         if trigger["type"] == "prometheus":
             yield "the autoscaler", trigger["metadata"]["query"]
 
@@ -88,12 +131,13 @@ def used(query):
             yield name, selector
 
 
-def check_queries():
-    known = metrics()
-    documented = read("docs/metrics.md")
-    expect(len(known) > 30, "docs/metrics.md: too few metrics were found in its tables")
-    for where, query in queries():
-        grouped = set(re.findall(r"\w+", " ".join(re.findall(r"\bby\s*\(([^)]*)\)", query))))
+def check_queries(program):
+    known = metrics(program)
+    pages = " and ".join(program.pages)
+    documented = read(program.pages[0])
+    expect(len(known) > 30, f"{pages}: too few metrics were found in the tables")
+    for where, query in queries(program):
+        grouped = set(re.findall(r"\w+", " ".join(re.findall(r"\b(?:by|on)\s*\(([^)]*)\)", query))))
         allowed = set(SCRAPED)
         for name, selector in used(query):
             base = re.sub(r"_(bucket|sum|count)$", "", name)
@@ -101,49 +145,51 @@ def check_queries():
             if not histogram:
                 base = name
             if base not in known or (known[base][0] == "histogram") != histogram:
-                expect(False, f"{where}: docs/metrics.md, docs/api.md and docs/history.md have no {name}")
+                expect(False, f"{where}: {pages} have no {name}")
                 continue
             allowed |= known[base][1]
             for label, _, value in SELECTOR.findall(selector):
                 expect(label in known[base][1], f"{where}: {name} has no label {label}")
                 for choice in value.split("|") if label in LISTED else []:
-                    expect(f"`{choice}`" in documented, f"{where}: docs/metrics.md has no {label} {choice}")
+                    expect(f"`{choice}`" in documented, f"{where}: {program.pages[0]} has no {label} {choice}")
         expect(grouped <= allowed, f"{where}: no label {', '.join(sorted(grouped - allowed))}")
 
 
 def write_rules(path):
-    rules = [{"record": f"query:{number}", "expr": query} for number, (_, query) in enumerate(queries())]
+    every = [query for program in PROGRAMS for _, query in queries(program)]
+    rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(every)]
     Path(path).write_text(json.dumps({"groups": [{"name": "queries", "rules": rules}]}))
 
 
 # --- alerts and runbook ---
 
 
-def check_runbook():
-    alerts = {rule["alert"]: rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]}
+def check_runbook(program):
+    runbook, rules = program.runbook, alerts(program)
     cases = [
         (case["alertname"], bool(case["exp_alerts"]))
-        for test in yaml.safe_load(read("infra/prometheus/alerts_test.yml"))["tests"]
+        for test in yaml.safe_load(read(program.alert_tests))["tests"]
         for case in test["alert_rule_test"]
     ]
-    text = RUNBOOK.read_text()
+    text = read(runbook)
     titles = re.findall(r"^#+ (.*)$", text, re.M)
     anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
     after_title = text.split("\n## Alerts\n", 1)[1]
     sections = set(re.findall(r"^### (.*)$", after_title.split("\n## ", 1)[0], re.M))
-    for name, rule in alerts.items():
-        expect(name in sections, f"docs/runbook.md has no section for alert {name}")
-        expect((name, True) in cases, f"infra/prometheus/alerts_test.yml never expects {name}")
-        expect((name, False) in cases, f"infra/prometheus/alerts_test.yml never expects {name} to stay silent")
-        expect(rule["annotations"]["runbook"] == f"docs/runbook.md#{name.lower()}", f"{name}: the link to its runbook section does not match its name")
+    for name, rule in rules.items():
+        expect(name in sections, f"{runbook} has no section for alert {name}")
+        expect((name, True) in cases, f"{program.alert_tests} never expects {name}")
+        expect((name, False) in cases, f"{program.alert_tests} never expects {name} to stay silent")
+        expect(rule["annotations"]["runbook"] == f"{runbook}#{name.lower()}", f"{name}: the link to its runbook section does not match its name")
         expect(rule["labels"]["severity"] in {"page", "ticket"}, f"{name}: severity must be page or ticket")
-    terraform = "".join(file.read_text() for file in (REPOSITORY / "infra/terraform").rglob("*.tf"))
+    folders = [REPOSITORY / "infra/terraform" / folder for folder in program.terraform]
+    terraform = "".join(file.read_text() for folder in folders for file in folder.rglob("*.tf"))
     linked = set(re.findall(r'runbook\s*=\s*"([\w-]+)"', terraform))
-    linked |= set(re.findall(r"docs/runbook\.md#([\w-]+)", terraform))
+    linked |= set(re.findall(rf"{re.escape(runbook)}#([\w-]+)", terraform))
     for anchor in linked | set(re.findall(r"\]\(#([\w-]+)\)", text)):
-        expect(anchor in anchors, f"docs/runbook.md has no section #{anchor}")
-    for section in sections - alerts.keys():
-        expect(section in linked, f"docs/runbook.md: no alert and no alarm links to {section}")
+        expect(anchor in anchors, f"{runbook} has no section #{anchor}")
+    for section in sections - rules.keys():
+        expect(section in linked, f"{runbook}: no alert and no alarm links to {section}")
 
 
 # --- manifests, compose file and program ---
@@ -176,23 +222,46 @@ def check_settings():
     expect(wanted in query, "the autoscaler and the consumer use different subscriptions")
 
 
+def check_settings_of_events():
+    flags = "".join(file.read_text() for file in (REPOSITORY / "crates/events/src/cli").rglob("*.rs"))
+    known = set(re.findall(r'"(EVENT_PIPELINE_\w+|DIRECT_DISPATCH)"', flags)) | {"EVENT_PIPELINE_REVISION"}
+    files = [*(REPOSITORY / "infra").rglob("*"), REPOSITORY / "docker-compose.events.yml", REPOSITORY / "Dockerfile"]
+    for file in files:
+        if file.suffix in {".tf", ".hcl", ".yml", ".yaml", ".env", ""} and file.is_file() and ".terraform" not in file.parts:
+            for name in set(re.findall(r"\b(?:EVENT_PIPELINE_\w+|DIRECT_DISPATCH)", file.read_text())):
+                expect(name in known, f"{file.relative_to(REPOSITORY)}: event-pipeline has no setting {name}")
+    graces = [int(seconds) for seconds in re.findall(r'EVENT_PIPELINE_SHUTDOWN_GRACE", default_value = "(\d+)s"', flags)]
+    expect(len(graces) == 2, "the processor and the deliverer must have --shutdown-grace")
+    pod = yaml.safe_load(read("infra/kubernetes/events/program/deployment.yaml"))["spec"]["template"]["spec"]
+    services = yaml.safe_load(read("docker-compose.events.yml"))["services"]
+    compose = [int(services[name]["stop_grace_period"].rstrip("s")) for name in ("processor", "deliver")]
+    for where, seconds in (("Kubernetes", pod["terminationGracePeriodSeconds"]), ("compose", min(compose))):
+        longest = max(graces, default=0) + 4
+        expect(seconds > longest, f"{where} kills event-pipeline after {seconds} s, but its shutdown may take {longest} s")
+    settings = dict(line.split("=", 1) for line in read("infra/kubernetes/events/processor/processor.env").split())
+    scaler = yaml.safe_load(read("infra/kubernetes/events/scaledobject.yaml").split("\n---\n")[0])["spec"]["triggers"][0]["metadata"]
+    expect(scaler["awsRegion"] == settings["AWS_REGION"], "the autoscaler and the processor use different regions")
+    expect(scaler["queueURLFromEnv"] in settings, f"the processor has no setting {scaler['queueURLFromEnv']}")
+
+
 def check_webhooks():
-    """Compares the network policy of webhooks with what the program refuses by default, and the key's path with its mount."""
-    folder = "infra/kubernetes/webhooks/common"
-    rule = yaml.safe_load(read(f"{folder}/egress.yaml"))[0]["value"][1]
+    """Compares the network policy of webhooks with what the programs refuse by default, and the key's path with its mount."""
+    egress = "infra/kubernetes/egress/egress.yaml"
+    rule = yaml.safe_load(read(egress))[0]["value"][1]
     ports = re.search(r"ports: vec!\[([\d, ]+)\]", read("crates/webhooks/src/target.rs"))[1]
     same = {port["port"] for port in rule["ports"]} == set(map(int, ports.split(",")))
-    expect(same, f"{folder}/egress.yaml: the program allows the ports {ports} by default")
+    expect(same, f"{egress}: the programs allow the ports {ports} by default")
     code = read("crates/webhooks/src/address.rs")
     blocks = {block["ipBlock"]["cidr"]: block["ipBlock"]["except"] for block in rule["to"]}
     for cidr, lists in (("0.0.0.0/0", ("INTERNAL_V4", "METADATA_V4")), ("2000::/3", ("INTERNAL_V6",))):
         refused = [network for name in lists for network in networks(code, name)]
         ours = [ipaddress.ip_network(network) for network in blocks[cidr]]
         same = list(ipaddress.collapse_addresses(ours)) == list(ipaddress.collapse_addresses(refused))
-        expect(len(refused) > 3 and same, f"{folder}/egress.yaml: the exceptions of {cidr} are not what the program refuses")
-    _, key, mount, volume = [change["value"] for change in yaml.safe_load(read(f"{folder}/key.yaml"))]
-    file = f"{mount['mountPath']}/{volume['secret']['items'][0]['path']}"
-    expect(key["value"] == file, f"{folder}/key.yaml: the program reads {key['value']}, and the key is mounted at {file}")
+        expect(len(refused) > 3 and same, f"{egress}: the exceptions of {cidr} are not what the programs refuse")
+    for folder in ("webhooks/common", "events/delivers"):
+        *_, key, mount, volume = [change["value"] for change in yaml.safe_load(read(f"infra/kubernetes/{folder}/key.yaml"))]
+        file = f"{mount['mountPath']}/{volume['secret']['items'][0]['path']}"
+        expect(key["value"] == file, f"{folder}/key.yaml: the program reads {key['value']}, and the key is mounted at {file}")
 
 
 def networks(code, name):
@@ -213,13 +282,15 @@ def sleep_before_stop(pod):
 def main():
     if sys.argv[1:2] == ["rules"]:
         return write_rules(sys.argv[2])
-    check_queries()
-    check_runbook()
+    for program in PROGRAMS:
+        check_queries(program)
+        check_runbook(program)
     check_settings()
+    check_settings_of_events()
     check_webhooks()
     if mismatches:
         sys.exit("\n".join(mismatches))
-    print(f"names: {len(list(queries()))} queries, every alert and its section, and every setting agree")
+    print(f"names: {sum(len(list(queries(program))) for program in PROGRAMS)} queries, every alert and its section, and every setting agree")
 
 
 if __name__ == "__main__":

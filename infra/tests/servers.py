@@ -16,6 +16,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("MINI_SCAN", str(REPOSITORY / "target/debug/mini-scan"))
+EVENT_PIPELINE = os.environ.get("EVENT_PIPELINE", str(REPOSITORY / "target/debug/event-pipeline"))
 
 
 class CheckFailed(Exception):
