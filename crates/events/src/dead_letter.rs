@@ -1,4 +1,4 @@
-//! What the dead letters of the queue of events say beside their bodies: the attributes of SQS. Pure.
+//! What the dead letters of the queue of events have beside their bodies: the attributes of SQS. Pure.
 
 use crate::event::Invalid;
 

@@ -31,7 +31,7 @@ pub struct Event {
     pub trace: Option<String>,
 }
 
-/// What SQS says about a message.
+/// What SQS knows of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Envelope<'a> {
     pub message_id: &'a str,
@@ -59,7 +59,7 @@ pub struct Invalid {
     pub pointer: Option<String>,
     /// One line for a person. Never the whole body.
     pub detail: String,
-    /// What the body says, if it says a type.
+    /// The type in the body, if it has one.
     pub event_type: Option<String>,
     /// The id and the time of the event, if they are known. A redrive keeps them.
     pub identity: Option<(String, Moment)>,
@@ -194,7 +194,7 @@ fn identity(value: &Value, envelope: &Envelope<'_>) -> Result<(String, Moment), 
         Moment::parse(text).ok_or_else(why)
     };
     let sent = || {
-        let detail = format!("SQS says that the message was sent at {} ms", envelope.sent);
+        let detail = format!("SQS reports that the message was sent at {} ms", envelope.sent);
         Moment::from_unix_millis(envelope.sent).ok_or_else(|| Invalid::new(Reason::InvalidTime, detail))
     };
     let time = match (given("event_time"), envelope.moved) {

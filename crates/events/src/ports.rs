@@ -64,7 +64,7 @@ pub trait Queue: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
     Stored,
-    /// The table has this event. `is_direct` is what its put said, so a direct event is dispatched again: the first attempt
+    /// The table has this event. `is_direct` is that of its put, so a direct event is dispatched again: the first attempt
     /// may have ended before.
     Duplicate {
         is_direct: bool,

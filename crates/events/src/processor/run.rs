@@ -138,7 +138,7 @@ impl<Q: Queue, E: Events, D: DeadLetters, P: Dispatch> Processor<Q, E, D, P> {
             // An extension must not arrive after the return.
             shared.extend_until(&stored).await;
             let unfinished = shared.state().flow.unfinished();
-            let _ = timeout(LAST_CALLS, shared.give_back(unfinished)).await;
+            let _ = timeout(LAST_CALLS, shared.return_messages(unfinished)).await;
             settled.cancel();
         };
         tokio::join!(polling, storing, extending, shared.delete(&settled));

@@ -124,7 +124,7 @@ async fn an_outage_of_the_queue_that_is_shorter_than_the_visibility_costs_no_rec
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_gives_back_what_is_not_stored() {
+async fn a_stop_returns_what_is_not_stored() {
     let world = Arc::new(World::reliable(300));
     let mut tasks = JoinSet::new();
     world.set_outage(Outage::Table, true);

@@ -29,7 +29,7 @@ fn start_all(flow: &mut Flow) -> Vec<Ticket> {
 }
 
 #[test]
-fn clients_take_turns_and_none_has_more_than_its_share() {
+fn clients_are_served_in_rotation_and_none_has_more_than_its_share() {
     let (mut flow, tickets, _) = flow_with(&[("flood", 20), ("small", 2)]);
     let (flood, small) = (&tickets[0], &tickets[1]);
     assert_eq!(start_all(&mut flow), [flood[0], small[0], flood[1], small[1], flood[2], flood[3]]);
@@ -58,7 +58,7 @@ fn the_visibility_of_what_waits_is_extended_until_its_end() {
     let ticket = tickets[0][0];
     let (mut now, mut extensions) = (start, 0);
     let lost = loop {
-        now = flow.wakes_at().expect("a message is held").max(now);
+        now = flow.wakes_at().expect("a message is in memory").max(now);
         let lost = flow.lost(now);
         if !lost.is_empty() {
             break lost;
@@ -68,9 +68,9 @@ fn the_visibility_of_what_waits_is_extended_until_its_end() {
         extensions += 1;
     };
     assert_eq!((lost, flow.is_empty()), (vec![ticket], true));
-    let held = now - start;
+    let known = now - start;
     let end = limits().max_invisible;
-    assert!(held <= end && held > end - 60 * SECOND && extensions > 1000, "{held:?} {extensions}");
+    assert!(known <= end && known > end - 60 * SECOND && extensions > 1000, "{known:?} {extensions}");
 }
 
 #[test]
@@ -145,18 +145,18 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// The model: what is held, by whom, and what runs.
+    /// The model: what is in memory, of whom, and what runs.
     #[test]
     fn no_message_is_lost_started_twice_or_above_a_share(steps in prop::collection::vec(step(), 0..300)) {
         let (mut flow, mut now) = (Flow::new(limits()), Instant::now());
-        let mut held: Vec<(Ticket, u8, usize)> = Vec::new();
+        let mut known: Vec<(Ticket, u8, usize)> = Vec::new();
         let (mut started, mut running): (HashSet<Ticket>, HashSet<Ticket>) = Default::default();
         for step in steps {
-            let pick = |n: usize| (!held.is_empty()).then(|| held[n % held.len()].0);
+            let pick = |n: usize| (!known.is_empty()).then(|| known[n % known.len()].0);
             match step {
                 Step::Receive(client, bytes) => if flow.reserve(1) {
                     flow.end_reservation(1);
-                    held.push((flow.receive(&client.to_string(), bytes, now), client, bytes));
+                    known.push((flow.receive(&client.to_string(), bytes, now), client, bytes));
                 },
                 Step::Start => match flow.start() {
                     Some(ticket) => {
@@ -164,11 +164,11 @@ proptest! {
                         running.insert(ticket);
                     }
                     None => {
-                        let of = |client| held.iter().filter(|(it, c, _)| *c == client && running.contains(it)).count();
+                        let of = |client| known.iter().filter(|(it, c, _)| *c == client && running.contains(it)).count();
                         let may_start = |(ticket, client, _): &(Ticket, u8, usize)| {
                             !started.contains(ticket) && of(*client) < limits().running_per_client
                         };
-                        prop_assert!(running.len() == limits().running || !held.iter().any(may_start), "idle");
+                        prop_assert!(running.len() == limits().running || !known.iter().any(may_start), "idle");
                     }
                 },
                 Step::Finish(n) => if let Some(ticket) = pick(n) && running.remove(&ticket) {
@@ -177,7 +177,7 @@ proptest! {
                 Step::Forget(n) => if let Some(ticket) = pick(n) {
                     flow.forget(ticket);
                     running.remove(&ticket);
-                    held.retain(|(it, ..)| *it != ticket);
+                    known.retain(|(it, ..)| *it != ticket);
                 },
                 Step::Refuse(n) => if let Some(ticket) = pick(n) {
                     flow.expired(ticket, now);
@@ -188,7 +188,7 @@ proptest! {
                 Step::Wait(seconds) => {
                     now += seconds * SECOND;
                     let lost = flow.lost(now);
-                    held.retain(|(it, ..)| !lost.contains(it) || running.contains(it));
+                    known.retain(|(it, ..)| !lost.contains(it) || running.contains(it));
                     loop {
                         let due = flow.extend(now, 10);
                         if due.is_empty() {
@@ -200,16 +200,16 @@ proptest! {
                 }
             }
             for client in 0..6_u8 {
-                let count = held.iter().filter(|(it, c, _)| *c == client && running.contains(it)).count();
+                let count = known.iter().filter(|(it, c, _)| *c == client && running.contains(it)).count();
                 prop_assert!(count <= limits().running_per_client);
             }
-            prop_assert_eq!(flow.len(), held.len());
-            prop_assert_eq!(flow.bytes, held.iter().map(|(.., bytes)| bytes).sum::<usize>());
+            prop_assert_eq!(flow.len(), known.len());
+            prop_assert_eq!(flow.bytes, known.iter().map(|(.., bytes)| bytes).sum::<usize>());
             prop_assert_eq!(flow.running, running.len());
         }
-        for (ticket, ..) in held {
+        for (ticket, ..) in known {
             flow.forget(ticket);
         }
-        prop_assert!(flow.is_empty() && flow.clients.is_empty() && flow.turns.is_empty() && flow.due.is_empty());
+        prop_assert!(flow.is_empty() && flow.clients.is_empty() && flow.ready.is_empty() && flow.due.is_empty());
     }
 }

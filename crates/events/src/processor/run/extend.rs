@@ -114,7 +114,7 @@ impl<Q: Queue, E: Events, D: DeadLetters, P: Dispatch> Shared<Q, E, D, P> {
     }
 
     /// Makes messages visible to other instances, and forgets them. If a request fails, its messages become visible later.
-    pub(super) async fn give_back(self: &Arc<Self>, tickets: Vec<Ticket>) {
+    pub(super) async fn return_messages(self: &Arc<Self>, tickets: Vec<Ticket>) {
         let mut calls = JoinSet::new();
         for tickets in tickets.chunks(BATCH) {
             while calls.len() >= VISIBILITY_CALLS {

@@ -81,7 +81,7 @@ impl<Q: Queue, E: Events, D: DeadLetters, P: Dispatch> Shared<Q, E, D, P> {
             let texts = decoded.as_ref().map_or(0, texts);
             let bytes = OVERHEAD + message.body.len() + texts;
             let mut state = self.state();
-            // Messages that are no events share one turn.
+            // Messages that are no events count as those of one client.
             let client = decoded.as_ref().map_or("", |event| event.client_id.as_str());
             let ticket = state.flow.receive(client, bytes, asked);
             state.works.insert(ticket, Arc::new(Work { message, decoded }));
