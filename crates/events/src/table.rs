@@ -10,7 +10,9 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, StreamViewType};
+use delivery_table::millis;
 use dynamodb::{Item, Problem, StoreError, StoreErrorKind, TableSpec, answered, failed, hash, range};
+use webhooks::{Clock, SystemClock};
 
 use crate::event::Event;
 use crate::ports::{Events, Failure, Put};
@@ -35,7 +37,8 @@ pub struct EventTable {
 }
 
 impl EventTable {
-    /// Events expire after `ttl`, counted from when they were sent. The events of one client are spread over `buckets`.
+    /// Events expire after `ttl`, counted from when they were stored: an event that waited in the queue for days must not
+    /// expire at once. The events of one client are spread over `buckets`.
     pub fn new(client: Client, table: String, ttl: Option<Duration>, buckets: NonZeroU16) -> EventTable {
         EventTable { client, table, ttl, buckets }
     }
@@ -56,7 +59,7 @@ impl Events for EventTable {
             .client
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(event_item(event, is_direct, self.ttl, self.buckets)))
+            .set_item(Some(event_item(event, is_direct, millis(SystemClock.now()), self.ttl, self.buckets)))
             .condition_expression("attribute_not_exists(client_id)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         // The SDK's future is large, and most of them wait.

@@ -63,7 +63,7 @@ struct EventArgs {
     #[arg(long, env = "EVENT_PIPELINE_SCHEMA_DIR", value_name = "DIRECTORY", next_line_help = true)]
     schema_dir: Option<PathBuf>,
 
-    /// Delete an event this long after it was sent, e.g. 90days; without it events stay
+    /// Delete an event this long after it was stored, e.g. 90days; without it events stay
     #[arg(long, env = "EVENT_PIPELINE_TTL", value_parser = positive, value_name = "TIME")]
     ttl: Option<Duration>,
 

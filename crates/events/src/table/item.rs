@@ -21,6 +21,8 @@ pub const BODY_HASH: &str = "body_hash";
 pub const MESSAGE_ID: &str = "message_id";
 /// Unix milliseconds.
 pub const SENT_AT: &str = "sent_at";
+/// When the item was written, in Unix milliseconds.
+pub const STORED_AT: &str = "stored_at";
 /// A W3C `traceparent`.
 pub const TRACE: &str = "trace";
 /// Who delivers the event: [`DIRECT`], or the reader of the stream if it is absent.
@@ -49,8 +51,8 @@ pub fn client(partition: &str) -> &str {
     partition.split_once(SEPARATOR).map_or(partition, |(client, _)| client)
 }
 
-/// Returns the item of an event.
-pub fn event_item(event: &Event, is_direct: bool, ttl: Option<Duration>, buckets: NonZeroU16) -> Item {
+/// Returns the item of an event that is stored at this time, in Unix milliseconds. It expires after `ttl`.
+pub fn event_item(event: &Event, is_direct: bool, stored_at: u64, ttl: Option<Duration>, buckets: NonZeroU16) -> Item {
     let mut item = Item::new();
     let mut set = |name: &str, value: AttributeValue| _ = item.insert(name.to_owned(), value);
     set(CLIENT_ID, text(partition_of(&event.client_id, &event.id, buckets)));
@@ -60,6 +62,7 @@ pub fn event_item(event: &Event, is_direct: bool, ttl: Option<Duration>, buckets
     set(BODY_HASH, bytes(&event.body_hash));
     set(MESSAGE_ID, text(&event.message_id));
     set(SENT_AT, number(event.sent));
+    set(STORED_AT, number(stored_at));
     if let Some(others) = &event.others {
         set(OTHERS, text(others));
     }
@@ -70,7 +73,7 @@ pub fn event_item(event: &Event, is_direct: bool, ttl: Option<Duration>, buckets
         set(DISPATCH, text(DIRECT));
     }
     if let Some(ttl) = ttl {
-        set(EXPIRES_AT, number((event.sent / 1000).saturating_add(ttl.as_secs())));
+        set(EXPIRES_AT, number((stored_at / 1000).saturating_add(ttl.as_secs())));
     }
     item
 }
@@ -110,6 +113,7 @@ mod tests {
     }
 
     const ONE: NonZeroU16 = NonZeroU16::MIN;
+    const STORED: u64 = 1_700_000_010_500;
 
     fn names(item: &Item) -> BTreeSet<&str> {
         item.keys().map(String::as_str).collect()
@@ -117,23 +121,24 @@ mod tests {
 
     #[test]
     fn an_item_has_only_the_attributes_that_its_event_has() {
-        let plain = event_item(&event("e"), false, None, ONE);
+        let plain = event_item(&event("e"), false, STORED, None, ONE);
         let expected =
-            ["body_hash", "client_id", "data", "event_key", "event_type", "message_id", "sent_at"].map(str::to_owned);
+            ["body_hash", "client_id", "data", "event_key", "event_type", "message_id", "sent_at", "stored_at"]
+                .map(str::to_owned);
         assert!(names(&plain).iter().eq(expected.iter()), "{plain:?}");
         assert_eq!(string(&plain, EVENT_KEY), Some("2023-11-14T22:13:20.123Z#e"));
         assert_eq!(string(&plain, DATA), Some(r#"{"n": 1.10}"#));
         let full = Event { others: Some("{}".to_owned()), trace: Some("00-".to_owned()), ..event("e") };
-        let full = event_item(&full, true, Some(Duration::from_secs(60)), ONE);
-        assert_eq!(names(&full).len(), 11);
-        assert_eq!(full[EXPIRES_AT], number(1_700_000_060));
+        let full = event_item(&full, true, STORED, Some(Duration::from_secs(60)), ONE);
+        assert_eq!(names(&full).len(), 12);
+        assert_eq!(full[EXPIRES_AT], number(1_700_000_070));
     }
 
     #[test]
     fn an_item_with_the_same_body_is_the_same_event() {
         let (first, other) = (event("e"), Event { body_hash: [8; 32], ..event("e") });
         for is_direct in [false, true] {
-            let item = event_item(&first, is_direct, None, ONE);
+            let item = event_item(&first, is_direct, STORED, None, ONE);
             assert_eq!(compare(&item, &first), Put::Duplicate { is_direct });
             assert_eq!(compare(&item, &other), Put::Conflict);
         }
@@ -144,7 +149,7 @@ mod tests {
     #[test]
     fn a_key_fits_into_the_limits_of_dynamodb() {
         let longest = Event { client_id: "\u{1f980}".repeat(64), ..event(&"i".repeat(256)) };
-        let item = event_item(&longest, false, None, NonZeroU16::MAX);
+        let item = event_item(&longest, false, STORED, None, NonZeroU16::MAX);
         assert!(string(&item, CLIENT_ID).unwrap().len() <= 2048 && string(&item, EVENT_KEY).unwrap().len() <= 1024);
     }
 

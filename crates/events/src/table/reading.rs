@@ -8,11 +8,9 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use dynamodb::values::{number, string, text, whole};
 use dynamodb::{Client, Item, StoreError, applied, failed, read_units, within_timeout};
 
-use super::item::{CLIENT_ID, DATA, EVENT_KEY, EVENT_TYPE, OTHERS, SENT_AT, client, partition};
+use super::item::{CLIENT_ID, DATA, EVENT_KEY, EVENT_TYPE, OTHERS, STORED_AT, client, partition};
 use crate::moment::Moment;
 
-/// When the item was written, in Unix milliseconds. An item without it has only the time of its message.
-const STORED_AT: &str = "stored_at";
 /// How many items a request asks for.
 const PAGE: i32 = 100;
 
@@ -123,11 +121,7 @@ impl EventReader {
             .scan()
             .table_name(&self.table)
             .consistent_read(true)
-            .filter_expression(
-                "(#stored >= :since AND #stored < :until) \
-                 OR (attribute_not_exists(#stored) AND #sent >= :since AND #sent < :until)",
-            )
-            .expression_attribute_names("#sent", SENT_AT)
+            .filter_expression("#stored >= :since AND #stored < :until")
             .expression_attribute_names("#stored", STORED_AT)
             .expression_attribute_values(":since", millis(stored.since, 0))
             .expression_attribute_values(":until", millis(stored.until, u64::MAX))
