@@ -98,8 +98,18 @@ mod tests {
 
     #[test]
     fn other_endpoints_are_not_read() {
-        for id in ["acme", "acme.", ".main", "a%2.main", "a%2fb.main", "a%41.main", "%FF.main", "a%+1.main", "a/b.main"]
-        {
+        for id in [
+            "acme",
+            "acme.",
+            ".main",
+            "a%2.main",
+            "a%2fb.main",
+            "a%41.main",
+            "%FF.main",
+            "a%+1.main",
+            "a/b.main",
+            "a.b.main",
+        ] {
             assert_eq!(parse_endpoint(&EndpointId::parse(id).unwrap()), None, "{id}");
         }
     }
