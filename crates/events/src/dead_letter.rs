@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_letter_says_why_it_is_one_and_which_event_it_was() {
+    fn a_dead_letter_names_its_reason_and_its_event() {
         let written = attributes(&invalid("/data", "\"text\" is not an object"), 10, 2, Some(TRACE));
         let expected = [
             (REASON, "schema_violation"),

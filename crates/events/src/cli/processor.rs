@@ -88,7 +88,7 @@ struct LimitArgs {
     #[arg(long, env = "EVENT_PIPELINE_MAX_WRITES", default_value = "256", value_parser = writes, value_name = "NUMBER")]
     max_writes: usize,
 
-    /// Events of one client that are stored at the same time. Its others wait for their turn
+    /// Events of one client that are stored at the same time. Its others wait
     #[arg(long, env = "EVENT_PIPELINE_MAX_WRITES_PER_CLIENT", default_value = "64", value_parser = writes,
           value_name = "NUMBER", next_line_help = true)]
     max_writes_per_client: usize,
