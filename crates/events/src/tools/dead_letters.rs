@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use delivery_table::millis;
 use sha2::{Digest, Sha256};
+use webhooks::{Clock, SystemClock};
 
 use super::queue::time;
 use crate::dead_letter::{EVENT_ID, EVENT_TIME, REASON, RECEIVED_TOO_OFTEN, TRACEPARENT};
@@ -41,18 +43,26 @@ pub(super) fn event_again(message: &Received) -> Outgoing {
 
 /// The dead letters that a run has redriven. One that comes back meanwhile, e.g. because it is still invalid, must not be
 /// redriven for ever.
-#[derive(Debug, Default)]
-pub(super) struct Redriven(HashSet<[u8; 32]>);
+#[derive(Debug)]
+pub(super) struct Redriven {
+    /// When the run began, in Unix milliseconds. Two dead letters of one delivery may be older.
+    began: u64,
+    known: HashSet<[u8; 32]>,
+}
 
 impl Redriven {
-    /// Returns whether a dead letter was not redriven before, and remembers it.
+    pub(super) fn begin() -> Redriven {
+        Redriven { began: millis(SystemClock.now()), known: HashSet::new() }
+    }
+
+    /// Returns whether a dead letter did not come back, and remembers it.
     pub(super) fn is_first(&mut self, message: &Received) -> bool {
         let event = event_again(message);
         let parts = match message.attributes.get(WEBHOOK_ID) {
             Some(webhook_id) => [webhook_id.as_str(), "", ""],
             None => [&event.attributes[EVENT_ID], &event.attributes[EVENT_TIME], event.body.as_str()],
         };
-        self.0.insert(Sha256::digest(parts.join("\0")).into())
+        self.known.insert(Sha256::digest(parts.join("\0")).into()) || message.sent < self.began
     }
 }
 
@@ -105,8 +115,8 @@ mod tests {
 
     #[test]
     fn an_event_that_comes_back_is_redriven_once() {
-        let mut redriven = Redriven::default();
         let moved = message(&[]);
+        let mut redriven = Redriven { began: moved.sent, known: HashSet::new() };
         assert!(redriven.is_first(&moved));
         // The processor has rejected it.
         let identity = [("event_id", "m-1"), ("event_time", "2023-11-14T22:13:20.123Z"), ("reason", "malformed_json")];
@@ -115,5 +125,7 @@ mod tests {
         assert!(redriven.is_first(&Received { body: "other".to_owned(), ..rejected }));
         assert!(redriven.is_first(&message(&[("webhook_id", "msg_1")])));
         assert!(!redriven.is_first(&message(&[("webhook_id", "msg_1"), ("attempts", "1")])));
+        let older = Received { sent: moved.sent - 1, ..message(&[("webhook_id", "msg_1")]) };
+        assert!(redriven.is_first(&older), "a delivery may have two dead letters");
     }
 }

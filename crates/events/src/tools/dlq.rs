@@ -99,7 +99,7 @@ pub async fn redrive_events(task: &DeadLetters, console: &mut Console<'_>) -> Re
     let queue = find(&task.endpoints, task.named()).await?;
     let destination = Which::Events.named(&task.queues);
     let events = find(&task.endpoints, destination).await?;
-    let mut redriven = Redriven::default();
+    let mut redriven = Redriven::begin();
     let settle = async |messages: Vec<Received>| {
         let (messages, returned): (Vec<_>, Vec<_>) =
             messages.into_iter().partition(|message| redriven.is_first(message));

@@ -33,7 +33,7 @@ pub async fn redrive_deliveries(
     let client = connect(&task.endpoints).await.map_err(|problem| named.error(&task.endpoints, &problem))?;
     let mut redelivery = Redelivery::new(&client, tables);
     let mut staying: Vec<String> = Vec::new();
-    let mut redriven = Redriven::default();
+    let mut redriven = Redriven::begin();
     let settle = async |messages: Vec<Received>| {
         let (messages, returned): (Vec<_>, Vec<_>) =
             messages.into_iter().partition(|message| redriven.is_first(message));
