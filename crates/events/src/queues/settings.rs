@@ -30,10 +30,11 @@ pub struct Redrive {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub arn: String,
-    pub retention: Duration,
+    /// `None` if the server does not report it. Not every server does.
+    pub retention: Option<Duration>,
     pub redrive: Option<Redrive>,
-    /// The most bytes of a message.
-    pub max_bytes: u64,
+    /// The most bytes of a message, if the server reports it.
+    pub max_bytes: Option<u64>,
     pub is_encrypted: bool,
     /// The policy that lists who else may use the queue, as JSON.
     pub policy: Option<String>,
@@ -90,9 +91,9 @@ impl Settings {
             || text(QueueAttributeName::KmsMasterKeyId).is_some();
         Ok(Settings {
             arn: text(QueueAttributeName::QueueArn).ok_or_else(|| missing("QueueArn"))?.clone(),
-            retention: Duration::from_secs(number(QueueAttributeName::MessageRetentionPeriod)?),
+            retention: number(QueueAttributeName::MessageRetentionPeriod).ok().map(Duration::from_secs),
             redrive: text(QueueAttributeName::RedrivePolicy).and_then(|text| Redrive::parse(text)),
-            max_bytes: number(QueueAttributeName::MaximumMessageSize)?,
+            max_bytes: number(QueueAttributeName::MaximumMessageSize).ok(),
             is_encrypted,
             policy: text(QueueAttributeName::Policy).cloned(),
             counts: Counts {

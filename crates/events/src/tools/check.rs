@@ -1,5 +1,7 @@
 //! `event-pipeline check`: checks queues, tables, the stream and permissions, and changes nothing.
 
+use std::time::Duration;
+
 use std::fmt;
 
 use dynamodb::{Permission, check_permission, check_stream_permissions};
@@ -146,13 +148,16 @@ fn warnings(
         }
         _ => {}
     }
-    let source = events.filter(|_| which != Which::Events).map(|events| events.retention);
-    if source.is_some_and(|source| settings.retention <= source && settings.retention < DEAD_LETTER_RETENTION) {
+    let source = events.filter(|_| which != Which::Events).and_then(|events| events.retention);
+    let is_short = |(source, kept): (Duration, Duration)| kept <= source && kept < DEAD_LETTER_RETENTION;
+    if source.zip(settings.retention).is_some_and(is_short) {
         let text = "it keeps messages no longer than the queue of events, and SQS counts from the first send.\n\
                     Set MessageRetentionPeriod to 1209600";
         warnings.push(Checked::Warning(text.to_owned()));
     }
-    if which == Which::Events && events_dead.is_some_and(|dead| settings.max_bytes > dead.max_bytes) {
+    if which == Which::Events
+        && events_dead.is_some_and(|dead| settings.max_bytes.zip(dead.max_bytes).is_some_and(|(own, dead)| own > dead))
+    {
         let text = "it accepts larger messages than its dead-letter queue, which then refuses them.\n\
                     Lower its MaximumMessageSize";
         warnings.push(Checked::Warning(text.to_owned()));

@@ -94,7 +94,8 @@ async fn queues(task: &Setup, console: &mut Console<'_>) -> Result<(), ToolError
     let named = Which::EventsDlq.named(&task.queues);
     let settings = events_dead.settings().await.map_err(|problem| named.error(&task.endpoints, &problem))?;
     let redrive = Redrive { target: settings.arn, max_receives: task.max_receives.unwrap_or(DEFAULT_MAX_RECEIVES) };
-    let max_bytes = settings.max_bytes - ATTRIBUTES_BYTES.min(settings.max_bytes / 2);
+    let accepted = settings.max_bytes.unwrap_or(MAX_BYTES[1]);
+    let max_bytes = accepted - ATTRIBUTES_BYTES.min(accepted / 2);
     let events = Wanted { retention: RETENTION, visibility: VISIBILITY, max_bytes, redrive: Some(redrive) };
     queue(task, Which::Events, &events, console).await?;
     Ok(())
@@ -157,20 +158,20 @@ async fn verify(
         }
         (None, None) => {}
     }
-    let is_wrong = match wanted.redrive {
-        Some(_) => found.retention > RETENTION,
-        None => found.retention < wanted.retention,
-    };
-    if wanted.redrive.is_some() && found.max_bytes > wanted.max_bytes {
+    if let Some(found) = found.max_bytes.filter(|found| wanted.redrive.is_some() && *found > wanted.max_bytes) {
+        let wanted = wanted.max_bytes;
         let text = format!(
-            "{name}: it accepts {} bytes, which do not fit into its dead-letter queue with attributes; \
-                            set MaximumMessageSize to {}",
-            found.max_bytes, wanted.max_bytes
+            "{name}: it accepts {found} bytes, which do not fit into its dead-letter queue with attributes; \
+             set MaximumMessageSize to {wanted}"
         );
         line(console, "warning", "queue", &text)?;
     }
-    if is_wrong {
-        let (found, wanted) = (days(found.retention), days(wanted.retention));
+    let is_wrong = |found: &Duration| match wanted.redrive {
+        Some(_) => *found > RETENTION,
+        None => *found < wanted.retention,
+    };
+    if let Some(found) = found.retention.filter(is_wrong) {
+        let (found, wanted) = (days(found), days(wanted.retention));
         let text = format!("{name}: it keeps messages for {found} days; setup creates it with {wanted}");
         line(console, "warning", "queue", &text)?;
     }
