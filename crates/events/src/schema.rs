@@ -111,7 +111,7 @@ impl Schemas {
     }
 
     /// Checks an event. An event type without a schema only needs the default one.
-    pub(crate) fn validate(&self, event: &Value) -> Result<(), Invalid> {
+    pub fn validate(&self, event: &Value) -> Result<(), Invalid> {
         check(&self.default, event)?;
         let versions = event.get("event_type").and_then(Value::as_str).and_then(|name| self.types.get(name));
         let Some(versions) = versions else { return Ok(()) };
