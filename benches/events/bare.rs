@@ -1,12 +1,11 @@
 //! The bare loop: the same calls, without validation, deduplication, dead letters or heartbeats.
 
-use std::time::Instant;
-
 use anyhow::Context;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, QueueAttributeName};
 use futures_util::future::try_join_all;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::Sample;
 use crate::usage::usage;

@@ -1,10 +1,10 @@
 //! The default schema beside parsing with `serde_json`, on the same bodies.
 
 use std::hint::black_box;
-use std::time::Instant;
 
 use event_pipeline::schema::Schemas;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::spread;
 
