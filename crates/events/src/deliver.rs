@@ -17,6 +17,7 @@ use dynamodb::{TableSpec, hash};
 
 use crate::event::{Event, sort_key};
 
+pub use dead::DELIVERY_REASONS;
 pub use deliverer::{Deliverer, DeliveryEngine};
 pub use dispatch::Dispatcher;
 pub use handler::Handler;

@@ -97,6 +97,8 @@ pub enum Reason {
     /// An id is too long, or it contains control characters.
     InvalidId,
     InvalidTime,
+    /// An attribute of a redrive is missing or wrong.
+    InvalidAttribute,
     /// DynamoDB does not store items above 400 KB.
     ItemTooLarge,
     /// Another body has the same id.
@@ -106,13 +108,14 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 9] = [
+    pub const ALL: [Reason; 10] = [
         Reason::MalformedJson,
         Reason::DuplicateMember,
         Reason::SchemaViolation,
         Reason::UnknownVersion,
         Reason::InvalidId,
         Reason::InvalidTime,
+        Reason::InvalidAttribute,
         Reason::ItemTooLarge,
         Reason::Conflict,
         Reason::RefusedByStore,
@@ -126,6 +129,7 @@ impl Reason {
             Reason::UnknownVersion => "unknown_version",
             Reason::InvalidId => "invalid_id",
             Reason::InvalidTime => "invalid_time",
+            Reason::InvalidAttribute => "invalid_attribute",
             Reason::ItemTooLarge => "item_too_large",
             Reason::Conflict => "conflict",
             Reason::RefusedByStore => "refused_by_store",
@@ -199,7 +203,9 @@ fn identity(value: &Value, envelope: &Envelope<'_>) -> Result<(String, Moment), 
     };
     let time = match (given("event_time"), envelope.moved) {
         (Some(text), _) => parse(text, "/event_time")?,
-        (None, Some(moved)) => parse(moved.event_time, "")?,
+        (None, Some(moved)) => {
+            Moment::parse(moved.event_time).ok_or_else(|| of_attribute("event_time", "no time of RFC 3339"))?
+        }
         (None, None) => sent()?,
     };
     let id = match (given("event_id"), given("event_time"), envelope.moved) {
@@ -209,10 +215,15 @@ fn identity(value: &Value, envelope: &Envelope<'_>) -> Result<(String, Moment), 
             return Err(Invalid::at(Reason::InvalidTime, "/event_time", detail));
         }
         (Some(id), Some(_), _) => checked(id, "/event_id")?,
-        (None, _, Some(moved)) => checked(moved.event_id, "")?,
+        (None, _, Some(moved)) => checked(moved.event_id, "").map_err(|why| of_attribute("event_id", &why.detail))?,
         (None, _, None) => checked(envelope.message_id, "")?,
     };
     Ok((id, time))
+}
+
+fn of_attribute(name: &str, why: &str) -> Invalid {
+    let detail = format!("the attribute {name} of the message is missing or wrong: {why}");
+    Invalid::new(Reason::InvalidAttribute, detail)
 }
 
 fn name(value: &Value, member: &str) -> Result<String, Invalid> {
@@ -228,7 +239,8 @@ fn checked(text: &str, pointer: &str) -> Result<String, Invalid> {
         let detail = format!("the text has {} bytes; expected 1 to {MAX_NAME_BYTES}", text.len());
         return Err(Invalid::at(Reason::InvalidId, pointer, detail));
     }
-    if text.contains(char::is_control) {
+    // SQS refuses the other two, so no dead letter could have them.
+    if text.contains(|c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}')) {
         return Err(Invalid::at(Reason::InvalidId, pointer, "the text contains a control character"));
     }
     Ok(text.to_owned())

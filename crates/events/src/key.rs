@@ -10,15 +10,18 @@ const MAX_TARGET_BYTES: usize = 64;
 /// Separates a client from its target. An encoded client never contains it.
 const SEPARATOR: char = '.';
 
-/// Whether a target may have this name: 1 to 64 ASCII letters, digits, `-` and `_`.
+/// The target of an event that no target gets, while its dead letter cannot be sent. No client has it.
+pub const UNROUTED: &str = "unrouted";
+
+/// Whether a target may have this name: 1 to 64 ASCII letters, digits, `-` and `_`, but not [`UNROUTED`].
 pub fn is_target_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    (1..=MAX_TARGET_BYTES).contains(&name.len()) && name.bytes().all(is_plain)
+    (1..=MAX_TARGET_BYTES).contains(&name.len()) && name.bytes().all(is_plain) && name != UNROUTED
 }
 
 /// Returns the endpoint of a client's target. Returns `None` if the client is too long, or if the name is not allowed.
 pub fn endpoint(client_id: &str, target: &str) -> Option<EndpointId> {
-    if client_id.is_empty() || !is_target_name(target) {
+    if client_id.is_empty() || !(is_target_name(target) || target == UNROUTED) {
         return None;
     }
     EndpointId::parse(format!("{}{SEPARATOR}{target}", encode(client_id))).ok()

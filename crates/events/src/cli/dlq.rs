@@ -10,6 +10,9 @@ use super::numbers::count;
 use super::queues::QueuesArgs;
 use super::servers::ServersArgs;
 use super::tables::TablesArgs;
+use crate::dead_letter::RECEIVED_TOO_OFTEN;
+use crate::deliver::DELIVERY_REASONS;
+use crate::event::Reason;
 use crate::names::Tables;
 use crate::tools::dlq::{DeadLetters, Selection};
 use crate::tools::queue::Which;
@@ -103,6 +106,7 @@ struct SourceArgs {
         long = "reason",
         value_name = "REASON",
         value_delimiter = ',',
+        value_parser = reason,
         help_heading = "Selection",
         next_line_help = true
     )]
@@ -214,4 +218,11 @@ impl DlqArgs {
             }
         })
     }
+}
+
+/// Accepts the reasons that dead letters have.
+fn reason(text: &str) -> Result<String, String> {
+    let of_events = Reason::ALL.into_iter().map(Reason::name).chain([RECEIVED_TOO_OFTEN]);
+    let known: Vec<_> = of_events.chain(DELIVERY_REASONS).collect();
+    if known.contains(&text) { Ok(text.to_owned()) } else { Err(format!("expected one of {}", known.join(", "))) }
 }

@@ -7,7 +7,7 @@ use webhooks::{LastAttempt, StoredDelivery, WebhookId};
 use super::{Handled, StoredEvent};
 use crate::dead_letter::{Attributes, DETAIL, EVENT_ID, EVENT_TIME, REASON, TRACEPARENT, fitting};
 use crate::event::parse_sort_key;
-use crate::key::parse_endpoint;
+use crate::key::{UNROUTED, parse_endpoint};
 
 const CLIENT_ID: &str = "client_id";
 const EVENT_TYPE: &str = "event_type";
@@ -16,6 +16,10 @@ const TARGET: &str = "target";
 const ATTEMPTS: &str = "attempts";
 const STATUS: &str = "status";
 const FAILURE: &str = "failure";
+/// Why a delivery is a dead letter.
+pub const DELIVERY_REASONS: [&str; 7] =
+    ["no_route", "invalid_route", "unreadable_record", "exhausted", "gone", "disabled", "missing"];
+
 /// How much of an answer is kept.
 const MAX_ANSWER: usize = 200;
 
@@ -32,7 +36,7 @@ impl DeadLetter {
         DeadLetter { body, attributes }
     }
 
-    /// An event that was delivered to nobody. `id` is that of its webhook to the main target.
+    /// An event that was delivered to nobody. `id` is that of its webhook to no target.
     pub(super) fn of_event(
         event: &StoredEvent,
         id: &WebhookId,
@@ -65,11 +69,17 @@ impl DeadLetter {
     /// A delivery that was given up.
     pub(super) fn of_delivery(item: &StoredDelivery, reason: &str) -> DeadLetter {
         let delivery = &item.delivery;
-        let mut attributes = vec![(REASON, reason.to_owned())];
         let parsed = parse_endpoint(&delivery.endpoint);
+        let is_unrouted = parsed.as_ref().is_some_and(|(_, target)| target == UNROUTED);
+        let reason = if is_unrouted { Handled::NoRoute.name() } else { reason };
+        let mut attributes = vec![(REASON, reason.to_owned())];
         attributes.extend(parsed.iter().map(|(client, _)| (CLIENT_ID, client.clone())));
         attributes.push((WEBHOOK_ID, delivery.id.as_str().to_owned()));
-        attributes.extend(parsed.iter().map(|(_, target)| (TARGET, target.clone())));
+        if is_unrouted {
+            attributes.extend(event_type(&delivery.body).map(|event_type| (EVENT_TYPE, event_type)));
+        } else {
+            attributes.extend(parsed.iter().map(|(_, target)| (TARGET, target.clone())));
+        }
         attributes.push((ATTEMPTS, item.attempts.to_string()));
         match item.last.as_ref() {
             Some(LastAttempt { result: Ok(answer), .. }) => {
@@ -84,6 +94,15 @@ impl DeadLetter {
         }
         DeadLetter::new(String::from_utf8_lossy(&delivery.body).into_owned(), attributes)
     }
+}
+
+/// Returns the type of the event in the body of a delivery.
+fn event_type(body: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Body {
+        event_type: String,
+    }
+    Some(serde_json::from_slice::<Body>(body).ok()?.event_type)
 }
 
 /// Returns bytes of strangers as printable ASCII.
@@ -110,7 +129,7 @@ pub(super) fn json_of_key(parts: &[(&str, String)]) -> String {
 mod tests {
     use std::time::UNIX_EPOCH;
 
-    use webhooks::{Answer, Delivery, Failure, Token};
+    use webhooks::{Answer, DeadReason, Delivery, Failure, Token};
 
     use super::*;
     use crate::key;
@@ -154,6 +173,17 @@ mod tests {
     }
 
     #[test]
+    fn an_event_that_waited_without_a_target_is_one_without_a_route() {
+        let mut item = delivery(None);
+        item.delivery.endpoint = key::endpoint("acme/eu", UNROUTED).unwrap();
+        item.delivery.body = r#"{"client_id":"acme/eu","event_type":"order","data":{}}"#.into();
+        let letter = DeadLetter::of_delivery(&item, "missing");
+        for (name, expected) in [(REASON, Some("no_route")), (EVENT_TYPE, Some("order")), (TARGET, None)] {
+            assert_eq!(value(&letter, name), expected, "{name}");
+        }
+    }
+
+    #[test]
     fn an_event_without_a_route_names_its_identity_and_has_at_most_ten_attributes() {
         let event = StoredEvent {
             client_id: "acme".to_owned(),
@@ -170,6 +200,14 @@ mod tests {
         assert_eq!(value(&letter, EVENT_ID), Some("order#7"));
         assert_eq!(value(&letter, EVENT_TIME), Some("2026-11-22T10:00:00.000Z"));
         assert_eq!(value(&letter, WEBHOOK_ID), Some(id.as_str()));
+    }
+
+    #[test]
+    fn each_reason_is_listed() {
+        let of_events = [Handled::NoRoute, Handled::InvalidRoute, Handled::Unreadable].map(Handled::name);
+        let reasons = [DeadReason::Exhausted, DeadReason::Gone, DeadReason::Disabled, DeadReason::Missing];
+        let of_deliveries = reasons.map(DeadReason::as_str);
+        assert!(of_events.iter().chain(&of_deliveries).eq(&DELIVERY_REASONS));
     }
 
     #[test]

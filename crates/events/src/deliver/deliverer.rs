@@ -11,9 +11,9 @@ use webhooks::{Clock, Delivery, EndpointId, Engine, Handled as Delivered, HttpSe
 
 use super::dead::DeadLetter;
 use super::{Deliveries, Handled, Observer, StoredEvent};
-use crate::key::{body, endpoint, webhook_id};
+use crate::key::{UNROUTED, body, endpoint, webhook_id};
 use crate::ports::Failure;
-use crate::routes::{Directory, Found, MAIN, Route, wanted};
+use crate::routes::{Directory, Found, Route, wanted};
 
 /// The engine of the endpoints in the table of routes.
 pub type DeliveryEngine = Engine<Deliveries, Directory, HttpSender>;
@@ -47,8 +47,8 @@ impl Deliverer {
     /// Delivers an event to each target that wants it. After `Ok`, each one has it, or its delivery or its dead letter is
     /// durable. An error means that the routes cannot be read, or that this instance stops.
     pub async fn deliver(&self, event: &StoredEvent, read_at: Instant) -> Result<Handled, Failure> {
-        let main = endpoint(&event.client_id, MAIN);
-        let main = main.ok_or_else(|| Failure::Refused("the name of the client is too long".to_owned()))?;
+        let nowhere = endpoint(&event.client_id, UNROUTED);
+        let nowhere = nowhere.ok_or_else(|| Failure::Refused("the name of the client is too long".to_owned()))?;
         let unavailable = |error: dynamodb::StoreError| Failure::Unavailable(format!("the routes: {}", error.detail));
         let mut found = self.directory.find(&event.client_id).await.map_err(unavailable)?;
         if !matches!(found, Found::Route(_)) {
@@ -57,8 +57,8 @@ impl Deliverer {
         }
         let handled = match found {
             Found::Route(route) => self.deliver_to_route(event, &route, read_at).await?,
-            Found::Missing => self.bury(event, main, Handled::NoRoute, "the client has no route").await?,
-            Found::Unreadable(why) => self.bury(event, main, Handled::InvalidRoute, &why).await?,
+            Found::Missing => self.bury(event, nowhere, Handled::NoRoute, "the client has no route").await?,
+            Found::Unreadable(why) => self.bury(event, nowhere, Handled::InvalidRoute, &why).await?,
         };
         self.observer.handled(handled);
         Ok(handled)
@@ -108,8 +108,8 @@ impl Deliverer {
         }
     }
 
-    /// Sends the dead letter of an event that nobody gets. While the queue is away, a delivery to the main target waits
-    /// instead, and becomes the dead letter later.
+    /// Sends the dead letter of an event that nobody gets. While the queue is away, a delivery to a target that no client has
+    /// waits instead, and becomes the dead letter later.
     async fn bury(
         &self,
         event: &StoredEvent,

@@ -10,10 +10,13 @@ use dynamodb::{StoreError, StoreErrorKind};
 use dynamodb_streams::{LeaseErrorKind, Report, ShardId, StreamErrorKind};
 use ops::RateLimitedLog;
 use ops::health::{self, Fault, Health};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 /// Failures in a row after which a part is unhealthy.
 const OUTAGE: u32 = 8;
+/// An instance may never send another dead letter, so the failure of one is forgotten after this time.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 /// Reads of a shard may fail for this long.
 const UNREAD: Duration = Duration::from_secs(30);
 
@@ -63,6 +66,8 @@ pub struct Watch {
     pub health: Health<Condition>,
     /// Failed calls in a row, by condition.
     failures: [AtomicU32; Condition::COUNT],
+    /// When a dead letter failed last.
+    dead_letter_failed: Mutex<Option<Instant>>,
     /// The shards whose reads have failed for too long.
     unread: Mutex<BTreeSet<ShardId>>,
     retries: RateLimitedLog,
@@ -87,8 +92,20 @@ impl Watch {
     /// Notes the end of a call: the name of its error and what failed, if it did.
     pub fn called(&self, condition: Condition, failure: Option<(&'static str, &String)>) {
         let Some((error, detail)) = failure else { return self.recovered(condition) };
+        if condition == Condition::DeadLetterQueue {
+            *self.dead_letter_failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
         if self.failures[condition as usize].fetch_add(1, Ordering::Relaxed) + 1 >= OUTAGE {
             self.health.raise(condition, error, detail);
+        }
+    }
+
+    /// Forgets an old failure of the dead-letter queue. Call it every second.
+    pub fn forget_old_failures(&self) {
+        let mut failed = self.dead_letter_failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.is_some_and(|at| at.elapsed() >= FORGOTTEN) {
+            *failed = None;
+            self.recovered(Condition::DeadLetterQueue);
         }
     }
 

@@ -2,13 +2,19 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ops::health::{self, Fault, Health};
+use tokio::time::Instant;
 
 use crate::ports::{Call, Failure};
 
 /// Failures in a row after which a call is unhealthy.
 const OUTAGE: u32 = 8;
+
+/// An instance may not make the same call again for long, so a failure is forgotten after this time.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// A call that fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +45,8 @@ pub struct Watch {
     pub health: Health<Condition>,
     /// Failures in a row, by call.
     failures: [AtomicU32; Call::ALL.len()],
+    /// When each call failed last.
+    failed_at: Mutex<[Option<Instant>; Call::ALL.len()]>,
 }
 
 impl Watch {
@@ -54,12 +62,27 @@ impl Watch {
             // The message is at fault.
             Failure::Refused(_) => {}
             Failure::Unavailable(detail) => {
+                self.failed_at()[call as usize] = Some(Instant::now());
                 if self.failures[call as usize].fetch_add(1, Ordering::Relaxed) + 1 >= OUTAGE {
                     let fault = Fault { error: "Unavailable", detail: detail.clone() };
                     self.health.update(Condition(call), Some(fault), || self.is_out(call));
                 }
             }
         }
+    }
+
+    /// Forgets old failures of calls. Call it every second.
+    pub fn forget_old_failures(&self) {
+        let old = |at: &Option<Instant>| at.is_some_and(|at| at.elapsed() >= FORGOTTEN);
+        let forgotten: Vec<_> = Call::ALL.into_iter().filter(|call| old(&self.failed_at()[*call as usize])).collect();
+        for call in forgotten {
+            self.failed_at()[call as usize] = None;
+            self.succeeded(call);
+        }
+    }
+
+    fn failed_at(&self) -> MutexGuard<'_, [Option<Instant>; Call::ALL.len()]> {
+        self.failed_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_out(&self, call: Call) -> bool {
@@ -85,6 +108,18 @@ mod tests {
         fail(1);
         assert_eq!(watch.health.conditions(), [(Condition(Call::Put), "away".to_owned())]);
         watch.succeeded(Call::Put);
+        assert!(watch.health.conditions().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_not_made_again_does_not_stay_unhealthy() {
+        let watch = Watch::default();
+        (0..8).for_each(|_| watch.failed(Call::SendDeadLetter, &Failure::Unavailable("away".to_owned())));
+        tokio::time::advance(FORGOTTEN / 2).await;
+        watch.forget_old_failures();
+        assert_eq!(watch.health.conditions().len(), 1);
+        tokio::time::advance(FORGOTTEN / 2).await;
+        watch.forget_old_failures();
         assert!(watch.health.conditions().is_empty());
     }
 }

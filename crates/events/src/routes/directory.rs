@@ -19,6 +19,8 @@ use crate::key::{endpoint, parse_endpoint};
 
 /// A change of a route is seen after this time.
 const MAX_AGE: Duration = Duration::from_secs(2);
+/// What is younger is not read again.
+const FRESH: Duration = Duration::from_millis(200);
 /// Routes of more clients are read again.
 const MAX_CLIENTS: usize = 10_000;
 /// Below the limit of the engine, which drops a request without a word.
@@ -70,9 +72,15 @@ impl Directory {
         Ok(found.clone())
     }
 
-    /// Returns what the table has for a client now.
+    /// Returns what the table had for a client at most 200 ms ago.
     pub async fn find_again(&self, client_id: &str) -> Result<Found, StoreError> {
-        self.cached().remove(client_id);
+        {
+            let mut cached = self.cached();
+            // Many events of a client without a route must not read it each.
+            if cached.get(client_id).is_some_and(|(since, _)| since.elapsed() >= FRESH) {
+                cached.remove(client_id);
+            }
+        }
         self.find(client_id).await
     }
 

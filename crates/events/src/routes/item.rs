@@ -27,6 +27,12 @@ const URL_HASH: &str = "url_hash";
 /// The attributes of a target.
 pub(super) const OF_TARGET: [&str; 4] = [TARGET_URL, EVENT_TYPES, SECRET, STATE];
 
+/// Whether a row has no target yet: its map is written before its first member.
+pub(super) fn is_empty(item: &Item) -> bool {
+    let has_none = item.get(TARGETS).is_some_and(|further| further.as_m().is_ok_and(|further| further.is_empty()));
+    has_none && !item.contains_key(TARGET_URL)
+}
+
 /// Reads a row.
 pub(super) fn route(item: &Item) -> Result<Route, Unreadable> {
     let client_id = item.get(CLIENT_ID).and_then(|value| value.as_s().ok());

@@ -7,7 +7,9 @@ use dynamodb::values::{number, text};
 use dynamodb::{Client, StoreError, TableSpec, applied, failed, hash, read_units, within_timeout};
 use webhooks::Changed;
 
-use super::item::{CLIENT_ID, Item, OF_TARGET, STATE, TARGET_URL, TARGETS, attributes, of_state, of_target, route};
+use super::item::{
+    CLIENT_ID, Item, OF_TARGET, STATE, TARGET_URL, TARGETS, attributes, is_empty, of_state, of_target, route,
+};
 use super::{MAIN, Route, State, Target, Unreadable};
 
 /// What a program needs of the table.
@@ -63,7 +65,7 @@ impl RouteTable {
 
     /// Reads the row of a client as it is now.
     pub async fn read(&self, client_id: &str) -> Result<Option<Result<Route, Unreadable>>, StoreError> {
-        Ok(self.row(client_id).await?.as_ref().map(route))
+        Ok(self.row(client_id).await?.as_ref().filter(|row| !is_empty(row)).map(route))
     }
 
     /// Sets a target of a client, which is then active.

@@ -301,6 +301,7 @@ impl DelivererService {
             loop {
                 ticks.tick().await;
                 heartbeat.beat();
+                self.observers.watch.forget_old_failures();
             }
         };
         tokio::join!(beat, self.observers.watch.health.log_delayed());

@@ -201,6 +201,8 @@ impl ProcessorService {
             loop {
                 ticks.tick().await;
                 heartbeat.beat();
+                watch.forget_old_failures();
+                self.delivery_watch.forget_old_failures();
             }
         };
         tokio::join!(beat, watch.health.log_delayed(), self.delivery_watch.health.log_delayed());

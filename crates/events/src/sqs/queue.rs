@@ -91,7 +91,11 @@ fn seconds(duration: Duration) -> i32 {
 fn message(message: aws_sdk_sqs::types::Message) -> Option<Message> {
     let system = |name| message.attributes.as_ref()?.get(&name).map(String::as_str);
     let attribute = |name| message.message_attributes.as_ref()?.get(name)?.string_value();
-    let moved = attribute(EVENT_ID).zip(attribute(EVENT_TIME)).map(|(id, time)| (id.to_owned(), time.to_owned()));
+    let names = message.message_attributes.as_ref();
+    // One that lacks the other, or that is no text, makes the message invalid.
+    let is_moved = names.is_some_and(|names| [EVENT_ID, EVENT_TIME].iter().any(|name| names.contains_key(*name)));
+    let moved =
+        is_moved.then(|| [EVENT_ID, EVENT_TIME].map(|name| attribute(name).unwrap_or_default().to_owned()).into());
     let trace = traceparent(attribute(TRACEPARENT), system(MessageSystemAttributeName::AwsTraceHeader));
     Some(Message {
         sent: system(MessageSystemAttributeName::SentTimestamp)?.parse().ok()?,

@@ -8,6 +8,7 @@ use dynamodb::{Permission, check_permission, check_stream_permissions};
 use serde_json::{Value, json};
 
 use super::queue::{Which, find};
+use super::setup::ATTRIBUTES_BYTES;
 use super::tables::{Kind, connect};
 use super::{Console, Outcome, ToolError};
 use crate::buckets;
@@ -156,9 +157,14 @@ fn warnings(
         warnings.push(Checked::Warning(text.to_owned()));
     }
     if which == Which::Events
-        && events_dead.is_some_and(|dead| settings.max_bytes.zip(dead.max_bytes).is_some_and(|(own, dead)| own > dead))
+        && events_dead.is_some_and(|dead| {
+            settings
+                .max_bytes
+                .zip(dead.max_bytes)
+                .is_some_and(|(own, dead)| own + ATTRIBUTES_BYTES.min(dead / 2) > dead)
+        })
     {
-        let text = "it accepts larger messages than its dead-letter queue, which then refuses them.\n\
+        let text = "it accepts messages that do not fit into its dead-letter queue with their attributes.\n\
                     Lower its MaximumMessageSize";
         warnings.push(Checked::Warning(text.to_owned()));
     }

@@ -31,6 +31,8 @@ pub(super) enum NoTarget {
     InvalidRoute(String, String),
     #[error("client {0:?} has no target {1:?} any more")]
     Removed(String, String),
+    #[error("target {1:?} of client {0:?} is disabled; set it again: event-pipeline routes add")]
+    Disabled(String, String),
     #[error("no target of client {0:?} selects events of type {1:?}")]
     Unwanted(String, String),
 }
@@ -103,6 +105,9 @@ impl Redelivery {
             Ok(route) => route,
             Err(why) => return Ok(Err(why)),
         };
+        if route.targets.get(target).is_some_and(|target| target.state.disabled.is_some()) {
+            return Ok(Err(NoTarget::Disabled(client_id.to_owned(), target.to_owned())));
+        }
         let endpoint = key::endpoint(client_id, target).filter(|_| route.targets.contains_key(target));
         Ok(match endpoint {
             Some(endpoint) => Ok(Delivery { id: id.clone(), endpoint, body: body.clone() }),

@@ -24,7 +24,7 @@ pub const DEFAULT_MAX_RECEIVES: u32 = 5;
 /// SQS accepts messages of a mebibyte. Other servers may accept a quarter of it.
 const MAX_BYTES: [u64; 2] = [1 << 20, 1 << 18];
 /// An event in a dead-letter queue has attributes beside its body.
-const ATTRIBUTES_BYTES: u64 = 8 * 1024;
+pub(super) const ATTRIBUTES_BYTES: u64 = 8 * 1024;
 const MAX_WAIT: Duration = Duration::from_secs(60);
 const WAIT_INTERVAL: Duration = Duration::from_millis(500);
 

@@ -81,9 +81,10 @@ async fn deliveries(
     };
     let body = bytes::Bytes::from(message.body.clone());
     let text = |why: NoTarget| why.to_string();
-    // One of a target is delivered to this target only.
+    // One of a target is delivered to this target only. One that waited while the queue was away has no key of its event.
+    let key = event_key(message).or_else(|| attribute(WEBHOOK_ID).map(str::to_owned));
     if attribute(TARGET).is_none()
-        && let (Some(key), Some(event_type)) = (event_key(message), attribute(EVENT_TYPE))
+        && let (Some(key), Some(event_type)) = (key, attribute(EVENT_TYPE))
     {
         let event = Again { client_id, event_key: &key, event_type, body: &body };
         return Ok(redelivery.of_event(event).await?.map_err(text));
