@@ -52,7 +52,8 @@ impl Receiver {
 
 async fn receive(State(noted): State<Noted>, body: Bytes) -> StatusCode {
     let now = Instant::now();
-    let Some(number) = serde_json::from_slice(&body).ok().and_then(|body: Value| body["data"]["number"].as_u64()) else {
+    let Some(number) = serde_json::from_slice(&body).ok().and_then(|body: Value| body["data"]["number"].as_u64())
+    else {
         return StatusCode::BAD_REQUEST;
     };
     noted.lock().unwrap_or_else(PoisonError::into_inner).entry(number).or_insert(now);
