@@ -210,18 +210,24 @@ impl World {
         ids
     }
 
-    /// Kills the instances in turn, each turn in another order.
+    /// Kills the instances in turn, each turn in another order. While the store is away, no instance can start, so one of each
+    /// kind is spared.
     async fn kill(&self, plan: &Plan, killers: &[mpsc::Sender<()>], seed: u64) {
         let mut random = StdRng::seed_from_u64(seed);
-        let mut turn = Vec::new();
-        for _ in 0..plan.kills {
+        let (store_is_open, mut turn, mut kills) = (self.proxy.subscribe(), Vec::new(), 0);
+        let spared: [usize; 2] = [random.random_range(0..2), random.random_range(2..4)];
+        while kills < plan.kills {
             sleep(random.random_range(Duration::ZERO..plan.pause)).await;
             if turn.is_empty() {
-                turn = killers.iter().collect();
+                turn = (0..killers.len()).collect();
                 turn.shuffle(&mut random);
             }
-            // An instance that waits for the store is killed afterwards.
-            _ = turn.pop().expect("an instance").try_send(());
+            let instance = turn.pop().expect("an instance");
+            if *store_is_open.borrow() || !spared.contains(&instance) {
+                // One that waits for the store is killed afterwards.
+                _ = killers[instance].try_send(());
+                kills += 1;
+            }
         }
     }
 
