@@ -117,6 +117,7 @@ screenshots: ## Draw the web page of the API in docs/page-*.png (needs chromium 
 check-slow: check-instructions test-browser ## Run the tests that take minutes each, e.g. long outages, and those of a release build
 	cargo test --locked --test it -- --ignored --test-threads 1 outage:: streams:: export:: api::fuzz:: kills::
 	cargo test --locked --package mini-scan --lib -- --ignored --exact consumer::dedup::high_water::tests::an_entry_takes_about_120_bytes
+	cargo test --locked --package event-pipeline --test it -- --ignored --test-threads 1 kills::
 
 # By default, every second instance writes in batches. WRITE_MODE=put or WRITE_MODE=batch applies to all of them.
 .PHONY: chaos

@@ -2,6 +2,7 @@
 
 mod command_line;
 mod deliver;
+mod kills;
 mod processor;
 mod support;
 mod tools;

@@ -1,7 +1,6 @@
 //! `event-pipeline processor` through the program, against embedded servers.
 
 mod outages;
-mod proxy;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};

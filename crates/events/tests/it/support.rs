@@ -1,6 +1,7 @@
 //! The test harness: servers to test against, and the real program as a child process.
 
 pub(crate) mod program;
+pub(crate) mod proxy;
 pub(crate) mod servers;
 
 use std::future::Future;

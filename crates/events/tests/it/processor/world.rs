@@ -9,8 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::proxy::Proxy;
 use crate::support::program::{Launch, Program, event_pipeline};
+use crate::support::proxy::Proxy;
 use crate::support::servers::Servers;
 use crate::support::with_timeout;
 

@@ -123,6 +123,11 @@ impl Program {
         assert!(sent.expect("sh runs").success(), "SIG{name} was not sent; the program wrote {:#?}", self.output);
     }
 
+    /// Waits until the program closes its output, however long that takes.
+    pub(crate) async fn ended(&mut self) {
+        while self.next_line().await.is_some() {}
+    }
+
     /// Waits until the program exits by itself.
     pub(crate) async fn exit(mut self) -> Exit {
         // A drain of thousands of messages prints nothing until its end.

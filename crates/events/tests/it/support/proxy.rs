@@ -5,15 +5,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     /// The URL of the server behind it.
-    pub(super) endpoint: String,
+    pub(crate) endpoint: String,
     is_open: watch::Sender<bool>,
     _tasks: JoinSet<()>,
 }
 
 impl Proxy {
-    pub(super) async fn start(server: &str) -> Proxy {
+    pub(crate) async fn start(server: &str) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let endpoint = format!("http://{}", listener.local_addr().expect("a bound listener"));
         let (is_open, open) = watch::channel(true);
@@ -22,8 +22,12 @@ impl Proxy {
         Proxy { endpoint, is_open, _tasks: tasks }
     }
 
-    pub(super) fn set_open(&self, is_open: bool) {
+    pub(crate) fn set_open(&self, is_open: bool) {
         self.is_open.send_replace(is_open);
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<bool> {
+        self.is_open.subscribe()
     }
 }
 
