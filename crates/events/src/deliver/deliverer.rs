@@ -53,7 +53,7 @@ impl Deliverer {
         let mut found = self.directory.find(&event.client_id).await.map_err(unavailable)?;
         if !matches!(found, Found::Route(_)) {
             // It may have been added since it was cached.
-            found = self.directory.find_again(&event.client_id).await.map_err(unavailable)?;
+            found = self.directory.find_since(&event.client_id, read_at).await.map_err(unavailable)?;
         }
         let handled = match found {
             Found::Route(route) => self.deliver_to_route(event, &route, read_at).await?,

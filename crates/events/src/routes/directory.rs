@@ -19,8 +19,6 @@ use crate::key::{endpoint, parse_endpoint};
 
 /// A change of a route is seen after this time.
 const MAX_AGE: Duration = Duration::from_secs(2);
-/// What is younger is not read again.
-const FRESH: Duration = Duration::from_millis(200);
 /// Routes of more clients are read again.
 const MAX_CLIENTS: usize = 10_000;
 /// Below the limit of the engine, which drops a request without a word.
@@ -72,12 +70,12 @@ impl Directory {
         Ok(found.clone())
     }
 
-    /// Returns what the table had for a client at most 200 ms ago.
-    pub async fn find_again(&self, client_id: &str) -> Result<Found, StoreError> {
+    /// Returns what the table had for a client at this time, or later.
+    pub async fn find_since(&self, client_id: &str, time: Instant) -> Result<Found, StoreError> {
         {
             let mut cached = self.cached();
             // Many events of a client without a route must not read it each.
-            if cached.get(client_id).is_some_and(|(since, _)| since.elapsed() >= FRESH) {
+            if cached.get(client_id).is_some_and(|(since, _)| *since < time) {
                 cached.remove(client_id);
             }
         }

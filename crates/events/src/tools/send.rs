@@ -95,9 +95,10 @@ pub async fn run(task: Sending, console: &mut Console<'_>) -> Result<Outcome, To
             ("event", Some(count), stream::iter(bodies).boxed())
         }
     };
+    let limits = Limits { max_bytes: max_bytes(&queue).await, group_by_client };
     let mut counts = Counts::default();
     let bar = progress("sent", total);
-    let work = work(bodies, rate, group_by_client).take_until(console.stop.clone().cancelled_owned());
+    let work = work(bodies, rate, limits).take_until(console.stop.clone().cancelled_owned());
     let mut sending = pin!(work.map(|work| send(&queue, work)).buffer_unordered(CONCURRENCY));
     while let Some(result) = sending.next().await {
         let failed = |problem: &Problem| named.error(&endpoints, problem);
@@ -130,6 +131,20 @@ fn report(counts: &Counts, queue: &Queue, json: bool, console: &mut Console<'_>)
     })
 }
 
+/// How bodies become messages.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// The most bytes of a body.
+    max_bytes: usize,
+    group_by_client: bool,
+}
+
+/// Returns the most bytes that the queue accepts. A producer may not be allowed to ask for it.
+async fn max_bytes(queue: &Queue) -> usize {
+    let settings = queue.settings().await.ok();
+    settings.and_then(|settings| settings.max_bytes?.try_into().ok()).unwrap_or(MAX_BATCH_BYTES)
+}
+
 /// Reads documents on another thread, because reading blocks.
 fn documents(name: String, reader: Box<dyn BufRead + Send>) -> BoxStream<'static, Numbered> {
     let (sender, receiver) = mpsc::channel(READ_AHEAD);
@@ -147,7 +162,7 @@ fn documents(name: String, reader: Box<dyn BufRead + Send>) -> BoxStream<'static
 fn work(
     bodies: BoxStream<'static, Numbered>,
     rate: Option<f64>,
-    group_by_client: bool,
+    limits: Limits,
 ) -> impl Stream<Item = Result<Work, ToolError>> {
     // About ten requests per second, so that a low rate is even.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is clamped")]
@@ -157,7 +172,7 @@ fn work(
         loop {
             let ready = match bodies.next().await {
                 Some(Err(error)) => return Some((Err(error), (bodies, pace, work))),
-                Some(Ok((number, body))) => match outgoing(body, group_by_client) {
+                Some(Ok((number, body))) => match outgoing(body, limits) {
                     Ok(message) => work.batch.add(message, number),
                     Err(why) => {
                         work.refused.push((number, why));
@@ -193,9 +208,10 @@ async fn send(
 }
 
 /// Returns the message of a body, or why SQS would refuse it.
-fn outgoing(body: String, group_by_client: bool) -> Result<Outgoing, String> {
-    if body.len() > MAX_BATCH_BYTES {
-        return Err(format!("it has {} bytes, and SQS accepts at most {MAX_BATCH_BYTES}", body.len()));
+fn outgoing(body: String, limits: Limits) -> Result<Outgoing, String> {
+    let Limits { max_bytes, group_by_client } = limits;
+    if body.len() > max_bytes {
+        return Err(format!("it has {} bytes, and the queue accepts at most {max_bytes}", body.len()));
     }
     if let Some(c) = body.chars().find(|c| !is_legal(*c)) {
         return Err(format!(
@@ -229,6 +245,8 @@ fn group(client_id: &str) -> String {
 mod tests {
     use super::*;
 
+    const LIMITS: Limits = Limits { max_bytes: 100, group_by_client: true };
+
     #[test]
     fn the_group_of_a_client_is_its_id_if_sqs_accepts_it() {
         assert_eq!(group("acme/eu"), "acme/eu");
@@ -240,9 +258,9 @@ mod tests {
 
     #[test]
     fn a_body_that_sqs_would_refuse_is_not_sent() {
-        assert!(outgoing("\u{1}".to_owned(), false).unwrap_err().contains("U+0001"));
-        assert!(outgoing("x".repeat(MAX_BATCH_BYTES + 1), false).unwrap_err().contains("1048577"));
-        assert_eq!(outgoing("{\"client_id\":\"acme\"}".to_owned(), true).unwrap().group.as_deref(), Some("acme"));
-        assert_eq!(outgoing("no JSON".to_owned(), true).unwrap().group, None);
+        assert!(outgoing("\u{1}".to_owned(), LIMITS).unwrap_err().contains("U+0001"));
+        assert!(outgoing("x".repeat(101), LIMITS).unwrap_err().contains("101 bytes"));
+        assert_eq!(outgoing("{\"client_id\":\"acme\"}".to_owned(), LIMITS).unwrap().group.as_deref(), Some("acme"));
+        assert_eq!(outgoing("no JSON".to_owned(), LIMITS).unwrap().group, None);
     }
 }

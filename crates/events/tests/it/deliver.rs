@@ -192,7 +192,8 @@ async fn a_dead_letter_waits_in_the_table_while_its_queue_is_away() {
     world.servers.sqs.faults.clear();
     let dead = world.dead_letter().await;
     let of = |name| attribute(&dead, name);
-    assert_eq!((of("reason"), of("client_id"), of("target")), (Some("no_route"), Some("acme"), Some(MAIN)));
+    assert_eq!((of("reason"), of("client_id"), of("target")), (Some("no_route"), Some("acme"), None));
+    assert_eq!(of("event_type"), Some("order"), "a redrive needs it");
     world.wait_until_waiting(0).await;
 }
 

@@ -5,6 +5,7 @@
 mod check;
 mod dead_letters;
 mod events;
+mod moto;
 mod queues;
 mod routes;
 mod send;
