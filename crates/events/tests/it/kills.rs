@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::support::program::{Launch, event_pipeline};
 use crate::support::proxy::Proxy;
 use crate::support::servers::Servers;
+use crate::support::with_timeout;
 use endpoints::Endpoints;
 use found::{DeadLetters, Found};
 use instances::{Tally, keep};
@@ -31,6 +32,8 @@ const BATCH: usize = 10;
 /// The longest time without progress. A killed instance may have claimed deliveries for a minute, and a webhook that failed
 /// twice waits for up to six minutes.
 const PATIENCE: Duration = Duration::from_secs(420);
+/// How long a start takes at most. If one takes longer, it fails in the outage of the store, which is allowed.
+const STARTED_WITHIN: Duration = Duration::from_secs(3);
 
 struct Plan {
     events: usize,
@@ -41,6 +44,8 @@ struct Plan {
     pause: Duration,
     store_away: Outage,
     endpoint_away: Outage,
+    /// How long an endpoint takes for a webhook. In this time, its sender may be killed.
+    latency: Duration,
 }
 
 /// When something goes away, and for how long.
@@ -58,11 +63,12 @@ async fn each_message_ends_in_its_place_although_the_instances_are_killed() {
     // The endpoint goes away after the kills, because a killed instance may have claimed its deliveries for a minute.
     run(Plan {
         events: 1_500,
-        sending: Duration::from_secs(12),
+        sending: Duration::from_secs(18),
         kills: 4,
-        pause: Duration::from_millis(2_000),
-        store_away: outage(3, 3),
-        endpoint_away: outage(8, 3),
+        pause: Duration::from_secs(3),
+        store_away: outage(10, 3),
+        endpoint_away: outage(14, 3),
+        latency: Duration::from_millis(200),
     })
     .await;
 }
@@ -77,6 +83,7 @@ async fn all_of_200_000_messages_end_in_their_places_although_the_instances_are_
         pause: Duration::from_secs(6),
         store_away: outage(120, 60),
         endpoint_away: outage(30, 60),
+        latency: Duration::ZERO,
     })
     .await;
 }
@@ -86,7 +93,7 @@ async fn run(plan: Plan) {
     let seed = seed();
     println!("seed {seed}; {SEED}={seed} sends the same messages and chooses the same kills");
     let messages = Messages::new(plan.events, seed);
-    let world = World::start().await;
+    let world = World::start(plan.latency).await;
     let (killers, kills): (Vec<_>, Vec<_>) = (0..4).map(|_| mpsc::channel(1)).unzip();
     let [first, second, third, fourth] = <[_; 4]>::try_from(kills).expect("four instances");
     let scenario = world.scenario(&plan, &messages, killers, seed);
@@ -113,7 +120,13 @@ fn report(messages: &Messages, found: &Found, tallies: &[Tally], world: &World, 
         messages.order.len(),
         messages.order.len() - messages.all.len()
     );
-    println!("{} events stored, {} received, {} dead letters", found.stored(), notes.accepted.len(), found.dead());
+    println!(
+        "{} events stored, of which {} with direct dispatch, {} received, {} dead letters",
+        found.stored(),
+        found.direct(),
+        notes.accepted.len(),
+        found.dead()
+    );
     println!("{kills} kills, {starts} starts failed because the store was away");
     println!(
         "{} webhooks refused, {} received again, {} dead letters again",
@@ -139,12 +152,12 @@ struct World {
 }
 
 impl World {
-    async fn start() -> World {
+    async fn start(latency: Duration) -> World {
         let servers = Servers::start().await;
         // No message may move to the dead-letter queue because its processors were killed.
         event_pipeline(["setup", "--max-receives", "100"]).against(&servers).succeed().await;
         let proxy = Proxy::start(servers.dynamo.endpoint.trim_start_matches("http://")).await;
-        let world = World { servers, proxy, endpoints: Endpoints::start().await };
+        let world = World { servers, proxy, endpoints: Endpoints::start(latency).await };
         for number in 0..CLIENTS {
             let client = format!("client-{number}");
             let url = format!("http://{}/{client}", world.endpoints.address);
@@ -214,7 +227,15 @@ impl World {
     /// kind is spared.
     async fn kill(&self, plan: &Plan, killers: &[mpsc::Sender<()>], seed: u64) {
         let mut random = StdRng::seed_from_u64(seed);
-        let (store_is_open, mut turn, mut kills) = (self.proxy.subscribe(), Vec::new(), 0);
+        let (began, mut turn, mut kills) = (Instant::now(), Vec::new(), 0);
+        let Outage { after, time } = plan.store_away;
+        let sparing = after.saturating_sub(STARTED_WITHIN)..after + time;
+        let working = async {
+            while self.endpoints.notes().accepted.is_empty() {
+                sleep(POLL_INTERVAL).await;
+            }
+        };
+        with_timeout("the first webhook", working).await;
         let spared: [usize; 2] = [random.random_range(0..2), random.random_range(2..4)];
         while kills < plan.kills {
             sleep(random.random_range(Duration::ZERO..plan.pause)).await;
@@ -223,7 +244,7 @@ impl World {
                 turn.shuffle(&mut random);
             }
             let instance = turn.pop().expect("an instance");
-            if *store_is_open.borrow() || !spared.contains(&instance) {
+            if !(sparing.contains(&began.elapsed()) && spared.contains(&instance)) {
                 // One that waits for the store is killed afterwards.
                 _ = killers[instance].try_send(());
                 kills += 1;

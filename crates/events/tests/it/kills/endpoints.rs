@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -12,6 +13,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use webhooks::SIGNED_ID;
 
 /// The path that can be away.
@@ -23,8 +25,8 @@ pub(super) struct Endpoints {
     _server: JoinSet<()>,
 }
 
-#[derive(Default)]
 struct Shared {
+    latency: Duration,
     is_away: AtomicBool,
     notes: Mutex<Notes>,
 }
@@ -48,10 +50,11 @@ pub(super) struct Receipt {
 }
 
 impl Endpoints {
-    pub(super) async fn start() -> Endpoints {
+    /// Starts endpoints that take this long for each webhook.
+    pub(super) async fn start(latency: Duration) -> Endpoints {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener");
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::new(Shared { latency, is_away: AtomicBool::new(false), notes: Mutex::default() });
         let router = Router::new().fallback(receive).with_state(shared.clone());
         let mut server = JoinSet::new();
         server.spawn(async move { axum::serve(listener, router).await.expect("the server runs") });
@@ -73,8 +76,11 @@ impl Shared {
     }
 }
 
-/// Notes a webhook before it is answered.
+/// Notes a webhook before it is answered. If its sender is killed meanwhile, it may be lost.
 async fn receive(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, body: Bytes) -> StatusCode {
+    if !shared.latency.is_zero() {
+        sleep(shared.latency).await;
+    }
     let mut notes = shared.notes();
     if uri.path() == UNRELIABLE && shared.is_away.load(Ordering::Relaxed) {
         notes.refused += 1;

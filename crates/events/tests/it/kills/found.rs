@@ -106,6 +106,11 @@ impl Found {
         self.events.len()
     }
 
+    /// Returns how many events were stored for direct dispatch.
+    pub(super) fn direct(&self) -> usize {
+        self.events.iter().filter(|item| text(item, "dispatch") == "direct").count()
+    }
+
     pub(super) fn dead(&self) -> usize {
         self.dead.of_events.len() + self.dead.of_deliveries.len()
     }
