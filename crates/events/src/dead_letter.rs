@@ -54,7 +54,7 @@ pub fn fitting(attributes: Attributes, body_bytes: usize) -> Attributes {
         .collect()
 }
 
-/// Returns a text without the characters that SQS refuses, of at most [`MAX_CHARACTERS`].
+/// Returns a text without the characters that SQS refuses, of at most 1,024 characters.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
 pub fn legal(text: &str) -> String {
     let is_legal = |c: &char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);

@@ -23,7 +23,7 @@ use crate::support::servers::Servers;
 use crate::support::with_timeout;
 use endpoints::Endpoints;
 use found::{DeadLetters, Found};
-use instances::{Tally, keep};
+use instances::{Counts, keep};
 use messages::{CLIENTS, Messages};
 
 const SEED: &str = "EVENT_PIPELINE_SEED";
@@ -111,9 +111,9 @@ async fn run(plan: Plan) {
     report(&messages, &found, &[first, second, third, fourth], &world, began);
 }
 
-fn report(messages: &Messages, found: &Found, tallies: &[Tally], world: &World, began: Instant) {
+fn report(messages: &Messages, found: &Found, counts: &[Counts], world: &World, began: Instant) {
     let (kills, starts) =
-        tallies.iter().fold((0, 0), |(kills, starts), tally| (kills + tally.kills, starts + tally.failed_starts));
+        counts.iter().fold((0, 0), |(kills, starts), counts| (kills + counts.kills, starts + counts.failed_starts));
     let notes = world.endpoints.notes();
     println!(
         "{} messages sent, of which {} are repeats",
@@ -168,7 +168,7 @@ impl World {
         world
     }
 
-    async fn keep(&self, arguments: &[&str], kills: mpsc::Receiver<()>) -> Tally {
+    async fn keep(&self, arguments: &[&str], kills: mpsc::Receiver<()>) -> Counts {
         let launch = || -> Launch {
             event_pipeline(arguments.iter().copied())
                 .against(&self.servers)
@@ -223,11 +223,11 @@ impl World {
         ids
     }
 
-    /// Kills the instances in turn, each turn in another order. While the store is away, no instance can start, so one of each
-    /// kind is spared.
+    /// Kills the instances one after the other, each round in another order. While the store is away, no instance can start, so
+    /// one of each kind is spared.
     async fn kill(&self, plan: &Plan, killers: &[mpsc::Sender<()>], seed: u64) {
         let mut random = StdRng::seed_from_u64(seed);
-        let (began, mut turn, mut kills) = (Instant::now(), Vec::new(), 0);
+        let (began, mut round, mut kills) = (Instant::now(), Vec::new(), 0);
         let Outage { after, time } = plan.store_away;
         let sparing = after.saturating_sub(STARTED_WITHIN)..after + time;
         let working = async {
@@ -239,11 +239,11 @@ impl World {
         let spared: [usize; 2] = [random.random_range(0..2), random.random_range(2..4)];
         while kills < plan.kills {
             sleep(random.random_range(Duration::ZERO..plan.pause)).await;
-            if turn.is_empty() {
-                turn = (0..killers.len()).collect();
-                turn.shuffle(&mut random);
+            if round.is_empty() {
+                round = (0..killers.len()).collect();
+                round.shuffle(&mut random);
             }
-            let instance = turn.pop().expect("an instance");
+            let instance = round.pop().expect("an instance");
             if !(sparing.contains(&began.elapsed()) && spared.contains(&instance)) {
                 // One that waits for the store is killed afterwards.
                 _ = killers[instance].try_send(());

@@ -19,13 +19,13 @@ const QUEUES: [&str; 3] = ["deliver-dlq", "events", "events-dlq"];
 const SHOWN: usize = 10;
 
 /// The reason of a dead letter, and how often it was found with each reason, by its body.
-type Letters = BTreeMap<String, BTreeMap<String, usize>>;
+type ByReason = BTreeMap<String, BTreeMap<String, usize>>;
 
 /// The dead letters that were taken out of their queues.
 #[derive(Default)]
 pub(super) struct DeadLetters {
-    pub(super) of_events: Letters,
-    pub(super) of_deliveries: Letters,
+    pub(super) of_events: ByReason,
+    pub(super) of_deliveries: ByReason,
 }
 
 impl DeadLetters {
@@ -198,8 +198,8 @@ fn check_received(messages: &Messages, stored: &HashMap<usize, &Event>, notes: &
     differences.extend(missing.map(|(_, event)| format!("not received: {event:?}")));
 }
 
-/// Each expected letter was found at least once with its reason, and no other one.
-fn compare(queue: &str, expected: &BTreeMap<String, &str>, found: &Letters, differences: &mut Vec<String>) {
+/// Each expected dead letter was found at least once with its reason, and no other one.
+fn compare(queue: &str, expected: &BTreeMap<String, &str>, found: &ByReason, differences: &mut Vec<String>) {
     for (body, reason) in expected {
         let reasons = found.get(body);
         if !reasons.is_some_and(|reasons| reasons.keys().eq([reason])) {

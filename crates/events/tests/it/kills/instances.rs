@@ -9,7 +9,7 @@ const WORKING: [&str; 2] = ["\"processing\"", "\"reading events\""];
 
 /// What happened to an instance.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Tally {
+pub(super) struct Counts {
     pub(super) kills: usize,
     /// Starts that failed because the store was away.
     pub(super) failed_starts: usize,
@@ -20,8 +20,8 @@ pub(super) async fn keep(
     launch: impl Fn() -> Launch,
     mut kills: mpsc::Receiver<()>,
     mut store_is_open: watch::Receiver<bool>,
-) -> Tally {
-    let mut tally = Tally::default();
+) -> Counts {
+    let mut counts = Counts::default();
     loop {
         let was_open = *store_is_open.borrow_and_update();
         let mut program = launch().start();
@@ -33,17 +33,17 @@ pub(super) async fn keep(
         match kill {
             Some(Some(())) => {
                 program.signal("KILL").await;
-                tally.kills += 1;
+                counts.kills += 1;
                 check(&program.exit().await, may_fail);
             }
             Some(None) => {
                 program.signal("TERM").await;
                 let exit = program.exit().await;
                 assert_eq!(exit.code, Some(0), "{exit:#?}");
-                return tally;
+                return counts;
             }
             None => {
-                tally.failed_starts += 1;
+                counts.failed_starts += 1;
                 check(&program.exit().await, may_fail);
                 store_is_open.wait_for(|is_open| *is_open).await.expect("the proxy runs");
             }
