@@ -26,7 +26,7 @@ pub use dynamodb::{
 };
 pub use history::{DeadLetterPage, HistoryKey, HistoryPage, HistoryTable, StoredDeadLetter};
 pub use hosts::HostTable;
-pub use images::ImageStream;
+pub use images::{ImageStream, image_stream};
 pub use index::IndexState;
 pub use pages::{Content, MAX_PAGE_UNITS, Page, PageFilter, Pages, Position, Row, content};
 pub use probe::check_write;

@@ -28,6 +28,7 @@ use mini_scan::observe::{
 use mini_scan::service::{self, ChangesObservers, Config, Finding, Running, WebhooksTables, setup};
 use mini_scan::subscriptions::operations::{Operations, Vault};
 use mini_scan::{backfill, dead_changes, export, get, webhook_commands};
+use ops::Pipe;
 use ops::http;
 use ops::logs::{self, Logs};
 use ops::signals::{Signal, Signals};
@@ -493,7 +494,7 @@ async fn webhook_command(task: webhook_commands::Task) -> anyhow::Result<ExitCod
     let mut stdout = Pipe::new(io::BufWriter::new(io::stdout()));
     let mut stderr = io::stderr();
     let work = async {
-        let result = webhook_commands::run(task, stop.notified(), confirm, &mut stdout, &mut stderr).await;
+        let result = webhook_commands::run(task, stop.notified(), ops::confirm, &mut stdout, &mut stderr).await;
         if stdout.is_closed {
             return Ok(ExitCode::from(CLOSED));
         }
@@ -576,49 +577,9 @@ async fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     until_stopped(&mut signals, &stop, work).await
 }
 
-/// A stream that remembers whether its reader has closed it.
-struct Pipe<W> {
-    stream: W,
-    is_closed: bool,
-}
-
-impl<W: Write> Pipe<W> {
-    fn new(stream: W) -> Pipe<W> {
-        Pipe { stream, is_closed: false }
-    }
-
-    fn noted<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
-        self.is_closed |= result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
-        result
-    }
-}
-
-impl<W: Write> Write for Pipe<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.stream.write(bytes);
-        self.noted(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let flushed = self.stream.flush();
-        self.noted(flushed)
-    }
-}
-
 async fn confirm_deletion(count: usize) -> bool {
     let noun = if count == 1 { "dead letter" } else { "dead letters" };
-    confirm(&format!("Delete {count} {noun}?")).await
-}
-
-/// Asks on the terminal. Any answer but yes is a no.
-async fn confirm(question: &str) -> bool {
-    eprint!("{question} [y/N] ");
-    let read = || io::stdin().lines().next();
-    // Reading blocks. If a signal comes first, the thread ends with the process.
-    match tokio::task::spawn_blocking(read).await {
-        Ok(Some(Ok(answer))) => matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"),
-        _ => false,
-    }
+    ops::confirm(&format!("Delete {count} {noun}?")).await
 }
 
 #[cfg(feature = "local")]

@@ -1,17 +1,13 @@
 //! The stream of the table of scans, with its records as images of scans.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use aws_sdk_dynamodbstreams::primitives::Blob;
 use aws_sdk_dynamodbstreams::types::{AttributeValue, Record as AwsRecord};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use dynamodb::{EXPIRES_AT, StreamName, StreamsClient};
-use dynamodb_streams::{
-    DynamoDbStream, IteratorPosition, LeaseKeys, Listing, Page, Record, Shard, ShardId, ShardIterator, Stream,
-    StreamError,
-};
+use dynamodb_streams::{DecodedStream, DynamoDbStream};
 use serde_json::{Value, json};
 
 use super::error::whole_seconds;
@@ -23,54 +19,10 @@ use crate::scan::Key;
 type Item = HashMap<String, AttributeValue>;
 
 /// The stream of the table of scans.
-#[derive(Debug)]
-pub struct ImageStream(DynamoDbStream);
+pub type ImageStream = DecodedStream<Images>;
 
-impl ImageStream {
-    pub fn new(client: &StreamsClient, name: &StreamName) -> ImageStream {
-        ImageStream(DynamoDbStream::new(client, name.arn.clone()))
-    }
-
-    /// Returns the keys of this stream's leases for an application.
-    pub fn lease_keys(&self, application: &str) -> LeaseKeys {
-        self.0.lease_keys(application)
-    }
-}
-
-impl Stream for ImageStream {
-    type Data = Arc<Images>;
-
-    async fn describe(&self, after: Option<&ShardId>) -> Result<Listing, StreamError> {
-        self.0.describe(after).await
-    }
-
-    async fn children(&self, parent: &ShardId) -> Result<Vec<Shard>, StreamError> {
-        self.0.children(parent).await
-    }
-
-    async fn iterator(&self, shard: &ShardId, position: &IteratorPosition) -> Result<ShardIterator, StreamError> {
-        self.0.iterator(shard, position).await
-    }
-
-    async fn read(
-        &self,
-        shard: &ShardId,
-        iterator: &ShardIterator,
-        limit: usize,
-    ) -> Result<Page<Arc<Images>>, StreamError> {
-        let Page { records, next } = self.0.read(shard, iterator, limit).await?;
-        let records =
-            records.into_iter().map(|Record { shard, sequence_number, key, created, bytes, read_at, data }| Record {
-                shard,
-                sequence_number,
-                key,
-                created,
-                bytes,
-                read_at,
-                data: Arc::new(images(data)),
-            });
-        Ok(Page { records: records.collect(), next })
-    }
+pub fn image_stream(client: &StreamsClient, name: &StreamName) -> ImageStream {
+    DecodedStream::new(DynamoDbStream::new(client, name.arn.clone()), images)
 }
 
 /// Moves the images out of a record of AWS's client.

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use ops::RateLimitedLog;
 use ops::metrics::{Counter, Exposition, Histogram, Metric};
 use tracing::{error, info, warn};
-use webhooks::{Answer, DeadReason, Deferred, DisabledReason, EndpointId, Failure, LastAttempt, Report};
+use webhooks::{Answer, DeadReason, Deferred, DisabledReason, EndpointId, LastAttempt, Report};
 
 use super::changes::{locked, now};
 use crate::subscriptions::Counts;
@@ -66,24 +66,8 @@ const BOUNDS: [Duration; 11] = [
     Duration::from_secs(5),
     Duration::from_secs(15),
 ];
-/// The values of labels. A counter that begins at 1 has no increase, so each of them is shown from the start.
-const RESULTS: [&str; 13] = [
-    "broken",
-    "connect",
-    "delivered",
-    "gone",
-    "no_secret",
-    "refused",
-    "resolve",
-    "status_3xx",
-    "status_4xx",
-    "status_5xx",
-    "status_other",
-    "timeout",
-    "tls",
-];
-const DEFERRED_REASONS: [&str; 6] = ["circuit_open", "late", "overloaded", "paused", "queue_full", "stalled"];
-const DEAD_REASONS: [&str; 4] = ["disabled", "exhausted", "gone", "missing"];
+/// The result of an attempt that succeeded.
+const DELIVERED: &str = "delivered";
 /// How much of an answer is logged.
 const LOGGED_BYTES: usize = 200;
 
@@ -117,11 +101,11 @@ struct WebhookLogs {
 impl Default for WebhookMetrics {
     fn default() -> WebhookMetrics {
         WebhookMetrics {
-            attempts: zeros(&RESULTS),
+            attempts: zeros(LastAttempt::NAMES.into_iter().chain([DELIVERED])),
             attempt_seconds: Histogram::new(&BOUNDS),
             receipt_seconds: Histogram::new(&BOUNDS),
-            deferred: zeros(&DEFERRED_REASONS),
-            dead: zeros(&DEAD_REASONS),
+            deferred: zeros(Deferred::ALL.into_iter().map(Deferred::as_str)),
+            dead: zeros(DeadReason::ALL.into_iter().map(DeadReason::as_str)),
             open: Mutex::default(),
             counts: Mutex::default(),
             backlogs: AtomicU64::new(0),
@@ -178,7 +162,7 @@ impl WebhookMetrics {
     }
 
     fn attempt_failed(&self, endpoint: &EndpointId, id: &str, attempts: u32, attempt: &LastAttempt) {
-        count(&self.attempts, result_of(&attempt.result));
+        count(&self.attempts, attempt.name());
         let Some(suppressed) = self.logs.failed.due() else { return };
         match &attempt.result {
             Ok(Answer { status, body, .. }) => {
@@ -193,14 +177,9 @@ impl WebhookMetrics {
 
     fn disabled(&self, endpoint: &EndpointId, reason: DisabledReason) {
         locked(&self.open).remove(endpoint);
-        let why = match reason {
-            DisabledReason::Gone => "it answered with status 410",
-            DisabledReason::Failing => "all its attempts failed for five days",
-            _ => "unknown",
-        };
         error!(
             endpoint = endpoint.as_str(),
-            why,
+            why = reason.why(),
             "disabled a webhook; ask its owner, then run `mini-scan webhooks resume` and `mini-scan webhooks replay`"
         );
     }
@@ -210,13 +189,13 @@ impl webhooks::Observer for WebhookMetrics {
     fn report(&self, report: &Report<'_>) {
         match report {
             Report::Delivered { took, .. } => {
-                count(&self.attempts, "delivered");
+                count(&self.attempts, DELIVERED);
                 self.attempt_seconds.add(*took);
             }
             Report::AttemptFailed { endpoint, id, attempts, attempt } => {
                 self.attempt_failed(endpoint, id.as_str(), *attempts, attempt);
             }
-            Report::Deferred { reason, .. } => count(&self.deferred, name_of(*reason)),
+            Report::Deferred { reason, .. } => count(&self.deferred, reason.as_str()),
             Report::Dead { endpoint, id, reason } => {
                 count(&self.dead, reason.as_str());
                 let (endpoint, id, reason) = (endpoint.as_str(), id.as_str(), reason.as_str());
@@ -278,48 +257,19 @@ impl Observer for WebhookMetrics {
     }
 }
 
-fn zeros(names: &[&'static str]) -> Mutex<BTreeMap<&'static str, u64>> {
-    Mutex::new(names.iter().map(|name| (*name, 0)).collect())
+/// A counter that begins at 1 has no increase, so each value is shown from the start.
+fn zeros(names: impl IntoIterator<Item = &'static str>) -> Mutex<BTreeMap<&'static str, u64>> {
+    Mutex::new(names.into_iter().map(|name| (name, 0)).collect())
 }
 
 fn count(counts: &Mutex<BTreeMap<&'static str, u64>>, name: &'static str) {
     *locked(counts).entry(name).or_default() += 1;
 }
 
-/// Returns the name of a failed attempt.
-fn result_of(result: &Result<Answer, Failure>) -> &'static str {
-    match result {
-        Ok(Answer { status: 410, .. }) => "gone",
-        Ok(Answer { status: 300..=399, .. }) => "status_3xx",
-        Ok(Answer { status: 400..=499, .. }) => "status_4xx",
-        Ok(Answer { status: 500..=599, .. }) => "status_5xx",
-        Ok(_) => "status_other",
-        Err(Failure::TimedOut) => "timeout",
-        Err(Failure::Connect) => "connect",
-        Err(Failure::Tls) => "tls",
-        Err(Failure::Refused(_)) => "refused",
-        Err(Failure::Resolve) => "resolve",
-        Err(Failure::NoSecret) => "no_secret",
-        Err(_) => "broken",
-    }
-}
-
-fn name_of(reason: Deferred) -> &'static str {
-    match reason {
-        Deferred::Late => "late",
-        Deferred::Paused => "paused",
-        Deferred::CircuitOpen => "circuit_open",
-        Deferred::Stalled => "stalled",
-        Deferred::QueueFull => "queue_full",
-        Deferred::Overloaded => "overloaded",
-        _ => "other",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use webhooks::{Observer as _, WebhookId};
+    use webhooks::{Failure, Observer as _, WebhookId};
 
     use super::*;
 

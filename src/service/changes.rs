@@ -15,7 +15,7 @@ use super::{ChangesTables, Endpoints, SetupError, check_changes, check_webhooks,
 use crate::changes::ports::{Gap, History, Notifier, Observer};
 use crate::changes::{Condition, Recorder, Rules, Watch};
 use crate::consumer::ports::StoreError;
-use crate::dynamo::{self, Client, HistoryTable, ImageStream, StreamName, StreamsClient};
+use crate::dynamo::{self, Client, HistoryTable, StreamName, StreamsClient};
 use crate::scan::to_unix_seconds;
 use crate::subscriptions;
 
@@ -150,7 +150,7 @@ impl ChangesReader {
                 changes.clone(),
                 watch.clone(),
             );
-            let images = ImageStream::new(&self.streams, &stream);
+            let images = dynamo::image_stream(&self.streams, &stream);
             let keys = images.lease_keys(APPLICATION);
             let (instance, settings) = (&self.config.instance, self.settings(start));
             let reader = Reader::new(instance, images, self.leases.clone(), keys, recorder, reports.clone(), settings);

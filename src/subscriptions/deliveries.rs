@@ -12,7 +12,7 @@ use webhooks::{
 use crate::changes::Watch;
 use crate::consumer::ports::{StoreError, StoreErrorKind};
 
-/// Below the limit of the engine, which drops a request without a word.
+/// Below the limit of the engine, which gives up a request without its error.
 const CALL_TIMEOUT: Duration = Duration::from_millis(2_800);
 
 /// Notes whether a store answers.

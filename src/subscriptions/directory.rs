@@ -21,7 +21,7 @@ use snapshot::{Known, Snapshot};
 const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 /// All buckets are reloaded this often, for changes without a version.
 const FULL_INTERVAL: Duration = Duration::from_secs(3600);
-/// Below the limit of the engine, which drops a request without a word.
+/// Below the limit of the engine, which gives up a request without its error.
 const CALL_TIMEOUT: Duration = Duration::from_millis(2_800);
 /// A bucket may have several pages.
 const BUCKET_TIMEOUT: Duration = Duration::from_secs(20);

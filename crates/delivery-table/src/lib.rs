@@ -152,9 +152,7 @@ impl WaitingDeliveries {
     /// Makes a delivery wait, due now, whether or not it waits already. Returns whether it did. An instance that has claimed it
     /// loses its claim, so the delivery stays.
     pub async fn put_due(&self, delivery: Delivery) -> Result<bool, StoreError> {
-        let now = self.now();
-        let item = StoredDelivery { delivery, created: now, attempts: 0, due: now, token: Token(0), last: None };
-        let item = self.due_now(item);
+        let item = self.new_due(delivery);
         let request = self
             .client()
             .put_item()
@@ -167,6 +165,12 @@ impl WaitingDeliveries {
             Ok(answer.attributes.is_some())
         };
         self.with_marker(&item, write).await
+    }
+
+    /// Returns the item of a delivery without an attempt that is due now.
+    pub fn new_due(&self, delivery: Delivery) -> StoredDelivery {
+        let now = self.now();
+        self.due_now(StoredDelivery { delivery, created: now, attempts: 0, due: now, token: Token(0), last: None })
     }
 
     /// Returns a delivery that is due now, with a new token.

@@ -21,7 +21,7 @@ mod sightings;
 mod simulation;
 mod window;
 
-pub use aws::{DynamoDbLeaseTable, DynamoDbStream};
+pub use aws::{DecodedStream, DynamoDbLeaseTable, DynamoDbStream};
 pub use lease::{Checkpoint, Lease, LeaseKeys, Owner, Start};
 pub use ports::{
     BoxError, Expected, Gap, GapCause, Handler, IteratorPosition, LeaseError, LeaseErrorKind, LeasePage, LeaseTable,

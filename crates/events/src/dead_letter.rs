@@ -10,6 +10,11 @@ pub const EVENT_ID: &str = "event_id";
 pub const EVENT_TIME: &str = "event_time";
 pub const RECEIVES: &str = "receives";
 pub const TRACEPARENT: &str = "traceparent";
+/// Only of deliveries, as the next four.
+pub const CLIENT_ID: &str = "client_id";
+pub const EVENT_TYPE: &str = "event_type";
+pub const WEBHOOK_ID: &str = "webhook_id";
+pub const TARGET: &str = "target";
 
 /// The reason of a message without one: SQS has moved it, after it was received too often.
 pub const RECEIVED_TOO_OFTEN: &str = "received_too_often";
@@ -57,8 +62,12 @@ pub fn fitting(attributes: Attributes, body_bytes: usize) -> Attributes {
 /// Returns a text without the characters that SQS refuses, of at most 1,024 characters.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
 pub fn legal(text: &str) -> String {
-    let is_legal = |c: &char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
-    text.chars().filter(is_legal).take(MAX_CHARACTERS).collect()
+    text.chars().filter(|c| is_legal(*c)).take(MAX_CHARACTERS).collect()
+}
+
+/// Whether SQS accepts a character.
+pub fn is_legal(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
 }
 
 #[cfg(test)]

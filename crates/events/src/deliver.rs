@@ -25,7 +25,7 @@ pub use health::{Condition, Watch};
 pub use observer::{Handled, Observer};
 pub use queue::DeadLetterQueue;
 pub use store::Deliveries;
-pub use stream::{Change, EventStream};
+pub use stream::{Change, EventStream, event_stream};
 
 /// What a program needs of the lease table. Leases never expire: a deleted lease reads its shard again.
 pub static LEASES: TableSpec = TableSpec { keys: &[hash("leaseKey")], index: None, expires: false, stream: None };

@@ -16,6 +16,7 @@ use event_pipeline::observe::{Counts, DeliverMetrics, PROGRAM, ProcessorMetrics,
 use event_pipeline::service::deliverer::{self, DelivererObservers};
 use event_pipeline::service::processor::{self, ProcessorObservers, ProcessorService};
 use event_pipeline::tools::{Console, Outcome, ToolError, check, dlq, events, queue, routes, send, setup};
+use ops::Pipe;
 use ops::http;
 use ops::logs::{self, Logs};
 use ops::signals::{Signal, Signals};
@@ -262,7 +263,7 @@ async fn tool(work: impl AsyncFnOnce(&mut Console<'_>) -> Result<Outcome, ToolEr
     let stop = CancellationToken::new();
     let (mut out, mut notes) = (Pipe::new(io::BufWriter::new(io::stdout())), io::stderr());
     let ended = {
-        let mut console = Console { out: &mut out, notes: &mut notes, stop: &stop, confirm: &confirm };
+        let mut console = Console { out: &mut out, notes: &mut notes, stop: &stop };
         let mut work = pin!(work(&mut console));
         let ended = tokio::select! {
             biased;
@@ -295,45 +296,9 @@ fn exit_code(ended: Result<Outcome, ToolError>, is_closed: bool) -> anyhow::Resu
     })
 }
 
-/// Asks on the terminal. Any answer but yes is a no.
-fn confirm(question: &str) -> bool {
-    eprint!("{question} [y/N] ");
-    let answer = io::stdin().lines().next();
-    matches!(answer, Some(Ok(answer)) if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
-}
-
 fn completions(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
     io::stdout().write_all(&args.script()).context("cannot write the output")?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// A stream that remembers whether its reader has closed it.
-struct Pipe<W> {
-    stream: W,
-    is_closed: bool,
-}
-
-impl<W: Write> Pipe<W> {
-    fn new(stream: W) -> Pipe<W> {
-        Pipe { stream, is_closed: false }
-    }
-
-    fn noted<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
-        self.is_closed |= result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
-        result
-    }
-}
-
-impl<W: Write> Write for Pipe<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.stream.write(bytes);
-        self.noted(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let flushed = self.stream.flush();
-        self.noted(flushed)
-    }
 }
 
 #[cfg(feature = "local")]

@@ -38,7 +38,7 @@ pub enum Problem {
 }
 
 impl Problem {
-    fn of<E>(error: &SdkError<E>) -> Problem
+    pub(crate) fn of<E>(error: &SdkError<E>) -> Problem
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {

@@ -5,15 +5,20 @@ mod queue;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_sqs::types::{BatchResultErrorEntry, QueueAttributeName};
-use dynamodb::{NoSdkHeaders, Problem};
+use aws_sdk_sqs::types::{BatchResultErrorEntry, MessageAttributeValue, QueueAttributeName};
+use dynamodb::NoSdkHeaders;
 use ops::cause;
 
+use crate::dead_letter::Attributes;
 use crate::observe::USER_AGENT;
 use crate::ports::{Entry, Failure};
+use crate::queues::Problem;
 
 pub use dead_letters::DeadLetterQueue;
 pub use queue::EventQueue;
+
+/// The codes of messages that SQS never takes, without their prefixes and suffixes.
+const REFUSALS: [&str; 3] = ["InvalidMessageContents", "InvalidParameterValue", "InvalidAttributeValue"];
 
 /// Returns a client that does not retry. Sends no request.
 pub async fn connect(endpoint: Option<&str>) -> Result<Client, Problem> {
@@ -23,26 +28,34 @@ pub async fn connect(endpoint: Option<&str>) -> Result<Client, Problem> {
 
 /// Returns the URL of a queue.
 pub async fn queue_url(client: &Client, name: &str) -> Result<String, Problem> {
-    let found = client.get_queue_url().queue_name(name).send().await.map_err(|error| problem(&error))?;
+    let found = client.get_queue_url().queue_name(name).send().await.map_err(|error| Problem::of(&error))?;
     found.queue_url.ok_or_else(|| Problem::Unreachable("SQS returned no URL of the queue".to_owned()))
 }
 
-/// Returns after how many receives SQS moves a message to a dead-letter queue, and the ARN of that queue.
-pub async fn redrive_policy(client: &Client, url: &str) -> Result<Option<String>, Problem> {
+/// Whether SQS moves messages that were received too often.
+pub async fn has_redrive_policy(client: &Client, url: &str) -> Result<bool, Problem> {
     let request = client.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::RedrivePolicy);
-    let mut found = request.send().await.map_err(|error| problem(&error))?;
-    Ok(found.attributes.as_mut().and_then(|attributes| attributes.remove(&QueueAttributeName::RedrivePolicy)))
+    let found = request.send().await.map_err(|error| Problem::of(&error))?;
+    Ok(found.attributes.is_some_and(|attributes| attributes.contains_key(&QueueAttributeName::RedrivePolicy)))
 }
 
-fn problem<E>(error: &SdkError<E>) -> Problem
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    let is_missing = |code: &str| code.ends_with("NonExistentQueue") || code.ends_with("QueueDoesNotExist");
-    if error.code().is_some_and(is_missing) {
-        return Problem::NotFound;
+/// Sends a message. After `Ok`, it is durable. After `Unavailable` it may have been sent.
+pub async fn send(client: &Client, url: &str, body: &str, attributes: &Attributes) -> Result<(), Failure> {
+    let mut request = client.send_message().queue_url(url).message_body(body);
+    for (name, value) in attributes {
+        let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
+        request = request.message_attributes(*name, value.map_err(|error| Failure::Refused(error.to_string()))?);
     }
-    Problem::of(error)
+    match request.send().await {
+        // Only SQS answers with the id of the message.
+        Ok(answer) if answer.message_id.is_some() => Ok(()),
+        Ok(_) => Err(Failure::Unavailable("something other than SQS answered".to_owned())),
+        Err(error) => {
+            let is_refused = |code: &str| REFUSALS.iter().any(|refusal| code.contains(refusal));
+            let refused = error.code().is_some_and(is_refused);
+            Err(if refused { Failure::Refused(detail(&error)) } else { unavailable(&error) })
+        }
+    }
 }
 
 /// Returns the failure of a call that may succeed later.

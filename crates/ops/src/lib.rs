@@ -4,6 +4,7 @@
 //! It knows no program: names of metrics, flags and spans are given to it.
 
 mod cause;
+mod confirm;
 pub mod flags;
 pub mod health;
 mod help;
@@ -11,6 +12,7 @@ pub mod http;
 mod liveness;
 pub mod logs;
 pub mod metrics;
+mod pipe;
 mod rate_limited_log;
 pub mod signals;
 pub mod terminal;
@@ -18,7 +20,9 @@ pub mod traces;
 pub mod version;
 
 pub use cause::{cause, panic_text};
+pub use confirm::confirm;
 pub use liveness::{Heartbeat, Liveness};
+pub use pipe::Pipe;
 pub use rate_limited_log::RateLimitedLog;
 
 /// The program that uses this crate.

@@ -42,6 +42,42 @@ pub struct LastAttempt {
     pub result: Result<Answer, Failure>,
 }
 
+impl LastAttempt {
+    /// The names of [`LastAttempt::name`].
+    pub const NAMES: [&str; 12] = [
+        "broken",
+        "connect",
+        "gone",
+        "no_secret",
+        "refused",
+        "resolve",
+        "status_3xx",
+        "status_4xx",
+        "status_5xx",
+        "status_other",
+        "timeout",
+        "tls",
+    ];
+
+    /// Returns the name of its result in metrics.
+    pub fn name(&self) -> &'static str {
+        match &self.result {
+            Ok(Answer { status: 410, .. }) => "gone",
+            Ok(Answer { status: 300..=399, .. }) => "status_3xx",
+            Ok(Answer { status: 400..=499, .. }) => "status_4xx",
+            Ok(Answer { status: 500..=599, .. }) => "status_5xx",
+            Ok(_) => "status_other",
+            Err(Failure::TimedOut) => "timeout",
+            Err(Failure::Connect) => "connect",
+            Err(Failure::Tls) => "tls",
+            Err(Failure::Refused(_)) => "refused",
+            Err(Failure::Resolve) => "resolve",
+            Err(Failure::NoSecret) => "no_secret",
+            Err(Failure::Broken) => "broken",
+        }
+    }
+}
+
 /// Why a delivery is dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

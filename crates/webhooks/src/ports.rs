@@ -123,6 +123,16 @@ pub enum DisabledReason {
     Failing,
 }
 
+impl DisabledReason {
+    /// Returns the reason in words that complete "it is disabled, because".
+    pub fn why(self) -> &'static str {
+        match self {
+            DisabledReason::Gone => "it answered with status 410",
+            DisabledReason::Failing => "all its attempts failed for five days",
+        }
+    }
+}
+
 /// The endpoints.
 pub trait EndpointStore: Send + Sync + 'static {
     /// Returns an endpoint. It is asked for before each attempt, so it should be a cache. A change should be seen within
@@ -174,6 +184,29 @@ pub enum Deferred {
     QueueFull,
     /// The memory of all queues is full, or too many attempts run.
     Overloaded,
+}
+
+impl Deferred {
+    pub const ALL: [Deferred; 6] = [
+        Deferred::Late,
+        Deferred::Paused,
+        Deferred::CircuitOpen,
+        Deferred::Stalled,
+        Deferred::QueueFull,
+        Deferred::Overloaded,
+    ];
+
+    /// Returns its name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Deferred::Late => "late",
+            Deferred::Paused => "paused",
+            Deferred::CircuitOpen => "circuit_open",
+            Deferred::Stalled => "stalled",
+            Deferred::QueueFull => "queue_full",
+            Deferred::Overloaded => "overloaded",
+        }
+    }
 }
 
 /// What happened. Nothing in a report contains a URL or a secret.

@@ -73,7 +73,8 @@ fn refused_target(text: &str) -> Option<RefusedTarget> {
 }
 
 impl DeadReason {
-    const ALL: [DeadReason; 4] = [DeadReason::Exhausted, DeadReason::Gone, DeadReason::Disabled, DeadReason::Missing];
+    pub const ALL: [DeadReason; 4] =
+        [DeadReason::Exhausted, DeadReason::Gone, DeadReason::Disabled, DeadReason::Missing];
 
     /// Reads the text of [`DeadReason::as_str`] from a store.
     pub fn from_stored(text: &str) -> Option<DeadReason> {

@@ -5,14 +5,12 @@ use std::fmt::Write;
 use webhooks::{LastAttempt, StoredDelivery, WebhookId};
 
 use super::{Handled, StoredEvent};
-use crate::dead_letter::{Attributes, DETAIL, EVENT_ID, EVENT_TIME, REASON, TRACEPARENT, fitting};
+use crate::dead_letter::{
+    Attributes, CLIENT_ID, DETAIL, EVENT_ID, EVENT_TIME, EVENT_TYPE, REASON, TARGET, TRACEPARENT, WEBHOOK_ID, fitting,
+};
 use crate::event::parse_sort_key;
 use crate::key::{UNROUTED, parse_endpoint};
 
-const CLIENT_ID: &str = "client_id";
-const EVENT_TYPE: &str = "event_type";
-const WEBHOOK_ID: &str = "webhook_id";
-const TARGET: &str = "target";
 const ATTEMPTS: &str = "attempts";
 const STATUS: &str = "status";
 const FAILURE: &str = "failure";

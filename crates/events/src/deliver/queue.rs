@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::MessageAttributeValue;
-use dynamodb::Problem;
-use ops::cause;
 use tokio::time::timeout;
 
 use super::dead::DeadLetter;
+use crate::queues::Problem;
 use crate::sqs;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,16 +30,9 @@ impl DeadLetterQueue {
 
     /// Sends a dead letter. After `Ok`, it is durable. After an error it may have been sent.
     pub(super) async fn send(&self, letter: &DeadLetter) -> Result<(), String> {
-        let mut send = self.client.send_message().queue_url(&self.url).message_body(&letter.body);
-        for (name, value) in &letter.attributes {
-            let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
-            send = send.message_attributes(*name, value.map_err(|error| cause(&error))?);
-        }
-        match timeout(RESPONSE_TIMEOUT, send.send()).await {
-            // Only SQS answers with the id of the message.
-            Ok(Ok(sent)) if sent.message_id.is_some() => Ok(()),
-            Ok(Ok(_)) => Err("something other than SQS answered".to_owned()),
-            Ok(Err(error)) => Err(cause(&error)),
+        let send = sqs::send(&self.client, &self.url, &letter.body, &letter.attributes);
+        match timeout(RESPONSE_TIMEOUT, send).await {
+            Ok(sent) => sent.map_err(|failure| failure.to_string()),
             Err(_) => Err(format!("no answer within {} ms", RESPONSE_TIMEOUT.as_millis())),
         }
     }

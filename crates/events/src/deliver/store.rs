@@ -17,7 +17,7 @@ use super::{Condition, DeadLetterQueue, Handled, Observer, Watch};
 use crate::key::parse_endpoint;
 use crate::routes::{Directory, Found};
 
-/// Below the limit of the engine, which drops a request without a word.
+/// Below the limit of the engine, which gives up a request without its error.
 const CALL_TIMEOUT: Duration = Duration::from_millis(2_800);
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -44,10 +44,7 @@ impl Deliveries {
 
     /// Makes a delivery wait, due now, unless it waits already.
     pub(super) async fn store(&self, delivery: Delivery) -> Result<(), StoreError> {
-        let now = self.waiting.now();
-        let item = StoredDelivery { delivery, created: now, attempts: 0, due: now, token: Token(0), last: None };
-        let item = self.waiting.due_now(item);
-        self.call(self.waiting.insert(&item)).await
+        self.call(self.waiting.insert(&self.waiting.new_due(delivery))).await
     }
 
     /// Sends a dead letter. Tries again for about this time.

@@ -1,14 +1,10 @@
 //! The stream of the table of events, with its records as what they mean for a deliverer.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use aws_sdk_dynamodbstreams::types::{AttributeValue, OperationType, Record as AwsRecord};
 use dynamodb::{StreamName, StreamsClient};
-use dynamodb_streams::{
-    DynamoDbStream, IteratorPosition, LeaseKeys, Listing, Page, Record, Shard, ShardId, ShardIterator, Stream,
-    StreamError,
-};
+use dynamodb_streams::{DecodedStream, DynamoDbStream};
 
 use super::StoredEvent;
 use super::dead::json_of_key;
@@ -31,54 +27,10 @@ pub enum Change {
 }
 
 /// The stream of the table of events.
-#[derive(Debug)]
-pub struct EventStream(DynamoDbStream);
+pub type EventStream = DecodedStream<Change>;
 
-impl EventStream {
-    pub fn new(client: &StreamsClient, name: &StreamName) -> EventStream {
-        EventStream(DynamoDbStream::new(client, name.arn.clone()))
-    }
-
-    /// Returns the keys of this stream's leases for an application.
-    pub fn lease_keys(&self, application: &str) -> LeaseKeys {
-        self.0.lease_keys(application)
-    }
-}
-
-impl Stream for EventStream {
-    type Data = Arc<Change>;
-
-    async fn describe(&self, after: Option<&ShardId>) -> Result<Listing, StreamError> {
-        self.0.describe(after).await
-    }
-
-    async fn children(&self, parent: &ShardId) -> Result<Vec<Shard>, StreamError> {
-        self.0.children(parent).await
-    }
-
-    async fn iterator(&self, shard: &ShardId, position: &IteratorPosition) -> Result<ShardIterator, StreamError> {
-        self.0.iterator(shard, position).await
-    }
-
-    async fn read(
-        &self,
-        shard: &ShardId,
-        iterator: &ShardIterator,
-        limit: usize,
-    ) -> Result<Page<Arc<Change>>, StreamError> {
-        let Page { records, next } = self.0.read(shard, iterator, limit).await?;
-        let records =
-            records.into_iter().map(|Record { shard, sequence_number, key, created, bytes, read_at, data }| Record {
-                shard,
-                sequence_number,
-                key,
-                created,
-                bytes,
-                read_at,
-                data: Arc::new(change(data)),
-            });
-        Ok(Page { records: records.collect(), next })
-    }
+pub fn event_stream(client: &StreamsClient, name: &StreamName) -> EventStream {
+    DecodedStream::new(DynamoDbStream::new(client, name.arn.clone()), change)
 }
 
 fn change(record: AwsRecord) -> Change {

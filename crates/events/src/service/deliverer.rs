@@ -14,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 use webhooks::{Clock, Engine, HttpSender, Policy, SecretKeys, SenderSettings, SystemClock, SystemResolver};
 
 use crate::deliver::{
-    Condition, DeadLetterQueue, Deliverer, Deliveries, DeliveryEngine, EventStream, Handler, LEASES, Observer, Watch,
+    Condition, DeadLetterQueue, Deliverer, Deliveries, DeliveryEngine, Handler, LEASES, Observer, Watch, event_stream,
 };
 use crate::names::{Endpoints, Tables};
 use crate::observe::USER_AGENT;
+use crate::queues;
 use crate::routes::{self, Directory, RouteTable};
 use crate::table;
 
@@ -134,7 +135,7 @@ async fn stores(
     let client = dynamo(endpoints).await?;
     check(&client, &routes::SPEC, &tables.routes).await?;
     check(&client, &delivery_table::SPEC, &tables.deliveries).await?;
-    let of_queue = |problem: Problem| {
+    let of_queue = |problem: queues::Problem| {
         SetupError(format!("the queue {dead_letters}: {problem}; create it with `event-pipeline setup`"))
     };
     let dead = DeadLetterQueue::connect(endpoints.sqs.as_deref(), dead_letters).await.map_err(of_queue)?;
@@ -210,7 +211,7 @@ impl DelivererService {
             let Some(name) = stop.run_until_cancelled(self.stream_after(ended.as_deref())).await else { return Ok(()) };
             tracing::info!(stream = name.label, "reading events");
             self.report_new_stream(&name.label).await;
-            let stream = EventStream::new(&self.streams, &name);
+            let stream = event_stream(&self.streams, &name);
             let keys = stream.lease_keys(APPLICATION);
             let handler = Handler::new(self.delivery.deliverer.clone());
             let reports = self.observers.reports.clone();

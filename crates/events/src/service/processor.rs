@@ -1,5 +1,6 @@
 //! The processor: connects to its queues and tables, and stores events until it is stopped.
 
+use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::observe::USER_AGENT;
 use crate::ports::Observer;
 use crate::processor::health::Watch;
 use crate::processor::{Ports, Processor, Settings};
+use crate::queues;
 use crate::schema::Schemas;
 use crate::sqs::{self, DeadLetterQueue, EventQueue};
 use crate::table::{EventTable, SPEC};
@@ -106,10 +108,10 @@ async fn connect_queues(
         found.map_err(|problem| missing("queue", name, &problem))
     };
     let (events, dead) = (url(&queues.events).await?, url(&queues.events_dead).await?);
-    match answer(sqs::redrive_policy(&client, &events)).await {
+    match answer(sqs::has_redrive_policy(&client, &events)).await {
         // Receiving needs no permission to read attributes.
-        Ok(Some(_)) | Err(_) => {}
-        Ok(None) => tracing::warn!(
+        Ok(true) | Err(_) => {}
+        Ok(false) => tracing::warn!(
             queue = queues.events,
             "the queue has no dead-letter queue, so SQS delivers a message that cannot be processed again and again; run \
              `event-pipeline setup`"
@@ -139,12 +141,12 @@ async fn current_buckets(client: &Client, routes: &str) -> Result<buckets::Bucke
     buckets::read(client, routes).await.map_err(|problem| missing("table", routes, &problem))
 }
 
-fn missing(kind: &str, name: &str, problem: &Problem) -> SetupError {
+fn missing(kind: &str, name: &str, problem: &impl fmt::Display) -> SetupError {
     SetupError(format!("the {kind} {name}: {problem}; create what is missing with `event-pipeline setup`"))
 }
 
-async fn answer<T>(call: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
-    let late = |_| Err(Problem::Unreachable(format!("no answer within {} s", ANSWER_WITHIN.as_secs())));
+async fn answer<T>(call: impl Future<Output = Result<T, queues::Problem>>) -> Result<T, queues::Problem> {
+    let late = |_| Err(queues::Problem::Unreachable(format!("no answer within {} s", ANSWER_WITHIN.as_secs())));
     timeout(ANSWER_WITHIN, call).await.unwrap_or_else(late)
 }
 

@@ -26,8 +26,6 @@ pub struct Console<'a> {
     /// What a person should know beside the results.
     pub notes: &'a mut dyn Write,
     pub stop: &'a CancellationToken,
-    /// Asks a question on the terminal.
-    pub confirm: &'a dyn Fn(&str) -> bool,
 }
 
 impl fmt::Debug for Console<'_> {
@@ -43,6 +41,11 @@ impl Console<'_> {
 
     pub(super) fn note(&mut self, line: impl fmt::Display) -> Result<(), ToolError> {
         writeln!(self.notes, "{line}").map_err(|error| cannot_write(&error))
+    }
+
+    /// Asks a question on the terminal. Any answer but yes is a no, and so is a stop.
+    pub(super) async fn confirm(&self, question: &str) -> bool {
+        self.stop.run_until_cancelled(ops::confirm(question)).await.unwrap_or_default()
     }
 
     pub(super) fn is_stopped(&self) -> bool {

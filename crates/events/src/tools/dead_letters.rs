@@ -7,11 +7,8 @@ use sha2::{Digest, Sha256};
 use webhooks::{Clock, SystemClock};
 
 use super::queue::time;
-use crate::dead_letter::{EVENT_ID, EVENT_TIME, REASON, RECEIVED_TOO_OFTEN, TRACEPARENT};
+use crate::dead_letter::{EVENT_ID, EVENT_TIME, REASON, RECEIVED_TOO_OFTEN, TRACEPARENT, WEBHOOK_ID};
 use crate::queues::{Outgoing, Received};
-
-/// The attribute of a dead delivery that receivers know it by.
-pub(super) const WEBHOOK_ID: &str = "webhook_id";
 
 /// Which dead letters a command is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -86,7 +86,7 @@ pub async fn purge(task: &DeadLetters, is_confirmed: bool, console: &mut Console
     if task.which == Which::EventsDlq && selects_moved {
         console.note(format!("warning: an event with reason {RECEIVED_TOO_OFTEN} may be stored and not delivered"))?;
     }
-    if !is_confirmed && !(console.confirm)(&question) {
+    if !is_confirmed && !console.confirm(&question).await {
         return Ok(Outcome::Failed);
     }
     let settle = async |messages: Vec<Received>| delete(task, &queue, messages).await;

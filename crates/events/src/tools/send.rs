@@ -21,6 +21,7 @@ use super::console::progress;
 use super::pace::Pace;
 use super::queue::{Which, find};
 use super::{Console, Outcome, ToolError};
+use crate::dead_letter::is_legal;
 use crate::names::{Endpoints, Queues};
 use crate::queues::{MAX_BATCH, MAX_BATCH_BYTES, Outgoing, Problem, Queue};
 
@@ -221,10 +222,6 @@ fn outgoing(body: String, limits: Limits) -> Result<Outgoing, String> {
     }
     let group = if group_by_client { client(&body).map(|client| group(&client)) } else { None };
     Ok(Outgoing { body, group, ..Outgoing::default() })
-}
-
-fn is_legal(c: char) -> bool {
-    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
 }
 
 fn client(body: &str) -> Option<String> {

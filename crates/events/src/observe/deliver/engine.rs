@@ -8,7 +8,7 @@ use std::time::Duration;
 use ops::RateLimitedLog;
 use ops::metrics::{Counter, Exposition, Histogram, Metric};
 use tracing::{error, info, warn};
-use webhooks::{Answer, Deferred, DisabledReason, EndpointId, Failure, LastAttempt, Report};
+use webhooks::{Answer, DeadReason, Deferred, DisabledReason, EndpointId, LastAttempt, Report};
 
 use super::{BOUNDS, locked};
 
@@ -39,24 +39,8 @@ const STORE_ERRORS: Metric = Metric::counter(
     "Failed calls of the tables of deliveries and routes, and of the dead-letter queue.",
 );
 
-/// The values of labels. A counter that begins at 1 has no increase, so each of them is shown from the start.
-const RESULTS: [&str; 13] = [
-    "broken",
-    "connect",
-    "delivered",
-    "gone",
-    "no_secret",
-    "refused",
-    "resolve",
-    "status_3xx",
-    "status_4xx",
-    "status_5xx",
-    "status_other",
-    "timeout",
-    "tls",
-];
-const DEFERRED_REASONS: [&str; 6] = ["circuit_open", "late", "overloaded", "paused", "queue_full", "stalled"];
-const DEAD_REASONS: [&str; 4] = ["disabled", "exhausted", "gone", "missing"];
+/// The result of an attempt that succeeded.
+const DELIVERED: &str = "delivered";
 /// How much of an answer is logged.
 const LOGGED_BYTES: usize = 200;
 
@@ -81,12 +65,11 @@ pub(super) struct EngineMetrics {
 
 impl Default for EngineMetrics {
     fn default() -> EngineMetrics {
-        let zeros = |names: &[&'static str]| Mutex::new(names.iter().map(|name| (*name, 0)).collect());
         EngineMetrics {
-            attempts: zeros(&RESULTS),
+            attempts: zeros(LastAttempt::NAMES.into_iter().chain([DELIVERED])),
             attempt_seconds: Histogram::new(&BOUNDS),
-            deferred: zeros(&DEFERRED_REASONS),
-            dead: zeros(&DEAD_REASONS),
+            deferred: zeros(Deferred::ALL.into_iter().map(Deferred::as_str)),
+            dead: zeros(DeadReason::ALL.into_iter().map(DeadReason::as_str)),
             open: Mutex::default(),
             backlogs: AtomicU64::new(0),
             store_errors: Counter::default(),
@@ -131,7 +114,7 @@ impl EngineMetrics {
             Report::AttemptFailed { endpoint, id, attempts, attempt } => {
                 self.attempt_failed(endpoint, id.as_str(), *attempts, attempt);
             }
-            Report::Deferred { reason, .. } => count(&self.deferred, name_of(*reason)),
+            Report::Deferred { reason, .. } => count(&self.deferred, reason.as_str()),
             Report::Dead { endpoint, id, reason } => {
                 count(&self.dead, reason.as_str());
                 if let Some(suppressed) = self.gave_up.due() {
@@ -164,12 +147,12 @@ impl EngineMetrics {
     }
 
     fn delivered(&self, took: Duration) {
-        count(&self.attempts, "delivered");
+        count(&self.attempts, DELIVERED);
         self.attempt_seconds.add(took);
     }
 
     fn attempt_failed(&self, endpoint: &EndpointId, id: &str, attempts: u32, attempt: &LastAttempt) {
-        count(&self.attempts, result_of(&attempt.result));
+        count(&self.attempts, attempt.name());
         let Some(suppressed) = self.failed.due() else { return };
         let endpoint = endpoint.as_str();
         match &attempt.result {
@@ -183,49 +166,19 @@ impl EngineMetrics {
 
     fn disabled(&self, endpoint: &EndpointId, reason: DisabledReason) {
         locked(&self.open).remove(endpoint);
-        let why = match reason {
-            DisabledReason::Gone => "it answered with status 410",
-            DisabledReason::Failing => "all its attempts failed for five days",
-            _ => "unknown",
-        };
         error!(
             endpoint = endpoint.as_str(),
-            why,
+            why = reason.why(),
             "disabled a target; ask its owner, then run `event-pipeline routes add` and `event-pipeline dlq redrive`"
         );
     }
 }
 
+/// A counter that begins at 1 has no increase, so each value is shown from the start.
+fn zeros(names: impl IntoIterator<Item = &'static str>) -> Counts {
+    Mutex::new(names.into_iter().map(|name| (name, 0)).collect())
+}
+
 fn count(counts: &Counts, name: &'static str) {
     *locked(counts).entry(name).or_default() += 1;
-}
-
-/// Returns the name of a failed attempt.
-fn result_of(result: &Result<Answer, Failure>) -> &'static str {
-    match result {
-        Ok(Answer { status: 410, .. }) => "gone",
-        Ok(Answer { status: 300..=399, .. }) => "status_3xx",
-        Ok(Answer { status: 400..=499, .. }) => "status_4xx",
-        Ok(Answer { status: 500..=599, .. }) => "status_5xx",
-        Ok(_) => "status_other",
-        Err(Failure::TimedOut) => "timeout",
-        Err(Failure::Connect) => "connect",
-        Err(Failure::Tls) => "tls",
-        Err(Failure::Refused(_)) => "refused",
-        Err(Failure::Resolve) => "resolve",
-        Err(Failure::NoSecret) => "no_secret",
-        Err(_) => "broken",
-    }
-}
-
-fn name_of(reason: Deferred) -> &'static str {
-    match reason {
-        Deferred::Late => "late",
-        Deferred::Paused => "paused",
-        Deferred::CircuitOpen => "circuit_open",
-        Deferred::Stalled => "stalled",
-        Deferred::QueueFull => "queue_full",
-        Deferred::Overloaded => "overloaded",
-        _ => "other",
-    }
 }

@@ -4,13 +4,13 @@ use dynamodb::StoreError;
 use webhooks::{Delivery, WebhookId};
 
 use super::{DeadLetters, delete, report, settle_all, split};
-use crate::dead_letter::{EVENT_ID, EVENT_TIME, REASON};
+use crate::dead_letter::{CLIENT_ID, EVENT_ID, EVENT_TIME, EVENT_TYPE, REASON, TARGET, WEBHOOK_ID};
 use crate::event::sort_key;
 use crate::moment::Moment;
 use crate::names::Tables;
 use crate::queues::Received;
 use crate::routes::MAIN;
-use crate::tools::dead_letters::{Redriven, WEBHOOK_ID};
+use crate::tools::dead_letters::Redriven;
 use crate::tools::queue::find;
 use crate::tools::redelivery::{Again, NoTarget, Redelivery};
 use crate::tools::tables::{Kind, connect};
@@ -18,9 +18,6 @@ use crate::tools::{Console, Outcome, ToolError};
 
 /// How many reasons are named for dead letters that stay.
 const MAX_NAMED: usize = 10;
-const CLIENT_ID: &str = "client_id";
-const EVENT_TYPE: &str = "event_type";
-const TARGET: &str = "target";
 
 /// Stores the selected dead deliveries as due now, and then deletes their dead letters. Those without a target stay.
 pub async fn redrive_deliveries(

@@ -40,7 +40,7 @@ pub struct Erase {
 pub async fn erase(task: &Erase, console: &mut Console<'_>) -> Result<Outcome, ToolError> {
     let stored = Stored::connect(&task.endpoints, &task.tables).await?;
     let client_id = &task.client_id;
-    if !task.is_confirmed && !(console.confirm)(&format!("Delete all events of client {client_id:?} for good?")) {
+    if !task.is_confirmed && !console.confirm(&format!("Delete all events of client {client_id:?} for good?")).await {
         return Ok(Outcome::Failed);
     }
     let failed = |error: &StoreError| {
