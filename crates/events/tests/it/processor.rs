@@ -1,6 +1,7 @@
 //! `event-pipeline processor` through the program, against embedded servers.
 
 mod outages;
+mod traces;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};

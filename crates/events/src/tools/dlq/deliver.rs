@@ -4,7 +4,7 @@ use dynamodb::StoreError;
 use webhooks::{Delivery, WebhookId};
 
 use super::{DeadLetters, delete, report, settle_all, split};
-use crate::dead_letter::{CLIENT_ID, EVENT_ID, EVENT_TIME, EVENT_TYPE, REASON, TARGET, WEBHOOK_ID};
+use crate::dead_letter::{CLIENT_ID, EVENT_ID, EVENT_TIME, EVENT_TYPE, REASON, TARGET, TRACEPARENT, WEBHOOK_ID};
 use crate::event::sort_key;
 use crate::moment::Moment;
 use crate::names::Tables;
@@ -76,21 +76,21 @@ async fn deliveries(
         let reason = attribute(REASON).unwrap_or("unknown");
         return Ok(Err(format!("one of reason {reason} names no client; deliver its event with `events replay`")));
     };
-    let body = bytes::Bytes::from(message.body.clone());
+    let (body, trace) = (bytes::Bytes::from(message.body.clone()), attribute(TRACEPARENT));
     let text = |why: NoTarget| why.to_string();
     // One of a target is delivered to this target only. One that waited while the queue was away has no key of its event.
     let key = event_key(message).or_else(|| attribute(WEBHOOK_ID).map(str::to_owned));
     if attribute(TARGET).is_none()
         && let (Some(key), Some(event_type)) = (key, attribute(EVENT_TYPE))
     {
-        let event = Again { client_id, event_key: &key, event_type, body: &body };
+        let event = Again { client_id, event_key: &key, event_type, body: &body, trace };
         return Ok(redelivery.of_event(event).await?.map_err(text));
     }
     let Some(id) = attribute(WEBHOOK_ID).and_then(WebhookId::from_stored) else {
         return Ok(Err(format!("one of client {client_id:?} has no valid webhook_id")));
     };
     let target = attribute(TARGET).unwrap_or(MAIN);
-    let delivery = redelivery.of_target(client_id, target, &id, &body).await?;
+    let delivery = redelivery.of_target(client_id, target, &id, &body, trace).await?;
     Ok(delivery.map(|delivery| vec![delivery]).map_err(text))
 }
 
