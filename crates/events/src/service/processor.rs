@@ -36,10 +36,18 @@ pub struct ProcessorConfig {
     /// How events are delivered that are dispatched directly.
     pub delivery: DeliveryConfig,
     pub queues: Queues,
-    pub schema_dir: Option<PathBuf>,
+    pub schemas: Option<SchemaConfig>,
     /// How long events are kept. `None` for ever.
     pub ttl: Option<Duration>,
     pub settings: Settings,
+}
+
+/// The schemas of event types.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaConfig {
+    pub directory: PathBuf,
+    /// Whether an event type needs a schema of its own.
+    pub is_strict: bool,
 }
 
 /// Who is told what a processor does.
@@ -63,8 +71,8 @@ pub struct ProcessorService {
 
 /// Connects to the queues and tables. Fails if one of them is missing or does not fit, or if a schema is wrong.
 pub async fn connect(config: ProcessorConfig, observers: ProcessorObservers) -> Result<ProcessorService, SetupError> {
-    let ProcessorConfig { delivery, queues, schema_dir, ttl, settings } = config;
-    let (directory, schemas) = load_schemas(schema_dir)?;
+    let ProcessorConfig { delivery, queues, schemas, ttl, settings } = config;
+    let (directory, schemas) = load_schemas(schemas)?;
     let (queue, dead_letters) = connect_queues(&delivery, &queues, &settings).await?;
     let events = connect_table(&delivery, ttl).await?;
     let ProcessorObservers { messages, deliveries, delivery_watch } = observers;
@@ -86,9 +94,9 @@ pub async fn connect(config: ProcessorConfig, observers: ProcessorObservers) -> 
     })
 }
 
-fn load_schemas(directory: Option<PathBuf>) -> Result<(Option<SchemaDirectory>, Schemas), SetupError> {
-    let Some(path) = directory else { return Ok((None, Schemas::default())) };
-    let (directory, schemas) = SchemaDirectory::load(path).map_err(|error| {
+fn load_schemas(config: Option<SchemaConfig>) -> Result<(Option<SchemaDirectory>, Schemas), SetupError> {
+    let Some(SchemaConfig { directory, is_strict }) = config else { return Ok((None, Schemas::default())) };
+    let (directory, schemas) = SchemaDirectory::load(directory, is_strict).map_err(|error| {
         let why = anyhow::Error::new(error);
         SetupError(format!("cannot load the schemas (--schema-dir): {why:#}"))
     })?;

@@ -2,6 +2,7 @@
 
 mod outages;
 mod traces;
+mod types;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
