@@ -402,3 +402,6 @@ impl Instance for WatchedProcessor {
         not_running.into_iter().chain(messages).chain(deliveries).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
