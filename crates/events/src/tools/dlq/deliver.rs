@@ -3,7 +3,7 @@
 use dynamodb::StoreError;
 use webhooks::{Delivery, WebhookId};
 
-use super::{DeadLetters, delete, report, settle_all, split};
+use super::{DeadLetters, Unsettled, delete, report, settle_all, split};
 use crate::dead_letter::{CLIENT_ID, EVENT_ID, EVENT_TIME, EVENT_TYPE, REASON, TARGET, TRACEPARENT, WEBHOOK_ID};
 use crate::event::sort_key;
 use crate::moment::Moment;
@@ -32,7 +32,7 @@ pub async fn redrive_deliveries(
     let mut staying: Vec<String> = Vec::new();
     let mut redriven = Redriven::begin();
     let settle = async |messages: Vec<Received>| {
-        let (messages, returned): (Vec<_>, Vec<_>) =
+        let (messages, came_back): (Vec<_>, Vec<_>) =
             messages.into_iter().partition(|message| redriven.is_first(message));
         let mut failed = Vec::new();
         for (index, message) in messages.iter().enumerate() {
@@ -46,10 +46,9 @@ pub async fn redrive_deliveries(
             }
         }
         let (stored, unstored) = split(messages, &failed);
-        let mut left = delete(task, &queue, stored).await?;
-        left.extend(unstored);
-        left.extend(returned);
-        Ok(left)
+        let mut failed = delete(task, &queue, stored).await?;
+        failed.extend(unstored);
+        Ok(Unsettled { failed, came_back })
     };
     let counts = settle_all(task, &queue, "redriving", settle, console).await?;
     for why in staying {
