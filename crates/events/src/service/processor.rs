@@ -21,9 +21,8 @@ use crate::observe::USER_AGENT;
 use crate::ports::Observer;
 use crate::processor::health::Watch;
 use crate::processor::{Ports, Processor, Settings};
-use crate::queues;
+use crate::queues::{self, DeadLetterQueue, EventQueue, Sqs};
 use crate::schema::Schemas;
-use crate::sqs::{self, DeadLetterQueue, EventQueue};
 use crate::table::{EventTable, SPEC};
 
 const TICK: Duration = Duration::from_secs(1);
@@ -109,24 +108,20 @@ async fn connect_queues(
     queues: &Queues,
     settings: &Settings,
 ) -> Result<(EventQueue, DeadLetterQueue), SetupError> {
-    let client = sqs::connect(delivery.endpoints.sqs.as_deref()).await;
-    let client = client.map_err(|problem| SetupError(format!("cannot connect to SQS: {problem}")))?;
-    let url = async |name: &str| {
-        let found = answer(sqs::queue_url(&client, name)).await;
-        found.map_err(|problem| missing("queue", name, &problem))
-    };
-    let (events, dead) = (url(&queues.events).await?, url(&queues.events_dead).await?);
-    match answer(sqs::has_redrive_policy(&client, &events)).await {
-        // Receiving needs no permission to read attributes.
-        Ok(true) | Err(_) => {}
-        Ok(false) => tracing::warn!(
+    let sqs = Sqs::connect_without_retries(delivery.endpoints.sqs.as_deref()).await;
+    let sqs = sqs.map_err(|problem| SetupError(format!("cannot connect to SQS: {problem}")))?;
+    let find = async |name: &str| answer(sqs.find(name)).await.map_err(|problem| missing("queue", name, &problem));
+    let (events, dead) = (find(&queues.events).await?, find(&queues.events_dead).await?);
+    // Receiving needs no permission to read attributes.
+    if answer(events.settings()).await.is_ok_and(|settings| settings.redrive.is_none()) {
+        tracing::warn!(
             queue = queues.events,
             "the queue has no dead-letter queue, so SQS delivers a message that cannot be processed again and again; run \
              `event-pipeline setup`"
-        ),
+        );
     }
-    let events = EventQueue::new(client.clone(), events, settings.limits.visibility, settings.shutdown_grace);
-    Ok((events, DeadLetterQueue::new(client, dead)))
+    let events = EventQueue::new(events, settings.limits.visibility, settings.shutdown_grace);
+    Ok((events, DeadLetterQueue::new(dead)))
 }
 
 async fn connect_table(delivery: &DeliveryConfig, ttl: Option<Duration>) -> Result<EventTable, SetupError> {
