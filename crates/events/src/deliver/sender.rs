@@ -6,7 +6,8 @@ use webhooks::{Answer, Failure, HttpSender, Post, Sender};
 
 use super::Observer;
 
-/// The sender of the engine. An attempt continues the trace of its event: without a span of its own, it passes that on.
+/// The sender of the engine. Each attempt continues the trace of its event. Without a span, it sends the `traceparent` that the
+/// event came with.
 pub struct TracedSender {
     http: HttpSender,
     observer: Arc<dyn Observer>,

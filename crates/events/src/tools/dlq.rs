@@ -42,11 +42,11 @@ struct Counts {
     /// Not selected, or beyond the limit.
     left: u64,
     failed: u64,
-    /// Redriven by this command, and dead again. They are left as well.
+    /// This command has redriven them, and they are dead letters again.
     came_back: u64,
 }
 
-/// What is not settled of a batch.
+/// The messages of a batch that stay in the queue.
 #[derive(Debug, Default)]
 struct Unsettled {
     failed: Vec<Received>,
