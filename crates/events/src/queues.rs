@@ -1,5 +1,5 @@
-//! SQS. [`Sqs`] finds and creates queues, and [`Queue`] has their settings and messages, as the tools use them. [`EventQueue`] and
-//! [`DeadLetterQueue`] are the ports of the processor.
+//! SQS. [`Sqs`] finds and creates queues, and [`Queue`] has their settings and messages, as the tools use them.
+//! [`EventQueue`] and [`DeadLetterQueue`] are the ports of the processor.
 
 mod batch;
 mod dead_letters;
