@@ -21,8 +21,8 @@ mod table;
 pub use add_index::{Added, Wait, add_index};
 pub use deliveries::{Delivered, DeliveriesKept, DeliveryTable, FoundDelivery, Replayed};
 pub use dynamodb::{
-    Client, Permission, Problem, StreamName, StreamState, StreamsClient, check_permission, check_stream_permissions,
-    check_table, create_table, stream_name,
+    Client, Permission, Problem, StreamName, StreamState, StreamsClient, TableSetup, check_permission,
+    check_stream_permissions, check_table, create_table, stream_name,
 };
 pub use history::{DeadLetterPage, HistoryKey, HistoryPage, HistoryTable, StoredDeadLetter};
 pub use hosts::HostTable;

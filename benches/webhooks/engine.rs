@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use webhooks::{
     Addresses, Changed, DeadReason, Delivery, DeliveryStore, DisabledReason, DueDelivery, Endpoint, EndpointId,
-    EndpointStatus, EndpointStore, Engine, Handled, HttpSender, Policy, Resolver, SenderSettings, Settings, StoreError,
-    StoredDelivery, SystemClock, Token, WebhookId,
+    EndpointStatus, EndpointStore, Engine, Handled, HttpSender, Origin, Policy, Resolver, SenderSettings, Settings,
+    StoreError, StoredDelivery, SystemClock, Token, WebhookId,
 };
 
 use crate::deliveries::{body, endpoint_id, secret, tls, webhook_id};
@@ -72,7 +72,7 @@ impl Poster for Answering {
     async fn post(&self, endpoint: usize, number: u64) -> anyhow::Result<()> {
         let endpoint = &self.endpoints[endpoint];
         let id = webhook_id(number, endpoint);
-        let delivery = Delivery { id, endpoint: endpoint.clone(), body: self.body.clone() };
+        let delivery = Delivery { id, endpoint: endpoint.clone(), body: self.body.clone(), origin: Origin::default() };
         let handled = self.engine.deliver(delivery, Instant::now()).await;
         ensure!(handled == Handled::Delivered, "a delivery was not made at once: {handled:?}");
         Ok(())

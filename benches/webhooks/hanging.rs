@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use webhooks::{Delivery, Handled};
+use webhooks::{Delivery, Handled, Origin};
 
 use crate::deliveries::{body, endpoint_id, webhook_id};
 use crate::engine::engine;
@@ -83,8 +83,8 @@ pub(crate) async fn run(load: Load) -> anyhow::Result<Delivered> {
             let counts = endpoint >= HANGING;
             let record = number as u64;
             tasks.spawn(async move {
-                let id = endpoint_id(endpoint);
-                let delivery = Delivery { id: webhook_id(record, &id), endpoint: id, body };
+                let (endpoint, origin) = (endpoint_id(endpoint), Origin::default());
+                let delivery = Delivery { id: webhook_id(record, &endpoint), endpoint, body, origin };
                 let handled = engine.deliver(delivery, Instant::now()).await;
                 if counts && handled == Handled::Delivered {
                     delivered.fetch_add(1, Ordering::Relaxed);

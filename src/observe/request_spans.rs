@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use http_api::{Arrived, Responded};
 use opentelemetry::propagation::Extractor;
-use ops::traces::Sampling;
+use ops::traces::{Sampling, continued};
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 
-use super::spans::{TARGET, call, continued, failed};
+use super::spans::{TARGET, call, failed};
 use crate::hosts::Operation;
 
 /// Opens the spans of an API of one table.

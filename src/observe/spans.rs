@@ -3,14 +3,10 @@
 
 use std::collections::HashMap;
 
-use opentelemetry::Context;
-use opentelemetry::propagation::{Extractor, TextMapPropagator};
-use opentelemetry::trace::TraceContextExt;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
-use ops::traces::Sampling;
+use opentelemetry::propagation::Extractor;
+use ops::traces::{Sampling, continued};
 use tracing::field::Empty;
 use tracing::{Span, info_span};
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::consumer::ports::{End, Envelope, Operation};
 
@@ -68,19 +64,6 @@ impl Spans {
     }
 }
 
-/// Opens a span that continues the trace of its sender; a disabled one if the sender decides what is traced and did not trace
-/// this.
-pub(super) fn continued(sampling: Sampling, sender: &dyn Extractor, open: impl FnOnce() -> Span) -> Span {
-    let parent = parent(sender);
-    if sampling == Sampling::Parent && !parent.span().span_context().is_sampled() {
-        return Span::none();
-    }
-    let span = open();
-    // Fails only without a layer for traces.
-    let _ = span.set_parent(parent);
-    span
-}
-
 /// Opens the span of one call of DynamoDB.
 /// <https://opentelemetry.io/docs/specs/semconv/database/dynamodb/>
 pub(super) fn call(parent: &Span, operation: &str, table: &str) -> Span {
@@ -111,11 +94,6 @@ pub(super) fn failed(span: &Span, error: &str) {
     span.record("error.type", error).record("otel.status_code", "ERROR");
 }
 
-/// Returns the sender's span context, which is invalid if the sender sent none.
-fn parent(sender: &dyn Extractor) -> Context {
-    TraceContextPropagator::new().extract_with_context(&Context::new(), sender)
-}
-
 /// Reads the W3C trace context from the attributes that Google's clients write.
 struct Attributes<'a>(&'a HashMap<String, String>);
 
@@ -138,6 +116,9 @@ impl Extractor for Attributes<'_> {
 mod tests {
     use std::time::SystemTime;
 
+    use opentelemetry::trace::TraceContextExt;
+    use ops::traces::sender_context;
+
     use super::*;
 
     fn envelope(traceparent: Option<&str>) -> Envelope {
@@ -154,7 +135,7 @@ mod tests {
     #[test]
     fn continues_the_trace_of_the_publisher() {
         let envelope = envelope(Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
-        let parent = parent(&Attributes(&envelope.attributes));
+        let parent = sender_context(&Attributes(&envelope.attributes));
         let span = parent.span().span_context().clone();
         assert_eq!(span.trace_id().to_string(), "0af7651916cd43dd8448eb211c80319c");
         assert_eq!(span.span_id().to_string(), "b7ad6b7169203331");

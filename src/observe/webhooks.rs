@@ -269,7 +269,7 @@ fn count(counts: &Mutex<BTreeMap<&'static str, u64>>, name: &'static str) {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use webhooks::{Failure, Observer as _, WebhookId};
+    use webhooks::{Failure, Observer as _, Origin, WebhookId};
 
     use super::*;
 
@@ -328,7 +328,8 @@ mod tests {
             });
         }
         let took = Duration::from_millis(7);
-        metrics.report(&Report::Delivered { endpoint: &endpoint, id: &webhook, attempts: 3, took });
+        let origin = &Origin::default();
+        metrics.report(&Report::Delivered { endpoint: &endpoint, id: &webhook, origin, attempts: 3, took });
         metrics.report(&Report::Deferred { endpoint: &endpoint, id: &webhook, reason: Deferred::Stalled });
         metrics.report(&Report::Dead { endpoint: &endpoint, id: &webhook, reason: DeadReason::Exhausted });
         metrics.report(&Report::Backlogs { endpoints: 4 });

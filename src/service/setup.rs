@@ -206,7 +206,7 @@ async fn side_table(
 ) -> Result<(), SetupError> {
     let created = dynamo::create_table(client, kind.spec(), name).await;
     let created = created.map_err(|problem| setup_error::side_table(endpoints, kind, name, problem))?;
-    print(out, created, setup_error::name_of(kind), name)
+    print(out, created == dynamo::TableSetup::Created, setup_error::name_of(kind), name)
 }
 
 /// Adds an index, and shows what it waits for: as a line, and on a terminal with the time.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
-use webhooks::{Delivery, DeliveryStore, EndpointId, Engine, Handled, Sender};
+use webhooks::{Delivery, DeliveryStore, EndpointId, Engine, Handled, Origin, Sender};
 
 use super::directory::Directory;
 use super::event::{body, webhook_id};
@@ -88,7 +88,8 @@ impl<D: DeliveryStore, S: Subscriptions, H: Sender> WebhookNotifier<D, S, H> {
         body: &Bytes,
         read_at: Instant,
     ) -> BoxFuture<'a, (EndpointId, Handled)> {
-        let delivery = Delivery { id: webhook_id(key, &endpoint), endpoint: endpoint.clone(), body: body.clone() };
+        let (id, origin) = (webhook_id(key, &endpoint), Origin::default());
+        let delivery = Delivery { id, endpoint: endpoint.clone(), body: body.clone(), origin };
         Box::pin(async move {
             let handled = self.engine.deliver(delivery, read_at).await;
             if handled == Handled::Delivered {

@@ -13,7 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt, stream};
 use indicatif::{HumanCount, ProgressBar};
 use tokio::time::Instant;
-use webhooks::{Delivery, EndpointId};
+use webhooks::{Delivery, EndpointId, Origin};
 
 use super::text::Format;
 use super::{OPERATOR, Outcome, Tables, print, unusable};
@@ -193,7 +193,7 @@ impl Run<'_> {
         #[expect(clippy::cast_precision_loss, reason = "a body is far smaller than 2^52 bytes")]
         let cost = ((body.len() + 300) as f64 / 1024.0).ceil() + 1.0;
         units.set(units.get() + cost);
-        let delivery = Delivery { id, endpoint: self.task.id.clone(), body };
+        let delivery = Delivery { id, endpoint: self.task.id.clone(), body, origin: Origin::default() };
         self.pacer.repeat(async || self.tables.deliveries.replay(delivery.clone()).await).await
     }
 

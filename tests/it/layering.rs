@@ -70,7 +70,7 @@ const MODULES: &[Module] = &[
     Module {
         name: "observe",
         modules: &["scan", "changes", "consumer", "hosts", "api", "subscriptions"],
-        crates: &["tokio", "dynamodb_streams", "opentelemetry", "tracing_opentelemetry", "ops", "http_api", "webhooks"],
+        crates: &["tokio", "dynamodb_streams", "opentelemetry", "ops", "http_api", "webhooks"],
     },
     Module {
         name: "service",

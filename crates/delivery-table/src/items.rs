@@ -6,7 +6,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::Bytes;
 use dynamodb::values::{self, bytes, number, string, text, whole};
 use dynamodb::{EXPIRES_AT, Item};
-use webhooks::{Answer, Delivery, DueDelivery, EndpointId, Failure, LastAttempt, StoredDelivery, Token, WebhookId};
+use webhooks::{
+    Answer, Delivery, DueDelivery, EndpointId, Failure, LastAttempt, Origin, StoredDelivery, Token, TraceParent,
+    WebhookId,
+};
 
 /// The partition key.
 pub const QUEUE: &str = "queue";
@@ -16,6 +19,9 @@ pub(super) const DUE: &str = "due";
 /// Changes with each claim.
 pub const TOKEN: &str = "token";
 pub(super) const SEEN: &str = "seen";
+/// When the event was sent, in Unix milliseconds. Absent if it is unknown, like the trace.
+const SENT: &str = "sent";
+const TRACE: &str = "trace";
 
 /// One partition of DynamoDB takes 1,000 write units per second.
 pub const BUCKETS: usize = 8;
@@ -90,7 +96,7 @@ pub(super) fn last_attempt(last: Option<&LastAttempt>) -> [(&'static str, Option
 
 /// Returns the item of a delivery in a queue, without its due time.
 pub fn delivery_item(queue: Queue, item: &StoredDelivery, expires_at: Option<u64>) -> Item {
-    let Delivery { id, endpoint, body } = &item.delivery;
+    let Delivery { id, endpoint, body, origin } = &item.delivery;
     let mut attributes = queue.key(endpoint, id);
     let values = [
         (VERSION, number(FORMAT)),
@@ -101,6 +107,8 @@ pub fn delivery_item(queue: Queue, item: &StoredDelivery, expires_at: Option<u64
     ];
     attributes.extend(values.map(|(name, value)| (name.to_owned(), value)));
     attributes.extend(expires_at.map(|at| (EXPIRES_AT.to_owned(), number(at))));
+    attributes.extend(origin.sent.map(|sent| (SENT.to_owned(), number(millis(sent)))));
+    attributes.extend(origin.trace.as_ref().map(|trace| (TRACE.to_owned(), text(trace.as_str()))));
     let last = last_attempt(item.last.as_ref()).into_iter();
     attributes.extend(last.filter_map(|(name, value)| Some((name.to_owned(), value?))));
     attributes
@@ -118,8 +126,9 @@ pub fn delivery(queue: Queue, item: &Item, due: SystemTime) -> Option<StoredDeli
     let (endpoint, id) = queue.parse(item)?;
     let body = item.get("body")?.as_b().ok()?;
     (whole(item, VERSION)? == FORMAT).then_some(())?;
+    let origin = Origin { sent: time(item, SENT), trace: string(item, TRACE).and_then(TraceParent::parse) };
     Some(StoredDelivery {
-        delivery: Delivery { id, endpoint, body: Bytes::copy_from_slice(body.as_ref()) },
+        delivery: Delivery { id, endpoint, body: Bytes::copy_from_slice(body.as_ref()), origin },
         created: time(item, "created")?,
         attempts: whole(item, "attempts")?.try_into().ok()?,
         due,
@@ -178,6 +187,12 @@ mod tests {
         prop_oneof![answer, failure.prop_map(Err)]
     }
 
+    fn origin() -> impl Strategy<Value = Origin> {
+        let trace = "00-[0-9a-f]{31}1-[0-9a-f]{15}1-0[01]".prop_map(|text| TraceParent::parse(&text).unwrap());
+        (prop::option::of(any::<u32>()), prop::option::of(trace))
+            .prop_map(|(sent, trace)| Origin { sent: sent.map(|sent| at(sent.into())), trace })
+    }
+
     fn stored_delivery() -> impl Strategy<Value = StoredDelivery> {
         let parts = (
             "[!-~]{1,20}",
@@ -185,11 +200,12 @@ mod tests {
             prop::collection::vec(any::<u8>(), 0..100),
             (any::<u32>(), any::<u32>(), any::<u32>(), any::<u64>()),
             prop::option::of((any::<u32>(), result())),
+            origin(),
         );
-        parts.prop_map(|(endpoint, event, body, (created, due, attempts, token), last)| {
+        parts.prop_map(|(endpoint, event, body, (created, due, attempts, token), last, origin)| {
             let endpoint = EndpointId::parse(endpoint).unwrap();
             StoredDelivery {
-                delivery: Delivery { id: WebhookId::of(&[&event], &endpoint), endpoint, body: body.into() },
+                delivery: Delivery { id: WebhookId::of(&[&event], &endpoint), endpoint, body: body.into(), origin },
                 created: at(created.into()),
                 attempts,
                 due: at(due.into()),
@@ -212,7 +228,8 @@ mod tests {
     #[test]
     fn an_item_of_another_version_or_without_a_part_is_not_read() {
         let endpoint = EndpointId::parse("a").unwrap();
-        let delivery = Delivery { id: WebhookId::of(&[b"1"], &endpoint), endpoint, body: "{}".into() };
+        let (id, origin) = (WebhookId::of(&[b"1"], &endpoint), Origin::default());
+        let delivery = Delivery { id, endpoint, body: "{}".into(), origin };
         let item = StoredDelivery {
             delivery,
             created: at(1),
@@ -233,6 +250,21 @@ mod tests {
         let mut unknown = complete;
         unknown.insert("last_failure".to_owned(), text("of a newer version"));
         assert_eq!(waiting(&unknown), Some(StoredDelivery { last: None, ..item }));
+    }
+
+    #[test]
+    fn an_item_of_a_version_without_origins_is_read_and_so_is_one_with_a_wrong_trace() {
+        let endpoint = EndpointId::parse("a").unwrap();
+        let trace = TraceParent::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+        let origin = Origin { sent: Some(at(1)), trace };
+        let delivery = Delivery { id: WebhookId::of(&[b"1"], &endpoint), endpoint, body: "{}".into(), origin };
+        let item = StoredDelivery { delivery, created: at(1), attempts: 0, due: at(2), token: Token(3), last: None };
+        let mut earlier = waiting_item(&item, None);
+        earlier.remove(SENT);
+        earlier.insert(TRACE.to_owned(), text("x\r\n"));
+        assert_eq!(waiting(&earlier).unwrap().delivery.origin, Origin::default());
+        earlier.remove(TRACE);
+        assert_eq!(waiting(&earlier).unwrap().delivery.origin, Origin::default());
     }
 
     #[test]

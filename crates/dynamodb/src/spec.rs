@@ -151,22 +151,38 @@ impl Permission {
     }
 }
 
-/// Creates the table with its index and stream if it is missing, and returns whether it was. Enables expiry and the stream
-/// of an existing table. Safe to repeat and to run concurrently.
-pub async fn create_table(client: &Client, spec: &TableSpec, name: &str) -> Result<bool, Problem> {
+/// What [`create_table`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableSetup {
+    Created,
+    /// The table exists and is up to date.
+    Found,
+    /// The table existed. These were enabled.
+    Changed {
+        expiry: bool,
+        stream: bool,
+    },
+}
+
+/// Creates the table with its index and stream if it is missing. Enables expiry and the stream of an existing table. Safe to
+/// repeat and to run concurrently.
+pub async fn create_table(client: &Client, spec: &TableSpec, name: &str) -> Result<TableSetup, Problem> {
     let is_new = match describe(client, name).await {
         Ok(_) => false,
         Err(Problem::NotFound) => create_missing(client, spec, name).await?,
         Err(problem) => return Err(problem),
     };
     spec.check_fit(&wait_until_active(client, name).await?)?;
-    if spec.expires {
-        enable_expiry(client, name).await?;
-    }
-    if let Some(view) = &spec.stream {
-        enable_stream(client, name, view).await?;
-    }
-    Ok(is_new)
+    let expiry = spec.expires && enable_expiry(client, name).await?;
+    let stream = match &spec.stream {
+        Some(view) => enable_stream(client, name, view).await?,
+        None => false,
+    };
+    Ok(match (is_new, expiry || stream) {
+        (true, _) => TableSetup::Created,
+        (false, true) => TableSetup::Changed { expiry, stream },
+        (false, false) => TableSetup::Found,
+    })
 }
 
 async fn create_missing(client: &Client, spec: &TableSpec, name: &str) -> Result<bool, Problem> {

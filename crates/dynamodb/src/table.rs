@@ -44,17 +44,17 @@ pub async fn wait_until(
     tokio::time::timeout(ACTIVE_TIMEOUT, wait).await.unwrap_or_else(|_| timed_out())
 }
 
-/// Lets items expire by `expires_at`.
-pub async fn enable_expiry(client: &Client, table: &str) -> Result<(), Problem> {
+/// Lets items expire by `expires_at`. Returns whether they did not before.
+pub async fn enable_expiry(client: &Client, table: &str) -> Result<bool, Problem> {
     if has_expiry(client, table).await? {
-        return Ok(());
+        return Ok(false);
     }
     let expiry = built(TimeToLiveSpecification::builder().enabled(true).attribute_name(EXPIRES_AT).build())?;
     let request = client.update_time_to_live().table_name(table).time_to_live_specification(expiry);
     match within_timeout(request.send()).await {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(true),
         // If two processes enable it concurrently, DynamoDB refuses the second request.
-        Err(error) if error.code() == Some("ValidationException") && has_expiry(client, table).await? => Ok(()),
+        Err(error) if error.code() == Some("ValidationException") && has_expiry(client, table).await? => Ok(false),
         Err(error) => Err(Problem::of(&error)),
     }
 }

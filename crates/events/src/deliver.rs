@@ -10,10 +10,14 @@ mod handler;
 mod health;
 mod observer;
 mod queue;
+mod sender;
 mod store;
 mod stream;
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use dynamodb::{TableSpec, hash};
+use webhooks::{Origin, TraceParent};
 
 use crate::event::{Event, sort_key};
 
@@ -24,6 +28,7 @@ pub use handler::Handler;
 pub use health::{Condition, Watch};
 pub use observer::{Handled, Observer};
 pub use queue::DeadLetterQueue;
+pub use sender::TracedSender;
 pub use store::Deliveries;
 pub use stream::{Change, EventStream, event_stream};
 
@@ -56,5 +61,12 @@ impl StoredEvent {
             sent: Some(event.sent),
             trace: event.trace.clone(),
         }
+    }
+
+    /// Returns what its deliveries keep of it. They continue the trace of `context`, or else that of the producer.
+    fn origin(&self, context: Option<TraceParent>) -> Origin {
+        let sent = self.sent.and_then(|sent| UNIX_EPOCH.checked_add(Duration::from_millis(sent)));
+        let trace = context.or_else(|| self.trace.as_deref().and_then(TraceParent::parse));
+        Origin { sent, trace }
     }
 }

@@ -92,6 +92,8 @@ pub enum Reason {
     DuplicateMember,
     /// The body breaks the schema.
     SchemaViolation,
+    /// The event type has no schema of its own, and types are strict.
+    UnknownType,
     /// The event type has schemas, but none of this version.
     UnknownVersion,
     /// An id is too long, or it contains control characters.
@@ -108,10 +110,11 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 10] = [
+    pub const ALL: [Reason; 11] = [
         Reason::MalformedJson,
         Reason::DuplicateMember,
         Reason::SchemaViolation,
+        Reason::UnknownType,
         Reason::UnknownVersion,
         Reason::InvalidId,
         Reason::InvalidTime,
@@ -126,6 +129,7 @@ impl Reason {
             Reason::MalformedJson => "malformed_json",
             Reason::DuplicateMember => "duplicate_member",
             Reason::SchemaViolation => "schema_violation",
+            Reason::UnknownType => "unknown_type",
             Reason::UnknownVersion => "unknown_version",
             Reason::InvalidId => "invalid_id",
             Reason::InvalidTime => "invalid_time",

@@ -4,13 +4,13 @@
 //! - [`processor`] stores what the queue delivers.
 //! - [`ports`] is what it needs from outside.
 //! - [`schema`] loads JSON Schemas and validates events.
-//! - [`sqs`] and [`table`] are its queues and its table.
+//! - [`queues`] is SQS, for it and for the tools, and [`table`] is its table.
 //! - [`dead_letter`] describes dead letters in attributes of SQS, and [`trace`] continues traces. Both are pure.
 //! - [`moment`] has the one form of times that sorts.
 //! - [`buckets`] has the number of partitions of each client.
 //! - [`names`] has the names of the queues and tables.
 //! - [`observe`] is the program as logs and metrics name it.
-//! - [`tools`] is the commands of operators, and [`queues`] is SQS as they use it.
+//! - [`tools`] is the commands of operators.
 //! - [`key`] has the names under which an event is delivered.
 //! - [`routes`] names where the events of a client are delivered.
 //! - [`deliver`] delivers what is stored.
@@ -35,7 +35,6 @@ pub mod queues;
 pub mod routes;
 pub mod schema;
 pub mod service;
-pub mod sqs;
 pub mod table;
 pub mod tools;
 pub mod trace;

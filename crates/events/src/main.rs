@@ -12,7 +12,9 @@ use event_pipeline::cli::{
     Cli, Command, CompletionsArgs, DeliverArgs, DlqTask, EventsTask, ProcessorArgs, QueueTask, RoutesTask, SinkArgs,
 };
 use event_pipeline::deliver::Watch;
-use event_pipeline::observe::{Counts, DeliverMetrics, PROGRAM, ProcessorMetrics, WatchedDeliverer, WatchedProcessor};
+use event_pipeline::observe::{
+    Counts, DeliverMetrics, DeliverySpans, MessageSpans, PROGRAM, ProcessorMetrics, WatchedDeliverer, WatchedProcessor,
+};
 use event_pipeline::service::deliverer::{self, DelivererObservers};
 use event_pipeline::service::processor::{self, ProcessorObservers, ProcessorService};
 use event_pipeline::tools::{Console, Outcome, ToolError, check, dlq, events, queue, routes, send, setup};
@@ -20,6 +22,7 @@ use ops::Pipe;
 use ops::http;
 use ops::logs::{self, Logs};
 use ops::signals::{Signal, Signals};
+use ops::traces::Traces;
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
@@ -153,9 +156,13 @@ async fn process(args: &ProcessorArgs) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let config = args.config()?;
     let fields = vec![("queue", config.queues.events.clone())];
-    let _logs = Logs::start(&PROGRAM, args.log_format(), args.log_levels(), fields, None);
-    let (metrics, watch) = (Arc::<ProcessorMetrics>::default(), Arc::<Watch>::default());
-    let deliveries = Arc::<DeliverMetrics>::default();
+    let traces = Traces::start(&PROGRAM)?;
+    let _logs = Logs::start(&PROGRAM, args.log_format(), args.log_levels(), fields, traces.as_ref());
+    let (sampling, table) = (traces.as_ref().map(Traces::sampling), &config.delivery.tables.events);
+    let spans = sampling.map(|sampling| MessageSpans::new(sampling, &config.queues, table));
+    let (metrics, watch) = (Arc::new(ProcessorMetrics::new(spans)), Arc::<Watch>::default());
+    let spans = sampling.map(|sampling| DeliverySpans::new(sampling, table));
+    let deliveries = Arc::new(DeliverMetrics::new(spans));
     let dispatched = config.settings.is_direct.then(|| deliveries.clone());
     let watched = Arc::new(WatchedProcessor::new(metrics.clone(), dispatched, watch.clone()));
     let setting = "--http-listen, EVENT_PIPELINE_HTTP_LISTEN";
@@ -171,6 +178,7 @@ async fn process(args: &ProcessorArgs) -> anyhow::Result<ExitCode> {
     if let Some(second) = second {
         return Ok(ExitCode::from(second.exit_code()));
     }
+    finish(traces).await;
     let Counts { stored, duplicates, dead_letters, returned } = metrics.counts();
     println!(
         "Processor stopped. Stored: {stored}, duplicates: {duplicates}, dead letters: {dead_letters}, returned: {returned}"
@@ -213,8 +221,11 @@ async fn deliver(args: &DeliverArgs) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let config = args.config()?;
     let fields = vec![("table", config.delivery.tables.events.clone())];
-    let _logs = Logs::start(&PROGRAM, args.log_format(), args.log_levels(), fields, None);
-    let (metrics, watch) = (Arc::<DeliverMetrics>::default(), Arc::<Watch>::default());
+    let traces = Traces::start(&PROGRAM)?;
+    let _logs = Logs::start(&PROGRAM, args.log_format(), args.log_levels(), fields, traces.as_ref());
+    let sampling = traces.as_ref().map(Traces::sampling);
+    let spans = sampling.map(|sampling| DeliverySpans::new(sampling, &config.delivery.tables.events));
+    let (metrics, watch) = (Arc::new(DeliverMetrics::new(spans)), Arc::<Watch>::default());
     let watched = Arc::new(WatchedDeliverer::new(metrics.clone(), watch.clone()));
     let setting = "--http-listen, EVENT_PIPELINE_HTTP_LISTEN";
     let _endpoint = http::listen(args.http_listen(), setting, watched.clone()).await?;
@@ -244,8 +255,15 @@ async fn deliver(args: &DeliverArgs) -> anyhow::Result<ExitCode> {
         result = work => result?,
         () = follow => {}
     }
+    finish(traces).await;
     println!("Deliverer stopped. Records handled: {}", metrics.handled());
     Ok(ExitCode::SUCCESS)
+}
+
+async fn finish(traces: Option<Traces>) {
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
 }
 
 /// Receives webhooks until a signal.

@@ -4,6 +4,7 @@ mod clients;
 mod deliver;
 mod processor;
 mod recent;
+mod spans;
 
 use ops::Program;
 use tracing::level_filters::LevelFilter;
@@ -11,14 +12,18 @@ use tracing_subscriber::filter::Targets;
 
 pub use deliver::{DeliverMetrics, WatchedDeliverer};
 pub use processor::{Counts, ProcessorMetrics, WatchedProcessor};
+pub use spans::{DeliverySpans, MessageSpans};
 
 /// The name and version of this program in logs, traces and metrics.
 pub const PROGRAM: Program = Program {
     name: "event-pipeline",
     target: "event_pipeline",
-    span_target: "event_pipeline_spans",
+    span_target: SPANS,
     version: env!("CARGO_PKG_VERSION"),
 };
+
+/// The target of all spans.
+const SPANS: &str = "event_pipeline_spans";
 
 /// What requests to AWS say about this program.
 pub const USER_AGENT: &str = concat!("event-pipeline/", env!("CARGO_PKG_VERSION"));

@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
+use tracing::Span;
+
 use crate::event::{Event, Invalid, Reason};
 use crate::schema::Schemas;
 
@@ -104,7 +106,7 @@ pub enum Outcome {
 }
 
 /// A message that is durable, or left to the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Settled<'a> {
     pub outcome: Outcome,
     /// `None` if the body is no event.
@@ -113,12 +115,25 @@ pub struct Settled<'a> {
     pub event_type: Option<&'a str>,
     /// When the message was sent, in Unix milliseconds.
     pub sent: u64,
+    pub span: &'a Span,
 }
 
 /// Is told what happens. The methods must not block.
 pub trait Observer: Send + Sync + 'static {
     /// A request for messages ended. There may be none.
     fn received(&self, messages: &[Message]);
+
+    /// Opens the span of a received message, until it is deleted; a disabled span if the message is not traced.
+    fn message_span(&self, message: &Message) -> Span;
+
+    /// Returns the `traceparent` that continues a span, or `None` if the span is disabled.
+    fn context(&self, span: &Span) -> Option<String>;
+
+    /// Opens the span of a call that makes a message durable; a disabled span if the message is not traced.
+    fn call_span(&self, message: &Span, call: Call) -> Span;
+
+    /// The call of this span failed.
+    fn call_failed(&self, span: &Span, failure: &Failure);
 
     fn settled(&self, settled: &Settled<'_>);
 
@@ -177,6 +192,16 @@ impl Call {
 /// Ignores everything.
 impl Observer for () {
     fn received(&self, _: &[Message]) {}
+    fn message_span(&self, _: &Message) -> Span {
+        Span::none()
+    }
+    fn context(&self, _: &Span) -> Option<String> {
+        None
+    }
+    fn call_span(&self, _: &Span, _: Call) -> Span {
+        Span::none()
+    }
+    fn call_failed(&self, _: &Span, _: &Failure) {}
     fn settled(&self, _: &Settled<'_>) {}
     fn deleted(&self, _: usize) {}
     fn lost(&self) {}

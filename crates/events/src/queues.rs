@@ -1,5 +1,9 @@
-//! The queues as the tools see them: their settings, and their messages one by one. Knows no event.
+//! SQS. [`Sqs`] finds and creates queues, and [`Queue`] has their settings and messages, as the tools use them.
+//! [`EventQueue`] and [`DeadLetterQueue`] are the ports of the processor.
 
+mod batch;
+mod dead_letters;
+mod events;
 mod message;
 mod settings;
 
@@ -7,12 +11,19 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::Builder;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::QueueAttributeName;
+use dynamodb::NoSdkHeaders;
 
-pub use message::{MAX_BATCH, MAX_BATCH_BYTES, Outgoing, Received, Rejected};
+use crate::observe::USER_AGENT;
+
+pub use batch::Rejected;
+pub use dead_letters::DeadLetterQueue;
+pub use events::EventQueue;
+pub use message::{MAX_BATCH, MAX_BATCH_BYTES, Outgoing, Received};
 pub use settings::{Counts, Redrive, Settings, Wanted};
 
 /// The SDK itself waits forever for a response. A long poll takes up to 20 s.
@@ -38,7 +49,7 @@ pub enum Problem {
 }
 
 impl Problem {
-    pub(crate) fn of<E>(error: &SdkError<E>) -> Problem
+    fn of<E>(error: &SdkError<E>) -> Problem
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
@@ -68,7 +79,7 @@ pub struct Sqs {
     client: Client,
 }
 
-/// A queue that exists.
+/// A queue that exists. Clones share the client.
 #[derive(Debug, Clone)]
 pub struct Queue {
     client: Client,
@@ -77,13 +88,18 @@ pub struct Queue {
 }
 
 impl Sqs {
-    /// Prepares a client. Sends no request.
+    /// Prepares a client for a tool, which repeats requests and bounds their time. Sends no request.
     pub async fn connect(endpoint: Option<&str>) -> Result<Sqs, Problem> {
-        let config = dynamodb::sdk_config(endpoint).await?;
-        let config = aws_sdk_sqs::config::Builder::from(&config)
+        let config = config(endpoint).await?;
+        let config = config
             .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
             .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(RESPONSE_TIMEOUT).build());
         Ok(Sqs { client: Client::from_conf(config.build()) })
+    }
+
+    /// Prepares a client that leaves both to its callers. Sends no request.
+    pub async fn connect_without_retries(endpoint: Option<&str>) -> Result<Sqs, Problem> {
+        Ok(Sqs { client: Client::from_conf(config(endpoint).await?.build()) })
     }
 
     pub async fn find(&self, name: &str) -> Result<Queue, Problem> {
@@ -101,6 +117,11 @@ impl Sqs {
         let url = url.ok_or_else(|| Problem::Other("SQS returned no URL of it".to_owned()))?;
         Ok(Queue { client: self.client.clone(), name: name.to_owned(), url })
     }
+}
+
+async fn config(endpoint: Option<&str>) -> Result<Builder, Problem> {
+    let config = dynamodb::sdk_config(endpoint).await?;
+    Ok(Builder::from(&config).interceptor(NoSdkHeaders { user_agent: USER_AGENT }))
 }
 
 impl Queue {

@@ -20,6 +20,8 @@ const MAX_DETAIL: usize = 300;
 pub struct Schemas {
     default: Validator,
     types: HashMap<String, Versions>,
+    /// Whether an event type needs a schema of its own.
+    is_strict: bool,
 }
 
 /// The schemas of one event type.
@@ -49,7 +51,7 @@ impl Default for Schemas {
     fn default() -> Schemas {
         let schema = serde_json::from_str(DEFAULT).expect("the default schema is JSON");
         let default = jsonschema::validator_for(&schema).expect("the default schema is a JSON Schema");
-        Schemas { default, types: HashMap::new() }
+        Schemas { default, types: HashMap::new(), is_strict: false }
     }
 }
 
@@ -62,6 +64,11 @@ impl Schemas {
             schemas.add(&path)?;
         }
         Ok(schemas)
+    }
+
+    /// Refuses event types without a schema of their own, if `is_strict`.
+    pub fn strict(self, is_strict: bool) -> Schemas {
+        Schemas { is_strict, ..self }
     }
 
     /// Returns a digest of the files that [`Schemas::load`] reads. It changes when one of them does.
@@ -110,11 +117,14 @@ impl Schemas {
         self.len() == 0
     }
 
-    /// Checks an event. An event type without a schema only needs the default one.
+    /// Checks an event. An event type without a schema only needs the default one, unless types are strict.
     pub fn validate(&self, event: &Value) -> Result<(), Invalid> {
         check(&self.default, event)?;
         let versions = event.get("event_type").and_then(Value::as_str).and_then(|name| self.types.get(name));
-        let Some(versions) = versions else { return Ok(()) };
+        let Some(versions) = versions else {
+            let why = || Invalid::at(Reason::UnknownType, "/event_type", "there is no schema for this event type");
+            return if self.is_strict { Err(why()) } else { Ok(()) };
+        };
         let version = match event.get("event_version") {
             None => None,
             Some(Value::String(text)) => Some(text.clone()),
@@ -224,6 +234,21 @@ mod tests {
         let unknown = Some((Reason::UnknownVersion, "/event_version".to_owned()));
         assert_eq!(reason(event("order", Some(json!(3)), json!({"a": 1}))), unknown);
         assert_eq!(reason(event("../order", None, json!({}))), None);
+    }
+
+    #[test]
+    fn with_strict_types_an_event_type_needs_a_schema_of_its_own() {
+        let reason = |schemas: &Schemas, kind: &str, data: Value| {
+            let invalid = schemas.validate(&event(kind, None, data)).err();
+            invalid.map(|invalid| (invalid.reason, invalid.pointer.unwrap()))
+        };
+        let schemas = load(&[("order.json", NEEDS_A)]).unwrap().strict(true);
+        let unknown = Some((Reason::UnknownType, "/event_type".to_owned()));
+        assert_eq!(reason(&schemas, "order", json!({"a": 1})), None);
+        assert_eq!(reason(&schemas, "other", json!({})), unknown);
+        let violation = Some((Reason::SchemaViolation, "/data".to_owned()));
+        assert_eq!(reason(&schemas, "other", json!("text")), violation, "the default schema comes first");
+        assert_eq!(reason(&schemas.strict(false), "other", json!({})), None);
     }
 
     #[test]

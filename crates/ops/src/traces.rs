@@ -3,6 +3,7 @@
 
 mod environment;
 mod exporter;
+mod spans;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use self::exporter::LoggingExporter;
 use crate::Program;
 
 pub use environment::{Sampling, Unsupported};
+pub use spans::{continued, continued_text, sender_context, traceparent};
 
 /// At the end, how long sending the last traces may take.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use crate::ids::{EndpointId, WebhookId};
+use crate::origin::Origin;
 use crate::schedule::Schedule;
 use crate::sender::{Answer, Failure};
 
@@ -14,6 +15,7 @@ pub struct Delivery {
     pub id: WebhookId,
     pub endpoint: EndpointId,
     pub body: Bytes,
+    pub origin: Origin,
 }
 
 /// Identifies a claim of a stored delivery. It is random, so that no two claims ever have the same one.

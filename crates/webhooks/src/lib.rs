@@ -6,6 +6,7 @@ mod connector;
 mod delivery;
 mod engine;
 mod ids;
+mod origin;
 mod ports;
 mod rate;
 mod resolver;
@@ -24,6 +25,7 @@ pub use breaker::BreakerSettings;
 pub use delivery::{DeadReason, Delivery, LastAttempt, StoredDelivery, Token};
 pub use engine::{Engine, Handled};
 pub use ids::{EndpointId, InvalidEndpointId, WebhookId};
+pub use origin::{Origin, TraceParent};
 pub use ports::{
     BoxError, Changed, Clock, Deferred, DeliveryStore, DisabledReason, DueDelivery, Endpoint, EndpointStatus,
     EndpointStore, Observer, Report, StoreError, SystemClock,

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::delivery::{DeadReason, LastAttempt, StoredDelivery, Token};
 use crate::ids::{EndpointId, WebhookId};
+use crate::origin::Origin;
 use crate::secret::Secret;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -217,6 +218,7 @@ pub enum Report<'a> {
     Delivered {
         endpoint: &'a EndpointId,
         id: &'a WebhookId,
+        origin: &'a Origin,
         attempts: u32,
         took: Duration,
     },

@@ -16,10 +16,13 @@ use rustls::ClientConfig;
 use tokio::time::timeout;
 
 use crate::connector::{ConnectError, GuardedConnector, TimedConnector};
+use crate::origin::TraceParent;
 use crate::ports::{Clock, SystemClock};
 use crate::resolver::Resolver;
 use crate::signing::{SIGNATURE, SIGNED_ID, TIMESTAMP};
 use crate::target::{Policy, RefusedTarget};
+
+const TRACEPARENT: &str = "traceparent";
 
 /// A signed webhook.
 #[derive(Clone)]
@@ -29,6 +32,8 @@ pub struct Post {
     /// The time of the attempt, in seconds.
     pub timestamp: u64,
     pub signature: Option<String>,
+    /// The header `traceparent`.
+    pub trace: Option<TraceParent>,
     pub body: Bytes,
 }
 
@@ -164,6 +169,9 @@ impl HttpSender {
         let mut request = Request::post(uri);
         if let Some(signature) = post.signature {
             request = request.header(SIGNATURE, signature);
+        }
+        if let Some(trace) = post.trace {
+            request = request.header(TRACEPARENT, trace.as_str());
         }
         request
             .header(CONTENT_TYPE, "application/json")

@@ -57,7 +57,7 @@ mod tests {
     use std::time::{SystemTime, UNIX_EPOCH};
 
     use proptest::prelude::*;
-    use webhooks::{Delivery, EndpointId, Failure, LastAttempt, StoredDelivery, Token, WebhookId};
+    use webhooks::{Delivery, EndpointId, Failure, LastAttempt, Origin, StoredDelivery, Token, WebhookId};
 
     use super::*;
 
@@ -69,7 +69,12 @@ mod tests {
         #[test]
         fn a_dead_delivery_is_read_from_its_item(event in any::<[u8; 4]>(), died in any::<u32>(), attempts in any::<u32>()) {
             let (endpoint, died, reason) = (EndpointId::parse("a#1").unwrap(), at(died.into()), DeadReason::Gone);
-            let delivery = Delivery { id: WebhookId::of(&[&event], &endpoint), endpoint, body: "{}".into() };
+            let delivery = Delivery {
+                id: WebhookId::of(&[&event], &endpoint),
+                endpoint,
+                body: "{}".into(),
+                origin: Origin::default(),
+            };
             let last = Some(LastAttempt { at: at(7), result: Err(Failure::Connect) });
             let item = StoredDelivery { delivery, created: at(1), attempts, due: died, token: Token(3), last };
             let dead_delivery = DeadDelivery { item, reason, died };

@@ -71,7 +71,7 @@ impl Reports {
 impl webhooks::Observer for Reports {
     fn report(&self, report: &Report<'_>) {
         self.observer.report(report);
-        let (Some(log), Report::Delivered { endpoint, id, attempts, took }) = (&self.log, report) else { return };
+        let (Some(log), Report::Delivered { endpoint, id, attempts, took, .. }) = (&self.log, report) else { return };
         let (endpoint, id) = ((*endpoint).clone(), (*id).clone());
         let entry = Delivered { endpoint, id, at: self.clock.now(), attempts: *attempts, took: *took };
         if log.try_send(entry).is_err() {

@@ -71,6 +71,7 @@ fn post(
         id: webhook.as_str().to_owned(),
         timestamp,
         signature: Some(Signer::new(&secrets).sign(webhook.as_str(), timestamp, body.as_bytes())),
+        trace: None,
         body: body.into(),
     })
 }

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use google_cloud_pubsub::model::Message;
 
 use crate::support::REFUSING;
-use crate::support::collector::{Collector, attribute};
+use crate::support::collector::{Collector, attribute, hex};
 use crate::support::pipeline::{Pipeline, ip, scan, valid_scans};
 use crate::support::program::Signal;
 
@@ -32,7 +32,6 @@ async fn a_message_continues_the_trace_of_its_publisher_and_its_write_is_a_child
     let ((service, write), (_, process)) = (collector.next().await, collector.next().await);
     let service = &service["service.name"];
     assert!(collector.is_empty());
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     assert_eq!(
         (service.as_str(), hex(&process.trace_id), hex(&process.parent_span_id)),
         ("mini-scan", trace.to_owned(), publisher.to_owned())

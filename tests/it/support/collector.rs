@@ -77,6 +77,11 @@ fn text(value: Value) -> Option<String> {
     }
 }
 
+/// Returns an id of a trace or of a span as it is written in headers.
+pub(crate) fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Returns the text of an attribute, or an empty text if the span lacks it.
 pub(crate) fn attribute(span: &Span, name: &str) -> String {
     let attribute = span.attributes.iter().find(|attribute| attribute.key == name);

@@ -10,8 +10,8 @@ use mini_scan::scan::Key;
 use mini_scan::subscriptions::event::webhook_id;
 use serde_json::{Value, json};
 use webhooks::{
-    Answer, Clock, DeadReason, Delivery, DeliveryStore, EndpointId, LastAttempt, StoredDelivery, SystemClock, Token,
-    WebhookId,
+    Answer, Clock, DeadReason, Delivery, DeliveryStore, EndpointId, LastAttempt, Origin, StoredDelivery, SystemClock,
+    Token, WebhookId,
 };
 
 use super::{Tables, all, id};
@@ -24,8 +24,9 @@ const URL: [&str; 2] = ["--url", "https://hooks.example.com/"];
 pub(crate) async fn bury(store: &DeliveryTable, endpoint: &EndpointId, event: &str, reason: DeadReason) -> WebhookId {
     let webhook = WebhookId::of(&[event.as_bytes()], endpoint);
     let answer = Answer { status: 500, retry_after: None, body: Bytes::from_static(b"sorry\x1b[2J") };
+    let (id, body) = (webhook.clone(), Bytes::from_static(b"{}"));
     let item = StoredDelivery {
-        delivery: Delivery { id: webhook.clone(), endpoint: endpoint.clone(), body: Bytes::from_static(b"{}") },
+        delivery: Delivery { id, endpoint: endpoint.clone(), body, origin: Origin::default() },
         created: SystemClock.now(),
         attempts: 10,
         due: SystemClock.now(),

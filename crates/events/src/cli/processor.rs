@@ -19,7 +19,7 @@ use super::tables::TablesArgs;
 use super::targets::{SecretKeyArgs, TargetArgs};
 use crate::processor::{Limits, Settings};
 use crate::service::deliverer::DeliveryConfig;
-use crate::service::processor::ProcessorConfig;
+use crate::service::processor::{ProcessorConfig, SchemaConfig};
 
 /// SQS ends the invisibility of a message this long after it was received.
 const MAX_INVISIBLE: Duration = Duration::from_secs(12 * 3600);
@@ -27,7 +27,7 @@ const MAX_INVISIBLE: Duration = Duration::from_secs(12 * 3600);
 const HELP: &str = concat!(
     heading!("Examples"),
     "  event-pipeline processor\n",
-    "  event-pipeline processor --schema-dir schemas --ttl 90days\n",
+    "  event-pipeline processor --schema-dir schemas --strict-types --ttl 90days\n",
     "  event-pipeline processor --direct-dispatch --secret-key-file key\n\n",
     exit_codes!(),
     more!()
@@ -62,6 +62,10 @@ struct EventArgs {
     /// It is read again within 10 s after a change; while a file is wrong, the earlier schemas count
     #[arg(long, env = "EVENT_PIPELINE_SCHEMA_DIR", value_name = "DIRECTORY", next_line_help = true)]
     schema_dir: Option<PathBuf>,
+
+    /// Reject an event whose type has no schema of its own in --schema-dir, with reason unknown_type
+    #[arg(long, env = "EVENT_PIPELINE_STRICT_TYPES", value_parser = FalseyValueParser::new())]
+    strict_types: bool,
 
     /// Delete an event this long after it was stored, e.g. 90days; without it events stay
     #[arg(long, env = "EVENT_PIPELINE_TTL", value_parser = positive, value_name = "TIME")]
@@ -120,11 +124,8 @@ impl ProcessorArgs {
             keys: self.keys.keys()?,
             policy: self.targets.policy(),
         };
-        let EventArgs { schema_dir, ttl, direct_dispatch } = &self.events;
-        let settings = self.limits.settings(*direct_dispatch);
-        // A variable that is set to an empty string names no directory.
-        let schema_dir = schema_dir.clone().filter(|path| !path.as_os_str().is_empty());
-        Ok(ProcessorConfig { delivery, queues, schema_dir, ttl: *ttl, settings })
+        let settings = self.limits.settings(self.events.direct_dispatch);
+        Ok(ProcessorConfig { delivery, queues, schemas: self.events.schemas()?, ttl: self.events.ttl, settings })
     }
 
     pub fn http_listen(&self) -> Option<Listen> {
@@ -137,6 +138,21 @@ impl ProcessorArgs {
 
     pub fn log_levels(&self) -> Targets {
         self.observability.log_levels()
+    }
+}
+
+impl EventArgs {
+    fn schemas(&self) -> Result<Option<SchemaConfig>, clap::Error> {
+        // A variable that is set to an empty string names no directory.
+        match self.schema_dir.clone().filter(|path| !path.as_os_str().is_empty()) {
+            Some(directory) => Ok(Some(SchemaConfig { directory, is_strict: self.strict_types })),
+            // Without schemas of types, every event would be rejected.
+            None if self.strict_types => Err(clap::Error::raw(
+                clap::error::ErrorKind::MissingRequiredArgument,
+                "--strict-types needs --schema-dir, a directory with a JSON Schema for each event type\n",
+            )),
+            None => Ok(None),
+        }
     }
 }
 
@@ -226,6 +242,7 @@ mod tests {
             "--visibility 10500ms",
             "--ttl 0s",
             "--queue events.fifo",
+            "--strict-types",
         ] {
             assert_eq!(parse(flags).unwrap_err().exit_code(), 2, "{flags}");
         }

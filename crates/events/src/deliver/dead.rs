@@ -79,6 +79,7 @@ impl DeadLetter {
             attributes.extend(parsed.iter().map(|(_, target)| (TARGET, target.clone())));
         }
         attributes.push((ATTEMPTS, item.attempts.to_string()));
+        let trace = delivery.origin.trace.iter().map(|trace| (TRACEPARENT, trace.as_str().to_owned()));
         match item.last.as_ref() {
             Some(LastAttempt { result: Ok(answer), .. }) => {
                 attributes.push((STATUS, answer.status.to_string()));
@@ -90,6 +91,7 @@ impl DeadLetter {
             }
             None => {}
         }
+        attributes.extend(trace);
         DeadLetter::new(String::from_utf8_lossy(&delivery.body).into_owned(), attributes)
     }
 }
@@ -127,16 +129,22 @@ pub(super) fn json_of_key(parts: &[(&str, String)]) -> String {
 mod tests {
     use std::time::UNIX_EPOCH;
 
-    use webhooks::{Answer, DeadReason, Delivery, Failure, Token};
+    use webhooks::{Answer, DeadReason, Delivery, Failure, Origin, Token, TraceParent};
 
     use super::*;
     use crate::key;
+
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    fn origin() -> Origin {
+        Origin { sent: None, trace: TraceParent::parse(TRACE) }
+    }
 
     fn delivery(last: Option<Result<Answer, Failure>>) -> StoredDelivery {
         let endpoint = key::endpoint("acme/eu", "main").unwrap();
         let id = key::webhook_id("acme/eu", "2026-11-22T10:00:00.000Z#7", &endpoint);
         StoredDelivery {
-            delivery: Delivery { id, endpoint, body: "{}".into() },
+            delivery: Delivery { id, endpoint, body: "{}".into(), origin: origin() },
             created: UNIX_EPOCH,
             attempts: 3,
             due: UNIX_EPOCH,
@@ -162,6 +170,7 @@ mod tests {
             (STATUS, Some("410")),
             (DETAIL, Some("gone\\x1b")),
             (FAILURE, None),
+            (TRACEPARENT, Some(TRACE)),
         ] {
             assert_eq!(value(&letter, name), expected, "{name}");
         }
@@ -189,7 +198,7 @@ mod tests {
             key: "2026-11-22T10:00:00.000Z#order#7".to_owned(),
             data: "{}".to_owned(),
             sent: Some(1),
-            trace: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+            trace: Some(TRACE.to_owned()),
         };
         let endpoint = key::endpoint("acme", "main").unwrap();
         let id = key::webhook_id("acme", &event.key, &endpoint);

@@ -1,22 +1,21 @@
 //! The way of an event to the targets of its client.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::time::{Instant, sleep};
-use webhooks::{Clock, Delivery, EndpointId, Engine, Handled as Delivered, HttpSender, SystemClock};
+use webhooks::{Delivery, EndpointId, Engine, Handled as Delivered, Origin};
 
 use super::dead::DeadLetter;
-use super::{Deliveries, Handled, Observer, StoredEvent};
+use super::{Deliveries, Handled, Observer, StoredEvent, TracedSender};
 use crate::key::{UNROUTED, body, endpoint, webhook_id};
 use crate::ports::Failure;
 use crate::routes::{Directory, Found, Route, wanted};
 
 /// The engine of the endpoints in the table of routes.
-pub type DeliveryEngine = Engine<Deliveries, Directory, HttpSender>;
+pub type DeliveryEngine = Engine<Deliveries, Directory, TracedSender>;
 
 /// How many targets of one client get an event at the same time.
 const MAX_FAN_OUT: usize = 64;
@@ -47,6 +46,14 @@ impl Deliverer {
     /// Delivers an event to each target that wants it. After `Ok`, each one has it, or its delivery or its dead letter is
     /// durable. An error means that the routes cannot be read, or that this instance stops.
     pub async fn deliver(&self, event: &StoredEvent, read_at: Instant) -> Result<Handled, Failure> {
+        let span = self.observer.event_span(event);
+        let origin = event.origin(self.observer.context(&span));
+        let result = self.deliver_from(event, origin, read_at).await;
+        self.observer.event_ended(&span, &result);
+        result
+    }
+
+    async fn deliver_from(&self, event: &StoredEvent, origin: Origin, read_at: Instant) -> Result<Handled, Failure> {
         let nowhere = endpoint(&event.client_id, UNROUTED);
         let nowhere = nowhere.ok_or_else(|| Failure::Refused("the name of the client is too long".to_owned()))?;
         let unavailable = |error: dynamodb::StoreError| Failure::Unavailable(format!("the routes: {}", error.detail));
@@ -56,7 +63,7 @@ impl Deliverer {
             found = self.directory.find_since(&event.client_id, read_at).await.map_err(unavailable)?;
         }
         let handled = match found {
-            Found::Route(route) => self.deliver_to_route(event, &route, read_at).await?,
+            Found::Route(route) => self.deliver_to_route(event, &route, &origin, read_at).await?,
             Found::Missing => self.bury(event, nowhere, Handled::NoRoute, "the client has no route").await?,
             Found::Unreadable(why) => self.bury(event, nowhere, Handled::InvalidRoute, &why).await?,
         };
@@ -64,28 +71,29 @@ impl Deliverer {
         Ok(handled)
     }
 
-    async fn deliver_to_route(&self, event: &StoredEvent, route: &Route, read_at: Instant) -> Result<Handled, Failure> {
+    async fn deliver_to_route(
+        &self,
+        event: &StoredEvent,
+        route: &Route,
+        origin: &Origin,
+        read_at: Instant,
+    ) -> Result<Handled, Failure> {
         let endpoints = wanted(route, &event.event_type);
         if endpoints.is_empty() {
             return Ok(Handled::Unwanted);
         }
         let body = body(&event.client_id, &event.event_type, &event.data);
-        let deliveries = endpoints.into_iter().map(|endpoint| self.deliver_to(event, endpoint, &body, read_at));
+        let deliveries = endpoints.into_iter().map(|endpoint| {
+            let id = webhook_id(&event.client_id, &event.key, &endpoint);
+            self.deliver_to(Delivery { id, endpoint, body: body.clone(), origin: origin.clone() }, read_at)
+        });
         let results: Vec<_> = stream::iter(deliveries).buffer_unordered(MAX_FAN_OUT).collect().await;
         results.into_iter().collect::<Result<(), Failure>>()?;
         Ok(Handled::Delivered)
     }
 
     /// Tries until the delivery is durable, so that no other target of the event gets it again.
-    async fn deliver_to(
-        &self,
-        event: &StoredEvent,
-        endpoint: EndpointId,
-        body: &Bytes,
-        read_at: Instant,
-    ) -> Result<(), Failure> {
-        let id = webhook_id(&event.client_id, &event.key, &endpoint);
-        let delivery = Delivery { id, endpoint, body: body.clone() };
+    async fn deliver_to(&self, delivery: Delivery, read_at: Instant) -> Result<(), Failure> {
         loop {
             let Some(engine) = &self.engine else {
                 match self.deliveries.store(delivery.clone()).await {
@@ -95,12 +103,6 @@ impl Deliverer {
                 continue;
             };
             match engine.deliver(delivery.clone(), read_at).await {
-                Delivered::Delivered => {
-                    if let Some(sent) = event.sent {
-                        self.observer.received(since(sent));
-                    }
-                    return Ok(());
-                }
                 handled if handled.is_durable() => return Ok(()),
                 Delivered::Draining => return Err(Failure::Unavailable("this instance stops".to_owned())),
                 _ => sleep(RETRY_INTERVAL).await,
@@ -121,7 +123,8 @@ impl Deliverer {
         let body = body(&event.client_id, &event.event_type, &event.data);
         let letter = DeadLetter::of_event(event, &id, reason, why, &String::from_utf8_lossy(&body));
         if self.deliveries.send(&letter, reason.name(), SEND_WITHIN).await.is_err() {
-            let stored = self.deliveries.store(Delivery { id, endpoint, body }).await;
+            let origin = event.origin(None);
+            let stored = self.deliveries.store(Delivery { id, endpoint, body, origin }).await;
             stored.map_err(|error| Failure::Unavailable(format!("neither a queue nor a table: {}", error.detail)))?;
         }
         Ok(reason)
@@ -138,11 +141,4 @@ impl Deliverer {
     pub(super) fn note(&self, handled: Handled) {
         self.observer.handled(handled);
     }
-}
-
-/// Returns the time since a message was sent, in Unix milliseconds. Clocks differ, so it may be 0.
-fn since(sent: u64) -> Duration {
-    let now: SystemTime = SystemClock.now();
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_millis(sent))
 }

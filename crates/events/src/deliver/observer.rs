@@ -1,6 +1,10 @@
 //! Who is told what becomes of events.
 
-use std::time::Duration;
+use tracing::Span;
+use webhooks::{Answer, Failure, Post, TraceParent};
+
+use super::StoredEvent;
+use crate::ports;
 
 /// What became of a record of the stream, or of an event that was dispatched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,9 +54,21 @@ impl Handled {
 pub trait Observer: webhooks::Observer {
     fn handled(&self, handled: Handled);
 
-    /// A first attempt succeeded, this long after the message of the event was sent.
-    fn received(&self, after: Duration);
-
     /// A dead letter was sent.
     fn dead(&self, reason: &str);
+
+    /// Opens the span of an event, until its deliveries are durable; a disabled span if the event is not traced.
+    fn event_span(&self, event: &StoredEvent) -> Span;
+
+    /// The event of this span was delivered, or it cannot be delivered now.
+    fn event_ended(&self, event: &Span, result: &Result<Handled, ports::Failure>);
+
+    /// Opens the span of an attempt; a disabled span if its event is not traced.
+    fn attempt_span(&self, post: &Post) -> Span;
+
+    /// The attempt of this span ended.
+    fn attempt_ended(&self, attempt: &Span, result: &Result<Answer, Failure>);
+
+    /// Returns the context that continues a span, or `None` if the span is disabled.
+    fn context(&self, span: &Span) -> Option<TraceParent>;
 }

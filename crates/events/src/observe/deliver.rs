@@ -11,10 +11,15 @@ use dynamodb_streams::{Report, ShardId};
 use ops::Liveness;
 use ops::http::{Instance, Unready};
 use ops::metrics::{Counter, Exposition, Histogram, Metric, process};
+use ops::traces::traceparent;
 use tokio::time::Instant;
+use tracing::Span;
+use webhooks::{Answer, Failure, Origin, Post, TraceParent};
 
+use super::spans::{self, DeliverySpans};
 use super::{PROGRAM, REVISION};
-use crate::deliver::{Handled, Observer, Watch};
+use crate::deliver::{Handled, Observer, StoredEvent, Watch};
+use crate::ports;
 use engine::EngineMetrics;
 
 const RECORDS: Metric = Metric::counter(
@@ -25,7 +30,7 @@ const RECORDS: Metric = Metric::counter(
 const END_TO_END: Metric = Metric::histogram(
     "event_pipeline_end_to_end_seconds",
     &[],
-    "Time from sending the message of an event until its first attempt succeeded.",
+    "Time from sending the message of an event until a target accepted it, at the first attempt or later.",
 );
 const DEAD_LETTERS: Metric = Metric::counter(
     "event_pipeline_delivery_dead_letters_total",
@@ -66,6 +71,25 @@ const BOUNDS: [Duration; 12] = [
     Duration::from_secs(300),
 ];
 
+/// A delivery is retried for three days.
+const END_TO_END_BOUNDS: [Duration; 15] = [
+    Duration::from_millis(10),
+    Duration::from_millis(25),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_millis(2500),
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+    Duration::from_secs(60),
+    Duration::from_secs(300),
+    Duration::from_secs(1800),
+    Duration::from_secs(3 * 3600),
+    Duration::from_secs(24 * 3600),
+];
+
 /// Counts what becomes of events, their deliveries and the shards of the stream. Any thread updates it.
 #[derive(Debug)]
 pub struct DeliverMetrics {
@@ -76,6 +100,8 @@ pub struct DeliverMetrics {
     gaps: Counter,
     leases: Mutex<BTreeMap<&'static str, usize>>,
     shards: Mutex<HashMap<ShardId, Progress>>,
+    /// `None` where nothing is traced.
+    spans: Option<DeliverySpans>,
 }
 
 /// How far a shard is read.
@@ -101,11 +127,12 @@ impl Default for DeliverMetrics {
         DeliverMetrics {
             engine: EngineMetrics::default(),
             records: Mutex::default(),
-            end_to_end: Histogram::new(&BOUNDS),
+            end_to_end: Histogram::new(&END_TO_END_BOUNDS),
             dead: Mutex::default(),
             gaps: Counter::default(),
             leases: Mutex::default(),
             shards: Mutex::default(),
+            spans: None,
         }
     }
 }
@@ -115,6 +142,10 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl DeliverMetrics {
+    pub fn new(spans: Option<DeliverySpans>) -> DeliverMetrics {
+        DeliverMetrics { spans, ..DeliverMetrics::default() }
+    }
+
     /// Returns how many records and dispatched events were handled.
     pub fn handled(&self) -> u64 {
         locked(&self.records).values().sum()
@@ -175,6 +206,11 @@ impl DeliverMetrics {
 impl webhooks::Observer for DeliverMetrics {
     fn report(&self, report: &webhooks::Report<'_>) {
         self.engine.report(report);
+        // A redrive and a replay have no time, because they waited for an operator.
+        if let webhooks::Report::Delivered { origin: Origin { sent: Some(sent), .. }, .. } = report {
+            // Clocks differ, so it may be 0.
+            self.end_to_end.add(now().duration_since(*sent).unwrap_or_default());
+        }
     }
 }
 
@@ -183,12 +219,28 @@ impl Observer for DeliverMetrics {
         *locked(&self.records).entry(handled).or_default() += 1;
     }
 
-    fn received(&self, after: Duration) {
-        self.end_to_end.add(after);
-    }
-
     fn dead(&self, reason: &str) {
         *locked(&self.dead).entry(reason.to_owned()).or_default() += 1;
+    }
+
+    fn event_span(&self, event: &StoredEvent) -> Span {
+        self.spans.as_ref().map_or_else(Span::none, |spans| spans.event(event))
+    }
+
+    fn event_ended(&self, event: &Span, result: &Result<Handled, ports::Failure>) {
+        spans::event_ended(event, result);
+    }
+
+    fn attempt_span(&self, post: &Post) -> Span {
+        self.spans.as_ref().map_or_else(Span::none, |spans| spans.attempt(post))
+    }
+
+    fn attempt_ended(&self, attempt: &Span, result: &Result<Answer, Failure>) {
+        spans::attempt_ended(attempt, result);
+    }
+
+    fn context(&self, span: &Span) -> Option<TraceParent> {
+        TraceParent::parse(&traceparent(span)?)
     }
 }
 

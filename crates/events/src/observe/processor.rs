@@ -7,11 +7,13 @@ use std::time::{Duration, SystemTime};
 
 use ops::http::{Instance, Unready};
 use ops::metrics::{Counter, Exposition, Histogram, Metric, process};
+use ops::traces::traceparent;
 use ops::{Liveness, RateLimitedLog};
-use tracing::warn;
+use tracing::{Span, warn};
 
 use super::clients::Lags;
 use super::recent::Recent;
+use super::spans::{self, MessageSpans};
 use super::{DeliverMetrics, PROGRAM, REVISION};
 use crate::deliver;
 use crate::event::Reason;
@@ -115,6 +117,8 @@ pub struct ProcessorMetrics {
     schemas: Mutex<BTreeSet<String>>,
     are_schemas_current: AtomicBool,
     invalid: Mutex<BTreeMap<String, u64>>,
+    /// `None` where nothing is traced.
+    spans: Option<MessageSpans>,
 }
 
 /// The counts of a processor at its end.
@@ -150,11 +154,16 @@ impl Default for ProcessorMetrics {
             schemas: Mutex::default(),
             are_schemas_current: AtomicBool::new(true),
             invalid: Mutex::default(),
+            spans: None,
         }
     }
 }
 
 impl ProcessorMetrics {
+    pub fn new(spans: Option<MessageSpans>) -> ProcessorMetrics {
+        ProcessorMetrics { spans, ..ProcessorMetrics::default() }
+    }
+
     pub fn counts(&self) -> Counts {
         Counts {
             stored: self.stored.get(),
@@ -239,7 +248,24 @@ impl Observer for ProcessorMetrics {
         }
     }
 
+    fn message_span(&self, message: &Message) -> Span {
+        self.spans.as_ref().map_or_else(Span::none, |spans| spans.message(message))
+    }
+
+    fn context(&self, span: &Span) -> Option<String> {
+        traceparent(span)
+    }
+
+    fn call_span(&self, message: &Span, call: Call) -> Span {
+        self.spans.as_ref().map_or_else(Span::none, |spans| spans.call(message, call))
+    }
+
+    fn call_failed(&self, span: &Span, failure: &Failure) {
+        spans::call_failed(span, failure);
+    }
+
     fn settled(&self, settled: &Settled<'_>) {
+        spans::settled(settled.span, settled.outcome);
         let age = age(settled.sent);
         match settled.outcome {
             Outcome::Stored => {
@@ -376,3 +402,6 @@ impl Instance for WatchedProcessor {
         not_running.into_iter().chain(messages).chain(deliveries).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

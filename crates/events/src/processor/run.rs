@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use super::flow::{Flow, Limits, Ticket};
 use crate::event::{Event, Invalid};
@@ -86,10 +87,11 @@ struct State {
     done: Vec<Ticket>,
 }
 
-/// A message with what it says.
+/// A message with what it contains.
 struct Work {
     message: Message,
     decoded: Result<Event, Invalid>,
+    span: Span,
 }
 
 impl<Q: Queue, E: Events, D: DeadLetters, P: Dispatch> Processor<Q, E, D, P> {

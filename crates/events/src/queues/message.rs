@@ -1,14 +1,15 @@
-//! Messages of a queue: sends, receives, deletes and releases them in batches.
+//! Messages of a queue, as the tools send and receive them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use aws_sdk_sqs::types::{
-    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
-    MessageAttributeValue, MessageSystemAttributeName, SendMessageBatchRequestEntry,
+    Message, MessageAttributeValue, MessageSystemAttributeName, SendMessageBatchRequestEntry,
+    SendMessageBatchResultEntry,
 };
 
-use super::{Problem, Queue};
+use super::batch::{rejected, seconds, unbuilt};
+use super::{Problem, Queue, Rejected};
 
 /// The most messages in one request.
 pub const MAX_BATCH: usize = 10;
@@ -40,16 +41,6 @@ pub struct Received {
     pub attributes: BTreeMap<String, String>,
 }
 
-/// Why SQS did not take one entry of a batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejected {
-    /// Where it is in the batch.
-    pub index: usize,
-    pub why: String,
-    /// It may be taken later.
-    pub is_transient: bool,
-}
-
 impl Outgoing {
     /// Returns what counts towards [`MAX_BATCH_BYTES`].
     pub fn size(&self) -> usize {
@@ -77,64 +68,24 @@ impl Queue {
         }
         let send = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
         let sent = send.send().await.map_err(|error| Problem::of(&error))?;
-        Ok(sent.failed.iter().filter_map(rejected).collect())
+        let successful = sent.successful.iter().map(SendMessageBatchResultEntry::id);
+        Ok(rejected(messages.len(), successful, &sent.failed))
     }
 
     /// Receives up to ten messages for the time of `visibility`. Waits for the first one.
     pub async fn receive(&self, max: usize, visibility: Duration, wait: Duration) -> Result<Vec<Received>, Problem> {
-        let whole = |seconds: u64| i32::try_from(seconds).unwrap_or(i32::MAX);
         let receive = self
             .client
             .receive_message()
             .queue_url(&self.url)
-            .max_number_of_messages(whole(max.min(MAX_BATCH) as u64))
-            .visibility_timeout(whole(visibility.as_secs()))
-            .wait_time_seconds(whole(wait.as_secs()))
+            .max_number_of_messages(i32::try_from(max.min(MAX_BATCH)).unwrap_or(i32::MAX))
+            .visibility_timeout(seconds(visibility))
+            .wait_time_seconds(seconds(wait))
             .message_attribute_names("All")
             .message_system_attribute_names(MessageSystemAttributeName::All);
         let received = receive.send().await.map_err(|error| Problem::of(&error))?;
         Ok(received.messages.unwrap_or_default().into_iter().filter_map(message).collect())
     }
-
-    /// Deletes up to ten messages. Returns those that SQS did not delete.
-    pub async fn delete(&self, receipts: &[&str]) -> Result<Vec<Rejected>, Problem> {
-        let entry = |(index, receipt): (usize, &&str)| {
-            let entry = DeleteMessageBatchRequestEntry::builder().id(index.to_string()).receipt_handle(*receipt);
-            entry.build().map_err(unbuilt)
-        };
-        let entries = receipts.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>()?;
-        let delete = self.client.delete_message_batch().queue_url(&self.url).set_entries(Some(entries));
-        let deleted = delete.send().await.map_err(|error| Problem::of(&error))?;
-        Ok(deleted.failed.iter().filter_map(rejected).collect())
-    }
-
-    /// Makes up to ten messages visible for other receivers.
-    pub async fn release(&self, receipts: &[&str]) -> Result<(), Problem> {
-        let entry = |(index, receipt): (usize, &&str)| {
-            ChangeMessageVisibilityBatchRequestEntry::builder()
-                .id(index.to_string())
-                .receipt_handle(*receipt)
-                .visibility_timeout(0)
-                .build()
-                .map_err(unbuilt)
-        };
-        let entries = receipts.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>()?;
-        let change = self.client.change_message_visibility_batch().queue_url(&self.url).set_entries(Some(entries));
-        // An entry may fail because its message was deleted or received by others. Then there is nothing to release.
-        change.send().await.map(|_| ()).map_err(|error| Problem::of(&error))
-    }
-}
-
-fn unbuilt(error: aws_sdk_sqs::error::BuildError) -> Problem {
-    Problem::Other(error.to_string())
-}
-
-fn rejected(entry: &BatchResultErrorEntry) -> Option<Rejected> {
-    let why = match entry.message() {
-        Some(message) => format!("{}: {message}", entry.code()),
-        None => entry.code().to_owned(),
-    };
-    Some(Rejected { index: entry.id().parse().ok()?, why, is_transient: !entry.sender_fault() })
 }
 
 /// Returns `None` for a message without a receipt, which SQS never sends.

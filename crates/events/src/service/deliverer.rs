@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use webhooks::{Clock, Engine, HttpSender, Policy, SecretKeys, SenderSettings, SystemClock, SystemResolver};
 
 use crate::deliver::{
-    Condition, DeadLetterQueue, Deliverer, Deliveries, DeliveryEngine, Handler, LEASES, Observer, Watch, event_stream,
+    Condition, DeadLetterQueue, Deliverer, Deliveries, DeliveryEngine, Handler, LEASES, Observer, TracedSender, Watch,
+    event_stream,
 };
 use crate::names::{Endpoints, Tables};
 use crate::observe::USER_AGENT;
@@ -89,6 +90,7 @@ impl Delivery {
         let sender = SenderSettings { user_agent: USER_AGENT.to_owned(), ..SenderSettings::default() };
         let sender = HttpSender::new(config.policy.clone(), Arc::new(SystemResolver), sender);
         let sender = sender.map_err(|error| SetupError(format!("cannot send webhooks: {error}")))?;
+        let sender = TracedSender::new(sender, observer.clone());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let stores = (deliveries.clone(), directory.clone());
         let settings = webhooks::Settings { allow_unsigned: true, ..webhooks::Settings::default() };

@@ -21,9 +21,8 @@ use crate::observe::USER_AGENT;
 use crate::ports::Observer;
 use crate::processor::health::Watch;
 use crate::processor::{Ports, Processor, Settings};
-use crate::queues;
+use crate::queues::{self, DeadLetterQueue, EventQueue, Sqs};
 use crate::schema::Schemas;
-use crate::sqs::{self, DeadLetterQueue, EventQueue};
 use crate::table::{EventTable, SPEC};
 
 const TICK: Duration = Duration::from_secs(1);
@@ -36,10 +35,18 @@ pub struct ProcessorConfig {
     /// How events are delivered that are dispatched directly.
     pub delivery: DeliveryConfig,
     pub queues: Queues,
-    pub schema_dir: Option<PathBuf>,
+    pub schemas: Option<SchemaConfig>,
     /// How long events are kept. `None` for ever.
     pub ttl: Option<Duration>,
     pub settings: Settings,
+}
+
+/// The schemas of event types.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaConfig {
+    pub directory: PathBuf,
+    /// Whether an event type needs a schema of its own.
+    pub is_strict: bool,
 }
 
 /// Who is told what a processor does.
@@ -63,8 +70,8 @@ pub struct ProcessorService {
 
 /// Connects to the queues and tables. Fails if one of them is missing or does not fit, or if a schema is wrong.
 pub async fn connect(config: ProcessorConfig, observers: ProcessorObservers) -> Result<ProcessorService, SetupError> {
-    let ProcessorConfig { delivery, queues, schema_dir, ttl, settings } = config;
-    let (directory, schemas) = load_schemas(schema_dir)?;
+    let ProcessorConfig { delivery, queues, schemas, ttl, settings } = config;
+    let (directory, schemas) = load_schemas(schemas)?;
     let (queue, dead_letters) = connect_queues(&delivery, &queues, &settings).await?;
     let events = connect_table(&delivery, ttl).await?;
     let ProcessorObservers { messages, deliveries, delivery_watch } = observers;
@@ -86,9 +93,9 @@ pub async fn connect(config: ProcessorConfig, observers: ProcessorObservers) -> 
     })
 }
 
-fn load_schemas(directory: Option<PathBuf>) -> Result<(Option<SchemaDirectory>, Schemas), SetupError> {
-    let Some(path) = directory else { return Ok((None, Schemas::default())) };
-    let (directory, schemas) = SchemaDirectory::load(path).map_err(|error| {
+fn load_schemas(config: Option<SchemaConfig>) -> Result<(Option<SchemaDirectory>, Schemas), SetupError> {
+    let Some(SchemaConfig { directory, is_strict }) = config else { return Ok((None, Schemas::default())) };
+    let (directory, schemas) = SchemaDirectory::load(directory, is_strict).map_err(|error| {
         let why = anyhow::Error::new(error);
         SetupError(format!("cannot load the schemas (--schema-dir): {why:#}"))
     })?;
@@ -101,24 +108,20 @@ async fn connect_queues(
     queues: &Queues,
     settings: &Settings,
 ) -> Result<(EventQueue, DeadLetterQueue), SetupError> {
-    let client = sqs::connect(delivery.endpoints.sqs.as_deref()).await;
-    let client = client.map_err(|problem| SetupError(format!("cannot connect to SQS: {problem}")))?;
-    let url = async |name: &str| {
-        let found = answer(sqs::queue_url(&client, name)).await;
-        found.map_err(|problem| missing("queue", name, &problem))
-    };
-    let (events, dead) = (url(&queues.events).await?, url(&queues.events_dead).await?);
-    match answer(sqs::has_redrive_policy(&client, &events)).await {
-        // Receiving needs no permission to read attributes.
-        Ok(true) | Err(_) => {}
-        Ok(false) => tracing::warn!(
+    let sqs = Sqs::connect_without_retries(delivery.endpoints.sqs.as_deref()).await;
+    let sqs = sqs.map_err(|problem| SetupError(format!("cannot connect to SQS: {problem}")))?;
+    let find = async |name: &str| answer(sqs.find(name)).await.map_err(|problem| missing("queue", name, &problem));
+    let (events, dead) = (find(&queues.events).await?, find(&queues.events_dead).await?);
+    // Receiving needs no permission to read attributes.
+    if answer(events.settings()).await.is_ok_and(|settings| settings.redrive.is_none()) {
+        tracing::warn!(
             queue = queues.events,
             "the queue has no dead-letter queue, so SQS delivers a message that cannot be processed again and again; run \
              `event-pipeline setup`"
-        ),
+        );
     }
-    let events = EventQueue::new(client.clone(), events, settings.limits.visibility, settings.shutdown_grace);
-    Ok((events, DeadLetterQueue::new(client, dead)))
+    let events = EventQueue::new(events, settings.limits.visibility, settings.shutdown_grace);
+    Ok((events, DeadLetterQueue::new(dead)))
 }
 
 async fn connect_table(delivery: &DeliveryConfig, ttl: Option<Duration>) -> Result<EventTable, SetupError> {

@@ -14,17 +14,19 @@ const INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct SchemaDirectory {
     path: PathBuf,
+    /// Whether an event type needs a schema of its own.
+    is_strict: bool,
     /// That of the last attempt to load them. `None` if they could not be read.
     digest: Option<[u8; 32]>,
 }
 
 impl SchemaDirectory {
     /// Loads the schemas. Fails if one of them is wrong.
-    pub(super) fn load(path: PathBuf) -> Result<(SchemaDirectory, Schemas), SchemaError> {
+    pub(super) fn load(path: PathBuf, is_strict: bool) -> Result<(SchemaDirectory, Schemas), SchemaError> {
         // A change after the digest is loaded once more.
         let digest = Schemas::digest(&path)?;
-        let schemas = Schemas::load(&path)?;
-        Ok((SchemaDirectory { path, digest: Some(digest) }, schemas))
+        let schemas = Schemas::load(&path)?.strict(is_strict);
+        Ok((SchemaDirectory { path, is_strict, digest: Some(digest) }, schemas))
     }
 
     /// Waits for a change. Returns the new schemas, or why they are wrong, once for each change. Cancel safe.
@@ -47,7 +49,7 @@ impl SchemaDirectory {
                 Ok((digest, schemas)) => {
                     self.digest = Some(digest);
                     if let Some(schemas) = schemas {
-                        return Ok(schemas);
+                        return Ok(schemas.strict(self.is_strict));
                     }
                 }
                 Err((digest, error)) => {
@@ -73,14 +75,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let write = |text: &str| fs::write(directory.path().join("order.json"), text).unwrap();
         write("{}");
-        let (mut schemas, first) = SchemaDirectory::load(directory.path().to_owned()).unwrap();
+        let (mut schemas, first) = SchemaDirectory::load(directory.path().to_owned(), true).unwrap();
         assert_eq!(first.len(), 1);
         write("{");
         assert!(schemas.changed().await.is_err());
         let again = tokio::time::timeout(10 * INTERVAL, schemas.changed()).await;
         assert!(again.is_err(), "it is the same mistake");
         write(r#"{"type":"object"}"#);
-        assert_eq!(schemas.changed().await.unwrap().len(), 1);
+        let changed = schemas.changed().await.unwrap();
+        assert_eq!(changed.len(), 1);
+        let other = serde_json::json!({ "client_id": "c", "event_type": "other", "data": {} });
+        assert!(changed.validate(&other).is_err(), "types are still strict");
         fs::remove_dir_all(directory.path()).unwrap();
         assert!(schemas.changed().await.is_err());
         let again = tokio::time::timeout(10 * INTERVAL, schemas.changed()).await;

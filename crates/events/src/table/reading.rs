@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use dynamodb::values::{number, string, text, whole};
 use dynamodb::{Client, Item, StoreError, applied, failed, read_units, within_timeout};
 
-use super::item::{CLIENT_ID, DATA, EVENT_KEY, EVENT_TYPE, OTHERS, STORED_AT, client, partition};
+use super::item::{CLIENT_ID, DATA, EVENT_KEY, EVENT_TYPE, OTHERS, STORED_AT, TRACE, client, partition};
 use crate::moment::Moment;
 
 /// How many items a request asks for.
@@ -28,6 +28,8 @@ pub struct Row {
     pub others: Option<String>,
     /// When it was stored, in Unix milliseconds.
     pub stored_at: Option<u64>,
+    /// A W3C `traceparent`.
+    pub trace: Option<String>,
 }
 
 impl Row {
@@ -44,6 +46,7 @@ impl Row {
             data: string(item, DATA)?.to_owned(),
             others: string(item, OTHERS).map(str::to_owned),
             stored_at: whole(item, STORED_AT),
+            trace: string(item, TRACE).map(str::to_owned),
         })
     }
 }

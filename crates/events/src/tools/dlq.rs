@@ -42,6 +42,21 @@ struct Counts {
     /// Not selected, or beyond the limit.
     left: u64,
     failed: u64,
+    /// This command has redriven them, and they are dead letters again.
+    came_back: u64,
+}
+
+/// The messages of a batch that stay in the queue.
+#[derive(Debug, Default)]
+struct Unsettled {
+    failed: Vec<Received>,
+    came_back: Vec<Received>,
+}
+
+impl Counts {
+    fn tried(&self) -> u64 {
+        self.settled + self.failed + self.came_back
+    }
 }
 
 impl DeadLetters {
@@ -89,7 +104,10 @@ pub async fn purge(task: &DeadLetters, is_confirmed: bool, console: &mut Console
     if !is_confirmed && !console.confirm(&question).await {
         return Ok(Outcome::Failed);
     }
-    let settle = async |messages: Vec<Received>| delete(task, &queue, messages).await;
+    let settle = async |messages: Vec<Received>| {
+        let failed = delete(task, &queue, messages).await?;
+        Ok(Unsettled { failed, ..Unsettled::default() })
+    };
     let counts = settle_all(task, &queue, "deleting", settle, console).await?;
     report(task, "Deleted", "purged", &counts, console)
 }
@@ -101,7 +119,7 @@ pub async fn redrive_events(task: &DeadLetters, console: &mut Console<'_>) -> Re
     let events = find(&task.endpoints, destination).await?;
     let mut redriven = Redriven::begin();
     let settle = async |messages: Vec<Received>| {
-        let (messages, returned): (Vec<_>, Vec<_>) =
+        let (messages, came_back): (Vec<_>, Vec<_>) =
             messages.into_iter().partition(|message| redriven.is_first(message));
         let outgoing: Vec<Outgoing> = messages.iter().map(event_again).collect();
         let mut failed = Vec::new();
@@ -115,10 +133,9 @@ pub async fn redrive_events(task: &DeadLetters, console: &mut Console<'_>) -> Re
             from = until;
         }
         let (sent, unsent) = split(messages, &failed);
-        let mut left = delete(task, &queue, sent).await?;
-        left.extend(unsent);
-        left.extend(returned);
-        Ok(left)
+        let mut failed = delete(task, &queue, sent).await?;
+        failed.extend(unsent);
+        Ok(Unsettled { failed, came_back })
     };
     let counts = settle_all(task, &queue, "redriving", settle, console).await?;
     report(task, "Redriven", "redriven", &counts, console)
@@ -134,23 +151,23 @@ fn batch_length(messages: &[Outgoing]) -> usize {
     fitting.count().max(1)
 }
 
-/// Reads the queue once, and settles the selected messages in batches. `settle` returns those that it could not.
+/// Reads the queue once, and settles the selected messages in batches. `settle` returns those that it did not.
 async fn settle_all(
     task: &DeadLetters,
     queue: &Queue,
     doing: &'static str,
-    mut settle: impl AsyncFnMut(Vec<Received>) -> Result<Vec<Received>, ToolError>,
+    mut settle: impl AsyncFnMut(Vec<Received>) -> Result<Unsettled, ToolError>,
     console: &mut Console<'_>,
 ) -> Result<Counts, ToolError> {
     let (mut reader, mut counts) = (Reader::new(queue, VISIBILITY), Counts::default());
     let bar = progress(doing, None);
     let limit = task.limit as u64;
-    while counts.settled + counts.failed < limit && !console.is_stopped() {
+    while counts.tried() < limit && !console.is_stopped() {
         let messages = reader.next(MAX_BATCH).await.map_err(|problem| task.failed(&problem))?;
         if messages.is_empty() {
             break;
         }
-        let room = usize::try_from(limit - counts.settled - counts.failed).unwrap_or(usize::MAX);
+        let room = usize::try_from(limit - counts.tried()).unwrap_or(usize::MAX);
         let (mut selected, mut left): (Vec<_>, Vec<_>) =
             messages.into_iter().partition(|message| task.select.selects(message));
         left.extend(selected.split_off(room.min(selected.len())));
@@ -160,10 +177,11 @@ async fn settle_all(
             continue;
         }
         let all = selected.len() as u64;
-        let failed = settle(selected).await?;
-        failed.iter().for_each(|message| reader.leave(message));
+        let Unsettled { failed, came_back } = settle(selected).await?;
+        failed.iter().chain(&came_back).for_each(|message| reader.leave(message));
         counts.failed += failed.len() as u64;
-        counts.settled += all - failed.len() as u64;
+        counts.came_back += came_back.len() as u64;
+        counts.settled += all - (failed.len() + came_back.len()) as u64;
         bar.set_position(counts.settled);
     }
     bar.finish_and_clear();
@@ -197,18 +215,25 @@ fn report(
     counts: &Counts,
     console: &mut Console<'_>,
 ) -> Result<Outcome, ToolError> {
-    let Counts { settled, left, failed } = counts;
+    let Counts { settled, left, failed, came_back } = counts;
     let is_stopped = console.is_stopped();
     if task.json {
-        let line = json!({ name: settled, "left": left, "failed": failed, "stopped": is_stopped });
+        let line =
+            json!({ name: settled, "left": left, "failed": failed, "came_back": came_back, "stopped": is_stopped });
         console.print(format!("{line}\n"))?;
     } else {
         console.print(format!("{verb}: {settled}. Left: {left}. Failed: {failed}.\n"))?;
+        if *came_back > 0 {
+            console.note(format!(
+                "Came back: {came_back}. These were redriven, and are dead letters again. Others may follow: see \
+                 `event-pipeline dlq list`."
+            ))?;
+        }
         if is_stopped {
             console.note("Stopped before the end. To continue, run the same command.")?;
         }
     }
-    Ok(if is_stopped || *failed > 0 { Outcome::Partly } else { Outcome::Done })
+    Ok(if is_stopped || failed + came_back > 0 { Outcome::Partly } else { Outcome::Done })
 }
 
 fn json_line(message: &Received) -> String {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use delivery_table::WaitingDeliveries;
 use dynamodb::{Client, StoreError};
-use webhooks::{Delivery, EndpointId, SystemClock, WebhookId};
+use webhooks::{Delivery, EndpointId, Origin, SystemClock, TraceParent, WebhookId};
 
 use super::repeat::repeat;
 use crate::key;
@@ -46,6 +46,8 @@ pub(super) struct Again<'a> {
     pub(super) event_type: &'a str,
     /// The body of the POST.
     pub(super) body: &'a bytes::Bytes,
+    /// A W3C `traceparent`.
+    pub(super) trace: Option<&'a str>,
 }
 
 impl Redelivery {
@@ -76,7 +78,7 @@ impl Redelivery {
 
     /// Returns the deliveries of an event to all targets that want it.
     pub(super) async fn of_event(&mut self, event: Again<'_>) -> Result<Result<Vec<Delivery>, NoTarget>, StoreError> {
-        let Again { client_id, event_key, event_type, body } = event;
+        let Again { client_id, event_key, event_type, body, trace } = event;
         let route = match self.route(client_id).await? {
             Ok(route) => route,
             Err(why) => return Ok(Err(why)),
@@ -84,7 +86,7 @@ impl Redelivery {
         let wanting = route.targets.iter().filter(|(_, target)| target.wants(event_type));
         let delivery = |endpoint: EndpointId| {
             let id = key::webhook_id(client_id, event_key, &endpoint);
-            Delivery { id, endpoint, body: body.clone() }
+            Delivery { id, endpoint, body: body.clone(), origin: again(trace) }
         };
         let deliveries: Vec<_> = wanting.filter_map(|(name, _)| key::endpoint(client_id, name)).map(delivery).collect();
         if deliveries.is_empty() {
@@ -100,6 +102,7 @@ impl Redelivery {
         target: &str,
         id: &WebhookId,
         body: &bytes::Bytes,
+        trace: Option<&str>,
     ) -> Result<Result<Delivery, NoTarget>, StoreError> {
         let route = match self.route(client_id).await? {
             Ok(route) => route,
@@ -110,7 +113,7 @@ impl Redelivery {
         }
         let endpoint = key::endpoint(client_id, target).filter(|_| route.targets.contains_key(target));
         Ok(match endpoint {
-            Some(endpoint) => Ok(Delivery { id: id.clone(), endpoint, body: body.clone() }),
+            Some(endpoint) => Ok(Delivery { id: id.clone(), endpoint, body: body.clone(), origin: again(trace) }),
             None => Err(NoTarget::Removed(client_id.to_owned(), target.to_owned())),
         })
     }
@@ -122,4 +125,10 @@ impl Redelivery {
         }
         Ok(())
     }
+}
+
+/// Returns the origin of a delivery that an operator asked for. It continues the trace of its event. Its time is unknown, because
+/// the time until an operator acts is no latency of the pipeline.
+fn again(trace: Option<&str>) -> Origin {
+    Origin { sent: None, trace: trace.and_then(TraceParent::parse) }
 }

@@ -4,15 +4,16 @@
 use std::num::NonZeroU16;
 use std::time::Duration;
 
+use dynamodb::TableSetup;
 use tokio::time::{Instant, sleep};
 
-use super::error::{NamedQueue, NamedTable};
+use super::error::NamedTable;
 use super::queue::Which;
 use super::tables::{Kind, connect};
 use super::{Console, Outcome, ToolError};
 use crate::buckets;
 use crate::names::{Endpoints, Queues, Tables};
-use crate::queues::{Problem, Queue, Redrive, Sqs, Wanted};
+use crate::queues::{Problem, Queue, Redrive, Settings, Sqs, Wanted};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// SQS keeps the time of an event when it moves it, so a dead-letter queue needs more time than its source.
@@ -42,7 +43,7 @@ pub struct Setup {
     pub wait: bool,
 }
 
-/// Creates what is missing, and prints of each thing whether it was created or found.
+/// Creates what is missing, and prints of each thing whether it was created, found or changed.
 pub async fn run(task: &Setup, console: &mut Console<'_>) -> Result<Outcome, ToolError> {
     if task.wait {
         wait_for_servers(task, console).await?;
@@ -107,8 +108,18 @@ async fn queue(task: &Setup, which: Which, wanted: &Wanted, console: &mut Consol
     let sqs = Sqs::connect(task.endpoints.sqs.as_deref()).await.map_err(failed)?;
     match sqs.find(named.name).await {
         Ok(found) => {
-            line(console, "found", "queue", named.name)?;
-            verify(task, named, &found, wanted, console).await?;
+            let settings = found.settings().await.map_err(failed)?;
+            match redrive_to_set(task, &settings, wanted) {
+                Some(redrive) => {
+                    found.set_redrive(redrive).await.map_err(failed)?;
+                    let text = format!("{}: redrive after {} receives", named.name, redrive.max_receives);
+                    line(console, "changed", "queue", &text)?;
+                }
+                None => line(console, "found", "queue", named.name)?,
+            }
+            for difference in differences(task, named.name, &settings, wanted) {
+                line(console, "warning", "queue", &difference)?;
+            }
             Ok(found)
         }
         Err(Problem::NotFound) => {
@@ -125,46 +136,39 @@ async fn queue(task: &Setup, which: Which, wanted: &Wanted, console: &mut Consol
     }
 }
 
-/// Sets a redrive policy that is missing or was asked for, and warns of other differences.
-async fn verify(
-    task: &Setup,
-    named: NamedQueue<'_>,
-    queue: &Queue,
-    wanted: &Wanted,
-    console: &mut Console<'_>,
-) -> Result<(), ToolError> {
-    let failed = |problem: Problem| named.error(&task.endpoints, &problem);
-    let found = queue.settings().await.map_err(failed)?;
-    let name = named.name;
+/// Returns the redrive policy of a queue that lacks it, or whose number of receives is to be changed.
+fn redrive_to_set<'a>(task: &Setup, found: &Settings, wanted: &'a Wanted) -> Option<&'a Redrive> {
+    let wanted = wanted.redrive.as_ref()?;
+    let is_needed = match &found.redrive {
+        None => true,
+        Some(found) => found.target == wanted.target && found != wanted && task.max_receives.is_some(),
+    };
+    is_needed.then_some(wanted)
+}
+
+/// Returns what `setup` leaves as it is, although it creates queues otherwise.
+fn differences(task: &Setup, name: &str, found: &Settings, wanted: &Wanted) -> Vec<String> {
+    let mut differences = Vec::new();
     match (&found.redrive, &wanted.redrive) {
         (Some(found), Some(wanted)) if found.target != wanted.target => {
-            let text = format!("{name}: it moves messages to {}, not to {}", found.target, wanted.target);
-            line(console, "warning", "queue", &text)?;
+            differences.push(format!("{name}: it moves messages to {}, not to {}", found.target, wanted.target));
         }
-        (Some(found), Some(wanted)) if found.max_receives != wanted.max_receives && task.max_receives.is_none() => {
+        (Some(found), Some(wanted)) if found != wanted && task.max_receives.is_none() => {
             let (found, wanted) = (found.max_receives, wanted.max_receives);
             let text =
                 format!("{name}: it moves messages after {found} receives; --max-receives {wanted} changes that");
-            line(console, "warning", "queue", &text)?;
+            differences.push(text);
         }
-        (Some(found), Some(wanted)) if found == wanted => {}
-        (_, Some(wanted)) => {
-            queue.set_redrive(wanted).await.map_err(failed)?;
-            line(console, "changed", "queue", &format!("{name}: redrive after {} receives", wanted.max_receives))?;
-        }
-        (Some(found), None) => {
-            let text = format!("{name}: it moves messages to {}; a dead-letter queue should keep them", found.target);
-            line(console, "warning", "queue", &text)?;
-        }
-        (None, None) => {}
+        (Some(found), None) => differences
+            .push(format!("{name}: it moves messages to {}; a dead-letter queue should keep them", found.target)),
+        _ => {}
     }
     if let Some(found) = found.max_bytes.filter(|found| wanted.redrive.is_some() && *found > wanted.max_bytes) {
         let wanted = wanted.max_bytes;
-        let text = format!(
+        differences.push(format!(
             "{name}: it accepts {found} bytes, which do not fit into its dead-letter queue with attributes; \
              set MaximumMessageSize to {wanted}"
-        );
-        line(console, "warning", "queue", &text)?;
+        ));
     }
     let is_wrong = |found: &Duration| match wanted.redrive {
         Some(_) => *found > RETENTION,
@@ -172,10 +176,9 @@ async fn verify(
     };
     if let Some(found) = found.retention.filter(is_wrong) {
         let (found, wanted) = (days(found), days(wanted.retention));
-        let text = format!("{name}: it keeps messages for {found} days; setup creates it with {wanted}");
-        line(console, "warning", "queue", &text)?;
+        differences.push(format!("{name}: it keeps messages for {found} days; setup creates it with {wanted}"));
     }
-    Ok(())
+    differences
 }
 
 fn days(time: Duration) -> f64 {
@@ -187,8 +190,15 @@ async fn tables(task: &Setup, console: &mut Console<'_>) -> Result<(), ToolError
         let named @ NamedTable { name, .. } = kind.named(&task.tables);
         let failed = |problem: dynamodb::Problem| named.error(&task.endpoints, &problem);
         let client = connect(&task.endpoints).await.map_err(failed)?;
-        let is_new = dynamodb::create_table(&client, kind.spec(), name).await.map_err(failed)?;
-        line(console, if is_new { "created" } else { "found" }, "table", name)?;
+        match dynamodb::create_table(&client, kind.spec(), name).await.map_err(failed)? {
+            TableSetup::Created => line(console, "created", "table", name)?,
+            TableSetup::Found => line(console, "found", "table", name)?,
+            TableSetup::Changed { expiry, stream } => {
+                let enabled = [(expiry, "its expiry"), (stream, "its stream")].into_iter().filter(|(is, _)| *is);
+                let enabled: Vec<_> = enabled.map(|(_, what)| what).collect();
+                line(console, "changed", "table", &format!("{name}: enabled {}", enabled.join(" and ")))?;
+            }
+        }
     }
     Ok(())
 }

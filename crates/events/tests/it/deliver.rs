@@ -2,6 +2,7 @@
 
 mod direct;
 mod receiver;
+mod traces;
 mod world;
 
 use std::io::Write;
@@ -12,7 +13,7 @@ use event_pipeline::routes::{MAIN, Target};
 use serde_json::json;
 use sqs_local::{Fault, Operation};
 use tokio::time::sleep;
-use webhooks::{Delivery, SIGNATURE, Secret, SecretKeys, StoredDelivery, Token};
+use webhooks::{Delivery, Origin, SIGNATURE, Secret, SecretKeys, StoredDelivery, Token};
 
 use crate::support::with_timeout;
 use receiver::Receiver;
@@ -126,7 +127,7 @@ async fn a_delivery_that_is_given_up_is_a_dead_letter_with_its_last_attempt() {
     let waiting = world.waiting();
     let endpoint = endpoint("exhausted", MAIN).expect("an endpoint");
     let id = webhook_id("exhausted", &format!("{TIME}#2"), &endpoint);
-    let delivery = Delivery { id, endpoint, body: body("exhausted", "order", "{}") };
+    let delivery = Delivery { id, endpoint, body: body("exhausted", "order", "{}"), origin: Origin::default() };
     let item = StoredDelivery {
         delivery,
         created: SystemTime::UNIX_EPOCH,

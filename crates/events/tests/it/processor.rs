@@ -1,6 +1,8 @@
 //! `event-pipeline processor` through the program, against embedded servers.
 
 mod outages;
+mod traces;
+mod types;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,8 @@
 //! The test harness: servers to test against, and the real program as a child process.
 
+#[path = "../../../../tests/it/support/collector.rs"]
+pub(crate) mod collector;
+pub(crate) mod pages;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod servers;

@@ -25,13 +25,14 @@ impl<D: DeliveryStore, E: EndpointStore, S: Sender> Shared<D, E, S> {
         let at = self.clock.now();
         let attempt = LastAttempt { at, result: self.send(endpoint, delivery, at).await };
         let is_success = matches!(attempt.result, Ok(Answer { status: 200..=299, .. }));
-        let (endpoint_id, id) = (&delivery.endpoint, &delivery.id);
+        let Delivery { id, endpoint: endpoint_id, origin, .. } = delivery;
         let change = self.count_result(&mut permit, is_success, &attempt);
         let entry = std::sync::Arc::clone(&permit.entry);
         // The permit ends with the request: the stores must not slow the endpoint down.
         drop(permit);
         if is_success {
-            self.report(Report::Delivered { endpoint: endpoint_id, id, attempts, took: started.elapsed() });
+            let took = started.elapsed();
+            self.report(Report::Delivered { endpoint: endpoint_id, id, origin, attempts, took });
         } else {
             self.report(Report::AttemptFailed { endpoint: endpoint_id, id, attempts, attempt: &attempt });
         }
@@ -140,5 +141,6 @@ fn post(endpoint: &Endpoint, delivery: &Delivery, at: SystemTime) -> Post {
     let id = delivery.id.as_str();
     let is_signed = !endpoint.secrets.is_empty();
     let signature = is_signed.then(|| Signer::new(&endpoint.secrets).sign(id, timestamp, &delivery.body));
-    Post { url: endpoint.url.clone(), id: id.to_owned(), timestamp, signature, body: delivery.body.clone() }
+    let trace = delivery.origin.trace.clone();
+    Post { url: endpoint.url.clone(), id: id.to_owned(), timestamp, signature, trace, body: delivery.body.clone() }
 }

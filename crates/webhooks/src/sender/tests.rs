@@ -19,6 +19,7 @@ use crate::resolver::Addresses;
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Much longer than each limit of [`settings`], and much shorter than a receiver that never ends.
 const SOON: Duration = Duration::from_secs(20);
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 /// No receiver may send more than this before its connection is closed: buffers of the sockets, not of the sender.
 const FEW_BYTES: usize = 16 << 20;
 
@@ -142,6 +143,7 @@ fn post(url: String) -> Post {
         id: "msg_1".into(),
         timestamp: 1000,
         signature: Some("v1,abc".into()),
+        trace: TraceParent::parse(TRACE),
         body: Bytes::from_static(BODY.as_bytes()),
     }
 }
@@ -175,7 +177,8 @@ async fn a_receiver_gets_the_headers_and_the_body() {
     assert_eq!(body, BODY);
     assert!(head.starts_with("POST /hook?a=b HTTP/1.1\r\n"), "{head}");
     let host = format!("host: sink.test:{}", receiver.port);
-    let headers = ["webhook-id: msg_1", "webhook-timestamp: 1000", "webhook-signature: v1,abc", &host];
+    let trace = format!("traceparent: {TRACE}");
+    let headers = ["webhook-id: msg_1", "webhook-timestamp: 1000", "webhook-signature: v1,abc", &trace, &host];
     for header in headers.into_iter().chain(["content-type: application/json", "content-length: 22"]) {
         assert!(head.lines().any(|line| line == header), "{header} is missing in {head}");
     }

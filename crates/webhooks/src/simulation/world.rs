@@ -13,6 +13,7 @@ use super::receivers::Behaviour;
 use crate::delivery::{DeadReason, Delivery, StoredDelivery, Token};
 use crate::engine::Engine;
 use crate::ids::{EndpointId, WebhookId};
+use crate::origin::Origin;
 use crate::ports::{
     Changed, Clock, DeliveryStore, DisabledReason, DueDelivery, Endpoint, EndpointStatus, EndpointStore, Observer,
     Report, StoreError,
@@ -83,7 +84,8 @@ pub(super) fn id(name: &str) -> EndpointId {
 
 pub(super) fn delivery(record: usize, endpoint: &EndpointId) -> Delivery {
     let id = WebhookId::of(&[&record.to_be_bytes()], endpoint);
-    Delivery { id, endpoint: endpoint.clone(), body: Bytes::from(format!("{{\"record\":{record}}}")) }
+    let body = Bytes::from(format!("{{\"record\":{record}}}"));
+    Delivery { id, endpoint: endpoint.clone(), body, origin: Origin::default() }
 }
 
 impl World {

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mini_scan::dynamo::{DeliveriesKept, DeliveryTable, SideTable, create_table};
 use webhooks::{
-    Answer, Changed, Clock, Delivery, DeliveryStore, DueDelivery, EndpointId, Failure, LastAttempt, StoredDelivery,
-    Token, WebhookId,
+    Answer, Changed, Clock, Delivery, DeliveryStore, DueDelivery, EndpointId, Failure, LastAttempt, Origin,
+    StoredDelivery, Token, TraceParent, WebhookId,
 };
 
 use crate::support::dynamo::Dynamo;
@@ -81,8 +81,10 @@ impl Table {
     fn delivery(&self, number: u64) -> StoredDelivery {
         let endpoint = endpoint();
         let id = WebhookId::of(&[&number.to_be_bytes()], &endpoint);
+        let trace = TraceParent::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+        let origin = Origin { sent: Some(self.now()), trace };
         StoredDelivery {
-            delivery: Delivery { id, endpoint, body: format!("{{\"number\":{number}}}").into() },
+            delivery: Delivery { id, endpoint, body: format!("{{\"number\":{number}}}").into(), origin },
             created: self.now(),
             attempts: 0,
             due: self.now(),

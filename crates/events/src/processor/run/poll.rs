@@ -76,7 +76,10 @@ impl<Q: Queue, E: Events, D: DeadLetters, P: Dispatch> Shared<Q, E, D, P> {
     fn take(&self, messages: Vec<Message>, asked: Instant) {
         self.observer.received(&messages);
         let schemas = Arc::clone(&*lock(&self.schemas));
-        for message in messages {
+        for mut message in messages {
+            let span = self.observer.message_span(&message);
+            // An event without a trace of its producer continues the one that begins here.
+            message.trace = message.trace.or_else(|| self.observer.context(&span));
             let decoded = decode(message.body.as_bytes(), &envelope(&message), &schemas);
             let texts = decoded.as_ref().map_or(0, texts);
             let bytes = OVERHEAD + message.body.len() + texts;
@@ -84,7 +87,7 @@ impl<Q: Queue, E: Events, D: DeadLetters, P: Dispatch> Shared<Q, E, D, P> {
             // Messages that are no events count as those of one client.
             let client = decoded.as_ref().map_or("", |event| event.client_id.as_str());
             let ticket = state.flow.receive(client, bytes, asked);
-            state.works.insert(ticket, Arc::new(Work { message, decoded }));
+            state.works.insert(ticket, Arc::new(Work { message, decoded, span }));
             self.memory_changed(state);
             self.start.notify_one();
         }

@@ -3,8 +3,8 @@
 use dynamodb::StoreError;
 use webhooks::{Delivery, WebhookId};
 
-use super::{DeadLetters, delete, report, settle_all, split};
-use crate::dead_letter::{CLIENT_ID, EVENT_ID, EVENT_TIME, EVENT_TYPE, REASON, TARGET, WEBHOOK_ID};
+use super::{DeadLetters, Unsettled, delete, report, settle_all, split};
+use crate::dead_letter::{CLIENT_ID, EVENT_ID, EVENT_TIME, EVENT_TYPE, REASON, TARGET, TRACEPARENT, WEBHOOK_ID};
 use crate::event::sort_key;
 use crate::moment::Moment;
 use crate::names::Tables;
@@ -32,7 +32,7 @@ pub async fn redrive_deliveries(
     let mut staying: Vec<String> = Vec::new();
     let mut redriven = Redriven::begin();
     let settle = async |messages: Vec<Received>| {
-        let (messages, returned): (Vec<_>, Vec<_>) =
+        let (messages, came_back): (Vec<_>, Vec<_>) =
             messages.into_iter().partition(|message| redriven.is_first(message));
         let mut failed = Vec::new();
         for (index, message) in messages.iter().enumerate() {
@@ -46,10 +46,9 @@ pub async fn redrive_deliveries(
             }
         }
         let (stored, unstored) = split(messages, &failed);
-        let mut left = delete(task, &queue, stored).await?;
-        left.extend(unstored);
-        left.extend(returned);
-        Ok(left)
+        let mut failed = delete(task, &queue, stored).await?;
+        failed.extend(unstored);
+        Ok(Unsettled { failed, came_back })
     };
     let counts = settle_all(task, &queue, "redriving", settle, console).await?;
     for why in staying {
@@ -76,21 +75,21 @@ async fn deliveries(
         let reason = attribute(REASON).unwrap_or("unknown");
         return Ok(Err(format!("one of reason {reason} names no client; deliver its event with `events replay`")));
     };
-    let body = bytes::Bytes::from(message.body.clone());
+    let (body, trace) = (bytes::Bytes::from(message.body.clone()), attribute(TRACEPARENT));
     let text = |why: NoTarget| why.to_string();
     // One of a target is delivered to this target only. One that waited while the queue was away has no key of its event.
     let key = event_key(message).or_else(|| attribute(WEBHOOK_ID).map(str::to_owned));
     if attribute(TARGET).is_none()
         && let (Some(key), Some(event_type)) = (key, attribute(EVENT_TYPE))
     {
-        let event = Again { client_id, event_key: &key, event_type, body: &body };
+        let event = Again { client_id, event_key: &key, event_type, body: &body, trace };
         return Ok(redelivery.of_event(event).await?.map_err(text));
     }
     let Some(id) = attribute(WEBHOOK_ID).and_then(WebhookId::from_stored) else {
         return Ok(Err(format!("one of client {client_id:?} has no valid webhook_id")));
     };
     let target = attribute(TARGET).unwrap_or(MAIN);
-    let delivery = redelivery.of_target(client_id, target, &id, &body).await?;
+    let delivery = redelivery.of_target(client_id, target, &id, &body, trace).await?;
     Ok(delivery.map(|delivery| vec![delivery]).map_err(text))
 }
 

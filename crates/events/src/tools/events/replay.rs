@@ -99,7 +99,8 @@ impl Replaying {
         self.counts.events += 1;
         let (client_id, event_type) = (row.client_id(), row.event_type.as_str());
         let body = key::body(client_id, event_type, &row.data);
-        let event = Again { client_id, event_key: &row.key, event_type, body: &body };
+        let trace = row.trace.as_deref();
+        let event = Again { client_id, event_key: &row.key, event_type, body: &body, trace };
         match self.redelivery.of_event(event).await? {
             Ok(deliveries) => {
                 self.counts.deliveries += deliveries.len() as u64;

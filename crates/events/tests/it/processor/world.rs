@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::types::{Message, QueueAttributeName};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use crate::support::program::{Launch, Program, event_pipeline};
+pub(super) use crate::support::pages::{get, http_address, metric, until_ready};
+use crate::support::program::{Launch, event_pipeline};
 use crate::support::proxy::Proxy;
 use crate::support::servers::Servers;
 use crate::support::with_timeout;
@@ -100,41 +99,6 @@ impl World {
     pub(super) async fn dead_letters(&self) -> Vec<Message> {
         self.servers.sqs.receive_all("events-dlq").await
     }
-}
-
-/// Waits until the program serves its metrics. Returns the address.
-pub(super) async fn http_address(program: &mut Program) -> String {
-    let line = program.wait_for_line("serving http://").await;
-    let (_, rest) = line.split_once("http://").expect("an address");
-    rest.split('/').next().expect("an address").to_owned()
-}
-
-/// Returns the status and the body of a page.
-pub(super) async fn get(address: &str, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).await.expect("the program listens");
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.expect("the program reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("the program answers");
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    (status, answer)
-}
-
-/// Waits until the program is ready or unready.
-pub(super) async fn until_ready(address: &str, is_ready: bool) {
-    let reached = async {
-        while (get(address, "/readyz").await.0 == 200) != is_ready {
-            sleep(POLL_INTERVAL).await;
-        }
-    };
-    with_timeout(&format!("ready: {is_ready}"), reached).await;
-}
-
-/// Returns the value of a metric without labels.
-pub(super) async fn metric(address: &str, name: &str) -> f64 {
-    let (_, page) = get(address, "/metrics").await;
-    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-    value.unwrap_or_else(|| panic!("there is no {name}: {page}"))
 }
 
 pub(super) fn text<'a>(item: &'a Item, name: &str) -> &'a str {

@@ -1,9 +1,13 @@
 //! `event-pipeline dlq` with the dead-letter queue of events.
 
+use std::time::Duration;
+
 use aws_sdk_sqs::types::MessageSystemAttributeName;
+use sqs_local::{Fault, Operation};
 
 use crate::support::program::event_pipeline;
 use crate::support::servers::Servers;
+use crate::support::with_timeout;
 
 const REASON: (&str, &str) = ("reason", "schema_violation");
 
@@ -44,6 +48,28 @@ async fn a_redrive_sends_the_selected_events_again_with_their_ids() {
     assert_eq!((text("traceparent"), text("reason")), (Some("t"), None));
     let left = servers.sqs.receive_all("events-dlq").await;
     assert_eq!((left.len(), left[0].body.as_deref()), (1, Some("left")));
+}
+
+#[tokio::test]
+async fn a_redrive_reports_what_is_rejected_again_meanwhile_and_leaves_it() {
+    let servers = Servers::set_up().await;
+    let identity = [REASON, ("event_id", "e-1"), ("event_time", "2026-11-22T10:00:00.000Z")];
+    servers.sqs.send("events-dlq", "{}", &identity).await;
+    // The command reads on after the event was sent again and rejected.
+    servers.sqs.faults.plan(Operation::DeleteMessageBatch, 1, Fault::Delay(Duration::from_secs(3)));
+    let reject = async {
+        while servers.sqs.receive_all("events").await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        servers.sqs.send("events-dlq", "{}", &identity).await;
+    };
+    let redrive = event_pipeline(["dlq", "redrive", "events", "--json"]).against(&servers).run();
+    let (exit, ()) = tokio::join!(redrive, with_timeout("the event", reject));
+    assert_eq!(exit.code, Some(3), "{exit:#?}");
+    let report: serde_json::Value = serde_json::from_str(&exit.output.stdout[0]).unwrap();
+    let count = |name: &str| report[name].as_u64();
+    assert_eq!((count("redriven"), count("came_back"), count("failed")), (Some(1), Some(1), Some(0)), "{report}");
+    assert_eq!(servers.sqs.receive_all("events-dlq").await.len(), 1);
 }
 
 #[tokio::test]

@@ -49,6 +49,31 @@ async fn changes_only_what_a_flag_asks_for() {
 }
 
 #[tokio::test]
+async fn prints_what_it_enables_on_queues_and_tables_that_exist() {
+    use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
+    let servers = Servers::start().await;
+    servers.sqs.client.create_queue().queue_name("events").send().await.unwrap();
+    let mut create = servers.dynamo.client.create_table().table_name("Events").billing_mode(BillingMode::PayPerRequest);
+    for (name, role) in [("client_id", KeyType::Hash), ("event_key", KeyType::Range)] {
+        let attribute = AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S);
+        create = create.attribute_definitions(attribute.build().unwrap());
+        create = create.key_schema(KeySchemaElement::builder().attribute_name(name).key_type(role).build().unwrap());
+    }
+    create.send().await.unwrap();
+    let setup = event_pipeline(["setup"]).against(&servers).succeed().await;
+    for line in [
+        "changed  queue  events: redrive after 5 receives",
+        "changed  table  Events: enabled its expiry and its stream",
+    ] {
+        assert!(setup.stdout.iter().any(|found| found == line), "{setup:#?}");
+    }
+    assert!(!setup.stdout.iter().any(|line| line.starts_with("found")), "{setup:#?}");
+    let again = event_pipeline(["setup"]).against(&servers).succeed().await;
+    let changed = again.stdout.iter().filter(|line| line.starts_with("changed"));
+    assert_eq!(changed.count(), 0, "{again:#?}");
+}
+
+#[tokio::test]
 async fn stores_the_number_of_buckets_of_a_client() {
     let servers = Servers::set_up().await;
     let changed = event_pipeline(["setup", "--client-buckets", "4"]).against(&servers).succeed().await;

@@ -1,17 +1,14 @@
-//! The queue of events: long polls, and batches of deletions and of changes of visibility.
+//! The queue of events, as the processor uses it. Leaves retries to the processor.
 
 use std::time::Duration;
 
-use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::{
-    ChangeMessageVisibilityBatchRequestEntry, ChangeMessageVisibilityBatchResultEntry, DeleteMessageBatchRequestEntry,
-    DeleteMessageBatchResultEntry, MessageSystemAttributeName,
-};
+use aws_sdk_sqs::types::{Message as SqsMessage, MessageSystemAttributeName};
 use tokio::time::timeout;
 
-use super::{entries, unavailable};
+use super::batch::seconds;
+use super::{Problem, Queue, Rejected};
 use crate::dead_letter::{EVENT_ID, EVENT_TIME, TRACEPARENT};
-use crate::ports::{Entry, Failure, Message, Queue};
+use crate::ports::{self, Entry, Failure, Message};
 use crate::trace::traceparent;
 
 /// The longest that SQS waits for the first message.
@@ -22,8 +19,7 @@ const RECEIVE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The queue of events.
 #[derive(Debug, Clone)]
 pub struct EventQueue {
-    client: Client,
-    url: String,
+    queue: Queue,
     visibility: Duration,
     wait: Duration,
 }
@@ -31,18 +27,23 @@ pub struct EventQueue {
 impl EventQueue {
     /// `visibility` is how long received messages stay invisible, in whole seconds. Requests wait as long as SQS allows, because
     /// each one costs, but no longer than a stop may take.
-    pub fn new(client: Client, url: String, visibility: Duration, shutdown_grace: Duration) -> EventQueue {
+    pub fn new(queue: Queue, visibility: Duration, shutdown_grace: Duration) -> EventQueue {
         let wait = shutdown_grace.clamp(Duration::from_secs(1), MAX_WAIT);
-        EventQueue { client, url, visibility, wait }
+        EventQueue { queue, visibility, wait }
+    }
+
+    fn unavailable(&self, problem: &Problem) -> Failure {
+        Failure::Unavailable(format!("the queue {}: {problem}", self.queue.name))
     }
 }
 
-impl Queue for EventQueue {
+impl ports::Queue for EventQueue {
     async fn receive(&self, max: usize) -> Result<Vec<Message>, Failure> {
         let request = self
+            .queue
             .client
             .receive_message()
-            .queue_url(&self.url)
+            .queue_url(&self.queue.url)
             .max_number_of_messages(i32::try_from(max).unwrap_or(i32::MAX))
             .wait_time_seconds(seconds(self.wait))
             .visibility_timeout(seconds(self.visibility))
@@ -50,45 +51,32 @@ impl Queue for EventQueue {
             .set_message_attribute_names(Some([EVENT_ID, EVENT_TIME, TRACEPARENT].map(str::to_owned).to_vec()));
         let late = |_| Failure::Unavailable(format!("no answer within {RECEIVE_TIMEOUT:?}"));
         let received = timeout(RECEIVE_TIMEOUT, request.send()).await.map_err(late)?;
-        let messages = received.map_err(|error| unavailable(&error))?.messages.unwrap_or_default();
+        let messages = received.map_err(|error| self.unavailable(&Problem::of(&error)))?.messages.unwrap_or_default();
         let messages: Option<Vec<_>> = messages.into_iter().map(message).collect();
         messages.ok_or_else(|| Failure::Unavailable("SQS sent a message without its id, body or times".to_owned()))
     }
 
     async fn delete(&self, receipts: &[&str]) -> Result<Vec<Entry>, Failure> {
-        let entry = |(index, receipt): (usize, &&str)| {
-            let entry = DeleteMessageBatchRequestEntry::builder().id(index.to_string()).receipt_handle(*receipt);
-            entry.build().map_err(|error| Failure::Refused(error.to_string()))
-        };
-        let batch = receipts.iter().enumerate().map(entry).collect::<Result<_, _>>()?;
-        let request = self.client.delete_message_batch().queue_url(&self.url).set_entries(Some(batch));
-        let answer = request.send().await.map_err(|error| unavailable(&error))?;
-        let successful = answer.successful.iter().map(DeleteMessageBatchResultEntry::id);
-        Ok(entries(receipts.len(), successful, &answer.failed))
+        let rejected = self.queue.delete(receipts).await.map_err(|problem| self.unavailable(&problem))?;
+        Ok(entries(receipts.len(), &rejected))
     }
 
     async fn set_visibility(&self, receipts: &[&str], after: Duration) -> Result<Vec<Entry>, Failure> {
-        let entry = |(index, receipt): (usize, &&str)| {
-            let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
-                .id(index.to_string())
-                .receipt_handle(*receipt)
-                .visibility_timeout(seconds(after));
-            entry.build().map_err(|error| Failure::Refused(error.to_string()))
-        };
-        let batch = receipts.iter().enumerate().map(entry).collect::<Result<_, _>>()?;
-        let request = self.client.change_message_visibility_batch().queue_url(&self.url).set_entries(Some(batch));
-        let answer = request.send().await.map_err(|error| unavailable(&error))?;
-        let successful = answer.successful.iter().map(ChangeMessageVisibilityBatchResultEntry::id);
-        Ok(entries(receipts.len(), successful, &answer.failed))
+        let rejected = self.queue.set_visibility(receipts, after).await;
+        Ok(entries(receipts.len(), &rejected.map_err(|problem| self.unavailable(&problem))?))
     }
 }
 
-fn seconds(duration: Duration) -> i32 {
-    i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
+fn entries(count: usize, rejected: &[Rejected]) -> Vec<Entry> {
+    let mut entries = vec![Entry::Done; count];
+    for entry in rejected {
+        entries[entry.index] = if entry.is_transient { Entry::Failed } else { Entry::Gone };
+    }
+    entries
 }
 
 /// Returns `None` if something is missing that SQS always sends.
-fn message(message: aws_sdk_sqs::types::Message) -> Option<Message> {
+fn message(message: SqsMessage) -> Option<Message> {
     let system = |name| message.attributes.as_ref()?.get(&name).map(String::as_str);
     let attribute = |name| message.message_attributes.as_ref()?.get(name)?.string_value();
     let names = message.message_attributes.as_ref();
