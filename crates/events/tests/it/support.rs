@@ -2,6 +2,7 @@
 
 pub(crate) mod program;
 pub(crate) mod proxy;
+pub(crate) mod refusals;
 pub(crate) mod servers;
 
 use std::future::Future;
