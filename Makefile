@@ -150,6 +150,12 @@ simulate-webhooks: export WEBHOOKS_SCHEDULES = $(or $(SCHEDULES),$(if $(SEED),1,
 simulate-webhooks: ## Run 10,000 schedules of faults against the delivery of webhooks; SEED=17 replays one
 	cargo test --locked --package webhooks --lib simulation::random
 
+.PHONY: simulate-events
+simulate-events: export EVENT_PIPELINE_SEED = $(SEED)
+simulate-events: export EVENT_PIPELINE_SCHEDULES = $(or $(SCHEDULES),$(if $(SEED),1,5000))
+simulate-events: ## Run 5,000 schedules of faults against the processors of events; SEED=17 replays one
+	cargo test --locked --package event-pipeline --lib processor::simulation::random
+
 .PHONY: mutations
 mutations: ## Break the code with each patch in tests/mutations, and verify that the tests fail
 	tests/mutations.sh

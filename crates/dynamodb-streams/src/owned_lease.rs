@@ -6,9 +6,9 @@ use tokio::time::Instant;
 
 use crate::lease::{Checkpoint, Lease, Owner};
 use crate::ports::{Expected, LeaseUpdate, LostReason, Updated};
-use crate::sequence_number::SequenceNumber;
-use crate::settings::backoff;
+use crate::settings::{Settings, backoff};
 use crate::shard::ShardId;
+use crate::window::Finished;
 
 /// A lease that this instance owns. Renewals and checkpoints are the same writes, and at most one is in flight.
 #[derive(Debug)]
@@ -17,9 +17,12 @@ pub(crate) struct OwnedLease {
     lease: Lease,
     failover: Duration,
     checkpoint_interval: Duration,
+    checkpoint_records: u64,
     /// When the last applied write was sent. The table applied it later, so nobody sees the lease expire before we do.
     renewed: Instant,
     checkpointed: Instant,
+    /// How many records this instance had finished at the last checkpoint.
+    checkpointed_records: u64,
     in_flight: Option<InFlight>,
     /// When the first write since the last answer was sent.
     unanswered_since: Option<Instant>,
@@ -34,6 +37,8 @@ struct InFlight {
     sent: Instant,
     intent: Intent,
     checkpoint: Option<Checkpoint>,
+    /// How many records this instance had finished.
+    records: u64,
 }
 
 /// What the session wants of the lease.
@@ -72,14 +77,16 @@ pub(crate) enum Step {
 
 impl OwnedLease {
     /// Begins with the row that this instance wrote when it took the lease, at the time when the write was sent.
-    pub(crate) fn new(lease: Lease, me: Owner, sent: Instant, failover: Duration, checkpoints: Duration) -> OwnedLease {
+    pub(crate) fn new(lease: Lease, me: Owner, sent: Instant, settings: &Settings) -> OwnedLease {
         OwnedLease {
             me,
             lease,
-            failover,
-            checkpoint_interval: checkpoints,
+            failover: settings.failover,
+            checkpoint_interval: settings.checkpoint_interval,
+            checkpoint_records: settings.checkpoint_records,
             renewed: sent,
             checkpointed: sent,
+            checkpointed_records: 0,
             in_flight: None,
             unanswered_since: None,
             failures: 0,
@@ -98,13 +105,15 @@ impl OwnedLease {
     }
 
     /// Returns when the next write is due. While one is in flight, none is.
-    pub(crate) fn next_write(&self, finished: Option<&SequenceNumber>, intent: &Intent) -> Option<Instant> {
+    pub(crate) fn next_write(&self, finished: Option<Finished<'_>>, intent: &Intent) -> Option<Instant> {
         if self.in_flight.is_some() {
             return None;
         }
         let mut due = self.renewed + self.failover / 3;
         if self.moved(finished).is_some() {
-            due = due.min(self.checkpointed + self.checkpoint_interval);
+            let records = finished.map_or(0, |finished| finished.records) - self.checkpointed_records;
+            let is_far = records >= self.checkpoint_records;
+            due = due.min(self.checkpointed + if is_far { Duration::ZERO } else { self.checkpoint_interval });
         }
         if *intent != Intent::Keep || self.is_deleted {
             due = self.renewed;
@@ -112,18 +121,13 @@ impl OwnedLease {
         Some(self.not_before.map_or(due, |earliest| due.max(earliest)))
     }
 
-    fn moved(&self, finished: Option<&SequenceNumber>) -> Option<Checkpoint> {
-        let checkpoint = Checkpoint::After(finished?.clone());
+    fn moved(&self, finished: Option<Finished<'_>>) -> Option<Checkpoint> {
+        let checkpoint = Checkpoint::After(finished?.last.clone());
         (self.lease.checkpoint != checkpoint).then_some(checkpoint)
     }
 
     /// Returns the write that is due now. The caller must send it and give its answer to [`OwnedLease::answer`].
-    pub(crate) fn write(
-        &mut self,
-        now: Instant,
-        finished: Option<&SequenceNumber>,
-        intent: &Intent,
-    ) -> Option<Request> {
+    pub(crate) fn write(&mut self, now: Instant, finished: Option<Finished<'_>>, intent: &Intent) -> Option<Request> {
         if now < self.next_write(finished, intent)? {
             return None;
         }
@@ -133,7 +137,8 @@ impl OwnedLease {
             Intent::Finish { .. } => Some(Checkpoint::ShardEnd),
             _ => self.moved(finished),
         };
-        self.in_flight = Some(InFlight { sent: now, intent: intent.clone(), checkpoint: checkpoint.clone() });
+        let records = finished.map_or(0, |finished| finished.records);
+        self.in_flight = Some(InFlight { sent: now, intent: intent.clone(), checkpoint: checkpoint.clone(), records });
         self.unanswered_since.get_or_insert(now);
         let counter = self.lease.counter + 1;
         if self.is_deleted {
@@ -159,7 +164,7 @@ impl OwnedLease {
 
     /// Takes the answer of the write in flight.
     pub(crate) fn answer(&mut self, updated: Updated) -> Step {
-        let InFlight { sent, intent, checkpoint } = self.in_flight.take().expect("an answer follows a write");
+        let InFlight { sent, intent, checkpoint, records } = self.in_flight.take().expect("an answer follows a write");
         let unanswered_since = self.unanswered_since.take().unwrap_or(sent);
         self.failures = 0;
         self.not_before = None;
@@ -167,6 +172,7 @@ impl OwnedLease {
         match updated {
             Updated::Applied(row) => {
                 self.renewed = sent;
+                self.checkpointed_records = records;
                 match intent {
                     Intent::Keep => self.keep(row, sent, checkpoint.is_some(), is_restored),
                     Intent::Release { .. } => Step::Released,

@@ -117,7 +117,7 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
         let settings = &shared.settings;
         Session {
             position: Position::new(&row),
-            lease: OwnedLease::new(row, shared.me.clone(), sent, settings.failover, settings.checkpoint_interval),
+            lease: OwnedLease::new(row, shared.me.clone(), sent, settings),
             iterator: None,
             polling: Polling::new(settings.waits.clone()),
             next_read: first_read,
@@ -248,7 +248,7 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
             self.phase = Phase::Releasing;
         }
         if in_flight.write.is_none()
-            && let Some(request) = self.lease.write(now, self.window.checkpoint(), &intent)
+            && let Some(request) = self.lease.write(now, self.window.finished(), &intent)
         {
             in_flight.write = Some(self.send(request));
         }
@@ -297,7 +297,7 @@ impl<S: Stream, T: LeaseTable, H: Handler<S::Data>> Session<S, T, H> {
             wake = wake.min(self.next_gap);
         }
         if in_flight.write.is_none()
-            && let Some(due) = self.lease.next_write(self.window.checkpoint(), &self.intent(now))
+            && let Some(due) = self.lease.next_write(self.window.finished(), &self.intent(now))
         {
             wake = wake.min(due);
         }

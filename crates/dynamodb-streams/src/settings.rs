@@ -11,8 +11,10 @@ pub struct Settings {
     pub start: Start,
     /// A lease whose counter stays the same for this long has expired. It is renewed three times in this time.
     pub failover: Duration,
-    /// The shortest time between two checkpoints of a shard. Each is a write.
+    /// The shortest time between two checkpoints of a shard, unless many records are finished. Each is a write.
     pub checkpoint_interval: Duration,
+    /// After this many more finished records, the checkpoint is stored before the end of the interval. A crash repeats them.
+    pub checkpoint_records: u64,
     /// How long an owner finishes records in progress before it hands a lease over, or before it stops.
     pub handover_timeout: Duration,
     /// How many leases an instance may be asking others for at the same time.
@@ -84,6 +86,7 @@ impl Settings {
             (!self.discovery_interval.is_zero(), "discovery_interval", "it must be more than 0"),
             (self.page_records > 0, "page_records", "it must be at least 1"),
             (self.page_bytes > 0, "page_bytes", "it must be at least 1"),
+            (self.checkpoint_records > 0, "checkpoint_records", "it must be at least 1"),
             (self.max_records > 0, "max_records", "it must be at least 1"),
             (self.max_bytes > 0, "max_bytes", "it must be at least 1"),
             (self.max_records_per_shard > 0, "max_records_per_shard", "it must be at least 1"),
@@ -105,6 +108,7 @@ impl Default for Settings {
             start: Start::TrimHorizon,
             failover: Duration::from_secs(10),
             checkpoint_interval: Duration::from_secs(1),
+            checkpoint_records: u64::MAX,
             handover_timeout: Duration::from_secs(15),
             max_handovers: 8,
             discovery_interval: Duration::from_secs(30),

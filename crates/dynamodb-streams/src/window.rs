@@ -70,6 +70,15 @@ pub(crate) struct Task<T> {
     pub(crate) dead: Option<String>,
 }
 
+/// How far all records of a shard are finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Finished<'a> {
+    /// The last record of which it and all records before it are finished.
+    pub(crate) last: &'a SequenceNumber,
+    /// How many records it and those before it are, since the window began.
+    pub(crate) records: u64,
+}
+
 /// How a task ended.
 #[derive(Debug)]
 pub(crate) enum Ended {
@@ -220,9 +229,9 @@ impl<T: Clone> Window<T> {
         }
     }
 
-    /// Returns the last record of which it and all records before it are finished, if the window had any.
-    pub(crate) fn checkpoint(&self) -> Option<&SequenceNumber> {
-        self.checkpoint.as_ref()
+    /// Returns how far all records are finished, if any are.
+    pub(crate) fn finished(&self) -> Option<Finished<'_>> {
+        Some(Finished { last: self.checkpoint.as_ref()?, records: self.first })
     }
 
     /// Returns the record that the checkpoint waits for.

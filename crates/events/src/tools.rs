@@ -8,6 +8,7 @@ mod pace;
 mod reader;
 mod redelivery;
 mod repeat;
+mod roles;
 mod tables;
 
 pub mod check;
@@ -20,3 +21,4 @@ pub mod setup;
 
 pub use console::{Console, Outcome};
 pub use error::ToolError;
+pub use roles::Role;

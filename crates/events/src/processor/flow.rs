@@ -105,12 +105,12 @@ impl Flow {
         self.bytes
     }
 
-    /// Reready whether no message waits or is being stored.
+    /// Returns whether no message waits or is being stored.
     pub fn is_idle(&self) -> bool {
         self.running == 0 && self.clients.is_empty()
     }
 
-    /// Reserves room for the messages of a request. Reready whether there is any.
+    /// Reserves room for the messages of a request. Returns whether there is any.
     pub fn reserve(&mut self, messages: usize) -> bool {
         let has_room = self.bytes < self.limits.bytes
             && self.messages.len() + self.reserved + messages <= self.limits.messages.max(messages);
@@ -144,7 +144,7 @@ impl Flow {
         ticket
     }
 
-    /// Reready the next message to store, if one may start.
+    /// Returns the next message to store, if one may start.
     pub fn start(&mut self) -> Option<Ticket> {
         if self.running >= self.limits.running {
             return None;
@@ -203,7 +203,7 @@ impl Flow {
         self.queue_client(name);
     }
 
-    /// Reready up to `max` messages whose visibility must be extended by [`Limits::visibility`] now. Report the result of each
+    /// Returns up to `max` messages whose visibility must be extended by [`Limits::visibility`] now. Report the result of each
     /// one with [`Flow::extended`], [`Flow::not_extended`] or [`Flow::expired`].
     pub fn extend(&mut self, now: Instant, max: usize) -> Vec<Ticket> {
         let due = self.due.range(..=(now, Ticket(u64::MAX))).map(|(_, ticket)| *ticket);
@@ -241,7 +241,7 @@ impl Flow {
         }
     }
 
-    /// Reready the messages that are visible to others since the last call, and forgets those that are not being stored:
+    /// Returns the messages that are visible to others since the last call, and forgets those that are not being stored:
     /// another receipt of them comes.
     pub fn lost(&mut self, now: Instant) -> Vec<Ticket> {
         let due = self.due.range(..=(now, Ticket(u64::MAX))).map(|(_, ticket)| *ticket);
@@ -255,20 +255,22 @@ impl Flow {
         lost
     }
 
-    /// Reready whether a message is in memory.
+    /// Returns whether a message is in memory.
     pub fn holds(&self, ticket: Ticket) -> bool {
         self.messages.contains_key(&ticket)
     }
 
-    /// Reready when to call [`Flow::lost`] and then [`Flow::extend`] again.
+    /// Returns when to call [`Flow::lost`] and then [`Flow::extend`] again.
     pub fn wakes_at(&self) -> Option<Instant> {
         self.due.first().map(|(due_at, _)| *due_at)
     }
 
-    /// Reready the messages that wait or are being stored.
+    /// Returns the messages that wait or are being stored, the oldest first.
     pub fn unfinished(&self) -> Vec<Ticket> {
         let unfinished = self.messages.iter().filter(|(_, message)| message.stage != Stage::Done);
-        unfinished.map(|(ticket, _)| *ticket).collect()
+        let mut tickets: Vec<_> = unfinished.map(|(ticket, _)| *ticket).collect();
+        tickets.sort_unstable();
+        tickets
     }
 
     fn set_due(&mut self, ticket: Ticket, at: Option<Instant>) {

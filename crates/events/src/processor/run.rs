@@ -10,6 +10,8 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -70,6 +72,7 @@ struct Shared<Q, E, D, P> {
     settings: Settings,
     observer: Arc<dyn Observer>,
     state: Mutex<State>,
+    random: Mutex<StdRng>,
     /// There may be room for more messages.
     room: Notify,
     /// A message may start.
@@ -109,12 +112,20 @@ impl<Q: Queue, E: Events, D: DeadLetters, P: Dispatch> Processor<Q, E, D, P> {
             settings,
             observer,
             state: Mutex::new(state),
+            random: Mutex::new(StdRng::from_os_rng()),
             room: Notify::new(),
             start: Notify::new(),
             due: Notify::new(),
             done: Notify::new(),
         };
         Processor { shared: Arc::new(shared) }
+    }
+
+    /// Makes the jitter repeatable.
+    #[cfg(test)]
+    pub(super) fn with_seed(self, seed: u64) -> Self {
+        *lock(&self.shared.random) = StdRng::seed_from_u64(seed);
+        self
     }
 
     /// Validates the messages that come from now on by other schemas.
@@ -172,9 +183,11 @@ impl<Q: Queue, E: Events, D: DeadLetters, P: Dispatch> Shared<Q, E, D, P> {
                 break;
             }
             tokio::select! {
-                () = self.start.notified() => {}
-                () = received.cancelled(), if !received.is_cancelled() => {}
+                // Otherwise messages that end all the time could hide its end.
+                biased;
                 () = &mut grace => break,
+                () = received.cancelled(), if !received.is_cancelled() => {}
+                () = self.start.notified() => {}
             }
         }
         received.cancelled().await;

@@ -31,6 +31,9 @@ const TICK: Duration = Duration::from_secs(1);
 const WAITING_RECORDS: usize = 1024;
 /// How many records of a shard may be unfinished or behind an unfinished one.
 const RECORDS: usize = 20_000;
+/// A checkpoint is stored at least this often, because the records after it are delivered again if this instance is killed.
+/// Each of them was a write itself, so these writes cost little beside them.
+const CHECKPOINT_RECORDS: u64 = 200;
 /// The deliverer bounds the time of each call, and a record waits for as long as a store is away.
 const HANDLE_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
@@ -281,6 +284,7 @@ impl DelivererService {
             start: Start::TrimHorizon,
             failover,
             checkpoint_interval,
+            checkpoint_records: CHECKPOINT_RECORDS,
             handover_timeout: shutdown_grace,
             max_concurrency_per_shard: WAITING_RECORDS,
             max_records_per_shard: RECORDS,

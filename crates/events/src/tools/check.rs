@@ -7,14 +7,15 @@ use std::fmt;
 use dynamodb::{Permission, check_permission, check_stream_permissions};
 use serde_json::{Value, json};
 
-use super::queue::{Which, find};
+use super::queue::Which;
+use super::roles::{Role, needed};
 use super::setup::ATTRIBUTES_BYTES;
 use super::tables::{Kind, connect};
 use super::{Console, Outcome, ToolError};
 use crate::buckets;
 use crate::names::{Endpoints, Queues, Tables};
 use crate::observe::PROGRAM;
-use crate::queues::Settings;
+use crate::queues::{Problem, Settings, Sqs};
 use crate::tools::setup::DEAD_LETTER_RETENTION;
 
 /// What to check.
@@ -23,6 +24,8 @@ pub struct Check {
     pub endpoints: Endpoints,
     pub queues: Queues,
     pub tables: Tables,
+    /// Who the identity of this command is.
+    pub roles: Vec<Role>,
     pub json: bool,
 }
 
@@ -102,9 +105,19 @@ async fn queues(task: &Check) -> Vec<Finding> {
     let deliver = settings(task, Which::DeliverDlq).await;
     let mut findings = Vec::new();
     for (which, found) in [(Which::Events, &events), (Which::EventsDlq, &dead), (Which::DeliverDlq, &deliver)] {
+        if !task.roles.iter().any(|role| role.uses(which)) {
+            continue;
+        }
         let name = which.named(&task.queues).name;
         match found {
-            Err(error) => findings.push(Finding::new("queue", name, Checked::Failed(error.0.clone()))),
+            // Sending to a queue needs no permission to read its settings.
+            Err(Unread::Settings(problem @ Problem::Refused(_))) => {
+                findings.push(Finding::new("queue", name, Checked::Unknown(problem.to_string())));
+            }
+            Err(Unread::Settings(problem) | Unread::Queue(problem)) => {
+                let error = which.named(&task.queues).error(&task.endpoints, problem);
+                findings.push(Finding::new("queue", name, Checked::Failed(error.0)));
+            }
             Ok(settings) => {
                 let mut warnings = warnings(settings, which, dead.as_ref().ok(), events.as_ref().ok());
                 let first = if warnings.is_empty() { Checked::Ok } else { warnings.remove(0) };
@@ -120,10 +133,18 @@ async fn queues(task: &Check) -> Vec<Finding> {
     findings
 }
 
-async fn settings(task: &Check, which: Which) -> Result<Settings, ToolError> {
-    let named = which.named(&task.queues);
-    let queue = find(&task.endpoints, named).await?;
-    queue.settings().await.map_err(|problem| named.error(&task.endpoints, &problem))
+/// Why the settings of a queue are unknown.
+enum Unread {
+    /// The queue was not found.
+    Queue(Problem),
+    Settings(Problem),
+}
+
+async fn settings(task: &Check, which: Which) -> Result<Settings, Unread> {
+    let name = which.named(&task.queues).name;
+    let found = async { Sqs::connect(task.endpoints.sqs.as_deref()).await?.find(name).await };
+    let queue = found.await.map_err(Unread::Queue)?;
+    queue.settings().await.map_err(Unread::Settings)
 }
 
 /// Returns what should not be so.
@@ -200,6 +221,7 @@ fn allows_everyone(policy: &str) -> bool {
 async fn tables(task: &Check) -> Vec<Finding> {
     let mut findings = Vec::new();
     for kind in Kind::ALL {
+        let Some(needed) = needed(&task.roles, kind) else { continue };
         let named = kind.named(&task.tables);
         let failed = |problem: &dynamodb::Problem| Checked::Failed(named.error(&task.endpoints, problem).0);
         let client = match connect(&task.endpoints).await {
@@ -221,25 +243,34 @@ async fn tables(task: &Check) -> Vec<Finding> {
         if is_missing {
             continue;
         }
-        for permission in kind.permissions() {
-            findings.push(of_permission(&client, kind, named.name, *permission).await);
+        for (permission, roles) in needed {
+            findings.push(of_permission(&client, kind, named.name, (permission, &roles)).await);
         }
         match kind {
-            Kind::Events => findings.push(stream(task, &client).await),
+            Kind::Events if task.roles.iter().any(|role| role.reads_stream()) => {
+                findings.push(stream(task, &client).await);
+            }
             Kind::Routes => findings.extend(buckets_of(task, &client).await),
-            Kind::Deliveries | Kind::Leases => {}
+            Kind::Events | Kind::Deliveries | Kind::Leases => {}
         }
     }
     findings
 }
 
-async fn of_permission(client: &dynamodb::Client, kind: Kind, table: &str, permission: Permission) -> Finding {
+async fn of_permission(
+    client: &dynamodb::Client,
+    kind: Kind,
+    table: &str,
+    (permission, roles): (Permission, &[Role]),
+) -> Finding {
     let action = permission.action();
     let result = match check_permission(client, kind.spec(), table, permission).await {
         Ok(()) => Checked::Ok,
         Err(dynamodb::Problem::Refused(detail)) => {
             let index = permission.index(kind.spec()).map(|index| format!("index {index} of ")).unwrap_or_default();
-            Checked::Failed(format!("this identity lacks it: {detail}\nGrant it on {index}table {table}"))
+            let roles: Vec<_> = roles.iter().map(ToString::to_string).collect();
+            let roles = roles.join(", ");
+            Checked::Failed(format!("this identity lacks it: {detail}\nGrant it on {index}table {table} to {roles}"))
         }
         Err(problem) => Checked::Unknown(problem.to_string()),
     };
@@ -256,7 +287,7 @@ async fn stream(task: &Check, client: &dynamodb::Client) -> Finding {
         Ok(()) => Checked::Ok,
         Err(dynamodb::Problem::Refused(detail)) => Checked::Failed(format!(
             "this identity may not read it: {detail}\n\
-             Grant dynamodb:DescribeStream, GetShardIterator and GetRecords"
+             Grant dynamodb:DescribeStream, GetShardIterator and GetRecords to deliverer"
         )),
         Err(problem) => Checked::Failed(problem.to_string()),
     };

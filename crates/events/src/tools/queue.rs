@@ -28,7 +28,7 @@ pub enum Which {
 }
 
 impl Which {
-    const ALL: [Which; 3] = [Which::Events, Which::EventsDlq, Which::DeliverDlq];
+    pub(super) const ALL: [Which; 3] = [Which::Events, Which::EventsDlq, Which::DeliverDlq];
 
     pub(super) fn named(self, queues: &Queues) -> NamedQueue<'_> {
         let (name, flag) = match self {

@@ -1,7 +1,7 @@
 //! The tables of the pipeline, with what is needed of each.
 
 use delivery_table::SPEC as DELIVERIES;
-use dynamodb::{Client, Permission, TableSpec};
+use dynamodb::{Client, TableSpec};
 
 use super::error::NamedTable;
 use crate::deliver::LEASES;
@@ -38,17 +38,6 @@ impl Kind {
             Kind::Routes => &ROUTES,
             Kind::Deliveries => &DELIVERIES,
             Kind::Leases => &LEASES,
-        }
-    }
-
-    /// Returns what the processor and the deliverer need. Tools need more.
-    pub(super) fn permissions(self) -> &'static [Permission] {
-        use Permission::{Delete, Get, Put, Scan, Update};
-        match self {
-            Kind::Events => &[Put],
-            Kind::Routes => &[Get, Update],
-            Kind::Deliveries => delivery_table::PERMISSIONS,
-            Kind::Leases => &[Scan, Put, Update, Delete],
         }
     }
 }

@@ -1,7 +1,12 @@
 //! `event-pipeline deliver` through the program, against embedded servers.
 
 mod direct;
+mod flood;
+mod killed_dispatch;
 mod receiver;
+mod repeats;
+mod routes_away;
+mod stop;
 mod traces;
 mod world;
 

@@ -5,6 +5,7 @@ pub(crate) mod collector;
 pub(crate) mod pages;
 pub(crate) mod program;
 pub(crate) mod proxy;
+pub(crate) mod refusals;
 pub(crate) mod servers;
 
 use std::future::Future;

@@ -6,6 +6,7 @@ mod check;
 mod dead_letters;
 mod events;
 mod moto;
+mod permissions;
 mod queues;
 mod routes;
 mod send;

@@ -24,9 +24,10 @@ impl<Q: Queue, E: Events, D: DeadLetters, P: Dispatch> Shared<Q, E, D, P> {
                 }
             };
             tokio::select! {
-                () = is_due => {}
-                () = self.due.notified() => {}
+                biased;
                 () = stored.cancelled() => break,
+                () = self.due.notified() => {}
+                () = is_due => {}
             }
             self.forget_lost();
             loop {

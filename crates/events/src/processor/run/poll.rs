@@ -36,6 +36,7 @@ impl<Q: Queue, E: Events, D: DeadLetters, P: Dispatch> Shared<Q, E, D, P> {
                 }
             };
             let is_received = tokio::select! {
+                biased;
                 is_received = self.receive() => is_received,
                 () = end => break,
             };

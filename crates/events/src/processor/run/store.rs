@@ -7,7 +7,7 @@ use rand::Rng;
 use tokio::time::{sleep, timeout};
 use tracing::Span;
 
-use super::{Shared, Work};
+use super::{Shared, Work, lock};
 use crate::event::{Event, Invalid, Reason};
 use crate::ports::{Call, DeadLetters, Dispatch, Events, Failure, Outcome, Put, Queue, Settled};
 use crate::processor::flow::Ticket;
@@ -107,7 +107,7 @@ impl<Q: Queue, E: Events, D: DeadLetters, P: Dispatch> Shared<Q, E, D, P> {
             if let Failure::Refused(why) = failure {
                 return Err(why);
             }
-            let jitter = rand::rng().random_range(0.5..1.0);
+            let jitter = lock(&self.random).random_range(0.5..1.0);
             sleep(delay.mul_f64(jitter)).await;
             delay = (2 * delay).min(self.settings.max_retry_delay);
         }

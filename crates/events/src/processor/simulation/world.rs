@@ -41,6 +41,16 @@ pub(super) enum Outage {
     Dispatch,
 }
 
+impl Outage {
+    fn name(self) -> &'static str {
+        match self {
+            Outage::Table => "outages of the table",
+            Outage::Queue => "outages of the queue",
+            Outage::Dispatch => "outages of the dispatch",
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Stored {
     hash: [u8; 32],
@@ -60,11 +70,16 @@ pub(super) struct Inner {
     refuses_dead_letters: bool,
     slow: BTreeMap<String, Duration>,
     fault_rate: f64,
+    counts: BTreeMap<&'static str, usize>,
 }
 
 impl Inner {
     pub(super) fn stored_count(&self) -> usize {
         self.stored.len()
+    }
+
+    fn count(&mut self, event: &'static str) {
+        *self.counts.entry(event).or_default() += 1;
     }
 }
 
@@ -136,12 +151,13 @@ impl World {
     }
 
     pub(super) fn set_outage(&self, outage: Outage, is_out: bool) {
-        let outages = &mut self.inner().outages;
+        let mut inner = self.inner();
         if is_out {
-            outages.insert(outage)
+            inner.outages.insert(outage);
+            inner.count(outage.name());
         } else {
-            outages.remove(&outage)
-        };
+            inner.outages.remove(&outage);
+        }
     }
 
     pub(super) fn end_outages(&self) {
@@ -174,6 +190,15 @@ impl World {
         self.inner().dispatched.len()
     }
 
+    /// Returns how often each kind of event happened.
+    pub(super) fn counts(&self) -> BTreeMap<&'static str, usize> {
+        self.inner().counts.clone()
+    }
+
+    pub(super) fn count(&self, event: &'static str) {
+        self.inner().count(event);
+    }
+
     pub(super) fn most_receives(&self) -> u32 {
         self.inner().messages.iter().map(|message| message.receives).max().unwrap_or(0)
     }
@@ -201,7 +226,7 @@ impl World {
     }
 
     /// Checks what became of every message.
-    pub(super) fn check(&self, seed: u64) {
+    pub(super) fn check(&self) {
         let inner = self.inner();
         for (index, message) in inner.messages.iter().enumerate() {
             let is_stored = inner.stored.contains_key(&(message.client.clone(), index.to_string()));
@@ -214,10 +239,10 @@ impl World {
                 Fate::Conflict => dead == Some(Reason::Conflict) || inner.dead.contains_key(&(index - 1).to_string()),
                 Fate::Invalid => !is_stored && dead == Some(Reason::SchemaViolation),
             };
-            assert!(expected, "seed {seed}: message {index}: {message:?}, stored: {is_stored}, dead: {dead:?}");
+            assert!(expected, "message {index}: {message:?}, stored: {is_stored}, dead: {dead:?}");
         }
         let direct = inner.stored.iter().filter(|(_, stored)| stored.is_direct).map(|(key, _)| key);
-        assert!(direct.eq(&inner.dispatched), "seed {seed}: what is direct is dispatched, and nothing else");
+        assert!(direct.eq(&inner.dispatched), "what is direct is dispatched, and nothing else");
     }
 
     /// Lets time pass. Fails sometimes, before or after the effect.
@@ -235,13 +260,23 @@ impl World {
             return Err(Failure::Unavailable("an outage".to_owned()));
         }
         match fault {
-            Some(0) => return unavailable(),
-            Some(1) => sleep(Duration::from_secs(100)).await,
+            Some(0) => {
+                self.count("failed calls");
+                return unavailable();
+            }
+            Some(1) => {
+                self.count("calls that hang");
+                sleep(Duration::from_secs(100)).await;
+            }
             _ => {}
         }
         let value = effect(&mut self.inner());
         self.changed.notify_waiters();
-        if fault == Some(2) { unavailable() } else { Ok(value) }
+        if fault == Some(2) {
+            self.count("lost answers");
+            return unavailable();
+        }
+        Ok(value)
     }
 }
 
@@ -259,6 +294,7 @@ impl Queue for Side {
                 visible.take(max).map(|(index, message)| receive(index, message, VISIBILITY)).collect::<Vec<_>>()
             });
             let received = received.await?;
+            received.iter().filter(|message| message.receives > 1).for_each(|_| self.0.count("receipts again"));
             if !received.is_empty() || now >= deadline {
                 return Ok(received);
             }
@@ -321,6 +357,7 @@ fn delete(inner: &mut Inner, receipt: &str) -> Entry {
     assert!(is_durable, "message {index} is deleted, but it is neither stored and dispatched nor a dead letter");
     let message = &mut inner.messages[index];
     if message.receives != number {
+        inner.count("expired receipts");
         return Entry::Gone;
     }
     message.is_deleted = true;
@@ -332,8 +369,14 @@ impl Events for Side {
         let slow = self.0.inner().slow.get(&event.client_id).copied();
         sleep(slow.unwrap_or_default()).await;
         let put = |inner: &mut Inner| match inner.stored.get(&key(event)) {
-            Some(Stored { hash, is_direct }) if *hash == event.body_hash => Put::Duplicate { is_direct: *is_direct },
-            Some(_) => Put::Conflict,
+            Some(&Stored { hash, is_direct }) if hash == event.body_hash => {
+                inner.count("duplicates");
+                Put::Duplicate { is_direct }
+            }
+            Some(_) => {
+                inner.count("conflicts");
+                Put::Conflict
+            }
             None => {
                 inner.stored.insert(key(event), Stored { hash: event.body_hash, is_direct });
                 Put::Stored
@@ -352,7 +395,8 @@ impl Dispatch for Side {
         let dispatch = |inner: &mut Inner| {
             let stored = inner.stored.get(&key(event)).expect("a dispatched event is stored");
             assert!(stored.is_direct && stored.hash == event.body_hash, "{event:?} is not the stored event");
-            inner.dispatched.insert(key(event));
+            let is_new = inner.dispatched.insert(key(event));
+            inner.count(if is_new { "dispatches" } else { "dispatches again" });
         };
         self.0.call(Outage::Dispatch, dispatch).await
     }
@@ -364,7 +408,8 @@ impl DeadLetters for Side {
             if inner.refuses_dead_letters {
                 return Err(Failure::Refused("a refusal".to_owned()));
             }
-            inner.dead.insert(message.message_id.clone(), invalid.reason);
+            let is_new = inner.dead.insert(message.message_id.clone(), invalid.reason).is_none();
+            inner.count(if is_new { "dead letters" } else { "dead letters again" });
             Ok(())
         };
         self.0.call(Outage::Queue, send).await?

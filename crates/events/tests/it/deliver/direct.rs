@@ -13,7 +13,7 @@ use webhooks::Policy;
 
 use super::world::{TIME, World, attribute};
 
-fn config(world: &World) -> DeliveryConfig {
+pub(super) fn config(world: &World) -> DeliveryConfig {
     let tables = Tables {
         events: "Events".to_owned(),
         routes: "routes".to_owned(),
@@ -31,7 +31,7 @@ fn config(world: &World) -> DeliveryConfig {
     }
 }
 
-fn event(client: &str) -> Event {
+pub(super) fn event(client: &str) -> Event {
     Event {
         client_id: client.to_owned(),
         event_type: "order".to_owned(),

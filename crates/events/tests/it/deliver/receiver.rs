@@ -33,6 +33,8 @@ pub(super) struct Receiver {
 
 struct Shared {
     status: watch::Sender<u16>,
+    /// The path whose requests get no answer.
+    hanging: watch::Sender<Option<String>>,
     received: watch::Sender<Vec<Request>>,
 }
 
@@ -41,7 +43,8 @@ impl Receiver {
     pub(super) async fn start(status: u16) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener");
-        let shared = Arc::new(Shared { status: watch::Sender::new(status), received: watch::Sender::default() });
+        let (status, hanging) = (watch::Sender::new(status), watch::Sender::default());
+        let shared = Arc::new(Shared { status, hanging, received: watch::Sender::default() });
         let router = Router::new().fallback(receive).with_state(shared.clone());
         let mut server = JoinSet::new();
         server.spawn(async move { axum::serve(listener, router).await.expect("the server runs") });
@@ -60,6 +63,15 @@ impl Receiver {
         self.shared.status.send_replace(status);
     }
 
+    /// Lets the requests of a path wait for their answers until `resume`.
+    pub(super) fn hang(&self, path: &str) {
+        self.shared.hanging.send_replace(Some(path.to_owned()));
+    }
+
+    pub(super) fn resume(&self) {
+        self.shared.hanging.send_replace(None);
+    }
+
     /// Returns the requests of a path.
     pub(super) fn received(&self, path: &str) -> Vec<Request> {
         self.shared.received.borrow().iter().filter(|request| request.path == path).cloned().collect()
@@ -67,10 +79,15 @@ impl Receiver {
 
     /// Waits until this path has been requested this often. Returns the requests.
     pub(super) async fn wait_for(&self, path: &str, count: usize) -> Vec<Request> {
+        with_timeout("webhooks", self.until(path, count)).await
+    }
+
+    /// Waits like [`Receiver::wait_for`], without a limit.
+    pub(super) async fn until(&self, path: &str, count: usize) -> Vec<Request> {
         let mut received = self.shared.received.subscribe();
         let of_path = |requests: &Vec<Request>| requests.iter().filter(|request| request.path == path).count();
         let enough = received.wait_for(|requests| of_path(requests) >= count);
-        drop(with_timeout("webhooks", enough).await.expect("the receiver runs"));
+        drop(enough.await.expect("the receiver runs"));
         self.received(path)
     }
 }
@@ -94,7 +111,9 @@ impl Request {
 async fn receive(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, body: Bytes) -> StatusCode {
     let value = serde_json::from_slice(&body).expect("a webhook is JSON");
     let request = Request { path: uri.path().to_owned(), body: value, raw: body, headers };
-    let status = *shared.status.borrow();
     shared.received.send_modify(|requests| requests.push(request));
+    let mut hanging = shared.hanging.subscribe();
+    drop(hanging.wait_for(|path| path.as_deref() != Some(uri.path())).await.expect("the receiver runs"));
+    let status = *shared.status.borrow();
     StatusCode::from_u16(status).expect("a status")
 }

@@ -1,5 +1,6 @@
 //! The servers of a test with the tables and queues of the pipeline, and what a test puts there.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::support::program::{Launch, Program, event_pipeline};
 use crate::support::servers::Servers;
 use crate::support::with_timeout;
 
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(50);
 pub(super) const TIME: &str = "2026-11-22T10:00:00.000Z";
 
 pub(super) struct World {
@@ -45,8 +47,8 @@ impl World {
 
     /// Returns a deliverer that polls often, and that may not reach the receiver.
     pub(super) fn deliverer(&self) -> Launch {
-        let flags = ["deliver", "--poll-interval", "50ms", "--failover", "2s", "--allow-http"];
-        event_pipeline(flags).against(&self.servers)
+        let flags = ["deliver", "--poll-interval", "50ms", "--allow-http"];
+        event_pipeline(flags).against(&self.servers).env("EVENT_PIPELINE_FAILOVER", "2s")
     }
 
     /// Starts a deliverer that may reach the receiver.
@@ -65,6 +67,33 @@ impl World {
         put.send().await.expect("the table answers");
     }
 
+    /// Returns the stored events.
+    pub(super) async fn stored(&self) -> Vec<HashMap<String, AttributeValue>> {
+        let pages = self.servers.dynamo.client.scan().table_name("Events").consistent_read(true).into_paginator();
+        pages.items().send().collect::<Result<_, _>>().await.expect("the table exists")
+    }
+
+    /// Returns the last record that is handled together with all records before it, if one is.
+    pub(super) async fn checkpoint(&self) -> Option<String> {
+        let scan = self.servers.dynamo.client.scan().table_name("event-leases").consistent_read(true);
+        let rows = scan.send().await.expect("the table exists").items.unwrap_or_default();
+        let checkpoints = rows.iter().filter_map(|row| row.get("checkpoint")?.as_s().ok());
+        checkpoints.filter(|checkpoint| checkpoint.starts_with(|first: char| first.is_ascii_digit())).max().cloned()
+    }
+
+    /// Waits for the first checkpoint.
+    pub(super) async fn first_checkpoint(&self) -> String {
+        let stored = async {
+            loop {
+                match self.checkpoint().await {
+                    Some(checkpoint) => return checkpoint,
+                    None => sleep(POLL_INTERVAL).await,
+                }
+            }
+        };
+        with_timeout("a checkpoint", stored).await
+    }
+
     /// Waits for a message of the dead-letter queue.
     pub(super) async fn dead_letter(&self) -> Message {
         let received = async {
@@ -72,7 +101,7 @@ impl World {
                 if let Some(message) = self.servers.sqs.receive_all("deliver-dlq").await.pop() {
                     return message;
                 }
-                sleep(Duration::from_millis(50)).await;
+                sleep(POLL_INTERVAL).await;
             }
         };
         with_timeout("a dead letter", received).await
@@ -89,7 +118,7 @@ impl World {
     pub(super) async fn wait_until_waiting(&self, count: usize) {
         let waiting = async {
             while self.count_waiting().await != count {
-                sleep(Duration::from_millis(50)).await;
+                sleep(POLL_INTERVAL).await;
             }
         };
         with_timeout("deliveries that wait", waiting).await;
