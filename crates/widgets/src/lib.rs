@@ -1,0 +1,13 @@
+//! `widget-registry`: widgets and the symmetric connections between their ports, in DynamoDB.
+//!
+//! - `widget`, `operation`, `transaction` and `plan` are pure: what a widget is, what a client asks for, and the transaction that
+//!   does it.
+//! - `registry` is the write path: it repeats attempts until an operation has a definitive answer. Owns the interface to the
+//!   tables that it needs (`ports`).
+
+pub mod operation;
+pub mod plan;
+pub mod ports;
+pub mod registry;
+pub mod transaction;
+pub mod widget;
