@@ -3,7 +3,8 @@
 //! - [`connect`], [`connect_streams`] and [`sdk_config`] connect with this machine's credentials, or to a local server.
 //! - [`failed`], [`applied`], [`answered`] and [`read_units`] read answers; [`StoreErrorKind`] names what failed.
 //! - [`TableSpec`] describes what a program needs of a table: [`create_table`], [`check_table`], [`check_permission`].
-//! - [`transact`] repeats a transaction that met another one.
+//! - [`cancelled`] reads why a transaction was cancelled; [`transact`] repeats one that met another one.
+//! - [`raise_warm_throughput`] prepares a table for load.
 //! - [`values`] reads and builds attributes.
 
 mod client;
@@ -15,6 +16,7 @@ mod stream;
 mod table;
 mod transaction;
 pub mod values;
+mod warm;
 
 use std::collections::HashMap;
 
@@ -31,7 +33,8 @@ pub use table::{
     EXPIRES_AT, POLL_INTERVAL, attribute_type, built, describe, enable_expiry, has_expiry, key_text, wait_until,
     wait_until_active, within_timeout,
 };
-pub use transaction::{cancelled, incomplete, transact};
+pub use transaction::{Checked, TransactionError, cancelled, incomplete, transact};
+pub use warm::{WarmThroughput, raise_warm_throughput, warm_throughput};
 
 /// The attributes of an item by their names.
 pub type Item = HashMap<String, AttributeValue>;
