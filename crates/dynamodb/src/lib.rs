@@ -3,6 +3,7 @@
 //! - [`connect`], [`connect_streams`] and [`sdk_config`] connect with this machine's credentials, or to a local server.
 //! - [`failed`], [`applied`], [`answered`] and [`read_units`] read answers; [`StoreErrorKind`] names what failed.
 //! - [`TableSpec`] describes what a program needs of a table: [`create_table`], [`check_table`], [`check_permission`].
+//! - [`NamedTable`] explains a problem with a table to a person.
 //! - [`cancelled`] reads why a transaction was cancelled; [`transact`] repeats one that met another one.
 //! - [`raise_warm_throughput`] prepares a table for load.
 //! - [`values`] reads and builds attributes.
@@ -10,6 +11,7 @@
 mod client;
 mod credentials;
 mod error;
+mod named_table;
 mod sdk_headers;
 mod spec;
 mod stream;
@@ -26,6 +28,7 @@ pub use client::{Problem, StreamsClient, connect, connect_streams, sdk_config};
 pub use error::{
     CallError, StoreError, StoreErrorKind, answered, applied, by_code, failed, not_from_dynamodb, read_units,
 };
+pub use named_table::NamedTable;
 pub use sdk_headers::NoSdkHeaders;
 pub use spec::{IndexSpec, Key, Permission, TableSpec, check_permission, check_table, create_table, hash, range};
 pub use stream::{StreamName, StreamState, check_stream_permissions, enable_stream, stream_name, stream_state};

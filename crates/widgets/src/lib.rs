@@ -4,10 +4,15 @@
 //!   does it.
 //! - `registry` is the write path: it repeats attempts until an operation has a definitive answer. Owns the interface to the
 //!   tables that it needs (`ports`).
+//! - `tools` has the operator's commands, `observe` the logs and metrics, and `cli` the flags.
 
+pub mod cli;
+pub mod names;
+pub mod observe;
 pub mod operation;
 pub mod plan;
 pub mod ports;
 pub mod registry;
+pub mod tools;
 pub mod transaction;
 pub mod widget;

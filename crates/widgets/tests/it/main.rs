@@ -1,0 +1,1 @@
+//! The integration tests, in one binary. Most of them start the real program.
