@@ -4,6 +4,7 @@
 //!   does it.
 //! - `registry` is the write path: it repeats attempts until an operation has a definitive answer. Owns the interface to the
 //!   tables that it needs (`ports`).
+//! - `table` implements that interface with DynamoDB.
 //! - `tools` has the operator's commands, `observe` the logs and metrics, and `cli` the flags.
 
 pub mod cli;
@@ -13,6 +14,7 @@ pub mod operation;
 pub mod plan;
 pub mod ports;
 pub mod registry;
+pub mod table;
 pub mod tools;
 pub mod transaction;
 pub mod widget;
