@@ -1,17 +1,21 @@
 //! The command line: one file per command, each flag also as an environment variable, and the checks that relate flags.
 
+mod check;
 mod completions;
 mod help;
 mod observability;
 mod serve;
 mod servers;
+mod setup;
 mod tables;
 mod token;
 mod version;
 
 use self::help::{heading, more};
+pub use check::CheckArgs;
 pub use completions::CompletionsArgs;
 pub use serve::ServeArgs;
+pub use setup::SetupArgs;
 pub use token::TokenArgs;
 
 const HELP: &str = concat!(
@@ -50,8 +54,8 @@ pub struct Cli {
 // The help lists them in this order: that of their use.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    // Setup(SetupArgs),
-    // Check(CheckArgs),
+    Setup(SetupArgs),
+    Check(CheckArgs),
     Serve(ServeArgs),
     Token(TokenArgs),
     // Load(LoadArgs),

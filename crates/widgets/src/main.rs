@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use ops::Stderr;
+use ops::{Stderr, console};
 use tokio::runtime;
 use widget_registry::cli::{Cli, Command, CompletionsArgs, ServeArgs, TokenArgs};
 use widget_registry::observe::PROGRAM;
+use widget_registry::tools::{check, setup};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -30,8 +31,8 @@ fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        // Command::Setup(args) => Ok(console::run(async |console| setup::run(&args.task(), console).await).await?),
-        // Command::Check(args) => Ok(console::run(async |console| check::run(&args.task(), console).await).await?),
+        Command::Setup(args) => Ok(console::run(async |console| setup::run(&args.task(), console).await).await?),
+        Command::Check(args) => Ok(console::run(async |console| check::run(&args.task(), console).await).await?),
         Command::Serve(args) => serve(&args).await,
         Command::Token(args) => create_token(&args),
         // Command::Load(args) => Ok(console::run(async |console| load::run(&args.task()?, console).await).await?),

@@ -2,6 +2,9 @@
 //!
 //! They print by the console of `ops` (`Console`, `Outcome`, `ToolError`).
 
+pub mod check;
 mod error;
+pub mod setup;
+mod tables;
 
 pub use error::NamedTable;
