@@ -9,7 +9,7 @@ use ops::{Stderr, console};
 use tokio::runtime;
 use widget_registry::cli::{Cli, Command, CompletionsArgs, ServeArgs, TokenArgs};
 use widget_registry::observe::PROGRAM;
-use widget_registry::tools::{check, setup};
+use widget_registry::tools::{audit, check, setup, tail};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -36,8 +36,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve(&args).await,
         Command::Token(args) => create_token(&args),
         // Command::Load(args) => Ok(console::run(async |console| load::run(&args.task()?, console).await).await?),
-        // Command::Audit(args) => Ok(console::run(async |console| audit::run(&args.task(), console).await).await?),
-        // Command::Tail(args) => Ok(console::run(async |console| tail::run(&args.task(), console).await).await?),
+        Command::Audit(args) => Ok(console::run(async |console| audit::run(&args.task(), console).await).await?),
+        Command::Tail(args) => Ok(console::run(async |console| tail::run(&args.task(), console).await).await?),
         // #[cfg(feature = "local")]
         // Command::Local(args) => local::servers(&args).await,
         // #[cfg(feature = "local")]
