@@ -25,7 +25,7 @@ const NONE: &str = "None";
 #[derive(Debug, Clone, PartialEq)]
 pub enum Checked {
     /// DynamoDB names no failure of it.
-    Held,
+    Met,
     /// It failed for this image of the item. Without an image there is no item, if the image was asked for.
     Unmet(Option<Item>),
 }
@@ -83,7 +83,7 @@ impl TransactionError for TransactGetItemsError {
     }
 }
 
-/// Returns for each item whether its condition held, if failed conditions are the only reason of a cancellation.
+/// Returns for each item whether its condition was met, if failed conditions are the only reason of a cancellation.
 /// Otherwise returns the error.
 ///
 /// A conflict or a throttled item hides what would have become of its condition. So the transaction is no refusal then, even
@@ -101,7 +101,7 @@ pub fn cancelled<E: TransactionError>(error: &SdkError<E>) -> Result<Vec<Checked
 fn checked(reason: &CancellationReason) -> Checked {
     match reason.code() {
         Some(CONDITION_FAILED) => Checked::Unmet(reason.item().cloned()),
-        _ => Checked::Held,
+        _ => Checked::Met,
     }
 }
 
@@ -171,7 +171,7 @@ mod tests {
     fn failed_conditions_alone_are_told_with_their_images() {
         let unmet = || Checked::Unmet(Some(image()));
         assert_eq!(answer_to(&["ConditionalCheckFailed"]), Ok(vec![unmet()]));
-        assert_eq!(answer_to(&["None", "ConditionalCheckFailed"]), Ok(vec![Checked::Held, unmet()]));
+        assert_eq!(answer_to(&["None", "ConditionalCheckFailed"]), Ok(vec![Checked::Met, unmet()]));
     }
 
     #[test]

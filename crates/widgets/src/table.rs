@@ -212,7 +212,7 @@ fn serial_of(key: &Item) -> Option<Serial> {
     Serial::try_from(dynamodb::values::string(key, SERIAL)?.to_owned()).ok()
 }
 
-/// Returns which conditions of a cancelled transaction held.
+/// Returns which conditions of a cancelled transaction were met.
 fn refused(transaction: &Transaction, reasons: Vec<Checked>) -> Result<Commit, StoreError> {
     let (actions, request) = (transaction.actions.len(), usize::from(transaction.request.is_some()));
     if reasons.len() != actions + request {
@@ -229,7 +229,7 @@ fn refused(transaction: &Transaction, reasons: Vec<Checked>) -> Result<Commit, S
             let detail = "the request was deleted at this moment".to_owned();
             return Err(StoreError { kind: StoreErrorKind::Conflict, detail });
         }
-        Some(Checked::Held) | None => None,
+        Some(Checked::Met) | None => None,
     };
     let conditions: Result<Vec<_>, _> = actions.into_iter().map(condition).collect();
     let actions = if request.is_some() { conditions.unwrap_or_default() } else { conditions? };
@@ -238,7 +238,7 @@ fn refused(transaction: &Transaction, reasons: Vec<Checked>) -> Result<Commit, S
 
 fn condition(checked: Checked) -> Result<Condition, StoreError> {
     Ok(match checked {
-        Checked::Held => Condition::Held,
+        Checked::Met => Condition::Held,
         Checked::Unmet(None) => Condition::Unmet(None),
         Checked::Unmet(Some(item)) => Condition::Unmet(Some(Box::new(parse_widget(&item)?))),
     })
