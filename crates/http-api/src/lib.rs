@@ -23,4 +23,4 @@ pub use guard::{Arrived, Guard, Limits, Observer, Responded};
 pub use origin::{InvalidOrigin, Origin};
 pub use problem::{Problem, ProblemBody, ProblemType};
 pub use server::{Drained, Server};
-pub use tokens::{InvalidTokens, Scope, TokenFile, line, new_token};
+pub use tokens::{InvalidTokens, Scope, TokenFile, append, line, new_token};

@@ -1,0 +1,20 @@
+//! `widget-registry`: widgets and the symmetric connections between their ports, in DynamoDB.
+//!
+//! - `widget`, `operation`, `transaction` and `plan` are pure: what a widget is, what a client asks for, and the transaction that
+//!   does it.
+//! - `registry` is the write path: it repeats attempts until an operation has a definitive answer. Owns the interface to the
+//!   tables that it needs (`ports`).
+//! - `table` implements that interface with DynamoDB.
+//! - `tools` has the operator's commands, `observe` the logs and metrics, and `cli` the flags.
+
+pub mod cli;
+pub mod names;
+pub mod observe;
+pub mod operation;
+pub mod plan;
+pub mod ports;
+pub mod registry;
+pub mod table;
+pub mod tools;
+pub mod transaction;
+pub mod widget;
