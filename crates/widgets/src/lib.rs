@@ -11,3 +11,6 @@ pub mod ports;
 pub mod registry;
 pub mod transaction;
 pub mod widget;
+
+#[cfg(test)]
+mod simulation;
