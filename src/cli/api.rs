@@ -1,15 +1,13 @@
 //! Flags of `mini-scan api`.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use bytesize::ByteSize;
 use clap::error::ErrorKind;
-use http_api::{Access, Limits, Origin, Scope, TokenFile, line, new_token};
+use http_api::{Access, Limits, Origin, Scope, TokenFile, append, line, new_token};
 use ops::flags::duration;
 use ops::http::Listen;
 use ops::logs::LogFormat;
@@ -313,17 +311,6 @@ impl TokenArgs {
         append(path, &line).with_context(|| format!("cannot write the tokens file {}", path.display()))?;
         Ok((token, None))
     }
-}
-
-/// Adds a line. Only the owner may read a new file.
-fn append(path: &Path, line: &str) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let ends_in_a_line = std::fs::read(path).map_or(true, |text| text.last().is_none_or(|last| *last == b'\n'));
-    let start = if ends_in_a_line { "" } else { "\n" };
-    options.open(path)?.write_all(format!("{start}{line}\n").as_bytes())
 }
 
 #[cfg(test)]

@@ -15,78 +15,37 @@ use event_pipeline::deliver::Watch;
 use event_pipeline::observe::{Counts, DeliverMetrics, PROGRAM, ProcessorMetrics, WatchedDeliverer, WatchedProcessor};
 use event_pipeline::service::deliverer::{self, DelivererObservers};
 use event_pipeline::service::processor::{self, ProcessorObservers, ProcessorService};
-use event_pipeline::tools::{Console, Outcome, ToolError, check, dlq, events, queue, routes, send, setup};
-use ops::Pipe;
-use ops::http;
-use ops::logs::{self, Logs};
+use event_pipeline::tools::{check, dlq, events, queue, routes, send, setup};
+use ops::console::{self, Console, Outcome, ToolError};
+use ops::logs::Logs;
 use ops::signals::{Signal, Signals};
+use ops::{Stderr, http};
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
-use tracing::Level;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A flag is missing, unknown or out of range.
-const WRONG_USAGE: u8 = 2;
-/// Some of the work was done, and some was left.
-const PARTLY_DONE: u8 = 3;
-/// The reader of stdout closed it, e.g. `head`. A shell shows this code for a program that SIGPIPE ended.
-const CLOSED: u8 = 141;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let stderr = Stderr::of(&cli.command);
-    if stderr == Stderr::Json {
-        std::panic::set_hook(Box::new(|panic| Stderr::Json.write(Level::ERROR, &panic.to_string())));
-    }
+    let stderr = Stderr::of(&PROGRAM, is_json(&cli.command));
+    let fail = |error: anyhow::Error| stderr.fail(&format!("{error:#}"), error.downcast_ref());
     let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return stderr.fail(&error.into()),
+        Err(error) => return fail(error.into()),
     };
-    let code = runtime.block_on(run(cli.command)).unwrap_or_else(|error| stderr.fail(&error));
+    let code = runtime.block_on(run(cli.command)).unwrap_or_else(fail);
     // A DNS lookup in flight must not delay the exit.
     runtime.shutdown_background();
     code
 }
 
-/// The format of the lines on stderr that are not log events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stderr {
-    Text,
-    /// For JSON logs, so that every line can be parsed.
-    Json,
-}
-
-impl Stderr {
-    fn of(command: &Command) -> Stderr {
-        match command {
-            Command::Processor(args) if args.log_format().is_json() => Stderr::Json,
-            Command::Deliver(args) if args.log_format().is_json() => Stderr::Json,
-            _ => Stderr::Text,
-        }
-    }
-
-    fn write(self, level: Level, message: &str) {
-        // An error means that nobody reads stderr any more.
-        let _ = match self {
-            Stderr::Text => writeln!(io::stderr(), "{message}"),
-            Stderr::Json => writeln!(io::stderr(), "{}", logs::line(PROGRAM.version, level, message)),
-        };
-    }
-
-    /// Reports an error and returns its exit code.
-    fn fail(self, error: &anyhow::Error) -> ExitCode {
-        let usage = error.downcast_ref::<clap::Error>();
-        match (self, usage) {
-            (Stderr::Text, Some(usage)) => _ = usage.print(),
-            (Stderr::Text, None) => self.write(Level::ERROR, &format!("{}: {error:#}", PROGRAM.name)),
-            (Stderr::Json, Some(usage)) => {
-                self.write(Level::ERROR, usage.to_string().trim_start_matches("error: ").trim_end());
-            }
-            (Stderr::Json, None) => self.write(Level::ERROR, &format!("{error:#}")),
-        }
-        if usage.is_some() { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
+/// Returns whether the command writes JSON logs.
+fn is_json(command: &Command) -> bool {
+    match command {
+        Command::Processor(args) => args.log_format().is_json(),
+        Command::Deliver(args) => args.log_format().is_json(),
+        _ => false,
     }
 }
 
@@ -257,43 +216,9 @@ async fn receive(args: &SinkArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs a command of operators. The first signal asks it to stop, and the second one ends it at once.
+/// Runs a command of operators.
 async fn tool(work: impl AsyncFnOnce(&mut Console<'_>) -> Result<Outcome, ToolError>) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::listen().context("cannot listen for signals")?;
-    let stop = CancellationToken::new();
-    let (mut out, mut notes) = (Pipe::new(io::BufWriter::new(io::stdout())), io::stderr());
-    let ended = {
-        let mut console = Console { out: &mut out, notes: &mut notes, stop: &stop };
-        let mut work = pin!(work(&mut console));
-        let ended = tokio::select! {
-            biased;
-            _ = signals.next() => None,
-            ended = &mut work => Some(ended),
-        };
-        match ended {
-            Some(ended) => ended,
-            None => {
-                stop.cancel();
-                tokio::select! {
-                    biased;
-                    second = signals.next() => return Ok(ExitCode::from(second.exit_code())),
-                    ended = work => ended,
-                }
-            }
-        }
-    };
-    exit_code(ended, out.is_closed)
-}
-
-fn exit_code(ended: Result<Outcome, ToolError>, is_closed: bool) -> anyhow::Result<ExitCode> {
-    if is_closed {
-        return Ok(ExitCode::from(CLOSED));
-    }
-    Ok(match ended? {
-        Outcome::Done => ExitCode::SUCCESS,
-        Outcome::Failed => ExitCode::FAILURE,
-        Outcome::Partly => ExitCode::from(PARTLY_DONE),
-    })
+    Ok(console::run(work).await?)
 }
 
 fn completions(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {

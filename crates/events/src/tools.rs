@@ -1,7 +1,6 @@
 //! The operator's commands: each one prints its results and ends with an outcome. Does not know how events are processed.
 
 mod batches;
-mod console;
 mod dead_letters;
 mod error;
 mod pace;
@@ -18,5 +17,4 @@ pub mod routes;
 pub mod send;
 pub mod setup;
 
-pub use console::{Console, Outcome};
-pub use error::ToolError;
+use ops::console::{Console, Outcome, ToolError};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -80,6 +80,17 @@ pub fn line(name: &str, scopes: &[Scope], token: &str) -> Result<String, &'stati
     let scopes: Vec<_> = scopes.iter().map(Scope::to_string).collect();
     let digest: String = Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(format!("{name} {} {digest}", scopes.join(",")))
+}
+
+/// Adds a line to a file of tokens. Only the owner may read a new file.
+pub fn append(path: &Path, line: &str) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let ends_in_a_line = fs::read(path).map_or(true, |text| text.last().is_none_or(|last| *last == b'\n'));
+    let start = if ends_in_a_line { "" } else { "\n" };
+    options.open(path)?.write_all(format!("{start}{line}\n").as_bytes())
 }
 
 /// The tokens of a file. A change of the file takes effect with the next request.

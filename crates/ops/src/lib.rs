@@ -5,6 +5,7 @@
 
 mod cause;
 mod confirm;
+pub mod console;
 pub mod flags;
 pub mod health;
 mod help;
@@ -15,6 +16,7 @@ pub mod metrics;
 mod pipe;
 mod rate_limited_log;
 pub mod signals;
+mod stderr;
 pub mod terminal;
 pub mod traces;
 pub mod version;
@@ -24,6 +26,7 @@ pub use confirm::confirm;
 pub use liveness::{Heartbeat, Liveness};
 pub use pipe::Pipe;
 pub use rate_limited_log::RateLimitedLog;
+pub use stderr::Stderr;
 
 /// The program that uses this crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,6 @@ use serde_json::json;
 
 pub use self::deliver::redrive_deliveries;
 use super::batches::send_all;
-use super::console::progress;
 pub use super::dead_letters::Selection;
 use super::dead_letters::{Redriven, event_again, reason};
 use super::error::NamedQueue;
@@ -19,6 +18,7 @@ use super::{Console, Outcome, ToolError};
 use crate::dead_letter::RECEIVED_TOO_OFTEN;
 use crate::names::{Endpoints, Queues};
 use crate::queues::{MAX_BATCH, Outgoing, Problem, Queue, Received};
+use ops::console::progress;
 
 /// Other readers do not get a dead letter for this long if a command is killed.
 const VISIBILITY: Duration = Duration::from_secs(120);

@@ -1,12 +1,10 @@
 //! Why a command failed: what failed, why, and what to do.
 
-use crate::names::Endpoints;
-use crate::queues;
+use ops::console::ToolError;
 
-/// A failure, in one to three lines.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ToolError(pub String);
+use crate::names::Endpoints;
+use crate::observe::PROGRAM;
+use crate::queues;
 
 /// A queue and its flag, as errors name it.
 #[derive(Debug, Clone, Copy)]
@@ -53,26 +51,7 @@ pub(super) struct NamedTable<'a> {
 impl NamedTable<'_> {
     pub(super) fn error(self, endpoints: &Endpoints, problem: &dynamodb::Problem) -> ToolError {
         let NamedTable { name, flag } = self;
-        let at = endpoints.dynamo.as_ref().map(|url| format!(" at {url} (--dynamo-endpoint)")).unwrap_or_default();
-        let thing = format!("table {name} ({flag})");
-        ToolError(match problem {
-            dynamodb::Problem::NotFound => {
-                format!("{thing} does not exist{at}.\nCreate it: event-pipeline setup {flag} {name}")
-            }
-            dynamodb::Problem::DoesNotFit(why) => {
-                format!("{thing}{at} does not fit: {why}.\nChoose another one with {flag}.")
-            }
-            dynamodb::Problem::NoRegion => format!("{NO_REGION}, so {thing} cannot be found.\n{SET_REGION}"),
-            problem @ dynamodb::Problem::NoCredentials(_) => format!("{thing} cannot be used: {problem}\n{LOG_IN}"),
-            problem @ dynamodb::Problem::Refused(_) => {
-                format!("{thing} cannot be used: {problem}\nGrant this identity the action on the table.")
-            }
-            problem @ dynamodb::Problem::Unreachable(_) if endpoints.dynamo.is_some() => {
-                format!("{thing} cannot be used{at}: {problem}\nStart a server there, or choose another one.")
-            }
-            problem => {
-                format!("{thing} cannot be used: {problem}\nCheck AWS_REGION and the network: event-pipeline check")
-            }
-        })
+        let table = dynamodb::NamedTable { program: PROGRAM.name, name, flag };
+        ToolError(table.text(endpoints.dynamo.as_deref(), problem))
     }
 }

@@ -17,13 +17,13 @@ use tokio::sync::mpsc;
 use self::generate::Generator;
 pub use self::generate::Mix;
 use super::batches::{Batch, send_all};
-use super::console::progress;
 use super::pace::Pace;
 use super::queue::{Which, find};
 use super::{Console, Outcome, ToolError};
 use crate::dead_letter::is_legal;
 use crate::names::{Endpoints, Queues};
 use crate::queues::{MAX_BATCH, MAX_BATCH_BYTES, Outgoing, Problem, Queue};
+use ops::console::progress;
 
 /// How many requests are sent at the same time.
 const CONCURRENCY: usize = 8;

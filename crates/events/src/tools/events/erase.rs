@@ -14,11 +14,11 @@ use crate::key;
 use crate::names::{Endpoints, Tables};
 use crate::routes::MAIN;
 use crate::table::reading::{Range, Row};
-use crate::tools::console::progress;
 use crate::tools::pace::Pace;
 use crate::tools::redelivery::Redelivery;
 use crate::tools::repeat::repeat;
 use crate::tools::{Console, Outcome, ToolError};
+use ops::console::progress;
 
 const CONCURRENCY: usize = 16;
 const NOT_REACHED: &str = "It does not reach messages in queues and dead-letter queues, records of the stream for 24 \

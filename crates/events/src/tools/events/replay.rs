@@ -6,11 +6,11 @@ use super::Stored;
 use crate::key;
 use crate::names::{Endpoints, Tables};
 use crate::table::reading::{Range, Row};
-use crate::tools::console::progress;
 use crate::tools::pace::Pace;
 use crate::tools::redelivery::{Again, NoTarget, Redelivery};
 use crate::tools::repeat::repeat;
 use crate::tools::{Console, Outcome, ToolError};
+use ops::console::progress;
 
 /// How many clients without a route are named.
 const MAX_NAMED: usize = 10;

@@ -1,0 +1,10 @@
+//! The operator's commands: each one prints its results and ends with an outcome.
+//!
+//! They print by the console of `ops` (`Console`, `Outcome`, `ToolError`).
+
+pub mod check;
+mod error;
+pub mod setup;
+mod tables;
+
+pub use error::NamedTable;

@@ -1,0 +1,4 @@
+//! The integration tests, in one binary. Most of them start the real program.
+
+mod contract;
+mod support;
