@@ -1,4 +1,5 @@
 //! The integration tests, in one binary. Most of them start the real program.
 
 mod contract;
-mod support;
+mod tables;
+mod tools;
