@@ -111,8 +111,8 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads the clock for `created_at`, `updated_at` and the expiry of requests. Nothing else depends on it.
-#[expect(clippy::disallowed_methods, reason = "times for people, and the expiry of requests after a day")]
+/// Reads the clock for `created_at`, `updated_at`, the expiry of requests, and to notice that the process was paused.
+#[expect(clippy::disallowed_methods, reason = "times for people, and limits of minutes and days")]
 fn now() -> SystemTime {
     SystemTime::now()
 }

@@ -335,7 +335,7 @@ fn met_others() -> StoreError {
 
 enum Committed {
     Answered(Box<Answered>),
-    /// Which conditions held.
+    /// Which conditions were met.
     Refused(Vec<Condition>),
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use dynamodb::StoreErrorKind;
 
 use super::calls::{Call, Ended};
-use super::world::{Applied, State, are_connected};
-use crate::operation::{IfMatch, Operation, Outcome, Refusal};
+use super::world::{Applied, State, Table, are_connected};
+use crate::operation::{Association, IfMatch, Operation, Outcome, Refusal};
 use crate::registry::{Answered, Failure};
 use crate::widget::{Serial, Widget};
 
@@ -103,15 +103,14 @@ fn is_done(effect: &Applied, answered: &Answered) -> bool {
         Ok(Outcome::Changed(widget)) => before.contains_key(&widget.serial) && after[&widget.serial] == *widget,
         Ok(Outcome::Deleted) => after.len() + 1 == before.len(),
         Ok(Outcome::Connected(association)) => {
-            let connected = |table: &super::world::Table| {
+            let connected = |table: &Table| {
                 are_connected(table.get(&association.serial), table.get(&association.peer), association.port)
             };
             !connected(before) && connected(after)
         }
         Ok(Outcome::Disconnected) => {
-            let connections = |table: &super::world::Table| -> usize {
-                table.values().map(|widget| widget.peers.iter().count()).sum()
-            };
+            let connections =
+                |table: &Table| -> usize { table.values().map(|widget| widget.peers.iter().count()).sum() };
             connections(after) + 2 == connections(before)
         }
         Ok(Outcome::Exists(_) | Outcome::Unchanged(_) | Outcome::AlreadyConnected(_)) | Err(_) => false,
@@ -125,9 +124,11 @@ fn was_true(state: &State, call: &Call, answered: &Answered, steps: &Steps) -> b
     };
     match &answered.answer {
         Ok(Outcome::Exists(widget) | Outcome::Unchanged(widget)) => was(&widget.serial, &|item| item == Some(widget)),
-        Ok(Outcome::AlreadyConnected(association)) => moments(state, steps).any(|step| {
-            let item = |serial| item_at(state, serial, step);
-            are_connected(item(&association.serial), item(&association.peer), association.port)
+        // One side may be seen in a commit that is not visible on the other side yet.
+        Ok(Outcome::AlreadyConnected(Association { port, serial, peer })) => moments(state, steps).any(|step| {
+            let committed = committed_at(state, step);
+            are_connected(item_at(state, serial, step), item_at(state, peer, step), *port)
+                || committed.is_some_and(|table| are_connected(table.get(serial), table.get(peer), *port))
         }),
         Ok(_) => false,
         Err(Refusal::MissingWidget(serial)) => was(serial, &|item| item.is_none()),
@@ -162,7 +163,12 @@ fn was_true(state: &State, call: &Call, answered: &Answered, steps: &Steps) -> b
 /// Returns the first of these steps, and each one that changed a widget.
 fn moments<'a>(state: &'a State, steps: &'a Steps) -> impl Iterator<Item = u64> + 'a {
     let changes = state.timeline.values().flatten().map(|(at, _)| *at);
-    std::iter::once(*steps.start()).chain(changes.filter(|at| steps.contains(at)))
+    let commits = state.history.iter().map(|applied| applied.at);
+    std::iter::once(*steps.start()).chain(changes.chain(commits).filter(|at| steps.contains(at)))
+}
+
+fn committed_at(state: &State, step: u64) -> Option<&Table> {
+    state.history.iter().rev().find(|applied| applied.at <= step).map(|applied| &applied.after)
 }
 
 fn item_at<'a>(state: &'a State, serial: &Serial, step: u64) -> Option<&'a Widget> {
