@@ -60,7 +60,7 @@ pub struct Cli {
 pub enum Command {
     Setup(SetupArgs),
     Check(CheckArgs),
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     Token(TokenArgs),
     // Load(LoadArgs),
     Audit(AuditArgs),

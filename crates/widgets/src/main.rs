@@ -1,14 +1,25 @@
 //! The program: from flags to a running command, and its exit code.
 
 use std::io::{self, Write};
+use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::Context;
 use clap::Parser;
-use ops::{Stderr, console};
+use http_api::{Access, Guard, Server};
+use ops::logs::Logs;
+use ops::signals::Signals;
+use ops::{Stderr, console, http};
 use tokio::runtime;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+use widget_registry::api::{self, Watch};
 use widget_registry::cli::{Cli, Command, CompletionsArgs, ServeArgs, TokenArgs};
-use widget_registry::observe::PROGRAM;
+use widget_registry::observe::{ApiMetrics, PROGRAM, TimedStore, WatchedApi};
+use widget_registry::registry::Registry;
+use widget_registry::service;
 use widget_registry::tools::{audit, check, setup, tail};
 
 #[global_allocator]
@@ -48,8 +59,62 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 /// Serves the API until a signal, and drains.
 async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    let (_access, _settings) = (args.access()?, args.settings()?);
-    anyhow::bail!("the API is not part of this build")
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let (access, settings) = (args.access()?, args.settings()?);
+    let (tables, endpoint) = (args.tables(), args.dynamo());
+    let fields = vec![("table", tables.widgets.clone())];
+    let _logs = Logs::start(&PROGRAM, args.log_format(), args.log_levels(), fields, None);
+    let address = args.listen();
+    if let Access::Everyone = access {
+        tracing::warn!(%address, "everyone who can reach the address can use the API, because it has no tokens");
+    }
+    let (metrics, watch) = (Arc::<ApiMetrics>::default(), Arc::<Watch>::default());
+    let watched = Arc::new(WatchedApi::new(metrics.clone(), watch.clone()));
+    let setting = "--http-listen, WIDGET_REGISTRY_HTTP_LISTEN";
+    let _endpoint = http::listen(args.http_listen(), setting, watched.clone()).await?;
+    let store = tokio::select! {
+        biased;
+        _ = signals.next() => return Ok(ExitCode::SUCCESS),
+        store = service::connect(endpoint.as_deref(), &tables) => store?,
+    };
+    let store = TimedStore::new(store, metrics.clone());
+    let registry = Arc::new(Registry::new(store, settings, metrics.clone(), now));
+    let guard = Guard::new(access, args.limits(), metrics).with_origins(args.origins());
+    let router = api::router(registry.clone(), watch.clone(), &guard);
+    let server = Server::bind(address).await.with_context(|| format!("cannot listen on {address} (--listen)"))?;
+    watched.set_serving(true);
+    tracing::info!("serving http://{}/widgets and /docs", server.address());
+    let (grace, stop) = (args.shutdown_grace(), Notify::new());
+    let mut served = pin!(async {
+        tokio::select! {
+            drained = server.serve(router, stop.notified(), grace) => drained,
+            () = watch.probe(&registry, &watched.liveness) => unreachable!("it probes until it is dropped"),
+        }
+    });
+    tokio::select! {
+        biased;
+        _ = signals.next() => {}
+        _ = &mut served => unreachable!("it serves until it is stopped"),
+    }
+    watched.set_serving(false);
+    tracing::info!("stopping: requests in progress may take {grace:?}; a second signal stops at once");
+    stop.notify_one();
+    let end = Instant::now() + grace;
+    let drained = tokio::select! {
+        biased;
+        second = signals.next() => return Ok(ExitCode::from(second.exit_code())),
+        drained = served => drained,
+    };
+    // A write goes on even if its client has left.
+    let _ = timeout_at(end, guard.idle()).await;
+    println!("API stopped. Aborted requests: {}", drained.aborted);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the clock for `created_at`, `updated_at`, the expiry of requests, and to notice that the process was paused.
+#[expect(clippy::disallowed_methods, reason = "times for people, and limits of minutes and days")]
+fn now() -> SystemTime {
+    SystemTime::now()
 }
 
 fn create_token(args: &TokenArgs) -> anyhow::Result<ExitCode> {
