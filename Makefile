@@ -158,6 +158,12 @@ simulate-webhooks: export WEBHOOKS_SCHEDULES = $(or $(SCHEDULES),$(if $(SEED),1,
 simulate-webhooks: ## Run 10,000 schedules of faults against the delivery of webhooks; SEED=17 replays one
 	cargo test --locked --package webhooks --lib simulation::random
 
+.PHONY: simulate-widgets
+simulate-widgets: export WIDGET_REGISTRY_SEED = $(SEED)
+simulate-widgets: export WIDGET_REGISTRY_SCHEDULES = $(or $(SCHEDULES),$(if $(SEED),1,100000))
+simulate-widgets: ## Run 100,000 schedules of faults against the registry of widgets; SEED=17 replays one
+	cargo test --locked --package widget-registry --lib simulation::random
+
 .PHONY: mutations
 mutations: ## Break the code with each patch in tests/mutations, and verify that the tests fail
 	tests/mutations.sh

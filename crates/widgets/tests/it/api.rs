@@ -15,8 +15,8 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::support::program::{Launch, Program, widget_registry};
-use crate::support::tables::{TestTables, endpoint};
 use crate::support::with_timeout;
+use crate::tables::{TestTables, endpoint};
 
 /// A running API with tables of its own.
 pub(crate) struct Api {

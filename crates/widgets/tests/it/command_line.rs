@@ -6,9 +6,9 @@ use crate::support::program::widget_registry;
 async fn help_lists_the_commands_in_the_order_of_their_use() {
     let help = widget_registry(["--help"]).succeed().await.stdout.join("\n");
     let position = |command: &str| help.find(&format!("\n  {command} ")).unwrap_or_else(|| panic!("{command}: {help}"));
-    let positions = ["setup", "check", "serve", "token", "completions"].map(position);
+    let positions = ["setup", "check", "serve", "token", "audit", "tail", "completions"].map(position);
     assert!(positions.is_sorted(), "{help}");
-    for command in ["setup", "check", "serve", "token", "completions"] {
+    for command in ["setup", "check", "serve", "token", "audit", "tail", "completions"] {
         let help = widget_registry([command, "--help"]).succeed().await.stdout.join("\n");
         assert!(help.contains("Examples:") && help.contains(&format!("widget-registry {command}")), "{help}");
     }

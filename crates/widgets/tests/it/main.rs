@@ -4,3 +4,5 @@ mod api;
 mod command_line;
 mod contract;
 mod support;
+mod tables;
+mod tools;

@@ -1,7 +1,6 @@
-//! The test harness: servers to test against, tables of a test's own, and the real program as a child process.
+//! The real program as a child process, and how long a test waits.
 
 pub(crate) mod program;
-pub(crate) mod tables;
 
 use std::future::Future;
 use std::time::Duration;

@@ -10,7 +10,7 @@ use widget_registry::table::{REQUESTS, WIDGETS};
 
 use super::{Api, launch, pair};
 use crate::support::program::{Launch, widget_registry};
-use crate::support::tables::endpoint;
+use crate::tables::endpoint;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
