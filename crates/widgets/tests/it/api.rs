@@ -127,7 +127,7 @@ impl Answer {
     }
 
     /// Checks the status and the name of a problem.
-    fn is_problem(self, status: u16, name: &str) -> Answer {
+    fn has_problem(self, status: u16, name: &str) -> Answer {
         assert_eq!((self.status, self.problem()), (status, name), "{self:#?}");
         self
     }

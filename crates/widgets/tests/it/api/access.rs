@@ -35,16 +35,16 @@ async fn a_token_must_be_known_and_have_the_scope() {
         Answer::to(api.request(method, path).bearer_auth(token).body(body.to_string())).await
     };
     for (method, path, body) in writes() {
-        let without = api.send(method.clone(), path, &body).await.is_problem(401, "unauthorized");
+        let without = api.send(method.clone(), path, &body).await.has_problem(401, "unauthorized");
         assert_eq!(without.header("www-authenticate"), Some("Bearer"));
-        send(method.clone(), path, &body, "unknown").await.is_problem(401, "unauthorized");
-        send(method.clone(), path, &body, &reader).await.is_problem(403, "forbidden");
+        send(method.clone(), path, &body, "unknown").await.has_problem(401, "unauthorized");
+        send(method.clone(), path, &body, &reader).await.has_problem(403, "forbidden");
         let allowed = send(method, path, &body, &writer).await;
         assert!(![401, 403].contains(&allowed.status), "{path}: {allowed:?}");
     }
     for path in ["/widgets", "/widgets/1"] {
-        api.get(path).await.is_problem(401, "unauthorized");
-        send(Method::GET, path, &Value::Null, &writer).await.is_problem(403, "forbidden");
+        api.get(path).await.has_problem(401, "unauthorized");
+        send(Method::GET, path, &Value::Null, &writer).await.has_problem(403, "forbidden");
         let allowed = send(Method::GET, path, &Value::Null, &reader).await;
         assert!([200, 404].contains(&allowed.status), "{path}: {allowed:?}");
     }
@@ -67,7 +67,7 @@ async fn a_form_of_another_site_writes_nothing() {
             for origin in ["https://example.com", "null"] {
                 let form = api.request(method.clone(), path).header("origin", origin).body(body.to_string());
                 let form = form.header("content-type", "application/x-www-form-urlencoded");
-                Answer::to(form).await.is_problem(403, "foreign-origin");
+                Answer::to(form).await.has_problem(403, "foreign-origin");
             }
         }
         assert_eq!(api.get("/widgets").await.is(200).body, json!({"widgets": []}));

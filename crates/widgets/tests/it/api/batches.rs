@@ -37,7 +37,7 @@ async fn each_operation_on_widgets_has_its_own_result() {
     assert_eq!(answer.body["results"][0]["widget"]["serial_number"], "3");
     assert_eq!(answer.body["results"][4]["problem"]["errors"][0]["pointer"], "/ports/0");
     api.get("/widgets/3").await.is(200);
-    api.get("/widgets/2").await.is_problem(404, "widget-not-found");
+    api.get("/widgets/2").await.has_problem(404, "widget-not-found");
 }
 
 #[tokio::test]
@@ -78,11 +78,11 @@ async fn a_batch_has_up_to_100_operations() {
     assert_eq!(results(&created), [(201, ""); 100]);
     for body in [batch(0), batch(101), json!({}), json!(null)] {
         for path in ["/widgets:batch", "/widgets/associations:batch"] {
-            api.send(Method::POST, path, &body).await.is_problem(422, "invalid-batch");
+            api.send(Method::POST, path, &body).await.has_problem(422, "invalid-batch");
         }
     }
     let answer = Answer::to(api.request(Method::POST, "/widgets:batch").body("[{}")).await;
-    answer.is_problem(400, "invalid-request");
+    answer.has_problem(400, "invalid-request");
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn a_repeated_batch_with_a_key_has_the_same_results() {
     assert_eq!(results(&again), [(201, ""), (422, "idempotency-key-reused")]);
     assert_eq!(again.body["results"][0]["replayed"], true);
     assert_eq!(again.body["results"][0]["widget"], first.body["results"][0]["widget"]);
-    api.get("/widgets/1").await.is_problem(404, "widget-not-found");
+    api.get("/widgets/1").await.has_problem(404, "widget-not-found");
     // The key of a batch is not that of a single request.
     send("/widgets", &widget("5")).await.is(201);
 }

@@ -57,7 +57,7 @@ async fn a_store_that_goes_away_is_a_problem_with_a_time_to_retry() {
         (Method::DELETE, "/widgets/1", Value::Null, "store-unavailable"),
         (Method::PUT, "/widgets/associations", pair("P", "1", "2"), "unknown-outcome"),
     ] {
-        let answer = api.send(method, path, &body).await.is_problem(503, problem);
+        let answer = api.send(method, path, &body).await.has_problem(503, problem);
         assert!(answer.header("retry-after").is_some(), "{answer:?}");
         assert!(!answer.detail().contains("127.0.0.1"), "{answer:?}");
     }

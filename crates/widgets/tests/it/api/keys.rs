@@ -49,9 +49,9 @@ async fn a_repeated_request_has_no_effect_on_what_others_did_since() {
     let create = async |key: &str, name: &str| {
         keyed(&api, key, Method::POST, "/widgets", &json!({"name": name, "serial_number": "1", "ports": ["P"]})).await
     };
-    create("c", "x").await.is_problem(409, "widget-exists");
+    create("c", "x").await.has_problem(409, "widget-exists");
     api.delete("/widgets/1").await.is(204);
-    assert!(is_replayed(&create("c", "x").await.is_problem(409, "widget-exists")));
+    assert!(is_replayed(&create("c", "x").await.has_problem(409, "widget-exists")));
     create("d", "x").await.is(201);
 }
 
@@ -69,7 +69,7 @@ async fn a_key_belongs_to_one_request_of_one_caller() {
         Answer::to(request.body(body)).await
     };
     create("one", "1", "/widgets").await.is(201);
-    let reused = create("one", "2", "/widgets").await.is_problem(422, "idempotency-key-reused");
+    let reused = create("one", "2", "/widgets").await.has_problem(422, "idempotency-key-reused");
     assert!(reused.header("location").is_none());
     create("two", "2", "/widgets").await.is(201);
 }
@@ -80,7 +80,7 @@ async fn a_key_that_cannot_be_one_is_refused() {
     let long = "k".repeat(256);
     for key in ["", "a b", &long] {
         let body = json!({"name": "w", "serial_number": "1", "ports": ["P"]});
-        keyed(&api, key, Method::POST, "/widgets", &body).await.is_problem(400, "invalid-request");
+        keyed(&api, key, Method::POST, "/widgets", &body).await.has_problem(400, "invalid-request");
     }
-    api.get("/widgets/1").await.is_problem(404, "widget-not-found");
+    api.get("/widgets/1").await.has_problem(404, "widget-not-found");
 }

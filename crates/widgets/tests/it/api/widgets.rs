@@ -18,10 +18,10 @@ async fn a_widget_is_created_once() {
     let again = api.create("123", &["P", "R"]).await.is(200);
     assert_eq!((&again.body, again.etag()), (&created.body, created.etag()));
 
-    let other = api.create("123", &["P"]).await.is_problem(409, "widget-exists");
+    let other = api.create("123", &["P"]).await.has_problem(409, "widget-exists");
     assert!(other.detail().contains("123"), "{other:?}");
     let renamed = json!({"name": "x", "serial_number": "123", "ports": ["P", "R"]});
-    api.send(Method::POST, "/widgets", &renamed).await.is_problem(409, "widget-exists");
+    api.send(Method::POST, "/widgets", &renamed).await.has_problem(409, "widget-exists");
     assert_eq!(api.get("/widgets/123").await.is(200).body, created.body);
 }
 
@@ -36,15 +36,15 @@ async fn each_fault_of_a_widget_has_a_pointer() {
         (json!(null), &["/ports"]),
     ] {
         let body = json!({"name": "w", "serial_number": "1", "ports": ports});
-        let answer = api.send(Method::POST, "/widgets", &body).await.is_problem(422, "invalid-widget");
+        let answer = api.send(Method::POST, "/widgets", &body).await.has_problem(422, "invalid-widget");
         assert_eq!(answer.pointers(), pointers, "{ports}");
     }
     let body = json!({"name": "", "serial_number": "associations", "ports": [], "port": []});
-    let answer = api.send(Method::POST, "/widgets", &body).await.is_problem(422, "invalid-widget");
+    let answer = api.send(Method::POST, "/widgets", &body).await.has_problem(422, "invalid-widget");
     assert_eq!(answer.pointers(), ["/port", "/serial_number", "/name", "/ports"]);
     for body in ["", "{", "name=w", "{} {}", "\u{feff}{}"] {
         let answer = Answer::to(api.request(Method::POST, "/widgets").body(body)).await;
-        answer.is_problem(400, "invalid-request");
+        answer.has_problem(400, "invalid-request");
     }
     assert_eq!(api.get("/widgets").await.is(200).body, json!({"widgets": []}), "nothing was written");
 }
@@ -81,12 +81,12 @@ async fn a_patch_renames_and_adds_and_removes_free_ports() {
         assert_eq!((same.body["version"].clone(), same.etag()), (json!(3), added.etag()), "nothing was written");
     }
     api.connect("P", "1", "2").await.is(200);
-    let refused = patch(json!({"ports": ["Q"]})).await.is_problem(409, "port-taken");
+    let refused = patch(json!({"ports": ["Q"]})).await.has_problem(409, "port-taken");
     assert!(refused.detail().ends_with("connected to 2"), "{refused:?}");
     assert_eq!(patch(json!({"ports": ["P"]})).await.is(200).body["ports"], json!(["P"]));
     let faults = patch(json!({"name": null, "ports": ["X"], "serial_number": "9"})).await;
-    assert_eq!(faults.is_problem(422, "invalid-widget").pointers(), ["/serial_number", "/name", "/ports/0"]);
-    api.send(Method::PATCH, "/widgets/3", &json!({})).await.is_problem(404, "widget-not-found");
+    assert_eq!(faults.has_problem(422, "invalid-widget").pointers(), ["/serial_number", "/name", "/ports/0"]);
+    api.send(Method::PATCH, "/widgets/3", &json!({})).await.has_problem(404, "widget-not-found");
 }
 
 #[tokio::test]
@@ -97,8 +97,8 @@ async fn a_delete_frees_the_ports_of_the_peers() {
     api.connect("R", "1", "3").await.is(200);
     let deleted = api.delete("/widgets/1").await.is(204);
     assert_eq!(deleted.body, Value::Null);
-    api.get("/widgets/1").await.is_problem(404, "widget-not-found");
-    api.delete("/widgets/1").await.is_problem(404, "widget-not-found");
+    api.get("/widgets/1").await.has_problem(404, "widget-not-found");
+    api.delete("/widgets/1").await.has_problem(404, "widget-not-found");
     for serial in ["2", "3"] {
         assert_eq!(api.connections(serial).await, json!({}));
     }
@@ -117,21 +117,21 @@ async fn a_condition_protects_what_others_have_changed() {
     for (method, tag) in
         [(Method::PATCH, &*old), (Method::DELETE, &old), (Method::DELETE, "\"x\""), (Method::PATCH, "")]
     {
-        with(method, "/widgets/1", tag).await.is_problem(412, "precondition-failed");
+        with(method, "/widgets/1", tag).await.has_problem(412, "precondition-failed");
     }
     let weak = format!("W/{new}");
-    with(Method::DELETE, "/widgets/1", &weak).await.is_problem(412, "precondition-failed");
+    with(Method::DELETE, "/widgets/1", &weak).await.has_problem(412, "precondition-failed");
     let changed = with(Method::PATCH, "/widgets/1", &format!("{old}, {new}")).await.is(200);
     assert_eq!(changed.body["name"], "mine");
     with(Method::PATCH, "/widgets/1", "*").await.is(200);
     with(Method::DELETE, "/widgets/1", &changed.etag()).await.is(204);
     // A missing widget is missing, whatever the condition is.
     for tag in [&*new, "*"] {
-        with(Method::DELETE, "/widgets/1", tag).await.is_problem(404, "widget-not-found");
+        with(Method::DELETE, "/widgets/1", tag).await.has_problem(404, "widget-not-found");
     }
     // A new widget with the same serial number is another one, although its version is the same.
     api.create("1", &["P", "Q", "R"]).await.is(201);
-    with(Method::DELETE, "/widgets/1", &old).await.is_problem(412, "precondition-failed");
+    with(Method::DELETE, "/widgets/1", &old).await.has_problem(412, "precondition-failed");
 }
 
 /// Returns serial numbers of all printable characters that one may have.
@@ -193,7 +193,7 @@ fn every_accepted_serial_number_can_be_followed_by_its_location_and_deleted() {
             let found = Answer::to(api.client.get(url.clone())).await.is(200);
             assert_eq!(found.body["serial_number"], serial);
             Answer::to(api.client.delete(url.clone())).await.is(204);
-            Answer::to(api.client.get(url)).await.is_problem(404, "widget-not-found");
+            Answer::to(api.client.get(url)).await.has_problem(404, "widget-not-found");
         });
         Ok(())
     });
