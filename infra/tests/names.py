@@ -232,7 +232,7 @@ def check_settings_of_events():
                 expect(name in known, f"{file.relative_to(REPOSITORY)}: event-pipeline has no setting {name}")
     graces = [int(seconds) for seconds in re.findall(r'EVENT_PIPELINE_SHUTDOWN_GRACE", default_value = "(\d+)s"', flags)]
     expect(len(graces) == 2, "the processor and the deliverer must have --shutdown-grace")
-    pod = yaml.safe_load(read("infra/kubernetes/events/program/deployment.yaml"))["spec"]["template"]["spec"]
+    pod = yaml.safe_load(read("infra/kubernetes/program/deployment.yaml"))["spec"]["template"]["spec"]
     services = yaml.safe_load(read("docker-compose.events.yml"))["services"]
     compose = [int(services[name]["stop_grace_period"].rstrip("s")) for name in ("processor", "deliver")]
     for where, seconds in (("Kubernetes", pod["terminationGracePeriodSeconds"]), ("compose", min(compose))):
