@@ -170,6 +170,7 @@ no_complaint() {
 }
 
 alerts() {
+  quietly "dashboards, their descriptions" "$checkers/python" infra/grafana/dashboards.py check
   quietly "names in alerts, dashboards, autoscalers, runbooks and settings" "$checkers/python" infra/tests/names.py
   quietly "metrics of a running consumer, API and reader of changes" \
     "$checkers/python" infra/tests/live.py "$work/consumer.metrics" "$work/api.metrics" "$work/changes.metrics"
