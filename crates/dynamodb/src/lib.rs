@@ -30,7 +30,10 @@ pub use error::{
 };
 pub use named_table::NamedTable;
 pub use sdk_headers::NoSdkHeaders;
-pub use spec::{IndexSpec, Key, Permission, TableSpec, check_permission, check_table, create_table, hash, range};
+pub use spec::{
+    IndexSpec, Key, Permission, TableSpec, check_permission, check_permission_in_transaction, check_table,
+    create_table, hash, range,
+};
 pub use stream::{StreamName, StreamState, check_stream_permissions, enable_stream, stream_name, stream_state};
 pub use table::{
     EXPIRES_AT, POLL_INTERVAL, attribute_type, built, describe, enable_expiry, has_expiry, key_text, wait_until,
