@@ -162,6 +162,7 @@ const MEMBERS: &[Member] = &[
     Member { name: "sqs-local", crates: &[] },
     Member { name: "webhook-sink", crates: &["http_api", "ops", "webhooks"] },
     Member { name: "webhooks", crates: &[] },
+    Member { name: "widgets", crates: &["demo", "dynamodb", "dynamodb_local", "dynamodb_streams", "http_api", "ops"] },
 ];
 
 /// Crates that bring a vendor, a protocol, a server, a runtime or work that hostile input can multiply.
