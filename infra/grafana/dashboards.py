@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 FOLDER = Path(__file__).resolve().parent
-PROGRAMS = ("event-pipeline",)
+PROGRAMS = ("event-pipeline", "widget-registry")
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 SELECTOR = 'namespace=~"$namespace"'
 WIDTH, HEIGHT, COLUMNS = 8, 8, 3

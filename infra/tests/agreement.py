@@ -32,6 +32,7 @@ TRANSACTIONS = {
     "dynamodb:PutItem": "dynamodb:TransactWriteItems",
     "dynamodb:UpdateItem": "dynamodb:TransactWriteItems",
     "dynamodb:DeleteItem": "dynamodb:TransactWriteItems",
+    "dynamodb:ConditionCheckItem": "dynamodb:TransactWriteItems",
 }
 BATCHED = {"sqs:SendMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"}
 LOCAL = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_REGION": "us-east-1"}
