@@ -228,6 +228,23 @@ fn only_its_module_aws_connects_the_reader_of_streams_to_a_vendor() {
 }
 
 #[test]
+fn in_the_registry_only_few_modules_name_a_vendor_and_only_the_api_names_axum() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/widgets/src");
+    for (prefix, modules) in [("aws_", &["table", "tools", "local"][..]), ("axum", &["api"])] {
+        let is_named = |named: &Named| named.path[0].starts_with(prefix);
+        let mut files: Vec<_> = rust_files(&source).unwrap();
+        files.retain(|file| paths(&fs::read_to_string(file).unwrap(), &[]).iter().any(is_named));
+        assert!(!files.is_empty(), "{prefix}");
+        let is_allowed = |file: &PathBuf| {
+            let inside = file.strip_prefix(&source).unwrap();
+            modules.iter().any(|module| inside.starts_with(module) || inside == Path::new(&format!("{module}.rs")))
+        };
+        files.retain(|file| !is_allowed(file));
+        assert!(files.is_empty(), "{prefix} is for {modules:?}: {files:?}");
+    }
+}
+
+#[test]
 fn a_crate_that_names_the_program_is_found() {
     let file = "crates/pubsub-local/src/queue/tests.rs";
     let source = "\nuse crate::queue;\nuse {bytes::Bytes, mini_scan::scan::Scan};\nuse super::super::wire;";
