@@ -111,7 +111,7 @@ def api_works(endpoint, settings, roles):
         run([WIDGET_REGISTRY, "check"], acting["api"])
         with running([WIDGET_REGISTRY, "serve"], acting["api"] | listen) as (process, log):
             url = r"http://127\.0\.0\.1:\d+"
-            served = until("the API logs its address", lambda: process.poll() is not None or re.search(rf"({url})/docs", log.read_text()))
+            served = until("the API logs its address", lambda: process.poll() is not None or re.search(rf"({url})/widgets", log.read_text()))
             if served is True:
                 raise CheckFailed(f"the API exited:\n{log.read_text()}")
             metrics = re.search(rf"{url}/metrics", log.read_text())[0]
