@@ -1,5 +1,6 @@
 //! The command line: one file per command, each flag also as an environment variable, and the checks that relate flags.
 
+mod audit;
 mod check;
 mod completions;
 mod help;
@@ -8,14 +9,17 @@ mod serve;
 mod servers;
 mod setup;
 mod tables;
+mod tail;
 mod token;
 mod version;
 
 use self::help::{heading, more};
+pub use audit::AuditArgs;
 pub use check::CheckArgs;
 pub use completions::CompletionsArgs;
 pub use serve::ServeArgs;
 pub use setup::SetupArgs;
+pub use tail::TailArgs;
 pub use token::TokenArgs;
 
 const HELP: &str = concat!(
@@ -59,8 +63,8 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     Token(TokenArgs),
     // Load(LoadArgs),
-    // Audit(AuditArgs),
-    // Tail(TailArgs),
+    Audit(AuditArgs),
+    Tail(TailArgs),
     // #[cfg(feature = "local")]
     // Local(LocalArgs),
     // #[cfg(feature = "local")]

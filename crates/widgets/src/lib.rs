@@ -21,3 +21,6 @@ pub mod table;
 pub mod tools;
 pub mod transaction;
 pub mod widget;
+
+#[cfg(test)]
+mod simulation;

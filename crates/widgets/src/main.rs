@@ -20,7 +20,7 @@ use widget_registry::cli::{Cli, Command, CompletionsArgs, ServeArgs, TokenArgs};
 use widget_registry::observe::{ApiMetrics, PROGRAM, TimedStore, WatchedApi};
 use widget_registry::registry::Registry;
 use widget_registry::service;
-use widget_registry::tools::{check, setup};
+use widget_registry::tools::{audit, check, setup, tail};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -47,8 +47,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve(&args).await,
         Command::Token(args) => create_token(&args),
         // Command::Load(args) => Ok(console::run(async |console| load::run(&args.task()?, console).await).await?),
-        // Command::Audit(args) => Ok(console::run(async |console| audit::run(&args.task(), console).await).await?),
-        // Command::Tail(args) => Ok(console::run(async |console| tail::run(&args.task(), console).await).await?),
+        Command::Audit(args) => Ok(console::run(async |console| audit::run(&args.task(), console).await).await?),
+        Command::Tail(args) => Ok(console::run(async |console| tail::run(&args.task(), console).await).await?),
         // #[cfg(feature = "local")]
         // Command::Local(args) => local::servers(&args).await,
         // #[cfg(feature = "local")]

@@ -2,9 +2,11 @@
 //!
 //! They print by the console of `ops` (`Console`, `Outcome`, `ToolError`).
 
+pub mod audit;
 pub mod check;
 mod error;
 pub mod setup;
 mod tables;
+pub mod tail;
 
 pub use error::NamedTable;

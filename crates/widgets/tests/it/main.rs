@@ -1,4 +1,8 @@
 //! The integration tests, in one binary. Most of them start the real program.
 
+mod api;
+mod command_line;
 mod contract;
 mod support;
+mod tables;
+mod tools;

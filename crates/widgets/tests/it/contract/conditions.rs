@@ -5,8 +5,8 @@ use widget_registry::ports::{Commit, Condition, Store};
 use widget_registry::transaction::{Action, Update};
 use widget_registry::widget::{Port, Ports, Revision, Timestamp, Widget};
 
-use super::transactions::{link, transaction};
-use crate::support::tables::{TestTables, connected, new_token, serial, widget};
+use super::transactions::transaction;
+use crate::tables::{TestTables, connected, link, new_token, serial, widget};
 
 /// Returns whether the condition of an action holds for an item.
 async fn holds(tables: &TestTables, item: Option<&Widget>, action: Action) -> bool {

@@ -11,7 +11,7 @@ use widget_registry::table::item::key;
 use widget_registry::transaction::{Action, Link, Transaction, Update};
 use widget_registry::widget::{Name, Peers, Port, Ports, Revision, Serial, Timestamp, Widget};
 
-use crate::support::tables::{TestTables, new_token, serial};
+use crate::tables::{TestTables, new_token, serial};
 
 const SERIALS: [&str; 3] = ["1", "2", "3"];
 

@@ -9,8 +9,8 @@ use widget_registry::table::{REQUESTS, Segment, WIDGETS};
 use widget_registry::transaction::{Action, Transaction};
 use widget_registry::widget::{Port, Serial};
 
-use super::transactions::{link, transaction};
-use crate::support::tables::{TestTables, connected, new_token, serial, widget};
+use super::transactions::transaction;
+use crate::tables::{TestTables, connected, link, new_token, serial, widget};
 
 fn foreign(key: &str) -> Item {
     Item::from([("serial".to_owned(), text(key)), ("name".to_owned(), text("w"))])

@@ -6,7 +6,7 @@ use widget_registry::operation::Outcome;
 use widget_registry::ports::{Commit, Condition, Store};
 use widget_registry::transaction::{Action, Request, StoredRequest, Transaction};
 
-use crate::support::tables::{TestTables, new_token, serial, widget};
+use crate::tables::{TestTables, new_token, serial, widget};
 
 /// In 2106, so that the server deletes no expired item during a test.
 const NOW: u64 = u32::MAX as u64;

@@ -2,23 +2,13 @@
 
 use dynamodb::StoreErrorKind;
 use widget_registry::ports::{Commit, Condition, Store};
-use widget_registry::transaction::{Action, Link, Transaction, Update};
-use widget_registry::widget::{Port, Serial, Timestamp, Widget};
+use widget_registry::transaction::{Action, Transaction};
+use widget_registry::widget::{Port, Serial, Widget};
 
-use crate::support::tables::{TestTables, connected, new_token, serial, widget};
+use crate::tables::{TestTables, connected, link, new_token, serial, widget};
 
 pub(super) fn transaction(actions: Vec<Action>) -> Transaction {
     Transaction { actions, request: None }
-}
-
-pub(super) fn link(text: &str, port: Port, from: Option<&str>, to: Option<&str>) -> Action {
-    Action::Update(Update {
-        serial: serial(text),
-        seen: None,
-        links: vec![Link { port, from: from.map(serial), to: to.map(serial) }],
-        details: None,
-        updated_at: Timestamp::stored("2026-11-22T11:00:00.000Z"),
-    })
 }
 
 fn connect(first: &str, second: &str) -> Transaction {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use widget_registry::names::Tables;
 use widget_registry::table::item::widget_item;
 use widget_registry::table::{REQUESTS, WIDGETS, WidgetTable};
+use widget_registry::transaction::{Action, Link, Update};
 use widget_registry::widget::{Name, Peers, Port, Ports, Revision, Serial, Timestamp, Widget};
 
 /// Returns the endpoint of the server. `MINI_SCAN_CONTRACT_DYNAMODB=http://host:port` names an external one. Without it,
@@ -43,14 +44,23 @@ pub(crate) struct TestTables {
     pub(crate) table: WidgetTable,
 }
 
+/// Returns names that no other test uses.
+pub(crate) fn names() -> Tables {
+    static CREATED: AtomicU32 = AtomicU32::new(0);
+    let number = format!("{}-{}", std::process::id(), CREATED.fetch_add(1, Ordering::Relaxed));
+    Tables { widgets: format!("widgets-{number}"), requests: format!("requests-{number}") }
+}
+
+pub(crate) async fn client() -> Client {
+    dynamodb::connect(Some(&endpoint().await), "widget-registry-test").await.expect("a client")
+}
+
 impl TestTables {
     pub(crate) async fn create() -> TestTables {
-        static CREATED: AtomicU32 = AtomicU32::new(0);
-        let number = format!("{}-{}", std::process::id(), CREATED.fetch_add(1, Ordering::Relaxed));
-        let names = Tables { widgets: format!("widgets-{number}"), requests: format!("requests-{number}") };
-        let client = dynamodb::connect(Some(&endpoint().await), "widget-registry-test").await.expect("an answer");
-        assert!(dynamodb::create_table(&client, &WIDGETS, &names.widgets).await.expect("an answer"));
-        assert!(dynamodb::create_table(&client, &REQUESTS, &names.requests).await.expect("an answer"));
+        let (client, names) = (client().await, names());
+        for (spec, name) in [(&WIDGETS, &names.widgets), (&REQUESTS, &names.requests)] {
+            assert_eq!(dynamodb::create_table(&client, spec, name).await, Ok(true));
+        }
         TestTables { table: WidgetTable::new(client.clone(), names.clone()), client, names }
     }
 
@@ -89,4 +99,15 @@ pub(crate) fn connected(text: &str, port: Port, peer: &str) -> Widget {
     let mut widget = widget(text);
     widget.peers.set(port, Some(serial(peer)));
     widget
+}
+
+/// Returns a change of the peer of a port.
+pub(crate) fn link(text: &str, port: Port, from: Option<&str>, to: Option<&str>) -> Action {
+    Action::Update(Update {
+        serial: serial(text),
+        seen: None,
+        links: vec![Link { port, from: from.map(serial), to: to.map(serial) }],
+        details: None,
+        updated_at: Timestamp::stored("2026-11-22T11:00:00.000Z"),
+    })
 }
