@@ -1,6 +1,7 @@
 # syntax=docker/dockerfile:1
 # Targets of mini-scan: `consumer` (the default, with production features only) and `local` (with the embedded servers, the
-# scanner and the demo). Targets of event-pipeline: `events` and `events-local`, likewise.
+# scanner and the demo). Likewise, event-pipeline has `events` and `events-local`, and widget-registry has `widgets` and
+# `widgets-local`.
 #
 # The base images are pinned by the most exact tags that their publishers provide. A tag can still move to a rebuild of
 # the same Rust, or to newer packages of Debian 12. For reproducible builds, append the digest to the tag, e.g.
@@ -23,11 +24,13 @@ COPY crates/pubsub-local/Cargo.toml crates/pubsub-local/
 COPY crates/sqs-local/Cargo.toml crates/sqs-local/
 COPY crates/webhook-sink/Cargo.toml crates/webhook-sink/
 COPY crates/webhooks/Cargo.toml crates/webhooks/
-RUN mkdir src crates/delivery-table/src crates/demo/src crates/dynamodb-local/src crates/dynamodb-streams/src crates/dynamodb/src crates/events/src crates/http-api/src crates/ops/src crates/pubsub-local/src crates/sqs-local/src crates/webhook-sink/src crates/webhooks/src && \
+COPY crates/widgets/Cargo.toml crates/widgets/
+RUN mkdir src crates/delivery-table/src crates/demo/src crates/dynamodb-local/src crates/dynamodb-streams/src crates/dynamodb/src crates/events/src crates/http-api/src crates/ops/src crates/pubsub-local/src crates/sqs-local/src crates/webhook-sink/src crates/webhooks/src crates/widgets/src && \
     echo 'fn main() {}' > src/main.rs && \
     cp src/main.rs crates/events/src/main.rs && \
+    cp src/main.rs crates/widgets/src/main.rs && \
     cp src/main.rs crates/pubsub-local/build.rs && \
-    touch src/lib.rs crates/delivery-table/src/lib.rs crates/demo/src/lib.rs crates/dynamodb-local/src/lib.rs crates/dynamodb-streams/src/lib.rs crates/dynamodb/src/lib.rs crates/events/src/lib.rs crates/http-api/src/lib.rs crates/ops/src/lib.rs crates/pubsub-local/src/lib.rs crates/sqs-local/src/lib.rs crates/webhook-sink/src/lib.rs crates/webhooks/src/lib.rs
+    touch src/lib.rs crates/delivery-table/src/lib.rs crates/demo/src/lib.rs crates/dynamodb-local/src/lib.rs crates/dynamodb-streams/src/lib.rs crates/dynamodb/src/lib.rs crates/events/src/lib.rs crates/http-api/src/lib.rs crates/ops/src/lib.rs crates/pubsub-local/src/lib.rs crates/sqs-local/src/lib.rs crates/webhook-sink/src/lib.rs crates/webhooks/src/lib.rs crates/widgets/src/lib.rs
 
 FROM source AS build-consumer
 # The profile `dist` uses fat LTO and takes about 11 minutes on two cores. PROFILE=release is faster to build.
@@ -67,6 +70,24 @@ ARG REVISION=unknown
 RUN find src crates -name '*.rs' -exec touch {} + && \
     EVENT_PIPELINE_REVISION="${REVISION}" cargo build --package event-pipeline --release --locked
 
+FROM source AS build-widgets
+ARG PROFILE=dist
+RUN cargo build --package widget-registry --profile "${PROFILE}" --locked --no-default-features
+COPY crates crates
+COPY src src
+ARG REVISION=unknown
+RUN find src crates -name '*.rs' -exec touch {} + && \
+    WIDGET_REGISTRY_REVISION="${REVISION}" cargo build --package widget-registry --profile "${PROFILE}" --locked --no-default-features && \
+    mv "target/${PROFILE}/widget-registry" widget-registry
+
+FROM source AS build-widgets-local
+RUN cargo build --package widget-registry --release --locked
+COPY crates crates
+COPY src src
+ARG REVISION=unknown
+RUN find src crates -name '*.rs' -exec touch {} + && \
+    WIDGET_REGISTRY_REVISION="${REVISION}" cargo build --package widget-registry --release --locked
+
 # The base image contains the C library and the certificates that the program needs, and no shell. USER is numeric, so that
 # orchestrators can verify that it is not root (65532 is `nonroot`). The program writes nothing to the root file system,
 # which can therefore be read-only.
@@ -96,6 +117,21 @@ CMD ["demo"]
 FROM base-events AS events
 COPY --from=build-events /build/event-pipeline /usr/local/bin/event-pipeline
 CMD ["processor"]
+
+FROM base AS base-widgets
+LABEL org.opencontainers.image.title="widget-registry" \
+      org.opencontainers.image.description="A registry of widgets and of the symmetric connections between their ports, on DynamoDB"
+ENTRYPOINT ["/usr/local/bin/widget-registry"]
+
+FROM base-widgets AS widgets-local
+# The embedded DynamoDB prepares its tables in a temporary file.
+ENV TMPDIR=/dev/shm
+COPY --from=build-widgets-local /build/target/release/widget-registry /usr/local/bin/widget-registry
+CMD ["demo"]
+
+FROM base-widgets AS widgets
+COPY --from=build-widgets /build/widget-registry /usr/local/bin/widget-registry
+CMD ["serve"]
 
 FROM base AS base-mini-scan
 LABEL org.opencontainers.image.title="mini-scan" \

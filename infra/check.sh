@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Checks containers, workflows, Terraform, Kubernetes, alerts, dashboard and runbook, without a cloud and without a
 # container engine. Prints each check that this machine cannot run, and lists those checks again at the end.
-# `make check-infra` calls it: the checkers are in .tools/checkers, and MINI_SCAN names the program. EVENT_PIPELINE may
-# name that of event-pipeline.
+# `make check-infra` calls it: the checkers are in .tools/checkers, and MINI_SCAN names the program. EVENT_PIPELINE and
+# WIDGET_REGISTRY may name those of event-pipeline and widget-registry.
 #
 # TF_PLUGIN_DIR may name a local folder with Terraform's providers.
 set -euo pipefail
@@ -14,8 +14,13 @@ not_run=()
 # The modules that can be applied to a local AWS.
 applicable=()
 work=$(mktemp -d)
-events=
-trap '[ -z "$events" ] || kill "$events"; rm -rf "$work"' EXIT
+# Stops the checks in the background.
+clean_up() {
+  local check
+  for check in "$work"/*.pid; do [ ! -e "$check" ] || kill "$(<"$check")"; done
+  rm -rf "$work"
+}
+trap clean_up EXIT
 export CHECKPOINT_DISABLE=1 TF_IN_AUTOMATION=1 TF_CLI_ARGS=-no-color PYTHONDONTWRITEBYTECODE=1
 
 say() { printf 'infra: %s\n' "$*"; }
@@ -46,7 +51,7 @@ containers() {
   quietly "Dockerfile, every crate of the workspace" "$checkers/python" infra/tests/dockerfile.py
   quietly "Dockerfile, checkov" "$checkers/checkov" --framework dockerfile --file Dockerfile
   quietly "compose files, schema" "$checkers/check-jsonschema" --builtin-schema vendor.compose-spec \
-    docker-compose.yml docker-compose.dynamo.yml docker-compose.events.yml
+    docker-compose.yml docker-compose.dynamo.yml docker-compose.events.yml docker-compose.widgets.yml
   quietly "compose files, one builder per image" "$checkers/python" infra/tests/compose.py docker-compose*.yml
   quietly "shell scripts, shellcheck" "$checkers/shellcheck" .ci/run infra/check.sh scripts/*.sh tests/*.sh
   skip "building and starting the containers: this needs a container engine"
@@ -96,7 +101,7 @@ module() {
   if [ -d "$work/infra/terraform/$module/tests" ]; then
     quietly "$module, terraform test" terraform "-chdir=$work/infra/terraform/$module" test
   fi
-  case $module in aws | events) applicable+=("$module") ;; esac
+  case $module in aws | events | widgets) applicable+=("$module") ;; esac
 }
 
 terraform_modules() {
@@ -111,6 +116,7 @@ terraform_modules() {
   find "$work/infra" -name '.terraform*' -prune -exec rm -rf {} +
   module aws aws
   module events aws
+  module widgets aws
   module gcp google
   module examples/two-clouds aws google
 }
@@ -119,7 +125,7 @@ terraform_modules() {
 
 manifests() {
   local overlay rendered
-  for overlay in infra/kubernetes/overlays/* infra/kubernetes/{,webhooks/}{api,changes} infra/kubernetes/events; do
+  for overlay in infra/kubernetes/overlays/* infra/kubernetes/{,webhooks/}{api,changes} infra/kubernetes/{events,widgets}; do
     rendered=$work/$(tr / - <<<"$overlay").yaml
     if have kustomize; then
       kustomize build "$overlay" >"$rendered"
@@ -128,7 +134,7 @@ manifests() {
     else
       skip "rendering $overlay: neither kustomize nor kubectl is installed, so its files are checked one by one"
       # Patches are no complete manifests.
-      case $overlay in */webhooks/* | */events) continue ;; esac
+      case $overlay in */webhooks/* | */events | */widgets) continue ;; esac
       sed -s '$a---' infra/kubernetes/base/[!k]*.yaml "$overlay"/[!k]*.yaml >"$rendered"
     fi
     quietly "$overlay, schemas of Kubernetes $kubernetes_version" "$checkers/kubernetes-validate" --strict \
@@ -170,6 +176,7 @@ no_complaint() {
 }
 
 alerts() {
+  quietly "dashboards, their descriptions" "$checkers/python" infra/grafana/dashboards.py check
   quietly "names in alerts, dashboards, autoscalers, runbooks and settings" "$checkers/python" infra/tests/names.py
   quietly "metrics of a running consumer, API and reader of changes" \
     "$checkers/python" infra/tests/live.py "$work/consumer.metrics" "$work/api.metrics" "$work/changes.metrics"
@@ -179,8 +186,8 @@ alerts() {
   fi
   skip "importing the dashboards: this needs Grafana"
   "$checkers/python" infra/tests/names.py rules "$work/queries.yml"
-  quietly "alerts, promtool" "$promtool" check rules infra/prometheus/{alerts,event-pipeline}.yml
-  quietly "alerts, tests" "$promtool" test rules infra/prometheus/{alerts,event-pipeline}_test.yml
+  quietly "alerts, promtool" "$promtool" check rules infra/prometheus/{alerts,event-pipeline,widget-registry}.yml
+  quietly "alerts, tests" "$promtool" test rules infra/prometheus/{alerts,event-pipeline,widget-registry}_test.yml
   quietly "/metrics of that consumer, promtool" no_complaint "$work/consumer.metrics"
   quietly "/metrics of that API, promtool" no_complaint "$work/api.metrics"
   quietly "/metrics of that reader of changes, promtool" no_complaint "$work/changes.metrics"
@@ -201,24 +208,26 @@ agreement() {
   "$checkers/python" infra/tests/agreement.py "${parts[@]:+${parts[@]}}"
 }
 
-# Terraform waits for minutes until the attributes of queues are stable, so this runs beside the agreement of mini-scan.
-begin_events() {
-  if ! is_applicable events; then
-    skip "applying module events to a local AWS, and event-pipeline on it: terraform or its provider is not available"
-  elif [ ! -x "${EVENT_PIPELINE:-target/debug/event-pipeline}" ]; then
-    skip "event-pipeline on module events: build it with cargo build --package event-pipeline, or set EVENT_PIPELINE"
+# Checks a program on the resources of its module. Terraform waits for minutes until the attributes of queues are stable, so these
+# run beside the agreement of mini-scan.
+begin() {
+  local module=$1 package=$2 program=$3
+  if ! is_applicable "$module"; then
+    skip "applying module $module to a local AWS, and $package on it: terraform or its provider is not available"
+  elif [ ! -x "$program" ]; then
+    skip "$package on module $module: build it with cargo build --package $package, or name it"
   else
-    "$checkers/python" infra/tests/events.py >"$work/events" 2>&1 &
-    events=$!
+    "$checkers/python" "infra/tests/$module.py" >"$work/$module" 2>&1 &
+    echo $! >"$work/$module.pid"
   fi
 }
 
-end_events() {
-  local exit=0
-  [ -n "$events" ] || return 0
-  wait "$events" || exit=$?
-  events=
-  cat "$work/events"
+end() {
+  local exit=0 module=$1
+  [ -e "$work/$module.pid" ] || return 0
+  wait "$(<"$work/$module.pid")" || exit=$?
+  rm "$work/$module.pid"
+  cat "$work/$module"
   return "$exit"
 }
 
@@ -227,9 +236,11 @@ workflows
 alerts
 manifests
 terraform_modules
-begin_events
+begin events event-pipeline "${EVENT_PIPELINE:-target/debug/event-pipeline}"
+begin widgets widget-registry "${WIDGET_REGISTRY:-target/debug/widget-registry}"
 agreement
-end_events
+end events
+end widgets
 
 say "passed. Not run on this machine:"
 printf '  %s\n' "${not_run[@]}"

@@ -27,6 +27,13 @@ from servers import PROGRAM, REPOSITORY, CheckFailed, aws, call, post, pubsub, r
 PROJECT = "projects/test-project"
 MESSAGES = 500
 TTL = 90 * 24 * 60 * 60
+TRANSACTIONS = {
+    "dynamodb:GetItem": "dynamodb:TransactGetItems",
+    "dynamodb:PutItem": "dynamodb:TransactWriteItems",
+    "dynamodb:UpdateItem": "dynamodb:TransactWriteItems",
+    "dynamodb:DeleteItem": "dynamodb:TransactWriteItems",
+    "dynamodb:ConditionCheckItem": "dynamodb:TransactWriteItems",
+}
 BATCHED = {"sqs:SendMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"}
 LOCAL = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_REGION": "us-east-1"}
 
@@ -118,7 +125,7 @@ def applied(endpoint, module="aws", plan_again=True):
     """Applies a module and yields its outputs and Terraform in its folder. With `plan_again`, a second plan must have no changes."""
     with tempfile.TemporaryDirectory() as scratch:
         modules = Path(scratch) / "infra"
-        for part in (f"terraform/{module}", f"tests/local-{module}"):
+        for part in (f"terraform/{module}", "terraform/modules", f"tests/local-{module}"):
             local_state = shutil.ignore_patterns(".terraform*", "*.tfstate*")
             shutil.copytree(REPOSITORY / "infra" / part, modules / part, ignore=local_state)
 
@@ -229,8 +236,8 @@ def assume(endpoint, role):
         # AWS checks the operation of each entry of a batch. The local AWS checks that of the batch.
         actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
         statement["Action"] = actions + [f"{action}Batch" for action in actions if action in BATCHED]
-    # AWS checks the operations inside of a transaction. The local AWS checks only the transaction.
-    document["Statement"].append({"Effect": "Allow", "Action": "dynamodb:TransactWriteItems", "Resource": "*"})
+        # AWS checks the operations inside of a transaction. The local AWS checks only the transaction.
+        statement["Action"] += sorted({TRANSACTIONS[action] for action in actions if action in TRANSACTIONS})
     iam.put_role_policy(RoleName=name, PolicyName="anywhere", PolicyDocument=json.dumps(document))
     token = {"RoleArn": role, "RoleSessionName": "consumer", "WebIdentityToken": "not checked"}
     return client("sts", endpoint).assume_role_with_web_identity(**token)["Credentials"]

@@ -14,6 +14,7 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OVERLAYS = REPOSITORY / "infra/kubernetes/overlays"
+ADAPTER = "infra/prometheus/adapter.yml"
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,15 @@ PROGRAMS = (
         pages=("docs/events-metrics.md",),
         terraform=("events",),
     ),
+    Program(
+        name="widget-registry",
+        alerts="infra/prometheus/widget-registry.yml",
+        runbook="docs/widgets-runbook.md",
+        pages=("docs/widgets-metrics.md",),
+        terraform=("widgets",),
+    ),
 )
-MINI_SCAN, EVENT_PIPELINE = PROGRAMS
+MINI_SCAN, EVENT_PIPELINE, WIDGET_REGISTRY = PROGRAMS
 
 # Labels that a scrape adds to every metric, and Google to its own metrics.
 SCRAPED = {"job", "instance", "namespace", "pod", "le", "monitored_resource"}
@@ -82,7 +90,8 @@ def read(path):
 
 def metrics(program):
     """Returns the metrics of a program, each with its type and labels."""
-    found = {}
+    # Prometheus adds it to each instance.
+    found = {"up": ("gauge", set(SCRAPED))}
     for line in "".join(map(read, program.pages)).splitlines():
         row = re.match(r"\| `([\w:]+)` \| (counter|gauge|histogram) \|([^|]*)\|", line)
         if row:
@@ -113,6 +122,11 @@ def queries(program):
     for trigger in scaled_object()["spec"]["triggers"] if program is MINI_SCAN else []:
         if trigger["type"] == "prometheus":
             yield "the autoscaler", trigger["metadata"]["query"]
+    for rule in yaml.safe_load(read(ADAPTER)) if program is WIDGET_REGISTRY else []:
+        series = re.match(r"\w+", rule["seriesQuery"])[0]
+        yield "the adapter's series", rule["seriesQuery"]
+        query = rule["metricsQuery"].replace("<<.GroupBy>>", "namespace, pod").replace("<<.LabelMatchers>>", 'namespace=~".*"')
+        yield "the adapter's query", query.replace("<<.Series>>", series)
 
 
 def scaled_object():
@@ -135,7 +149,7 @@ def check_queries(program):
     known = metrics(program)
     pages = " and ".join(program.pages)
     documented = read(program.pages[0])
-    expect(len(known) > 30, f"{pages}: too few metrics were found in the tables")
+    expect(len(known) > 10, f"{pages}: too few metrics were found in the tables")
     for where, query in queries(program):
         grouped = set(re.findall(r"\w+", " ".join(re.findall(r"\b(?:by|on)\s*\(([^)]*)\)", query))))
         allowed = set(SCRAPED)
@@ -232,7 +246,7 @@ def check_settings_of_events():
                 expect(name in known, f"{file.relative_to(REPOSITORY)}: event-pipeline has no setting {name}")
     graces = [int(seconds) for seconds in re.findall(r'EVENT_PIPELINE_SHUTDOWN_GRACE", default_value = "(\d+)s"', flags)]
     expect(len(graces) == 2, "the processor and the deliverer must have --shutdown-grace")
-    pod = yaml.safe_load(read("infra/kubernetes/events/program/deployment.yaml"))["spec"]["template"]["spec"]
+    pod = yaml.safe_load(read("infra/kubernetes/program/deployment.yaml"))["spec"]["template"]["spec"]
     services = yaml.safe_load(read("docker-compose.events.yml"))["services"]
     compose = [int(services[name]["stop_grace_period"].rstrip("s")) for name in ("processor", "deliver")]
     for where, seconds in (("Kubernetes", pod["terminationGracePeriodSeconds"]), ("compose", min(compose))):
@@ -242,6 +256,30 @@ def check_settings_of_events():
     scaler = yaml.safe_load(read("infra/kubernetes/events/scaledobject.yaml").split("\n---\n")[0])["spec"]["triggers"][0]["metadata"]
     expect(scaler["awsRegion"] == settings["AWS_REGION"], "the autoscaler and the processor use different regions")
     expect(scaler["queueURLFromEnv"] in settings, f"the processor has no setting {scaler['queueURLFromEnv']}")
+
+
+def check_settings_of_widgets():
+    flags = "".join(file.read_text() for file in (REPOSITORY / "crates/widgets/src/cli").rglob("*.rs"))
+    known = set(re.findall(r'"(WIDGET_REGISTRY_\w+)"', flags)) | {"WIDGET_REGISTRY_REVISION"}
+    files = [*(REPOSITORY / "infra").rglob("*"), REPOSITORY / "docker-compose.widgets.yml", REPOSITORY / "Dockerfile"]
+    for file in files:
+        if file.suffix in {".tf", ".hcl", ".yml", ".yaml", ".env", ""} and file.is_file() and ".terraform" not in file.parts:
+            for name in set(re.findall(r"\bWIDGET_REGISTRY_\w+", file.read_text())):
+                expect(name in known, f"{file.relative_to(REPOSITORY)}: widget-registry has no setting {name}")
+    grace = int(re.search(r'WIDGET_REGISTRY_SHUTDOWN_GRACE", default_value = "(\d+)s"', flags)[1])
+    pod = yaml.safe_load(read("infra/kubernetes/program/deployment.yaml"))["spec"]["template"]["spec"]
+    own = yaml.safe_load(read("infra/kubernetes/widgets/deployment.yaml"))["spec"]["template"]["spec"]
+    services = yaml.safe_load(read("docker-compose.widgets.yml"))["services"]
+    compose = int(services["widgets"]["stop_grace_period"].rstrip("s"))
+    for where, seconds in (("Kubernetes", pod["terminationGracePeriodSeconds"] - sleep_before_stop(own)), ("compose", compose)):
+        expect(seconds > grace + 4, f"{where} kills widget-registry after {seconds} s, but its shutdown may take {grace + 4} s")
+    metrics_of_pods = [metric["pods"]["metric"]["name"] for metric in hpa_of_widgets()["spec"]["metrics"] if metric["type"] == "Pods"]
+    adapted = [rule["name"]["as"] for rule in yaml.safe_load(read(ADAPTER))]
+    expect(metrics_of_pods == adapted, f"the autoscaler uses {metrics_of_pods}, and the adapter has {adapted}")
+
+
+def hpa_of_widgets():
+    return yaml.safe_load(read("infra/kubernetes/widgets/horizontalpodautoscaler.yaml"))
 
 
 def check_webhooks():
@@ -287,6 +325,7 @@ def main():
         check_runbook(program)
     check_settings()
     check_settings_of_events()
+    check_settings_of_widgets()
     check_webhooks()
     if mismatches:
         sys.exit("\n".join(mismatches))

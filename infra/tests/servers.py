@@ -17,6 +17,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("MINI_SCAN", str(REPOSITORY / "target/debug/mini-scan"))
 EVENT_PIPELINE = os.environ.get("EVENT_PIPELINE", str(REPOSITORY / "target/debug/event-pipeline"))
+WIDGET_REGISTRY = os.environ.get("WIDGET_REGISTRY", str(REPOSITORY / "target/debug/widget-registry"))
 
 
 class CheckFailed(Exception):

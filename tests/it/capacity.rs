@@ -6,6 +6,7 @@ mod inputs;
 mod plan;
 mod tables;
 mod webhooks;
+mod widgets;
 
 use std::fs;
 use std::path::Path;
@@ -91,6 +92,19 @@ fn the_settings_of_webhooks_match_the_engine_and_the_manifest() {
     assert_eq!(limit.map(str::trim), Some("1Gi"));
     let needed = webhooks::memory_of_an_instance(&inputs);
     assert!(needed < 1024.0, "{needed} MiB do not fit into the limit");
+}
+
+#[test]
+fn the_autoscaler_of_widgets_matches_its_manifest() {
+    let registry = Inputs::read(PAGE).registry;
+    let manifest = include_str!("../../infra/kubernetes/widgets/horizontalpodautoscaler.yaml");
+    for line in [
+        format!("minReplicas: {}\n", registry.min_instances),
+        format!("maxReplicas: {}\n", registry.max_instances),
+        format!("averageValue: \"{}\"\n", registry.requests_of_an_instance),
+    ] {
+        assert!(manifest.contains(&line), "{line}");
+    }
 }
 
 #[test]

@@ -162,6 +162,7 @@ const MEMBERS: &[Member] = &[
     Member { name: "sqs-local", crates: &[] },
     Member { name: "webhook-sink", crates: &["http_api", "ops", "webhooks"] },
     Member { name: "webhooks", crates: &[] },
+    Member { name: "widgets", crates: &["demo", "dynamodb", "dynamodb_local", "dynamodb_streams", "http_api", "ops"] },
 ];
 
 /// Crates that bring a vendor, a protocol, a server, a runtime or work that hostile input can multiply.
@@ -224,6 +225,23 @@ fn only_its_module_aws_connects_the_reader_of_streams_to_a_vendor() {
     of_vendor.retain(|file| paths(&fs::read_to_string(file).unwrap(), &[]).iter().any(is_vendor));
     assert!(!of_vendor.is_empty());
     assert!(of_vendor.iter().all(|file| file.starts_with(source.join("aws"))), "{of_vendor:?}");
+}
+
+#[test]
+fn in_the_registry_only_few_modules_name_a_vendor_and_only_the_api_names_axum() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/widgets/src");
+    for (prefix, modules) in [("aws_", &["table", "tools", "local"][..]), ("axum", &["api"])] {
+        let is_named = |named: &Named| named.path[0].starts_with(prefix);
+        let mut files: Vec<_> = rust_files(&source).unwrap();
+        files.retain(|file| paths(&fs::read_to_string(file).unwrap(), &[]).iter().any(is_named));
+        assert!(!files.is_empty(), "{prefix}");
+        let is_allowed = |file: &PathBuf| {
+            let inside = file.strip_prefix(&source).unwrap();
+            modules.iter().any(|module| inside.starts_with(module) || inside == Path::new(&format!("{module}.rs")))
+        };
+        files.retain(|file| !is_allowed(file));
+        assert!(files.is_empty(), "{prefix} is for {modules:?}: {files:?}");
+    }
 }
 
 #[test]

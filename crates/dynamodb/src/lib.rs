@@ -31,7 +31,8 @@ pub use error::{
 pub use named_table::NamedTable;
 pub use sdk_headers::NoSdkHeaders;
 pub use spec::{
-    IndexSpec, Key, Permission, TableSetup, TableSpec, check_permission, check_table, create_table, hash, range,
+    IndexSpec, Key, Permission, TableSetup, TableSpec, check_permission, check_permission_in_transaction, check_table,
+    create_table, hash, range,
 };
 pub use stream::{StreamName, StreamState, check_stream_permissions, enable_stream, stream_name, stream_state};
 pub use table::{

@@ -1,6 +1,8 @@
 //! What a program needs of a table: creates those that are missing, checks those that exist, and asks for permissions
 //! without changing anything.
 
+mod in_transaction;
+
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{
@@ -14,6 +16,8 @@ use crate::stream::{StreamState, enable_stream, stream_state};
 use crate::table::{
     attribute_type, built, describe, enable_expiry, has_expiry, key_text, wait_until_active, within_timeout,
 };
+
+pub use in_transaction::check_permission_in_transaction;
 
 /// A table with its index. Requests are on demand.
 #[derive(Debug)]
@@ -82,6 +86,8 @@ impl TableSpec {
 }
 
 const UNUSED: &str = "check";
+/// A condition on the partition key that no item fulfils.
+const NEVER: &str = "attribute_exists(#hash) AND attribute_not_exists(#hash)";
 
 impl IndexSpec {
     fn projection(&self) -> Projection {
@@ -234,18 +240,17 @@ pub async fn check_permission(
 ) -> Result<(), Problem> {
     let key = spec.unused_key();
     let hash = spec.keys[0].0;
-    let never = "attribute_exists(#hash) AND attribute_not_exists(#hash)";
     match permission {
         Permission::Put => {
-            let put = client.put_item().table_name(name).set_item(Some(key)).condition_expression(never);
+            let put = client.put_item().table_name(name).set_item(Some(key)).condition_expression(NEVER);
             allowed(within_timeout(put.expression_attribute_names("#hash", hash).send()).await)
         }
         Permission::Update => {
-            let update = client.update_item().table_name(name).set_key(Some(key)).condition_expression(never);
+            let update = client.update_item().table_name(name).set_key(Some(key)).condition_expression(NEVER);
             allowed(within_timeout(update.expression_attribute_names("#hash", hash).send()).await)
         }
         Permission::Delete => {
-            let delete = client.delete_item().table_name(name).set_key(Some(key)).condition_expression(never);
+            let delete = client.delete_item().table_name(name).set_key(Some(key)).condition_expression(NEVER);
             allowed(within_timeout(delete.expression_attribute_names("#hash", hash).send()).await)
         }
         Permission::Get => allowed(within_timeout(client.get_item().table_name(name).set_key(Some(key)).send()).await),

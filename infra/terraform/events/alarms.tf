@@ -1,5 +1,5 @@
-# SQS always reports its metrics for queues in use. DynamoDB reports throttling only when it happens, so missing data is
-# healthy. AWS has no metric for how far a reader of the stream is behind: that alert is in infra/prometheus.
+# SQS always reports its metrics for queues in use, so missing data is healthy. Module table has the alarms of
+# the tables. AWS has no metric for how far a reader of the stream is behind: that alert is in infra/prometheus.
 
 locals {
   ages = {
@@ -7,17 +7,6 @@ locals {
     events_dlq  = { text = "The oldest dead event is more than 7 days old. SQS deletes it after 14 days.", seconds = 7 * local.day, periods = 10, runbook = "dead-letters-old" }
     deliver_dlq = { text = "The oldest dead delivery is more than 7 days old. SQS deletes it after 14 days.", seconds = 7 * local.day, periods = 10, runbook = "dead-letters-old" }
   }
-
-  # DynamoDB reports throttled requests of an index under the index alone.
-  throttled = merge(
-    { for table, made in aws_dynamodb_table.tables : table => { TableName = made.name } },
-    { deliveries-by-due = { TableName = aws_dynamodb_table.tables["deliveries"].name, GlobalSecondaryIndexName = "by-due" } },
-  )
-  throttles = merge(flatten([
-    for what, dimensions in local.throttled : [
-      for kind in ["Read", "Write"] : { "${what}-${lower(kind)}s-throttled" = { kind = kind, dimensions = dimensions } }
-    ]
-  ])...)
 }
 
 resource "aws_cloudwatch_metric_alarm" "age" {
@@ -76,23 +65,4 @@ resource "aws_cloudwatch_metric_alarm" "dead_letters" {
       }
     }
   }
-}
-
-resource "aws_cloudwatch_metric_alarm" "throttled" {
-  for_each = local.throttles
-
-  alarm_name          = "${var.name}-${each.key}"
-  alarm_description   = "DynamoDB throttles ${lower(each.value.kind)}s of ${each.value.dimensions.TableName}${try(" through its index ${each.value.dimensions.GlobalSecondaryIndexName}", "")}. docs/events-runbook.md#throttled"
-  namespace           = "AWS/DynamoDB"
-  metric_name         = "${each.value.kind}ThrottleEvents"
-  dimensions          = each.value.dimensions
-  statistic           = "Sum"
-  period              = 60
-  evaluation_periods  = 15
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = 0
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = var.alarm_topic_arns
-  ok_actions          = var.alarm_topic_arns
-  tags                = var.tags
 }

@@ -5,7 +5,7 @@ output "environment" {
 
 output "role_environments" {
   description = "The settings of each role, by environment variable."
-  value       = { for role, made in aws_iam_role.workload : role => merge(local.environment, { AWS_ROLE_ARN = made.arn }) }
+  value       = { for role, made in module.roles.roles : role => merge(local.environment, { AWS_ROLE_ARN = made.arn }) }
 }
 
 output "queue_urls" {
@@ -15,17 +15,17 @@ output "queue_urls" {
 
 output "stream_arn" {
   description = "ARN of the stream of the events."
-  value       = aws_dynamodb_table.tables["events"].stream_arn
+  value       = local.made["events"].stream_arn
 }
 
 output "role_arns" {
   description = "ARN of the role of each service account, for AWS_ROLE_ARN."
-  value       = { for role, made in aws_iam_role.workload : role => made.arn }
+  value       = { for role, made in module.roles.roles : role => made.arn }
 }
 
 output "alarm_names" {
   description = "Names of the alarms."
-  value       = sort(flatten([for alarms in [aws_cloudwatch_metric_alarm.age, aws_cloudwatch_metric_alarm.dead_letters, aws_cloudwatch_metric_alarm.throttled] : values(alarms)[*].alarm_name]))
+  value       = sort(flatten([for alarms in concat([aws_cloudwatch_metric_alarm.age, aws_cloudwatch_metric_alarm.dead_letters], values(module.tables)[*].alarms) : values(alarms)[*].alarm_name]))
 }
 
 locals {
@@ -34,9 +34,9 @@ locals {
     EVENT_PIPELINE_QUEUE                     = aws_sqs_queue.events.name
     EVENT_PIPELINE_DEAD_LETTER_QUEUE         = aws_sqs_queue.dead_letters["events_dlq"].name
     EVENT_PIPELINE_DELIVER_DEAD_LETTER_QUEUE = aws_sqs_queue.dead_letters["deliver_dlq"].name
-    EVENT_PIPELINE_EVENTS_TABLE              = aws_dynamodb_table.tables["events"].name
-    EVENT_PIPELINE_ROUTES_TABLE              = aws_dynamodb_table.tables["routes"].name
-    EVENT_PIPELINE_DELIVERIES_TABLE          = aws_dynamodb_table.tables["deliveries"].name
-    EVENT_PIPELINE_LEASES_TABLE              = aws_dynamodb_table.tables["leases"].name
+    EVENT_PIPELINE_EVENTS_TABLE              = local.made["events"].name
+    EVENT_PIPELINE_ROUTES_TABLE              = local.made["routes"].name
+    EVENT_PIPELINE_DELIVERIES_TABLE          = local.made["deliveries"].name
+    EVENT_PIPELINE_LEASES_TABLE              = local.made["leases"].name
   }
 }

@@ -6,7 +6,7 @@ locals {
   events      = aws_sqs_queue.events.arn
   events_dlq  = aws_sqs_queue.dead_letters["events_dlq"].arn
   deliver_dlq = aws_sqs_queue.dead_letters["deliver_dlq"].arn
-  tables_arn  = { for table, made in aws_dynamodb_table.tables : table => made.arn }
+  tables_arn  = { for table, made in local.made : table => made.arn }
 
   send_dead_deliveries = {
     sid       = "SendDeadDeliveries"
@@ -133,42 +133,16 @@ locals {
   }
 }
 
-data "aws_iam_policy_document" "role" {
-  for_each = var.service_accounts
+module "roles" {
+  source = "../modules/roles"
 
-  dynamic "statement" {
-    for_each = local.permissions[each.key]
-
-    content {
-      sid       = statement.value.sid
-      actions   = statement.value.actions
-      resources = statement.value.resources
-    }
-  }
-
-  # SQS and DynamoDB use a customer-managed key with the caller's permissions. Their own keys already trust them.
-  dynamic "statement" {
-    for_each = var.kms_key_arn == null || each.key == "scaler" ? [] : [1]
-
-    content {
-      sid       = "UseKeyThroughServices"
-      actions   = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
-      resources = [var.kms_key_arn]
-
-      condition {
-        test     = "StringEquals"
-        variable = "kms:ViaService"
-        values   = [for service in ["dynamodb", "sqs"] : "${service}.${data.aws_region.this.name}.amazonaws.com"]
-      }
-    }
-  }
-}
-
-resource "aws_iam_policy" "role" {
-  for_each = var.service_accounts
-
-  name        = "${var.name}-${each.key}"
-  description = "Permissions of ${each.key} of ${var.name}"
-  policy      = data.aws_iam_policy_document.role[each.key].json
-  tags        = var.tags
+  name              = var.name
+  oidc_issuer       = var.oidc_issuer
+  oidc_provider_arn = var.oidc_provider_arn
+  service_accounts  = var.service_accounts
+  permissions       = local.permissions
+  kms_key_arn       = var.kms_key_arn
+  kms_services      = ["dynamodb", "sqs"]
+  roles_without_key = ["scaler"]
+  tags              = var.tags
 }

@@ -40,7 +40,7 @@ resource "aws_sqs_queue" "events" {
 locals {
   queues = merge(aws_sqs_queue.dead_letters, { events = aws_sqs_queue.events })
   # `event-pipeline send` and `dlq redrive events` send events too.
-  senders = concat(var.producer_principals, [for role, made in aws_iam_role.workload : made.arn if role == "operator"])
+  senders = concat(var.producer_principals, [for role, made in module.roles.roles : made.arn if role == "operator"])
 }
 
 data "aws_iam_policy_document" "queue" {

@@ -11,60 +11,29 @@ locals {
   }
 }
 
-resource "aws_dynamodb_table" "tables" {
-  # checkov:skip=CKV_AWS_119:The account's own key is the default, because losing a key means losing the table. kms_key_arn takes a customer-managed key.
-  # checkov:skip=CKV_AWS_28:All tables but the leases have point-in-time recovery. Old leases are useless.
+module "tables" {
   for_each = local.tables
+  source   = "../modules/table"
 
-  name         = var.table_names[each.key]
-  billing_mode = "PAY_PER_REQUEST"
-  hash_key     = each.value.hash
-  range_key    = each.value.range
-
-  dynamic "attribute" {
-    for_each = merge({ for name in compact([each.value.hash, each.value.range]) : name => "S" }, each.key == "deliveries" ? { due = "N" } : {})
-
-    content {
-      name = attribute.key
-      type = attribute.value
-    }
-  }
+  name      = var.table_names[each.key]
+  hash_key  = each.value.hash
+  range_key = each.value.range
+  expires   = each.value.expires
+  stream    = each.value.stream
 
   # Only deliveries that wait have `due`, so the index has no other items.
-  dynamic "global_secondary_index" {
-    for_each = each.key == "deliveries" ? [1] : []
+  index_attributes = each.key == "deliveries" ? { due = "N" } : {}
+  indexes          = each.key == "deliveries" ? { by-due = { hash_key = "queue", range_key = "due", attributes = ["token"] } } : {}
 
-    content {
-      name               = "by-due"
-      hash_key           = "queue"
-      range_key          = "due"
-      projection_type    = "INCLUDE"
-      non_key_attributes = ["token"]
-    }
-  }
+  recovery_period_days = each.value.recoverable ? var.recovery_period_days : null
+  kms_key_arn          = var.kms_key_arn
+  deletion_protection  = var.deletion_protection
+  alarm_prefix         = "${var.name}-${each.key}"
+  runbook              = "docs/events-runbook.md#throttled"
+  alarm_topic_arns     = var.alarm_topic_arns
+  tags                 = var.tags
+}
 
-  dynamic "ttl" {
-    for_each = each.value.expires ? [1] : []
-
-    content {
-      enabled        = true
-      attribute_name = "expires_at"
-    }
-  }
-
-  stream_enabled   = each.value.stream != null
-  stream_view_type = each.value.stream
-
-  point_in_time_recovery {
-    enabled                 = each.value.recoverable
-    recovery_period_in_days = each.value.recoverable ? var.recovery_period_days : null
-  }
-
-  server_side_encryption {
-    enabled     = true
-    kms_key_arn = var.kms_key_arn
-  }
-
-  deletion_protection_enabled = var.deletion_protection
-  tags                        = var.tags
+locals {
+  made = { for table, made in module.tables : table => made.table }
 }

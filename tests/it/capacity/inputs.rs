@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use super::widgets::Registry;
+
 /// One input row. `from` is the third cell: a reason, an origin or a source.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Row {
@@ -120,12 +122,14 @@ pub(super) struct Inputs {
     pub(super) stream_reads_price: f64,
     pub(super) provisioned_price: f64,
     pub(super) provisioned_use: f64,
+    pub(super) table_price: f64,
     pub(super) keep_price: f64,
     pub(super) record_overhead: f64,
     pub(super) pubsub_price: f64,
     pub(super) nat_price: f64,
     pub(super) core_price: f64,
     pub(super) memory_price: f64,
+    pub(super) registry: Registry,
     /// The upper limit of each tier in GiB, and its dollars per GiB.
     pub(super) google_tiers: Vec<(f64, f64)>,
     pub(super) aws_tiers: Vec<(f64, f64)>,
@@ -141,6 +145,7 @@ impl Inputs {
             assert!(left.insert(row.name, row.value).is_none(), "twice: {}", row.name);
         }
         let mut take = |name: &str| left.remove(name).unwrap_or_else(|| panic!("the page has no input {name:?}"));
+        let table_price = take("GB of table, per month");
         let inputs = Inputs {
             response: take("response of a scan"),
             copies: take("share of copies"),
@@ -218,12 +223,14 @@ impl Inputs {
             stream_reads_price: take("million reads of a stream") / 1e6,
             provisioned_price: take("provisioned write unit, per hour"),
             provisioned_use: take("use of provisioned write units"),
-            keep_price: take("GB of table, per month") + take("GB of its backup, per month"),
+            table_price,
+            keep_price: table_price + take("GB of its backup, per month"),
             record_overhead: take("DynamoDB's overhead per record"),
             pubsub_price: take("TiB through Pub/Sub, in or out"),
             nat_price: take("GiB through Cloud NAT"),
             core_price: take("core, per hour"),
             memory_price: take("GiB of memory, per hour"),
+            registry: Registry::read(&mut take),
             google_tiers: vec![
                 (TIB, take("GiB from Google, the first TiB")),
                 (10.0 * TIB, take("GiB from Google, up to 10 TiB")),

@@ -81,7 +81,12 @@ impl Inputs {
     }
 
     pub(super) fn warm_throughput(&self, load: &Load) -> f64 {
-        let needed = self.write_units(load) * self.headroom;
+        self.warm(self.write_units(load))
+    }
+
+    /// Returns the warm throughput for this many write units per second.
+    pub(super) fn warm(&self, units: f64) -> f64 {
+        let needed = units * self.headroom;
         (needed / 1000.0).ceil().max(self.new_table_units / 1000.0) * 1000.0
     }
 

@@ -6,7 +6,7 @@ use super::bill::{Bill, GIB};
 use super::history;
 use super::inputs::Inputs;
 use super::plan::{Copies, Load, Mode, writes_of_copies};
-use super::webhooks;
+use super::{webhooks, widgets};
 
 /// Messages per second, and the cores of each consumer at that rate.
 pub(super) const SIZES: [(f64, usize); 3] = [(1e3, 2), (1e5, 4), (1e6, 8)];
@@ -25,6 +25,10 @@ pub(super) fn tables(inputs: &Inputs) -> Vec<(&'static str, String)> {
         ("webhooks-sizes", webhooks::sizes(inputs)),
         ("webhooks-polls", webhooks::polls(inputs)),
         ("webhooks-memory", webhooks::memory(inputs)),
+        ("widgets", widgets::operations(inputs)),
+        ("widgets-sizes", widgets::sizes(inputs)),
+        ("widgets-audit", widgets::audits(inputs)),
+        ("widgets-first", widgets::first(inputs)),
         ("copies", copies()),
         ("responses", responses(inputs)),
         ("reads", reads(inputs)),

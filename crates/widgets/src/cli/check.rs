@@ -9,7 +9,7 @@ const HELP: &str = concat!(
     heading!("Examples"),
     "  widget-registry check\n",
     "  widget-registry check --json | jq 'select(.result == \"failed\")'\n\n",
-    "  It changes nothing; each check of a permission to write costs one write unit.\n\n",
+    "  It changes nothing; each check of a permission to write costs two write units.\n\n",
     heading!("Exit codes"),
     "  0 nothing failed, 1 a check failed, 2 wrong usage\n\n",
     more!()

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use dynamodb::{Client, Permission, Problem, check_permission, check_stream_permissions};
+use dynamodb::{Client, Permission, Problem, check_permission_in_transaction, check_stream_permissions};
 use ops::console::{Console, Outcome, ToolError};
 use serde_json::json;
 
@@ -122,7 +122,7 @@ async fn table(task: &Check, kind: Kind) -> Vec<Finding> {
 
 async fn of_permission(client: &Client, kind: Kind, table: &str, permission: Permission) -> Finding {
     let action = permission.action();
-    let result = match check_permission(client, kind.spec(), table, permission).await {
+    let result = match check_permission_in_transaction(client, kind.spec(), table, permission).await {
         Ok(()) => Checked::Ok,
         Err(Problem::Refused(detail)) => {
             Checked::Failed(format!("this identity lacks it: {detail}\nGrant it on table {table}"))

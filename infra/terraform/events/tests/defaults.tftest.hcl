@@ -28,49 +28,49 @@ override_resource {
 }
 
 override_resource {
-  target          = aws_dynamodb_table.tables["events"]
+  target          = module.tables["events"].aws_dynamodb_table.this
   override_during = plan
   values          = { arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/Events" }
 }
 
 override_resource {
-  target          = aws_dynamodb_table.tables["routes"]
+  target          = module.tables["routes"].aws_dynamodb_table.this
   override_during = plan
   values          = { arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/routes" }
 }
 
 override_resource {
-  target          = aws_dynamodb_table.tables["deliveries"]
+  target          = module.tables["deliveries"].aws_dynamodb_table.this
   override_during = plan
   values          = { arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/deliveries" }
 }
 
 override_resource {
-  target          = aws_dynamodb_table.tables["leases"]
+  target          = module.tables["leases"].aws_dynamodb_table.this
   override_during = plan
   values          = { arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/event-leases" }
 }
 
 override_resource {
-  target          = aws_iam_openid_connect_provider.cluster
+  target          = module.roles.aws_iam_openid_connect_provider.cluster
   override_during = plan
   values          = { arn = "arn:aws:iam::123456789012:oidc-provider/container.googleapis.com/v1/projects/p/locations/l/clusters/c" }
 }
 
 override_resource {
-  target          = aws_iam_role.workload["operator"]
+  target          = module.roles.aws_iam_role.workload["operator"]
   override_during = plan
   values          = { arn = "arn:aws:iam::123456789012:role/event-pipeline-operator" }
 }
 
 override_resource {
-  target          = aws_iam_role.workload["processor"]
+  target          = module.roles.aws_iam_role.workload["processor"]
   override_during = plan
   values          = { arn = "arn:aws:iam::123456789012:role/event-pipeline-processor" }
 }
 
 override_resource {
-  target          = aws_iam_role.workload["deliverer"]
+  target          = module.roles.aws_iam_role.workload["deliverer"]
   override_during = plan
   values          = { arn = "arn:aws:iam::123456789012:role/event-pipeline-deliverer" }
 }
@@ -155,7 +155,7 @@ run "the_tables_match_the_program_and_are_protected" {
   command = plan
 
   assert {
-    condition = { for table, made in aws_dynamodb_table.tables : table => compact([made.name, made.hash_key, made.range_key]) } == {
+    condition = { for table, made in local.made : table => compact([made.name, made.hash_key, made.range_key]) } == {
       events     = tolist(["Events", "client_id", "event_key"])
       routes     = tolist(["routes", "client_id"])
       deliveries = tolist(["deliveries", "queue", "id"])
@@ -164,24 +164,24 @@ run "the_tables_match_the_program_and_are_protected" {
     error_message = "The tables must have the names and keys that the program expects."
   }
   assert {
-    condition     = { for table, made in aws_dynamodb_table.tables : table => made.stream_view_type if made.stream_enabled } == { events = "NEW_IMAGE" }
+    condition     = { for table, made in local.made : table => made.stream_view_type if made.stream_enabled } == { events = "NEW_IMAGE" }
     error_message = "Only the events have a stream, with new images."
   }
   assert {
-    condition = { for table, made in aws_dynamodb_table.tables : table => one(made.ttl[*].attribute_name) if length(made.ttl) > 0 } == {
+    condition = { for table, made in local.made : table => one(made.ttl[*].attribute_name) if length(made.ttl) > 0 } == {
       events = "expires_at", deliveries = "expires_at"
     }
     error_message = "Events and deliveries must expire at expires_at."
   }
   assert {
-    condition = [for index in aws_dynamodb_table.tables["deliveries"].global_secondary_index : [
+    condition = [for index in local.made["deliveries"].global_secondary_index : [
       index.name, index.hash_key, index.range_key, index.projection_type, join(",", index.non_key_attributes)
     ]] == [["by-due", "queue", "due", "INCLUDE", "token"]]
     error_message = "The deliveries must have the index by-due with the token."
   }
   assert {
     condition = alltrue([
-      for table, made in aws_dynamodb_table.tables : alltrue([
+      for table, made in local.made : alltrue([
         made.billing_mode == "PAY_PER_REQUEST", made.deletion_protection_enabled, one(made.server_side_encryption).enabled,
         one(made.point_in_time_recovery).enabled == (table != "leases"),
       ])
@@ -194,7 +194,7 @@ run "a_processor_stores_events_and_reads_none" {
   command = plan
 
   assert {
-    condition = { for statement in jsondecode(data.aws_iam_policy_document.role["processor"].json).Statement : statement.Sid => [statement.Action, statement.Resource] } == {
+    condition = { for statement in jsondecode(module.roles.permissions["processor"]).Statement : statement.Sid => [statement.Action, statement.Resource] } == {
       ReceiveEvents = [
         ["sqs:ReceiveMessage", "sqs:GetQueueUrl", "sqs:GetQueueAttributes", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"],
         "arn:aws:sqs:eu-west-1:123456789012:events",
@@ -208,7 +208,7 @@ run "a_processor_stores_events_and_reads_none" {
     error_message = "The processor must have its permissions, and no others."
   }
   assert {
-    condition     = keys(aws_iam_role.workload) == ["deliverer", "processor", "scaler"]
+    condition     = keys(module.roles.roles) == ["deliverer", "processor", "scaler"]
     error_message = "The role of operators is created on demand only."
   }
 }
@@ -221,7 +221,7 @@ run "with_direct_dispatch_a_processor_may_deliver" {
   }
 
   assert {
-    condition = sort([for statement in jsondecode(data.aws_iam_policy_document.role["processor"].json).Statement : statement.Sid]) == tolist([
+    condition = sort([for statement in jsondecode(module.roles.permissions["processor"]).Statement : statement.Sid]) == tolist([
       "KeepDeliveries", "ReceiveEvents", "SendDeadDeliveries", "SendDeadEvents", "StoreEvents", "UseRoutes",
     ])
     error_message = "A processor that delivers needs the routes and the deliveries."
@@ -232,7 +232,7 @@ run "a_deliverer_reads_the_stream_and_changes_no_event" {
   command = plan
 
   assert {
-    condition = { for statement in jsondecode(data.aws_iam_policy_document.role["deliverer"].json).Statement : statement.Sid => statement.Resource } == {
+    condition = { for statement in jsondecode(module.roles.permissions["deliverer"]).Statement : statement.Sid => statement.Resource } == {
       ReadStream     = "arn:aws:dynamodb:eu-west-1:123456789012:table/Events/stream/*"
       DescribeEvents = "arn:aws:dynamodb:eu-west-1:123456789012:table/Events"
       KeepLeases     = "arn:aws:dynamodb:eu-west-1:123456789012:table/event-leases"
@@ -245,7 +245,7 @@ run "a_deliverer_reads_the_stream_and_changes_no_event" {
     error_message = "The deliverer must have its permissions, and no others."
   }
   assert {
-    condition     = !strcontains(data.aws_iam_policy_document.role["deliverer"].json, "sqs:ReceiveMessage")
+    condition     = !strcontains(module.roles.permissions["deliverer"], "sqs:ReceiveMessage")
     error_message = "The deliverer must not receive messages."
   }
 }
@@ -259,14 +259,14 @@ run "only_the_operator_may_erase_events_and_delete_dead_letters" {
 
   assert {
     condition = [for role in ["processor", "deliverer", "scaler", "operator"] : anytrue([
-      for statement in jsondecode(data.aws_iam_policy_document.role[role].json).Statement :
+      for statement in jsondecode(module.roles.permissions[role]).Statement :
       contains(flatten([statement.Action]), "dynamodb:DeleteItem") && contains(flatten([statement.Resource]), "arn:aws:dynamodb:eu-west-1:123456789012:table/Events")
     ])] == [false, false, false, true]
     error_message = "Only the operator may delete events."
   }
   assert {
     condition = [for role in ["processor", "deliverer", "scaler", "operator"] : anytrue([
-      for statement in jsondecode(data.aws_iam_policy_document.role[role].json).Statement :
+      for statement in jsondecode(module.roles.permissions[role]).Statement :
       contains(flatten([statement.Action]), "sqs:DeleteMessage") && contains(flatten([statement.Resource]), "arn:aws:sqs:eu-west-1:123456789012:events-dlq")
     ])] == [false, false, false, true]
     error_message = "Only the operator may delete dead letters."
@@ -274,7 +274,7 @@ run "only_the_operator_may_erase_events_and_delete_dead_letters" {
   assert {
     condition = alltrue([
       for role in ["processor", "deliverer", "scaler", "operator"] : alltrue([
-        for action in ["*", "DeleteTable", "DeleteQueue", "PurgeQueue", "SetQueueAttributes"] : !strcontains(data.aws_iam_policy_document.role[role].json, ":${action}\"")
+        for action in ["*", "DeleteTable", "DeleteQueue", "PurgeQueue", "SetQueueAttributes"] : !strcontains(module.roles.permissions[role], ":${action}\"")
       ])
     ])
     error_message = "No role may delete, purge or change queues and tables."
@@ -285,7 +285,7 @@ run "only_one_service_account_of_the_cluster_may_assume_each_role" {
   command = plan
 
   assert {
-    condition = jsondecode(data.aws_iam_policy_document.trust["scaler"].json).Statement[0].Condition == {
+    condition = jsondecode(module.roles.trust["scaler"]).Statement[0].Condition == {
       StringEquals = {
         "container.googleapis.com/v1/projects/p/locations/l/clusters/c:sub" = "system:serviceaccount:keda:keda-operator"
         "container.googleapis.com/v1/projects/p/locations/l/clusters/c:aud" = "sts.amazonaws.com"
@@ -312,13 +312,13 @@ run "every_alarm_links_to_the_runbook_and_missing_data_is_healthy" {
   }
   assert {
     condition = alltrue([
-      for alarm in concat(values(aws_cloudwatch_metric_alarm.age), values(aws_cloudwatch_metric_alarm.dead_letters), values(aws_cloudwatch_metric_alarm.throttled)) :
+      for alarm in concat(values(aws_cloudwatch_metric_alarm.age), values(aws_cloudwatch_metric_alarm.dead_letters), flatten([for made in values(module.tables) : values(made.alarms)])) :
       strcontains(alarm.alarm_description, "docs/events-runbook.md#") && alarm.treat_missing_data == "notBreaching"
     ])
     error_message = "Each alarm must link to its runbook section and treat missing data as healthy."
   }
   assert {
-    condition     = aws_cloudwatch_metric_alarm.throttled["deliveries-by-due-writes-throttled"].dimensions.GlobalSecondaryIndexName == "by-due"
+    condition     = module.tables["deliveries"].alarms["event-pipeline-deliveries-by-due-writes-throttled"].dimensions.GlobalSecondaryIndexName == "by-due"
     error_message = "The alarm of the index must name it, because DynamoDB reports its throttling separately."
   }
 }
@@ -348,17 +348,17 @@ run "a_customer_managed_key_encrypts_everything" {
     error_message = "The queues must use the key."
   }
   assert {
-    condition     = alltrue([for table in values(aws_dynamodb_table.tables) : one(table.server_side_encryption).kms_key_arn == var.kms_key_arn])
+    condition     = alltrue([for table in values(local.made) : one(table.server_side_encryption).kms_key_arn == var.kms_key_arn])
     error_message = "The tables must use the key."
   }
   assert {
     condition = alltrue([
-      for role in ["processor", "deliverer"] : strcontains(data.aws_iam_policy_document.role[role].json, "kms:ViaService")
+      for role in ["processor", "deliverer"] : strcontains(module.roles.permissions[role], "kms:ViaService")
     ])
     error_message = "The key may only be used through SQS and DynamoDB."
   }
   assert {
-    condition     = length(aws_iam_openid_connect_provider.cluster) == 0
+    condition     = length(module.roles.identity_providers) == 0
     error_message = "An existing identity provider must not be created again."
   }
 }
