@@ -1,6 +1,9 @@
 //! The integration tests, in one binary. Most of them start the real program.
 
+mod api;
+mod command_line;
 mod contract;
 mod model;
+mod support;
 mod tables;
 mod tools;
