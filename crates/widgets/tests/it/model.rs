@@ -7,21 +7,17 @@ mod state;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::process::Stdio;
 use std::rc::Rc;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
 use tokio::runtime::{self, Runtime};
-use tokio::task::JoinSet;
-use tokio::time::timeout;
 use widget_registry::widget::{Serial, Widget};
 
+use crate::support::program::{Program, widget_registry};
+use crate::support::with_timeout;
 use crate::tables::{TestTables, endpoint};
 use requests::{Request, requests, send, serial_prefix};
 use state::{Answer, Model};
@@ -67,11 +63,9 @@ struct System {
     runtime: Runtime,
 }
 
-/// A running program. Dropping it kills it.
 struct Instance {
     url: String,
-    _program: Child,
-    _log: JoinSet<()>,
+    _program: Program,
 }
 
 impl System {
@@ -107,33 +101,17 @@ impl System {
 
 impl Instance {
     async fn start(tables: &TestTables) -> Instance {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_widget-registry"));
-        command.arg("serve").env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        command.env("WIDGET_REGISTRY_LISTEN", "127.0.0.1:0").env("WIDGET_REGISTRY_HTTP_LISTEN", "off");
-        command.env("WIDGET_REGISTRY_WIDGETS_TABLE", &tables.names.widgets);
-        command.env("WIDGET_REGISTRY_REQUESTS_TABLE", &tables.names.requests);
-        command.env("AWS_ENDPOINT_URL_DYNAMODB", endpoint().await).env("AWS_REGION", "us-east-1");
-        let mut program = command.kill_on_drop(true).spawn().expect("the program starts");
-        let mut lines = BufReader::new(program.stderr.take().expect("it is piped")).lines();
-        let address = async {
-            let mut log = Vec::new();
-            while let Some(line) = lines.next_line().await.expect("lines") {
-                if let Some((_, rest)) = line.split_once("serving http://") {
-                    return rest.split('/').next().expect("an address").to_owned();
-                }
-                log.push(line);
-            }
-            panic!("the program ended: {log:#?}");
-        };
-        let url = format!("http://{}", with_timeout("the program to serve", address).await);
-        let mut log = JoinSet::new();
-        log.spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Instance { url, _program: program, _log: log }
+        let launch = widget_registry(["serve"])
+            .env("WIDGET_REGISTRY_LISTEN", "127.0.0.1:0")
+            .env("WIDGET_REGISTRY_WIDGETS_TABLE", &tables.names.widgets)
+            .env("WIDGET_REGISTRY_REQUESTS_TABLE", &tables.names.requests)
+            .env("AWS_ENDPOINT_URL_DYNAMODB", &endpoint().await)
+            .env("AWS_REGION", "us-east-1");
+        let mut program = launch.start();
+        let line = program.wait_for_line("serving http://127").await;
+        let (_, rest) = line.split_once("http://").expect("a URL");
+        Instance { url: format!("http://{}", rest.split('/').next().expect("an address")), _program: program }
     }
-}
-
-async fn with_timeout<T>(what: &str, future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(30), future).await.unwrap_or_else(|_| panic!("still waiting for {what}"))
 }
 
 type Table = BTreeMap<Serial, Widget>;

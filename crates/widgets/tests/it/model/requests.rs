@@ -7,8 +7,9 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 use widget_registry::widget::{Port, Serial};
 
+use super::Table;
 use super::state::{Answer, Model};
-use super::{Table, with_timeout};
+use crate::support::with_timeout;
 
 const WIDGETS: usize = 4;
 const KEYS: usize = 8;
