@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{BillingMode, TableDescription};
-use dynamodb::{Client, Problem, StreamState, WarmThroughput};
+use dynamodb::{Client, Problem, TableSetup, WarmThroughput};
 use ops::console::{Console, Outcome, ToolError};
 use tokio::time::{Instant, sleep};
 
@@ -70,30 +70,20 @@ const WARNING: &str = "warning";
 
 async fn table(client: &Client, kind: Kind, task: &Setup) -> Result<Vec<Line>, Problem> {
     let (spec, name) = (kind.spec(), kind.named(&task.tables).name);
-    let before = match dynamodb::describe(client, name).await {
-        Ok(description) => Some(description),
-        Err(Problem::NotFound) => None,
-        Err(problem) => return Err(problem),
+    let changed = |is_changed| if is_changed { CHANGED } else { EXISTS };
+    let (table, stream, expiry) = match dynamodb::create_table(client, spec, name).await? {
+        TableSetup::Created => (CREATED, CREATED, CREATED),
+        TableSetup::Found => (EXISTS, EXISTS, EXISTS),
+        TableSetup::Changed { expiry, stream } => (EXISTS, changed(stream), changed(expiry)),
     };
-    let had_stream = match (&before, &spec.stream) {
-        (Some(table), Some(view)) => dynamodb::stream_state(table, view)? == StreamState::Ready,
-        _ => false,
-    };
-    let had_expiry = before.is_some() && spec.expires && dynamodb::has_expiry(client, name).await?;
-    let is_new = dynamodb::create_table(client, spec, name).await?;
-    let part = |existed: bool| match (is_new, existed) {
-        (true, _) => CREATED,
-        (false, true) => EXISTS,
-        (false, false) => CHANGED,
-    };
-    let mut lines = vec![(part(true), format!("table {name}"))];
+    let mut lines = vec![(table, format!("table {name}"))];
     if let Some(view) = &spec.stream {
-        lines.push((part(had_stream), format!("stream of {name}, with {view}")));
+        lines.push((stream, format!("stream of {name}, with {view}")));
     }
     if spec.expires {
-        lines.push((part(had_expiry), format!("expiry of the items of {name}, by {}", dynamodb::EXPIRES_AT)));
+        lines.push((expiry, format!("expiry of the items of {name}, by {}", dynamodb::EXPIRES_AT)));
     }
-    if before.as_ref().is_some_and(is_provisioned) {
+    if is_provisioned(&dynamodb::describe(client, name).await?) {
         let text = "it has provisioned capacity, so it throttles above that; choose on-demand capacity";
         lines.push((WARNING, format!("table {name}: {text}")));
     }

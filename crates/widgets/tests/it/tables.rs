@@ -59,7 +59,7 @@ impl TestTables {
     pub(crate) async fn create() -> TestTables {
         let (client, names) = (client().await, names());
         for (spec, name) in [(&WIDGETS, &names.widgets), (&REQUESTS, &names.requests)] {
-            assert_eq!(dynamodb::create_table(&client, spec, name).await, Ok(true));
+            assert_eq!(dynamodb::create_table(&client, spec, name).await, Ok(dynamodb::TableSetup::Created));
         }
         TestTables { table: WidgetTable::new(client.clone(), names.clone()), client, names }
     }

@@ -112,6 +112,6 @@ async fn the_tables_fit_after_they_were_created() {
     let tables = TestTables::create().await;
     for (spec, name) in [(&WIDGETS, &tables.names.widgets), (&REQUESTS, &tables.names.requests)] {
         assert_eq!(dynamodb::check_table(&tables.client, spec, name).await, Ok(true));
-        assert_eq!(dynamodb::create_table(&tables.client, spec, name).await, Ok(false));
+        assert_eq!(dynamodb::create_table(&tables.client, spec, name).await, Ok(dynamodb::TableSetup::Found));
     }
 }
