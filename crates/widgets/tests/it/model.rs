@@ -70,7 +70,7 @@ struct Instance {
 
 impl System {
     fn start() -> System {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (tables, instances) = runtime.block_on(async {
             let tables = TestTables::create().await;
             let instances = vec![Instance::start(&tables).await, Instance::start(&tables).await];
