@@ -2,6 +2,9 @@
 
 mod completions;
 mod help;
+mod load;
+#[cfg(feature = "local")]
+mod local;
 mod observability;
 mod serve;
 mod servers;
@@ -11,6 +14,9 @@ mod version;
 
 use self::help::{heading, more};
 pub use completions::CompletionsArgs;
+pub use load::LoadArgs;
+#[cfg(feature = "local")]
+pub use local::{DemoArgs, LocalArgs};
 pub use serve::ServeArgs;
 pub use token::TokenArgs;
 
@@ -54,13 +60,13 @@ pub enum Command {
     // Check(CheckArgs),
     Serve(ServeArgs),
     Token(TokenArgs),
-    // Load(LoadArgs),
+    Load(LoadArgs),
     // Audit(AuditArgs),
     // Tail(TailArgs),
-    // #[cfg(feature = "local")]
-    // Local(LocalArgs),
-    // #[cfg(feature = "local")]
-    // Demo(DemoArgs),
+    #[cfg(feature = "local")]
+    Local(LocalArgs),
+    #[cfg(feature = "local")]
+    Demo(DemoArgs),
     Completions(CompletionsArgs),
 }
 

@@ -4,9 +4,13 @@
 //!   does it.
 //! - `registry` is the write path: it repeats attempts until an operation has a definitive answer. Owns the interface to the
 //!   tables that it needs (`ports`).
+//! - `client` calls the API, for commands that put load on it. `local` has the embedded servers and the demo.
 //! - `tools` has the operator's commands, `observe` the logs and metrics, and `cli` the flags.
 
 pub mod cli;
+pub mod client;
+#[cfg(feature = "local")]
+pub mod local;
 pub mod names;
 pub mod observe;
 pub mod operation;

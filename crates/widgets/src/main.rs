@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use ops::Stderr;
+use ops::{Stderr, console};
 use tokio::runtime;
 use widget_registry::cli::{Cli, Command, CompletionsArgs, ServeArgs, TokenArgs};
 use widget_registry::observe::PROGRAM;
+use widget_registry::tools::load;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -34,13 +35,13 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         // Command::Check(args) => Ok(console::run(async |console| check::run(&args.task(), console).await).await?),
         Command::Serve(args) => serve(&args).await,
         Command::Token(args) => create_token(&args),
-        // Command::Load(args) => Ok(console::run(async |console| load::run(&args.task()?, console).await).await?),
+        Command::Load(args) => Ok(console::run(async |console| load::run(&args.task(), console).await).await?),
         // Command::Audit(args) => Ok(console::run(async |console| audit::run(&args.task(), console).await).await?),
         // Command::Tail(args) => Ok(console::run(async |console| tail::run(&args.task(), console).await).await?),
-        // #[cfg(feature = "local")]
-        // Command::Local(args) => local::servers(&args).await,
-        // #[cfg(feature = "local")]
-        // Command::Demo(args) => local::demo(&args).await,
+        #[cfg(feature = "local")]
+        Command::Local(args) => local::servers(&args).await,
+        #[cfg(feature = "local")]
+        Command::Demo(args) => local::demo(&args).await,
         Command::Completions(args) => completions(&args),
     }
 }
@@ -63,4 +64,30 @@ fn create_token(args: &TokenArgs) -> anyhow::Result<ExitCode> {
 fn completions(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
     io::stdout().write_all(&args.script()).context("cannot write the output")?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(feature = "local")]
+mod local {
+    use std::io;
+    use std::process::ExitCode;
+
+    use anyhow::Context;
+    use ops::signals::Signals;
+    use widget_registry::cli::{DemoArgs, LocalArgs};
+    use widget_registry::local::demo;
+    use widget_registry::local::servers::Dynamo;
+
+    /// Serves the API on an embedded DynamoDB until a signal.
+    pub(super) async fn servers(args: &LocalArgs) -> anyhow::Result<ExitCode> {
+        let (address, storage) = args.dynamo();
+        let _dynamo = Dynamo::start(address, &storage).await?;
+        super::serve(args.serve()).await
+    }
+
+    pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+        let mut signals = Signals::listen().context("cannot listen for signals")?;
+        let stop = async { _ = signals.next().await };
+        let passed = demo::run(&args.settings(), stop, &mut io::stdout()).await?;
+        Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
 }

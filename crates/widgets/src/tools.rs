@@ -3,5 +3,6 @@
 //! They print by the console of `ops` (`Console`, `Outcome`, `ToolError`).
 
 mod error;
+pub mod load;
 
 pub use error::NamedTable;

@@ -1,0 +1,131 @@
+//! The real program as a child process. It inherits no environment variable of the tests.
+
+use std::process::{ExitStatus, Stdio};
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::{TIMEOUT, with_timeout};
+
+/// The program before its start: its arguments, its environment variables and an empty home directory.
+pub(crate) struct Launch {
+    command: Command,
+    home: TempDir,
+}
+
+/// The running program. Dropping it kills it.
+pub(crate) struct Program {
+    child: Child,
+    lines: mpsc::UnboundedReceiver<(Stream, String)>,
+    output: Output,
+    _readers: JoinSet<()>,
+    _home: TempDir,
+}
+
+/// The lines that the program has written so far.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Output {
+    pub(crate) stdout: Vec<String>,
+    pub(crate) stderr: Vec<String>,
+}
+
+/// How the program ended.
+#[derive(Debug)]
+pub(crate) struct Exit {
+    /// `None` if a signal ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// Returns `widget-registry` with `arguments`. Its HTTP server is off by default, because tests run concurrently.
+pub(crate) fn widget_registry<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Launch {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_widget-registry"));
+    command.args(arguments).env_clear().env("HOME", home.path()).current_dir(home.path());
+    command.env("WIDGET_REGISTRY_HTTP_LISTEN", "off");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    Launch { command, home }
+}
+
+impl Launch {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Launch {
+        self.command.env(name, value);
+        self
+    }
+
+    pub(crate) fn start(mut self) -> Program {
+        let mut child = self.command.spawn().expect("the program starts");
+        let (sender, lines) = mpsc::unbounded_channel();
+        let mut readers = JoinSet::new();
+        readers.spawn(read(Stream::Stdout, child.stdout.take().expect("it is piped"), sender.clone()));
+        readers.spawn(read(Stream::Stderr, child.stderr.take().expect("it is piped"), sender));
+        Program { child, lines, output: Output::default(), _readers: readers, _home: self.home }
+    }
+
+    /// Runs the program until it exits by itself with success. Returns its lines.
+    pub(crate) async fn succeed(self) -> Output {
+        let exit = self.run().await;
+        assert_eq!(exit.code, Some(0), "{exit:#?}");
+        exit.output
+    }
+
+    /// Runs the program until it exits by itself.
+    pub(crate) async fn run(self) -> Exit {
+        self.start().exit().await
+    }
+}
+
+impl Program {
+    /// Sends a signal by its name, e.g. `TERM`.
+    pub(crate) async fn signal(&self, name: &str) {
+        let id = self.child.id().expect("only `exit` waits for the program").to_string();
+        let sent = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &id]).status().await;
+        assert!(sent.expect("sh runs").success(), "SIG{name} was not sent; the program wrote {:#?}", self.output);
+    }
+
+    /// Waits until the program closes its output, however long that takes.
+    pub(crate) async fn ended(&mut self) {
+        while self.next_line().await.is_some() {}
+    }
+
+    /// Waits until the program exits by itself.
+    pub(crate) async fn exit(mut self) -> Exit {
+        // A drain of thousands of messages prints nothing until its end.
+        while timeout(4 * TIMEOUT, self.next_line()).await.expect("the program ends").is_some() {}
+        let status: ExitStatus =
+            with_timeout("the exit code", self.child.wait()).await.expect("the child is waited for");
+        Exit { code: status.code(), output: self.output }
+    }
+
+    async fn next_line(&mut self) -> Option<String> {
+        let (stream, line) = self.lines.recv().await?;
+        self.note(stream, line.clone());
+        Some(line)
+    }
+
+    fn note(&mut self, stream: Stream, line: String) {
+        match stream {
+            Stream::Stdout => self.output.stdout.push(line),
+            Stream::Stderr => self.output.stderr.push(line),
+        }
+    }
+}
+
+async fn read(stream: Stream, from: impl AsyncRead + Unpin, to: mpsc::UnboundedSender<(Stream, String)>) {
+    let mut lines = BufReader::new(from).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if to.send((stream, line)).is_err() {
+            break;
+        }
+    }
+}
