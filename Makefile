@@ -83,6 +83,12 @@ run-changes: build ## Create the tables, then keep the history of changes; CHANG
 	@$(RUN) setup changes
 	@exec $(RUN) changes $(CHANGES_ARGS)
 
+.PHONY: run-widgets
+run-widgets: export AWS_ENDPOINT_URL_DYNAMODB ?= http://localhost:8000
+run-widgets: build ## Create the tables, then serve the registry of widgets on port 8080; WIDGETS_ARGS="…" sets the flags of serve
+	@target/debug/widget-registry setup
+	@exec target/debug/widget-registry serve $(WIDGETS_ARGS)
+
 .PHONY: run-events
 run-events: build ## Run event-pipeline on embedded servers with a sink until Ctrl-C
 	@exec scripts/run-events.sh
@@ -93,10 +99,11 @@ run-events: build ## Run event-pipeline on embedded servers with a sink until Ct
 test: ## Run all tests that need only Rust, without network after the crates are downloaded
 	cargo test --locked --workspace
 
-# A test fails if the page differs from the flags of the program, or the document from the endpoints.
+# A test fails if the page differs from the flags of the program, or a document from the endpoints.
 .PHONY: settings
-settings: ## Write docs/settings.md from the flags of the program, and docs/openapi.json from the endpoints
-	MINI_SCAN_BLESS=1 cargo test --locked --test it -- settings_page:: api::documents::
+settings: ## Write docs/settings.md from the flags of the program, and docs/openapi.json and docs/widgets-openapi.json from the endpoints
+	MINI_SCAN_BLESS=1 cargo test --locked --package mini-scan --test it -- settings_page:: api::documents::
+	MINI_SCAN_BLESS=1 cargo test --locked --package widget-registry --test it -- api::documents::
 
 .PHONY: test-integration
 test-integration: ## Run only the integration tests
@@ -122,7 +129,7 @@ check-slow: check-instructions test-browser ## Run the tests that take minutes e
 	cargo test --locked --test it -- --ignored --test-threads 1 outage:: streams:: export:: api::fuzz:: kills::
 	cargo test --locked --package mini-scan --lib -- --ignored --exact consumer::dedup::high_water::tests::an_entry_takes_about_120_bytes
 	cargo test --locked --package event-pipeline --test it -- --ignored --test-threads 1 kills::
-	cargo test --locked --package widget-registry --test it -- --ignored --test-threads 1 kills::
+	cargo test --locked --package widget-registry --test it -- --ignored --test-threads 1 api::fuzz:: kills::
 
 # By default, every second instance writes in batches. WRITE_MODE=put or WRITE_MODE=batch applies to all of them.
 .PHONY: chaos
@@ -154,6 +161,12 @@ simulate-webhooks: export WEBHOOKS_SEED = $(SEED)
 simulate-webhooks: export WEBHOOKS_SCHEDULES = $(or $(SCHEDULES),$(if $(SEED),1,10000))
 simulate-webhooks: ## Run 10,000 schedules of faults against the delivery of webhooks; SEED=17 replays one
 	cargo test --locked --package webhooks --lib simulation::random
+
+.PHONY: simulate-widgets
+simulate-widgets: export WIDGET_REGISTRY_SEED = $(SEED)
+simulate-widgets: export WIDGET_REGISTRY_SCHEDULES = $(or $(SCHEDULES),$(if $(SEED),1,100000))
+simulate-widgets: ## Run 100,000 schedules of faults against the registry of widgets; SEED=17 replays one
+	cargo test --locked --package widget-registry --lib simulation::random
 
 .PHONY: mutations
 mutations: ## Break the code with each patch in tests/mutations, and verify that the tests fail
@@ -250,7 +263,7 @@ check-dependencies: $(CARGO_DENY)
 
 .PHONY: check-production
 check-production: ## Check that the production features contain no embedded server
-	@for package in mini-scan event-pipeline; do \
+	@for package in mini-scan event-pipeline widget-registry; do \
 		tree=$$(cargo tree --locked --package $$package --no-default-features --edges normal,build --prefix none) || exit 1; \
 		if printf '%s\n' "$$tree" | grep -E '^($(LOCAL_ONLY)) '; then \
 			echo "These crates belong to the feature \`local\` of $$package, but --no-default-features also has them. Make them optional." >&2; exit 1; \

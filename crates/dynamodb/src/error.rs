@@ -14,6 +14,7 @@ use aws_sdk_dynamodb::operation::get_item::GetItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::QueryError;
 use aws_sdk_dynamodb::operation::scan::ScanError;
+use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{ConsumedCapacity, ThrottlingReason};
@@ -246,6 +247,7 @@ without_throttling_reasons!(
     GetItemError,
     DeleteItemError,
     ScanError,
+    TransactGetItemsError,
     TransactWriteItemsError,
     UpdateItemError
 );

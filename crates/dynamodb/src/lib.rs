@@ -4,7 +4,8 @@
 //! - [`failed`], [`applied`], [`answered`] and [`read_units`] read answers; [`StoreErrorKind`] names what failed.
 //! - [`TableSpec`] describes what a program needs of a table: [`create_table`], [`check_table`], [`check_permission`].
 //! - [`NamedTable`] explains a problem with a table to a person.
-//! - [`transact`] repeats a transaction that met another one.
+//! - [`cancelled`] reads why a transaction was cancelled; [`transact`] repeats one that met another one.
+//! - [`raise_warm_throughput`] prepares a table for load.
 //! - [`values`] reads and builds attributes.
 
 mod client;
@@ -17,6 +18,7 @@ mod stream;
 mod table;
 mod transaction;
 pub mod values;
+mod warm;
 
 use std::collections::HashMap;
 
@@ -34,7 +36,8 @@ pub use table::{
     EXPIRES_AT, POLL_INTERVAL, attribute_type, built, describe, enable_expiry, has_expiry, key_text, wait_until,
     wait_until_active, within_timeout,
 };
-pub use transaction::{cancelled, incomplete, transact};
+pub use transaction::{Checked, TransactionError, cancelled, incomplete, transact};
+pub use warm::{WarmThroughput, raise_warm_throughput, warm_throughput};
 
 /// The attributes of an item by their names.
 pub type Item = HashMap<String, AttributeValue>;

@@ -1,5 +1,7 @@
 //! Strong entity tags, and JSON responses that have one.
 
+use std::fmt;
+
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,7 +10,7 @@ use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-/// The hash of a body: two bodies have the same tag only if they are the same.
+/// The hash of a body, or the name of its state: two bodies have the same tag only if they are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Etag(String);
 
@@ -22,8 +24,13 @@ impl Etag {
         Etag::of(&to_vec(value))
     }
 
-    fn header(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.0).expect("base64url is ASCII")
+    /// Takes the name of a state, of visible ASCII characters without quotation marks and commas.
+    pub fn opaque(state: impl fmt::Display) -> Etag {
+        Etag(format!("\"{state}\""))
+    }
+
+    pub fn header(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.0).expect("a tag has visible ASCII characters")
     }
 }
 
@@ -32,6 +39,29 @@ impl Etag {
 /// A weak tag never matches, because it does not stand for one body.
 pub fn if_match(headers: &HeaderMap, tags: &[Etag]) -> Option<bool> {
     headers.contains_key(IF_MATCH).then(|| listed(headers, &IF_MATCH).any(|listed| is_one_of(listed, tags)))
+}
+
+/// What `If-Match` lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listed {
+    /// `*`: any state, if there is one.
+    Any,
+    /// The states of strong tags. Others never match.
+    States(Vec<String>),
+}
+
+impl Listed {
+    /// Returns what the header lists. `None` without the header.
+    pub fn if_match(headers: &HeaderMap) -> Option<Listed> {
+        if !headers.contains_key(IF_MATCH) {
+            return None;
+        }
+        if listed(headers, &IF_MATCH).any(|tag| tag == "*") {
+            return Some(Listed::Any);
+        }
+        let states = listed(headers, &IF_MATCH).filter_map(|tag| tag.strip_prefix('"')?.strip_suffix('"'));
+        Some(Listed::States(states.map(str::to_owned).collect()))
+    }
 }
 
 /// Returns whether `If-None-Match` lists this tag, or is `*`. A proxy that compresses bodies makes tags weak.
@@ -52,10 +82,18 @@ fn is_one_of(listed: &str, tags: &[Etag]) -> bool {
 /// Returns a value as JSON with its tag, or 304 without a body if the client has it already.
 pub fn json(headers: &HeaderMap, value: &impl Serialize) -> Response {
     let body = to_vec(value);
-    let tag = Etag::of(&body);
+    respond(headers, &Etag::of(&body), body)
+}
+
+/// Returns a value as JSON with the tag of its state, or 304 without a body if the client has it already.
+pub fn json_of(headers: &HeaderMap, tag: &Etag, value: &impl Serialize) -> Response {
+    respond(headers, tag, to_vec(value))
+}
+
+fn respond(headers: &HeaderMap, tag: &Etag, body: Vec<u8>) -> Response {
     let cache = HeaderValue::from_static("private, no-cache");
     let tags = [(ETAG, tag.header()), (CACHE_CONTROL, cache)];
-    if has_already(headers, &tag) {
+    if has_already(headers, tag) {
         return (StatusCode::NOT_MODIFIED, tags).into_response();
     }
     (tags, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
@@ -85,6 +123,17 @@ mod tests {
         assert_eq!(found(&[&other.0]), Some(false));
         assert_eq!(found(&[&format!("W/{}", tag.0)]), Some(false));
         assert_eq!(found(&[""]), Some(false));
+    }
+
+    #[test]
+    fn a_state_is_read_back_from_its_tag() {
+        let listed = |values: &[&str]| Listed::if_match(&headers(values));
+        let states = |states: &[&str]| Some(Listed::States(states.iter().map(|it| (*it).to_owned()).collect()));
+        assert_eq!(listed(&[]), None);
+        assert_eq!(listed(&["\"a.1\", \"b\"", "\"c\""]), states(&["a.1", "b", "c"]));
+        assert_eq!(listed(&["W/\"a\", b, \"", ""]), states(&[]));
+        assert_eq!(listed(&["\"a\"", "*"]), Some(Listed::Any));
+        assert_eq!(if_match(&headers(&["\"a.1\""]), &[Etag::opaque("a.1")]), Some(true));
     }
 
     #[test]

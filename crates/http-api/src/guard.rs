@@ -11,8 +11,8 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use hyper::header::{
-    AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, REFERRER_POLICY, RETRY_AFTER,
-    X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, LOCATION, REFERRER_POLICY,
+    RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Method};
 use tokio::sync::Semaphore;
@@ -28,6 +28,11 @@ use crate::tokens::Scope;
 
 /// How long a browser may remember what another site may do.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(3600);
+
+/// A repeated request with the same value has the answer of the first one, if the API supports that.
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Marks the answer of an earlier request.
+pub const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// The status of a request whose client left before the response. It exists only in metrics and traces.
 const CLIENT_LEFT: u16 = 499;
@@ -128,9 +133,9 @@ impl Guard {
     fn cors(&self) -> CorsLayer {
         CorsLayer::new()
             .allow_origin(self.origins.iter().map(|origin| origin.header().clone()).collect::<Vec<_>>())
-            .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-            .allow_headers([AUTHORIZATION, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH])
-            .expose_headers([ETAG, RETRY_AFTER])
+            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+            .allow_headers([AUTHORIZATION, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, IDEMPOTENCY_KEY])
+            .expose_headers([ETAG, LOCATION, RETRY_AFTER, IDEMPOTENT_REPLAYED])
             .max_age(PREFLIGHT_AGE)
     }
 
@@ -275,6 +280,28 @@ mod tests {
         assert_eq!(seen.len(), 8);
         assert_eq!(seen[0], (Some("/a/{b}".to_owned()), 200));
         assert_eq!(seen[2], (None, 404));
+    }
+
+    #[tokio::test]
+    async fn a_page_of_an_allowed_site_may_write_with_a_key_and_follow_the_location() {
+        let guard = Guard::new(Access::Everyone, LIMITS, Arc::<Seen>::default());
+        let guard = guard.with_origins(vec!["https://example.com".parse().unwrap()]);
+        let router = guard.surround(Router::new().route("/", post(async || "")));
+        let request = |method: &str| {
+            let request = hyper::Request::builder().method(method).uri("/").header("host", "localhost");
+            let request = request.header("origin", "https://example.com");
+            let request = request.header("access-control-request-method", "PUT");
+            request.header("access-control-request-headers", "idempotency-key").body(Body::empty()).unwrap()
+        };
+        let preflight = router.clone().oneshot(request("OPTIONS")).await.unwrap();
+        let listed = |response: &Response, name: &str| response.headers()[name].to_str().unwrap().to_lowercase();
+        assert!(listed(&preflight, "access-control-allow-methods").contains("put"));
+        assert!(listed(&preflight, "access-control-allow-headers").contains("idempotency-key"));
+        // A request is in progress until its response is sent.
+        drop(preflight);
+        let response = router.oneshot(request("POST")).await.unwrap();
+        let exposed = listed(&response, "access-control-expose-headers");
+        assert!(exposed.contains("location") && exposed.contains("idempotent-replayed"), "{exposed}");
     }
 
     #[tokio::test(start_paused = true)]

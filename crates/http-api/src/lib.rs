@@ -17,10 +17,10 @@ mod tokens;
 
 pub use access::{Access, Caller, NeedsTokens};
 pub use docs::{Docs, STYLE, html, inline, style};
-pub use etag::{Etag, if_match, json};
+pub use etag::{Etag, Listed, if_match, json, json_of};
 pub use extract::{Body, Path, Query};
-pub use guard::{Arrived, Guard, Limits, Observer, Responded};
+pub use guard::{Arrived, Guard, IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, Limits, Observer, Responded};
 pub use origin::{InvalidOrigin, Origin};
-pub use problem::{Problem, ProblemBody, ProblemType};
+pub use problem::{FieldError, Problem, ProblemBody, ProblemType};
 pub use server::{Drained, Server};
 pub use tokens::{InvalidTokens, Scope, TokenFile, append, line, new_token};

@@ -119,7 +119,17 @@ pub const INTERNAL: ProblemType = ProblemType {
 pub struct Problem {
     kind: &'static ProblemType,
     detail: String,
+    errors: Vec<FieldError>,
     headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What is wrong with a part of a body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct FieldError {
+    /// The part, as a JSON Pointer (RFC 6901).
+    #[schema(example = "/name")]
+    pub pointer: String,
+    pub detail: String,
 }
 
 /// The document that a client receives.
@@ -136,11 +146,21 @@ pub struct ProblemBody {
     status: u16,
     /// What is wrong with this request.
     detail: String,
+    /// The parts of the body that are wrong, if the problem is about them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    errors: Vec<FieldError>,
 }
 
 impl Problem {
     pub fn new(kind: &'static ProblemType, detail: impl Into<String>) -> Problem {
-        Problem { kind, detail: detail.into(), headers: Vec::new() }
+        Problem { kind, detail: detail.into(), errors: Vec::new(), headers: Vec::new() }
+    }
+
+    /// Lists the parts of the body that are wrong.
+    pub fn errors(mut self, errors: Vec<FieldError>) -> Problem {
+        self.errors = errors;
+        self
     }
 
     /// Asks the client to wait this many seconds before it repeats the request.
@@ -161,14 +181,18 @@ impl Problem {
     pub fn detail(&self) -> &str {
         &self.detail
     }
+
+    /// Returns the document, e.g. for a part of an answer. The headers are lost.
+    pub fn body(self) -> ProblemBody {
+        let Problem { kind, detail, errors, headers: _ } = self;
+        ProblemBody { kind: format!("{PAGE}#{}", kind.name), title: kind.title, status: kind.status, detail, errors }
+    }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Problem { kind, detail, headers } = self;
-        let document =
-            ProblemBody { kind: format!("{PAGE}#{}", kind.name), title: kind.title, status: kind.status, detail };
-        let body = serde_json::to_vec(&document).expect("text and numbers are always JSON");
+        let (kind, headers) = (self.kind, self.headers.clone());
+        let body = serde_json::to_vec(&self.body()).expect("text and numbers are always JSON");
         let status = StatusCode::from_u16(kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let no_store = HeaderValue::from_static("no-store");
         let mut response = (status, [(CONTENT_TYPE, CONTENT), (CACHE_CONTROL, no_store)], body).into_response();
@@ -194,5 +218,14 @@ mod tests {
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
         assert_eq!(response.headers()[RETRY_AFTER], "3");
+    }
+
+    #[test]
+    fn a_document_lists_the_parts_that_are_wrong() {
+        let body = |problem: Problem| serde_json::to_value(problem.body()).unwrap();
+        let error = FieldError { pointer: "/a/1".to_owned(), detail: "why".to_owned() };
+        let problem = Problem::new(&INVALID_REQUEST, "2 parts");
+        assert_eq!(body(problem.clone().errors(vec![error]))["errors"][0]["pointer"], "/a/1");
+        assert!(body(problem).get("errors").is_none());
     }
 }

@@ -1,5 +1,7 @@
 //! The command line: one file per command, each flag also as an environment variable, and the checks that relate flags.
 
+mod audit;
+mod check;
 mod completions;
 mod help;
 mod load;
@@ -8,16 +10,22 @@ mod local;
 mod observability;
 mod serve;
 mod servers;
+mod setup;
 mod tables;
+mod tail;
 mod token;
 mod version;
 
 use self::help::{heading, more};
+pub use audit::AuditArgs;
+pub use check::CheckArgs;
 pub use completions::CompletionsArgs;
 pub use load::LoadArgs;
 #[cfg(feature = "local")]
 pub use local::{DemoArgs, LocalArgs};
 pub use serve::ServeArgs;
+pub use setup::SetupArgs;
+pub use tail::TailArgs;
 pub use token::TokenArgs;
 
 const HELP: &str = concat!(
@@ -56,15 +64,15 @@ pub struct Cli {
 // The help lists them in this order: that of their use.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    // Setup(SetupArgs),
-    // Check(CheckArgs),
-    Serve(ServeArgs),
+    Setup(SetupArgs),
+    Check(CheckArgs),
+    Serve(Box<ServeArgs>),
     Token(TokenArgs),
     Load(LoadArgs),
-    // Audit(AuditArgs),
-    // Tail(TailArgs),
+    Audit(AuditArgs),
+    Tail(TailArgs),
     #[cfg(feature = "local")]
-    Local(LocalArgs),
+    Local(Box<LocalArgs>),
     #[cfg(feature = "local")]
     Demo(DemoArgs),
     Completions(CompletionsArgs),

@@ -1,15 +1,26 @@
 //! The program: from flags to a running command, and its exit code.
 
 use std::io::{self, Write};
+use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::Context;
 use clap::Parser;
-use ops::{Stderr, console};
+use http_api::{Access, Guard, Server};
+use ops::logs::Logs;
+use ops::signals::Signals;
+use ops::{Stderr, console, http};
 use tokio::runtime;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+use widget_registry::api::{self, Watch};
 use widget_registry::cli::{Cli, Command, CompletionsArgs, ServeArgs, TokenArgs};
-use widget_registry::observe::PROGRAM;
-use widget_registry::tools::load;
+use widget_registry::observe::{ApiMetrics, PROGRAM, TimedStore, WatchedApi};
+use widget_registry::registry::Registry;
+use widget_registry::service;
+use widget_registry::tools::{audit, check, load, setup, tail};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -31,13 +42,13 @@ fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        // Command::Setup(args) => Ok(console::run(async |console| setup::run(&args.task(), console).await).await?),
-        // Command::Check(args) => Ok(console::run(async |console| check::run(&args.task(), console).await).await?),
-        Command::Serve(args) => serve(&args).await,
+        Command::Setup(args) => Ok(console::run(async |console| setup::run(&args.task(), console).await).await?),
+        Command::Check(args) => Ok(console::run(async |console| check::run(&args.task(), console).await).await?),
+        Command::Serve(args) => serve(&args, args.dynamo().as_deref()).await,
         Command::Token(args) => create_token(&args),
         Command::Load(args) => Ok(console::run(async |console| load::run(&args.task(), console).await).await?),
-        // Command::Audit(args) => Ok(console::run(async |console| audit::run(&args.task(), console).await).await?),
-        // Command::Tail(args) => Ok(console::run(async |console| tail::run(&args.task(), console).await).await?),
+        Command::Audit(args) => Ok(console::run(async |console| audit::run(&args.task(), console).await).await?),
+        Command::Tail(args) => Ok(console::run(async |console| tail::run(&args.task(), console).await).await?),
         #[cfg(feature = "local")]
         Command::Local(args) => local::servers(&args).await,
         #[cfg(feature = "local")]
@@ -47,9 +58,63 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 /// Serves the API until a signal, and drains.
-async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    let (_access, _settings) = (args.access()?, args.settings()?);
-    anyhow::bail!("the API is not part of this build")
+async fn serve(args: &ServeArgs, dynamo: Option<&str>) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let (access, settings) = (args.access()?, args.settings()?);
+    let (tables, endpoint) = (args.tables(), args.dynamo());
+    let fields = vec![("table", tables.widgets.clone())];
+    let _logs = Logs::start(&PROGRAM, args.log_format(), args.log_levels(), fields, None);
+    let address = args.listen();
+    if let Access::Everyone = access {
+        tracing::warn!(%address, "everyone who can reach the address can use the API, because it has no tokens");
+    }
+    let (metrics, watch) = (Arc::<ApiMetrics>::default(), Arc::<Watch>::default());
+    let watched = Arc::new(WatchedApi::new(metrics.clone(), watch.clone()));
+    let setting = "--http-listen, WIDGET_REGISTRY_HTTP_LISTEN";
+    let _endpoint = http::listen(args.http_listen(), setting, watched.clone()).await?;
+    let store = tokio::select! {
+        biased;
+        _ = signals.next() => return Ok(ExitCode::SUCCESS),
+        store = service::connect(endpoint.as_deref(), &tables) => store?,
+    };
+    let store = TimedStore::new(store, metrics.clone());
+    let registry = Arc::new(Registry::new(store, settings, metrics.clone(), now));
+    let guard = Guard::new(access, args.limits(), metrics).with_origins(args.origins());
+    let router = api::router(registry.clone(), watch.clone(), &guard);
+    let server = Server::bind(address).await.with_context(|| format!("cannot listen on {address} (--listen)"))?;
+    watched.set_serving(true);
+    tracing::info!("serving http://{}/widgets and /docs", server.address());
+    let (grace, stop) = (args.shutdown_grace(), Notify::new());
+    let mut served = pin!(async {
+        tokio::select! {
+            drained = server.serve(router, stop.notified(), grace) => drained,
+            () = watch.probe(&registry, &watched.liveness) => unreachable!("it probes until it is dropped"),
+        }
+    });
+    tokio::select! {
+        biased;
+        _ = signals.next() => {}
+        _ = &mut served => unreachable!("it serves until it is stopped"),
+    }
+    watched.set_serving(false);
+    tracing::info!("stopping: requests in progress may take {grace:?}; a second signal stops at once");
+    stop.notify_one();
+    let end = Instant::now() + grace;
+    let drained = tokio::select! {
+        biased;
+        second = signals.next() => return Ok(ExitCode::from(second.exit_code())),
+        drained = served => drained,
+    };
+    // A write goes on even if its client has left.
+    let _ = timeout_at(end, guard.idle()).await;
+    println!("API stopped. Aborted requests: {}", drained.aborted);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the clock for `created_at`, `updated_at` and the expiry of requests. Nothing else depends on it.
+#[expect(clippy::disallowed_methods, reason = "times for people, and the expiry of requests after a day")]
+fn now() -> SystemTime {
+    SystemTime::now()
 }
 
 fn create_token(args: &TokenArgs) -> anyhow::Result<ExitCode> {
@@ -72,16 +137,30 @@ mod local {
     use std::process::ExitCode;
 
     use anyhow::Context;
+    use dynamodb::WarmThroughput;
+    use ops::console;
     use ops::signals::Signals;
     use widget_registry::cli::{DemoArgs, LocalArgs};
     use widget_registry::local::demo;
     use widget_registry::local::servers::Dynamo;
+    use widget_registry::tools::setup::{self, Setup};
 
     /// Serves the API on an embedded DynamoDB until a signal.
     pub(super) async fn servers(args: &LocalArgs) -> anyhow::Result<ExitCode> {
         let (address, storage) = args.dynamo();
-        let _dynamo = Dynamo::start(address, &storage).await?;
-        super::serve(args.serve()).await
+        let dynamo = Dynamo::start(address, &storage).await?;
+        let (url, serve) = (dynamo.url(), args.serve());
+        let task =
+            Setup { endpoint: Some(url.clone()), tables: serve.tables(), warm: WarmThroughput::default(), wait: false };
+        let set_up = console::run(async |console| setup::run(&task, console).await).await?;
+        if set_up != ExitCode::SUCCESS {
+            return Ok(set_up);
+        }
+        println!(
+            "\nexport AWS_ENDPOINT_URL_DYNAMODB={url}\n\nThe API listens on http://{}. Ctrl-C stops.",
+            serve.listen()
+        );
+        super::serve(serve, Some(&url)).await
     }
 
     pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {

@@ -1,8 +1,16 @@
 //! The program as people, log collectors and monitors see it.
 
+mod calls;
+mod instance;
+mod metrics;
+
 use ops::Program;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
+
+pub use calls::TimedStore;
+pub use instance::WatchedApi;
+pub use metrics::ApiMetrics;
 
 /// The name and version of this program in logs and metrics.
 pub const PROGRAM: Program = Program {

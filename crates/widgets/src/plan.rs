@@ -51,6 +51,7 @@ pub enum Next {
 pub fn reads(operation: &Operation) -> Reads<'_> {
     match operation {
         Operation::Create { .. } | Operation::Connect(_, Taken::Refuse) => Reads::Nothing,
+        Operation::Connect(Association { serial, peer, .. }, Taken::Replace) if serial == peer => Reads::Nothing,
         Operation::Connect(Association { serial, peer, .. }, Taken::Replace) => Reads::Two([serial, peer]),
         Operation::Change { serial, .. } | Operation::Delete { serial, .. } | Operation::Disconnect { serial, .. } => {
             Reads::One(serial)
@@ -113,9 +114,10 @@ fn change(seen: &Widget, name: Option<&Name>, ports: Option<&Ports>, fresh: &Fre
 
 fn delete(seen: &Widget, fresh: &Fresh) -> Step {
     let mut actions = vec![Action::Delete { serial: seen.serial.clone(), seen: seen.revision }];
-    // Two widgets can be connected at several ports, but a transaction changes an item once.
+    // Two widgets can be connected at several ports, but a transaction changes an item once. That also leaves out a widget
+    // that names itself, which no operation writes.
     let mut peers: Vec<Update> = Vec::new();
-    for (port, peer) in seen.peers.iter() {
+    for (port, peer) in seen.peers.iter().filter(|(_, peer)| **peer != seen.serial) {
         let link = Link { port, from: Some(seen.serial.clone()), to: None };
         match peers.iter_mut().find(|update| update.serial == *peer) {
             Some(update) => update.links.push(link),
@@ -135,6 +137,9 @@ fn connect(association: &Association, fresh: &Fresh) -> Step {
 fn replace(association: &Association, seen: &Seen, fresh: &Fresh) -> Result<Step, Refusal> {
     let Association { port, serial, peer } = association;
     let port = *port;
+    if let Some((missing, _)) = [(serial, &seen.subject), (peer, &seen.peer)].iter().find(|(_, seen)| seen.is_none()) {
+        return Err(Refusal::MissingWidget((*missing).clone()));
+    }
     let (subject, had) = port_of(seen.subject.as_ref(), serial, port)?;
     let (other, other_had) = port_of(seen.peer.as_ref(), peer, port)?;
     if had == Some(peer) && other_had == Some(serial) {
@@ -145,8 +150,9 @@ fn replace(association: &Association, seen: &Seen, fresh: &Fresh) -> Result<Step
         link(Target::seen(other), port, other_had, Some(serial), fresh),
     ];
     for (old, from) in [(had, serial), (other_had, peer)] {
-        // A widget that contradicts its peer may name one of the two, which a transaction must not change twice.
-        if let Some(old) = old.filter(|old| *old != serial && *old != peer) {
+        // Widgets that contradict each other may name one of the two, or the same third one. A transaction must not change
+        // an item twice.
+        if let Some(old) = old.filter(|old| actions.iter().all(|action| action.serial() != *old)) {
             actions.push(link(Target::any(old), port, Some(from), None, fresh));
         }
     }
@@ -158,10 +164,10 @@ fn disconnect(seen: &Widget, port: Port, fresh: &Fresh) -> Result<Step, Refusal>
     let (_, Some(peer)) = port_of(Some(seen), serial, port)? else {
         return Err(Refusal::NotConnected { serial: serial.clone(), port });
     };
-    let actions = vec![
-        link(Target::seen(seen), port, Some(peer), None, fresh),
-        link(Target::any(peer), port, Some(serial), None, fresh),
-    ];
+    let mut actions = vec![link(Target::seen(seen), port, Some(peer), None, fresh)];
+    if peer != serial {
+        actions.push(link(Target::any(peer), port, Some(serial), None, fresh));
+    }
     Ok(Step::Commit(actions, Outcome::Disconnected))
 }
 
@@ -204,6 +210,19 @@ fn update(serial: &Serial, fresh: &Fresh) -> Update {
     Update { serial: serial.clone(), seen: None, links: Vec::new(), details: None, updated_at: fresh.now.clone() }
 }
 
+/// Returns whether no attempt of a refused transaction can be applied later, because a widget is no longer in the state that
+/// the transaction expects. No widget returns to an earlier revision.
+pub fn is_final(actions: &[Action], conditions: &[Condition]) -> bool {
+    actions.iter().zip(conditions).any(|(action, condition)| {
+        let expects_revision = match action {
+            Action::Create(_) => false,
+            Action::Update(update) => update.seen.is_some(),
+            Action::Delete { .. } => true,
+        };
+        expects_revision && matches!(condition, Condition::Unmet(_))
+    })
+}
+
 /// Returns what a refused transaction means. `conditions` has one condition for each action.
 pub fn refused(operation: &Operation, seen: &Seen, actions: &[Action], conditions: &[Condition]) -> Next {
     match operation {
@@ -213,7 +232,10 @@ pub fn refused(operation: &Operation, seen: &Seen, actions: &[Action], condition
             if matches!(conditions.first(), Some(Condition::Unmet(_))) =>
         {
             match if_match {
-                Some(IfMatch::Revisions(_)) => Next::Answer(Err(Refusal::Changed { serial: serial.clone() })),
+                Some(IfMatch::Revisions(_)) => Next::Answer(Err(match conditions.first() {
+                    Some(Condition::Unmet(None)) => Refusal::MissingWidget(serial.clone()),
+                    Some(_) | None => Refusal::Changed { serial: serial.clone() },
+                })),
                 Some(IfMatch::Any) | None => Next::ReadAgain,
             }
         }
@@ -264,7 +286,7 @@ fn existed(name: &Name, ports: &Ports, widget: Widget) -> Answer {
     }
 }
 
-/// Each failure is final. A missing widget is named before a missing port, and that before a port that is taken.
+/// Each failure is final, unless only one side names the other. A missing widget is named before a missing port, and that before a port that is taken.
 fn not_connected(association: &Association, conditions: &[Condition]) -> Next {
     let Association { port, serial, peer } = association;
     let port = *port;
@@ -282,9 +304,11 @@ fn not_connected(association: &Association, conditions: &[Condition]) -> Next {
     if let Some(((serial, _), _)) = found().find(|(_, widget)| !widget.ports.contains(port)) {
         return Next::Answer(Err(Refusal::NoSuchPort { serial: serial.clone(), port }));
     }
-    // The other side names this one at the same moment.
-    if found().any(|((_, other), widget)| widget.peers.get(port) == Some(other)) {
-        return Next::Answer(Ok(Outcome::AlreadyConnected(association.clone())));
+    let mut naming = found().filter(|((_, other), widget)| widget.peers.get(port) == Some(other));
+    match (naming.next(), naming.next()) {
+        (Some(_), Some(_)) => return Next::Answer(Ok(Outcome::AlreadyConnected(association.clone()))),
+        (Some(((serial, other), _)), None) => return Next::Suspect([serial.clone(), other.clone()]),
+        (None, _) => {}
     }
     let taken = found().find_map(|((serial, _), widget)| Some((serial.clone(), widget.peers.get(port)?.clone())));
     match taken {
@@ -292,3 +316,6 @@ fn not_connected(association: &Association, conditions: &[Condition]) -> Next {
         None => Next::ReadAgain,
     }
 }
+
+#[cfg(test)]
+mod tests;

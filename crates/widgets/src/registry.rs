@@ -1,7 +1,8 @@
 //! The write path: repeats attempts until DynamoDB has given a definitive answer, or the deadline has passed.
 //!
 //! - A transaction without an answer is repeated with the same token until it has one, so it is never applied twice.
-//! - A transaction that is built again has a new token.
+//! - A transaction that is built again has a new token. If an attempt of the former one may still be applied, only a request
+//!   with an Idempotency-Key continues: of all transactions with a key, the table accepts one.
 //! - A refused condition is final where the operation names the state that it expects (connect, If-Match). Other
 //!   operations read again.
 
@@ -37,6 +38,9 @@ pub struct Settings {
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(10);
 const MAX_BACKOFF: Duration = Duration::from_millis(400);
+/// DynamoDB remembers the token of a transaction for ten minutes. An operation ends long before, unless its process was
+/// paused. The monotonic clock does not count the time of a suspended machine, so the wall clock decides too.
+const LONGEST: Duration = Duration::from_secs(5 * 60);
 
 /// Why an operation has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -120,7 +124,8 @@ impl<S: Store> Registry<S> {
     }
 
     fn attempts(&self, deadline: Instant) -> Attempts<'_, S> {
-        Attempts { registry: self, deadline, backoff: FIRST_BACKOFF, is_unknown: false }
+        let began_at = (self.clock)();
+        Attempts { registry: self, deadline, began_at, backoff: FIRST_BACKOFF, is_unknown: false }
     }
 
     fn random<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
@@ -140,9 +145,10 @@ impl<S: Store> Registry<S> {
 struct Attempts<'a, S> {
     registry: &'a Registry<S>,
     deadline: Instant,
+    began_at: SystemTime,
     /// The bound of the next wait.
     backoff: Duration,
-    /// An attempt to write had no answer.
+    /// An attempt to write had no answer, and may still be applied.
     is_unknown: bool,
 }
 
@@ -156,22 +162,25 @@ impl<S: Store> Attempts<'_, S> {
             };
             let next = match self.commit(operation, key, actions.clone(), Ok(outcome)).await? {
                 Committed::Answered(answered) => return Ok(*answered),
-                Committed::Refused(conditions) => plan::refused(operation, &seen, &actions, &conditions),
+                Committed::Refused(conditions) => {
+                    self.rule_out_late_attempts(&actions, &conditions, key)?;
+                    plan::refused(operation, &seen, &actions, &conditions)
+                }
             };
             match next {
-                Next::Answer(answer) => return self.refused(operation, key, answer).await,
+                Next::Answer(answer) => return self.remember(operation, key, answer).await,
                 Next::ReadAgain => {}
                 Next::Suspect(suspects) => {
                     let store = &self.registry.store;
                     let snapshot = self.read(Some(operation), || store.snapshot(&suspects)).await?;
                     if let Some(refusal) = plan::contradiction(&suspects, &snapshot) {
-                        return self.remember(operation, key, Err(refusal)).await;
+                        // It is not remembered, because a person will fix the items.
+                        return Ok(Answered { answer: Err(refusal), is_repeat: false });
                     }
                 }
             }
             self.registry.observer.rebuilt(operation);
-            let detail = "other requests changed the same widgets each time".to_owned();
-            self.wait(StoreError { kind: StoreErrorKind::Conflict, detail }).await?;
+            self.wait(met_others()).await?;
         }
     }
 
@@ -190,25 +199,25 @@ impl<S: Store> Attempts<'_, S> {
         }
     }
 
-    /// Returns what a refused transaction means.
+    /// Fails if an attempt of a refused transaction may be applied after the answer.
     ///
-    /// The conditions of an operation that has read a widget include its revision, so an attempt that is delayed until now does
-    /// nothing. Those of other operations may hold again when it arrives.
-    async fn refused(
+    /// A key prevents that: the answer is remembered under the condition that no attempt was applied, and then no attempt can.
+    fn rule_out_late_attempts(
         &mut self,
-        operation: &Operation,
+        actions: &[Action],
+        conditions: &[Condition],
         key: Option<&RequestKey>,
-        answer: Answer,
-    ) -> Result<Answered, Failure> {
-        if self.is_unknown && answer.is_err() && key.is_none() && plan::reads(operation) == Reads::Nothing {
-            return Err(Failure::Unknown(StoreError::no_answer(self.registry.settings.attempt_timeout)));
+    ) -> Result<(), Failure> {
+        if plan::is_final(actions, conditions) {
+            self.is_unknown = false;
         }
-        self.remember(operation, key, answer).await
+        match key {
+            None if self.is_unknown => Err(self.failure(StoreError::no_answer(self.registry.settings.attempt_timeout))),
+            None | Some(_) => Ok(()),
+        }
     }
 
     /// Returns this answer, which needs no write, or that of the same request if it was done before.
-    ///
-    /// A remembered refusal also prevents that a delayed attempt of the same request does it later.
     async fn remember(
         &mut self,
         operation: &Operation,
@@ -218,9 +227,11 @@ impl<S: Store> Attempts<'_, S> {
         if key.is_none() {
             return Ok(Answered { answer, is_repeat: false });
         }
-        match self.commit(operation, key, Vec::new(), answer.clone()).await? {
-            Committed::Answered(answered) => Ok(*answered),
-            Committed::Refused(_) => Ok(Answered { answer, is_repeat: false }),
+        loop {
+            match self.commit(operation, key, Vec::new(), answer.clone()).await? {
+                Committed::Answered(answered) => return Ok(*answered),
+                Committed::Refused(_) => self.wait(met_others()).await?,
+            }
         }
     }
 
@@ -238,10 +249,10 @@ impl<S: Store> Attempts<'_, S> {
         let mut is_unanswered = false;
         loop {
             let attempt = self.registry.store.commit(&transaction, token);
-            let error = match self.attempt(attempt).await {
-                Ok(Commit::Applied) => return Ok(Committed::answered(answer, false)),
+            let error = match self.attempt(attempt).await? {
+                Ok(Commit::Applied) => return Ok(Committed::Answered(Box::new(Answered { answer, is_repeat: false }))),
                 Ok(Commit::Refused { request: Some(stored), .. }) => {
-                    return Ok(Committed::answered(request::answer(*stored, operation), true));
+                    return Ok(Committed::Answered(Box::new(request::answered(*stored, operation))));
                 }
                 Ok(Commit::Refused { actions, request: None }) => return Ok(Committed::Refused(actions)),
                 Err(error) => error,
@@ -261,17 +272,25 @@ impl<S: Store> Attempts<'_, S> {
         F: Future<Output = Result<T, StoreError>> + Send,
     {
         loop {
-            match self.attempt(call()).await {
+            match self.attempt(call()).await? {
                 Err(error) => self.again(operation, error).await?,
                 Ok(found) => return Ok(found),
             }
         }
     }
 
-    async fn attempt<T>(&self, call: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
-        let bound = self.registry.settings.attempt_timeout;
-        let left = self.deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        timeout(bound.min(left), call).await.unwrap_or_else(|_| Err(StoreError::no_answer(bound.min(left))))
+    /// Makes a call of the store, unless it is too late for one.
+    async fn attempt<T>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<Result<T, StoreError>, Failure> {
+        if self.is_over() {
+            let detail = "the time for the request is over".to_owned();
+            return Err(self.failure(StoreError { kind: StoreErrorKind::Unavailable, detail }));
+        }
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let bound = self.registry.settings.attempt_timeout.min(left);
+        Ok(timeout(bound, call).await.unwrap_or_else(|_| Err(StoreError::no_answer(bound))))
     }
 
     /// Waits before the next attempt, if the error may pass by itself.
@@ -296,12 +315,22 @@ impl<S: Store> Attempts<'_, S> {
         self.backoff = MAX_BACKOFF.min(2 * self.backoff);
         sleep(wait).await;
         // This process may have been paused.
-        if Instant::now() < self.deadline { Ok(()) } else { Err(self.failure(error)) }
+        if self.is_over() { Err(self.failure(error)) } else { Ok(()) }
+    }
+
+    fn is_over(&self) -> bool {
+        let elapsed = (self.registry.clock)().duration_since(self.began_at).unwrap_or_default();
+        Instant::now() >= self.deadline || elapsed >= LONGEST
     }
 
     fn failure(&self, error: StoreError) -> Failure {
         if self.is_unknown { Failure::Unknown(error) } else { Failure::Store(error) }
     }
+}
+
+fn met_others() -> StoreError {
+    let detail = "other requests changed the same widgets each time".to_owned();
+    StoreError { kind: StoreErrorKind::Conflict, detail }
 }
 
 enum Committed {
@@ -310,8 +339,5 @@ enum Committed {
     Refused(Vec<Condition>),
 }
 
-impl Committed {
-    fn answered(answer: Answer, is_repeat: bool) -> Committed {
-        Committed::Answered(Box::new(Answered { answer, is_repeat }))
-    }
-}
+#[cfg(test)]
+mod tests;

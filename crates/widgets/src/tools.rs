@@ -2,7 +2,12 @@
 //!
 //! They print by the console of `ops` (`Console`, `Outcome`, `ToolError`).
 
+pub mod audit;
+pub mod check;
 mod error;
 pub mod load;
+pub mod setup;
+mod tables;
+pub mod tail;
 
 pub use error::NamedTable;

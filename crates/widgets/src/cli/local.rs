@@ -84,7 +84,7 @@ pub struct DemoArgs {
     count: NonZeroU32,
 
     /// Requests that connect, replace, disconnect, delete and read widgets
-    #[arg(long, value_name = "NUMBER", default_value = "8000", help_heading = "Options")]
+    #[arg(long, value_name = "NUMBER", default_value = "6000", help_heading = "Options")]
     requests: usize,
 
     /// Chooses the requests

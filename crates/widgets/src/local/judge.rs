@@ -93,7 +93,7 @@ impl Checks {
             (&self.connected, "connections", "are in the table, or were changed later"),
             (&self.replaced, "replaced connections", "are in the table, or were changed later"),
             (&self.disconnected, "disconnected ports", "are free, or were connected later"),
-            (&self.explained, "connections in the table", "were asked for, and not disconnected later"),
+            (&self.explained, "ends of connections in the table", "were asked for, and not disconnected later"),
             (&self.seen, "answers and refusals", "agree with the requests before"),
             (&self.half, "half connections", "are in the table"),
         ]

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use crate::operation::{Answer, Operation, Refusal};
+use crate::registry::Answered;
 use crate::transaction::{Request, StoredRequest};
 
 /// An Idempotency-Key of a caller.
@@ -36,8 +37,9 @@ impl RequestKey {
 }
 
 /// Returns the answer to a request whose id is stored.
-pub(super) fn answer(stored: StoredRequest, operation: &Operation) -> Answer {
-    if stored.operation == hash_of(operation) { stored.answer } else { Err(Refusal::KeyReused) }
+pub(super) fn answered(stored: StoredRequest, operation: &Operation) -> Answered {
+    let is_repeat = stored.operation == hash_of(operation);
+    Answered { answer: if is_repeat { stored.answer } else { Err(Refusal::KeyReused) }, is_repeat }
 }
 
 fn hash_of(operation: &Operation) -> String {
@@ -78,7 +80,8 @@ mod tests {
         let key = RequestKey::new("a", "b", None);
         let request = key.request(&disconnect("1"), &Ok(Outcome::Disconnected), UNIX_EPOCH, Duration::from_secs(60));
         assert_eq!((request.now, request.expires_at), (0, 60));
-        assert_eq!(answer(request.stored.clone(), &disconnect("1")), Ok(Outcome::Disconnected));
-        assert_eq!(answer(request.stored, &disconnect("2")), Err(Refusal::KeyReused));
+        let answered = |operation| answered(request.stored.clone(), &operation);
+        assert_eq!(answered(disconnect("1")), Answered { answer: Ok(Outcome::Disconnected), is_repeat: true });
+        assert_eq!(answered(disconnect("2")), Answered { answer: Err(Refusal::KeyReused), is_repeat: false });
     }
 }

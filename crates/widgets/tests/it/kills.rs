@@ -60,7 +60,7 @@ async fn run(plan: Plan) {
 struct Instance {
     address: SocketAddr,
     client: Client,
-    program: Program,
+    program: Option<Program>,
 }
 
 impl Instance {
@@ -68,14 +68,17 @@ impl Instance {
         let program = serve(&truth.url(), &address.to_string()).start();
         let client = Client::new(&format!("http://{address}"), None).expect("a URL");
         with_timeout("the API answers", answers(&client)).await;
-        Instance { address, client, program }
+        Instance { address, client, program: Some(program) }
     }
 
     /// Kills the process, and starts another one on the same port.
     async fn restart(&mut self, truth: &Truth) {
-        self.program.signal("KILL").await;
-        self.program.ended().await;
-        self.program = serve(&truth.url(), &self.address.to_string()).start();
+        if let Some(program) = self.program.take() {
+            program.signal("KILL").await;
+            program.exit().await;
+        }
+        let program = serve(&truth.url(), &self.address.to_string()).start();
+        self.program = Some(program);
         with_timeout("the API answers", answers(&self.client)).await;
     }
 }

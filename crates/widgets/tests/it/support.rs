@@ -1,4 +1,4 @@
-//! The test harness: servers to test against, and the real program as a child process.
+//! The real program as a child process, how long a test waits, and the comparison of answers with the table.
 
 pub(crate) mod program;
 pub(crate) mod truth;

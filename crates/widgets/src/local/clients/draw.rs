@@ -45,8 +45,8 @@ impl Draw {
                 let (serial, port) = own.unwrap_or((association.serial, port));
                 Operation::Disconnect { serial, port }
             }
-            75..82 => Operation::Delete { serial: association.serial, if_match: None },
-            82..90 => widgets.create(one).expect("the prefix of the plan is a short text"),
+            75..80 => Operation::Delete { serial: association.serial, if_match: None },
+            80..91 => widgets.create(one).expect("the prefix of the plan is a short text"),
             _ => return Request::Get(association.serial),
         })
     }

@@ -115,16 +115,21 @@ impl Results {
         });
         let latencies = &self.latencies;
         json!({
-            "seconds": lasted.as_secs_f64(),
+            "seconds": rounded(lasted.as_secs_f64()),
             "counts": counts.collect::<Vec<_>>(),
             "latency_ms": {
-                "p50": latencies.percentile(0.5),
-                "p90": latencies.percentile(0.9),
-                "p99": latencies.percentile(0.99),
-                "max": latencies.max_ms(),
+                "p50": rounded(latencies.percentile(0.5)),
+                "p90": rounded(latencies.percentile(0.9)),
+                "p99": rounded(latencies.percentile(0.99)),
+                "max": rounded(latencies.max_ms()),
             },
         })
     }
+}
+
+/// Returns a number with three digits after the point.
+fn rounded(number: f64) -> f64 {
+    (number * 1e3).round() / 1e3
 }
 
 impl fmt::Display for Results {

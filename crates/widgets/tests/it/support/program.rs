@@ -63,6 +63,11 @@ impl Launch {
         self
     }
 
+    pub(crate) fn arguments<'a>(mut self, arguments: impl IntoIterator<Item = &'a str>) -> Launch {
+        self.command.args(arguments);
+        self
+    }
+
     pub(crate) fn start(mut self) -> Program {
         let mut child = self.command.spawn().expect("the program starts");
         let (sender, lines) = mpsc::unbounded_channel();
@@ -86,16 +91,25 @@ impl Launch {
 }
 
 impl Program {
+    /// Waits for the next line on either stream that contains `text`, and returns it.
+    pub(crate) async fn wait_for_line(&mut self, text: &str) -> String {
+        let reading = async {
+            loop {
+                match self.next_line().await {
+                    Some(line) if line.contains(text) => return line,
+                    Some(_) => {}
+                    None => panic!("the program ended before it wrote {text:?}: {:#?}", self.output),
+                }
+            }
+        };
+        with_timeout(text, reading).await
+    }
+
     /// Sends a signal by its name, e.g. `TERM`.
     pub(crate) async fn signal(&self, name: &str) {
         let id = self.child.id().expect("only `exit` waits for the program").to_string();
         let sent = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &id]).status().await;
         assert!(sent.expect("sh runs").success(), "SIG{name} was not sent; the program wrote {:#?}", self.output);
-    }
-
-    /// Waits until the program closes its output, however long that takes.
-    pub(crate) async fn ended(&mut self) {
-        while self.next_line().await.is_some() {}
     }
 
     /// Waits until the program exits by itself.
