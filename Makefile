@@ -36,6 +36,10 @@ demo-changes: build ## Scan services twice, kill a reader of the changes, and ve
 demo-events: build ## Run event-pipeline with two sinks on embedded servers, and verify where each message ends; SQS=… and DYNAMODB=… name other servers
 	@exec target/debug/event-pipeline demo $(if $(SQS),--sqs-endpoint $(SQS)) $(if $(DYNAMODB),--dynamo-endpoint $(DYNAMODB)) $(DEMO_ARGS)
 
+.PHONY: demo-widgets
+demo-widgets: build ## Run two instances of widget-registry and 16 clients on an embedded DynamoDB, and verify every answer; DYNAMODB=http://… for its tables
+	@exec target/debug/widget-registry demo $(if $(DYNAMODB),--dynamo-endpoint $(DYNAMODB)) $(DEMO_ARGS)
+
 .PHONY: demo-picture
 demo-picture: build ## Run the demo and draw its output in docs/demo.svg
 	@output=$$($(RUN) demo) && printf '%s\n' "$$output" | scripts/draw-terminal.sh '$$ make demo' >docs/demo.svg
@@ -125,7 +129,7 @@ check-slow: check-instructions test-browser ## Run the tests that take minutes e
 	cargo test --locked --test it -- --ignored --test-threads 1 outage:: streams:: export:: api::fuzz:: kills::
 	cargo test --locked --package mini-scan --lib -- --ignored --exact consumer::dedup::high_water::tests::an_entry_takes_about_120_bytes
 	cargo test --locked --package event-pipeline --test it -- --ignored --test-threads 1 kills::
-	cargo test --locked --package widget-registry --test it -- --ignored --test-threads 1 api::fuzz::
+	cargo test --locked --package widget-registry --test it -- --ignored --test-threads 1 api::fuzz:: kills::
 
 # By default, every second instance writes in batches. WRITE_MODE=put or WRITE_MODE=batch applies to all of them.
 .PHONY: chaos
@@ -226,6 +230,12 @@ bench-events: ## Measure event-pipeline beside bare loops of the same clients; o
 	$(if $(PROGRAM),,cargo build --locked --release --package event-pipeline)
 	cargo bench --locked --package event-pipeline --bench events -- --program $(abspath $(or $(PROGRAM),target/release/event-pipeline)) \
 		$(if $(ROUNDS),--rounds $(ROUNDS))
+
+.PHONY: bench-widgets
+bench-widgets: ## Measure widget-registry beside a bare loop of its transaction; optional: ROUNDS=1, PROGRAM=…, or FILL=600 to create widgets for 600 s and audit them
+	$(if $(PROGRAM),,cargo build --locked --release --package widget-registry)
+	cargo bench --locked --package widget-registry --bench widgets -- --program $(abspath $(or $(PROGRAM),target/release/widget-registry)) \
+		$(if $(FILL),--fill $(FILL),$(if $(ROUNDS),--rounds $(ROUNDS)))
 
 .PHONY: bench-compare
 bench-compare: ## Compare the last run of bench with the one before; BEFORE=… and AFTER=… name other JSON files

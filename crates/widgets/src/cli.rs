@@ -4,6 +4,9 @@ mod audit;
 mod check;
 mod completions;
 mod help;
+mod load;
+#[cfg(feature = "local")]
+mod local;
 mod observability;
 mod serve;
 mod servers;
@@ -17,6 +20,9 @@ use self::help::{heading, more};
 pub use audit::AuditArgs;
 pub use check::CheckArgs;
 pub use completions::CompletionsArgs;
+pub use load::LoadArgs;
+#[cfg(feature = "local")]
+pub use local::{DemoArgs, LocalArgs};
 pub use serve::ServeArgs;
 pub use setup::SetupArgs;
 pub use tail::TailArgs;
@@ -62,13 +68,13 @@ pub enum Command {
     Check(CheckArgs),
     Serve(Box<ServeArgs>),
     Token(TokenArgs),
-    // Load(LoadArgs),
+    Load(LoadArgs),
     Audit(AuditArgs),
     Tail(TailArgs),
-    // #[cfg(feature = "local")]
-    // Local(LocalArgs),
-    // #[cfg(feature = "local")]
-    // Demo(DemoArgs),
+    #[cfg(feature = "local")]
+    Local(Box<LocalArgs>),
+    #[cfg(feature = "local")]
+    Demo(DemoArgs),
     Completions(CompletionsArgs),
 }
 

@@ -6,10 +6,14 @@
 //!   tables that it needs (`ports`).
 //! - `table` implements that interface with DynamoDB.
 //! - `api` serves the registry over HTTP. `service` connects it to its tables.
+//! - `client` calls the API, for commands that put load on it. `local` has the embedded servers and the demo.
 //! - `tools` has the operator's commands, `observe` the logs and metrics, and `cli` the flags.
 
 pub mod api;
 pub mod cli;
+pub mod client;
+#[cfg(feature = "local")]
+pub mod local;
 pub mod names;
 pub mod observe;
 pub mod operation;

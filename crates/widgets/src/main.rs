@@ -20,7 +20,7 @@ use widget_registry::cli::{Cli, Command, CompletionsArgs, ServeArgs, TokenArgs};
 use widget_registry::observe::{ApiMetrics, PROGRAM, TimedStore, WatchedApi};
 use widget_registry::registry::Registry;
 use widget_registry::service;
-use widget_registry::tools::{audit, check, setup, tail};
+use widget_registry::tools::{audit, check, load, setup, tail};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -44,21 +44,21 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Setup(args) => Ok(console::run(async |console| setup::run(&args.task(), console).await).await?),
         Command::Check(args) => Ok(console::run(async |console| check::run(&args.task(), console).await).await?),
-        Command::Serve(args) => serve(&args).await,
+        Command::Serve(args) => serve(&args, args.dynamo().as_deref()).await,
         Command::Token(args) => create_token(&args),
-        // Command::Load(args) => Ok(console::run(async |console| load::run(&args.task()?, console).await).await?),
+        Command::Load(args) => Ok(console::run(async |console| load::run(&args.task(), console).await).await?),
         Command::Audit(args) => Ok(console::run(async |console| audit::run(&args.task(), console).await).await?),
         Command::Tail(args) => Ok(console::run(async |console| tail::run(&args.task(), console).await).await?),
-        // #[cfg(feature = "local")]
-        // Command::Local(args) => local::servers(&args).await,
-        // #[cfg(feature = "local")]
-        // Command::Demo(args) => local::demo(&args).await,
+        #[cfg(feature = "local")]
+        Command::Local(args) => local::servers(&args).await,
+        #[cfg(feature = "local")]
+        Command::Demo(args) => local::demo(&args).await,
         Command::Completions(args) => completions(&args),
     }
 }
 
 /// Serves the API until a signal, and drains.
-async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+async fn serve(args: &ServeArgs, dynamo: Option<&str>) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let (access, settings) = (args.access()?, args.settings()?);
     let (tables, endpoint) = (args.tables(), args.dynamo());
@@ -129,4 +129,44 @@ fn create_token(args: &TokenArgs) -> anyhow::Result<ExitCode> {
 fn completions(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
     io::stdout().write_all(&args.script()).context("cannot write the output")?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(feature = "local")]
+mod local {
+    use std::io;
+    use std::process::ExitCode;
+
+    use anyhow::Context;
+    use dynamodb::WarmThroughput;
+    use ops::console;
+    use ops::signals::Signals;
+    use widget_registry::cli::{DemoArgs, LocalArgs};
+    use widget_registry::local::demo;
+    use widget_registry::local::servers::Dynamo;
+    use widget_registry::tools::setup::{self, Setup};
+
+    /// Serves the API on an embedded DynamoDB until a signal.
+    pub(super) async fn servers(args: &LocalArgs) -> anyhow::Result<ExitCode> {
+        let (address, storage) = args.dynamo();
+        let dynamo = Dynamo::start(address, &storage).await?;
+        let (url, serve) = (dynamo.url(), args.serve());
+        let task =
+            Setup { endpoint: Some(url.clone()), tables: serve.tables(), warm: WarmThroughput::default(), wait: false };
+        let set_up = console::run(async |console| setup::run(&task, console).await).await?;
+        if set_up != ExitCode::SUCCESS {
+            return Ok(set_up);
+        }
+        println!(
+            "\nexport AWS_ENDPOINT_URL_DYNAMODB={url}\n\nThe API listens on http://{}. Ctrl-C stops.",
+            serve.listen()
+        );
+        super::serve(serve, Some(&url)).await
+    }
+
+    pub(super) async fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+        let mut signals = Signals::listen().context("cannot listen for signals")?;
+        let stop = async { _ = signals.next().await };
+        let passed = demo::run(&args.settings(), stop, &mut io::stdout()).await?;
+        Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
 }

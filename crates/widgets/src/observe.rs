@@ -35,5 +35,7 @@ pub fn default_levels() -> Targets {
         .with_default(LevelFilter::WARN)
         // The start checks report in one sentence what it warns about at start.
         .with_target("aws_config", LevelFilter::ERROR)
+        // The embedded server of `local` warns of each condition that fails.
+        .with_target("dynoxide", LevelFilter::ERROR)
         .with_target(PROGRAM.target, LevelFilter::INFO)
 }

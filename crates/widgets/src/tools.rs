@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod check;
 mod error;
+pub mod load;
 pub mod setup;
 mod tables;
 pub mod tail;

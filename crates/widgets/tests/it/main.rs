@@ -3,6 +3,8 @@
 mod api;
 mod command_line;
 mod contract;
+mod faults;
+mod kills;
 mod model;
 mod support;
 mod tables;

@@ -1,6 +1,7 @@
-//! The real program as a child process, and how long a test waits.
+//! The real program as a child process, how long a test waits, and the comparison of answers with the table.
 
 pub(crate) mod program;
+pub(crate) mod truth;
 
 use std::future::Future;
 use std::time::Duration;

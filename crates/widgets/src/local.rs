@@ -1,0 +1,7 @@
+//! The embedded servers, and clients whose every answer is compared with the table: for the demo and the tests.
+
+pub mod clients;
+pub mod demo;
+pub mod found;
+pub mod judge;
+pub mod servers;
