@@ -203,7 +203,7 @@ async fn plan(load: &Load, planned: mpsc::UnboundedSender<Due>, stop: &Cancellat
         if after >= load.lasts || stop.run_until_cancelled(sleep_until(begin + after)).await.is_none() {
             break;
         }
-        let operation = stream.next().map_err(|error| ToolError(error.to_string()))?;
+        let operation = stream.operation().map_err(|error| ToolError(error.to_string()))?;
         if planned.send((begin + after, operation)).is_err() {
             break;
         }
@@ -229,7 +229,7 @@ async fn collect(finished: &mut mpsc::UnboundedReceiver<Done>, results: &mut Res
     while let Some((operation, ended, latency)) = finished.recv().await {
         results.add(operation, ended, Some(latency));
         bar.inc(1);
-        if results.latencies.count() % 1_000 == 0 {
+        if results.latencies.count().is_multiple_of(1_000) {
             let p99 = results.latencies.percentile(0.99);
             bar.set_message(format!("operations, p99 {p99:.0} ms, wrong {}:", results.wrong()));
         }
