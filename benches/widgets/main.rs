@@ -65,6 +65,9 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
+/// A name, its figure of a round, and the digits after the point.
+type Row = (&'static str, fn(&Round) -> f64, usize);
+
 /// What one round measured.
 struct Round {
     api: Figures,
@@ -124,7 +127,7 @@ async fn measure_bare(program: &Path, load: Load) -> anyhow::Result<Figures> {
 
 fn print(rounds: &[Round]) -> anyhow::Result<()> {
     let spread = |of: fn(&Round) -> f64| Spread::of(rounds.iter().map(of).collect()).context("there is no round");
-    let rows: [(&str, fn(&Round) -> f64, usize); 9] = [
+    let rows: [Row; 9] = [
         ("connects/s × bare", |round| round.api.per_second / round.bare.per_second, 2),
         ("connects per CPU second × bare", |round| round.bare.cpu_microseconds / round.api.cpu_microseconds, 2),
         ("connects/s", |round| round.api.per_second, 0),

@@ -3,5 +3,5 @@
 pub mod clients;
 pub mod demo;
 pub mod found;
-pub mod judge;
 pub mod servers;
+pub mod verify;

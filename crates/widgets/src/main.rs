@@ -61,7 +61,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 async fn serve(args: &ServeArgs, dynamo: Option<&str>) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let (access, settings) = (args.access()?, args.settings()?);
-    let (tables, endpoint) = (args.tables(), args.dynamo());
+    let (tables, endpoint) = (args.tables(), dynamo);
     let fields = vec![("table", tables.widgets.clone())];
     let _logs = Logs::start(&PROGRAM, args.log_format(), args.log_levels(), fields, None);
     let address = args.listen();
@@ -75,7 +75,7 @@ async fn serve(args: &ServeArgs, dynamo: Option<&str>) -> anyhow::Result<ExitCod
     let store = tokio::select! {
         biased;
         _ = signals.next() => return Ok(ExitCode::SUCCESS),
-        store = service::connect(endpoint.as_deref(), &tables) => store?,
+        store = service::connect(endpoint, &tables) => store?,
     };
     let store = TimedStore::new(store, metrics.clone());
     let registry = Arc::new(Registry::new(store, settings, metrics.clone(), now));

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use self::answer::{Meaning, effect, facts, meaning};
 use self::draw::{Draw, Request};
-use super::judge::{Effect, Log, Moment, Seen, Write};
+use super::verify::{Effect, Log, Moment, Seen, Write};
 use crate::client::{Client, NoAnswer, Response};
 use crate::operation::Operation;
 use crate::tools::load::Widgets;
@@ -232,7 +232,7 @@ impl Worker {
         }
     }
 
-    fn seen(&mut self, begin: Moment, facts: Vec<super::judge::Fact>) {
+    fn seen(&mut self, begin: Moment, facts: Vec<super::verify::Fact>) {
         let end = self.progress.now();
         self.report.log.seen.extend(facts.into_iter().map(|fact| Seen { fact, begin, end }));
     }

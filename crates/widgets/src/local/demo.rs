@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::clients::{self, Plan, Progress, Report};
 use super::found;
-use super::judge::{Checks, judge};
 use super::servers::{self, Dynamo};
+use super::verify::{Checks, verify};
 use crate::client::{Client, Invalid};
 use crate::names::Tables;
 use crate::observe::USER_AGENT;
@@ -105,7 +105,7 @@ async fn show(settings: &Settings, out: &mut impl Write) -> Result<bool, Error> 
     let client = dynamodb::connect(Some(&stage.dynamo), USER_AGENT).await;
     let client = client.map_err(|problem| Error::Failed(problem.to_string()))?;
     let table = found::read(&client, &stage.tables.widgets).await.map_err(Error::Failed)?;
-    let checks = judge(&report.log, &table);
+    let checks = verify(&report.log, &table);
     let stopped = stage.stop().await?;
     let results = Verified { report: &report, checks: &checks, audited: audit.is_ok(), stopped };
     writeln!(out, "\nChecked against the answers to the clients, independently of the program\n\n{results}")?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::judge::Table;
+use super::verify::Table;
 use crate::widget::{Peers, Port, Serial};
 
 /// Reads all widgets.

@@ -203,7 +203,7 @@ async fn plan(load: &Load, planned: mpsc::UnboundedSender<Due>, stop: &Cancellat
         if after >= load.lasts || stop.run_until_cancelled(sleep_until(begin + after)).await.is_none() {
             break;
         }
-        let operation = stream.draw().map_err(|error| ToolError(error.to_string()))?;
+        let operation = stream.operation().map_err(|error| ToolError(error.to_string()))?;
         if planned.send((begin + after, operation)).is_err() {
             break;
         }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::judge::{Effect, Fact};
+use super::super::verify::{Effect, Fact};
 use crate::client::{NoAnswer, Response};
 use crate::operation::{Association, Operation, Taken};
 use crate::widget::{Port, Serial};

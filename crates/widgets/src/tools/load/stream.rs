@@ -74,7 +74,7 @@ impl Stream {
     }
 
     /// Returns the next operation.
-    pub fn draw(&mut self) -> Result<Operation, Invalid> {
+    pub fn operation(&mut self) -> Result<Operation, Invalid> {
         let wanted = self.random.random_range(0..10);
         let free = if wanted < 5 { self.free() } else { None };
         if let Some(edge) = free {
@@ -149,7 +149,7 @@ mod tests {
     fn the_same_seed_gives_the_same_operations() {
         let some = |seed| {
             let mut stream = Stream::new(widgets(100), seed);
-            (0..1_000).map(|_| stream.draw().unwrap()).collect::<Vec<_>>()
+            (0..1_000).map(|_| stream.operation().unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(some(7), some(7));
         assert_ne!(some(7), some(8));
@@ -160,7 +160,7 @@ mod tests {
         let mut stream = Stream::new(widgets(2_000), 7);
         let (mut peers, mut counts) = (BTreeMap::new(), BTreeMap::<_, u32>::new());
         for _ in 0..50_000 {
-            let operation = stream.draw().unwrap();
+            let operation = stream.operation().unwrap();
             *counts.entry(operation.name()).or_default() += 1;
             match operation {
                 Operation::Connect(Association { port, serial, peer }, taken) => {
@@ -187,6 +187,6 @@ mod tests {
     #[test]
     fn two_widgets_are_enough() {
         let mut stream = Stream::new(widgets(2), 7);
-        assert!((0..1_000).all(|_| stream.draw().is_ok()));
+        assert!((0..1_000).all(|_| stream.operation().is_ok()));
     }
 }

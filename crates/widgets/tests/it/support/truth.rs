@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use widget_registry::client::Client;
 use widget_registry::local::clients::Report;
 use widget_registry::local::found;
-use widget_registry::local::judge::judge;
 use widget_registry::local::servers::Dynamo;
+use widget_registry::local::verify::verify;
 use widget_registry::tools::load::{self, Results, Widgets};
 
 use super::program::{Program, widget_registry};
@@ -73,7 +73,7 @@ impl Truth {
         assert_eq!(report.wrong, Vec::<String>::new());
         let client = dynamodb::connect(Some(&self.url()), "tests").await.expect("the server runs");
         let table = found::read(&client, "widgets").await.expect("the table exists");
-        let checks = judge(&report.log, &table);
+        let checks = verify(&report.log, &table);
         for (check, subject, predicate) in checks.lines() {
             println!("{} of {} {subject} {predicate}", check.right, check.expected);
         }

@@ -44,7 +44,7 @@ fn table(connected: Option<[&str; 2]>) -> Table {
 fn wrong(writes: &[Write], seen: &[Seen], table: &Table) -> usize {
     let mut log = Log { writes: ["a", "b", "c"].map(|name| done(create(name), 1, 2)).to_vec(), seen: seen.to_vec() };
     log.writes.extend_from_slice(writes);
-    judge(&log, table).differences().len()
+    verify(&log, table).differences().len()
 }
 
 fn after(writes: &[Write], table: &Table) -> usize {

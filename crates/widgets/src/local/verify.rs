@@ -110,7 +110,7 @@ impl Checks {
 }
 
 /// Compares the log with the table, and with itself.
-pub fn judge(log: &Log, table: &Table) -> Checks {
+pub fn verify(log: &Log, table: &Table) -> Checks {
     let index = Index::of(&log.writes);
     let of_kind = |is_kind: fn(&Effect) -> bool| {
         let acknowledged = log.writes.iter().filter(|write| write.end.is_some() && is_kind(&write.effect));
