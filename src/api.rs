@@ -20,6 +20,7 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::routing::{delete, get, post};
 use http_api::{Guard, Problem, Scope};
+use ops::StoreWatch;
 
 use self::bodies::{Past, Service};
 use crate::changes::PastReader;
@@ -27,7 +28,7 @@ use crate::hosts::{self, Hosts, Record, Records, WriteSettings};
 use crate::scan::{Key, to_unix_seconds};
 
 pub use document::openapi;
-pub use watch::{Condition, Watch};
+pub use watch::probe;
 pub use webhooks::{Webhooks, webhooks_router};
 
 /// The settings of the endpoints.
@@ -44,12 +45,12 @@ pub(crate) struct Api<R> {
     hosts: Hosts<R>,
     history: Option<PastReader>,
     settings: Settings,
-    watch: Arc<Watch>,
+    watch: Arc<StoreWatch>,
 }
 
 impl<R: Records> Api<R> {
     fn problem(&self, error: hosts::Error) -> Problem {
-        self.watch.log(&error);
+        self.watch.log(error.kind.name(), &error);
         problems::of_store(&error)
     }
 
@@ -58,7 +59,7 @@ impl<R: Records> Api<R> {
     }
 
     fn history_problem(&self, error: hosts::Error) -> Problem {
-        self.watch.log(&error);
+        self.watch.log(error.kind.name(), &error);
         problems::of_history(&error)
     }
 
@@ -85,7 +86,7 @@ pub fn router<R: Records>(
     history: Option<PastReader>,
     settings: Settings,
     webhooks: Router,
-    watch: Arc<Watch>,
+    watch: Arc<StoreWatch>,
     guard: &Guard,
 ) -> Router {
     let api = Arc::new(Api { hosts, history, settings, watch });

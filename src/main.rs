@@ -11,7 +11,7 @@ use anyhow::Context;
 use axum::Router;
 use clap::Parser;
 use http_api::{Access, Guard, Server};
-use mini_scan::api::{self, Watch};
+use mini_scan::api;
 use mini_scan::changes::{self, preview};
 use mini_scan::cli::{
     ApiArgs, ApiTask, BackfillArgs, ChangesArgs, ChangesTask, CheckArgs, CheckTask, Cli, Command, CompletionsArgs,
@@ -28,11 +28,10 @@ use mini_scan::observe::{
 use mini_scan::service::{self, ChangesObservers, Config, Finding, Running, WebhooksTables, setup};
 use mini_scan::subscriptions::operations::{Operations, Vault};
 use mini_scan::{backfill, dead_changes, export, get, webhook_commands};
-use ops::Pipe;
-use ops::http;
 use ops::logs::{self, Logs};
 use ops::signals::{Signal, Signals};
 use ops::traces::Traces;
+use ops::{Pipe, StoreWatch, http};
 use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
@@ -229,7 +228,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     }
     let spans = traces.as_ref().map(|traces| RequestSpans::new(traces.sampling(), args.table()));
     let metrics = Arc::new(ApiMetrics::new(spans));
-    let watch = Arc::<Watch>::default();
+    let watch = Arc::<StoreWatch>::default();
     let watched = Arc::new(WatchedApi::new(metrics.clone(), watch.clone()));
     let _endpoint = http::listen(args.http_listen(), "--http-listen, MINI_SCAN_HTTP_LISTEN", watched.clone()).await?;
     let endpoints = args.endpoints();
@@ -258,7 +257,7 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let mut served = pin!(async {
         tokio::select! {
             drained = server.serve(router, stop.notified(), grace) => drained,
-            () = watch.probe(&hosts, &watched.liveness) => unreachable!("it probes until it is dropped"),
+            () = watch.follow(&watched.liveness, async || api::probe(&hosts).await) => unreachable!("it probes until it is dropped"),
         }
     });
     tokio::select! {

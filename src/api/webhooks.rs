@@ -15,15 +15,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http_api::problem::INVALID_PAGE_TOKEN;
 use http_api::{Body, Caller, Etag, Guard, Path, Problem, ProblemBody, Query, Scope, if_match, json, page_token};
+use ops::StoreWatch;
 use tracing::info;
 use webhooks::{EndpointId, HttpSender, Secret};
 
 use self::bodies::{
     ListParams, NewSubscription, Rotation, SubscriptionPatch, Subscriptions as Listed, TrialBody, WithSecret,
 };
+use super::now;
 use super::problems::{self, PRECONDITION_REQUIRED, SUBSCRIPTION_NOT_FOUND};
 use super::queries::{invalid, size};
-use super::{Watch, now};
+use crate::hosts;
 use crate::subscriptions::operations::{Access, OperationError, Operations, Vault};
 use crate::subscriptions::ports::{DeadDeliveries, Subscriptions};
 use crate::subscriptions::{Subscription, SubscriptionView};
@@ -46,13 +48,14 @@ pub struct Webhooks<S, D> {
 /// What the handlers share.
 struct Shared<S, D> {
     webhooks: Webhooks<S, D>,
-    watch: Arc<Watch>,
+    watch: Arc<StoreWatch>,
 }
 
 impl<S: Subscriptions, D: DeadDeliveries> Shared<S, D> {
     fn problem(&self, error: &OperationError) -> Problem {
         if let OperationError::Store(error) | OperationError::Deliveries(error) = error {
-            self.watch.log(&error.clone().into());
+            let error = hosts::Error::from(error.clone());
+            self.watch.log(error.kind.name(), &error);
         }
         problems::of_operation(error)
     }
@@ -72,7 +75,7 @@ impl<S: Subscriptions, D: DeadDeliveries> Shared<S, D> {
 /// Returns the routes of webhooks, with the scopes that they need.
 pub fn webhooks_router<S: Subscriptions, D: DeadDeliveries>(
     webhooks: Webhooks<S, D>,
-    watch: Arc<Watch>,
+    watch: Arc<StoreWatch>,
     guard: &Guard,
 ) -> Router {
     let reads = Router::new()

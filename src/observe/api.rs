@@ -6,16 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http_api::{Arrived, Responded};
-use ops::Liveness;
 use ops::http::{Instance, Unready};
 use ops::metrics::{Counter, Exposition, Histogram, Metric, process};
+use ops::{Liveness, StoreWatch};
 
 use tracing::Span;
 
 use super::names::{BUILD_INFO, READY};
 use super::request_spans::{self, RequestSpans};
 use super::{PROGRAM, REVISION, spans};
-use crate::api::Watch;
 use crate::hosts::{self, ErrorKind, Operation};
 
 const REQUESTS: Metric = Metric::histogram(
@@ -125,7 +124,7 @@ pub(super) fn add<K: Ord>(histograms: &Mutex<BTreeMap<K, Arc<Histogram>>>, key: 
 /// A running API, for its endpoint of metrics and health.
 pub struct WatchedApi {
     metrics: Arc<ApiMetrics>,
-    watch: Arc<Watch>,
+    watch: Arc<StoreWatch>,
     started: SystemTime,
     pub liveness: Liveness,
     /// Whether it serves requests: after the start checks, and before the drain.
@@ -134,7 +133,7 @@ pub struct WatchedApi {
 
 impl WatchedApi {
     /// The process has just started.
-    pub fn new(metrics: Arc<ApiMetrics>, watch: Arc<Watch>) -> WatchedApi {
+    pub fn new(metrics: Arc<ApiMetrics>, watch: Arc<StoreWatch>) -> WatchedApi {
         #[expect(clippy::disallowed_methods, reason = "a start time for people; no decision depends on it")]
         let started = SystemTime::now();
         WatchedApi { metrics, watch, started, liveness: Liveness::default(), is_serving: AtomicBool::new(false) }
@@ -211,7 +210,7 @@ mod tests {
     #[test]
     fn counts_requests_and_calls_under_labels_that_no_client_chooses() {
         let metrics = Arc::<ApiMetrics>::default();
-        let watch = Arc::<Watch>::default();
+        let watch = Arc::<StoreWatch>::default();
         let responded = Responded { route: None, method: "_OTHER", status: 404, took: Duration::from_millis(3) };
         http_api::Observer::responded(&*metrics, &Span::none(), &responded);
         let error = hosts::Error { kind: ErrorKind::Throttled, detail: "slow".to_owned() };

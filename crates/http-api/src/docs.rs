@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::problem::ProblemType;
 
 /// The path of the style sheet that the pages link.
-pub const STYLE: &str = "/assets/docs.css";
+pub(crate) const STYLE: &str = "/assets/docs.css";
 
 /// Only the style sheet of this server, and nothing that a page could load or run.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -18,16 +18,16 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 
 /// What the pages show.
 #[derive(Debug, Clone, Copy)]
-pub struct Docs<'a> {
-    pub title: &'a str,
+pub(crate) struct Docs<'a> {
+    pub(crate) title: &'a str,
     /// The OpenAPI document.
-    pub document: &'a Value,
-    pub problems: &'a [&'a ProblemType],
+    pub(crate) document: &'a Value,
+    pub(crate) problems: &'a [&'a ProblemType],
 }
 
 impl Docs<'_> {
     /// Renders every endpoint.
-    pub fn page(&self) -> String {
+    pub(crate) fn page(&self) -> String {
         let paths = self.document["paths"].as_object().into_iter().flatten();
         let operations = paths.flat_map(|(path, methods)| {
             methods.as_object().into_iter().flatten().map(move |(method, operation)| (path, method, operation))
@@ -56,7 +56,7 @@ impl Docs<'_> {
     }
 
     /// Renders every problem, each at the anchor to which its `type` leads.
-    pub fn problems_page(&self) -> String {
+    pub(crate) fn problems_page(&self) -> String {
         self.around(html! {
             p { "Every error is a problem document (RFC 9457). Its " code { "type" } " leads to a section of this page." }
             @for problem in self.problems {
@@ -169,7 +169,7 @@ fn kind(property: &Value) -> String {
 }
 
 /// Returns a page as a response.
-pub fn html(page: String) -> Response {
+pub(crate) fn html(page: String) -> Response {
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (CONTENT_SECURITY_POLICY, POLICY),
@@ -179,7 +179,7 @@ pub fn html(page: String) -> Response {
 }
 
 /// Returns the style sheet as a response.
-pub fn style() -> Response {
+pub(crate) fn style() -> Response {
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8")),
         (CACHE_CONTROL, HeaderValue::from_static("no-cache")),

@@ -12,15 +12,17 @@ mod in_progress;
 mod origin;
 pub mod page_token;
 pub mod problem;
+mod reference;
 mod server;
 mod tokens;
 
 pub use access::{Access, Caller, NeedsTokens};
-pub use docs::{Docs, STYLE, html, inline, style};
+pub use docs::inline;
 pub use etag::{Etag, Listed, if_match, json, json_of};
 pub use extract::{Body, Path, Query};
 pub use guard::{Arrived, Guard, IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, Limits, Observer, Responded};
 pub use origin::{InvalidOrigin, Origin};
 pub use problem::{FieldError, Problem, ProblemBody, ProblemType};
+pub use reference::{Bearer, Reference, openapi};
 pub use server::{Drained, Server};
 pub use tokens::{InvalidTokens, Scope, TokenFile, append, line, new_token};

@@ -6,6 +6,7 @@
 mod cause;
 mod confirm;
 pub mod console;
+pub mod findings;
 pub mod flags;
 pub mod health;
 mod help;
@@ -17,6 +18,7 @@ mod pipe;
 mod rate_limited_log;
 pub mod signals;
 mod stderr;
+mod store_watch;
 pub mod terminal;
 pub mod traces;
 pub mod version;
@@ -27,6 +29,7 @@ pub use liveness::{Heartbeat, Liveness};
 pub use pipe::Pipe;
 pub use rate_limited_log::RateLimitedLog;
 pub use stderr::Stderr;
+pub use store_watch::{Probe, StoreWatch};
 
 /// The program that uses this crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

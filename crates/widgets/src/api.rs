@@ -20,6 +20,7 @@ use std::time::SystemTime;
 use axum::Router;
 use axum::routing::{delete, get, post, put};
 use http_api::{Guard, Problem, Scope};
+use ops::StoreWatch;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -29,7 +30,7 @@ use crate::ports::Store;
 use crate::registry::{Failure, Registry, RequestKey};
 
 pub use document::openapi;
-pub use watch::{Condition, Watch};
+pub use watch::probe;
 
 /// Operations of all batches in progress at a time. Further ones wait, so that batches do not multiply the limit of requests.
 const BATCHED_OPERATIONS: usize = 256;
@@ -37,7 +38,7 @@ const BATCHED_OPERATIONS: usize = 256;
 /// What the handlers share.
 pub(crate) struct Api<S> {
     registry: Arc<Registry<S>>,
-    watch: Arc<Watch>,
+    watch: Arc<StoreWatch>,
     batched: Semaphore,
 }
 
@@ -50,13 +51,13 @@ impl<S: Store> Api<S> {
     }
 
     fn problem(&self, failure: &Failure) -> Problem {
-        self.watch.log(failure);
+        self.watch.log(watch::error_of(failure).kind.name(), failure);
         problems::of_failure(failure)
     }
 }
 
 /// Returns every route, surrounded by the guard.
-pub fn router<S: Store>(registry: Arc<Registry<S>>, watch: Arc<Watch>, guard: &Guard) -> Router {
+pub fn router<S: Store>(registry: Arc<Registry<S>>, watch: Arc<StoreWatch>, guard: &Guard) -> Router {
     let api = Arc::new(Api { registry, watch, batched: Semaphore::new(BATCHED_OPERATIONS) });
     let reads =
         Router::new().route("/widgets", get(widgets::list::<S>)).route("/widgets/{serial}", get(widgets::show::<S>));

@@ -11,11 +11,11 @@ use clap::Parser;
 use http_api::{Access, Guard, Server};
 use ops::logs::Logs;
 use ops::signals::Signals;
-use ops::{Stderr, console, http};
+use ops::{Stderr, StoreWatch, console, http};
 use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
-use widget_registry::api::{self, Watch};
+use widget_registry::api;
 use widget_registry::cli::{Cli, Command, CompletionsArgs, ServeArgs, TokenArgs};
 use widget_registry::observe::{ApiMetrics, PROGRAM, TimedStore, WatchedApi};
 use widget_registry::registry::Registry;
@@ -68,7 +68,7 @@ async fn serve(args: &ServeArgs, dynamo: Option<&str>) -> anyhow::Result<ExitCod
     if let Access::Everyone = access {
         tracing::warn!(%address, "everyone who can reach the address can use the API, because it has no tokens");
     }
-    let (metrics, watch) = (Arc::<ApiMetrics>::default(), Arc::<Watch>::default());
+    let (metrics, watch) = (Arc::<ApiMetrics>::default(), Arc::<StoreWatch>::default());
     let watched = Arc::new(WatchedApi::new(metrics.clone(), watch.clone()));
     let setting = "--http-listen, WIDGET_REGISTRY_HTTP_LISTEN";
     let _endpoint = http::listen(args.http_listen(), setting, watched.clone()).await?;
@@ -88,7 +88,7 @@ async fn serve(args: &ServeArgs, dynamo: Option<&str>) -> anyhow::Result<ExitCod
     let mut served = pin!(async {
         tokio::select! {
             drained = server.serve(router, stop.notified(), grace) => drained,
-            () = watch.probe(&registry, &watched.liveness) => unreachable!("it probes until it is dropped"),
+            () = watch.follow(&watched.liveness, async || api::probe(&registry).await) => unreachable!("it probes until it is dropped"),
         }
     });
     tokio::select! {

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http_api::{Access, Guard, Limits, Server};
+use ops::StoreWatch;
 
 use super::program::{BoxError, Consumer, Environment, Outcomes, Program};
-use crate::api::{self, Watch};
+use crate::api;
 use crate::consumer::Process;
 use crate::consumer::settings::WriteMode;
 use crate::hosts::Index;
@@ -51,7 +52,7 @@ impl Program for Real {
         let (endpoints, table) = (endpoints(environment), environment.table);
         let running = thread::Running::start("api", move || async move {
             let metrics = Arc::<ApiMetrics>::default();
-            let watch = Arc::<Watch>::default();
+            let watch = Arc::<StoreWatch>::default();
             let hosts = connect_hosts(&endpoints, table, None, metrics.clone()).await.map_err(io::Error::other)?;
             let limits = Limits { request_timeout: Duration::from_secs(10), body_bytes: 2 << 20, requests: 64 };
             let guard = Guard::new(Access::Loopback, limits, metrics);

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use ops::Liveness;
 use ops::http::{Instance, Unready};
 use ops::metrics::{Exposition, Metric, process};
+use ops::{Liveness, StoreWatch};
 
 use super::{ApiMetrics, PROGRAM, REVISION};
-use crate::api::Watch;
 
 const READY: Metric = Metric::gauge("widget_registry_ready", "1 if the instance is ready.");
 const BUILD_INFO: Metric = Metric {
@@ -19,7 +18,7 @@ const BUILD_INFO: Metric = Metric {
 
 pub struct WatchedApi {
     metrics: Arc<ApiMetrics>,
-    watch: Arc<Watch>,
+    watch: Arc<StoreWatch>,
     started: SystemTime,
     pub liveness: Liveness,
     /// Whether it serves requests: after the start checks, and before the drain.
@@ -28,7 +27,7 @@ pub struct WatchedApi {
 
 impl WatchedApi {
     /// The process has just started.
-    pub fn new(metrics: Arc<ApiMetrics>, watch: Arc<Watch>) -> WatchedApi {
+    pub fn new(metrics: Arc<ApiMetrics>, watch: Arc<StoreWatch>) -> WatchedApi {
         #[expect(clippy::disallowed_methods, reason = "a start time for people; no decision depends on it")]
         let started = SystemTime::now();
         WatchedApi { metrics, watch, started, liveness: Liveness::default(), is_serving: AtomicBool::new(false) }

@@ -1,10 +1,8 @@
 //! `widget-registry check`: checks the tables, the stream and permissions, and changes nothing.
 
-use std::fmt;
-
 use dynamodb::{Client, Permission, Problem, check_permission_in_transaction, check_stream_permissions};
 use ops::console::{Console, Outcome, ToolError};
-use serde_json::json;
+use ops::findings::{Checked, Finding, report};
 
 use super::tables::{Kind, connect};
 use crate::names::Tables;
@@ -19,75 +17,12 @@ pub struct Check {
     pub json: bool,
 }
 
-/// One thing that was checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Finding {
-    what: &'static str,
-    name: String,
-    result: Checked,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Checked {
-    Ok,
-    /// It could not be asked for.
-    Unknown(String),
-    /// The API works with it.
-    Warning(String),
-    /// The API does not work with it.
-    Failed(String),
-}
-
-impl Finding {
-    fn new(what: &'static str, name: &str, result: Checked) -> Finding {
-        Finding { what, name: name.to_owned(), result }
-    }
-
-    fn word(&self) -> &'static str {
-        match self.result {
-            Checked::Ok => "ok",
-            Checked::Unknown(_) => "unknown",
-            Checked::Warning(_) => "warning",
-            Checked::Failed(_) => "failed",
-        }
-    }
-
-    /// Returns why it is not ok, on one line.
-    fn detail(&self) -> Option<String> {
-        match &self.result {
-            Checked::Ok => None,
-            Checked::Unknown(detail) | Checked::Warning(detail) | Checked::Failed(detail) => {
-                let sentences: Vec<_> = detail.lines().map(|line| line.trim_end_matches('.')).collect();
-                Some(sentences.join(". "))
-            }
-        }
-    }
-
-    fn json(&self) -> String {
-        json!({ "check": self.what, "name": self.name, "result": self.word(), "detail": self.detail() }).to_string()
-    }
-}
-
-/// One line: result, what was checked, and its name or what to do.
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Finding { what, name, .. } = self;
-        write!(f, "{:<7}  {what:<10}  {name}", self.word())?;
-        self.detail().map_or(Ok(()), |detail| write!(f, ": {detail}"))
-    }
-}
-
-/// Prints every finding. A check that failed is a failure of the command.
 pub async fn run(task: &Check, console: &mut Console<'_>) -> Result<Outcome, ToolError> {
-    let mut has_failed = false;
+    let mut findings = Vec::new();
     for kind in Kind::ALL {
-        for finding in table(task, kind).await {
-            let line = if task.json { finding.json() } else { finding.to_string() };
-            console.print(format!("{line}\n"))?;
-            has_failed |= matches!(finding.result, Checked::Failed(_));
-        }
+        findings.extend(table(task, kind).await);
     }
-    Ok(if has_failed { Outcome::Failed } else { Outcome::Done })
+    report(&findings, task.json, console)
 }
 
 async fn table(task: &Check, kind: Kind) -> Vec<Finding> {
