@@ -84,10 +84,13 @@ run-changes: build ## Create the tables, then keep the history of changes; CHANG
 	@exec $(RUN) changes $(CHANGES_ARGS)
 
 .PHONY: run-widgets
-run-widgets: export AWS_ENDPOINT_URL_DYNAMODB ?= http://localhost:8000
-run-widgets: build ## Create the tables, then serve the registry of widgets on port 8080; WIDGETS_ARGS="…" sets the flags of serve
-	@target/debug/widget-registry setup
-	@exec target/debug/widget-registry serve $(WIDGETS_ARGS)
+run-widgets: build ## Serve the registry of widgets on port 8080 until Ctrl-C, on an embedded DynamoDB, or on DYNAMODB=http://…; WIDGETS_ARGS="…" sets flags
+ifdef DYNAMODB
+	@target/debug/widget-registry setup --dynamo-endpoint $(DYNAMODB)
+	@exec target/debug/widget-registry serve --dynamo-endpoint $(DYNAMODB) $(WIDGETS_ARGS)
+else
+	@exec target/debug/widget-registry local --dynamo-port 0 $(WIDGETS_ARGS)
+endif
 
 .PHONY: run-events
 run-events: build ## Run event-pipeline on embedded servers with a sink until Ctrl-C
