@@ -274,7 +274,7 @@ pub fn contradiction(suspects: &[Serial; 2], snapshot: &[Option<Widget>]) -> Opt
 fn created_before(name: &Name, ports: &Ports, condition: Option<&Condition>) -> Next {
     match condition {
         Some(Condition::Unmet(Some(widget))) => Next::Answer(existed(name, ports, (**widget).clone())),
-        Some(Condition::Unmet(None) | Condition::Held) | None => Next::ReadAgain,
+        Some(Condition::Unmet(None) | Condition::Met) | None => Next::ReadAgain,
     }
 }
 
@@ -293,7 +293,7 @@ fn not_connected(association: &Association, conditions: &[Condition]) -> Next {
     let sides = [(serial, peer), (peer, serial)];
     let unmet = || {
         sides.into_iter().zip(conditions).filter_map(|(side, condition)| match condition {
-            Condition::Held => None,
+            Condition::Met => None,
             Condition::Unmet(widget) => Some((side, widget.as_deref())),
         })
     };

@@ -33,7 +33,7 @@ pub enum Commit {
     Applied,
     /// Some conditions did not hold, so nothing was applied.
     Refused {
-        /// For each action whether its condition held.
+        /// For each action whether its condition was met.
         actions: Vec<Condition>,
         /// The request that is stored with the same id, if there is one.
         request: Option<Box<StoredRequest>>,
@@ -42,7 +42,7 @@ pub enum Commit {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
-    Held,
+    Met,
     /// It did not hold for this item, or because there is none.
     Unmet(Option<Box<Widget>>),
 }

@@ -238,7 +238,7 @@ fn refused(transaction: &Transaction, reasons: Vec<Checked>) -> Result<Commit, S
 
 fn condition(checked: Checked) -> Result<Condition, StoreError> {
     Ok(match checked {
-        Checked::Met => Condition::Held,
+        Checked::Met => Condition::Met,
         Checked::Unmet(None) => Condition::Unmet(None),
         Checked::Unmet(Some(item)) => Condition::Unmet(Some(Box::new(parse_widget(&item)?))),
     })

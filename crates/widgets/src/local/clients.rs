@@ -208,7 +208,7 @@ impl Worker {
                     }
                 }
                 Meaning::NotDone => {}
-                Meaning::Wrong(why) => return self.report.wrong.push(format!("{operation:?}: {why}")),
+                Meaning::Unexpected(why) => return self.report.wrong.push(format!("{operation:?}: {why}")),
             }
             sleep(PAUSE).await;
             api = (api + 1) % self.apis.len();

@@ -165,7 +165,7 @@ fn a_connect_writes_both_sides_and_needs_no_revision() {
 
 #[test]
 fn a_refused_connect_names_what_is_missing_before_what_is_taken() {
-    use Condition::Held;
+    use Condition::Met;
     let answer = |conditions: [Condition; 2]| {
         let Step::Commit(actions, _) = plan(&connect("a", "b"), None, None) else { panic!() };
         refused(&connect("a", "b"), &Seen::default(), &actions, &conditions)
@@ -177,13 +177,13 @@ fn a_refused_connect_names_what_is_missing_before_what_is_taken() {
     let portless = |text| unmet(widget(text, "Q", ""));
     let connected = |text, peer: &str| unmet(widget(text, "P", &format!("P={peer}")));
     assert_eq!(refused([GONE, GONE]), missing("a"));
-    assert_eq!(refused([Held, GONE]), missing("b"));
+    assert_eq!(refused([Met, GONE]), missing("b"));
     assert_eq!(refused([portless("a"), GONE]), missing("b"));
     assert_eq!(refused([connected("a", "c"), GONE]), missing("b"));
     assert_eq!(refused([portless("a"), portless("b")]), no_port("a"));
     assert_eq!(refused([connected("a", "c"), portless("b")]), no_port("b"));
     assert_eq!(refused([connected("a", "c"), connected("b", "d")]), taken("a", "c"));
-    assert_eq!(refused([Held, connected("b", "d")]), taken("b", "d"));
+    assert_eq!(refused([Met, connected("b", "d")]), taken("b", "d"));
     let already = Next::Answer(Ok(Outcome::AlreadyConnected(association("a", "b"))));
     assert_eq!(answer([connected("a", "b"), connected("b", "a")]), already);
 }
@@ -192,9 +192,9 @@ fn a_refused_connect_names_what_is_missing_before_what_is_taken() {
 fn a_connect_that_only_one_side_has_done_is_suspicious() {
     let connected = |text, peer: &str| unmet(widget(text, "P", &format!("P={peer}")));
     for (conditions, suspects) in [
-        ([connected("a", "b"), Condition::Held], ["a", "b"]),
+        ([connected("a", "b"), Condition::Met], ["a", "b"]),
         ([connected("a", "b"), connected("b", "c")], ["a", "b"]),
-        ([Condition::Held, connected("b", "a")], ["b", "a"]),
+        ([Condition::Met, connected("b", "a")], ["b", "a"]),
         ([connected("a", "c"), connected("b", "a")], ["b", "a"]),
     ] {
         let next = refused(&connect("a", "b"), &Seen::default(), &[], &conditions);
@@ -345,7 +345,7 @@ fn a_lost_race_is_final_only_for_a_listed_revision() {
         ] {
             let operation = with(if_match);
             let Step::Commit(actions, _) = step(&operation, &read, &fresh()) else { panic!() };
-            let mut conditions = vec![Condition::Held; actions.len()];
+            let mut conditions = vec![Condition::Met; actions.len()];
             conditions[0] = condition;
             assert_eq!(refused(&operation, &read, &actions, &conditions), expected, "{operation:?}");
         }
@@ -354,7 +354,7 @@ fn a_lost_race_is_final_only_for_a_listed_revision() {
 
 #[test]
 fn a_peer_that_does_not_name_the_widget_is_suspicious_only_if_the_widget_has_not_moved() {
-    use Condition::Held;
+    use Condition::Met;
     let (a, b) = (widget("a", "P", "P=c"), widget("b", "P", "P=d"));
     let read = seen(Some(a), Some(b));
     let next = |operation: &Operation, conditions: &[Condition]| {
@@ -363,14 +363,14 @@ fn a_peer_that_does_not_name_the_widget_is_suspicious_only_if_the_widget_has_not
     };
     let suspects = |serials: [&str; 2]| Next::Suspect(serials.map(serial));
     let other = || unmet(widget("x", "P", ""));
-    assert_eq!(next(&disconnect("a"), &[Held, GONE]), suspects(["a", "c"]));
+    assert_eq!(next(&disconnect("a"), &[Met, GONE]), suspects(["a", "c"]));
     assert_eq!(next(&disconnect("a"), &[other(), GONE]), Next::ReadAgain);
-    assert_eq!(next(&delete("a", None), &[Held, other()]), suspects(["a", "c"]));
+    assert_eq!(next(&delete("a", None), &[Met, other()]), suspects(["a", "c"]));
     assert_eq!(next(&delete("a", None), &[other(), other()]), Next::ReadAgain);
-    assert_eq!(next(&replace("a", "b"), &[Held, Held, other(), Held]), suspects(["a", "c"]));
-    assert_eq!(next(&replace("a", "b"), &[Held, Held, Held, GONE]), suspects(["b", "d"]));
-    assert_eq!(next(&replace("a", "b"), &[Held, other(), Held, GONE]), Next::ReadAgain);
-    assert_eq!(next(&replace("a", "b"), &[Held, Held, Held, Held]), Next::ReadAgain);
+    assert_eq!(next(&replace("a", "b"), &[Met, Met, other(), Met]), suspects(["a", "c"]));
+    assert_eq!(next(&replace("a", "b"), &[Met, Met, Met, GONE]), suspects(["b", "d"]));
+    assert_eq!(next(&replace("a", "b"), &[Met, other(), Met, GONE]), Next::ReadAgain);
+    assert_eq!(next(&replace("a", "b"), &[Met, Met, Met, Met]), Next::ReadAgain);
 }
 
 #[test]
@@ -394,17 +394,17 @@ fn only_a_widget_that_moved_on_makes_a_refusal_final() {
         let Step::Commit(actions, _) = step(operation, &read, &fresh()) else { panic!() };
         is_final(&actions, conditions)
     };
-    use Condition::Held;
+    use Condition::Met;
     assert!(!final_after(&create(), &[GONE]));
     assert!(!final_after(&connect("a", "b"), &[GONE, GONE]));
     for operation in [disconnect("a"), delete("a", None)] {
-        assert!(final_after(&operation, &[GONE, Held]), "{operation:?}");
-        assert!(!final_after(&operation, &[Held, GONE]), "{operation:?}");
+        assert!(final_after(&operation, &[GONE, Met]), "{operation:?}");
+        assert!(!final_after(&operation, &[Met, GONE]), "{operation:?}");
     }
     assert!(final_after(&change(Some("v"), None, None), &[GONE]));
-    assert!(final_after(&replace("a", "b"), &[GONE, Held, Held, Held]));
-    assert!(final_after(&replace("a", "b"), &[Held, GONE, Held, Held]));
-    assert!(!final_after(&replace("a", "b"), &[Held, Held, GONE, GONE]));
+    assert!(final_after(&replace("a", "b"), &[GONE, Met, Met, Met]));
+    assert!(final_after(&replace("a", "b"), &[Met, GONE, Met, Met]));
+    assert!(!final_after(&replace("a", "b"), &[Met, Met, GONE, GONE]));
 }
 
 fn arbitrary_widget(text: &'static str) -> impl Strategy<Value = Widget> {

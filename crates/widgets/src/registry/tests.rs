@@ -187,7 +187,7 @@ fn unmet(widget: Widget) -> Condition {
 
 /// The refusal of a connect to `b`, which is connected to `c`.
 fn taken() -> Reply {
-    refused([Condition::Held, unmet(widget("b", 1, Some("c")))])
+    refused([Condition::Met, unmet(widget("b", 1, Some("c")))])
 }
 
 fn port_taken() -> Refusal {
@@ -233,7 +233,7 @@ async fn a_cancelled_attempt_is_repeated_with_a_new_token() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rebuilt_transaction_has_a_new_token() {
-    let moved = [unmet(widget("a", 4, Some("c"))), Condition::Held];
+    let moved = [unmet(widget("a", 4, Some("c"))), Condition::Met];
     let (registry, script) =
         scripted([found(widget("a", 3, Some("b"))), refused(moved), found(widget("a", 4, Some("c"))), applied()]);
     assert_eq!(run(&registry, &disconnect()).await, first(Ok(Outcome::Disconnected)));
@@ -334,15 +334,15 @@ async fn an_unanswered_attempt_is_ruled_out_by_the_revision_that_it_expects() {
         scripted(replies.into_iter().chain(then))
     };
     let free = widget("a", 4, None);
-    let (registry, _) = attempts([unmet(free.clone()), Condition::Held], vec![found(free.clone())]);
+    let (registry, _) = attempts([unmet(free.clone()), Condition::Met], vec![found(free.clone())]);
     let not_connected = Refusal::NotConnected { serial: serial("a"), port: Port::P };
     assert_eq!(run(&registry, &disconnect()).await, first(Err(not_connected)));
     // A later failure is not unknown either.
     let throttled = vec![found(widget("a", 4, Some("c"))), failed(StoreErrorKind::Permission)];
-    let (registry, _) = attempts([unmet(free), Condition::Held], throttled);
+    let (registry, _) = attempts([unmet(free), Condition::Met], throttled);
     let answered = run(&registry, &disconnect()).await;
     assert!(changed_nothing(&answered), "{answered:?}");
-    let (registry, _) = attempts([Condition::Held, unmet(widget("b", 1, None))], vec![]);
+    let (registry, _) = attempts([Condition::Met, unmet(widget("b", 1, None))], vec![]);
     let answered = run(&registry, &disconnect()).await;
     assert!(is_unknown(&answered), "{answered:?}");
 }
@@ -388,7 +388,7 @@ async fn a_request_that_is_stored_outranks_all_other_conditions() {
 #[tokio::test(start_paused = true)]
 async fn a_contradiction_is_reported_only_if_a_snapshot_shows_it_and_is_not_remembered() {
     let (a, free) = (widget("a", 3, Some("b")), widget("b", 7, None));
-    let suspicious = || [found(a.clone()), refused([Condition::Held, unmet(free.clone())])];
+    let suspicious = || [found(a.clone()), refused([Condition::Met, unmet(free.clone())])];
     let (registry, script) =
         scripted(suspicious().into_iter().chain([Reply::Snapshot(vec![Some(a.clone()), Some(free.clone())])]));
     let contradiction = Refusal::Contradiction { serial: serial("a"), peer: serial("b"), port: Port::P };

@@ -148,7 +148,7 @@ impl State {
         let condition = |action: &crate::transaction::Action| {
             let item = self.visible.get(action.serial());
             match action.apply(item) {
-                Ok(_) => Condition::Held,
+                Ok(_) => Condition::Met,
                 Err(_) => Condition::Unmet(item.cloned().map(Box::new)),
             }
         };
@@ -157,7 +157,7 @@ impl State {
             let stored = self.requests.get(&request.id)?;
             (stored.expires_at > request.now).then(|| Box::new(stored.stored.clone()))
         });
-        let is_met = stored.is_none() && actions.iter().all(|condition| *condition == Condition::Held);
+        let is_met = stored.is_none() && actions.iter().all(|condition| *condition == Condition::Met);
         (!is_met).then_some(Commit::Refused { actions, request: stored })
     }
 

@@ -16,7 +16,7 @@ pub(super) enum Meaning {
     Unknown,
     NotDone,
     /// No correct API answers this.
-    Wrong(String),
+    Unexpected(String),
 }
 
 pub(super) fn meaning(response: Result<&Response, &NoAnswer>) -> Meaning {
@@ -29,7 +29,7 @@ pub(super) fn meaning(response: Result<&Response, &NoAnswer>) -> Meaning {
         (200 | 201 | 204 | 404 | 409, _) => Meaning::Final,
         (503, Some("store-unavailable" | "overloaded")) => Meaning::NotDone,
         (503, Some("unknown-outcome" | "timeout")) => Meaning::Unknown,
-        _ => Meaning::Wrong(format!("{response:?}")),
+        _ => Meaning::Unexpected(format!("{response:?}")),
     }
 }
 

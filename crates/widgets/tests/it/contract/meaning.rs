@@ -98,7 +98,7 @@ fn expected(mut items: Items, actions: &[Action]) -> (Commit, Items) {
         return (Commit::Applied, items);
     }
     let condition = |(action, result): (&Action, Result<_, _>)| match result {
-        Ok(_) => Condition::Held,
+        Ok(_) => Condition::Met,
         Err(_) => Condition::Unmet(items[action.serial()].clone().map(Box::new)),
     };
     let conditions = actions.iter().zip(results).map(condition).collect();

@@ -32,7 +32,7 @@ async fn a_stored_request_refuses_the_whole_transaction_and_is_returned() {
     assert_eq!(commit(&tables, &remember("first", NOW, Vec::new())).await, Commit::Applied);
     let second = remember("second", NOW, vec![Action::Create(widget("1"))]);
     let request = Some(Box::new(stored("first")));
-    assert_eq!(commit(&tables, &second).await, Commit::Refused { actions: vec![Condition::Held], request });
+    assert_eq!(commit(&tables, &second).await, Commit::Refused { actions: vec![Condition::Met], request });
     assert_eq!(tables.table.get(&serial("1")).await, Ok(None));
 }
 

@@ -47,7 +47,7 @@ async fn a_refused_transaction_changes_nothing_and_has_the_image_of_each_failed_
     tables.put(&widget("1")).await;
     tables.put(&taken).await;
     let answer = tables.table.commit(&connect("1", "2"), new_token()).await;
-    assert_eq!(answer, Ok(refused(vec![Condition::Held, unmet(taken)])));
+    assert_eq!(answer, Ok(refused(vec![Condition::Met, unmet(taken)])));
     assert_eq!(found(&tables, "1").await, Some(widget("1")));
 }
 
@@ -95,7 +95,7 @@ async fn a_refused_transaction_does_not_use_its_token_up() {
     let (connect, token) = (connect("1", "2"), new_token());
     tables.put(&widget("1")).await;
     let answer = tables.table.commit(&connect, token).await;
-    assert_eq!(answer, Ok(refused(vec![Condition::Held, Condition::Unmet(None)])));
+    assert_eq!(answer, Ok(refused(vec![Condition::Met, Condition::Unmet(None)])));
     tables.put(&widget("2")).await;
     assert_eq!(tables.table.commit(&connect, token).await, Ok(Commit::Applied));
 }
