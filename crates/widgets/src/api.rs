@@ -23,9 +23,10 @@ use http_api::{Guard, Problem, Scope};
 use ops::StoreWatch;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tracing::error;
 
 use self::answers::Reply;
-use crate::operation::Operation;
+use crate::operation::{Operation, Refusal};
 use crate::ports::Store;
 use crate::registry::{Failure, Registry, RequestKey};
 
@@ -45,7 +46,12 @@ pub(crate) struct Api<S> {
 impl<S: Store> Api<S> {
     async fn run(&self, operation: &Operation, key: Option<&RequestKey>, deadline: Instant) -> Reply {
         match self.registry.run(operation, key, deadline).await {
-            Ok(answered) => Reply::from(answered),
+            Ok(answered) => {
+                if let Err(contradiction @ Refusal::Contradiction { .. }) = &answered.answer {
+                    error!(%contradiction, operation = operation.name(), "two widgets contradict each other");
+                }
+                Reply::from(answered)
+            }
             Err(failure) => Reply::from(self.problem(&failure)),
         }
     }

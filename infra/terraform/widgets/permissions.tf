@@ -33,7 +33,7 @@ locals {
         resources = [local.tables_arn.widgets, local.tables_arn.requests]
       },
     ]
-    # For `audit`, `tail` and `check`. An operator changes widgets through the API.
+    # For `audit` and `tail`. An operator changes widgets through the API, whose role runs `check`.
     operator = [
       {
         sid       = "Audit"

@@ -95,7 +95,7 @@ variable "oidc_provider_arn" {
 }
 
 variable "service_accounts" {
-  description = "The Kubernetes service account that may assume each role: api serves the API, operator runs `audit`, `tail` and `check`. Only the roles in this map are created."
+  description = "The Kubernetes service account that may assume each role: api serves the API, operator runs `audit` and `tail`. Only the roles in this map are created."
   type = map(object({
     namespace = string
     name      = string

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::bodies::AssociationBody;
-use super::headers::{Key, PortPath};
+use super::headers::{Key, NoParams, PortPath, no_if_match};
 use super::{Api, requests};
 use crate::operation::{Operation, Taken};
 use crate::ports::Store;
@@ -55,6 +55,7 @@ pub(super) async fn connect<S: Store>(
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Problem> {
+    no_if_match(&headers)?;
     let key = Key::of(&headers, &caller)?;
     let taken = if params.replace { Taken::Replace } else { Taken::Refuse };
     let operation = requests::connect(&requests::json(&body)?, taken)?;
@@ -83,8 +84,10 @@ pub(super) async fn disconnect<S: Store>(
     State(api): State<Arc<Api<S>>>,
     Extension(caller): Extension<Caller>,
     PortPath(serial, port): PortPath,
+    Query(NoParams {}): Query<NoParams>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    no_if_match(&headers)?;
     let key = Key::of(&headers, &caller)?;
     let operation = Operation::Disconnect { serial, port };
     Ok(api.run(&operation, key.of_request().as_ref(), api.registry.deadline()).await.into_response())

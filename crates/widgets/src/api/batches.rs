@@ -6,13 +6,13 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::{Extension, Json};
 use futures_util::{StreamExt, stream};
-use http_api::{Body, Caller, Problem, ProblemBody};
+use http_api::{Body, Caller, Problem, ProblemBody, Query};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use super::answers::Reply;
 use super::bodies::{AssociationOperation, BatchResults, WidgetOperation};
-use super::headers::Key;
+use super::headers::{Key, NoParams};
 use super::{Api, problems, requests};
 use crate::operation::Operation;
 use crate::ports::Store;
@@ -41,6 +41,7 @@ const OPERATIONS_PER_REQUEST: usize = 16;
 pub(super) async fn widgets<S: Store>(
     State(api): State<Arc<Api<S>>>,
     Extension(caller): Extension<Caller>,
+    Query(NoParams {}): Query<NoParams>,
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Json<BatchResults>, Problem> {
@@ -68,6 +69,7 @@ pub(super) async fn widgets<S: Store>(
 pub(super) async fn associations<S: Store>(
     State(api): State<Arc<Api<S>>>,
     Extension(caller): Extension<Caller>,
+    Query(NoParams {}): Query<NoParams>,
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Json<BatchResults>, Problem> {

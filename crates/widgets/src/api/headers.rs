@@ -2,9 +2,11 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
+use axum::http::header::IF_MATCH;
 use axum::http::request::Parts;
 use http_api::problem::INVALID_REQUEST;
 use http_api::{Caller, IDEMPOTENCY_KEY, Listed, Problem};
+use serde::Deserialize;
 
 use super::problems::{NO_SUCH_PORT, WIDGET_NOT_FOUND};
 use crate::operation::IfMatch;
@@ -59,6 +61,20 @@ pub(super) fn if_match(headers: &HeaderMap) -> Option<IfMatch> {
     })
 }
 
+/// Refuses a condition that an endpoint does not have, so that nobody relies on it.
+pub(super) fn no_if_match(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.contains_key(IF_MATCH) {
+        let detail = "an association has no ETag; send If-Match only to change or delete a widget";
+        return Err(Problem::new(&INVALID_REQUEST, detail));
+    }
+    Ok(())
+}
+
+/// The query of an endpoint that has no parameters.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoParams {}
+
 /// The Idempotency-Key of a request, if it has one.
 #[derive(Debug, Clone)]
 pub(super) struct Key(Option<(Caller, String)>);
@@ -89,7 +105,6 @@ impl Key {
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
-    use axum::http::header::IF_MATCH;
 
     use super::*;
 

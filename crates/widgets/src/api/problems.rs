@@ -154,7 +154,7 @@ pub(super) fn of_refusal(refusal: &Refusal) -> Problem {
 pub(super) fn of_failure(failure: &Failure) -> Problem {
     match failure {
         Failure::Unknown(_) => {
-            Problem::new(&UNKNOWN_OUTCOME, "DynamoDB did not answer, so the operation may have been done")
+            Problem::new(&UNKNOWN_OUTCOME, "DynamoDB did not answer an attempt, so the operation may have been done")
                 .retry_after(1)
         }
         Failure::Store(error) => of_store(error.kind),

@@ -13,7 +13,7 @@ use utoipa::IntoParams;
 
 use super::answers::tag;
 use super::bodies::{NewWidget, WidgetBody, WidgetChange, WidgetPage};
-use super::headers::{Key, SerialPath, if_match};
+use super::headers::{Key, NoParams, SerialPath, if_match};
 use super::problems::WIDGET_NOT_FOUND;
 use super::{Api, now, requests};
 use crate::operation::Operation;
@@ -46,6 +46,7 @@ const ALL_WIDGETS: &str = "widgets";
 pub(super) async fn create<S: Store>(
     State(api): State<Arc<Api<S>>>,
     Extension(caller): Extension<Caller>,
+    Query(NoParams {}): Query<NoParams>,
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Problem> {
@@ -73,6 +74,7 @@ pub(super) async fn create<S: Store>(
 pub(super) async fn show<S: Store>(
     State(api): State<Arc<Api<S>>>,
     SerialPath(serial): SerialPath,
+    Query(NoParams {}): Query<NoParams>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let widget = api.registry.get(&serial).await.map_err(|failure| api.problem(&failure))?;
@@ -153,6 +155,7 @@ pub(super) async fn change<S: Store>(
     State(api): State<Arc<Api<S>>>,
     Extension(caller): Extension<Caller>,
     SerialPath(serial): SerialPath,
+    Query(NoParams {}): Query<NoParams>,
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Problem> {
@@ -185,6 +188,7 @@ pub(super) async fn remove<S: Store>(
     State(api): State<Arc<Api<S>>>,
     Extension(caller): Extension<Caller>,
     SerialPath(serial): SerialPath,
+    Query(NoParams {}): Query<NoParams>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let key = Key::of(&headers, &caller)?;

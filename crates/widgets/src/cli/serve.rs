@@ -109,14 +109,22 @@ struct LimitArgs {
           value_name = "TIME")]
     request_timeout: Duration,
 
-    /// The largest body of a request
-    #[arg(long, env = "WIDGET_REGISTRY_MAX_BODY_BYTES", default_value = "256KiB", value_name = "BYTES")]
+    /// The largest body of a request, at least 1KiB
+    #[arg(long, env = "WIDGET_REGISTRY_MAX_BODY_BYTES", default_value = "256KiB", value_name = "BYTES", value_parser = body_bytes)]
     max_body_bytes: ByteSize,
 
     /// How long requests in progress may take after SIGTERM
     #[arg(long, env = "WIDGET_REGISTRY_SHUTDOWN_GRACE", default_value = "20s", value_parser = duration,
           value_name = "TIME")]
     shutdown_grace: Duration,
+}
+
+/// Smaller bodies could not carry a widget.
+const MIN_BODY: ByteSize = ByteSize::kib(1);
+
+fn body_bytes(text: &str) -> Result<ByteSize, String> {
+    let bytes: ByteSize = text.parse()?;
+    if bytes < MIN_BODY { Err(format!("it must be at least {MIN_BODY}")) } else { Ok(bytes) }
 }
 
 impl ServeArgs {

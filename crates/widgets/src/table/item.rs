@@ -26,6 +26,8 @@ pub const REQUEST: &str = "request";
 pub const OUTCOME: &str = "outcome";
 
 const MAX_SHOWN: usize = 80;
+/// More changes than any widget ever has.
+const MAX_VERSION: u64 = 1 << 53;
 
 /// Returns the attribute with the peer of a port. It is absent if the port is free.
 pub fn peer_attribute(port: Port) -> &'static str {
@@ -88,7 +90,11 @@ pub fn parse_widget(item: &Item) -> Result<Widget, Foreign> {
 fn parse(item: &Item) -> Result<Widget, &'static str> {
     let attribute = |name| string(item, name).map(str::to_owned).ok_or(name);
     let incarnation = string(item, INCARNATION).and_then(|text| Uuid::try_parse(text).ok()).ok_or(INCARNATION)?;
-    let version = whole(item, VERSION).ok_or(VERSION)?;
+    let version = whole(item, VERSION).filter(|version| *version <= MAX_VERSION).ok_or(VERSION)?;
+    let time = |name| {
+        let text = string(item, name).filter(|text| humantime::parse_rfc3339(text).is_ok()).ok_or(name)?;
+        Ok::<_, &'static str>(Timestamp::stored(text))
+    };
     let mut peers = Peers::default();
     for port in Port::ALL {
         let name = peer_attribute(port);
@@ -102,8 +108,8 @@ fn parse(item: &Item) -> Result<Widget, &'static str> {
         ports: parse_ports(item).ok_or(PORTS)?,
         peers,
         revision: Revision { incarnation, version },
-        created_at: Timestamp::stored(&attribute(CREATED_AT)?),
-        updated_at: Timestamp::stored(&attribute(UPDATED_AT)?),
+        created_at: time(CREATED_AT)?,
+        updated_at: time(UPDATED_AT)?,
     })
 }
 

@@ -100,3 +100,23 @@ async fn a_disconnection_frees_both_sides_by_the_name_of_either() {
         api.delete(&format!("/widgets/associations/{path}")).await.has_problem(status, problem);
     }
 }
+
+#[tokio::test]
+async fn conditions_and_parameters_that_an_endpoint_lacks_are_refused() {
+    let api = Api::new().await.with(&["1", "2"]).await;
+    let body = pair("P", "1", "2");
+    let request = api.request(Method::PUT, "/widgets/associations").header("if-match", "*");
+    Answer::to(request.body(body.to_string())).await.has_problem(400, "invalid-request");
+    let batch = json!([body]);
+    api.send(Method::POST, "/widgets/associations:batch?replace=true", &batch)
+        .await
+        .has_problem(400, "invalid-request");
+    api.delete("/widgets/1?force=true").await.has_problem(400, "invalid-request");
+    assert_eq!(api.connections("1").await, json!({}));
+
+    api.connect("P", "1", "2").await.is(200);
+    let request = api.request(Method::DELETE, "/widgets/associations/1/P").header("if-match", "*");
+    Answer::to(request).await.has_problem(400, "invalid-request");
+    api.delete("/widgets/associations/1/P?force=true").await.has_problem(400, "invalid-request");
+    assert_eq!(api.connections("1").await, json!({"P": "2"}));
+}
