@@ -38,7 +38,7 @@ const HELP: &str = concat!(
     "  0    success\n",
     "  1    failure, or a check found a fault\n",
     "  2    wrong usage: a flag is missing, unknown or out of range\n",
-    "  3    partly done: something could not be decided, or it was stopped before the end\n",
+    "  3    partly done: something could not be done or decided, or it was stopped before the end\n",
     "  130  stopped at once by a second SIGINT (143 by SIGTERM)\n\n",
     more!()
 );

@@ -28,6 +28,7 @@ pub struct Check {
     pub json: bool,
 }
 
+/// Prints every finding. A check that failed is a failure of the command.
 pub async fn run(task: &Check, console: &mut Console<'_>) -> Result<Outcome, ToolError> {
     let mut findings = queues(task).await;
     findings.extend(tables(task).await);

@@ -17,6 +17,7 @@ pub struct Check {
     pub json: bool,
 }
 
+/// Prints every finding. A check that failed is a failure of the command.
 pub async fn run(task: &Check, console: &mut Console<'_>) -> Result<Outcome, ToolError> {
     let mut findings = Vec::new();
     for kind in Kind::ALL {

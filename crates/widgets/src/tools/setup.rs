@@ -26,7 +26,8 @@ pub struct Setup {
     pub wait: bool,
 }
 
-/// Creates what is missing, and prints of each thing whether it was created, changed or existed.
+/// Creates what is missing, and prints of each thing whether it was created, changed or existed. A warm throughput that the
+/// server does not set leaves the command partly done.
 pub async fn run(task: &Setup, console: &mut Console<'_>) -> Result<Outcome, ToolError> {
     if task.wait {
         wait_for_server(task, console).await?;
