@@ -259,8 +259,14 @@ check-instructions: ## Check the bound on instructions per message (needs valgri
 	fi; \
 	cargo bench --locked --bench pipeline -- check "$$(rustc --version)"
 
+CHECKS := check-format check-dependencies check-production check-lints check-docs check-prose test check-decode
+
 .PHONY: check
-check: check-format check-dependencies check-production check-lints check-docs check-prose test check-decode ## Run all checks that a change must pass, cheapest first
+check: ## Run all checks that a change must pass, cheapest first, and print how long each took
+	@for check in $(CHECKS); do \
+		start=$$(date +%s); $(MAKE) --no-print-directory $$check || exit 1; \
+		echo "== make $$check took $$(($$(date +%s) - start)) s"; \
+	done
 
 .PHONY: check-format
 check-format:
