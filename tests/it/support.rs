@@ -8,6 +8,7 @@ pub(crate) mod inbox;
 pub(crate) mod local_dynamo;
 pub(crate) mod messages;
 pub(crate) mod pipeline;
+pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod publish_router;
 pub(crate) mod pubsub;

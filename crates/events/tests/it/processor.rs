@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use crate::support::program::event_pipeline;
+use crate::support::program::{Signal, event_pipeline};
 use crate::support::servers::Servers;
 use world::{World, attribute, text};
 
@@ -32,7 +32,7 @@ async fn valid_events_are_stored_once_with_their_own_keys() {
         world.send(plain, &[("event_id", "moved"), ("event_time", TIME)]).await;
     }
     world.until_empty().await;
-    processor.signal("TERM").await;
+    processor.signal(Signal::Terminate).await;
     let exit = processor.exit().await;
 
     let items = world.items().await;

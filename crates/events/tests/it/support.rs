@@ -3,6 +3,8 @@
 #[path = "../../../../tests/it/support/collector.rs"]
 pub(crate) mod collector;
 pub(crate) mod pages;
+#[path = "../../../../tests/it/support/process.rs"]
+pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod refusals;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use widget_registry::client::Client;
 use widget_registry::local::clients::{self, Progress};
 
-use crate::support::program::Program;
+use crate::support::program::{Program, Signal};
 use crate::support::truth::{Truth, answers, seed, serve};
 use crate::support::with_timeout;
 
@@ -74,7 +74,7 @@ impl Instance {
     /// Kills the process, and starts another one on the same port.
     async fn restart(&mut self, truth: &Truth) {
         if let Some(program) = self.program.take() {
-            program.signal("KILL").await;
+            program.signal(Signal::Kill).await;
             program.exit().await;
         }
         let program = serve(&truth.url(), &self.address.to_string()).start();

@@ -1,5 +1,7 @@
 //! The real program as a child process, how long a test waits, and the comparison of answers with the table.
 
+#[path = "../../../../tests/it/support/process.rs"]
+pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod truth;
 

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use super::direct::{config, event};
 use super::world::{POLL_INTERVAL, TIME, World};
-use crate::support::program::{Launch, event_pipeline};
+use crate::support::program::{Launch, Signal, event_pipeline};
 use crate::support::refusals::{Refusal, Refusals};
 use crate::support::with_timeout;
 
@@ -62,7 +62,7 @@ async fn an_event_whose_processor_was_killed_after_the_put_arrives_once_although
     });
     send(&world).await;
     table.until_refused(1).await;
-    direct.signal("KILL").await;
+    direct.signal(Signal::Kill).await;
     assert_eq!(direct.exit().await.code, None);
     let stored = world.stored().await;
     assert_eq!(stored.len(), 1);

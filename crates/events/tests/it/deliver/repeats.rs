@@ -9,6 +9,7 @@ use futures_util::stream::iter;
 use tokio::time::{sleep, timeout};
 
 use super::world::{POLL_INTERVAL, World};
+use crate::support::program::Signal;
 use crate::support::{TIMEOUT, with_timeout};
 
 const CLIENTS: usize = 8;
@@ -31,7 +32,7 @@ async fn a_killed_deliverer_repeats_only_the_records_after_its_last_checkpoint_w
     let killed = killed.env("EVENT_PIPELINE_CHECKPOINT_INTERVAL", "1m").env("EVENT_PIPELINE_FAILOVER", "5m").start();
     timeout(4 * TIMEOUT, world.receiver.until("/all", EVENTS)).await.expect("webhooks");
     let left = with_timeout("a checkpoint near the end", left_after_checkpoint(&world, &numbers)).await;
-    killed.signal("KILL").await;
+    killed.signal(Signal::Kill).await;
     assert_eq!(killed.exit().await.code, None);
 
     world.put("client-0", "last", &[]).await;

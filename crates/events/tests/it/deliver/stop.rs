@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::direct::{config, event};
 use super::world::World;
-use crate::support::program::{Launch, Program};
+use crate::support::program::{Launch, Program, Signal};
 use crate::support::{TIMEOUT, with_timeout};
 
 fn with_grace(world: &World, grace: &str) -> Launch {
@@ -39,7 +39,7 @@ async fn a_hanging_attempt_does_not_delay_a_stop_and_its_event_is_delivered_afte
     let (deliverer, checkpoint) = hang(&world, "1s").await;
     world.put("other", "3", &[]).await;
     world.receiver.wait_for("/other", 2).await;
-    deliverer.signal("TERM").await;
+    deliverer.signal(Signal::Terminate).await;
     // The endpoint still hangs.
     let exit = deliverer.exit().await;
     assert_eq!(exit.code, Some(0), "{exit:#?}");
@@ -60,7 +60,7 @@ async fn a_hanging_attempt_does_not_delay_a_stop_and_its_event_is_delivered_afte
 async fn an_attempt_that_ends_within_the_grace_period_is_not_repeated_after_the_restart() {
     let world = World::start(200).await;
     let (mut deliverer, checkpoint) = hang(&world, "60s").await;
-    deliverer.signal("TERM").await;
+    deliverer.signal(Signal::Terminate).await;
     deliverer.wait_for_line("stopping").await;
     world.receiver.resume();
     let exit = deliverer.exit().await;

@@ -7,6 +7,7 @@ use webhooks::{Clock, SystemClock};
 use super::world::{TIME, World};
 use crate::support::collector::{Collector, attribute, hex};
 use crate::support::pages::{http_address, metric};
+use crate::support::program::Signal;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PRODUCER: &str = "b7ad6b7169203331";
@@ -58,7 +59,7 @@ async fn a_delivery_has_spans_in_the_trace_of_its_event_and_its_target_continues
     world.put("acme", "untraced", &[]).await;
     put(&world, "1").await;
     let received = world.receiver.wait_for("/acme", 2).await;
-    deliverer.signal("TERM").await;
+    deliverer.signal(Signal::Terminate).await;
     assert_eq!(deliverer.exit().await.code, Some(0));
 
     let ((_, post), (_, deliver)) = (collector.next().await, collector.next().await);

@@ -2,7 +2,7 @@
 
 use tokio::sync::{mpsc, watch};
 
-use crate::support::program::{Exit, Launch};
+use crate::support::program::{Exit, Launch, Signal};
 
 /// The program logs one of them when it begins to work.
 const WORKING: [&str; 2] = ["\"processing\"", "\"reading events\""];
@@ -27,17 +27,17 @@ pub(super) async fn keep(
         let mut program = launch().start();
         let kill = tokio::select! {
             kill = kills.recv() => Some(kill),
-            () = program.ended() => None,
+            () = program.end_of_output() => None,
         };
         let may_fail = !was_open || store_is_open.has_changed().expect("the proxy runs");
         match kill {
             Some(Some(())) => {
-                program.signal("KILL").await;
+                program.signal(Signal::Kill).await;
                 counts.kills += 1;
                 check(&program.exit().await, may_fail);
             }
             Some(None) => {
-                program.signal("TERM").await;
+                program.signal(Signal::Terminate).await;
                 let exit = program.exit().await;
                 assert_eq!(exit.code, Some(0), "{exit:#?}");
                 return counts;

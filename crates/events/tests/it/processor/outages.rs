@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::world::{World, attribute, get, http_address, metric, text, until_ready};
 use super::{TIME, event};
+use crate::support::program::Signal;
 use crate::support::with_timeout;
 
 /// As long as the visibility of the processors in [`World`].
@@ -44,7 +45,7 @@ async fn an_outage_of_the_table_costs_no_receives_and_a_stop_in_it_returns_the_m
         world.send(&event(&format!("second-{number}")), &[]).await;
     }
     world.until_count(0, EVENTS).await;
-    processor.signal("TERM").await;
+    processor.signal(Signal::Terminate).await;
     let exit = processor.exit().await;
     assert_eq!(exit.code, Some(0), "{exit:#?}");
     assert_eq!(world.count().await, (EVENTS, 0));
@@ -64,7 +65,7 @@ async fn an_event_whose_processor_was_killed_before_its_dispatch_is_dispatched_b
     world.send(&event("1"), &[]).await;
     let items = world.until_stored(1).await;
     assert_eq!(text(&items[0], "dispatch"), "direct");
-    direct.signal("KILL").await;
+    direct.signal(Signal::Kill).await;
     assert_eq!(direct.exit().await.code, None);
     assert_eq!(world.count().await, (0, 1), "the message waits for its visibility");
     world.remove_route("acme").await;
@@ -96,7 +97,7 @@ async fn a_killed_processor_loses_no_event() {
         world.send(&event(&number.to_string()), &[]).await;
     }
     world.until_stored(20).await;
-    killed.signal("KILL").await;
+    killed.signal(Signal::Kill).await;
     assert_eq!(killed.exit().await.code, None);
     let _other = world.processor(&[]).start();
     world.until_empty().await;

@@ -3,6 +3,7 @@
 use super::world::{World, text};
 use super::{TIME, event};
 use crate::support::collector::{Collector, attribute, hex};
+use crate::support::program::Signal;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PRODUCER: &str = "b7ad6b7169203331";
@@ -17,7 +18,7 @@ async fn a_message_has_a_span_in_the_trace_of_its_producer_and_its_put_is_a_chil
     world.send(&event("2"), &[("traceparent", &format!("00-{TRACE}-{PRODUCER}-00"))]).await;
     world.send(&event("3"), &[]).await;
     world.until_empty().await;
-    processor.signal("TERM").await;
+    processor.signal(Signal::Terminate).await;
     assert_eq!(processor.exit().await.code, Some(0));
 
     let ((service, put), (_, process)) = (collector.next().await, collector.next().await);
@@ -46,7 +47,7 @@ async fn a_dead_letter_is_a_span_with_its_reason() {
     let processor = world.processor(&[]).env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url).start();
     world.send("{", &[("traceparent", &format!("00-{TRACE}-{PRODUCER}-01"))]).await;
     world.until_empty().await;
-    processor.signal("TERM").await;
+    processor.signal(Signal::Terminate).await;
     assert_eq!(processor.exit().await.code, Some(0));
     let ((_, send), (_, process)) = (collector.next().await, collector.next().await);
     assert_eq!((send.name.as_str(), &send.parent_span_id), ("send events-dlq", &process.span_id));
@@ -62,7 +63,7 @@ async fn an_event_without_a_producer_that_traces_continues_the_trace_that_its_pr
     let processor = launch.env("OTEL_TRACES_SAMPLER", "always_on").start();
     world.send(&event("1"), &[]).await;
     world.until_empty().await;
-    processor.signal("TERM").await;
+    processor.signal(Signal::Terminate).await;
     assert_eq!(processor.exit().await.code, Some(0));
     let (_, put) = collector.next().await;
     let (_, process) = collector.next().await;

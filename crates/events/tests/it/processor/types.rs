@@ -1,7 +1,7 @@
 //! Event types without a schema.
 
 use super::world::{World, attribute, http_address, metric};
-use crate::support::program::event_pipeline;
+use crate::support::program::{Signal, event_pipeline};
 
 const UNKNOWN: &str = r#"{"client_id":"c","event_type":"typo","data":{}}"#;
 
@@ -25,7 +25,7 @@ async fn with_strict_types_an_event_whose_type_has_no_schema_is_a_dead_letter() 
     let count = async |metric_with_labels| metric(&address, metric_with_labels).await;
     assert_eq!(count("event_pipeline_dead_letters_total{reason=\"unknown_type\"}").await, 1.0);
     assert_eq!(count("event_pipeline_invalid_total{event_type=\"other\"}").await, 1.0);
-    strict.signal("TERM").await;
+    strict.signal(Signal::Terminate).await;
     assert_eq!(strict.exit().await.code, Some(0));
 
     let _lenient = world.processor(&["--schema-dir", directory]).start();

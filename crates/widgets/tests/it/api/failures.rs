@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use widget_registry::table::{REQUESTS, WIDGETS};
 
 use super::{Api, launch, pair};
-use crate::support::program::{Launch, widget_registry};
+use crate::support::program::{Launch, Signal, widget_registry};
 use crate::tables::endpoint;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -108,7 +108,7 @@ async fn metrics_and_health_have_an_address_of_their_own() {
 
 #[tokio::test]
 async fn a_signal_ends_the_program_after_its_requests() {
-    for signal in ["TERM", "INT"] {
+    for signal in [Signal::Terminate, Signal::Interrupt] {
         let api = Api::new().await.with(&["1"]).await;
         api.program.signal(signal).await;
         let exit = api.program.exit().await;

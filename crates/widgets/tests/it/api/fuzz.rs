@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Api;
 use crate::support::TIMEOUT;
+use crate::support::program::Signal;
 
 fn path() -> impl Strategy<Value = String> {
     let valid = prop::sample::select(vec![
@@ -172,7 +173,7 @@ fn send(cases: u32) {
     assert!(read.get() > 0 && written.get() > 0, "no request was valid");
     runtime.block_on(async {
         api.get("/widgets").await.is(200);
-        api.program.signal("TERM").await;
+        api.program.signal(Signal::Terminate).await;
         let exit = api.program.exit().await;
         assert!(!exit.output.stderr.iter().any(|line| line.contains("panicked")), "{exit:#?}");
     });
