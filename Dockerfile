@@ -10,7 +10,9 @@
 
 FROM rust:1.95.0-slim-bookworm AS source
 WORKDIR /build
-# Builds an empty program with the same dependencies first. Its layers are rebuilt only if the dependencies change.
+# Defines the command `cargo build-programs`.
+ENV CARGO_ALIAS_BUILD_PROGRAMS="build --locked --package mini-scan --package event-pipeline --package widget-registry"
+# Empty programs with the same dependencies are built first. Their layers are rebuilt only if the dependencies change.
 COPY Cargo.toml Cargo.lock ./
 COPY crates/delivery-table/Cargo.toml crates/delivery-table/
 COPY crates/demo/Cargo.toml crates/demo/
@@ -32,61 +34,53 @@ RUN mkdir src crates/delivery-table/src crates/demo/src crates/dynamodb-local/sr
     cp src/main.rs crates/pubsub-local/build.rs && \
     touch src/lib.rs crates/delivery-table/src/lib.rs crates/demo/src/lib.rs crates/dynamodb-local/src/lib.rs crates/dynamodb-streams/src/lib.rs crates/dynamodb/src/lib.rs crates/events/src/lib.rs crates/http-api/src/lib.rs crates/ops/src/lib.rs crates/pubsub-local/src/lib.rs crates/sqs-local/src/lib.rs crates/webhook-sink/src/lib.rs crates/webhooks/src/lib.rs crates/widgets/src/lib.rs
 
-FROM source AS build-consumer
-# The profile `dist` uses fat LTO and takes about 11 minutes on two cores. PROFILE=release is faster to build.
+# Two stages compile the dependencies, once with the features of production and once with the embedded servers. Both select all
+# programs, which gives the dependencies one set of features. The same selection with --bin then compiles only the crates of
+# one program.
+FROM source AS production
+# The profile `dist` uses fat LTO: `make dist` takes about 11 minutes on two cores. PROFILE=release is faster to build.
 ARG PROFILE=dist
-RUN cargo build --package mini-scan --profile "${PROFILE}" --locked --no-default-features
+RUN cargo build-programs --profile "${PROFILE}" --no-default-features --bins
 COPY crates crates
 COPY src src
-# Cargo compares modification times, and these files may be older than the empty program.
+# Cargo compares modification times, and these files may be older than the empty programs.
+RUN find src crates -name '*.rs' -exec touch {} +
+
+FROM source AS with-servers
+RUN cargo build-programs --release --bins
+COPY crates crates
+COPY src src
+RUN find src crates -name '*.rs' -exec touch {} +
+
+FROM production AS build-consumer
+ARG PROFILE=dist
 ARG REVISION=unknown
-RUN find src crates -name '*.rs' -exec touch {} + && \
-    MINI_SCAN_REVISION="${REVISION}" cargo build --package mini-scan --profile "${PROFILE}" --locked --no-default-features && \
+RUN MINI_SCAN_REVISION="${REVISION}" cargo build-programs --profile "${PROFILE}" --no-default-features --bin mini-scan && \
     mv "target/${PROFILE}/mini-scan" mini-scan
 
-FROM source AS build-local
-RUN cargo build --package mini-scan --release --locked
-COPY crates crates
-COPY src src
+FROM with-servers AS build-local
 ARG REVISION=unknown
-RUN find src crates -name '*.rs' -exec touch {} + && \
-    MINI_SCAN_REVISION="${REVISION}" cargo build --package mini-scan --release --locked
+RUN MINI_SCAN_REVISION="${REVISION}" cargo build-programs --release --bin mini-scan
 
-FROM source AS build-events
+FROM production AS build-events
 ARG PROFILE=dist
-RUN cargo build --package event-pipeline --profile "${PROFILE}" --locked --no-default-features
-COPY crates crates
-COPY src src
 ARG REVISION=unknown
-RUN find src crates -name '*.rs' -exec touch {} + && \
-    EVENT_PIPELINE_REVISION="${REVISION}" cargo build --package event-pipeline --profile "${PROFILE}" --locked --no-default-features && \
+RUN EVENT_PIPELINE_REVISION="${REVISION}" cargo build-programs --profile "${PROFILE}" --no-default-features --bin event-pipeline && \
     mv "target/${PROFILE}/event-pipeline" event-pipeline
 
-FROM source AS build-events-local
-RUN cargo build --package event-pipeline --release --locked
-COPY crates crates
-COPY src src
+FROM with-servers AS build-events-local
 ARG REVISION=unknown
-RUN find src crates -name '*.rs' -exec touch {} + && \
-    EVENT_PIPELINE_REVISION="${REVISION}" cargo build --package event-pipeline --release --locked
+RUN EVENT_PIPELINE_REVISION="${REVISION}" cargo build-programs --release --bin event-pipeline
 
-FROM source AS build-widgets
+FROM production AS build-widgets
 ARG PROFILE=dist
-RUN cargo build --package widget-registry --profile "${PROFILE}" --locked --no-default-features
-COPY crates crates
-COPY src src
 ARG REVISION=unknown
-RUN find src crates -name '*.rs' -exec touch {} + && \
-    WIDGET_REGISTRY_REVISION="${REVISION}" cargo build --package widget-registry --profile "${PROFILE}" --locked --no-default-features && \
+RUN WIDGET_REGISTRY_REVISION="${REVISION}" cargo build-programs --profile "${PROFILE}" --no-default-features --bin widget-registry && \
     mv "target/${PROFILE}/widget-registry" widget-registry
 
-FROM source AS build-widgets-local
-RUN cargo build --package widget-registry --release --locked
-COPY crates crates
-COPY src src
+FROM with-servers AS build-widgets-local
 ARG REVISION=unknown
-RUN find src crates -name '*.rs' -exec touch {} + && \
-    WIDGET_REGISTRY_REVISION="${REVISION}" cargo build --package widget-registry --release --locked
+RUN WIDGET_REGISTRY_REVISION="${REVISION}" cargo build-programs --release --bin widget-registry
 
 # The base image contains the C library and the certificates that the program needs, and no shell. USER is numeric, so that
 # orchestrators can verify that it is not root (65532 is `nonroot`). The program writes nothing to the root file system,

@@ -1,8 +1,8 @@
 """Checks that the Dockerfile builds every program, and that its stage `source` prepares every crate. It only reads files.
 
-The stage builds an empty program, so that the dependencies have their own layer. Cargo refuses a workspace without the
-manifest of a crate that another one needs, and a manifest without its sources. No other check builds an image, so no
-other check finds a crate that is missing there.
+The stages after it build empty programs, so that the dependencies have their own layer. Cargo refuses a workspace without
+the manifest of a crate that another one needs, and a manifest without its sources. `make check-containers` finds the same
+within an hour.
 """
 
 import re
@@ -37,14 +37,36 @@ def programs(repository):
     return [re.search(r'^name = "(.*)"', (folder / "Cargo.toml").read_text(), re.M)[1] for folder in folders if (folder / "src/main.rs").exists()]
 
 
+def selected(dockerfile):
+    """Returns the packages that every build selects, so that all builds compile dependencies with the same features."""
+    alias = re.search(r'^ENV CARGO_ALIAS_BUILD_PROGRAMS="build --locked (.*)"$', dockerfile, re.M)
+    return re.findall(r"--package (\S+)", alias[1]) if alias else []
+
+
+def builds(dockerfile):
+    """Yields the base of each stage that builds something, whether it leaves out the embedded servers, and what it builds."""
+    for base, name in re.findall(r"^FROM (\S+) AS (\S+)$", dockerfile, re.M):
+        for line in stage(dockerfile, name):
+            if command := re.search(r"cargo (build\S*) (.*)", line):
+                what = re.search(r"--bins|--bin \S+", command[2])
+                yield base, command[1], "--no-default-features" in command[2], what[0] if what else "everything"
+
+
 def faults(dockerfile, repository):
-    built = re.findall(r"cargo build --package (\S+)(.*)", dockerfile)
-    for program in programs(repository):
-        flags = ["--no-default-features" in rest for package, rest in built if package == program]
-        for production, what in ((True, "for production"), (False, "with the embedded servers")):
-            # Each stage builds twice: the dependencies, then the program.
-            if flags.count(production) != 2:
-                yield f"Dockerfile: no stage builds {program} {what}, or not its dependencies first"
+    known = programs(repository)
+    if sorted(selected(dockerfile)) != sorted(known):
+        yield f"Dockerfile: CARGO_ALIAS_BUILD_PROGRAMS selects {selected(dockerfile)}, and the programs are {known}"
+    wanted = {("source", "build-programs", True, "--bins"), ("source", "build-programs", False, "--bins")}
+    wanted |= {("production", "build-programs", True, f"--bin {program}") for program in known}
+    wanted |= {("with-servers", "build-programs", False, f"--bin {program}") for program in known}
+    found = list(builds(dockerfile))
+    for base, command, production, what in sorted(wanted - set(found)):
+        features = " --no-default-features" if production else ""
+        yield f"Dockerfile: no stage from {base} runs cargo {command} {what}{features}"
+    for build in found:
+        if build not in wanted:
+            base, command, _, what = build
+            yield f"Dockerfile: a stage from {base} runs cargo {command} {what}, which would compile dependencies again"
     instructions = stage(dockerfile, "source")
     copied = {source for line in instructions if line.startswith("COPY ") for source in line.split()[1:-1]}
     made = {word for line in instructions if line.startswith("RUN ") for word in line.split()[1:]}
