@@ -19,8 +19,8 @@ import names
 from servers import PROGRAM, CheckFailed, address, call, pubsub, received, run, running, stop, subscribed, until
 
 PROJECT = "projects/test-project"
-# Metrics of Google Cloud and of Prometheus, which our programs do not have.
-ELSEWHERE = re.compile(r"pubsub_googleapis_com:|up$")
+# Metrics of Google Cloud, Kubernetes and Prometheus, which our programs do not have.
+ELSEWHERE = re.compile(r"pubsub_googleapis_com:|kubernetes_io:|kube_|container_|up$")
 
 
 @contextlib.contextmanager

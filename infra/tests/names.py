@@ -1,6 +1,6 @@
-"""Checks that the names in alerts, dashboard, autoscaler, manifests, runbook and code agree. It only reads files.
+"""Checks that the names in alerts, dashboards, autoscaler, manifests, runbook and code agree. It only reads files.
 
-`names.py rules FILE` writes the queries of the dashboard and the autoscaler as rules, so that promtool can check them.
+`names.py rules FILE` writes the queries of the dashboards and the autoscaler as rules, so that promtool can check them.
 """
 
 import ipaddress
@@ -24,17 +24,15 @@ class Program:
     name: str
     alerts: str
     runbook: str
-    # The pages with tables of metrics.
+    # The pages with tables of its metrics.
     pages: tuple[str, ...]
     terraform: tuple[str, ...]
+    # The names of its dashboards.
+    dashboards: tuple[str, ...]
 
     @property
     def alert_tests(self):
         return self.alerts.replace(".yml", "_test.yml")
-
-    @property
-    def dashboard(self):
-        return f"infra/grafana/{self.name}.json"
 
 
 PROGRAMS = (
@@ -44,6 +42,7 @@ PROGRAMS = (
         runbook="docs/runbook.md",
         pages=("docs/metrics.md", "docs/api.md", "docs/history.md"),
         terraform=("aws", "gcp"),
+        dashboards=("mini-scan", "mini-scan-api", "mini-scan-changes"),
     ),
     Program(
         name="event-pipeline",
@@ -51,6 +50,7 @@ PROGRAMS = (
         runbook="docs/events-runbook.md",
         pages=("docs/events-metrics.md",),
         terraform=("events",),
+        dashboards=("event-pipeline",),
     ),
     Program(
         name="widget-registry",
@@ -58,12 +58,15 @@ PROGRAMS = (
         runbook="docs/widgets-runbook.md",
         pages=("docs/widgets-metrics.md",),
         terraform=("widgets",),
+        dashboards=("widget-registry",),
     ),
 )
 MINI_SCAN, EVENT_PIPELINE, WIDGET_REGISTRY = PROGRAMS
 
+# The page with the metrics of Kubernetes and GKE.
+KUBERNETES = "docs/dashboards.md"
 # Labels that a scrape adds to every metric, and Google to its own metrics.
-SCRAPED = {"job", "instance", "namespace", "pod", "le", "monitored_resource"}
+SCRAPED = {"job", "instance", "cluster", "namespace", "pod", "le", "monitored_resource", "project_id"}
 # Abbreviations for several labels in the tables of docs/metrics.md.
 GROUPS = {
     "*subscription*": {"messaging_system", "messaging_destination_name"},
@@ -91,8 +94,13 @@ def read(path):
 def metrics(program):
     """Returns the metrics of a program, each with its type and labels."""
     # Prometheus adds it to each instance.
-    found = {"up": ("gauge", set(SCRAPED))}
-    for line in "".join(map(read, program.pages)).splitlines():
+    return {"up": ("gauge", set(SCRAPED)), **documented(program.pages)}
+
+
+def documented(pages):
+    """Returns the metrics in the tables of these pages, each with its type and labels."""
+    found = {}
+    for line in "".join(map(read, pages)).splitlines():
         row = re.match(r"\| `([\w:]+)` \| (counter|gauge|histogram) \|([^|]*)\|", line)
         if row:
             name, kind, labels = row.groups()
@@ -113,12 +121,10 @@ def queries(program):
     """Yields every query: where it is, and its text with the dashboard's variables filled in."""
     for name, rule in alerts(program).items():
         yield f"alert {name}", rule["expr"]
-    for panel in json.loads(read(program.dashboard))["panels"]:
-        for target in panel.get("targets", []):
-            query = target["expr"].replace("$__rate_interval", "5m")
-            for variable, value in {"$subscription": ".*", "$namespace": ".*", "$write_unit_price": "1"}.items():
-                query = query.replace(variable, value)
-            yield f"panel {panel['title']!r}", query
+    for name in program.dashboards:
+        dashboard = json.loads(read(f"infra/grafana/{name}.json"))
+        for where, query in queries_of_dashboard(dashboard):
+            yield f"{name}, {where}", with_values(dashboard, query)
     for trigger in scaled_object()["spec"]["triggers"] if program is MINI_SCAN else []:
         if trigger["type"] == "prometheus":
             yield "the autoscaler", trigger["metadata"]["query"]
@@ -129,6 +135,25 @@ def queries(program):
         yield "the adapter's query", query.replace("<<.Series>>", series)
 
 
+def queries_of_dashboard(dashboard):
+    """Yields the queries of panels and annotations as Grafana has them: where each is, and its text."""
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", []):
+            yield f"panel {panel['title']!r}", target["expr"]
+    for annotation in dashboard["annotations"]["list"]:
+        if "expr" in annotation:
+            yield f"annotation {annotation['name']!r}", annotation["expr"]
+
+
+def with_values(dashboard, query):
+    """Fills in the variables: everything that can be selected, and the prices as they are."""
+    query = query.replace("$__rate_interval", "5m")
+    for variable in dashboard["templating"]["list"]:
+        is_typed = variable["type"] == "textbox"
+        query = re.sub(rf"\${variable['name']}\b", variable["query"] if is_typed else ".*", query)
+    return query
+
+
 def scaled_object():
     documents = yaml.safe_load_all((OVERLAYS / "gke/scaledobject.yaml").read_text())
     return next(document for document in documents if document["kind"] == "ScaledObject")
@@ -137,6 +162,8 @@ def scaled_object():
 def used(query):
     """Yields the metrics of a query, each with the text of its selector."""
     text = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)|\[[^]]*\]|\boffset\s+\w+", " ", query)
+    # The texts among the arguments of label_replace.
+    text = re.sub(r',\s*"[^"]*"(?=\s*[,)])', "", text)
     pattern = r'([A-Za-z_:][\w:]*)\s*(\{(?:[^"}]|"[^"]*")*\})?'
     for match in re.finditer(pattern, text):
         name, selector = match.group(1), match.group(2) or ""
@@ -148,8 +175,9 @@ def used(query):
 def check_queries(program):
     known = metrics(program)
     pages = " and ".join(program.pages)
-    documented = read(program.pages[0])
+    text = read(program.pages[0])
     expect(len(known) > 10, f"{pages}: too few metrics were found in the tables")
+    known |= documented([KUBERNETES])
     for where, query in queries(program):
         grouped = set(re.findall(r"\w+", " ".join(re.findall(r"\b(?:by|on)\s*\(([^)]*)\)", query))))
         allowed = set(SCRAPED)
@@ -165,7 +193,7 @@ def check_queries(program):
             for label, _, value in SELECTOR.findall(selector):
                 expect(label in known[base][1], f"{where}: {name} has no label {label}")
                 for choice in value.split("|") if label in LISTED else []:
-                    expect(f"`{choice}`" in documented, f"{where}: {program.pages[0]} has no {label} {choice}")
+                    expect(f"`{choice}`" in text, f"{where}: {program.pages[0]} has no {label} {choice}")
         expect(grouped <= allowed, f"{where}: no label {', '.join(sorted(grouped - allowed))}")
 
 
