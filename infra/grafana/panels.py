@@ -5,6 +5,8 @@ import thresholds
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 COLUMNS = 24
 WIDTH, HEIGHT, FIGURE_HEIGHT = 8, 8, 4
+# How often the manifests let Prometheus scrape. $__rate_interval is at least four times as long, so that each rate has several values.
+SCRAPE_INTERVAL = "30s"
 # Grafana colors a value that equals a step. An alert above 0 must leave 0 green.
 JUST_ABOVE = 1e-6
 
@@ -36,6 +38,7 @@ def target(number, legend, query, is_instant=False):
         "datasource": SOURCE,
         "expr": query,
         "legendFormat": legend,
+        "interval": SCRAPE_INTERVAL,
         "instant": is_instant,
         "range": not is_instant,
     }
