@@ -176,6 +176,7 @@ no_complaint() {
 }
 
 alerts() {
+  quietly "alerts, their descriptions" "$checkers/python" infra/prometheus/rules.py check
   quietly "dashboards, their descriptions" "$checkers/python" infra/grafana/dashboards.py check
   quietly "names in alerts, dashboards, autoscalers, runbooks and settings" "$checkers/python" infra/tests/names.py
   quietly "metrics of a running consumer, API and reader of changes" \
@@ -186,8 +187,8 @@ alerts() {
   fi
   skip "importing the dashboards: this needs Grafana"
   "$checkers/python" infra/tests/names.py rules "$work/queries.yml"
-  quietly "alerts, promtool" "$promtool" check rules infra/prometheus/{alerts,event-pipeline,widget-registry}.yml
-  quietly "alerts, tests" "$promtool" test rules infra/prometheus/{alerts,event-pipeline,widget-registry}_test.yml
+  quietly "alerts, promtool" "$promtool" check rules infra/prometheus/{mini-scan,event-pipeline,widget-registry}.yml
+  quietly "alerts, tests" "$checkers/python" infra/tests/alerts.py "$promtool"
   quietly "/metrics of that consumer, promtool" no_complaint "$work/consumer.metrics"
   quietly "/metrics of that API, promtool" no_complaint "$work/api.metrics"
   quietly "/metrics of that reader of changes, promtool" no_complaint "$work/changes.metrics"

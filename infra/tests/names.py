@@ -22,11 +22,17 @@ class Program:
     """A program that is monitored on its own, and where its names are."""
 
     name: str
-    alerts: str
+    namespace: str
     runbook: str
     # The pages with tables of metrics.
     pages: tuple[str, ...]
     terraform: tuple[str, ...]
+    # The default names of its resources.
+    names: dict[str, str]
+
+    @property
+    def alerts(self):
+        return f"infra/prometheus/{self.name}.yml"
 
     @property
     def alert_tests(self):
@@ -37,36 +43,15 @@ class Program:
         return f"infra/grafana/{self.name}.json"
 
 
-PROGRAMS = (
-    Program(
-        name="mini-scan",
-        alerts="infra/prometheus/alerts.yml",
-        runbook="docs/runbook.md",
-        pages=("docs/metrics.md", "docs/api.md", "docs/history.md"),
-        terraform=("aws", "gcp"),
-    ),
-    Program(
-        name="event-pipeline",
-        alerts="infra/prometheus/event-pipeline.yml",
-        runbook="docs/events-runbook.md",
-        pages=("docs/events-metrics.md",),
-        terraform=("events",),
-    ),
-    Program(
-        name="widget-registry",
-        alerts="infra/prometheus/widget-registry.yml",
-        runbook="docs/widgets-runbook.md",
-        pages=("docs/widgets-metrics.md",),
-        terraform=("widgets",),
-    ),
-)
+NAMES = yaml.safe_load((REPOSITORY / "infra/names.yml").read_text())
+PROGRAMS = tuple(Program(name, **program) for name, program in NAMES["programs"].items())
 MINI_SCAN, EVENT_PIPELINE, WIDGET_REGISTRY = PROGRAMS
 
 # Labels that a scrape adds to every metric, and Google to its own metrics.
-SCRAPED = {"job", "instance", "namespace", "pod", "le", "monitored_resource"}
+SCRAPED = {"job", "instance", "cluster", "location", "project_id", "namespace", "pod", "le", "monitored_resource"}
 # Abbreviations for several labels in the tables of docs/metrics.md.
 GROUPS = {
-    "*subscription*": {"messaging_system", "messaging_destination_name"},
+    "*subscription*": {"messaging_system", "gcp_project_id", "messaging_destination_name"},
     "*table*": {"db_system_name", "db_operation_name", "db_collection_name"},
 }
 # Labels whose values are all listed in the pages.
@@ -91,8 +76,13 @@ def read(path):
 def metrics(program):
     """Returns the metrics of a program, each with its type and labels."""
     # Prometheus adds it to each instance.
-    found = {"up": ("gauge", set(SCRAPED))}
-    for line in "".join(map(read, program.pages)).splitlines():
+    return {"up": ("gauge", set(SCRAPED))} | rows("".join(map(read, program.pages)))
+
+
+def rows(text):
+    """Returns the metrics in the tables of a page."""
+    found = {}
+    for line in text.splitlines():
         row = re.match(r"\| `([\w:]+)` \| (counter|gauge|histogram) \|([^|]*)\|", line)
         if row:
             name, kind, labels = row.groups()
@@ -105,14 +95,34 @@ def metrics(program):
     return found
 
 
+def rules(program):
+    return [rule for group in yaml.safe_load(read(program.alerts))["groups"] for rule in group["rules"]]
+
+
 def alerts(program):
-    return {rule["alert"]: rule for group in yaml.safe_load(read(program.alerts))["groups"] for rule in group["rules"]}
+    return {rule["alert"]: rule for rule in rules(program) if "alert" in rule}
+
+
+def recorded(program):
+    """Returns the series that rules record, each with its labels."""
+    found = {}
+    for rule in rules(program):
+        if "record" in rule:
+            labels = set(re.findall(r"\w+", " ".join(re.findall(r"\bby\s*\(([^)]*)\)", rule["expr"]))))
+            _, known = found.setdefault(rule["record"], ("gauge", set(SCRAPED)))
+            known |= labels | rule["labels"].keys()
+    return found
+
+
+def elsewhere():
+    """Returns the metrics of Google, Kubernetes, KEDA and Prometheus, which all programs' rules may use."""
+    return rows(read("docs/metrics.md").split("\n## From elsewhere\n")[1].split("\n## ")[0])
 
 
 def queries(program):
     """Yields every query: where it is, and its text with the dashboard's variables filled in."""
-    for name, rule in alerts(program).items():
-        yield f"alert {name}", rule["expr"]
+    for rule in rules(program):
+        yield f"alert {rule['alert']}" if "alert" in rule else f"record {rule['record']}", rule["expr"]
     for panel in json.loads(read(program.dashboard))["panels"]:
         for target in panel.get("targets", []):
             query = target["expr"].replace("$__rate_interval", "5m")
@@ -136,7 +146,9 @@ def scaled_object():
 
 def used(query):
     """Yields the metrics of a query, each with the text of its selector."""
-    text = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)|\[[^]]*\]|\boffset\s+\w+", " ", query)
+    # The arguments of functions; values of labels follow an operator.
+    text = re.sub(r'(?<=[\s,(])"[^"]*"', " ", query)
+    text = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)|\[[^]]*\]|\boffset\s+\w+", " ", text)
     pattern = r'([A-Za-z_:][\w:]*)\s*(\{(?:[^"}]|"[^"]*")*\})?'
     for match in re.finditer(pattern, text):
         name, selector = match.group(1), match.group(2) or ""
@@ -146,7 +158,7 @@ def used(query):
 
 
 def check_queries(program):
-    known = metrics(program)
+    known = metrics(program) | elsewhere() | recorded(program)
     pages = " and ".join(program.pages)
     documented = read(program.pages[0])
     expect(len(known) > 10, f"{pages}: too few metrics were found in the tables")
