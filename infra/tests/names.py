@@ -13,6 +13,9 @@ from pathlib import Path
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "infra/prometheus"))
+import rules as descriptions  # noqa: E402
+
 OVERLAYS = REPOSITORY / "infra/kubernetes/overlays"
 ADAPTER = "infra/prometheus/adapter.yml"
 
@@ -178,6 +181,8 @@ def check_queries(program):
                 expect(label in known[base][1], f"{where}: {name} has no label {label}")
                 for choice in value.split("|") if label in LISTED else []:
                     expect(f"`{choice}`" in documented, f"{where}: {program.pages[0]} has no {label} {choice}")
+        # Functions give labels other names.
+        allowed |= set(re.findall(r'"(\w+)", "\$1"', query))
         expect(grouped <= allowed, f"{where}: no label {', '.join(sorted(grouped - allowed))}")
 
 
@@ -190,13 +195,69 @@ def write_rules(path):
 # --- alerts and runbook ---
 
 
+def tests_of(program):
+    """Returns promtool's tests of a program's alerts: its own, and those of the common rules."""
+    return [yaml.safe_load(read(program.alert_tests)), *descriptions.common_tests(program.name)]
+
+
+def check_rules(program):
+    """Checks that every result names its installation, so that a healthy one cannot hide a broken one."""
+    for where, expression in ((rule.get("alert") or rule["record"], rule["expr"]) for rule in rules(program)):
+        alone = re.findall(r"\b(?:sum|min|max|avg|count|group|quantile|stddev|topk|bottomk)\s*\((?!\s*\))", expression)
+        expect(not alone, f"{where}: {', '.join(alone)} without by merges installations")
+        for labels in re.findall(r"\bby\s*\(([^)]*)\)", expression):
+            named = set(re.findall(r"\w+", labels))
+            expect(named & {"namespace", "project_id", "gcp_project_id"}, f"{where}: by ({labels}) merges installations")
+        for bound in re.findall(r'\ble="(\d+)"', expression):
+            expect(False, f'{where}: Prometheus 3 has no bound le="{bound}"')
+        for selector in re.findall(r"\{[^}]*\}", expression):
+            jobs = dict((label, value) for label, _, value in SELECTOR.findall(selector)).get("job", program.name)
+            matched = [other.name for other in PROGRAMS if re.fullmatch(jobs, other.name)]
+            expect(matched == [program.name], f"{where}: job {jobs} selects {matched}")
+
+
+def check_components(program):
+    """Compares the names of Deployments and autoscalers in common rules with the manifests."""
+    found = {kind: set() for kind in ("Deployment", "ScaledObject", "HorizontalPodAutoscaler")}
+    suffixes = {""}
+    for file in (REPOSITORY / "infra/kubernetes").rglob("*.yaml"):
+        documents = [document for document in yaml.safe_load_all(file.read_text()) if isinstance(document, dict)]
+        suffixes |= {document.get("nameSuffix", "") for document in documents}
+        for document in documents:
+            if document.get("kind") in found and "name" in document.get("metadata", {}):
+                found[document["kind"]].add(document["metadata"]["name"])
+    deployments = {name + suffix for name in found["Deployment"] for suffix in suffixes}
+    autoscalers = found["HorizontalPodAutoscaler"] | {f"keda-hpa-{name}" for name in found["ScaledObject"]}
+    known = {"deployment": deployments, "scaled": found["ScaledObject"], "autoscaler": autoscalers}
+    for group in descriptions.described(program.name)["groups"]:
+        for field, value in group.get("component", {}).items():
+            expect(value in known.get(field, {value}), f"{program.name}.rules.yml: no manifest has the {field} {value}")
+
+
+def check_names(program):
+    """Compares the default names with those of the program and of Terraform."""
+    flags = "".join(file.read_text() for file in (REPOSITORY / "src/cli").rglob("*.rs"))
+    modules = [REPOSITORY / "infra/terraform" / module for module in program.terraform]
+    terraform = "".join(file.read_text() for module in modules for file in module.glob("*.tf"))
+    for field, name in program.names.items():
+        expect(f'default_value = "{name}"' in flags, f"infra/names.yml: no flag has the default {name} ({field})")
+        expect(re.search(rf'default\s*=\s*"{re.escape(name)}"', terraform), f"infra/names.yml: no variable of Terraform has the default {name} ({field})")
+    manifests = "".join(file.read_text() for file in (REPOSITORY / "infra/kubernetes").rglob("*.yaml"))
+    expect(f"namespace: {program.namespace}\n" in manifests, f"infra/names.yml: no manifest has the namespace {program.namespace}")
+
+
+def check_policies():
+    """Compares the alerts of Cloud Monitoring with those of Prometheus."""
+    text, ours = read("infra/terraform/gcp/alerts.tf"), {name.lower(): rule for name, rule in alerts(MINI_SCAN).items()}
+    for runbook, threshold, duration in re.findall(r'runbook\s*= "(\w+)".*?threshold\s*= (\d+)\s+duration\s*= "(\d+)s"', text, re.S):
+        rule = ours[runbook]
+        expect(rule["expr"].endswith(f"> {threshold}"), f"alerts.tf: the threshold {threshold} is not that of {rule['alert']}")
+        expect(rule["for"] == f"{int(duration) // 60}m", f"alerts.tf: the duration {duration} s is not that of {rule['alert']}")
+
+
 def check_runbook(program):
     runbook, rules = program.runbook, alerts(program)
-    cases = [
-        (case["alertname"], bool(case["exp_alerts"]))
-        for test in yaml.safe_load(read(program.alert_tests))["tests"]
-        for case in test["alert_rule_test"]
-    ]
+    cases = [(case["alertname"], bool(case["exp_alerts"])) for file in tests_of(program) for test in file["tests"] for case in test["alert_rule_test"]]
     text = read(runbook)
     titles = re.findall(r"^#+ (.*)$", text, re.M)
     anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
@@ -204,8 +265,8 @@ def check_runbook(program):
     sections = set(re.findall(r"^### (.*)$", after_title.split("\n## ", 1)[0], re.M))
     for name, rule in rules.items():
         expect(name in sections, f"{runbook} has no section for alert {name}")
-        expect((name, True) in cases, f"{program.alert_tests} never expects {name}")
-        expect((name, False) in cases, f"{program.alert_tests} never expects {name} to stay silent")
+        expect((name, True) in cases, f"{program.alert_tests}: no case in which {name} fires")
+        expect((name, False) in cases, f"{program.alert_tests}: no case in which {name} stays silent")
         expect(rule["annotations"]["runbook"] == f"{runbook}#{name.lower()}", f"{name}: the link to its runbook section does not match its name")
         expect(rule["labels"]["severity"] in {"page", "ticket"}, f"{name}: severity must be page or ticket")
     folders = [REPOSITORY / "infra/terraform" / folder for folder in program.terraform]
@@ -334,7 +395,11 @@ def main():
         return write_rules(sys.argv[2])
     for program in PROGRAMS:
         check_queries(program)
+        check_rules(program)
+        check_components(program)
+        check_names(program)
         check_runbook(program)
+    check_policies()
     check_settings()
     check_settings_of_events()
     check_settings_of_widgets()
