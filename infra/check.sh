@@ -176,6 +176,7 @@ no_complaint() {
 }
 
 alerts() {
+  quietly "alerts, their descriptions" "$checkers/python" infra/prometheus/rules.py check
   quietly "dashboards, their descriptions" "$checkers/python" infra/grafana/dashboards.py check
   quietly "dashboards, selections, layout and links" "$checkers/python" infra/tests/dashboards.py
   if "$checkers/python" -c 'import grafana_foundation_sdk' 2>/dev/null; then
@@ -193,8 +194,8 @@ alerts() {
   skip "importing the dashboards: this needs Grafana"
   "$checkers/python" infra/tests/names.py rules "$work/queries.yml"
   "$checkers/python" infra/tests/panels.py "$work/panels.yml"
-  quietly "alerts, promtool" "$promtool" check rules infra/prometheus/{alerts,event-pipeline,widget-registry}.yml
-  quietly "alerts, tests" "$promtool" test rules infra/prometheus/{alerts,event-pipeline,widget-registry}_test.yml
+  quietly "alerts, promtool" "$promtool" check rules infra/prometheus/{mini-scan,event-pipeline,widget-registry}.yml
+  quietly "alerts, tests" "$checkers/python" infra/tests/alerts.py "$promtool"
   quietly "/metrics of that consumer, promtool" no_complaint "$work/consumer.metrics"
   quietly "/metrics of that API, promtool" no_complaint "$work/api.metrics"
   quietly "/metrics of that reader of changes, promtool" no_complaint "$work/changes.metrics"

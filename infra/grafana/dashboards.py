@@ -16,13 +16,15 @@ from pathlib import Path
 import yaml
 
 import capacity
+import objectives
 import panels
 import thresholds
 
 FOLDER = Path(__file__).resolve().parent
 PROGRAMS = ("mini-scan", "mini-scan-api", "mini-scan-changes", "event-pipeline", "widget-registry")
-# Where links to the documents begin. No public server has this repository, so an installation names its own.
-RUNBOOK_BASE = "https://git.example.com/mini-scan/blob/main"
+NAMES = yaml.safe_load((FOLDER.parent / "names.yml").read_text())
+# Where links to the documents begin, unless names.yml or an option has the address of a copy.
+RUNBOOK_BASE = NAMES["links"] or "https://git.example.com/mini-scan/blob/main"
 # Every dashboard has it, so that each one links to the others.
 TAG = "mini-scan-workspace"
 BUILT_IN = {"__rate_interval", "datasource"}
@@ -50,14 +52,8 @@ class Dashboard:
         self.is_subscribed = "$subscribed" in self.own["instances"]
 
     def numbers(self):
-        """Returns the numbers that descriptions take from the rules and from docs/capacity.md."""
-        found = {}
-        for name, source in self.own.get("numbers", {}).items():
-            if "bucket_of" in source:
-                found[name] = thresholds.within(source["bucket_of"]) or source["otherwise"]
-            else:
-                found[name] = capacity.value(source)
-        return {name: f"{number:g}" for name, number in found.items()}
+        """Returns the numbers that descriptions take from docs/capacity.md."""
+        return {name: f"{capacity.value(source):g}" for name, source in self.own.get("numbers", {}).items()}
 
     def expanded(self, text):
         """Replaces the abbreviations of a text, also those inside of others. Variables of Grafana stay."""
@@ -81,6 +77,8 @@ class Dashboard:
 
     def described(self, panel):
         """Returns the description of a panel with the texts that Grafana needs."""
+        if "slo" in panel:
+            panel = objectives.figure(panel["title"], panel["slo"])
         found = {**panel, "description": self.expanded(panel["description"])}
         if panel["title"] in self.own.get("alerts_of_common_panels", {}):
             found["alerts"] = self.own["alerts_of_common_panels"][panel["title"]]
@@ -136,7 +134,7 @@ class Dashboard:
             backlog = 'pubsub_googleapis_com:subscription_num_undelivered_messages{subscription_id=~"$subscription"}'
             yield self.selected("project", "project_id", backlog)
             label = self.common["labels"]["dead_letter_subscription"]
-            yield self.typed("dead_letter_subscription", label, self.own["dead_letter_subscription"])
+            yield self.typed("dead_letter_subscription", label, NAMES["programs"]["mini-scan"]["names"]["dead_letter"])
         for name, price in self.prices.items():
             yield self.typed(name, price["label"], f"{capacity.value(price['from']):g}")
         yield {"name": "runbook", "label": "Documents", "type": "constant", "query": self.runbook_base, "hide": 2, "skipUrlSync": True}

@@ -15,8 +15,10 @@ def shown(value, unit):
     """Returns a threshold as a person writes it."""
     if unit == "percentunit":
         return f"{value * 100:g} %"
-    names = {"s": " s", "ops": " per second", "reqps": " per second", "bytes": " bytes"}
-    return f"{value:g}{names.get(unit, '')}"
+    if unit == "s":
+        size, name = next((size, name) for size, name in ((86400, "days"), (3600, "hours"), (1, "s")) if value >= 2 * size or size == 1)
+        return f"{value / size:g} {name}"
+    return f"{value:g}{' per second' if unit in {'ops', 'reqps'} else ''}"
 
 
 def steps(alerts, objective):
@@ -44,11 +46,11 @@ def target(number, legend, query, is_instant=False):
     }
 
 
-def links(alerts):
-    """Returns links to the runbook sections of the alerts."""
+def links(sections):
+    """Returns links to the runbook sections of alerts."""
     return [
-        {"title": f"Runbook: {alert.name}", "url": f"${{runbook:raw}}/{alert.section}", "targetBlank": True, "type": "link"}
-        for alert in alerts
+        {"title": f"Runbook: {name}", "url": f"${{runbook:raw}}/{section}", "targetBlank": True, "type": "link"}
+        for name, section in sections.items()
     ]
 
 
@@ -71,7 +73,7 @@ def panel(kind, description):
         "title": description["title"],
         "description": " ".join(texts),
         "datasource": SOURCE,
-        "links": links(alerts),
+        "links": links({alert.name: alert.section for alert in alerts} | description.get("linked", {})),
         "fieldConfig": {"defaults": defaults, "overrides": []},
         "targets": [target(number, *query) for number, query in enumerate(description["queries"].items())],
     }

@@ -1,7 +1,4 @@
-"""Reads the thresholds of alerts from their rules, so that no dashboard repeats a number.
-
-It also reads the bounds of buckets that the rules compare, e.g. how late a scan may be stored.
-"""
+"""Reads the thresholds of alerts from their rules, so that no dashboard repeats a number."""
 
 import re
 from dataclasses import dataclass
@@ -51,7 +48,8 @@ class Alert:
 def rules():
     """Yields every rule: alerts and recordings."""
     for file in sorted(RULES.glob("*.yml")):
-        document = yaml.safe_load(file.read_text())
+        # The other files describe rules, test them, or configure something else.
+        document = yaml.safe_load(file.read_text()) if not file.name.endswith((".rules.yml", "_test.yml")) else None
         if isinstance(document, dict):
             for group in document.get("groups", []):
                 yield from group["rules"]
@@ -100,12 +98,3 @@ def alert(name, queries):
             return Alert(name, rule["labels"]["severity"], str(rule.get("for", "")), section, compared[-1][1], round(value, 9))
     raise UnknownAlert(f"{name} compares none of {', '.join(sorted(shown))} with a number")
 
-
-def within(metric):
-    """Returns the smallest bound of a histogram's buckets that a rule selects: its objective. None if no rule does."""
-    bounds = {
-        float(bound)
-        for rule in rules()
-        for bound in re.findall(rf'{metric}_bucket\{{[^}}]*\ble=~?"(\d+(?:\.\d+)?)', rule["expr"])
-    }
-    return min(bounds, default=None)

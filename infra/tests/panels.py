@@ -49,7 +49,7 @@ class Series:
 
     def __init__(self, platform, program, description, queries):
         self.platform, self.description = platform, description
-        self.known = names.metrics(program) | names.documented([names.KUBERNETES])
+        self.known = names.metrics(program) | names.elsewhere()
         self.pods = [f"{deployment}-5d8f6b-{suffix}" for deployment in description["deployments"] for suffix in ("abcde", "fghij")]
         self.selected = {}
         for query in queries:

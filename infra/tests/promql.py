@@ -35,7 +35,7 @@ def selectors(query):
 
 def blank(query):
     """Replaces texts, selectors and the labels of `on` and `by`, so that only operators and parentheses are left to read."""
-    pattern = r'"[^"]*"|\{(?:[^"}]|"[^"]*")*\}|\b(?:by|on|without|ignoring)\s*\([^)]*\)|\[[^]]*\]'
+    pattern = r'"[^"]*"|\{(?:[^"}]|"[^"]*")*\}|\b(?:by|on|without|ignoring|group_left|group_right)\s*\([^)]*\)|\[[^]]*\]'
     return re.sub(pattern, lambda match: " " * len(match[0]), query)
 
 
