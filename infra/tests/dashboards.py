@@ -102,6 +102,35 @@ def family(metric):
     return re.sub(r"_(bucket|sum|count)$", "", metric)
 
 
+# Queries with one mistake each, and what the checks must answer.
+S = 'cluster=~"$cluster",namespace=~"$namespace",pod=~"$pod"'
+READ = f'{S},messaging_destination_name=~"$subscription"'
+OWN = f"and on (cluster, namespace, job, instance) mini_scan_outcomes_total{{{READ}}}"
+MISTAKES = {
+    "sum(rate(mini_scan_outcomes_total[5m]))": "a selector is missing",
+    'mini_scan_outcomes_total{cluster=~"$cluster",pod=~"$pod",messaging_destination_name=~"$subscription"}': 'not selected by namespace=~"$namespace"',
+    f"sum(mini_scan_streams{{{S}}})": "join it",
+    f"sum(rate(process_cpu_seconds_total{{{S}}}[5m])) {OWN}": "join it",
+    f"sum(mini_scan_streams{{{S}}} {OWN}) / sum(mini_scan_unsettled{{{S}}})": "join it",
+    f"sum(mini_scan_streams{{{S}}} {OWN}) / sum(up{{job=~\".*\"}})": "its denominator by []",
+    f'sum(mini_scan_outcomes_total{{{READ}}}) / sum(mini_scan_outcomes_total{{{READ},outcome="stored"}})': "conditions that its numerator",
+    'pubsub_googleapis_com:subscription_num_undelivered_messages{subscription_id="a"}': 'not selected by project_id=~"$project"',
+    'kube_deployment_spec_replicas{cluster=~"$cluster",namespace=~"$namespace"}': "no condition on deployment",
+    'container_memory_working_set_bytes{namespace=~"$namespace",pod=~"$pod",container="a"}': 'not selected by cluster=~"$cluster"',
+}
+
+
+def check_checks():
+    """Expects that each mistake is found, and that its opposite is not."""
+    right = f"sum(rate(process_cpu_seconds_total{{{S}}}[5m]) {OWN}) / max(mini_scan_streams{{{S}}} / mini_scan_unsettled{{{S}}} {OWN})"
+    for query, answer in {**MISTAKES, right: None}.items():
+        before = len(mismatches)
+        check_selectors("it", query, "mini_scan_outcomes_total{$selector,$subscribed}")
+        check_divisions("it", query)
+        found, mismatches[before:] = mismatches[before:], []
+        expect(any(answer in each for each in found) if answer else not found, f"the checks answer {query} with {found}")
+
+
 # --- panels, links and names ---
 
 
@@ -227,6 +256,7 @@ def main():
     if sys.argv[1:] == ["types"]:
         check_types()
     else:
+        check_checks()
         checked, found = 0, manifests()
         for name, description, dashboard in every_dashboard():
             check_panels(name, dashboard)

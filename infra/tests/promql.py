@@ -8,6 +8,7 @@ MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
 # What ends an operand of a division. A product has the same precedence.
 WEAKER = re.compile(r"[-+,]|[<>=!]=?|\b(?:and|or|unless)\b")
 JOIN = re.compile(r"\band on \(cluster, namespace, job, instance\) ([a-z_]+)\{")
+AGGREGATION = re.compile(r"\b(?:sum|min|max|avg|count|quantile)\s*$")
 PARENTHESES = {"(": 1, ")": -1}
 
 
@@ -80,12 +81,12 @@ def divisions(query):
 
 
 def joined(query, selector):
-    """Returns the metrics whose instances a selector keeps, by `and on (…)` in any of the parentheses around it."""
+    """Returns the metrics whose instances a selector keeps, by `and on (…)` in the parentheses around it, up to an aggregation."""
     text, found, position = blank(query), set(), selector.start
     joins = [(match.start(), match[1]) for match in JOIN.finditer(query)]
     while True:
         start, end = group(text, position)
         found |= {metric for at, metric in joins if selector.end <= at < end and group(text, at) == (start, end)}
-        if start == 0:
+        if start == 0 or AGGREGATION.search(text[: start - 1]):
             return found
         position = start - 1
