@@ -264,10 +264,15 @@ def check_names(program):
 def check_policies():
     """Compares the alerts of Cloud Monitoring with those of Prometheus."""
     text, ours = read("infra/terraform/gcp/alerts.tf"), {name.lower(): rule for name, rule in alerts(MINI_SCAN).items()}
-    for runbook, threshold, duration in re.findall(r'runbook\s*= "(\w+)".*?threshold\s*= (\d+)\s+duration\s*= "(\d+)s"', text, re.S):
+    for runbook, threshold, duration in re.findall(r'runbook\s*= "(\w+)"\n(?:(?! runbook).)*?threshold\s*= (\d+)\s+duration\s*= "(\d+)s"', text, re.S):
         rule = ours[runbook]
         expect(rule["expr"].endswith(f"> {threshold}"), f"alerts.tf: the threshold {threshold} is not that of {rule['alert']}")
         expect(rule["for"] == f"{int(duration) // 60}m", f"alerts.tf: the duration {duration} s is not that of {rule['alert']}")
+    query = re.search(r'runbook\s*= "miniscandeadletters".*?<<-PROMQL\n(.*?)\n\s*PROMQL\n\s*duration = "600s"', text, re.S)[1]
+    selected = 'monitored_resource="pubsub_subscription",subscription_id="scan-dead-letter"'
+    query = query.replace("${local.waiting_dead_letters}", f"pubsub_googleapis_com:subscription_num_undelivered_messages{{{selected}}}")
+    rule = ours["miniscandeadletters"]
+    expect(rule["for"] == "10m" and " ".join(query.split()) in " ".join(rule["expr"].split()), "alerts.tf: the query of dead letters is not that of the rule")
 
 
 def check_runbook(program):
