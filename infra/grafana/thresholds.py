@@ -9,6 +9,11 @@ import yaml
 RULES = Path(__file__).resolve().parents[1] / "prometheus"
 COMPARED = re.compile(r"(>=|<=|>|<|==)\s*(?:bool\s+)?(\(?\s*[\d.]+(?:\s*\*\s*[\d.]+)*\s*\)?)(?=\s|$|\))")
 NAME = re.compile(r"[A-Za-z_:][\w:]*")
+# What has names that are no metrics: selectors, ranges, the instances of a program, labels, texts and functions.
+OTHER_NAMES = re.compile(
+    r"\{[^}]*\}|\[[^]]*\]|\band on \(cluster, namespace, job, instance\) \w+"
+    r'|\b(?:by|on|without|ignoring|group_left|group_right)\s*\([^)]*\)|"[^"]*"|\$\w+|\b\w+\s*(?=\()'
+)
 WORDS = {">": "above", ">=": "from", "<": "below", "<=": "up to", "==": "at"}
 
 
@@ -56,7 +61,7 @@ def rules():
 
 
 def operands(expression):
-    """Splits an expression at `and`, `or` and `unless` outside of parentheses, and unwraps those around all of it."""
+    """Splits an expression at `and`, `or` and `unless` outside of parentheses."""
     found, depth, start = [], 0, 0
     for match in re.finditer(r'"[^"]*"|[({]|[)}]|\b(?:and|or|unless)\b', expression):
         token = match[0]
@@ -77,9 +82,9 @@ def recorded(expression):
 
 
 def metrics(expression):
-    """Returns the words of an expression that may be metrics, without the suffixes of histograms."""
-    text = re.sub(r"\{[^}]*\}|\[[^]]*\]", " ", recorded(expression))
-    return {re.sub(r"_(bucket|sum|count)$", "", name) for name in NAME.findall(text) if "_" in name}
+    """Returns the metrics of an expression, without the suffixes of histograms."""
+    names = NAME.findall(OTHER_NAMES.sub(" ", recorded(expression)))
+    return {re.sub(r"_(bucket|sum|count)$", "", name) for name in names if "_" in name}
 
 
 def alert(name, queries):
