@@ -249,14 +249,15 @@ def slo(cases, objective):
                 yield cases.instance(f'{objective["requests"]}{{http_response_status_code="{status}"}}', text, found)
 
     fast, slow = f"{name}FastBurn", f"{name}SlowBurn"
-    for multiple, bad, minutes, title in ((20, 2, 72, "an hour"), (10, 1, 380, "six hours")):
+    for multiple, bad, minutes, after, title in ((20, 2, 72, 12, "an hour"), (10, 1, 380, 40, "six hours")):
         rate = bad / (multiple * budget)
         for suffix in ("", ".0") if "within" in objective and multiple == 20 else ("",):
             version = " with the bounds of Prometheus 3" if suffix else ""
             cases.add(
                 f"{fast}: bad events of {title} alert while they last{version}",
-                list(events(PRODUCTION, [(rate, 400), (rate, minutes), (rate, 60)], [(0, 400), (bad, minutes), (0, 60)], suffix)),
-                silent(fast, 400, 400 + minutes // 4, 400 + minutes + 45),
+                list(events(PRODUCTION, [(rate, 400), (rate, minutes), (rate, 60)], [(0, 400), (bad, minutes), (bad / 4, 60)], suffix)),
+                # Before, until the long window has enough of them, and when there are fewer.
+                silent(fast, 400, 400 + minutes // 2, 400 + minutes + after),
                 fires(fast, 400 + minutes, 100 * multiple * budget, objective["fast"]),
                 interval=4,
             )
@@ -271,8 +272,14 @@ def slo(cases, objective):
     )
     cases.add(
         f"{name}: a few bad events among few are no incident",
-        list(events(PRODUCTION, [(2, 400), (2, 12), (2, 60)], [(0, 400), (2, 12), (0, 60)])),
-        silent(fast, 406, 412, 430, 460),
+        list(events(PRODUCTION, [(2, 400), (2, 20), (2, 60)], [(0, 400), (2, 20), (0, 60)])),
+        silent(fast, 408, 416, 430, 460),
+        interval=4,
+    )
+    cases.add(
+        f"{name}: single bad events after an incident do not prolong it",
+        list(events(PRODUCTION, [(10, 400), (10, 12), (0.15, 60)], [(0, 400), (10, 12), (0.15, 60)])),
+        silent(fast, 400, 460),
         interval=4,
     )
 

@@ -67,11 +67,12 @@ def with_other_thresholds(rule):
 def checked(promtool, program, rule, files):
     """Returns how many thresholds an alert has, and what is wrong with the alert or its cases."""
     name, wrong = rule["alert"], list(with_other_thresholds(rule))
-    files = list(tests_of_alert(files, name, [other["alert"] for other in wrong], "unless" in rule["expr"]))
     problems = [] if wrong else [f"{name}: the expression has no threshold"]
-    failed, output = failures(promtool, [*recordings(program, rule), rule, *wrong], files)
+    is_silenced, needed = "unless" in rule["expr"], [*recordings(program, rule), rule]
+    of = lambda others: list(tests_of_alert(files, name, [other["alert"] for other in others], is_silenced))
+    failed, _ = failures(promtool, [*needed, *wrong], of(wrong))
     if name in failed:
-        problems.append(output)
+        problems.append(failures(promtool, needed, of([]))[1])
     problems += [f"no case fails with {other['alert']}" for other in wrong if other["alert"] not in failed]
     return len(wrong), problems
 
