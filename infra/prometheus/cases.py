@@ -107,7 +107,7 @@ def no_traffic(cases, component):
     alert, traffic = f"{component['prefix']}NoTraffic", component["traffic"]
     fires = lambda minute: cases.fires(alert, minute, f"No {component['what']} has got anything for an hour, unlike a day before.", "ticket", PRODUCTION)
     end = WEEK + DAY
-    of = lambda where, *phases: cases.instance(traffic, counter(10, *phases), where)
+    of = lambda where, *phases: cases.instance(traffic, counter(30, *phases), where)
     cases.add(
         f"{alert}: traffic that ends opens a ticket, a quiet hour and a low rate do not",
         [
@@ -115,16 +115,16 @@ def no_traffic(cases, component):
             of(STAGING, (1, DAY + HOUR), (0, 3 * HOUR)),
             of({**STAGING, "namespace": "new"}, (0, 2 * HOUR), (10, HOUR)),
         ],
-        silent(alert, DAY + HOUR + 30),
+        silent(alert, DAY + HOUR),
         fires(DAY + 3 * HOUR),
-        interval=10,
+        interval=30,
     )
     cases.add(
         f"{alert}: an hour that was quiet a week before is silent",
         [of(PRODUCTION, (10, end - 2 * HOUR), (0, 3 * HOUR)), of(STAGING, (1, DAY), (10, WEEK - 2 * HOUR), (0, 3 * HOUR))],
         silent(alert, end - 2 * HOUR),
         fires(end),
-        interval=10,
+        interval=30,
     )
 
 
@@ -249,14 +249,15 @@ def slo(cases, objective):
                 yield cases.instance(f'{objective["requests"]}{{http_response_status_code="{status}"}}', text, found)
 
     fast, slow = f"{name}FastBurn", f"{name}SlowBurn"
-    for multiple, bad, minutes, title in ((20, 2, 72, "an hour"), (10, 1, 380, "six hours")):
+    for multiple, bad, minutes, after, title in ((20, 2, 72, 12, "an hour"), (10, 1, 380, 40, "six hours")):
         rate = bad / (multiple * budget)
         for suffix in ("", ".0") if "within" in objective and multiple == 20 else ("",):
             version = " with the bounds of Prometheus 3" if suffix else ""
             cases.add(
                 f"{fast}: bad events of {title} alert while they last{version}",
-                list(events(PRODUCTION, [(rate, 400), (rate, minutes), (rate, 60)], [(0, 400), (bad, minutes), (0, 60)], suffix)),
-                silent(fast, 400, 400 + minutes // 4, 400 + minutes + 45),
+                list(events(PRODUCTION, [(rate, 400), (rate, minutes), (rate, 60)], [(0, 400), (bad, minutes), (bad / 4, 60)], suffix)),
+                # Before, until the long window has enough of them, and when there are fewer.
+                silent(fast, 400, 400 + minutes // 2, 400 + minutes + after),
                 fires(fast, 400 + minutes, 100 * multiple * budget, objective["fast"]),
                 interval=4,
             )
@@ -271,8 +272,14 @@ def slo(cases, objective):
     )
     cases.add(
         f"{name}: a few bad events among few are no incident",
-        list(events(PRODUCTION, [(2, 400), (2, 12), (2, 60)], [(0, 400), (2, 12), (0, 60)])),
-        silent(fast, 406, 412, 430, 460),
+        list(events(PRODUCTION, [(2, 400), (2, 20), (2, 60)], [(0, 400), (2, 20), (0, 60)])),
+        silent(fast, 408, 416, 430, 460),
+        interval=4,
+    )
+    cases.add(
+        f"{name}: single bad events after an incident do not prolong it",
+        list(events(PRODUCTION, [(10, 400), (10, 12), (0.15, 60)], [(0, 400), (10, 12), (0.15, 60)])),
+        silent(fast, 400, 460),
         interval=4,
     )
 
@@ -289,6 +296,20 @@ COMMON = (
 )
 
 
+def healthy(cases, components):
+    """Returns the series of an installation without metrics of Google, Kubernetes and KEDA, such as that of docker compose."""
+    samples, found = 2 * DAY // 30, {}
+    for number, component in enumerate(components):
+        for field, value in (("ran", 0), ("ready", 1), ("traffic", 300)):
+            if metric := component.get(field):
+                # Counters grow, and others stay.
+                growth = value if metric.partition("{")[0].endswith(("_total", "_count")) else 0
+                one = cases.instance(metric, f"{value}+{growth}x{samples}", {}, number)
+                found[one["series"]] = one
+        found[number] = cases.instance("up", f"1x{samples}", {}, number)
+    return list(found.values())
+
+
 def of(program, description, runbook, alerts):
     """Yields the tests of a program, as the files that promtool reads."""
     cases = Cases(program, runbook)
@@ -299,7 +320,9 @@ def of(program, description, runbook, alerts):
                 write(cases, component)
         for objective in group.get("slos", []):
             slo(cases, objective)
+    series_of_compose = healthy(cases, [group["component"] for group in description["groups"] if "component" in group])
     for alert in alerts:
-        cases.add(f"{alert} does not fire for ever in an installation without metrics", [], silent(alert, 2 * DAY), interval=30)
+        cases.add(f"{alert} does not fire for ever without any metric", [], silent(alert, 2 * DAY), interval=30)
+        cases.add(f"{alert} does not fire without metrics of Google and Kubernetes", series_of_compose, silent(alert, 30, DAY, 2 * DAY), interval=30)
     for interval, tests in cases.found.items():
         yield {"rule_files": [f"{program}.yml"], "evaluation_interval": f"{interval}m", "tests": tests}

@@ -164,6 +164,8 @@ def manifest(program, options):
     """Returns a manifest. Google's own metrics belong to no cluster, so only GlobalRules see them."""
     wanted = {"ClusterRules": {None}, "GlobalRules": {"google"}, "PrometheusRule": {None, "google"}}[options.kind]
     found = [group for needs, group in groups(program, options) if needs in wanted]
+    if not found:
+        sys.exit(f"{program} has no rules of this kind")
     for rule in (rule for group in found for rule in group["rules"] if "annotations" in rule):
         rule["annotations"]["runbook"] = options.links + rule["annotations"]["runbook"]
     metadata = {"name": program}
@@ -185,7 +187,10 @@ def parsed():
     parser.add_argument("--namespace", help="namespace of a PrometheusRule")
     parser.add_argument("--label", action="append", metavar="NAME=VALUE", help="label of the manifest; may be repeated")
     parser.add_argument("--links", default=NAMES["links"], metavar="URL", help="where the runbooks are published")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if not options.kind and (options.subscription or options.dead_letter or options.project):
+        parser.error("the rule files have the default names; for others, add --kind")
+    return options
 
 
 def main():
