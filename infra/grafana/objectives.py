@@ -23,12 +23,12 @@ def increase(metric, *matchers):
 
 
 def share(slo):
-    """Returns the query for the share of good events."""
+    """Returns the query for the share of good events. Without events, it has no data."""
     if "latency" in slo:
         buckets = f"{slo['latency']}_bucket"
         every = increase(buckets, BOUND.format(slo["at_most"])) if "at_most" in slo else increase(f"{slo['latency']}_count")
-        return f"{increase(buckets, BOUND.format(slo['within']))} / {every}"
-    return f"1 - ({increase(slo['requests'], slo['errors'])} $or_zero) / {increase(slo['requests'])}"
+        return f"{increase(buckets, BOUND.format(slo['within']))} / ({every} > 0)"
+    return f"1 - ({increase(slo['requests'], slo['errors'])} $or_zero) / ({increase(slo['requests'])} > 0)"
 
 
 def reaction(alerts):
