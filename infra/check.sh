@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks containers, workflows, Terraform, Kubernetes, alerts, dashboard and runbook, without a cloud and without a
+# Checks containers, workflows, Terraform, Kubernetes, alerts, dashboards and runbook, without a cloud and without a
 # container engine. Prints each check that this machine cannot run, and lists those checks again at the end.
 # `make check-infra` calls it: the checkers are in .tools/checkers, and MINI_SCAN names the program. EVENT_PIPELINE and
 # WIDGET_REGISTRY may name those of event-pipeline and widget-registry.
@@ -146,7 +146,7 @@ manifests() {
   skip "schemas of $(sort -u "$work/kinds" | paste -sd ' '): these are custom resources"
 }
 
-# --- alerts, dashboard, runbook ---
+# --- alerts, dashboards, runbook ---
 
 # Sets `promtool` to the installed one, or to the one of Debian's package, unpacked into .tools.
 find_promtool() {
@@ -176,7 +176,14 @@ no_complaint() {
 }
 
 alerts() {
+  quietly "alerts, their descriptions" "$checkers/python" infra/prometheus/rules.py check
   quietly "dashboards, their descriptions" "$checkers/python" infra/grafana/dashboards.py check
+  quietly "dashboards, selections, layout and links" "$checkers/python" infra/tests/dashboards.py
+  if "$checkers/python" -c 'import grafana_foundation_sdk' 2>/dev/null; then
+    quietly "dashboards, types of Grafana" "$checkers/python" infra/tests/dashboards.py types
+  else
+    skip "types of Grafana of the dashboards: grafana-foundation-sdk is not installed, it needs Python 3.11"
+  fi
   quietly "names in alerts, dashboards, autoscalers, runbooks and settings" "$checkers/python" infra/tests/names.py
   quietly "metrics of a running consumer, API and reader of changes" \
     "$checkers/python" infra/tests/live.py "$work/consumer.metrics" "$work/api.metrics" "$work/changes.metrics"
@@ -186,13 +193,15 @@ alerts() {
   fi
   skip "importing the dashboards: this needs Grafana"
   "$checkers/python" infra/tests/names.py rules "$work/queries.yml"
-  quietly "alerts, promtool" "$promtool" check rules infra/prometheus/{alerts,event-pipeline,widget-registry,local}.yml
-  quietly "alerts, tests" "$promtool" test rules infra/prometheus/{alerts,event-pipeline,widget-registry,local}_test.yml
+  "$checkers/python" infra/tests/panels.py "$work/panels.yml"
+  quietly "alerts, promtool" "$promtool" check rules infra/prometheus/{mini-scan,event-pipeline,widget-registry}.yml
+  quietly "alerts, tests" "$checkers/python" infra/tests/alerts.py "$promtool"
   quietly "/metrics of that consumer, promtool" no_complaint "$work/consumer.metrics"
   quietly "/metrics of that API, promtool" no_complaint "$work/api.metrics"
   quietly "/metrics of that reader of changes, promtool" no_complaint "$work/changes.metrics"
   quietly "scrape configuration, promtool" "$promtool" check config infra/prometheus/prometheus.yml
   quietly "dashboards and autoscaler, query syntax" "$promtool" check rules "$work/queries.yml"
+  quietly "dashboards, data of each query" "$promtool" test rules "$work/panels.yml"
 }
 
 # --- agreement of Terraform, setup and the programs ---

@@ -1,6 +1,6 @@
-"""Checks that the names in alerts, dashboard, autoscaler, manifests, runbook and code agree. It only reads files.
+"""Checks that the names in alerts, dashboards, autoscaler, manifests, runbook and code agree. It only reads files.
 
-`names.py rules FILE` writes the queries of the dashboard and the autoscaler as rules, so that promtool can check them.
+`names.py rules FILE` writes the queries of the dashboards and the autoscaler as rules, so that promtool can check them.
 """
 
 import ipaddress
@@ -13,6 +13,9 @@ from pathlib import Path
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "infra/prometheus"))
+import rules as descriptions  # noqa: E402
+
 OVERLAYS = REPOSITORY / "infra/kubernetes/overlays"
 ADAPTER = "infra/prometheus/adapter.yml"
 
@@ -22,51 +25,34 @@ class Program:
     """A program that is monitored on its own, and where its names are."""
 
     name: str
-    alerts: str
+    namespace: str
     runbook: str
     # The pages with tables of metrics.
     pages: tuple[str, ...]
     terraform: tuple[str, ...]
+    # The names of its dashboards.
+    dashboards: tuple[str, ...]
+    # The default names of its resources.
+    names: dict[str, str]
+
+    @property
+    def alerts(self):
+        return f"infra/prometheus/{self.name}.yml"
 
     @property
     def alert_tests(self):
         return self.alerts.replace(".yml", "_test.yml")
 
-    @property
-    def dashboard(self):
-        return f"infra/grafana/{self.name}.json"
 
-
-PROGRAMS = (
-    Program(
-        name="mini-scan",
-        alerts="infra/prometheus/alerts.yml",
-        runbook="docs/runbook.md",
-        pages=("docs/metrics.md", "docs/api.md", "docs/history.md"),
-        terraform=("aws", "gcp"),
-    ),
-    Program(
-        name="event-pipeline",
-        alerts="infra/prometheus/event-pipeline.yml",
-        runbook="docs/events-runbook.md",
-        pages=("docs/events-metrics.md",),
-        terraform=("events",),
-    ),
-    Program(
-        name="widget-registry",
-        alerts="infra/prometheus/widget-registry.yml",
-        runbook="docs/widgets-runbook.md",
-        pages=("docs/widgets-metrics.md",),
-        terraform=("widgets",),
-    ),
-)
+NAMES = yaml.safe_load((REPOSITORY / "infra/names.yml").read_text())
+PROGRAMS = tuple(Program(name, **program) for name, program in NAMES["programs"].items())
 MINI_SCAN, EVENT_PIPELINE, WIDGET_REGISTRY = PROGRAMS
 
 # Labels that a scrape adds to every metric, and Google to its own metrics.
-SCRAPED = {"job", "instance", "namespace", "pod", "le", "monitored_resource"}
+SCRAPED = {"job", "instance", "cluster", "location", "project_id", "namespace", "pod", "le", "monitored_resource"}
 # Abbreviations for several labels in the tables of docs/metrics.md.
 GROUPS = {
-    "*subscription*": {"messaging_system", "messaging_destination_name"},
+    "*subscription*": {"messaging_system", "gcp_project_id", "messaging_destination_name"},
     "*table*": {"db_system_name", "db_operation_name", "db_collection_name"},
 }
 # Labels whose values are all listed in the pages.
@@ -91,8 +77,13 @@ def read(path):
 def metrics(program):
     """Returns the metrics of a program, each with its type and labels."""
     # Prometheus adds it to each instance.
-    found = {"up": ("gauge", set(SCRAPED))}
-    for line in "".join(map(read, program.pages)).splitlines():
+    return {"up": ("gauge", set(SCRAPED))} | rows("".join(map(read, program.pages)))
+
+
+def rows(text):
+    """Returns the metrics in the tables of a page."""
+    found = {}
+    for line in text.splitlines():
         row = re.match(r"\| `([\w:]+)` \| (counter|gauge|histogram) \|([^|]*)\|", line)
         if row:
             name, kind, labels = row.groups()
@@ -105,20 +96,38 @@ def metrics(program):
     return found
 
 
+def rules(program):
+    return [rule for group in yaml.safe_load(read(program.alerts))["groups"] for rule in group["rules"]]
+
+
 def alerts(program):
-    return {rule["alert"]: rule for group in yaml.safe_load(read(program.alerts))["groups"] for rule in group["rules"]}
+    return {rule["alert"]: rule for rule in rules(program) if "alert" in rule}
+
+
+def recorded(program):
+    """Returns the series that rules record, each with its labels."""
+    found = {}
+    for rule in rules(program):
+        if "record" in rule:
+            labels = set(re.findall(r"\w+", " ".join(re.findall(r"\bby\s*\(([^)]*)\)", rule["expr"]))))
+            _, known = found.setdefault(rule["record"], ("gauge", set(SCRAPED)))
+            known |= labels | rule["labels"].keys()
+    return found
+
+
+def elsewhere():
+    """Returns the metrics of Google, Kubernetes, KEDA and Prometheus, which all programs' rules and dashboards may use."""
+    return rows(read("docs/metrics.md").split("\n## From elsewhere\n")[1].split("\n## ")[0] + read("docs/dashboards.md"))
 
 
 def queries(program):
     """Yields every query: where it is, and its text with the dashboard's variables filled in."""
-    for name, rule in alerts(program).items():
-        yield f"alert {name}", rule["expr"]
-    for panel in json.loads(read(program.dashboard))["panels"]:
-        for target in panel.get("targets", []):
-            query = target["expr"].replace("$__rate_interval", "5m")
-            for variable, value in {"$subscription": ".*", "$namespace": ".*", "$write_unit_price": "1"}.items():
-                query = query.replace(variable, value)
-            yield f"panel {panel['title']!r}", query
+    for rule in rules(program):
+        yield f"alert {rule['alert']}" if "alert" in rule else f"record {rule['record']}", rule["expr"]
+    for name in program.dashboards:
+        dashboard = json.loads(read(f"infra/grafana/{name}.json"))
+        for where, query in queries_of_dashboard(dashboard):
+            yield f"{name}, {where}", with_values(dashboard, query)
     for trigger in scaled_object()["spec"]["triggers"] if program is MINI_SCAN else []:
         if trigger["type"] == "prometheus":
             yield "the autoscaler", trigger["metadata"]["query"]
@@ -129,6 +138,25 @@ def queries(program):
         yield "the adapter's query", query.replace("<<.Series>>", series)
 
 
+def queries_of_dashboard(dashboard):
+    """Yields the queries of panels and annotations as Grafana has them: where each is, and its text."""
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", []):
+            yield f"panel {panel['title']!r}", target["expr"]
+    for annotation in dashboard["annotations"]["list"]:
+        if "expr" in annotation:
+            yield f"annotation {annotation['name']!r}", annotation["expr"]
+
+
+def with_values(dashboard, query):
+    """Fills in the variables: everything that can be selected, and the prices as they are."""
+    query = query.replace("$__rate_interval", "5m")
+    for variable in dashboard["templating"]["list"]:
+        is_typed = variable["type"] == "textbox"
+        query = re.sub(rf"\${variable['name']}\b", variable["query"] if is_typed else ".*", query)
+    return query
+
+
 def scaled_object():
     documents = yaml.safe_load_all((OVERLAYS / "gke/scaledobject.yaml").read_text())
     return next(document for document in documents if document["kind"] == "ScaledObject")
@@ -136,7 +164,9 @@ def scaled_object():
 
 def used(query):
     """Yields the metrics of a query, each with the text of its selector."""
-    text = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)|\[[^]]*\]|\boffset\s+\w+", " ", query)
+    # The arguments of functions; values of labels follow an operator.
+    text = re.sub(r'(?<=[\s,(])"[^"]*"', " ", query)
+    text = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)|\[[^]]*\]|\boffset\s+\w+", " ", text)
     pattern = r'([A-Za-z_:][\w:]*)\s*(\{(?:[^"}]|"[^"]*")*\})?'
     for match in re.finditer(pattern, text):
         name, selector = match.group(1), match.group(2) or ""
@@ -146,7 +176,7 @@ def used(query):
 
 
 def check_queries(program):
-    known = metrics(program)
+    known = metrics(program) | elsewhere() | recorded(program)
     pages = " and ".join(program.pages)
     documented = read(program.pages[0])
     expect(len(known) > 10, f"{pages}: too few metrics were found in the tables")
@@ -166,6 +196,8 @@ def check_queries(program):
                 expect(label in known[base][1], f"{where}: {name} has no label {label}")
                 for choice in value.split("|") if label in LISTED else []:
                     expect(f"`{choice}`" in documented, f"{where}: {program.pages[0]} has no {label} {choice}")
+        # Functions give labels other names.
+        allowed |= set(re.findall(r'"(\w+)", "\$1"', query))
         expect(grouped <= allowed, f"{where}: no label {', '.join(sorted(grouped - allowed))}")
 
 
@@ -178,13 +210,74 @@ def write_rules(path):
 # --- alerts and runbook ---
 
 
+def tests_of(program):
+    """Returns promtool's tests of a program's alerts: its own, and those of the common rules."""
+    return [yaml.safe_load(read(program.alert_tests)), *descriptions.common_tests(program.name)]
+
+
+def check_rules(program):
+    """Checks that every result names its installation, so that a healthy one cannot hide a broken one."""
+    for where, expression in ((rule.get("alert") or rule["record"], rule["expr"]) for rule in rules(program)):
+        alone = re.findall(r"\b(?:sum|min|max|avg|count|group|quantile|stddev|topk|bottomk)\s*\((?!\s*\))", expression)
+        expect(not alone, f"{where}: {', '.join(alone)} without by merges installations")
+        for labels in re.findall(r"\bby\s*\(([^)]*)\)", expression):
+            named = set(re.findall(r"\w+", labels))
+            expect(named & {"namespace", "project_id", "gcp_project_id"}, f"{where}: by ({labels}) merges installations")
+        for bound in re.findall(r'\ble="(\d+)"', expression):
+            expect(False, f'{where}: Prometheus 3 has no bound le="{bound}"')
+        for selector in re.findall(r"\{[^}]*\}", expression):
+            jobs = dict((label, value) for label, _, value in SELECTOR.findall(selector)).get("job", program.name)
+            matched = [other.name for other in PROGRAMS if re.fullmatch(jobs, other.name)]
+            expect(matched == [program.name], f"{where}: job {jobs} selects {matched}")
+
+
+def check_components(program):
+    """Compares the names of Deployments and autoscalers in common rules with the manifests."""
+    found = {kind: set() for kind in ("Deployment", "ScaledObject", "HorizontalPodAutoscaler")}
+    suffixes = {""}
+    for file in (REPOSITORY / "infra/kubernetes").rglob("*.yaml"):
+        documents = [document for document in yaml.safe_load_all(file.read_text()) if isinstance(document, dict)]
+        suffixes |= {document.get("nameSuffix", "") for document in documents}
+        for document in documents:
+            if document.get("kind") in found and "name" in document.get("metadata", {}):
+                found[document["kind"]].add(document["metadata"]["name"])
+    deployments = {name + suffix for name in found["Deployment"] for suffix in suffixes}
+    autoscalers = found["HorizontalPodAutoscaler"] | {f"keda-hpa-{name}" for name in found["ScaledObject"]}
+    known = {"deployment": deployments, "scaled": found["ScaledObject"], "autoscaler": autoscalers}
+    for group in descriptions.described(program.name)["groups"]:
+        for field, value in group.get("component", {}).items():
+            expect(value in known.get(field, {value}), f"{program.name}.rules.yml: no manifest has the {field} {value}")
+
+
+def check_names(program):
+    """Compares the default names with those of the program and of Terraform."""
+    flags = "".join(file.read_text() for file in (REPOSITORY / "src/cli").rglob("*.rs"))
+    modules = [REPOSITORY / "infra/terraform" / module for module in program.terraform]
+    terraform = "".join(file.read_text() for module in modules for file in module.glob("*.tf"))
+    for field, name in program.names.items():
+        expect(f'default_value = "{name}"' in flags, f"infra/names.yml: no flag has the default {name} ({field})")
+        expect(re.search(rf'default\s*=\s*"{re.escape(name)}"', terraform), f"infra/names.yml: no variable of Terraform has the default {name} ({field})")
+    manifests = "".join(file.read_text() for file in (REPOSITORY / "infra/kubernetes").rglob("*.yaml"))
+    expect(f"namespace: {program.namespace}\n" in manifests, f"infra/names.yml: no manifest has the namespace {program.namespace}")
+
+
+def check_policies():
+    """Compares the alerts of Cloud Monitoring with those of Prometheus."""
+    text, ours = read("infra/terraform/gcp/alerts.tf"), {name.lower(): rule for name, rule in alerts(MINI_SCAN).items()}
+    for runbook, threshold, duration in re.findall(r'runbook\s*= "(\w+)"\n(?:(?! runbook).)*?threshold\s*= (\d+)\s+duration\s*= "(\d+)s"', text, re.S):
+        rule = ours[runbook]
+        expect(rule["expr"].endswith(f"> {threshold}"), f"alerts.tf: the threshold {threshold} is not that of {rule['alert']}")
+        expect(rule["for"] == f"{int(duration) // 60}m", f"alerts.tf: the duration {duration} s is not that of {rule['alert']}")
+    query = re.search(r'runbook\s*= "miniscandeadletters".*?<<-PROMQL\n(.*?)\n\s*PROMQL\n\s*duration = "600s"', text, re.S)[1]
+    selected = 'monitored_resource="pubsub_subscription",subscription_id="scan-dead-letter"'
+    query = query.replace("${local.waiting_dead_letters}", f"pubsub_googleapis_com:subscription_num_undelivered_messages{{{selected}}}")
+    rule = ours["miniscandeadletters"]
+    expect(rule["for"] == "10m" and " ".join(query.split()) in " ".join(rule["expr"].split()), "alerts.tf: the query of dead letters is not that of the rule")
+
+
 def check_runbook(program):
     runbook, rules = program.runbook, alerts(program)
-    cases = [
-        (case["alertname"], bool(case["exp_alerts"]))
-        for test in yaml.safe_load(read(program.alert_tests))["tests"]
-        for case in test["alert_rule_test"]
-    ]
+    cases = [(case["alertname"], bool(case["exp_alerts"])) for file in tests_of(program) for test in file["tests"] for case in test["alert_rule_test"]]
     text = read(runbook)
     titles = re.findall(r"^#+ (.*)$", text, re.M)
     anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
@@ -192,8 +285,8 @@ def check_runbook(program):
     sections = set(re.findall(r"^### (.*)$", after_title.split("\n## ", 1)[0], re.M))
     for name, rule in rules.items():
         expect(name in sections, f"{runbook} has no section for alert {name}")
-        expect((name, True) in cases, f"{program.alert_tests} never expects {name}")
-        expect((name, False) in cases, f"{program.alert_tests} never expects {name} to stay silent")
+        expect((name, True) in cases, f"{program.alert_tests}: no case in which {name} fires")
+        expect((name, False) in cases, f"{program.alert_tests}: no case in which {name} stays silent")
         expect(rule["annotations"]["runbook"] == f"{runbook}#{name.lower()}", f"{name}: the link to its runbook section does not match its name")
         expect(rule["labels"]["severity"] in {"page", "ticket"}, f"{name}: severity must be page or ticket")
     folders = [REPOSITORY / "infra/terraform" / folder for folder in program.terraform]
@@ -322,7 +415,11 @@ def main():
         return write_rules(sys.argv[2])
     for program in PROGRAMS:
         check_queries(program)
+        check_rules(program)
+        check_components(program)
+        check_names(program)
         check_runbook(program)
+    check_policies()
     check_settings()
     check_settings_of_events()
     check_settings_of_widgets()

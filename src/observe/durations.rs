@@ -7,16 +7,24 @@ use ops::metrics::Histogram;
 use crate::consumer::ports::{End, Operation, Settled, StoreErrorKind};
 use crate::scan::Reason;
 
-const BOUNDS: [Duration; 15] = [
+/// Close together around the design point, which is tens of milliseconds for a call and for a message without a backlog.
+const BOUNDS: [Duration; 22] = [
     Duration::from_millis(1),
+    Duration::from_millis(2),
     Duration::from_millis(5),
     Duration::from_millis(10),
+    Duration::from_millis(20),
+    Duration::from_millis(30),
     Duration::from_millis(50),
+    Duration::from_millis(75),
     Duration::from_millis(100),
+    Duration::from_millis(200),
     Duration::from_millis(500),
     Duration::from_secs(1),
+    Duration::from_secs(2),
     Duration::from_secs(5),
     Duration::from_secs(10),
+    Duration::from_secs(30),
     Duration::from_secs(60),
     Duration::from_secs(300),
     Duration::from_secs(1800),
@@ -27,13 +35,13 @@ const BOUNDS: [Duration; 15] = [
 
 /// For calls of the store: 1 ms to 10 s.
 /// <https://opentelemetry.io/docs/specs/semconv/database/database-metrics/>
-const CALLS: &[Duration] = BOUNDS.split_at(9).0;
+const CALLS: &[Duration] = BOUNDS.split_at(15).0;
 
 /// For messages: 1 ms to the default of `--max-retry-time`.
-const MESSAGES: &[Duration] = BOUNDS.split_at(12).0;
+const MESSAGES: &[Duration] = BOUNDS.split_at(19).0;
 
-/// For the latency since publishing: 10 ms to a backlog of one day.
-const SINCE_PUBLISHED: &[Duration] = BOUNDS.split_at(2).1;
+/// For the latency since publishing: 10 ms to a backlog of one day. The objective of freshness needs the bounds of 30 s and 1 h.
+const SINCE_PUBLISHED: &[Duration] = BOUNDS.split_at(3).1;
 
 /// The calls of one operation.
 #[derive(Debug)]

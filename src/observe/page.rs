@@ -153,9 +153,11 @@ impl Page<'_> {
 
 impl<'a> Page<'a> {
     /// Returns the labels of the subscription.
-    fn subscription(&self) -> [(&'static str, &'a str); 2] {
-        let id = self.process.settings.subscription.rsplit('/').next().unwrap_or_default();
-        [("messaging_system", "gcp_pubsub"), ("messaging_destination_name", id)]
+    fn subscription(&self) -> [(&'static str, &'a str); 3] {
+        // Two projects may have subscriptions with the same ID. Alerts join both labels with those of Google's metrics.
+        let mut parts = self.process.settings.subscription.split('/').skip(1).step_by(2);
+        let (project, id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        [("messaging_system", "gcp_pubsub"), ("gcp_project_id", project), ("messaging_destination_name", id)]
     }
 }
 
@@ -212,7 +214,10 @@ pub(super) mod tests {
         metrics.streams.opened(0);
         let page = page(&process(&metrics), &metrics, SystemTime::UNIX_EPOCH + Duration::from_millis(1500));
         for line in [
-            "mini_scan_outcomes_total{messaging_system=\"gcp_pubsub\",messaging_destination_name=\"scan-sub\",outcome=\"stored\"} 0",
+            "mini_scan_outcomes_total{messaging_system=\"gcp_pubsub\",gcp_project_id=\"p\",messaging_destination_name=\"scan-sub\",outcome=\"stored\"} 0",
+            // The objective of freshness needs these bounds.
+            "mini_scan_publish_to_durable_seconds_bucket{messaging_system=\"gcp_pubsub\",gcp_project_id=\"p\",messaging_destination_name=\"scan-sub\",le=\"30\"} 0",
+            "mini_scan_publish_to_durable_seconds_bucket{messaging_system=\"gcp_pubsub\",gcp_project_id=\"p\",messaging_destination_name=\"scan-sub\",le=\"3600\"} 0",
             "db_client_operation_duration_seconds_count{db_system_name=\"aws.dynamodb\",db_collection_name=\"scan-results\",db_operation_name=\"PutItem\"} 0",
             "mini_scan_rejections_total{reason=\"item_too_large\"} 0",
             "mini_scan_stream_restarts_total{cause=\"silent\"} 0",

@@ -84,6 +84,12 @@ impl Monitored {
     }
 }
 
+/// Returns the labels of a subscription, `projects/PROJECT/subscriptions/ID`.
+fn labels_of(subscription: &str) -> [(&'static str, &str); 3] {
+    let parts: Vec<_> = subscription.split('/').collect();
+    [("messaging_system", "gcp_pubsub"), ("gcp_project_id", parts[1]), ("messaging_destination_name", parts[3])]
+}
+
 #[tokio::test]
 async fn the_metrics_count_the_consumed_messages() {
     let pipeline = Pipeline::new().await;
@@ -99,8 +105,7 @@ async fn the_metrics_count_the_consumed_messages() {
 
     let metrics = monitored.metrics().await;
 
-    let subscription = pipeline.subscription.rsplit('/').next().expect("a name");
-    let messages = [("messaging_system", "gcp_pubsub"), ("messaging_destination_name", subscription)];
+    let messages = labels_of(&pipeline.subscription);
     let value =
         |name: &str, label: (&'static str, &'static str)| metrics.value(name, &[&messages[..], &[label]].concat());
     assert_eq!(metrics.value("messaging_client_consumed_messages_total", &messages), 5.0);
@@ -151,8 +156,7 @@ async fn a_dead_letter_that_the_topic_refuses_as_invalid_is_not_counted_as_publi
 
     pipeline.publish([vec![b'x'; LARGEST]]).await;
 
-    let subscription = pipeline.subscription.rsplit('/').next().expect("an id");
-    let messages = [("messaging_system", "gcp_pubsub"), ("messaging_destination_name", subscription)];
+    let messages = labels_of(&pipeline.subscription);
     let settled = |metrics: &Exposition, outcome: &'static str| {
         metrics.value("mini_scan_outcomes_total", &[&messages[..], &[("outcome", outcome)]].concat())
     };
@@ -224,7 +228,7 @@ async fn the_exported_metrics_and_labels_match_their_documentation() {
     let mut documented = BTreeMap::new();
     for row in page.lines().filter(|line| line.starts_with("| `mini_scan_") || line.starts_with("| `process_")) {
         let cells: Vec<_> = row.split('|').map(str::trim).collect();
-        let subscription = "messaging_system`, `messaging_destination_name";
+        let subscription = "messaging_system`, `gcp_project_id`, `messaging_destination_name";
         let labels = cells[3].replace("*subscription*", &format!("`{subscription}`"));
         let labels: BTreeSet<_> = labels.split('`').skip(1).step_by(2).map(str::to_owned).collect();
         documented.insert(cells[1].trim_matches('`').to_owned(), (cells[2].to_owned(), labels));

@@ -1,8 +1,13 @@
-# Alerts on metrics that only Google Cloud has: the age of the backlog, and the dead letters. Alerts on the metrics of the
-# instances are in infra/prometheus/alerts.yml. Missing data does not mean an empty queue, so an open alert stays open
-# until a new value closes it.
+# Alerts on metrics that only Google Cloud has: the age of the backlog, and the dead letters. They are the same as in
+# infra/prometheus/mini-scan.yml, which has alerts on the metrics of the instances too. A check compares them. Missing data does not
+# mean an empty queue, so an open alert on a threshold stays open until a new value closes it.
 
 locals {
+  waiting_dead_letters = join("", [
+    "pubsub_googleapis_com:subscription_num_undelivered_messages",
+    "{monitored_resource=\"pubsub_subscription\",subscription_id=\"${var.dead_letter_topic}\",project_id=\"${var.project}\"}",
+  ])
+
   alerts = {
     backlog_old = {
       name         = "mini-scan: backlog is old"
@@ -15,16 +20,25 @@ locals {
       duration     = "600s"
       channels     = var.page_channels
     }
+    # New ones: more than at the lowest point within the hour, or the first ones within a day.
     dead_letters = {
-      name         = "mini-scan: dead letters"
-      severity     = "WARNING"
-      runbook      = "miniscandeadletters"
-      text         = "Dead letters are waiting on ${var.dead_letter_topic}."
-      metric       = "num_undelivered_messages"
-      subscription = var.dead_letter_topic
-      threshold    = 0
-      duration     = "600s"
-      channels     = var.ticket_channels
+      name     = "mini-scan: dead letters"
+      severity = "WARNING"
+      runbook  = "miniscandeadletters"
+      text     = "New dead letters are waiting on ${var.dead_letter_topic}."
+      query    = <<-PROMQL
+        (
+          max by (project_id, subscription_id) (${local.waiting_dead_letters})
+          - min by (project_id, subscription_id) (min_over_time(${local.waiting_dead_letters}[1h]))
+          > 0
+        )
+        or (
+          max by (project_id, subscription_id) (${local.waiting_dead_letters})
+          unless max by (project_id, subscription_id) (max_over_time(${local.waiting_dead_letters}[1d] offset 15m))
+        ) > 0
+      PROMQL
+      duration = "600s"
+      channels = var.ticket_channels
     }
     dead_letters_old = {
       name         = "mini-scan: dead letters are old"
@@ -53,21 +67,35 @@ resource "google_monitoring_alert_policy" "pubsub" {
   conditions {
     display_name = each.value.text
 
-    condition_threshold {
-      filter = join(" AND ", [
-        "resource.type = \"pubsub_subscription\"",
-        "resource.labels.subscription_id = \"${each.value.subscription}\"",
-        "metric.type = \"pubsub.googleapis.com/subscription/${each.value.metric}\"",
-      ])
-      comparison              = "COMPARISON_GT"
-      threshold_value         = each.value.threshold
-      duration                = each.value.duration
-      evaluation_missing_data = "EVALUATION_MISSING_DATA_NO_OP"
+    dynamic "condition_threshold" {
+      for_each = can(each.value.threshold) ? [each.value] : []
 
-      aggregations {
-        alignment_period     = "60s"
-        per_series_aligner   = "ALIGN_MAX"
-        cross_series_reducer = "REDUCE_MAX"
+      content {
+        filter = join(" AND ", [
+          "resource.type = \"pubsub_subscription\"",
+          "resource.labels.subscription_id = \"${condition_threshold.value.subscription}\"",
+          "metric.type = \"pubsub.googleapis.com/subscription/${condition_threshold.value.metric}\"",
+        ])
+        comparison              = "COMPARISON_GT"
+        threshold_value         = condition_threshold.value.threshold
+        duration                = condition_threshold.value.duration
+        evaluation_missing_data = "EVALUATION_MISSING_DATA_NO_OP"
+
+        aggregations {
+          alignment_period     = "60s"
+          per_series_aligner   = "ALIGN_MAX"
+          cross_series_reducer = "REDUCE_MAX"
+        }
+      }
+    }
+
+    dynamic "condition_prometheus_query_language" {
+      for_each = can(each.value.query) ? [each.value] : []
+
+      content {
+        query               = condition_prometheus_query_language.value.query
+        duration            = condition_prometheus_query_language.value.duration
+        evaluation_interval = "60s"
       }
     }
   }

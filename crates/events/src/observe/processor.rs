@@ -76,15 +76,18 @@ const BUILD_INFO: Metric = Metric {
     ..Metric::gauge("event_pipeline_build_info", "1, with the version of the program.")
 };
 
-const BOUNDS: [Duration; 12] = [
+/// The objective of freshness needs the bound of 60 s.
+const BOUNDS: [Duration; 14] = [
     Duration::from_millis(10),
-    Duration::from_millis(25),
+    Duration::from_millis(20),
+    Duration::from_millis(30),
     Duration::from_millis(50),
+    Duration::from_millis(75),
     Duration::from_millis(100),
-    Duration::from_millis(250),
+    Duration::from_millis(200),
     Duration::from_millis(500),
     Duration::from_secs(1),
-    Duration::from_millis(2500),
+    Duration::from_secs(2),
     Duration::from_secs(5),
     Duration::from_secs(15),
     Duration::from_secs(60),

@@ -39,16 +39,20 @@ pub(super) const REBUILDS: Metric = Metric::counter(
 );
 
 /// From a request that needs no table to the timeout of requests.
-const BOUNDS: [Duration; 11] = [
+const BOUNDS: [Duration; 15] = [
     Duration::from_millis(1),
     Duration::from_millis(2),
     Duration::from_millis(5),
     Duration::from_millis(10),
-    Duration::from_millis(25),
+    Duration::from_millis(20),
+    Duration::from_millis(30),
     Duration::from_millis(50),
+    Duration::from_millis(75),
     Duration::from_millis(100),
-    Duration::from_millis(250),
+    Duration::from_millis(200),
+    Duration::from_millis(500),
     Duration::from_secs(1),
+    Duration::from_secs(2),
     Duration::from_secs(5),
     Duration::from_secs(10),
 ];
