@@ -211,11 +211,11 @@ def autoscaler_fails(cases, component):
         f"{alert}: KEDA's errors open a ticket under both names of the namespace, a few errors and staging's do not",
         [
             *(errors("0+2x70", **labels) for labels in spellings),
-            errors("0x20 5x50", **STAGING, exported_namespace="staging"),
+            errors("0x20 2 4 6 8x46", **STAGING, exported_namespace="staging"),
             series("keda_scaler_detail_errors_total", "0+2x70", scaledObject="another", **STAGING),
         ],
         silent(alert, 10),
-        cases.fires(alert, 60, summary, "ticket", *({**labels, "scaledObject": component["scaled"]} for labels in spellings)),
+        cases.fires(alert, 38, summary, "ticket", *({**labels, "scaledObject": component["scaled"]} for labels in spellings)),
     )
 
 
