@@ -22,6 +22,7 @@ import boto3
 import botocore.exceptions
 import hcl2
 
+import path
 from servers import PROGRAM, REPOSITORY, CheckFailed, aws, call, post, pubsub, received, run, running, stop, subscribed, until
 
 PROJECT = "projects/test-project"
@@ -253,6 +254,20 @@ def permissions_enforced(endpoint):
         post(f"{endpoint}/moto-api/reset-auth", b"inf")
 
 
+def jobs_succeed(endpoint, program, manifests, servers=None):
+    """Runs the checks of the rendered Jobs as a pod would: with a token, for the role in its settings."""
+    for job in path.checks(manifests):
+        arguments, settings = path.container(manifests, "CronJob", job)
+        assume(endpoint, settings["AWS_ROLE_ARN"])
+        with tempfile.NamedTemporaryFile("w", suffix=".token") as token, permissions_enforced(endpoint):
+            token.write("not checked")
+            token.flush()
+            local = {"AWS_ENDPOINT_URL": endpoint, "AWS_WEB_IDENTITY_TOKEN_FILE": token.name, **(servers or {})}
+            # Keys of whoever runs this would win over the token.
+            run([program, *arguments], {**settings, **local, **dict.fromkeys(LOCAL.keys() - {"AWS_REGION"}, "")})
+        print(f"  passed: the Job {job}")
+
+
 def newest_of_each_key(server):
     """Returns the expected records: pulls every message from a separate subscription and decodes it here."""
     newest, seen = {}, 0
@@ -398,6 +413,27 @@ def history_is_kept(endpoint, settings, roles):
         same(f"the services of the history, of {len(keys)} records", recorded(), keys)
 
 
+# --- the path of infra/README.md ---
+
+
+def installed(outputs):
+    """Returns the manifests that kustomize makes of Terraform's outputs. Module gcp needs Google Cloud, so its outputs are written here."""
+    google = {
+        "MINI_SCAN_PROJECT": PROJECT.removeprefix("projects/"),
+        "MINI_SCAN_SUBSCRIPTION": "scan-sub",
+        "MINI_SCAN_DEAD_LETTER_TOPIC": "scan-dead-letter",
+    }
+    changes = outputs["changes_environment"]
+    api = {name: value for name, value in changes.items() if name != "MINI_SCAN_LEASE_TABLE"} | {"AWS_ROLE_ARN": outputs["roles"]["api"]}
+    settings = {"consumer": outputs["consumer_environment"] | google, "changes": changes, "api": api}
+    return path.rendered("mini-scan-with-webhooks", settings)
+
+
+def settings_of(manifests, deployment):
+    """Returns the settings of a Deployment, with a free port instead of its own."""
+    return path.container(manifests, "Deployment", deployment)[1] | {"MINI_SCAN_HTTP_LISTEN": "127.0.0.1:0"}
+
+
 def main():
     with pubsub() as server:
         print("Pub/Sub: the files of module gcp, and the resources of `mini-scan setup`")
@@ -406,9 +442,13 @@ def main():
             return
         print("DynamoDB: module aws on a local AWS, and the table of `mini-scan setup`")
         with aws() as endpoint, applied(endpoint) as (outputs, terraform):
-            settings = outputs["consumer_environment"]
-            changes = outputs["changes_environment"]
+            settings, changes = outputs["consumer_environment"], outputs["changes_environment"]
             tables_agree(endpoint, changes)
+            if path.can_render():
+                print("The manifests with these outputs, and the checks of their Jobs. The programs below have the settings of the Deployments")
+                manifests = installed(outputs)
+                jobs_succeed(endpoint, PROGRAM, manifests, {"PUBSUB_EMULATOR_HOST": server})
+                settings, changes = settings_of(manifests, "mini-scan"), settings_of(manifests, "mini-scan-changes")
             print("The reader of changes on these tables, with the permissions of its role")
             parts_are_permitted(endpoint, changes, outputs["roles"]["webhooks_operator"])
             print("The consumer on that table, with the permissions of its role")
