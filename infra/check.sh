@@ -147,6 +147,7 @@ manifests() {
   fi
   mkdir "$work/manifests"
   quietly "manifests, copies of the example with and without their files" "$checkers/python" infra/tests/overlays.py "$work/manifests"
+  quietly "commands of the README and the runbooks" "$checkers/python" infra/tests/commands.py
   quietly "manifests, schemas of Kubernetes $kubernetes_version" "$checkers/kubernetes-validate" --strict \
     --kubernetes-version "$kubernetes_version" "$work"/manifests/*.yaml
   quietly "manifests, checkov" "$checkers/checkov" --framework kubernetes --directory "$work/manifests"

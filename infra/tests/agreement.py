@@ -13,9 +13,11 @@ import base64
 import contextlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import boto3
@@ -271,11 +273,11 @@ def jobs_succeed(endpoint, program, manifests, servers=None):
 def newest_of_each_key(server):
     """Returns the expected records: pulls every message from a separate subscription and decodes it here."""
     newest, seen = {}, 0
-    while seen < MESSAGES:
+    while seen < MESSAGES + 1:
         url = f"http://{server}/v1/{PROJECT}/subscriptions/truth:pull"
         received = call(url, "POST", {"maxMessages": MESSAGES}).get("receivedMessages", [])
         if not received:
-            raise CheckFailed(f"only {seen} of {MESSAGES} messages were published")
+            raise CheckFailed(f"only {seen} of {MESSAGES + 1} messages were published")
         for message in received:
             scan = json.loads(base64.b64decode(message["message"]["data"]))
             key = f"{scan['ip']}#{scan['port']}#{scan['service']}"
@@ -284,11 +286,23 @@ def newest_of_each_key(server):
     return newest
 
 
+def smoke_test():
+    """Returns the message of the smoke test in infra/README.md, and the key with which it reads the record."""
+    readme = (REPOSITORY / "infra/README.md").read_text()
+    message = re.search(r"gcloud pubsub topics publish scan-topic --message '(.*)'$", readme, re.M)[1]
+    key = re.search(r"aws dynamodb get-item .*--key '(.*)'$", readme, re.M)[1]
+    # The shell ends its quotes for this command.
+    return message.replace("'\"$(date +%s)\"'", str(int(time.time()))), json.loads(key)
+
+
 def publish(server):
+    """Publishes scans and the message of the smoke test. Returns the expected records."""
+    body = base64.b64encode(smoke_test()[0].encode()).decode()
     truth = {"topic": f"{PROJECT}/topics/scan-topic", "ackDeadlineSeconds": 600}
     call(f"http://{server}/v1/{PROJECT}/subscriptions/truth", "PUT", truth)
     mix = ["--rate", "0", "--seed", "1", "--keys", "100", "--duplicates", "0.2", "--late", "0.2"]
     run([PROGRAM, "scanner", "--count", str(MESSAGES), *mix], {"PUBSUB_EMULATOR_HOST": server})
+    call(f"http://{server}/v1/{PROJECT}/topics/scan-topic:publish", "POST", {"messages": [{"data": body}]})
     return newest_of_each_key(server)
 
 
@@ -346,6 +360,7 @@ def consumer_runs(server, endpoint, outputs):
         records = rows(admin, table)
         expires_by = created_table(admin, table)["expiry"][1]
     same(f"the newest scan of each of {len(newest)} keys", stored(), newest)
+    same("the key of the smoke test", smoke_test()[1]["pk"]["S"] in records, True)
     expiries = {key: int(item[expires_by]["N"]) for key, item in records.items()}
     same("the expiry of the records", expiries, {key: timestamp + TTL for key, timestamp in newest.items()})
 

@@ -56,6 +56,12 @@ INSTALLATIONS = (
         removed=("components/gke",),
     ),
     Installation("event-pipeline", "event-pipeline", added=("components/event-pipeline-operator", "operator.env")),
+    Installation(
+        "event-pipeline-direct",
+        "event-pipeline",
+        added=("components/direct-processor",),
+        removed=("components/processor",),
+    ),
     Installation("widget-registry", "widget-registry", added=("components/widget-registry-operator", "operator.env")),
 )
 
@@ -300,6 +306,16 @@ def check_refusals(installation, overlay, checked):
     return count
 
 
+def check_readme():
+    """The patch in the README for a key from a secret manager must replace the Secret."""
+    patch = re.search(r"```yaml\n(patches:\n.*?)```", (REPOSITORY / "infra/README.md").read_text(), re.S)[1]
+    with copied(next(each for each in INSTALLATIONS if each.name == "mini-scan-with-webhooks")) as overlay:
+        file = overlay / "kustomization.yaml"
+        file.write_text(file.read_text() + patch)
+        found = [volume for _, pod in pods(documents(overlay)) for volume in pod["spec"]["volumes"] if volume["name"] == "webhooks-key"]
+    expect(len(found) == 2 and all(volume.keys() == {"name", "csi"} for volume in found), f"the patch in infra/README.md makes {found}")
+
+
 def check_keda():
     """The oldest version of KEDA is in several places. check.sh validates the manifests against it."""
     wanted = re.search(r"^keda_version=(.*)$", (REPOSITORY / "infra/check.sh").read_text(), re.M)[1]
@@ -312,6 +328,7 @@ def main():
     if sys.argv[1:] == ["can-render"]:
         return sys.exit(0 if kustomize() and version() >= OLDEST_KUSTOMIZE else 1)
     check_keda()
+    check_readme()
     refusals, checked = 0, set()
     for installation in INSTALLATIONS:
         with copied(installation) as overlay:
