@@ -155,6 +155,10 @@ def of_kind(manifests, *kinds):
     return [manifest for manifest in manifests if manifest["kind"] in kinds]
 
 
+def kinds_of(manifests):
+    return {manifest["kind"] for manifest in manifests}
+
+
 def pods(manifests):
     """Yields each template of a pod, with the name of its owner."""
     for manifest in of_kind(manifests, "Deployment", "CronJob"):
@@ -214,11 +218,13 @@ def check_autoscalers(installation, manifests, settings):
     for scaled in of_kind(manifests, "ScaledObject"):
         spec, name = scaled["spec"], scaled["metadata"]["name"]
         expect(spec["minReplicaCount"] >= 2, f"{name}: one instance cannot fail alone")
-        expect(spec["fallback"]["behavior"] == "currentReplicasIfHigher", f"{name}: the fallback may stop instances")
+        expect(spec["fallback"].get("behavior") == "currentReplicasIfHigher", f"{name}: the fallback may stop instances")
         for trigger in spec["triggers"]:
             wanted = "Utilization" if trigger["type"] == "cpu" else "AverageValue"
             expect(trigger.get("metricType") == wanted, f"{name}: metricType of {trigger['type']} must be {wanted}")
     triggers = {trigger["type"]: trigger["metadata"] for scaled in of_kind(manifests, "ScaledObject") for trigger in scaled["spec"]["triggers"]}
+    scalers = {"cpu", "prometheus"} if "PodMonitoring" in kinds_of(manifests) else {"aws-sqs-queue"} if "processor.env" in settings else set()
+    expect(triggers.keys() == scalers, f"{installation.name}: the autoscaler uses {triggers.keys()} instead of {scalers}")
     if "prometheus" in triggers:
         project, subscription = (settings["consumer.env"][f"MINI_SCAN_{name}"] for name in ("PROJECT", "SUBSCRIPTION"))
         address = f"https://monitoring.googleapis.com/v1/projects/{project}/location/global/prometheus"
