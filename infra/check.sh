@@ -141,12 +141,12 @@ find_definitions() {
 }
 
 manifests() {
-  if ! "$checkers/python" infra/tests/overlays.py can-render; then
+  if ! "$checkers/python" infra/tests/manifests.py can-render; then
     skip "the manifests: neither kubectl 1.31 or newer nor kustomize 5.1 or newer is installed"
     return
   fi
   mkdir "$work/manifests"
-  quietly "manifests, copies of the example with and without their files" "$checkers/python" infra/tests/overlays.py "$work/manifests"
+  quietly "manifests, copies of the example with and without their files" "$checkers/python" infra/tests/manifests.py "$work/manifests"
   quietly "commands of the README and the runbooks" "$checkers/python" infra/tests/commands.py
   quietly "manifests, schemas of Kubernetes $kubernetes_version" "$checkers/kubernetes-validate" --strict \
     --kubernetes-version "$kubernetes_version" "$work"/manifests/*.yaml

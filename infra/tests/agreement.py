@@ -24,6 +24,7 @@ import boto3
 import botocore.exceptions
 import hcl2
 
+import overlays
 import path
 from servers import PROGRAM, REPOSITORY, CheckFailed, aws, call, post, pubsub, received, run, running, stop, subscribed, until
 
@@ -459,7 +460,7 @@ def main():
         with aws() as endpoint, applied(endpoint) as (outputs, terraform):
             settings, changes = outputs["consumer_environment"], outputs["changes_environment"]
             tables_agree(endpoint, changes)
-            if path.can_render():
+            if overlays.can_render():
                 print("The manifests with these outputs, and the checks of their Jobs. The programs below have the settings of the Deployments")
                 manifests = installed(outputs)
                 jobs_succeed(endpoint, PROGRAM, manifests, {"PUBSUB_EMULATOR_HOST": server})

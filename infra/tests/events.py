@@ -15,6 +15,7 @@ import time
 
 import live
 import names
+import overlays
 import path
 from agreement import LOCAL, acting_as, applied, assume, client, created_table, denied, jobs_succeed, permissions_enforced, same
 from servers import EVENT_PIPELINE, CheckFailed, aws, free_port, run, running, stop, until
@@ -142,7 +143,7 @@ def main():
         settings, roles = outputs["environment"], outputs["roles"]
         roles_are_bounded(endpoint, settings, roles, outputs["queue_urls"])
         resources_agree(endpoint, settings)
-        if path.can_render():
+        if overlays.can_render():
             print("The manifests with these outputs, and the checks of their Jobs")
             files = {role: settings | {"AWS_ROLE_ARN": roles[role]} for role in ("processor", "deliverer", "operator")}
             jobs_succeed(endpoint, EVENT_PIPELINE, path.rendered("event-pipeline", files))

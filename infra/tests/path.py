@@ -10,10 +10,6 @@ from servers import CheckFailed
 INSTALLATIONS = {installation.name: installation for installation in overlays.INSTALLATIONS}
 
 
-def can_render():
-    return overlays.kustomize() is not None and overlays.version() >= overlays.OLDEST_KUSTOMIZE
-
-
 def env_file(settings):
     """Returns what `terraform output -raw …_env` prints."""
     return "".join(f"{name}={value}\n" for name, value in sorted(settings.items()))

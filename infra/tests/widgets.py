@@ -16,6 +16,7 @@ import urllib.request
 
 import live
 import names
+import overlays
 import path
 from agreement import LOCAL, acting_as, administrator, applied, assume, client, created_table, denied, jobs_succeed, permissions_enforced, same
 from servers import WIDGET_REGISTRY, CheckFailed, aws, run, running, stop, until
@@ -134,7 +135,7 @@ def main():
         settings, roles = outputs["environment"], outputs["roles"]
         roles_are_bounded(endpoint, settings, roles)
         tables_agree(endpoint, settings)
-        if path.can_render():
+        if overlays.can_render():
             print("The manifests with these outputs, and the checks of their Jobs")
             files = {"widgets": settings | {"AWS_ROLE_ARN": roles["api"]}, "operator": settings | {"AWS_ROLE_ARN": roles["operator"]}}
             jobs_succeed(endpoint, WIDGET_REGISTRY, path.rendered("widget-registry", files))
