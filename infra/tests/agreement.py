@@ -266,7 +266,7 @@ def jobs_succeed(endpoint, program, manifests, servers=None):
             token.write("not checked")
             token.flush()
             local = {"AWS_ENDPOINT_URL": endpoint, "AWS_WEB_IDENTITY_TOKEN_FILE": token.name, **(servers or {})}
-            # Keys of whoever runs this would win over the token.
+            # Keys in the environment of this check would win over the token.
             run([program, *arguments], {**settings, **local, **dict.fromkeys(LOCAL.keys() - {"AWS_REGION"}, "")})
         print(f"  passed: the Job {job}")
 

@@ -31,7 +31,7 @@ esac
 
 
 def named(text):
-    """Yields each object that a command names: its kind, namespace and name."""
+    """Yields the kind, the namespace and the name of each object in the commands."""
     for line in text.splitlines():
         for namespace in re.findall(r"kubectl -n ([\w-]+) ", line)[:1]:
             for kind, name in re.findall(r"\b(cronjob|deploy|deployment|service)/([\w-]+)", line):
