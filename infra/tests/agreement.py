@@ -439,9 +439,15 @@ def installed(outputs):
         "MINI_SCAN_SUBSCRIPTION": "scan-sub",
         "MINI_SCAN_DEAD_LETTER_TOPIC": "scan-dead-letter",
     }
-    changes = outputs["changes_environment"]
-    api = {name: value for name, value in changes.items() if name != "MINI_SCAN_LEASE_TABLE"} | {"AWS_ROLE_ARN": outputs["roles"]["api"]}
-    settings = {"consumer": outputs["consumer_environment"] | google, "changes": changes, "api": api}
+    changes, roles = outputs["changes_environment"], outputs["roles"]
+    without_leases = {name: value for name, value in changes.items() if name != "MINI_SCAN_LEASE_TABLE"}
+    settings = {
+        "consumer": outputs["consumer_environment"] | google,
+        "changes": changes,
+        "api": without_leases | {"AWS_ROLE_ARN": roles["api"]},
+        "backfill": changes | {"AWS_ROLE_ARN": roles["changes_backfill"]},
+        "webhooks-operator": without_leases | {"AWS_ROLE_ARN": roles["webhooks_operator"]},
+    }
     return path.rendered("mini-scan-with-webhooks", settings)
 
 

@@ -74,7 +74,7 @@ def arguments(function, words, job):
 
 def check_functions(jobs):
     """Calls each function as the page does, and expects these arguments in the Job."""
-    for page, before in (("docs/runbook.md", ["dead-letters"]), ("docs/events-runbook.md", [])):
+    for page, before in (("docs/runbook.md", ["dead-letters"]), ("docs/events-runbook.md", []), ("infra/README.md", ["webhooks"])):
         function = FUNCTION.search((REPOSITORY / page).read_text())[0]
         namespace, cronjob = re.search(r"kubectl -n (\S+) create job .* --from=cronjob/(\S+)", function).groups()
         template = jobs[namespace, cronjob]["spec"]["jobTemplate"]

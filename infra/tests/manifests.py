@@ -183,7 +183,7 @@ def check_readme():
         file = overlay / "kustomization.yaml"
         file.write_text(file.read_text() + patch)
         found = [volume for _, pod in pods(documents(overlay)) for volume in pod["spec"]["volumes"] if volume["name"] == "webhooks-key"]
-    expect(len(found) == 2 and all(volume.keys() == {"name", "csi"} for volume in found), f"the patch in infra/README.md makes {found}")
+    expect(len(found) == 3 and all(volume.keys() == {"name", "csi"} for volume in found), f"the patch in infra/README.md makes {found}")
 
 
 def check_keda():

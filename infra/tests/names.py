@@ -242,7 +242,7 @@ def check_settings_of_events():
     for where, seconds in (("Kubernetes", pod["terminationGracePeriodSeconds"]), ("compose", min(compose))):
         longest = max(graces, default=0) + 4
         expect(seconds > longest, f"{where} kills event-pipeline after {seconds} s, but its shutdown may take {longest} s")
-    settings = dict(line.split("=", 1) for line in read("infra/tests/settings/processor.env").split())
+    settings = dict(line.split("=", 1) for line in read("infra/tests/settings/event-pipeline/processor.env").split())
     scaler = yaml.safe_load(read("infra/kubernetes/events/scaledobject.yaml").split("\n---\n")[0])["spec"]["triggers"][0]["metadata"]
     expect(scaler["queueURLFromEnv"] in settings, f"the processor has no setting {scaler['queueURLFromEnv']}")
 

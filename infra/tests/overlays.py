@@ -43,7 +43,10 @@ INSTALLATIONS = (
     Installation(
         "mini-scan-with-webhooks",
         "mini-scan",
-        added=("components/webhooks-api", "components/webhooks-changes", "api.env", "changes.env"),
+        added=(
+            *(f"components/{component}" for component in ("webhooks-api", "webhooks-changes", "backfill", "webhooks-operator")),
+            *("api.env", "changes.env", "backfill.env", "webhooks-operator.env"),
+        ),
     ),
     Installation(
         "mini-scan-prometheus-operator",
@@ -129,11 +132,8 @@ def content(file, installation):
         return f"IMAGE=registry.example.com/{installation.program}@{DIGEST}\n"
     if file == "monitoring.env":
         return "RELEASE=kube-prometheus-stack\n"
-    if file == "operator.env":
-        template = {"event-pipeline": "processor.env", "widget-registry": "widgets.env"}[installation.program]
-        return re.sub(r":role/.*", ":role/operator", (SETTINGS / template).read_text())
     has_webhooks = f"components/webhooks-{file.removesuffix('.env')}" in installation.added
-    return (SETTINGS / file).read_text() + (WEBHOOKS if has_webhooks else "")
+    return (SETTINGS / installation.program / file).read_text() + (WEBHOOKS if has_webhooks else "")
 
 
 def render(overlay):
