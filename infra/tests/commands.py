@@ -46,8 +46,9 @@ def check_page(page, known):
     # A command may continue on the next line.
     text = text.replace("\\\n", " ")
     objects = list(named(text))
+    ours = {namespace for _, namespace, _ in known}
     for kind, namespace, name in objects:
-        expect((kind, namespace, name) in known, f"{page}: there is no {kind} {name} in {namespace}")
+        expect(namespace not in ours or (kind, namespace, name) in known, f"{page}: there is no {kind} {name} in {namespace}")
     for line in text.splitlines():
         expect("kubectl run" not in line, f"{page}: the namespaces refuse the pod of `kubectl run`: {line}")
         for command in re.findall(r"kubectl -n [^|`]*\blogs\b[^|`]*", line):
