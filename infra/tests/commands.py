@@ -52,7 +52,9 @@ def check_page(page, known):
     for line in text.splitlines():
         expect("kubectl run" not in line, f"{page}: the namespaces refuse the pod of `kubectl run`: {line}")
         for command in re.findall(r"kubectl -n [^|`]*\blogs\b[^|`]*", line):
-            expect("--tail=-1" in command or "--previous POD" in command, f"{page}: {command} does not show all lines, or names no pod")
+            # With a selector, kubectl shows ten lines of each pod.
+            expect("--tail=-1" in command or " -l " not in command, f"{page}: {command} does not show all lines")
+            expect("--previous" not in command or "--previous POD" in command, f"{page}: {command} names no pod")
         if re.search(r"\blogs\b.*\| jq", line):
             expect("jq -R 'fromjson? " in line, f"{page}: a line that is no JSON ends jq: {line}")
     return len(objects)
