@@ -10,6 +10,9 @@ cd "$(dirname "$0")/.."
 
 checkers=.tools/checkers/bin
 kubernetes_version=1.37.0
+# The oldest KEDA that the manifests work with.
+keda_version=2.17.1
+prometheus_operator_version=0.85.0
 not_run=()
 # The modules that can be applied to a local AWS.
 applicable=()
@@ -123,27 +126,38 @@ terraform_modules() {
 
 # --- Kubernetes ---
 
+# Copies the definitions of custom resources out of Go modules into .tools, and sets `definitions` to the folder.
+find_definitions() {
+  definitions=.tools/custom-resources-$keda_version-$prometheus_operator_version
+  [ ! -d "$definitions" ] || return 0
+  have go || return 1
+  local keda=github.com/kedacore/keda/v2@v$keda_version
+  local operator=github.com/prometheus-operator/prometheus-operator@v$prometheus_operator_version
+  (cd "$work" && GOFLAGS=-modcacherw GOMODCACHE=$work/go timeout 120 go mod download "$keda" "$operator") >"$work/output" 2>&1 || return 1
+  mkdir -p "$work/definitions"
+  cp "$work/go/$keda"/config/crd/bases/keda.sh_{scaledobjects,triggerauthentications}.yaml \
+    "$work/go/$operator"/example/prometheus-operator-crd/monitoring.coreos.com_{servicemonitors,prometheusrules}.yaml "$work/definitions"
+  mkdir -p .tools && mv "$work/definitions" "$definitions"
+}
+
 manifests() {
-  local overlay rendered
-  for overlay in infra/kubernetes/overlays/* infra/kubernetes/{,webhooks/}{api,changes} infra/kubernetes/{events,widgets}; do
-    rendered=$work/$(tr / - <<<"$overlay").yaml
-    if have kustomize; then
-      kustomize build "$overlay" >"$rendered"
-    elif have kubectl; then
-      kubectl kustomize "$overlay" >"$rendered"
-    else
-      skip "rendering $overlay: neither kustomize nor kubectl is installed, so its files are checked one by one"
-      # Patches are no complete manifests.
-      case $overlay in */webhooks/* | */events | */widgets) continue ;; esac
-      sed -s '$a---' infra/kubernetes/base/[!k]*.yaml "$overlay"/[!k]*.yaml >"$rendered"
-    fi
-    quietly "$overlay, schemas of Kubernetes $kubernetes_version" "$checkers/kubernetes-validate" --strict \
-      --kubernetes-version "$kubernetes_version" "$rendered"
-    # Kubernetes has no schemas for custom resources.
-    sed -n "s/^WARN .*schema for kind \([A-Za-z]*\) .*/\1/p" "$work/output" >>"$work/kinds"
-    quietly "$overlay, checkov" "$checkers/checkov" --framework kubernetes --file "$rendered"
-  done
-  skip "schemas of $(sort -u "$work/kinds" | paste -sd ' '): these are custom resources"
+  if ! "$checkers/python" infra/tests/manifests.py can-render; then
+    skip "the manifests: neither kubectl 1.31 or newer nor kustomize 5.1 or newer is installed"
+    return
+  fi
+  mkdir "$work/manifests"
+  quietly "manifests, copies of the example with and without their files" "$checkers/python" infra/tests/manifests.py "$work/manifests"
+  quietly "commands of the README and the runbooks" "$checkers/python" infra/tests/commands.py
+  quietly "manifests, schemas of Kubernetes $kubernetes_version" "$checkers/kubernetes-validate" --strict \
+    --kubernetes-version "$kubernetes_version" "$work"/manifests/*.yaml
+  quietly "manifests, checkov" "$checkers/checkov" --framework kubernetes --directory "$work/manifests"
+  if find_definitions; then
+    quietly "manifests, custom resources of KEDA $keda_version and Prometheus operator $prometheus_operator_version" \
+      "$checkers/python" infra/tests/crds.py "$definitions" "$work"/manifests/*.yaml
+    skip "schema of PodMonitoring: Google's definitions are not available"
+  else
+    skip "schemas of custom resources: their definitions need go and its module proxy"
+  fi
 }
 
 # --- alerts, dashboards, runbook ---

@@ -13,15 +13,19 @@ import base64
 import contextlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import boto3
 import botocore.exceptions
 import hcl2
 
+import overlays
+import path
 from servers import PROGRAM, REPOSITORY, CheckFailed, aws, call, post, pubsub, received, run, running, stop, subscribed, until
 
 PROJECT = "projects/test-project"
@@ -34,6 +38,8 @@ TRANSACTIONS = {
     "dynamodb:DeleteItem": "dynamodb:TransactWriteItems",
     "dynamodb:ConditionCheckItem": "dynamodb:TransactWriteItems",
 }
+# The local Pub/Sub knows no permissions, and SQS has no way to ask for them.
+UNKNOWN = ("permission pubsub.", "permission sqs")
 BATCHED = {"sqs:SendMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"}
 LOCAL = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_REGION": "us-east-1"}
 
@@ -253,14 +259,27 @@ def permissions_enforced(endpoint):
         post(f"{endpoint}/moto-api/reset-auth", b"inf")
 
 
+def jobs_succeed(endpoint, program, manifests, servers=None):
+    """Runs the checks of the rendered Jobs, each with credentials of the role in its settings."""
+    for job in path.checks(manifests):
+        arguments, settings = path.container(manifests, "CronJob", job)
+        acting = {**acting_as(endpoint, settings, settings["AWS_ROLE_ARN"]), "AWS_ENDPOINT_URL": endpoint, **(servers or {})}
+        with permissions_enforced(endpoint):
+            findings = [json.loads(line) for line in run([program, *arguments, "--json"], acting).splitlines()]
+        # The local Pub/Sub knows no permissions. What only commands need is a note.
+        results = {f"{finding['check']} {finding['name']}": finding["result"] for finding in findings if finding["result"] != "note"}
+        results = {what: result for what, result in results.items() if not what.startswith(UNKNOWN)}
+        same(f"the results of the Job {job}", results, dict.fromkeys(results, "ok"))
+
+
 def newest_of_each_key(server):
     """Returns the expected records: pulls every message from a separate subscription and decodes it here."""
     newest, seen = {}, 0
-    while seen < MESSAGES:
+    while seen < MESSAGES + 1:
         url = f"http://{server}/v1/{PROJECT}/subscriptions/truth:pull"
         received = call(url, "POST", {"maxMessages": MESSAGES}).get("receivedMessages", [])
         if not received:
-            raise CheckFailed(f"only {seen} of {MESSAGES} messages were published")
+            raise CheckFailed(f"only {seen} of {MESSAGES + 1} messages were published")
         for message in received:
             scan = json.loads(base64.b64decode(message["message"]["data"]))
             key = f"{scan['ip']}#{scan['port']}#{scan['service']}"
@@ -269,11 +288,23 @@ def newest_of_each_key(server):
     return newest
 
 
+def smoke_test():
+    """Returns the message of the smoke test in infra/README.md, and the key with which it reads the record."""
+    readme = (REPOSITORY / "infra/README.md").read_text()
+    message = re.search(r"gcloud pubsub topics publish scan-topic --message '(.*)'$", readme, re.M)[1]
+    key = re.search(r"aws dynamodb get-item .*--key '(.*)'$", readme, re.M)[1]
+    # The shell ends its quotes for this command.
+    return message.replace("'\"$(date +%s)\"'", str(int(time.time()))), json.loads(key)
+
+
 def publish(server):
+    """Publishes scans and the message of the smoke test. Returns the expected records."""
+    body = base64.b64encode(smoke_test()[0].encode()).decode()
     truth = {"topic": f"{PROJECT}/topics/scan-topic", "ackDeadlineSeconds": 600}
     call(f"http://{server}/v1/{PROJECT}/subscriptions/truth", "PUT", truth)
     mix = ["--rate", "0", "--seed", "1", "--keys", "100", "--duplicates", "0.2", "--late", "0.2"]
     run([PROGRAM, "scanner", "--count", str(MESSAGES), *mix], {"PUBSUB_EMULATOR_HOST": server})
+    call(f"http://{server}/v1/{PROJECT}/topics/scan-topic:publish", "POST", {"messages": [{"data": body}]})
     return newest_of_each_key(server)
 
 
@@ -331,6 +362,7 @@ def consumer_runs(server, endpoint, outputs):
         records = rows(admin, table)
         expires_by = created_table(admin, table)["expiry"][1]
     same(f"the newest scan of each of {len(newest)} keys", stored(), newest)
+    same("the key of the smoke test", smoke_test()[1]["pk"]["S"] in records, True)
     expiries = {key: int(item[expires_by]["N"]) for key, item in records.items()}
     same("the expiry of the records", expiries, {key: timestamp + TTL for key, timestamp in newest.items()})
 
@@ -398,6 +430,33 @@ def history_is_kept(endpoint, settings, roles):
         same(f"the services of the history, of {len(keys)} records", recorded(), keys)
 
 
+# --- the path of infra/README.md ---
+
+
+def installed(outputs):
+    """Returns the manifests that kustomize makes of Terraform's outputs. Module gcp needs Google Cloud, so its outputs are written here."""
+    google = {
+        "MINI_SCAN_PROJECT": PROJECT.removeprefix("projects/"),
+        "MINI_SCAN_SUBSCRIPTION": "scan-sub",
+        "MINI_SCAN_DEAD_LETTER_TOPIC": "scan-dead-letter",
+    }
+    changes, roles = outputs["changes_environment"], outputs["roles"]
+    without_leases = {name: value for name, value in changes.items() if name != "MINI_SCAN_LEASE_TABLE"}
+    settings = {
+        "consumer": outputs["consumer_environment"] | google,
+        "changes": changes,
+        "api": without_leases | {"AWS_ROLE_ARN": roles["api"]},
+        "backfill": changes | {"AWS_ROLE_ARN": roles["changes_backfill"]},
+        "webhooks-operator": without_leases | {"AWS_ROLE_ARN": roles["webhooks_operator"]},
+    }
+    return path.rendered("mini-scan-with-webhooks", settings)
+
+
+def settings_of(manifests, deployment):
+    """Returns the settings of a Deployment, with a free port instead of its own."""
+    return path.container(manifests, "Deployment", deployment)[1] | {"MINI_SCAN_HTTP_LISTEN": "127.0.0.1:0"}
+
+
 def main():
     with pubsub() as server:
         print("Pub/Sub: the files of module gcp, and the resources of `mini-scan setup`")
@@ -406,9 +465,13 @@ def main():
             return
         print("DynamoDB: module aws on a local AWS, and the table of `mini-scan setup`")
         with aws() as endpoint, applied(endpoint) as (outputs, terraform):
-            settings = outputs["consumer_environment"]
-            changes = outputs["changes_environment"]
+            settings, changes = outputs["consumer_environment"], outputs["changes_environment"]
             tables_agree(endpoint, changes)
+            if overlays.can_render():
+                print("The manifests with these outputs, and the checks of their Jobs. The programs below have the settings of the Deployments")
+                manifests = installed(outputs)
+                jobs_succeed(endpoint, PROGRAM, manifests, {"PUBSUB_EMULATOR_HOST": server})
+                settings, changes = settings_of(manifests, "mini-scan"), settings_of(manifests, "mini-scan-changes")
             print("The reader of changes on these tables, with the permissions of its role")
             parts_are_permitted(endpoint, changes, outputs["roles"]["webhooks_operator"])
             print("The consumer on that table, with the permissions of its role")

@@ -15,7 +15,9 @@ import time
 
 import live
 import names
-from agreement import LOCAL, acting_as, applied, assume, client, created_table, denied, permissions_enforced, same
+import overlays
+import path
+from agreement import LOCAL, acting_as, applied, assume, client, created_table, denied, jobs_succeed, permissions_enforced, same
 from servers import EVENT_PIPELINE, CheckFailed, aws, free_port, run, running, stop, until
 
 # The sizes differ: Terraform's provider knows only 256 KiB, and `setup` creates what the server accepts.
@@ -141,6 +143,10 @@ def main():
         settings, roles = outputs["environment"], outputs["roles"]
         roles_are_bounded(endpoint, settings, roles, outputs["queue_urls"])
         resources_agree(endpoint, settings)
+        if overlays.can_render():
+            print("The manifests with these outputs, and the checks of their Jobs")
+            files = {role: settings | {"AWS_ROLE_ARN": roles[role]} for role in ("processor", "deliverer", "operator")}
+            jobs_succeed(endpoint, EVENT_PIPELINE, path.rendered("event-pipeline", files))
         print("The processor, the deliverer and the tools, with the permissions of their roles")
         events_are_delivered(endpoint, settings, roles)
 

@@ -16,7 +16,6 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "infra/prometheus"))
 import rules as descriptions  # noqa: E402
 
-OVERLAYS = REPOSITORY / "infra/kubernetes/overlays"
 ADAPTER = "infra/prometheus/adapter.yml"
 
 
@@ -158,7 +157,7 @@ def with_values(dashboard, query):
 
 
 def scaled_object():
-    documents = yaml.safe_load_all((OVERLAYS / "gke/scaledobject.yaml").read_text())
+    documents = yaml.safe_load_all(read("infra/kubernetes/components/gke/scaledobject.yaml"))
     return next(document for document in documents if document["kind"] == "ScaledObject")
 
 
@@ -311,22 +310,13 @@ def check_settings():
             for name in set(re.findall(r"\bMINI_SCAN_\w+", file.read_text())):
                 expect(name in known, f"{file.relative_to(REPOSITORY)}: the program has no setting {name}")
     grace = int(re.search(r'MINI_SCAN_SHUTDOWN_GRACE", default_value = "(\d+)s"', flags)[1])
-    pods = [
-        yaml.safe_load(read(f"infra/kubernetes/{part}/deployment.yaml"))["spec"]["template"]["spec"] for part in ("base", "api", "changes")
-    ]
+    pods = [pod_of(part) for part in ("base", "api", "changes")]
     # Kubernetes counts the time of a hook before SIGTERM, too.
-    kubernetes = [pod["terminationGracePeriodSeconds"] - sleep_before_stop(pod) for pod in pods]
+    kubernetes = [pod_of("program")["terminationGracePeriodSeconds"] - sleep_before_stop(pod) for pod in pods]
     services = yaml.safe_load(read("docker-compose.yml"))["services"]
     compose = [int(services[name]["stop_grace_period"].rstrip("s")) for name in ("consumer", "api", "changes")]
     for where, seconds in (("Kubernetes", min(kubernetes)), ("compose", min(compose))):
         expect(seconds > grace + 4, f"{where} kills the program after {seconds} s, but its shutdown may take {grace + 4} s")
-    for overlay in [*sorted(OVERLAYS.glob("*/consumer.env")), *(REPOSITORY / "infra/kubernetes").glob("*/*.env")]:
-        settings = dict(line.split("=", 1) for line in overlay.read_text().split())
-        expect({"AWS_ROLE_ARN", "AWS_REGION"} <= settings.keys(), f"{overlay}: role or region is missing")
-    settings = dict(line.split("=", 1) for line in (OVERLAYS / "gke/consumer.env").read_text().split())
-    query = scaled_object()["spec"]["triggers"][0]["metadata"]["query"]
-    wanted = f'subscription_id="{settings["MINI_SCAN_SUBSCRIPTION"]}"'
-    expect(wanted in query, "the autoscaler and the consumer use different subscriptions")
 
 
 def check_settings_of_events():
@@ -339,15 +329,14 @@ def check_settings_of_events():
                 expect(name in known, f"{file.relative_to(REPOSITORY)}: event-pipeline has no setting {name}")
     graces = [int(seconds) for seconds in re.findall(r'EVENT_PIPELINE_SHUTDOWN_GRACE", default_value = "(\d+)s"', flags)]
     expect(len(graces) == 2, "the processor and the deliverer must have --shutdown-grace")
-    pod = yaml.safe_load(read("infra/kubernetes/program/deployment.yaml"))["spec"]["template"]["spec"]
+    pod = pod_of("program")
     services = yaml.safe_load(read("docker-compose.events.yml"))["services"]
     compose = [int(services[name]["stop_grace_period"].rstrip("s")) for name in ("processor", "deliver")]
     for where, seconds in (("Kubernetes", pod["terminationGracePeriodSeconds"]), ("compose", min(compose))):
         longest = max(graces, default=0) + 4
         expect(seconds > longest, f"{where} kills event-pipeline after {seconds} s, but its shutdown may take {longest} s")
-    settings = dict(line.split("=", 1) for line in read("infra/kubernetes/events/processor/processor.env").split())
+    settings = dict(line.split("=", 1) for line in read("infra/tests/settings/event-pipeline/processor.env").split())
     scaler = yaml.safe_load(read("infra/kubernetes/events/scaledobject.yaml").split("\n---\n")[0])["spec"]["triggers"][0]["metadata"]
-    expect(scaler["awsRegion"] == settings["AWS_REGION"], "the autoscaler and the processor use different regions")
     expect(scaler["queueURLFromEnv"] in settings, f"the processor has no setting {scaler['queueURLFromEnv']}")
 
 
@@ -360,8 +349,7 @@ def check_settings_of_widgets():
             for name in set(re.findall(r"\bWIDGET_REGISTRY_\w+", file.read_text())):
                 expect(name in known, f"{file.relative_to(REPOSITORY)}: widget-registry has no setting {name}")
     grace = int(re.search(r'WIDGET_REGISTRY_SHUTDOWN_GRACE", default_value = "(\d+)s"', flags)[1])
-    pod = yaml.safe_load(read("infra/kubernetes/program/deployment.yaml"))["spec"]["template"]["spec"]
-    own = yaml.safe_load(read("infra/kubernetes/widgets/deployment.yaml"))["spec"]["template"]["spec"]
+    pod, own = pod_of("program"), pod_of("widgets")
     services = yaml.safe_load(read("docker-compose.widgets.yml"))["services"]
     compose = int(services["widgets"]["stop_grace_period"].rstrip("s"))
     for where, seconds in (("Kubernetes", pod["terminationGracePeriodSeconds"] - sleep_before_stop(own)), ("compose", compose)):
@@ -403,6 +391,11 @@ def networks(code, name):
         # The list has the first four of the eight groups of an IPv6 address.
         text = ".".join(parts) if kind == "4" else ":".join(parts) + "::"
         yield ipaddress.ip_network(f"{text}/{prefix}")
+
+
+def pod_of(part):
+    """Returns the part of a pod that a folder of manifests adds. `program` has what all of them have in common."""
+    return yaml.safe_load(read(f"infra/kubernetes/{part}/deployment.yaml"))["spec"]["template"]["spec"]
 
 
 def sleep_before_stop(pod):

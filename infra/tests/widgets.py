@@ -16,7 +16,9 @@ import urllib.request
 
 import live
 import names
-from agreement import LOCAL, acting_as, administrator, applied, assume, client, created_table, denied, permissions_enforced, same
+import overlays
+import path
+from agreement import LOCAL, acting_as, administrator, applied, assume, client, created_table, denied, jobs_succeed, permissions_enforced, same
 from servers import WIDGET_REGISTRY, CheckFailed, aws, run, running, stop, until
 
 # They have no samples, because no call of the local AWS fails. A test of the program compares them, and `error_type`, with the page.
@@ -133,6 +135,10 @@ def main():
         settings, roles = outputs["environment"], outputs["roles"]
         roles_are_bounded(endpoint, settings, roles)
         tables_agree(endpoint, settings)
+        if overlays.can_render():
+            print("The manifests with these outputs, and the checks of their Jobs")
+            files = {"widgets": settings | {"AWS_ROLE_ARN": roles["api"]}, "operator": settings | {"AWS_ROLE_ARN": roles["operator"]}}
+            jobs_succeed(endpoint, WIDGET_REGISTRY, path.rendered("widget-registry", files))
         print("The API and the audit, with the permissions of their roles")
         api_works(endpoint, settings, roles)
 

@@ -66,7 +66,7 @@ fn the_settings_match_the_manifests_and_the_defaults_of_the_flags() {
     let inputs = Inputs::read(PAGE);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let file = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let scaler = file("infra/kubernetes/overlays/gke/scaledobject.yaml");
+    let scaler = file("infra/kubernetes/components/gke/scaledobject.yaml");
     assert!(scaler.contains(&format!("maxReplicaCount: {}\n", inputs.replicas)), "maxReplicaCount differs");
     assert!(scaler.contains(&format!("threshold: \"{}\"\n", inputs.threshold)), "threshold differs");
     let readme = file("README.md");
@@ -105,6 +105,35 @@ fn the_autoscaler_of_widgets_matches_its_manifest() {
     ] {
         assert!(manifest.contains(&line), "{line}");
     }
+}
+
+/// Autoscalers count CPU in percent of what an instance requests, and the page plans with whole cores.
+#[test]
+fn the_autoscalers_add_an_instance_at_the_cpu_that_the_page_plans_with() {
+    let inputs = Inputs::read(PAGE);
+    let (_, after) = PAGE.split_once("running at ").expect("the page has the target");
+    let target: f64 = after.split(' ').next().and_then(|number| number.parse().ok()).expect("a number of percent");
+    assert!(100.0 / inputs.headroom < target, "the planned load alone must not add an instance");
+    let scaler = include_str!("../../infra/kubernetes/components/gke/scaledobject.yaml");
+    let (_, cpu) = scaler.split_once("- type: cpu\n      metricType: Utilization\n").expect("a trigger for the CPU");
+    assert!(cpu.contains(&format!("value: \"{target}\"\n")), "{cpu}");
+    for autoscaler in [
+        include_str!("../../infra/kubernetes/api/horizontalpodautoscaler.yaml"),
+        include_str!("../../infra/kubernetes/widgets/horizontalpodautoscaler.yaml"),
+    ] {
+        assert!(autoscaler.contains(&format!("averageUtilization: {target}\n")), "{autoscaler}");
+    }
+    let consumer = include_str!("../../infra/kubernetes/base/deployment.yaml");
+    assert_eq!(cpu_requested(consumer), tables::SIZES[0].1 as f64, "cores of a consumer");
+    let registry = include_str!("../../infra/kubernetes/widgets/deployment.yaml");
+    assert_eq!(cpu_requested(registry), inputs.registry.cores, "cores of an instance of widget-registry");
+}
+
+/// Returns the cores that the container of a Deployment requests.
+fn cpu_requested(manifest: &str) -> f64 {
+    let (_, requests) = manifest.split_once("requests:\n").expect("requests");
+    let line = requests.lines().next().unwrap_or_default();
+    line.trim().strip_prefix("cpu: ").and_then(|cores| cores.trim_matches('"').parse().ok()).expect("whole cores")
 }
 
 #[test]

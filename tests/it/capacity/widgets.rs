@@ -20,7 +20,7 @@ pub(super) struct Registry {
     pub(super) requests_of_an_instance: f64,
     pub(super) min_instances: f64,
     pub(super) max_instances: f64,
-    cores: f64,
+    pub(super) cores: f64,
     memory: f64,
     remembered_hours: f64,
 }

@@ -329,9 +329,9 @@ run "the_outputs_match_the_kubernetes_manifests" {
   assert {
     condition = alltrue([
       for role in ["processor", "deliverer"] :
-      join("", [for name, value in output.role_environments[role] : "${name}=${value}\n"]) == file("../../kubernetes/events/${role}/${role}.env")
+      join("", [for name, value in output.role_environments[role] : "${name}=${value}\n"]) == file("../../tests/settings/event-pipeline/${role}.env")
     ])
-    error_message = "The .env files of the manifests must equal the output role_environments."
+    error_message = "The settings that the manifests are checked with must equal the output role_environments."
   }
 }
 

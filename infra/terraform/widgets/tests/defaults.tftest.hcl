@@ -161,8 +161,8 @@ run "the_outputs_match_the_kubernetes_manifests" {
   command = plan
 
   assert {
-    condition     = join("", [for name, value in output.role_environments["api"] : "${name}=${value}\n"]) == file("../../kubernetes/widgets/widgets.env")
-    error_message = "The .env file of the manifests must equal the output role_environments."
+    condition     = join("", [for name, value in output.role_environments["api"] : "${name}=${value}\n"]) == file("../../tests/settings/widget-registry/widgets.env")
+    error_message = "The settings that the manifests are checked with must equal the output role_environments."
   }
 }
 
