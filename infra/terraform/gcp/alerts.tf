@@ -1,7 +1,13 @@
-# Alerts on metrics that only Google Cloud has: the age of the backlog, and the dead letters. Alerts on the metrics of the
-# instances are in infra/prometheus, with these alerts as well: alert_policies = false avoids that both notify.
+# Alerts on metrics that only Google Cloud has: the age of the backlog, and the dead letters. They are the same as in
+# infra/prometheus/mini-scan.yml, which has alerts on the metrics of the instances too. A check compares them. Missing data does not
+# mean an empty queue, so an open alert on a threshold stays open until a new value closes it.
 
 locals {
+  waiting_dead_letters = join("", [
+    "pubsub_googleapis_com:subscription_num_undelivered_messages",
+    "{monitored_resource=\"pubsub_subscription\",subscription_id=\"${var.dead_letter_topic}\",project_id=\"${var.project}\"}",
+  ])
+
   alerts = {
     backlog_old = {
       name         = "mini-scan: backlog is old"
@@ -13,6 +19,26 @@ locals {
       threshold    = 300
       duration     = "600s"
       channels     = var.page_channels
+    }
+    # New ones: more than at the lowest point within the hour, or the first ones within a day.
+    dead_letters = {
+      name     = "mini-scan: dead letters"
+      severity = "WARNING"
+      runbook  = "miniscandeadletters"
+      text     = "New dead letters are waiting on ${var.dead_letter_topic}."
+      query    = <<-PROMQL
+        (
+          max by (project_id, subscription_id) (${local.waiting_dead_letters})
+          - min by (project_id, subscription_id) (min_over_time(${local.waiting_dead_letters}[1h]))
+          > 0
+        )
+        or (
+          max by (project_id, subscription_id) (${local.waiting_dead_letters})
+          unless max by (project_id, subscription_id) (max_over_time(${local.waiting_dead_letters}[1d] offset 15m))
+        ) > 0
+      PROMQL
+      duration = "600s"
+      channels = var.ticket_channels
     }
     dead_letters_old = {
       name         = "mini-scan: dead letters are old"
@@ -29,7 +55,8 @@ locals {
 }
 
 resource "google_monitoring_alert_policy" "pubsub" {
-  for_each = var.alert_policies ? local.alerts : {}
+  # Prometheus may have these alerts instead.
+  for_each = { for name, alert in local.alerts : name => alert if var.alert_policies }
 
   project               = var.project
   display_name          = each.value.name
@@ -41,24 +68,37 @@ resource "google_monitoring_alert_policy" "pubsub" {
   conditions {
     display_name = each.value.text
 
-    condition_threshold {
-      filter = join(" AND ", [
-        "resource.type = \"pubsub_subscription\"",
-        # The metrics scope of the project may contain other projects.
-        "resource.labels.project_id = \"${var.project}\"",
-        "resource.labels.subscription_id = \"${each.value.subscription}\"",
-        "metric.type = \"pubsub.googleapis.com/subscription/${each.value.metric}\"",
-      ])
-      comparison      = "COMPARISON_GT"
-      threshold_value = each.value.threshold
-      duration        = each.value.duration
-      # Missing data does not mean an empty queue, so an open alert stays open until a new value closes it.
-      evaluation_missing_data = "EVALUATION_MISSING_DATA_NO_OP"
+    dynamic "condition_threshold" {
+      for_each = can(each.value.threshold) ? [each.value] : []
 
-      aggregations {
-        alignment_period     = "60s"
-        per_series_aligner   = "ALIGN_MAX"
-        cross_series_reducer = "REDUCE_MAX"
+      content {
+        filter = join(" AND ", [
+          "resource.type = \"pubsub_subscription\"",
+          # The metrics scope of the project may contain other projects.
+          "resource.labels.project_id = \"${var.project}\"",
+          "resource.labels.subscription_id = \"${condition_threshold.value.subscription}\"",
+          "metric.type = \"pubsub.googleapis.com/subscription/${condition_threshold.value.metric}\"",
+        ])
+        comparison              = "COMPARISON_GT"
+        threshold_value         = condition_threshold.value.threshold
+        duration                = condition_threshold.value.duration
+        evaluation_missing_data = "EVALUATION_MISSING_DATA_NO_OP"
+
+        aggregations {
+          alignment_period     = "60s"
+          per_series_aligner   = "ALIGN_MAX"
+          cross_series_reducer = "REDUCE_MAX"
+        }
+      }
+    }
+
+    dynamic "condition_prometheus_query_language" {
+      for_each = can(each.value.query) ? [each.value] : []
+
+      content {
+        query               = condition_prometheus_query_language.value.query
+        duration            = condition_prometheus_query_language.value.duration
+        evaluation_interval = "60s"
       }
     }
   }
@@ -69,38 +109,4 @@ resource "google_monitoring_alert_policy" "pubsub" {
   }
 
   depends_on = [google_pubsub_subscription.scans, google_pubsub_subscription.dead_letters]
-}
-
-locals {
-  dead_letters_text = "New dead letters are waiting on ${var.dead_letter_topic}."
-  waiting           = "pubsub_googleapis_com:subscription_num_undelivered_messages{monitored_resource=\"pubsub_subscription\",project_id=\"${var.project}\",subscription_id=\"${var.dead_letter_topic}\"}"
-}
-
-# Dead letters that somebody has seen and left must not notify again, so this alert needs an increase, or the first value in a day.
-resource "google_monitoring_alert_policy" "dead_letters" {
-  count = var.alert_policies ? 1 : 0
-
-  project               = var.project
-  display_name          = "mini-scan: dead letters"
-  severity              = "WARNING"
-  combiner              = "OR"
-  notification_channels = var.ticket_channels
-  user_labels           = var.labels
-
-  conditions {
-    display_name = local.dead_letters_text
-
-    condition_prometheus_query_language {
-      query               = "(${local.waiting} - min_over_time(${local.waiting}[1h])) > 0 or (${local.waiting} unless max_over_time(${local.waiting}[1d] offset 15m)) > 0"
-      duration            = "0s"
-      evaluation_interval = "60s"
-    }
-  }
-
-  documentation {
-    mime_type = "text/markdown"
-    content   = "${local.dead_letters_text} What to do: docs/runbook.md#miniscandeadletters"
-  }
-
-  depends_on = [google_pubsub_subscription.dead_letters]
 }

@@ -231,12 +231,19 @@ run "only_new_dead_letters_open_a_ticket" {
   }
 
   assert {
-    condition = (
-      one(google_monitoring_alert_policy.dead_letters).notification_channels == tolist(["projects/my-project/notificationChannels/2"])
-      && strcontains(one(one(google_monitoring_alert_policy.dead_letters).conditions[0].condition_prometheus_query_language).query, "min_over_time")
-      && strcontains(one(one(google_monitoring_alert_policy.dead_letters).conditions[0].condition_prometheus_query_language).query, "project_id=\"my-project\",subscription_id=\"scan-dead-letter\"")
-    )
-    error_message = "The alert must compare the dead letters of this project with earlier ones, and notify ticket_channels."
+    condition     = google_monitoring_alert_policy.pubsub["dead_letters"].notification_channels == tolist(["projects/my-project/notificationChannels/2"])
+    error_message = "The alert must notify ticket_channels."
+  }
+  assert {
+    condition = alltrue([
+      for text in ["min_over_time", "subscription_id=\"scan-dead-letter\"", "project_id=\"my-project\""] :
+      strcontains(one(one(google_monitoring_alert_policy.pubsub["dead_letters"].conditions).condition_prometheus_query_language).query, text)
+    ])
+    error_message = "The alert must compare the dead letters of this project with earlier ones."
+  }
+  assert {
+    condition     = strcontains(one(one(google_monitoring_alert_policy.pubsub["backlog_old"].conditions).condition_threshold).filter, "project_id = \"my-project\"")
+    error_message = "The alert must not see the subscriptions of other projects in the metrics scope."
   }
 }
 
@@ -248,7 +255,7 @@ run "prometheus_may_alert_instead" {
   }
 
   assert {
-    condition     = length(google_monitoring_alert_policy.pubsub) == 0 && length(google_monitoring_alert_policy.dead_letters) == 0
+    condition     = length(google_monitoring_alert_policy.pubsub) == 0
     error_message = "Without alert_policies there must be no alert policy."
   }
 }
