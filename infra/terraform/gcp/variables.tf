@@ -154,7 +154,7 @@ variable "operators" {
 variable "operator_service_account" {
   description = <<-TEXT
     The Kubernetes service account of Jobs that list and redrive dead letters (`mini-scan dead-letters`), in the same
-    cluster. It may not replay scans. Whoever may create pods in its namespace may use it. null means no grant.
+    cluster. It may not replay scans. Everyone who may create pods in its namespace may use it. null means no grant.
   TEXT
   type = object({
     namespace = string
