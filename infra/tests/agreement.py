@@ -227,6 +227,19 @@ def service_index_is_kept(endpoint, table, terraform):
     same("the table with by-service, after Terraform has applied a limit", created_table(dynamodb, table), added)
 
 
+def restored_table_is_taken_over(endpoint, table, terraform):
+    """Follows "Restoring from a backup" of the runbook. Terraform must update the restored table, and keep its rows."""
+    dynamodb, variables = client("dynamodb", endpoint), {"table_name": "restored", "service_index": "true", "max_write_units": "5000"}
+    dynamodb.restore_table_to_point_in_time(SourceTableName=table, TargetTableName="restored", UseLatestRestorableTime=True)
+    before = rows(dynamodb, "restored")
+    same("the rows of the backup", sorted(before), sorted(rows(dynamodb, table)))
+    terraform("state", "rm", "module.aws.aws_dynamodb_table.scans")
+    terraform("import", "-input=false", "module.aws.aws_dynamodb_table.scans", "restored", **variables)
+    terraform("apply", "-auto-approve", "-input=false", **variables)
+    same("the restored table", created_table(dynamodb, "restored"), created_table(dynamodb, table))
+    same("the rows of the restored table", rows(dynamodb, "restored"), before)
+
+
 # --- the consumer on the table that Terraform made ---
 
 
@@ -418,22 +431,6 @@ def history_is_kept(endpoint, settings, roles):
         same(f"the services of the history, of {len(keys)} records", recorded(), keys)
 
 
-# --- a backup of that table ---
-
-
-def restored_table_is_taken_over(endpoint, table, terraform):
-    """Follows "Restoring from a backup" of the runbook. Terraform must update the restored table, and keep its rows."""
-    dynamodb = client("dynamodb", endpoint)
-    dynamodb.restore_table_to_point_in_time(SourceTableName=table, TargetTableName="restored", UseLatestRestorableTime=True)
-    before = rows(dynamodb, "restored")
-    same("the rows of the backup", sorted(before), sorted(rows(dynamodb, table)))
-    terraform("state", "rm", "module.aws.aws_dynamodb_table.scans")
-    terraform("import", "-input=false", "module.aws.aws_dynamodb_table.scans", "restored", table_name="restored")
-    terraform("apply", "-auto-approve", "-input=false", table_name="restored")
-    same("the restored table", created_table(dynamodb, "restored"), created_table(dynamodb, table))
-    same("the rows of the restored table", rows(dynamodb, "restored"), before)
-
-
 def main():
     with pubsub() as server:
         print("Pub/Sub: the files of module gcp, and the resources of `mini-scan setup`")
@@ -452,10 +449,10 @@ def main():
             consumer_runs(server, endpoint, settings)
             print("The history of that table and its webhooks, with the permissions of their roles")
             history_is_kept(endpoint, changes, outputs["roles"])
-            print("A backup of that table, which Terraform takes over")
-            restored_table_is_taken_over(endpoint, settings["MINI_SCAN_TABLE"], terraform)
             print("The index of `mini-scan setup table --service-index` on that table")
             service_index_is_kept(endpoint, settings["MINI_SCAN_TABLE"], terraform)
+            print("A backup of that table, which Terraform takes over")
+            restored_table_is_taken_over(endpoint, settings["MINI_SCAN_TABLE"], terraform)
 
 
 if __name__ == "__main__":
