@@ -57,9 +57,10 @@ class Module:
     """The resources of a Terraform module, with the defaults of its variables filled in."""
 
     def __init__(self, name):
-        self.resources, self.defaults = {}, {}
-        for file in sorted((REPOSITORY / "infra/terraform" / name).glob("*.tf")):
+        self.resources, self.defaults, self.outputs = {}, {}, set()
+        for file in sorted((REPOSITORY / "infra" / name).glob("*.tf")):
             content = hcl2.loads(file.read_text())
+            self.outputs |= {output for block in content.get("output", []) for output in block}
             for block in content.get("variable", []):
                 for variable, body in block.items():
                     self.defaults[variable] = body.get("default", [None])[0]
@@ -112,7 +113,7 @@ def created_subscription(server, name):
 
 def subscriptions_agree(server):
     """Compares topics and subscriptions, including their default names."""
-    module = Module("gcp")
+    module = Module("terraform/gcp")
     run([PROGRAM, "setup", "pubsub"], {"PUBSUB_EMULATOR_HOST": server})
     topics = call(f"http://{server}/v1/{PROJECT}/topics")["topics"]
     names = {topic["name"].rsplit("/", 1)[1] for topic in topics}
@@ -121,6 +122,24 @@ def subscriptions_agree(server):
     for resource in ("scans", "dead_letters"):
         ours = module.subscription(resource)
         same(f"subscription {ours['name']}", ours, created_subscription(server, ours["name"]))
+    replays_differ(module, topics)
+
+
+def replays_differ(module, topics):
+    """Only Terraform's topic retains messages, because the local server cannot. The runbook has the command for the topic of `setup`."""
+    retained = [topic["name"] for topic in topics if "messageRetentionDuration" in topic]
+    same("the topics of `setup` that retain messages", retained, [])
+    days = module.defaults["replay_days"]
+    runbook = (REPOSITORY / "docs/runbook.md").read_text()
+    commands = re.findall(r"gcloud pubsub topics update (\S+) --message-retention-duration=(\d+d)", runbook)
+    same("the retention in the runbook", commands, [(module.defaults["topic"], f"{days}d")])
+
+
+def stand_in_agrees():
+    """Compares module gcp with the module that stands in for it in the tests of two-clouds."""
+    module, stand_in = Module("terraform/gcp"), Module("tests/gcp-stand-in")
+    same("the variables of gcp-stand-in that module gcp lacks", sorted(stand_in.defaults.keys() - module.defaults.keys()), [])
+    same("the outputs of gcp-stand-in that module gcp lacks", sorted(stand_in.outputs - module.outputs), [])
 
 
 # --- DynamoDB ---
@@ -188,7 +207,7 @@ def tables_agree(endpoint, settings):
         run([PROGRAM, "setup", part], {**LOCAL, "AWS_ENDPOINT_URL_DYNAMODB": endpoint})
     dynamodb = client("dynamodb", endpoint)
     pairs = {
-        "the table": ("MINI_SCAN_TABLE", Module("aws").defaults["table_name"]),
+        "the table": ("MINI_SCAN_TABLE", Module("terraform/aws").defaults["table_name"]),
         "the history table": ("MINI_SCAN_HISTORY_TABLE", "scan-history"),
         "the lease table": ("MINI_SCAN_LEASE_TABLE", "scan-leases"),
         "the table of subscriptions": ("MINI_SCAN_WEBHOOKS_TABLE", "scan-webhooks"),
@@ -211,6 +230,19 @@ def service_index_is_kept(endpoint, table, terraform):
     # A limit changes every index in Terraform's plan, and must not create any of them again.
     terraform("apply", "-auto-approve", "-input=false", service_index="true", max_write_units="5000")
     same("the table with by-service, after Terraform has applied a limit", created_table(dynamodb, table), added)
+
+
+def restored_table_is_taken_over(endpoint, table, terraform):
+    """Follows "Restoring from a backup" of the runbook. Terraform must update the restored table, and keep its rows."""
+    dynamodb, variables = client("dynamodb", endpoint), {"table_name": "restored", "service_index": "true", "max_write_units": "5000"}
+    dynamodb.restore_table_to_point_in_time(SourceTableName=table, TargetTableName="restored", UseLatestRestorableTime=True)
+    before = rows(dynamodb, "restored")
+    same("the rows of the backup", sorted(before), sorted(rows(dynamodb, table)))
+    terraform("state", "rm", "module.aws.aws_dynamodb_table.scans")
+    terraform("import", "-input=false", "module.aws.aws_dynamodb_table.scans", "restored", **variables)
+    terraform("apply", "-auto-approve", "-input=false", **variables)
+    same("the restored table", created_table(dynamodb, "restored"), created_table(dynamodb, table))
+    same("the rows of the restored table", rows(dynamodb, "restored"), before)
 
 
 # --- the consumer on the table that Terraform made ---
@@ -461,6 +493,7 @@ def main():
     with pubsub() as server:
         print("Pub/Sub: the files of module gcp, and the resources of `mini-scan setup`")
         subscriptions_agree(server)
+        stand_in_agrees()
         if sys.argv[1:] == ["pubsub"]:
             return
         print("DynamoDB: module aws on a local AWS, and the table of `mini-scan setup`")
@@ -480,6 +513,8 @@ def main():
             history_is_kept(endpoint, changes, outputs["roles"])
             print("The index of `mini-scan setup table --service-index` on that table")
             service_index_is_kept(endpoint, settings["MINI_SCAN_TABLE"], terraform)
+            print("A backup of that table, which Terraform takes over")
+            restored_table_is_taken_over(endpoint, settings["MINI_SCAN_TABLE"], terraform)
 
 
 if __name__ == "__main__":

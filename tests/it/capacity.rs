@@ -1,9 +1,15 @@
 //! Computes the tables of `docs/capacity.md` from its inputs, and compares them with the page.
 
 mod bill;
+mod events;
 mod history;
 mod inputs;
 mod plan;
+mod programs;
+mod pubsub;
+mod reads;
+mod scaler;
+mod storage;
 mod tables;
 mod webhooks;
 mod widgets;
@@ -92,6 +98,61 @@ fn the_settings_of_webhooks_match_the_engine_and_the_manifest() {
     assert_eq!(limit.map(str::trim), Some("1Gi"));
     let needed = webhooks::memory_of_an_instance(&inputs);
     assert!(needed < 1024.0, "{needed} MiB do not fit into the limit");
+}
+
+#[test]
+fn the_retention_of_the_topic_matches_the_module() {
+    let variables = include_str!("../../infra/terraform/gcp/variables.tf");
+    let (_, block) = variables.split_once("variable \"replay_days\" {").expect("the variable exists");
+    let (_, default) = block.split_once("default     = ").expect("a default");
+    let default = default.lines().next().and_then(|days| days.parse::<f64>().ok());
+    assert_eq!(default, Some(Inputs::read(PAGE).replay_days));
+}
+
+#[test]
+fn the_cpu_target_is_what_the_formulas_say() {
+    let target = Inputs::read(PAGE).cpu_target * 100.0;
+    assert!(PAGE.contains(&format!("running at {target} % (where the autoscaler adds a consumer)")), "{target}");
+}
+
+#[test]
+fn the_settings_of_the_reader_of_changes_and_of_the_cache_match_the_flags() {
+    let settings = include_str!("../../docs/settings.md");
+    let inputs = Inputs::read(PAGE);
+    let flags = [
+        ("--checkpoint-interval", format!("{}s", 1.0 / inputs.checkpoints)),
+        ("--history-ttl", format!("{}days", inputs.entry_days)),
+        ("--cache-max-age", "10m".to_owned()),
+    ];
+    for (flag, default) in flags {
+        let line = settings.lines().find(|line| line.starts_with(&format!("| `{flag} ")));
+        assert!(
+            line.is_some_and(|line| line.contains(&format!("| `{default}` |"))),
+            "{flag} is not {default}: {line:?}"
+        );
+    }
+    assert!(PAGE.contains("`--cache-max-age` (10 minutes)"));
+}
+
+#[test]
+fn the_settings_of_event_pipeline_match_its_flags_and_its_manifest() {
+    let flags = [
+        include_str!("../../crates/events/src/cli/processor.rs"),
+        include_str!("../../crates/events/src/cli/deliver.rs"),
+    ];
+    for (name, default, sentence) in [
+        ("EVENT_PIPELINE_MAX_MESSAGES", "5000", "(`--max-messages` is 5,000)"),
+        ("EVENT_PIPELINE_POLLERS", "4", "(4 pollers that wait for 20 s)"),
+        ("EVENT_PIPELINE_POLL_INTERVAL", "250ms", "reads each shard 4\n  times per second"),
+        ("EVENT_PIPELINE_CHECKPOINT_INTERVAL", "1s", "stores its progress once per second"),
+    ] {
+        let flag = format!("env = \"{name}\", default_value = \"{default}\"");
+        assert!(flags.iter().any(|code| code.contains(&flag)), "{flag}");
+        assert!(PAGE.contains(sentence), "{sentence}");
+    }
+    let scaler = include_str!("../../infra/kubernetes/events/scaledobject.yaml");
+    assert!(scaler.contains("maxReplicaCount: 20\n") && PAGE.contains("20 processors (`maxReplicaCount`)"));
+    assert!(20.0 * 5_000.0 <= Inputs::read(PAGE).events.in_flight, "the queue allows all messages in flight");
 }
 
 #[test]

@@ -257,6 +257,31 @@ async fn a_new_stream_without_leases_of_the_one_before_leaves_a_gap() {
     assert!(gaps.iter().any(|gap| gap["after"] == text("stream 2000")), "{gaps:?}");
 }
 
+/// With the commands of the runbook, "Restoring from a backup".
+#[tokio::test]
+async fn a_history_is_continued_on_a_table_that_was_restored_under_another_name() {
+    let setup = Setup::new().await;
+    let changes = setup.start().await;
+    setup.put(scan(100, "a")).await;
+    setup.entries(1).await;
+    changes.signal(Signal::Terminate).await;
+    changes.exit().await;
+    let restored = setup.dynamo.table().await;
+    let update = setup.dynamo.client.update_item().table_name(&setup.history).key("ip", text("meta"));
+    let update = update.key("entry", text("table")).update_expression("SET #table = :name");
+    let update = update.expression_attribute_names("#table", "table");
+    update.expression_attribute_values(":name", text(&restored)).send().await.expect("the owner is changed");
+
+    let mut changes = setup.of_table(&restored).start();
+    changes.wait_for_line("the table has a new stream").await;
+    changes.wait_for_line(READING).await;
+
+    setup.dynamo.put(&restored, scan(101, "b")).await;
+    let entries = setup.entries(2).await;
+    // A replay inserts rows that the backup lacks, so services open again.
+    assert_eq!((entries[1].number, entries[1].event), (Some(2), Event::Opened));
+}
+
 #[tokio::test]
 async fn the_start_is_refused_without_a_stream_or_with_the_history_of_another_table() {
     let setup = Setup::new().await;

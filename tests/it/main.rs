@@ -30,6 +30,7 @@ mod past;
 mod poison;
 mod prose;
 mod receipts;
+mod restore;
 mod roles;
 mod settings;
 mod settings_page;

@@ -60,3 +60,20 @@ output "webhooks_environment" {
   description = "The tables of webhooks, by environment variable, for `mini-scan changes`, `mini-scan api` and `mini-scan webhooks`. Empty without webhooks_table_name."
   value       = local.webhooks_environment
 }
+
+output "role_environments" {
+  description = "The AWS settings of the program with each role, by environment variable."
+  value = {
+    for role, made in aws_iam_role.workload : role => merge(
+      { AWS_REGION = data.aws_region.this.name, AWS_ROLE_ARN = made.arn, MINI_SCAN_TABLE = aws_dynamodb_table.scans.name },
+      contains(["changes", "changes_backfill", "webhooks_operator", "api", "api_writer"], role) ? local.history_environment : {},
+      contains(["changes", "changes_backfill", "stream_reader"], role) ? local.lease_environment : {},
+      contains(["changes", "webhooks_operator", "api", "api_writer"], role) ? local.webhooks_environment : {},
+    )
+  }
+}
+
+locals {
+  history_environment = var.history_table_name == null ? {} : { MINI_SCAN_HISTORY_TABLE = one(aws_dynamodb_table.history[*].name) }
+  lease_environment   = var.lease_table_name == null ? {} : { MINI_SCAN_LEASE_TABLE = one(aws_dynamodb_table.leases[*].name) }
+}

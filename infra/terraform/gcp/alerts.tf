@@ -55,7 +55,8 @@ locals {
 }
 
 resource "google_monitoring_alert_policy" "pubsub" {
-  for_each = local.alerts
+  # Prometheus may have these alerts instead.
+  for_each = { for name, alert in local.alerts : name => alert if var.alert_policies }
 
   project               = var.project
   display_name          = each.value.name
@@ -73,6 +74,8 @@ resource "google_monitoring_alert_policy" "pubsub" {
       content {
         filter = join(" AND ", [
           "resource.type = \"pubsub_subscription\"",
+          # The metrics scope of the project may contain other projects.
+          "resource.labels.project_id = \"${var.project}\"",
           "resource.labels.subscription_id = \"${condition_threshold.value.subscription}\"",
           "metric.type = \"pubsub.googleapis.com/subscription/${condition_threshold.value.metric}\"",
         ])

@@ -57,10 +57,40 @@ resource "google_project_iam_member" "scaler_reads_metrics" {
   member  = "principal:${local.pool}/subject/ns/${var.scaler.namespace}/sa/${var.scaler.name}"
 }
 
-# --- operators list dead letters and redrive them to the topic that they came from ---
+# Managed Prometheus in the cluster evaluates rules on the metrics scope of its own project. KEDA asks the Pub/Sub project.
+resource "google_monitoring_monitored_project" "pubsub" {
+  count = var.metrics_scope ? 1 : 0
+
+  metrics_scope = local.cluster_project
+  name          = var.project
+}
+
+# --- operators replay scans ---
+
+# A seek needs `pubsub.subscriptions.consume`, which also allows to receive and acknowledge scans. No narrower permission exists.
+resource "google_pubsub_subscription_iam_member" "operator_replays_scans" {
+  for_each = var.replay_days == 0 ? [] : toset(var.operators)
+
+  project      = var.project
+  subscription = google_pubsub_subscription.scans.name
+  role         = "roles/pubsub.subscriber"
+  member       = each.value
+}
+
+# --- operators and their Jobs list dead letters and redrive them to the topic that they came from ---
+
+locals {
+  # The keys are known before the number of the cluster's project is.
+  redrivers = merge(
+    { for member in var.operators : member => member },
+    var.operator_service_account == null ? {} : {
+      job = "principal:${local.pool}/subject/ns/${var.operator_service_account.namespace}/sa/${var.operator_service_account.name}"
+    },
+  )
+}
 
 resource "google_pubsub_subscription_iam_member" "operator_takes_dead_letters" {
-  for_each = toset(var.operators)
+  for_each = local.redrivers
 
   project      = var.project
   subscription = google_pubsub_subscription.dead_letters.name
@@ -69,7 +99,7 @@ resource "google_pubsub_subscription_iam_member" "operator_takes_dead_letters" {
 }
 
 resource "google_pubsub_topic_iam_member" "operator_publishes_scans_again" {
-  for_each = toset(var.operators)
+  for_each = local.redrivers
 
   project = var.project
   topic   = google_pubsub_topic.scans.name
@@ -80,7 +110,7 @@ resource "google_pubsub_topic_iam_member" "operator_publishes_scans_again" {
 # `dead-letters redrive` reads the subscription's topic, which the role `subscriber` does not allow.
 resource "google_pubsub_subscription_iam_member" "operator_looks" {
   for_each = {
-    for pair in setproduct(["scans", "dead_letters"], var.operators) : join(" ", pair) => { of = pair[0], member = pair[1] }
+    for pair in setproduct(["scans", "dead_letters"], keys(local.redrivers)) : join(" ", pair) => { of = pair[0], member = local.redrivers[pair[1]] }
   }
 
   project      = var.project

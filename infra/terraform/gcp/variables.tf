@@ -105,9 +105,9 @@ variable "max_delivery_attempts" {
 }
 
 variable "replay_days" {
-  description = "How many days the topic keeps delivered messages, so that the subscription can seek to an earlier time. 0 keeps none. Google bills the storage."
+  description = "How many days the topic keeps messages that were delivered, so that operators can replay them. 0 keeps none. Google bills the storage."
   type        = number
-  default     = 0
+  default     = 1
 
   validation {
     condition     = var.replay_days >= 0 && var.replay_days <= 31 && floor(var.replay_days) == var.replay_days
@@ -138,7 +138,10 @@ variable "kms_key" {
 }
 
 variable "operators" {
-  description = "Members who may list and redrive dead letters, e.g. group:oncall@example.com."
+  description = <<-TEXT
+    Members who may list and redrive dead letters, and replay scans (with replay_days), e.g. group:oncall@example.com. The
+    role for replays also allows them to receive and acknowledge scans.
+  TEXT
   type        = list(string)
   default     = []
 
@@ -146,6 +149,49 @@ variable "operators" {
     condition     = alltrue([for member in var.operators : can(regex("^(group|user|serviceAccount|principal|principalSet):", member))])
     error_message = "Members must start with group:, user:, serviceAccount:, principal: or principalSet:. allUsers is not allowed."
   }
+}
+
+variable "operator_service_account" {
+  description = <<-TEXT
+    The Kubernetes service account of Jobs that list and redrive dead letters (`mini-scan dead-letters`), in the same
+    cluster. It may not replay scans. Everyone who may create pods in its namespace may use it. null means no grant.
+  TEXT
+  type = object({
+    namespace = string
+    name      = string
+  })
+  default = null
+
+  validation {
+    condition = var.operator_service_account == null || try(alltrue([
+      for text in values(var.operator_service_account) : can(regex("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", text))
+    ]), false)
+    error_message = "Namespace and service account must be full names of lower-case letters, digits and hyphens."
+  }
+}
+
+variable "metrics_scope" {
+  description = <<-TEXT
+    Whether to add the Pub/Sub project to the metrics scope of the cluster's project, if they differ. Then Prometheus rules
+    and dashboards of the cluster see the backlog. Terraform needs roles/monitoring.admin on both projects. A scope contains
+    a project once, so only one installation may set this for a pair of projects.
+  TEXT
+  type        = bool
+  default     = false
+
+  validation {
+    condition     = !var.metrics_scope || coalesce(var.cluster.project, var.project) != var.project
+    error_message = "metrics_scope needs a cluster.project that differs from project."
+  }
+}
+
+variable "alert_policies" {
+  description = <<-TEXT
+    Whether Cloud Monitoring alerts on the age of the backlog and on dead letters. Set it to false if you install the Prometheus
+    rules, which contain these alerts: otherwise both notify.
+  TEXT
+  type        = bool
+  default     = true
 }
 
 variable "page_channels" {

@@ -20,6 +20,12 @@ variable "service_index" {
   default     = false
 }
 
+variable "table_name" {
+  description = "Name of the table of scans. A table that was restored from a backup has another one."
+  type        = string
+  default     = "by-terraform"
+}
+
 variable "max_write_units" {
   description = "The limit of the table and its indexes."
   type        = number
@@ -45,7 +51,7 @@ provider "aws" {
 module "aws" {
   source = "../../terraform/aws"
 
-  table_name            = "by-terraform"
+  table_name            = var.table_name
   history_table_name    = "history-by-terraform"
   oidc_issuer           = "https://container.googleapis.com/v1/projects/p/locations/europe-west1/clusters/c"
   lease_table_name      = "leases-by-terraform"

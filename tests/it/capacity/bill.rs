@@ -34,6 +34,7 @@ pub(super) struct Bill {
     pub(super) index_units: f64,
     pub(super) provisioned: f64,
     pub(super) pubsub: f64,
+    pub(super) retained: f64,
     pub(super) from_google: f64,
     pub(super) nat: f64,
     pub(super) from_aws: f64,
@@ -43,7 +44,8 @@ pub(super) struct Bill {
 impl Bill {
     /// Returns the total with on-demand write units.
     pub(super) fn total(&self) -> f64 {
-        self.write_units + self.index_units + self.pubsub + self.from_google + self.nat + self.from_aws + self.consumers
+        let pubsub = self.pubsub + self.retained;
+        self.write_units + self.index_units + pubsub + self.from_google + self.nat + self.from_aws + self.consumers
     }
 }
 
@@ -89,13 +91,14 @@ impl Inputs {
         let (units, index_units) = (self.write_units(load), self.index_units(load));
         let gib = |bytes_per_second: f64| bytes_per_second * self.seconds() / GIB;
         let (to_aws, to_google) = (gib(self.to_aws(load)), gib(self.to_google(load)));
-        let pubsub_tib = gib(load.messages * self.delivered()) / 1024.0;
+        let pubsub_tib = gib(load.messages * self.billed()) / 1024.0;
         let consumer_hour = load.cores as f64 * self.core_price + self.memory_limit(load) / 1024.0 * self.memory_price;
         Bill {
             write_units: units * self.seconds() * self.units_price,
             index_units: index_units * self.seconds() * self.units_price,
             provisioned: (units + index_units) / self.provisioned_use * self.hours * self.provisioned_price,
             pubsub: 2.0 * pubsub_tib * self.pubsub_price,
+            retained: self.retained(load) * self.retained_price,
             from_google: tiered(to_aws, &self.google_tiers),
             nat: (to_aws + to_google) * self.nat_price,
             from_aws: tiered(to_google, &self.aws_tiers),

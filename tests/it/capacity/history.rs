@@ -16,14 +16,14 @@ impl Inputs {
     }
 
     /// Returns how many services open and change per second.
-    pub(super) fn events(&self, load: &Load) -> [f64; 2] {
+    pub(super) fn events_of(&self, load: &Load) -> [f64; 2] {
         let scans = load.messages * (1.0 - self.copies);
         [scans * self.missing, scans * (1.0 - self.missing) * self.changed]
     }
 
     /// Returns the write units of the events: one for the summary, and those of the entry.
     fn history_units(&self, load: &Load) -> f64 {
-        self.events(load)
+        self.events_of(load)
             .into_iter()
             .zip(self.entries())
             .map(|(events, bytes)| events * (1.0 + self.units(bytes)))
@@ -33,7 +33,7 @@ impl Inputs {
     /// Returns the gigabytes of all entries that are kept at the same time.
     fn kept(&self, load: &Load) -> f64 {
         let bytes = self.entries().map(|bytes| bytes + self.record_overhead);
-        let per_second: f64 = self.events(load).into_iter().zip(bytes).map(|(events, bytes)| events * bytes).sum();
+        let per_second: f64 = self.events_of(load).into_iter().zip(bytes).map(|(events, bytes)| events * bytes).sum();
         per_second * self.entry_days * 86_400.0 / GIB
     }
 }
@@ -57,26 +57,49 @@ pub(super) fn events(inputs: &Inputs) -> String {
     rows.concat()
 }
 
+/// Dollars per month.
+struct Dollars {
+    units: f64,
+    reads: f64,
+    checkpoints: f64,
+    storage: f64,
+}
+
+impl Dollars {
+    fn of(inputs: &Inputs, load: &Load) -> Dollars {
+        let (shards, seconds) = (inputs.partitions(load), inputs.seconds());
+        Dollars {
+            units: inputs.history_units(load) * seconds * inputs.units_price,
+            reads: shards * inputs.shard_reads * seconds * inputs.stream_reads_price,
+            checkpoints: shards * inputs.checkpoints * seconds * inputs.units_price,
+            storage: inputs.kept(load) * inputs.keep_price,
+        }
+    }
+
+    fn total(&self) -> f64 {
+        self.units + self.reads + self.checkpoints + self.storage
+    }
+}
+
+/// Returns the dollars per month.
+pub(super) fn month(inputs: &Inputs, load: &Load) -> f64 {
+    Dollars::of(inputs, load).total()
+}
+
 /// Renders what the history of each load needs and costs.
 pub(super) fn sizes(inputs: &Inputs) -> String {
     let loads = SIZES.map(|(messages, cores)| Load { messages, mode: Mode::Put, copies: Copies::Miss, cores });
-    let seconds = inputs.seconds();
-    let shards = |load: &Load| inputs.partitions(load);
-    let reads = |load: &Load| shards(load) * inputs.shard_reads * seconds * inputs.stream_reads_price;
-    let checkpoints = |load: &Load| shards(load) * inputs.checkpoints * seconds * inputs.units_price;
-    let units = |load: &Load| inputs.history_units(load) * seconds * inputs.units_price;
-    let stored = |load: &Load| inputs.kept(load) * inputs.keep_price;
     let mut rows = vec![header("", &SIZES.map(|(messages, _)| format!("{} per second", whole(messages))))];
     let mut add = |name: &str, value: &dyn Fn(&Load) -> String| rows.push(row(name, &loads.each_ref().map(value)));
-    add("events per second", &|load| short(inputs.events(load).iter().sum()));
+    add("events per second", &|load| short(inputs.events_of(load).iter().sum()));
     add("write units per second, history", &|load| short(inputs.history_units(load)));
-    add("shards, minimum", &|load| whole(shards(load)));
+    add("shards, minimum", &|load| whole(inputs.partitions(load)));
     add("GiB of entries, once the first ones expire", &|load| short(inputs.kept(load)));
-    add("$ write units, history", &|load| short(units(load)));
-    add("$ reads of the stream", &|load| short(reads(load)));
-    add("$ checkpoints", &|load| short(checkpoints(load)));
-    add("$ storage and backup of entries", &|load| short(stored(load)));
-    add("**$ per month**", &|load| short(units(load) + reads(load) + checkpoints(load) + stored(load)));
+    add("$ write units, history", &|load| short(Dollars::of(inputs, load).units));
+    add("$ reads of the stream", &|load| short(Dollars::of(inputs, load).reads));
+    add("$ checkpoints", &|load| short(Dollars::of(inputs, load).checkpoints));
+    add("$ storage and backup of entries", &|load| short(Dollars::of(inputs, load).storage));
+    add("**$ per month**", &|load| short(Dollars::of(inputs, load).total()));
     let summaries = 100e6 * (inputs.summary + inputs.record_overhead) / GIB;
     add("GiB of summaries, per 100 million services", &|_| short(summaries));
     rows.concat()

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::events::Events;
 use super::widgets::Registry;
 
 /// One input row. `from` is the third cell: a reason, an origin or a source.
@@ -53,6 +54,7 @@ pub(super) struct Inputs {
     pub(super) kept_answer: f64,
     pub(super) endpoint_latency: f64,
     pub(super) latency: f64,
+    pub(super) request_messages: f64,
     pub(super) headroom: f64,
     pub(super) hours: f64,
     pub(super) credentials: f64,
@@ -92,6 +94,8 @@ pub(super) struct Inputs {
     pub(super) call_bytes: f64,
     pub(super) replicas: f64,
     pub(super) threshold: f64,
+    pub(super) cpu_target: f64,
+    pub(super) replay_days: f64,
     pub(super) checkpoints: f64,
     pub(super) shard_reads: f64,
     pub(super) entry_days: f64,
@@ -116,6 +120,7 @@ pub(super) struct Inputs {
     pub(super) nat_ports: f64,
     pub(super) address_ports: f64,
     pub(super) message_overhead: f64,
+    pub(super) request_bytes: f64,
     // Prices.
     pub(super) units_price: f64,
     pub(super) read_units_price: f64,
@@ -124,11 +129,14 @@ pub(super) struct Inputs {
     pub(super) provisioned_use: f64,
     pub(super) table_price: f64,
     pub(super) keep_price: f64,
+    pub(super) restore_price: f64,
     pub(super) record_overhead: f64,
     pub(super) pubsub_price: f64,
+    pub(super) retained_price: f64,
     pub(super) nat_price: f64,
     pub(super) core_price: f64,
     pub(super) memory_price: f64,
+    pub(super) events: Events,
     pub(super) registry: Registry,
     /// The upper limit of each tier in GiB, and its dollars per GiB.
     pub(super) google_tiers: Vec<(f64, f64)>,
@@ -157,6 +165,7 @@ impl Inputs {
             kept_answer: take("answer of an endpoint"),
             endpoint_latency: take("latency of an endpoint") / 1e3,
             latency: take("latency of a write") / 1e3,
+            request_messages: take("messages per Pub/Sub request"),
             headroom: take("headroom"),
             hours: take("hours per month"),
             credentials: take("credentials in a request"),
@@ -194,6 +203,8 @@ impl Inputs {
             call_bytes: take("records per call, batch") * 1024.0 * 1024.0,
             replicas: take("`maxReplicaCount`"),
             threshold: take("`threshold` of the backlog, per consumer"),
+            cpu_target: take("CPU target of the autoscaler") / 100.0,
+            replay_days: take("`replay_days`"),
             checkpoints: 1.0 / take("`--checkpoint-interval`"),
             shard_reads: take("reads of a shard, per second"),
             entry_days: take("`--history-ttl`"),
@@ -218,6 +229,7 @@ impl Inputs {
             nat_ports: take("NAT ports of a node, default"),
             address_ports: take("NAT ports of an address"),
             message_overhead: take("Pub/Sub's overhead per message"),
+            request_bytes: take("minimum of a Pub/Sub request"),
             units_price: take("million write units, on demand") / 1e6,
             read_units_price: take("million read units, on demand") / 1e6,
             stream_reads_price: take("million reads of a stream") / 1e6,
@@ -225,11 +237,14 @@ impl Inputs {
             provisioned_use: take("use of provisioned write units"),
             table_price,
             keep_price: table_price + take("GB of its backup, per month"),
+            restore_price: take("GB restored from a backup"),
             record_overhead: take("DynamoDB's overhead per record"),
             pubsub_price: take("TiB through Pub/Sub, in or out"),
+            retained_price: take("GiB that a topic retains, per month"),
             nat_price: take("GiB through Cloud NAT"),
             core_price: take("core, per hour"),
             memory_price: take("GiB of memory, per hour"),
+            events: Events::read(&mut take),
             registry: Registry::read(&mut take),
             google_tiers: vec![
                 (TIB, take("GiB from Google, the first TiB")),

@@ -3,10 +3,9 @@
 use indicatif::HumanCount;
 
 use super::bill::{Bill, GIB};
-use super::history;
 use super::inputs::Inputs;
 use super::plan::{Copies, Load, Mode, writes_of_copies};
-use super::{webhooks, widgets};
+use super::{events, history, programs, pubsub, reads, scaler, storage, webhooks, widgets};
 
 /// Messages per second, and the cores of each consumer at that rate.
 pub(super) const SIZES: [(f64, usize); 3] = [(1e3, 2), (1e5, 4), (1e6, 8)];
@@ -18,6 +17,9 @@ pub(super) fn tables(inputs: &Inputs) -> Vec<(&'static str, String)> {
     vec![
         ("put", sizes(inputs, Mode::Put)),
         ("batch", sizes(inputs, Mode::Batch)),
+        ("programs", programs::programs(inputs)),
+        ("pubsub", pubsub::requests(inputs)),
+        ("storage", storage::storage(inputs)),
         ("index", index(inputs)),
         ("history", history::events(inputs)),
         ("history-sizes", history::sizes(inputs)),
@@ -25,13 +27,15 @@ pub(super) fn tables(inputs: &Inputs) -> Vec<(&'static str, String)> {
         ("webhooks-sizes", webhooks::sizes(inputs)),
         ("webhooks-polls", webhooks::polls(inputs)),
         ("webhooks-memory", webhooks::memory(inputs)),
+        ("events", events::events(inputs)),
         ("widgets", widgets::operations(inputs)),
         ("widgets-sizes", widgets::sizes(inputs)),
         ("widgets-audit", widgets::audits(inputs)),
         ("widgets-first", widgets::first(inputs)),
         ("copies", copies()),
         ("responses", responses(inputs)),
-        ("reads", reads(inputs)),
+        ("reads", reads::reads(inputs)),
+        ("autoscaler", scaler::targets(inputs)),
         ("first", first(inputs)),
         ("quotas", quotas(inputs)),
     ]
@@ -63,10 +67,11 @@ const CHOICES: [Choice; 3] = [
     ("memory limit per consumer, MiB", Inputs::memory_limit),
 ];
 
-const DOLLARS: [Item; 8] = [
+const DOLLARS: [Item; 9] = [
     ("$ write units, on demand", |bill| bill.write_units),
     ("$ write units, `by-ip`, on demand", |bill| bill.index_units),
     ("$ Pub/Sub", |bill| bill.pubsub),
+    ("$ Pub/Sub, retained for replays", |bill| bill.retained),
     ("$ Google to AWS", |bill| bill.from_google),
     ("$ Cloud NAT", |bill| bill.nat),
     ("$ AWS to Google", |bill| bill.from_aws),
@@ -158,39 +163,6 @@ fn responses(inputs: &Inputs) -> String {
     rows.concat()
 }
 
-/// Renders what a thousand reads cost. All of them are eventually consistent, at half a unit.
-fn reads(inputs: &Inputs) -> String {
-    let half_units = |bytes: f64| 0.5 * (bytes / inputs.read_unit).ceil();
-    let index = |services: f64| half_units(services * inputs.index_entry);
-    let items = |services: f64| services * half_units(inputs.record());
-    let host = |services: f64| (index(services), index(services) + items(services), services);
-    let network = 256.0 * index(1.0);
-    let lines = [
-        ("one record", (f64::NAN, items(1.0), 1.0)),
-        ("a host with 1 service", host(1.0)),
-        ("a host with 10 services", host(10.0)),
-        ("a host with 50 services", host(50.0)),
-        ("a /24 with 20 hosts of 10 services", (network, network + items(200.0), 200.0)),
-    ];
-    let names =
-        ["units, `minify`", "units", "$ per thousand, `minify`", "$ per thousand", "$ per thousand, bytes out of AWS"];
-    let mut rows = vec![header("read", &names)];
-    for (name, (minified, whole, records)) in lines {
-        let dollars = |units: f64| format!("{:.6}", 1e3 * units * inputs.read_units_price);
-        let or_none = |text: String| if minified.is_nan() { "–".to_owned() } else { text };
-        let bytes = 1e3 * records * inputs.record() / GB * inputs.aws_tiers[0].1;
-        let cells = [
-            or_none(format!("{minified:.1}")),
-            format!("{whole:.1}"),
-            or_none(dollars(minified)),
-            dollars(whole),
-            format!("{bytes:.6}"),
-        ];
-        rows.push(row(name, &cells));
-    }
-    rows.concat()
-}
-
 /// Renders the messages per second at which each limit is reached, if every message is a new scan and all settings are
 /// defaults.
 fn first(inputs: &Inputs) -> String {
@@ -206,10 +178,8 @@ fn first(inputs: &Inputs) -> String {
         ("one node's NAT ports", [Mode::Put, Mode::Batch].map(|m| inputs.nat_ports / inputs.latency * calls(m))),
         ("a new table that was not pre-warmed", [inputs.new_table_units / units; 2]),
         ("one consumer's `--max-outstanding`", [Mode::Put, Mode::Batch].map(|m| inputs.default_rate(m))),
-        (
-            "the autoscaler's `threshold`, by one consumer's unsettled messages",
-            [inputs.threshold / inputs.until_acknowledged(); 2],
-        ),
+        ("the autoscaler's `threshold`, by one consumer's unsettled messages", [inputs.at_threshold(); 2]),
+        ("the autoscaler's CPU target, one consumer", [Mode::Put, Mode::Batch].map(|m| inputs.at_cpu_target(m))),
         ("one consumer's two cores, with headroom", [Mode::Put, Mode::Batch].map(cpu)),
         ("the table's quota", [inputs.table_units / units; 2]),
         ("`maxReplicaCount` consumers", [Mode::Put, Mode::Batch].map(|m| consumer(m) * inputs.replicas)),
@@ -267,7 +237,7 @@ pub(super) fn row(first: &str, rest: &[impl AsRef<str>]) -> String {
 }
 
 /// Formats the better and the worse case as a range, or as one value if they are equal.
-fn range([better, worse]: [String; 2]) -> String {
+pub(super) fn range([better, worse]: [String; 2]) -> String {
     if better == worse { better } else { format!("{better}–{worse}") }
 }
 

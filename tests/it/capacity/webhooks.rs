@@ -40,7 +40,7 @@ impl Inputs {
     }
 
     fn webhooks(&self, load: &Load) -> f64 {
-        self.events(load).iter().sum::<f64>() * self.matches
+        self.events_of(load).iter().sum::<f64>() * self.matches
     }
 
     fn stored_webhooks(&self, load: &Load) -> f64 {
@@ -77,27 +77,54 @@ pub(super) fn writes(inputs: &Inputs) -> String {
     rows.concat()
 }
 
+/// Dollars per month.
+struct Dollars {
+    units: f64,
+    traffic: f64,
+    nat: f64,
+}
+
+impl Dollars {
+    fn of(inputs: &Inputs, load: &Load) -> Dollars {
+        let gib = |bytes: f64| bytes * inputs.seconds() / GIB;
+        let (sent, received) = (gib(inputs.to_endpoints(load)), gib(inputs.bytes_from_endpoints(load)));
+        Dollars {
+            units: stored_units(inputs, load) * inputs.seconds() * inputs.units_price,
+            traffic: tiered(sent, &inputs.google_tiers),
+            nat: (sent + received) * inputs.nat_price,
+        }
+    }
+
+    fn total(&self) -> f64 {
+        self.units + self.traffic + self.nat
+    }
+}
+
+/// Returns the write units per second of the webhooks that are stored.
+fn stored_units(inputs: &Inputs, load: &Load) -> f64 {
+    inputs.stored_webhooks(load) * inputs.stored_units(NEXT_ATTEMPT)
+}
+
+/// Returns the dollars per month.
+pub(super) fn month(inputs: &Inputs, load: &Load) -> f64 {
+    Dollars::of(inputs, load).total()
+}
+
 /// Renders what the webhooks of each load need and cost.
 pub(super) fn sizes(inputs: &Inputs) -> String {
     let loads = SIZES.map(|(messages, cores)| Load { messages, mode: Mode::Put, copies: Copies::Miss, cores });
-    let seconds = inputs.seconds();
-    let gib = |bytes: f64| bytes * seconds / GIB;
-    let stored = |load: &Load| inputs.stored_webhooks(load) * inputs.stored_units(NEXT_ATTEMPT);
-    let units = |load: &Load| stored(load) * seconds * inputs.units_price;
-    let sent = |load: &Load| tiered(gib(inputs.to_endpoints(load)), &inputs.google_tiers);
-    let nat = |load: &Load| gib(inputs.to_endpoints(load) + inputs.bytes_from_endpoints(load)) * inputs.nat_price;
     let mut rows = vec![header("", &SIZES.map(|(messages, _)| format!("{} per second", whole(messages))))];
     let mut add = |name: &str, value: &dyn Fn(&Load) -> String| rows.push(row(name, &loads.each_ref().map(value)));
     add("webhooks per second", &|load| short(inputs.webhooks(load)));
     add("stored webhooks per second", &|load| short(inputs.stored_webhooks(load)));
-    add("write units per second, deliveries", &|load| short(stored(load)));
+    add("write units per second, deliveries", &|load| short(stored_units(inputs, load)));
     add("attempts in flight", &|load| short(inputs.attempts_in_flight(load)));
     add("instances, with headroom", &|load| whole(inputs.webhook_instances(load)));
     add("GB per day, to endpoints", &|load| short(inputs.to_endpoints(load) * 86_400.0 / GB));
-    add("$ write units, deliveries", &|load| short(units(load)));
-    add("$ traffic out of Google", &|load| short(sent(load)));
-    add("$ Cloud NAT", &|load| short(nat(load)));
-    add("**$ per month**", &|load| short(units(load) + sent(load) + nat(load)));
+    add("$ write units, deliveries", &|load| short(Dollars::of(inputs, load).units));
+    add("$ traffic out of Google", &|load| short(Dollars::of(inputs, load).traffic));
+    add("$ Cloud NAT", &|load| short(Dollars::of(inputs, load).nat));
+    add("**$ per month**", &|load| short(Dollars::of(inputs, load).total()));
     rows.concat()
 }
 

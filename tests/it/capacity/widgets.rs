@@ -120,18 +120,42 @@ pub(super) fn operations(inputs: &Inputs) -> String {
     rows.concat()
 }
 
+/// Dollars per month.
+struct Dollars {
+    writes: f64,
+    reads: f64,
+    instances: f64,
+    storage: f64,
+}
+
+impl Dollars {
+    fn of(inputs: &Inputs, rate: f64) -> Dollars {
+        let (registry, seconds) = (&inputs.registry, inputs.seconds());
+        let [writes, reads] = inputs.registry_units(rate);
+        let instance = registry.cores * inputs.core_price + registry.memory * inputs.memory_price;
+        Dollars {
+            writes: writes * seconds * inputs.units_price,
+            reads: reads * seconds * inputs.read_units_price,
+            instances: inputs.registry_instances(rate) * instance * inputs.hours,
+            storage: inputs.gigabytes_of(registry.widgets, registry.item) * GB / GIB * inputs.keep_price,
+        }
+    }
+
+    fn total(&self) -> f64 {
+        self.writes + self.reads + self.instances + self.storage
+    }
+}
+
+/// Returns the dollars per month.
+pub(super) fn month(inputs: &Inputs, rate: f64) -> f64 {
+    Dollars::of(inputs, rate).total()
+}
+
 /// Renders what a rate of updates needs and costs.
 pub(super) fn sizes(inputs: &Inputs) -> String {
     let rates = [1e3, 1e4, 2e4];
-    let seconds = inputs.seconds();
-    let (registry, hours) = (&inputs.registry, inputs.hours);
+    let (registry, hours, seconds) = (&inputs.registry, inputs.hours, inputs.seconds());
     let writes = |rate: f64| inputs.registry_units(rate)[0];
-    let reads = |rate: f64| inputs.registry_units(rate)[1];
-    let write_dollars = |rate: f64| writes(rate) * seconds * inputs.units_price;
-    let read_dollars = |rate: f64| reads(rate) * seconds * inputs.read_units_price;
-    let instance = registry.cores * inputs.core_price + registry.memory * inputs.memory_price;
-    let instances = |rate: f64| inputs.registry_instances(rate) * instance * hours;
-    let stored = inputs.gigabytes_of(registry.widgets, registry.item) * GB / GIB * inputs.keep_price;
     let remembered = |rate: f64| inputs.gigabytes_of(rate * registry.remembered_hours * 3_600.0, registry.request);
     let keyed = |rate: f64| {
         inputs.units_of(1.0) * rate * seconds * inputs.units_price + remembered(rate) * GB / GIB * inputs.table_price
@@ -139,18 +163,18 @@ pub(super) fn sizes(inputs: &Inputs) -> String {
     let mut rows = vec![header("", &rates.map(|rate| format!("{} per second", whole(rate))))];
     let mut add = |name: &str, value: &dyn Fn(f64) -> String| rows.push(row(name, &rates.map(value)));
     add("write units per second", &|rate| short(writes(rate)));
-    add("read units per second", &|rate| short(reads(rate)));
+    add("read units per second", &|rate| short(inputs.registry_units(rate)[1]));
     add("partitions, minimum", &|rate| whole((writes(rate) / inputs.partition_units).ceil()));
     add("warm throughput to set, write units per second", &|rate| whole(inputs.warm(writes(rate))));
     add("transactions in flight", &|rate| short(rate * registry.latency));
     add("conflicts per second", &|rate| short(inputs.conflicts(rate)));
     add("cores, with headroom", &|rate| short(inputs.registry_cores(rate)));
     add("instances", &|rate| whole(inputs.registry_instances(rate)));
-    add("$ write units, on demand", &|rate| short(write_dollars(rate)));
-    add("$ read units", &|rate| short(read_dollars(rate)));
-    add("$ instances", &|rate| short(instances(rate)));
-    add("$ storage and backup of the widgets", &|_| short(stored));
-    add("**$ per month**", &|rate| short(write_dollars(rate) + read_dollars(rate) + instances(rate) + stored));
+    add("$ write units, on demand", &|rate| short(Dollars::of(inputs, rate).writes));
+    add("$ read units", &|rate| short(Dollars::of(inputs, rate).reads));
+    add("$ instances", &|rate| short(Dollars::of(inputs, rate).instances));
+    add("$ storage and backup of the widgets", &|rate| short(Dollars::of(inputs, rate).storage));
+    add("**$ per month**", &|rate| short(Dollars::of(inputs, rate).total()));
     add("$ write units, if provisioned", &|rate| {
         short(writes(rate) / inputs.provisioned_use * hours * inputs.provisioned_price)
     });

@@ -530,6 +530,50 @@ run "a_writing_api_and_an_exporter_get_their_permissions" {
   }
 }
 
+run "each_role_gets_the_settings_of_its_program" {
+  command = plan
+
+  variables {
+    history_table_name    = "scan-history"
+    lease_table_name      = "scan-leases"
+    webhooks_table_name   = "scan-webhooks"
+    deliveries_table_name = "scan-deliveries"
+    service_accounts = {
+      consumer          = { namespace = "mini-scan", name = "mini-scan" }
+      api               = { namespace = "mini-scan", name = "mini-scan-api" }
+      changes           = { namespace = "mini-scan", name = "mini-scan-changes" }
+      changes_backfill  = { namespace = "mini-scan", name = "mini-scan-backfill" }
+      exporter          = { namespace = "mini-scan", name = "mini-scan-export" }
+      webhooks_operator = { namespace = "mini-scan", name = "webhooks-operator" }
+    }
+  }
+
+  assert {
+    condition = { for role, settings in output.role_environments : role => [for name in keys(settings) : name if startswith(name, "MINI_SCAN_")] } == {
+      api               = ["MINI_SCAN_DELIVERIES_TABLE", "MINI_SCAN_HISTORY_TABLE", "MINI_SCAN_TABLE", "MINI_SCAN_WEBHOOKS_TABLE"]
+      changes           = ["MINI_SCAN_DELIVERIES_TABLE", "MINI_SCAN_HISTORY_TABLE", "MINI_SCAN_LEASE_TABLE", "MINI_SCAN_TABLE", "MINI_SCAN_WEBHOOKS_TABLE"]
+      changes_backfill  = ["MINI_SCAN_HISTORY_TABLE", "MINI_SCAN_LEASE_TABLE", "MINI_SCAN_TABLE"]
+      consumer          = ["MINI_SCAN_TABLE"]
+      exporter          = ["MINI_SCAN_TABLE"]
+      webhooks_operator = ["MINI_SCAN_DELIVERIES_TABLE", "MINI_SCAN_HISTORY_TABLE", "MINI_SCAN_TABLE", "MINI_SCAN_WEBHOOKS_TABLE"]
+    }
+    error_message = "Each program must get the names of the tables that its role may use."
+  }
+}
+
+run "an_api_without_a_history_and_webhooks_gets_only_the_table" {
+  command = plan
+
+  variables {
+    service_accounts = { api = { namespace = "mini-scan", name = "mini-scan-api" } }
+  }
+
+  assert {
+    condition     = toset(keys(output.role_environments["api"])) == toset(["AWS_REGION", "AWS_ROLE_ARN", "MINI_SCAN_TABLE"])
+    error_message = "The API must not be told about tables that do not exist."
+  }
+}
+
 run "limits_batches_and_keys_take_effect" {
   command = plan
 

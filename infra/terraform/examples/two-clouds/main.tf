@@ -28,18 +28,42 @@ provider "aws" {
 module "gcp" {
   source = "../../gcp"
 
-  project         = var.project
-  cluster         = var.cluster
-  operators       = var.operators
-  page_channels   = var.page_channels
-  ticket_channels = var.ticket_channels
+  project                  = var.project
+  cluster                  = var.cluster
+  metrics_scope            = var.metrics_scope
+  replay_days              = var.replay_days
+  operators                = var.operators
+  operator_service_account = var.operator_service_account
+  alert_policies           = var.alert_policies
+  page_channels            = var.page_channels
+  ticket_channels          = var.ticket_channels
+}
+
+locals {
+  namespace = module.gcp.service_account.namespace
+  # Roles cost nothing. The tables of the optional programs do, once they have records.
+  service_accounts = merge(
+    {
+      consumer = module.gcp.service_account
+      api      = { namespace = local.namespace, name = "mini-scan-api" }
+    },
+    var.changes ? { changes = { namespace = local.namespace, name = "mini-scan-changes" } } : {},
+    var.webhooks ? { webhooks_operator = { namespace = local.namespace, name = "webhooks-operator" } } : {},
+    var.service_accounts,
+  )
 }
 
 module "aws" {
   source = "../../aws"
 
-  oidc_issuer      = module.gcp.oidc_issuer
-  service_accounts = { consumer = module.gcp.service_account }
-  max_write_units  = var.max_write_units
-  alarm_topic_arns = var.alarm_topic_arns
+  oidc_issuer           = module.gcp.oidc_issuer
+  service_accounts      = local.service_accounts
+  table_name            = var.table_name
+  history_table_name    = var.changes ? "scan-history" : null
+  lease_table_name      = var.changes ? "scan-leases" : null
+  webhooks_table_name   = var.webhooks ? "scan-webhooks" : null
+  deliveries_table_name = var.webhooks ? "scan-deliveries" : null
+  max_write_units       = var.max_write_units
+  deletion_protection   = var.deletion_protection
+  alarm_topic_arns      = var.alarm_topic_arns
 }

@@ -20,7 +20,7 @@ mock_provider "aws" {
   }
 
   mock_resource "aws_iam_role" {
-    defaults = { arn = "arn:aws:iam::123456789012:role/scan-results-consumer" }
+    defaults = { arn = "arn:aws:iam::123456789012:role/a-role" }
   }
 }
 
@@ -30,11 +30,77 @@ variables {
   aws_region = "eu-west-1"
 }
 
-run "the_outputs_match_the_kubernetes_overlay" {
+run "consumers_and_the_api_get_their_settings" {
   command = plan
 
   assert {
-    condition     = output.consumer_env == file("../../../kubernetes/overlays/gke/consumer.env")
-    error_message = "consumer.env of the overlay must equal the output consumer_env."
+    condition     = output.consumer_env == <<-TEXT
+      AWS_REGION=eu-west-1
+      AWS_ROLE_ARN=arn:aws:iam::123456789012:role/a-role
+      MINI_SCAN_DEAD_LETTER_TOPIC=scan-dead-letter
+      MINI_SCAN_PROJECT=my-project
+      MINI_SCAN_SUBSCRIPTION=scan-sub
+      MINI_SCAN_TABLE=scan-results
+    TEXT
+    error_message = "consumer_env must have the settings of both clouds."
   }
+  assert {
+    condition     = output.api_env == <<-TEXT
+      AWS_REGION=eu-west-1
+      AWS_ROLE_ARN=arn:aws:iam::123456789012:role/a-role
+      MINI_SCAN_TABLE=scan-results
+    TEXT
+    error_message = "api_env must have the settings of the API, without tables that do not exist."
+  }
+  assert {
+    condition     = output.changes_env == null && toset(keys(output.role_envs)) == toset(["api", "consumer"])
+    error_message = "Without the variable changes there must be no reader of changes."
+  }
+}
+
+run "the_reader_of_changes_with_webhooks_gets_its_settings" {
+  command = plan
+
+  variables {
+    changes  = true
+    webhooks = true
+  }
+
+  assert {
+    condition     = output.changes_env == <<-TEXT
+      AWS_REGION=eu-west-1
+      AWS_ROLE_ARN=arn:aws:iam::123456789012:role/a-role
+      MINI_SCAN_DELIVERIES_TABLE=scan-deliveries
+      MINI_SCAN_HISTORY_TABLE=scan-history
+      MINI_SCAN_LEASE_TABLE=scan-leases
+      MINI_SCAN_TABLE=scan-results
+      MINI_SCAN_WEBHOOKS_TABLE=scan-webhooks
+    TEXT
+    error_message = "changes_env must name all tables."
+  }
+  assert {
+    condition     = strcontains(output.api_env, "MINI_SCAN_HISTORY_TABLE=scan-history\n") && strcontains(output.api_env, "MINI_SCAN_WEBHOOKS_TABLE=scan-webhooks\n")
+    error_message = "The API must show the history, and manage webhooks."
+  }
+}
+
+run "more_roles_get_their_settings" {
+  command = plan
+
+  variables {
+    service_accounts = { exporter = { namespace = "mini-scan", name = "mini-scan-export" } }
+  }
+
+  assert {
+    condition     = strcontains(output.role_envs["exporter"], "MINI_SCAN_TABLE=scan-results\n")
+    error_message = "role_envs must have the settings of each role."
+  }
+}
+
+run "webhooks_without_the_reader_of_changes_are_rejected" {
+  command = plan
+  variables {
+    webhooks = true
+  }
+  expect_failures = [var.webhooks]
 }
