@@ -211,75 +211,85 @@ def autoscaler_fails(cases, component):
         f"{alert}: KEDA's errors open a ticket under both names of the namespace, a few errors and staging's do not",
         [
             *(errors("0+2x70", **labels) for labels in spellings),
-            errors("0x20 5x50", **STAGING, exported_namespace="staging"),
+            errors("0x20 2 4 6 8x46", **STAGING, exported_namespace="staging"),
             series("keda_scaler_detail_errors_total", "0+2x70", scaledObject="another", **STAGING),
         ],
         silent(alert, 10),
-        cases.fires(alert, 60, summary, "ticket", *({**labels, "scaledObject": component["scaled"]} for labels in spellings)),
+        cases.fires(alert, 38, summary, "ticket", *({**labels, "scaledObject": component["scaled"]} for labels in spellings)),
     )
 
 
-def slo(cases, objective):
-    """Each case has bad events at a multiple of the rate that the objective allows."""
-    name, budget = objective["name"], 1 - objective["objective"]
-    own = {label: "some" for label in objective.get("by", [])}
+def objective_series(cases, objective, where, every, bad, suffix=""):
+    """Returns the series of an objective's events. Prometheus 2 writes bounds as they are, and 3 with the suffix .0."""
+    found = where | labels_of(objective)
+    good = [(rate - fewer, minutes) for (rate, minutes), (fewer, _) in zip(every, bad)]
+    if "within" not in objective:
+        # A status appears with its first response.
+        (rate, minutes), *later = bad
+        failed = counter(4, *bad) if rate else f"_x{minutes // 4} {counter(4, *later)}"
+        status = lambda code: f'{objective["requests"]}{{http_response_status_code="{code}"}}'
+        return [cases.instance(status(200), counter(4, *good), found), cases.instance(status(503), failed, found)]
+    bounds = {f"{objective['within']}{suffix}": good, "+Inf": every}
+    if "at_most" in objective:
+        bounds[f"{objective['at_most']}{suffix}"] = every
+    buckets = [cases.instance(f'{objective["latency"]}_bucket{{le="{bound}"}}', counter(4, *phases), found) for bound, phases in bounds.items()]
+    return [*buckets, cases.instance(f"{objective['latency']}_count", counter(4, *every), found)]
 
-    def fires(alert, minute, share, severity):
-        summary = f"{share:g}% of {objective['events']} {objective['failed']}. The objective allows {100 * budget:g} %."
-        return cases.fires(alert, minute, summary, severity, {**PRODUCTION, **own, "slo": name})
 
-    def events(where, all_phases, bad_phases, suffix=""):
-        """Yields series, with bounds as Prometheus 2 writes them, or 3 with the suffix .0."""
-        found = {**where, **own}
-        if "within" in objective:
-            good = [(rate - bad, samples) for (rate, samples), (bad, _) in zip(all_phases, bad_phases)]
-            bounds = {f"{objective['within']}{suffix}": good, "+Inf": all_phases}
-            if "at_most" in objective:
-                bounds[f"{objective['at_most']}{suffix}"] = all_phases
-            for bound, phases in bounds.items():
-                yield cases.instance(f'{objective["latency"]}_bucket{{le="{bound}"}}', counter(4, *phases), found)
-            yield cases.instance(f"{objective['latency']}_count", counter(4, *all_phases), found)
-        else:
-            good = [(rate - bad, samples) for (rate, samples), (bad, _) in zip(all_phases, bad_phases)]
-            for status, phases in (("200", good), ("503", bad_phases)):
-                text = counter(4, *phases)
-                # A status appears with its first response.
-                if status == "503" and phases[0][0] == 0:
-                    text = f"_x{phases[0][1] // 4} {counter(4, *phases[1:])}"
-                yield cases.instance(f'{objective["requests"]}{{http_response_status_code="{status}"}}', text, found)
+def labels_of(objective):
+    return {label: "some" for label in objective.get("by", [])}
 
-    fast, slow = f"{name}FastBurn", f"{name}SlowBurn"
+
+def burns(cases, objective, alert, minute, share, severity):
+    """Returns the check that an alert on an error budget fires."""
+    allowed = 100 * (1 - objective["objective"])
+    summary = f"{share:g}% of {objective['events']} {objective['failed']}. The objective allows {allowed:g} %."
+    return cases.fires(alert, minute, summary, severity, {**PRODUCTION, **labels_of(objective), "slo": objective["name"]})
+
+
+def fast_burn(cases, objective):
+    """Each case has bad events at a multiple of the rate that the objective allows, after hours without any."""
+    alert, budget = f"{objective['name']}FastBurn", 1 - objective["objective"]
     for multiple, bad, minutes, after, title in ((20, 2, 72, 12, "an hour"), (10, 1, 380, 40, "six hours")):
         rate = bad / (multiple * budget)
-        for suffix in ("", ".0") if "within" in objective and multiple == 20 else ("",):
-            version = " with the bounds of Prometheus 3" if suffix else ""
+        phases = [(rate, 400), (rate, minutes), (rate, 60)], [(0, 400), (bad, minutes), (bad / 4, 60)]
+        for suffix, version in {"": "", ".0": " with the bounds of Prometheus 3"}.items():
             cases.add(
-                f"{fast}: bad events of {title} alert while they last{version}",
-                list(events(PRODUCTION, [(rate, 400), (rate, minutes), (rate, 60)], [(0, 400), (bad, minutes), (bad / 4, 60)], suffix)),
+                f"{alert}: bad events of {title} alert while they last{version}",
+                objective_series(cases, objective, PRODUCTION, *phases, suffix),
                 # Before, until the long window has enough of them, and when there are fewer.
-                silent(fast, 400, 400 + minutes // 2, 400 + minutes + after),
-                fires(fast, 400 + minutes, 100 * multiple * budget, objective["fast"]),
+                silent(alert, 400, 400 + minutes // 2, 400 + minutes + after),
+                burns(cases, objective, alert, 400 + minutes, 100 * multiple * budget, objective["fast"]),
                 interval=4,
             )
+            if "within" not in objective or multiple == 10:
+                break
+    cases.add(
+        f"{alert}: a few bad events among few are no incident",
+        objective_series(cases, objective, PRODUCTION, [(2, 400), (2, 20), (2, 60)], [(0, 400), (2, 20), (0, 60)]),
+        silent(alert, 408, 416, 430, 460),
+        interval=4,
+    )
+    cases.add(
+        f"{alert}: single bad events after an incident do not prolong it",
+        objective_series(cases, objective, PRODUCTION, [(10, 400), (10, 12), (0.15, 60)], [(0, 400), (10, 12), (0.15, 60)]),
+        silent(alert, 400, 460),
+        interval=4,
+    )
+
+
+def slow_burn(cases, objective):
+    alert, budget = f"{objective['name']}SlowBurn", 1 - objective["objective"]
     rate = 0.06 / (2 * budget)
     cases.add(
-        f"{slow}: bad events that use up the budget in two weeks open a ticket, others do not",
-        [*events(PRODUCTION, [(rate, 500)], [(0.06, 500)]), *events(STAGING, [(rate, 500)], [(0.06 / 4, 500)])],
-        silent(slow, 10),
-        fires(slow, 480, 200 * budget, "ticket"),
-        silent(fast, 480),
-        interval=4,
-    )
-    cases.add(
-        f"{name}: a few bad events among few are no incident",
-        list(events(PRODUCTION, [(2, 400), (2, 20), (2, 60)], [(0, 400), (2, 20), (0, 60)])),
-        silent(fast, 408, 416, 430, 460),
-        interval=4,
-    )
-    cases.add(
-        f"{name}: single bad events after an incident do not prolong it",
-        list(events(PRODUCTION, [(10, 400), (10, 12), (0.15, 60)], [(0, 400), (10, 12), (0.15, 60)])),
-        silent(fast, 400, 460),
+        f"{alert}: bad events that use up the budget in two weeks open a ticket, half as many as the objective allows do not",
+        [
+            *objective_series(cases, objective, PRODUCTION, [(rate, 500)], [(0.06, 500)]),
+            *objective_series(cases, objective, STAGING, [(rate, 500)], [(0.06 / 4, 500)]),
+        ],
+        silent(alert, 10),
+        burns(cases, objective, alert, 480, 200 * budget, "ticket"),
+        silent(f"{objective['name']}FastBurn", 480),
         interval=4,
     )
 
@@ -319,7 +329,8 @@ def of(program, description, runbook, alerts):
             if needs <= component.keys():
                 write(cases, component)
         for objective in group.get("slos", []):
-            slo(cases, objective)
+            fast_burn(cases, objective)
+            slow_burn(cases, objective)
     series_of_compose = healthy(cases, [group["component"] for group in description["groups"] if "component" in group])
     for alert in alerts:
         cases.add(f"{alert} does not fire for ever without any metric", [], silent(alert, 2 * DAY), interval=30)

@@ -166,8 +166,8 @@ def manifest(program, options):
     found = [group for needs, group in groups(program, options) if needs in wanted]
     if not found:
         sys.exit(f"{program} has no rules of this kind")
-    for rule in (rule for group in found for rule in group["rules"] if "annotations" in rule):
-        rule["annotations"]["runbook"] = options.links + rule["annotations"]["runbook"]
+    for rule in (rule for group in found for rule in group["rules"] if "annotations" in rule and options.links):
+        rule["annotations"]["runbook_url"] = options.links + rule["annotations"].pop("runbook")
     metadata = {"name": program}
     if options.kind == "PrometheusRule":
         metadata["namespace"] = options.namespace or NAMES["programs"][program]["namespace"]
