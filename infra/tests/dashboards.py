@@ -198,6 +198,8 @@ def check_objects(name, description, found):
     suffixes = {"", *(document["nameSuffix"] for document in found if "nameSuffix" in document)}
     known = {document["metadata"]["name"] + suffix for document in deployed for suffix in suffixes}
     containers = {container["name"] for document in deployed for container in document["spec"]["template"]["spec"]["containers"]}
+    patches = "".join(patch.get("patch", "") for document in found for patch in document.get("patches", []))
+    containers |= set(re.findall(r"path: /spec/template/spec/containers/0/name, value: (\w+)", patches))
     expect(set(description["deployments"]) <= known, f"{name}: the manifests have no Deployment for {description['deployments']}")
     expect(set(description["containers"]) <= containers, f"{name}: the manifests have no container for {description['containers']}")
 
