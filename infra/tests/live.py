@@ -156,8 +156,7 @@ def check_queries(found, program=names.MINI_SCAN):
                     # Without a sample, there are no labels. names.py compares the labels with the pages.
                     if labels and label not in names.SCRAPED:
                         mismatches.append(f"{where}: {name} has no label {label}")
-                # `!=""` selects the samples that have the label.
-                elif value and operator in {"=", "=~", "!="} and not has_each(value, known):
+                elif operator in {"=", "=~", "!="} and not has_each(value, known):
                     mismatches.append(f"{where}: {name} has no {label} {value}")
     if mismatches:
         raise CheckFailed("\n".join(mismatches))
