@@ -22,8 +22,8 @@ LABELED = ("--label", f"{PROJECT}={NAME}")
 # Shells, package managers and what else helps an intruder.
 TOOLS = {"sh", "bash", "dash", "ash", "busybox", "apt", "apt-get", "dpkg", "apk", "rpm"}
 TOOLS |= {"curl", "wget", "python3", "perl", "gcc", "cargo"}
-# Texts of the embedded servers: their storage engine, and the name of its crate.
-ENGINES = (b"SQLite format 3", b"dynoxide")
+# Texts of the engine of the embedded DynamoDB: its file format, and the folder of its source.
+ENGINES = (b"SQLite format 3", b"/dynoxide-rs-")
 # Commands that only programs with the embedded servers have.
 LOCAL_COMMANDS = ("demo", "local")
 # Bounds in MB. The profile `dist` is smaller by half.
