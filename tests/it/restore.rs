@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::support::dynamo::{Dynamo, Item};
 use crate::support::inbox::Inbox;
+use crate::support::messages::CONSUMING;
 use crate::support::pipeline::{Pipeline, ip, scan};
 use crate::support::program::{Program, Signal, mini_scan};
 use crate::support::pubsub::Pubsub;
@@ -53,7 +54,7 @@ impl Rehearsal {
         let pipeline = Pipeline::on(pubsub, Dynamo::connect()).await;
         let watch = pipeline.pubsub.subscription(&pipeline.topic).await;
         let mut rehearsal = Rehearsal {
-            consumer: Some(pipeline.consumer().start()),
+            consumer: None,
             watch: pipeline.pubsub.open(&watch),
             expected: Newest::new(),
             backup: Vec::new(),
@@ -62,6 +63,7 @@ impl Rehearsal {
             lost: Timestamp::default(),
             pipeline,
         };
+        rehearsal.start().await;
         rehearsal.publish(FIRST, 10).await;
         rehearsal.pipeline.drained().await;
         rehearsal.retain().await;
@@ -69,7 +71,7 @@ impl Rehearsal {
         rehearsal.stop().await;
         let [backlog, backed_up] = rehearsal.publish(WAITING, 20).await;
         rehearsal.backup = rehearsal.pipeline.dynamo.scan(&rehearsal.pipeline.table).await.into_values().collect();
-        rehearsal.start();
+        rehearsal.start().await;
         let [_, lost] = rehearsal.publish(RECENT, 30).await;
         rehearsal.pipeline.drained().await;
         assert_eq!(rehearsal.stored().await, rehearsal.expected, "before the loss");
@@ -102,8 +104,11 @@ impl Rehearsal {
         update.set_update_mask(mask).send().await.expect("the subscription is changed");
     }
 
-    fn start(&mut self) {
-        self.consumer = Some(self.pipeline.consumer().start());
+    /// Starts a consumer, and waits until it reads. Before that, a signal would end it at once.
+    async fn start(&mut self) {
+        let mut consumer = self.pipeline.consumer().start();
+        consumer.wait_for_line(CONSUMING).await;
+        self.consumer = Some(consumer);
     }
 
     async fn stop(&mut self) {
@@ -184,7 +189,7 @@ async fn a_lost_table_is_restored_from_a_backup_and_a_replay() {
     rehearsal.stop().await;
     rehearsal.lose(backup).await;
     rehearsal.seek(oldest).await;
-    rehearsal.start();
+    rehearsal.start().await;
 
     assert_eq!(rehearsal.missing().await, keys([]));
 }
@@ -197,7 +202,7 @@ async fn a_replay_from_after_the_loss_misses_what_the_backup_lacks() {
     rehearsal.stop().await;
     rehearsal.lose(backup).await;
     rehearsal.seek(after).await;
-    rehearsal.start();
+    rehearsal.start().await;
 
     assert_eq!(rehearsal.missing().await, keys([WAITING, RECENT]));
 }
@@ -210,7 +215,7 @@ async fn a_replay_from_the_time_of_the_backup_misses_the_backlog_of_that_time() 
     rehearsal.stop().await;
     rehearsal.lose(backup).await;
     rehearsal.seek(time).await;
-    rehearsal.start();
+    rehearsal.start().await;
 
     assert_eq!(rehearsal.missing().await, keys([WAITING]));
 }
@@ -222,7 +227,7 @@ async fn a_replay_without_a_backup_misses_what_is_no_longer_retained() {
     rehearsal.stop().await;
     rehearsal.lose([]).await;
     rehearsal.seek(Timestamp::default()).await;
-    rehearsal.start();
+    rehearsal.start().await;
 
     assert_eq!(rehearsal.missing().await, keys([OLD]));
 }
