@@ -1,10 +1,12 @@
 //! The embedded DynamoDB: the dynoxide engine and its HTTP server. This crate must not know what the tables contain.
 
 pub mod thread;
+mod tokens;
+mod transactions;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -107,6 +109,16 @@ impl Server {
                 result
             }
             never = sweep(database) => match never {},
+        }
+    }
+
+    /// As [`Server::serve`], for programs that send many transactions with a token. Other requests take a little longer.
+    pub async fn serve_transactions(self, database: Database) -> Result<(), String> {
+        let engine = Server::bind((Ipv4Addr::LOCALHOST, 0).into()).await.map_err(|error| error.to_string())?;
+        let router = transactions::router(database.clone(), engine.address)?;
+        tokio::select! {
+            result = axum::serve(self.listener, router) => result.map_err(|error| error.to_string()),
+            result = engine.serve(database) => result,
         }
     }
 }
