@@ -34,8 +34,10 @@ pub(crate) async fn report(program: &Path, lasts: Duration) -> anyhow::Result<()
     created?;
     let (took, count) = (begin.elapsed().as_secs_f64(), u32::try_from(results.total())?);
     println!("Widgets created through the API in {took:.0} s: {count}, {:.0} per second", f64::from(count) / took);
-    let memory = usage(&api.process())?;
-    println!("Peak memory of the API: {:.0} MB", memory.peak_mb);
+    let used = usage(&api.process())?;
+    let micros = used.cpu_seconds * 1e6 / f64::from(count);
+    println!("The API used {micros:.0} µs of CPU time per widget, and at most {:.0} MB", used.peak_mb);
+    println!("The store has {:.0} MB", usage(&store.process())?.resident_mb);
 
     let load = Load {
         url: api.url(),
@@ -54,7 +56,10 @@ pub(crate) async fn report(program: &Path, lasts: Duration) -> anyhow::Result<()
 
     println!("Audit:\n");
     let begin = Instant::now();
-    let audit = Command::new(program).arg("audit").env("AWS_ENDPOINT_URL_DYNAMODB", &store.url).status()?;
+    let audit = Command::new(program)
+        .args(["audit", "--segments", "1"])
+        .env("AWS_ENDPOINT_URL_DYNAMODB", &store.url)
+        .status()?;
     println!("\n{audit}, after {:.1} s", begin.elapsed().as_secs_f64());
     ensure!(audit.success(), "the audit failed");
     Ok(())

@@ -43,6 +43,11 @@ impl Store {
         Ok(store)
     }
 
+    /// Returns the ID of the process.
+    pub(crate) fn process(&self) -> String {
+        self.child.id().to_string()
+    }
+
     /// Starts a store with widgets that are not connected.
     pub(crate) async fn filled(program: &Path) -> anyhow::Result<Store> {
         let store = Store::start(program)?;

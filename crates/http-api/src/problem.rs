@@ -4,6 +4,7 @@ use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// The page that describes every type of problem of an API.
 pub const PAGE: &str = "/docs/problems";
@@ -120,6 +121,7 @@ pub struct Problem {
     kind: &'static ProblemType,
     detail: String,
     errors: Vec<FieldError>,
+    members: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -150,16 +152,26 @@ pub struct ProblemBody {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     errors: Vec<FieldError>,
+    /// Those of a type of problem, which its own schema describes.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    members: Map<String, Value>,
 }
 
 impl Problem {
     pub fn new(kind: &'static ProblemType, detail: impl Into<String>) -> Problem {
-        Problem { kind, detail: detail.into(), errors: Vec::new(), headers: Vec::new() }
+        Problem { kind, detail: detail.into(), errors: Vec::new(), members: Map::new(), headers: Vec::new() }
     }
 
     /// Lists the parts of the body that are wrong.
     pub fn errors(mut self, errors: Vec<FieldError>) -> Problem {
         self.errors = errors;
+        self
+    }
+
+    /// Adds a member for programs, which RFC 9457 calls an extension.
+    pub fn member(mut self, name: &str, value: impl Into<Value>) -> Problem {
+        self.members.insert(name.to_owned(), value.into());
         self
     }
 
@@ -184,8 +196,9 @@ impl Problem {
 
     /// Returns the document, e.g. for a part of an answer. The headers are lost.
     pub fn body(self) -> ProblemBody {
-        let Problem { kind, detail, errors, headers: _ } = self;
-        ProblemBody { kind: format!("{PAGE}#{}", kind.name), title: kind.title, status: kind.status, detail, errors }
+        let Problem { kind, detail, errors, members, headers: _ } = self;
+        let (title, status, kind) = (kind.title, kind.status, format!("{PAGE}#{}", kind.name));
+        ProblemBody { kind, title, status, detail, errors, members }
     }
 }
 
@@ -210,6 +223,13 @@ mod tests {
         let names: std::collections::BTreeSet<_> = COMMON.iter().map(|kind| kind.name).collect();
         assert_eq!(names.len(), COMMON.len());
         assert!(COMMON.iter().all(|kind| (400..600).contains(&kind.status)));
+    }
+
+    #[test]
+    fn a_member_for_programs_is_beside_the_standard_ones() {
+        let body = serde_json::to_value(Problem::new(&NOT_FOUND, "text").member("limit", 5).body()).unwrap();
+        assert_eq!((&body["limit"], &body["status"], &body["detail"]), (&5.into(), &404.into(), &"text".into()));
+        assert_eq!(body.as_object().unwrap().len(), 5);
     }
 
     #[test]

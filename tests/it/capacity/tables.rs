@@ -30,6 +30,7 @@ pub(super) fn tables(inputs: &Inputs) -> Vec<(&'static str, String)> {
         ("events", events::events(inputs)),
         ("widgets", widgets::operations(inputs)),
         ("widgets-sizes", widgets::sizes(inputs)),
+        ("widgets-load", widgets::loads(inputs)),
         ("widgets-audit", widgets::audits(inputs)),
         ("widgets-first", widgets::first(inputs)),
         ("copies", copies()),

@@ -7,6 +7,9 @@ use super::tables::{GB, header, row, short, whole};
 /// Write units of an item of at most one unit in a transaction.
 const IN_TRANSACTION: f64 = 2.0;
 
+/// `widget-registry load` has four batches in flight, and the API runs 16 operations of each at a time.
+const LOAD_IN_FLIGHT: f64 = 64.0;
+
 /// The inputs of widget-registry, under the names that the formulas use.
 #[derive(Debug, Clone)]
 pub(super) struct Registry {
@@ -197,6 +200,21 @@ pub(super) fn audits(inputs: &Inputs) -> String {
     add("$ of an audit", &|widgets| short(units(widgets) * inputs.read_units_price));
     add("minutes at 3,000 read units per second", &|widgets| short(units(widgets) / 3_000.0 / 60.0));
     add("memory of an audit, MiB", &|widgets| short(halves(widgets) * registry.half / 1024.0 / 1024.0));
+    rows.concat()
+}
+
+/// Renders what it costs to create widgets in an empty table, and how long the table takes at least.
+pub(super) fn loads(inputs: &Inputs) -> String {
+    let sizes = [inputs.registry.widgets / 10.0, inputs.registry.widgets, inputs.registry.widgets * 10.0];
+    let units = |widgets: f64| inputs.units_of(widgets);
+    let minutes = |widgets: f64, per_second: f64| short(units(widgets) / per_second / 60.0);
+    let mut rows = vec![header("", &sizes.map(|widgets| format!("{} widgets", whole(widgets))))];
+    let mut add = |name: &str, value: &dyn Fn(f64) -> String| rows.push(row(name, &sizes.map(value)));
+    add("write units of the load", &|widgets| whole(units(widgets)));
+    add("$ of the load", &|widgets| short(units(widgets) * inputs.units_price));
+    add("minutes by one `load`", &|widgets| short(widgets * inputs.registry.latency / LOAD_IN_FLIGHT / 60.0));
+    add("minutes on a new table", &|widgets| minutes(widgets, inputs.new_table_units));
+    add("minutes at the quota of a table", &|widgets| minutes(widgets, inputs.table_units));
     rows.concat()
 }
 

@@ -10,7 +10,7 @@ use http_api::{Body, Caller, Problem, ProblemBody, Query};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::bodies::AssociationBody;
+use super::bodies::{AssociationBody, PortTaken};
 use super::headers::{Key, NoParams, PortPath, no_if_match};
 use super::{Api, requests};
 use crate::operation::{Operation, Taken};
@@ -43,9 +43,11 @@ pub(super) struct ConnectParams {
     responses(
         (status = 200, description = "The widgets are connected.", body = AssociationBody),
         (status = 404, description = "A widget is missing.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "A port is taken. The detail names the widget at its other end.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "A port is taken.", body = PortTaken, content_type = "application/problem+json"),
         (status = 422, description = "A widget lacks the port, both are the same, or the body is invalid.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = "default", description = "A problem.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem.", body = ProblemBody, content_type = "application/problem+json", headers(
+            ("Retry-After", description = "After how many seconds a request may be repeated, with most problems of status 503."),
+        )),
     )
 )]
 pub(super) async fn connect<S: Store>(
@@ -77,7 +79,9 @@ pub(super) async fn connect<S: Store>(
         (status = 204, description = "The port is free on both sides."),
         (status = 404, description = "There is no such widget, or the port is not connected.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The widget lacks the port.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = "default", description = "A problem.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem.", body = ProblemBody, content_type = "application/problem+json", headers(
+            ("Retry-After", description = "After how many seconds a request may be repeated, with most problems of status 503."),
+        )),
     )
 )]
 pub(super) async fn disconnect<S: Store>(

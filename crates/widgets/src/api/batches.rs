@@ -35,7 +35,9 @@ const OPERATIONS_PER_REQUEST: usize = 16;
     responses(
         (status = 200, description = "What became of each operation.", body = BatchResults),
         (status = 422, description = "The body is no array of 1 to 100 operations.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = "default", description = "A problem.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem.", body = ProblemBody, content_type = "application/problem+json", headers(
+            ("Retry-After", description = "After how many seconds a request may be repeated, with most problems of status 503."),
+        )),
     )
 )]
 pub(super) async fn widgets<S: Store>(
@@ -63,7 +65,9 @@ pub(super) async fn widgets<S: Store>(
     responses(
         (status = 200, description = "What became of each operation.", body = BatchResults),
         (status = 422, description = "The body is no array of 1 to 100 operations.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = "default", description = "A problem.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem.", body = ProblemBody, content_type = "application/problem+json", headers(
+            ("Retry-After", description = "After how many seconds a request may be repeated, with most problems of status 503."),
+        )),
     )
 )]
 pub(super) async fn associations<S: Store>(

@@ -102,6 +102,23 @@ impl AssociationBody {
     }
 }
 
+/// The problem `port-taken`.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "it documents a problem with a member of its own")]
+pub(super) struct PortTaken {
+    #[schema(example = "/docs/problems#port-taken")]
+    r#type: String,
+    #[schema(example = "The port is connected to another widget")]
+    title: String,
+    #[schema(example = 409)]
+    status: u16,
+    #[schema(example = "the port P of the widget 123 is connected to 321")]
+    detail: String,
+    /// The serial number of the widget at the other end of the port.
+    #[schema(example = "321")]
+    connected_to: String,
+}
+
 /// What became of each operation, in the order of the request.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct BatchResults {

@@ -47,7 +47,7 @@ pub(super) const PORT_TAKEN: ProblemType = ProblemType {
     name: "port-taken",
     status: 409,
     title: "The port is connected to another widget",
-    advice: "The detail names that widget. Disconnect the port first, or connect with `replace=true`.",
+    advice: "`connected_to` is that widget. Disconnect the port first, or connect with `replace=true`.",
 };
 pub(super) const NOT_CONNECTED: ProblemType = ProblemType {
     name: "not-connected",
@@ -147,7 +147,8 @@ pub(super) fn of_refusal(refusal: &Refusal) -> Problem {
         Refusal::KeyReused => &KEY_REUSED,
         Refusal::Contradiction { .. } => &INCONSISTENT,
     };
-    Problem::new(kind, refusal.to_string())
+    let problem = Problem::new(kind, refusal.to_string());
+    if let Refusal::PortTaken { by, .. } = refusal { problem.member("connected_to", by.as_str()) } else { problem }
 }
 
 /// The text of an error of the store may name the account, so that a client does not receive it.

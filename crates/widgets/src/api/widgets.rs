@@ -12,7 +12,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::answers::tag;
-use super::bodies::{NewWidget, WidgetBody, WidgetChange, WidgetPage};
+use super::bodies::{NewWidget, PortTaken, WidgetBody, WidgetChange, WidgetPage};
 use super::headers::{Key, NoParams, SerialPath, if_match};
 use super::problems::WIDGET_NOT_FOUND;
 use super::{Api, now, requests};
@@ -36,11 +36,19 @@ const ALL_WIDGETS: &str = "widgets";
     params(("Idempotency-Key" = Option<String>, Header, description = "A repeated request with this key has the same answer.")),
     request_body(content = NewWidget, description = "Any `Content-Type` is accepted."),
     responses(
-        (status = 201, description = "The widget is created. `Location` is its path.", body = WidgetBody),
-        (status = 200, description = "The widget existed with the same name and ports.", body = WidgetBody),
+        (status = 201, description = "The widget is created.", body = WidgetBody, headers(
+            ("ETag", description = "Names the state of the widget. A replayed answer has none."),
+            ("Location", description = "The path of the widget."),
+        )),
+        (status = 200, description = "The widget existed with the same name and ports.", body = WidgetBody, headers(
+            ("ETag", description = "Names the state of the widget. A replayed answer has none."),
+            ("Location", description = "The path of the widget."),
+        )),
         (status = 409, description = "The serial number belongs to a widget with another name or other ports.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The widget is invalid. `errors` lists each fault.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = "default", description = "A problem.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem.", body = ProblemBody, content_type = "application/problem+json", headers(
+            ("Retry-After", description = "After how many seconds a request may be repeated, with most problems of status 503."),
+        )),
     )
 )]
 pub(super) async fn create<S: Store>(
@@ -66,9 +74,11 @@ pub(super) async fn create<S: Store>(
     operation_id = "show",
     params(("serial" = String, Path, description = "The serial number, percent-encoded.")),
     responses(
-        (status = 200, description = "The widget. `ETag` names its state.", body = WidgetBody),
+        (status = 200, description = "The widget.", body = WidgetBody, headers(("ETag", description = "Names the state of the widget."))),
         (status = 404, description = "There is no such widget.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = "default", description = "A problem.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem.", body = ProblemBody, content_type = "application/problem+json", headers(
+            ("Retry-After", description = "After how many seconds a request may be repeated, with most problems of status 503."),
+        )),
     )
 )]
 pub(super) async fn show<S: Store>(
@@ -104,7 +114,9 @@ pub(super) struct PageParams {
     params(PageParams),
     responses(
         (status = 200, description = "A page of widgets.", body = WidgetPage),
-        (status = "default", description = "A problem.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem.", body = ProblemBody, content_type = "application/problem+json", headers(
+            ("Retry-After", description = "After how many seconds a request may be repeated, with most problems of status 503."),
+        )),
     )
 )]
 pub(super) async fn list<S: Store>(
@@ -143,12 +155,16 @@ fn position(token: &str) -> Result<Serial, Problem> {
     ),
     request_body(content = WidgetChange, description = "Any `Content-Type` is accepted."),
     responses(
-        (status = 200, description = "The widget after the change.", body = WidgetBody),
+        (status = 200, description = "The widget after the change.", body = WidgetBody, headers(
+            ("ETag", description = "Names the state of the widget. A replayed answer has none."),
+        )),
         (status = 404, description = "There is no such widget.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "A port that is to be removed is connected.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "A port that is to be removed is connected.", body = PortTaken, content_type = "application/problem+json"),
         (status = 412, description = "The widget has changed since the state of `If-Match`.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The change is invalid. `errors` lists each fault.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = "default", description = "A problem.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem.", body = ProblemBody, content_type = "application/problem+json", headers(
+            ("Retry-After", description = "After how many seconds a request may be repeated, with most problems of status 503."),
+        )),
     )
 )]
 pub(super) async fn change<S: Store>(
@@ -181,7 +197,9 @@ pub(super) async fn change<S: Store>(
         (status = 204, description = "The widget is deleted."),
         (status = 404, description = "There is no such widget.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 412, description = "The widget has changed since the state of `If-Match`.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = "default", description = "A problem.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem.", body = ProblemBody, content_type = "application/problem+json", headers(
+            ("Retry-After", description = "After how many seconds a request may be repeated, with most problems of status 503."),
+        )),
     )
 )]
 pub(super) async fn remove<S: Store>(

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use dynamodb_local::dynoxide::Database;
 use dynamodb_local::thread::Running;
 use dynamodb_local::{OpenError, Storage};
 
@@ -24,10 +25,13 @@ pub struct Dynamo(Running);
 
 impl Dynamo {
     pub async fn start(address: SocketAddr, storage: &Storage) -> Result<Dynamo, Error> {
-        let database = storage.open()?;
+        Dynamo::serve(address, storage.open()?).await
+    }
+
+    async fn serve(address: SocketAddr, database: Database) -> Result<Dynamo, Error> {
         let running = Running::start("dynamodb", move || async move {
             let server = dynamodb_local::Server::bind(address).await?;
-            Ok((server.address(), server.serve(database)))
+            Ok((server.address(), server.serve_transactions(database)))
         });
         running.await.map(Dynamo).map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => Error::InUse(address),
@@ -59,7 +63,11 @@ impl Dynamo {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+    use serde_json::json;
+
     use super::*;
+    use crate::table::WIDGETS;
 
     #[tokio::test]
     async fn the_error_for_a_port_in_use_names_the_port_and_its_flag() {
@@ -68,5 +76,21 @@ mod tests {
         let error = Dynamo::start(address, &Storage::Memory).await.unwrap_err().to_string();
         assert!(error.contains(&format!("{address} is in use")) && error.contains("--dynamo-port"), "{error}");
         assert_eq!(dynamo.url(), format!("http://{address}"));
+    }
+
+    #[tokio::test]
+    async fn the_engine_receives_no_token_because_it_would_look_at_each_one_at_every_transaction() {
+        let database = Storage::Memory.open().unwrap();
+        let dynamo = Dynamo::serve((Ipv4Addr::LOCALHOST, 0).into(), database.clone()).await.unwrap();
+        let client = dynamodb::connect(Some(&dynamo.url()), "tests").await.unwrap();
+        dynamodb::create_table(&client, &WIDGETS, "widgets").await.unwrap();
+        let put =
+            Put::builder().table_name("widgets").item("serial", AttributeValue::S("1".to_owned())).build().unwrap();
+        let put = TransactWriteItem::builder().put(put).build();
+        client.transact_write_items().transact_items(put).client_request_token("token").send().await.unwrap();
+        // It refuses a token that it knows with other items.
+        let put = json!({ "TableName": "widgets", "Item": { "serial": { "S": "2" } } });
+        let other = json!({ "TransactItems": [{ "Put": put }], "ClientRequestToken": "token" });
+        database.transact_write_items(serde_json::from_value(other).unwrap()).unwrap();
     }
 }

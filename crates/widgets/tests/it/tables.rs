@@ -32,7 +32,7 @@ async fn embedded() -> Running {
     let bind = || async {
         let server = Server::bind("127.0.0.1:0".parse().expect("a literal address")).await?;
         let database = Storage::Memory.open().expect("a database in memory");
-        Ok((server.address(), server.serve(database)))
+        Ok((server.address(), server.serve_transactions(database)))
     };
     Running::start("dynamodb", bind).await.expect("a free port")
 }

@@ -76,10 +76,12 @@ pub(super) fn refusal(operation: &Operation, response: &Response) -> Result<Fact
     let port = || words.iter().skip_while(|word| **word != "port").nth(1).and_then(|port| Port::parse(port).ok());
     let fact = match (response.problem(), operation) {
         (Some("widget-not-found"), _) => after("widget").map(Fact::Missing),
-        (Some("port-taken"), Operation::Connect(..)) => match (after("widget"), port(), after("to")) {
-            (Some(serial), Some(port), Some(peer)) => Some(Fact::Connected { serial, port, peer }),
-            _ => None,
-        },
+        (Some("port-taken"), Operation::Connect(..)) => {
+            match (after("widget"), port(), parse(&response.body["connected_to"])) {
+                (Some(serial), Some(port), Some(peer)) => Some(Fact::Connected { serial, port, peer }),
+                _ => None,
+            }
+        }
         (Some("not-connected"), Operation::Disconnect { serial, port }) => {
             Some(Fact::Free { serial: serial.clone(), port: *port })
         }

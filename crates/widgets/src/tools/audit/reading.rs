@@ -15,6 +15,9 @@ type Rows = Vec<Result<Widget, Foreign>>;
 
 /// Pages that wait to be matched.
 const WAITING: usize = 16;
+/// A page of DynamoDB has up to 1 MB and a widget at least 150 bytes, so this changes none. The embedded engine reads all
+/// other items of the segment for each page that has no limit.
+const PAGE: u16 = 7_000;
 /// A page has up to 1 MB.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const REPEAT_FOR: Duration = Duration::from_secs(60);
@@ -31,8 +34,7 @@ impl Scan {
     pub(super) fn start(table: &WidgetTable, segments: u16) -> Scan {
         let (sender, pages) = mpsc::channel(WAITING);
         let mut tasks = JoinSet::new();
-        for number in 0..segments {
-            let segment = Segment { number: number.into(), of: segments.into() };
+        for segment in parts(segments) {
             tasks.spawn(read(table.clone(), segment, sender.clone()));
         }
         Scan { pages, _segments: tasks }
@@ -44,11 +46,20 @@ impl Scan {
     }
 }
 
+/// A single segment is the whole table in the order of its keys. The embedded engine reads that by an index, and sorts the table
+/// for each page of a segment.
+fn parts(segments: u16) -> Vec<Option<Segment>> {
+    match segments {
+        0 | 1 => vec![None],
+        _ => (0..segments).map(|number| Some(Segment { number: number.into(), of: segments.into() })).collect(),
+    }
+}
+
 /// Ends when nobody receives its pages.
-async fn read(table: WidgetTable, segment: Segment, pages: mpsc::Sender<Result<Rows, StoreError>>) {
+async fn read(table: WidgetTable, segment: Option<Segment>, pages: mpsc::Sender<Result<Rows, StoreError>>) {
     let mut after: Option<Item> = None;
     loop {
-        let page = repeated(REPEAT_FOR, || table.scan(after.clone(), None, Some(segment))).await;
+        let page = repeated(REPEAT_FOR, || table.scan(after.clone(), Some(PAGE), segment)).await;
         let (rows, next) = match page {
             Ok(page) => (Ok(page.rows), page.next),
             Err(error) => (Err(error), None),
@@ -81,5 +92,16 @@ where
         }
         sleep(wait).await;
         backoff = MAX_BACKOFF.min(2 * backoff);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_segment_is_the_whole_table_and_several_ones_divide_it() {
+        assert_eq!(parts(1), [None]);
+        assert_eq!(parts(2), [0, 1].map(|number| Some(Segment { number, of: 2 })));
     }
 }

@@ -39,6 +39,7 @@ async fn a_connection_that_cannot_be_made_changes_nothing() {
     for (serial, peer, taken, by) in [("1", "3", "1", "2"), ("3", "2", "2", "1")] {
         let answer = api.connect("P", serial, peer).await.has_problem(409, "port-taken");
         assert_eq!(answer.detail(), format!("the port P of the widget {taken} is connected to {by}"));
+        assert_eq!(answer.body["connected_to"], by);
     }
     for serial in ["3", "q"] {
         assert_eq!(api.connections(serial).await, json!({}));

@@ -19,7 +19,7 @@ async fn server() -> (Running, String) {
     let bind = || async {
         let server = Server::bind(([127, 0, 0, 1], 0).into()).await?;
         let database = Storage::Memory.open().map_err(std::io::Error::other)?;
-        Ok((server.address(), server.serve(database)))
+        Ok((server.address(), server.serve_transactions(database)))
     };
     let running = Running::start("dynamodb", bind).await.expect("a free port");
     let endpoint = format!("http://{}", running.address());
