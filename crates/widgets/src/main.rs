@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 use std::time::SystemTime;
 
 use anyhow::Context;
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     let is_json = matches!(&cli.command, Command::Serve(args) if args.log_format().is_json());
     let stderr = Stderr::of(&PROGRAM, is_json);
     let fail = |error: anyhow::Error| stderr.fail(&format!("{error:#}"), error.downcast_ref());
-    let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(error.into()),
     };
@@ -38,6 +39,11 @@ fn main() -> ExitCode {
     // A DNS lookup in flight must not delay the exit.
     runtime.shutdown_background();
     code
+}
+
+/// One for two cores. More of them wake each other up, which takes a fifth more CPU time per request.
+fn workers() -> usize {
+    thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
