@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{self, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -120,8 +121,8 @@ impl Child {
     /// Sends SIGTERM. Returns whether the process ended with exit code 0.
     pub async fn stop(mut self) -> Result<bool, Error> {
         if self.process.try_wait()?.is_none() {
-            let id = self.process.id().to_string();
-            Command::new("kill").args(["-TERM", &id]).status()?;
+            // The images have no program `kill`.
+            kill_process(Pid::from_child(&self.process), Signal::TERM).map_err(io::Error::from)?;
         }
         Ok(timeout(STOP_TIME, self.ended()).await.is_ok_and(|ended| ended.is_ok_and(|status| status.success())))
     }
