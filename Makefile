@@ -128,7 +128,10 @@ screenshots: ## Draw the web page of the API in docs/page-*.png (needs chromium 
 	cargo test --locked --test it -- --ignored browser::screenshots::
 
 .PHONY: check-slow
-check-slow: check-instructions test-browser ## Run the tests that take minutes each, e.g. long outages, and those of a release build
+check-slow: test-slow check-containers ## Run everything that takes long: the slow tests, and the containers
+
+.PHONY: test-slow
+test-slow: check-instructions test-browser ## Run the tests that take minutes each, e.g. long outages, and those of a release build
 	cargo test --locked --test it -- --ignored --test-threads 1 outage:: streams:: export:: api::fuzz:: kills::
 	cargo test --locked --package mini-scan --lib -- --ignored --exact consumer::dedup::high_water::tests::an_entry_takes_about_120_bytes
 	cargo test --locked --package event-pipeline --test it -- --ignored --test-threads 1 kills::
@@ -310,6 +313,10 @@ check-advisories: $(CARGO_DENY) ## Check the dependencies for known vulnerabilit
 # MINI_SCAN=… uses a program that is already built.
 check-infra: .tools/checkers/installed $(if $(MINI_SCAN),,build) ## Check containers, workflows, Terraform, Kubernetes, alerts and runbook (needs Python)
 	infra/check.sh
+
+.PHONY: check-containers
+check-containers: .tools/checkers/installed ## Build and run every image, and start every profile of docker compose (needs docker, or podman with podman-compose)
+	@.tools/checkers/bin/python infra/tests/containers.py
 
 # It runs for only one second, so a quick build matters more than a fast program.
 $(CARGO_DENY):

@@ -1,4 +1,4 @@
-"""Checks that exactly one service of a compose file builds each of our images. It only reads files.
+"""Checks that exactly one service of a compose file builds each of our images, and that ports are on loopback. It only reads files.
 
 `compose.py FILE...` prints each fault and exits with 1. `docker compose up --build SERVICE` builds the images of SERVICE
 and of all services that it depends on, in parallel. Two builds of one tag fail with the containerd image store. A service
@@ -53,6 +53,9 @@ def faults(known):
         # Images with a registry or an owner in their name are pulled. The others are ours.
         if "/" not in image and not with_dependencies(name, known) & set(builders.get(image, [])):
             yield f"{name} needs {image}, but neither {name} nor a service that it depends on builds it"
+        for port in service.get("ports", []):
+            if not str(port).startswith("127.0.0.1:"):
+                yield f"{name} publishes port {port} to the network. Begin with 127.0.0.1:"
 
 
 def main():
