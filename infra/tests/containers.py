@@ -74,13 +74,8 @@ def check_stack(engine, what, check, *names, needs=(), **options):
         with step(f"{what}, start"):
             stopping.enter_context(stack)
             stack.check_privileges()
-        killed = []
-        with step(f"{what}, {check.__doc__.splitlines()[0]}"):
-            try:
-                killed = check(stack) or []
-            except Failed:
-                stack.show()
-                raise
+        with step(f"{what}: {check.__doc__.splitlines()[0].rstrip('.')}"):
+            killed = check(stack) or []
         with step(f"{what}, Ctrl-C and exit codes"):
             stack.interrupt(killed)
         with step(f"{what}, nothing is left"):

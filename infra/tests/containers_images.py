@@ -26,8 +26,8 @@ TOOLS |= {"curl", "wget", "python3", "perl", "gcc", "cargo"}
 ENGINES = (b"SQLite format 3", b"/dynoxide-rs-")
 # Commands that only programs with the embedded servers have.
 LOCAL_COMMANDS = ("demo", "local")
-# Bounds in MB. The profile `dist` is smaller by half.
-LARGEST = {"production": 120, "local": 160}
+# Bounds in MB, with the profile `release`, which keeps symbols.
+LARGEST = {"production": 80, "local": 100}
 
 
 @dataclass(frozen=True)

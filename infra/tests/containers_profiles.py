@@ -18,8 +18,8 @@ API = "http://127.0.0.1:8080"
 PROMETHEUS = "http://127.0.0.1:9090/api/v1"
 # A signature is required, and no local server checks it.
 SIGNATURE = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0"
-# How long an unacknowledged message waits for its redelivery, and some time for the rest.
-REDELIVERY = 180
+# An unacknowledged message waits for a minute for its redelivery. DynamoDB Local may write only some scans per second.
+REDELIVERY = 300
 # How long the consumers have to receive messages that nobody can acknowledge yet. No published port shows when they have.
 RECEIVING = 3
 
@@ -85,7 +85,7 @@ def missing(found):
     return [key for key in keys if key not in stored]
 
 
-def stored(found, seconds=60):
+def stored(found, seconds=120):
     until(f"{len(found)} published scans are in the table", lambda: not missing(found), seconds)
 
 
@@ -95,15 +95,14 @@ def stored(found, seconds=60):
 def consumers(stack):
     """Scans of the scanner arrive. After the death of a consumer, the others process its messages."""
     until("scans of the scanner are in the table", lambda: count("scan-results") > 0, 60)
-    before, after = scans(2000), scans(2000)
+    before, after = scans(1000), scans(500)
     # While DynamoDB stands still, each consumer keeps what it receives, also the one that is killed.
     with stack.paused("dynamodb"):
         publish(before)
         time.sleep(RECEIVING)
         killed = stack.kill("consumer")
     publish(after)
-    stored(after)
-    stored(before, REDELIVERY)
+    stored(after + before, REDELIVERY)
     known = count("scan-results")
     until("more scans of the scanner arrive", lambda: count("scan-results") > known, 60)
     return [killed]

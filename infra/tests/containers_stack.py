@@ -99,7 +99,8 @@ class Stack:
 
     def __exit__(self, kind, error, _trace):
         """Shows the last lines of each service after a failure, and removes everything."""
-        if isinstance(error, Failed):
+        # A step that failed ends the check.
+        if isinstance(error, (Failed, SystemExit)):
             self.show()
         if self.attached and self.attached.poll() is None:
             self.attached.kill()
