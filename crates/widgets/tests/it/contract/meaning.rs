@@ -138,5 +138,6 @@ fn apply_means_what_dynamodb_does() {
         })
     };
     runner.run(&(items(), actions()), compare).expect("a valid value");
-    assert!((50..450).contains(&applied.get()), "{} transactions of 500 were applied", applied.get());
+    // About one in eight is applied. Both bounds are far from what chance can do.
+    assert!((20..450).contains(&applied.get()), "{} transactions of 500 were applied", applied.get());
 }
