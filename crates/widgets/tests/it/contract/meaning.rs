@@ -121,7 +121,8 @@ async fn store(tables: &TestTables, items: &Items) {
 fn apply_means_what_dynamodb_does() {
     let runtime = tokio::runtime::Runtime::new().expect("a valid value");
     let tables = runtime.block_on(TestTables::create());
-    let mut runner = TestRunner::new(Config { cases: 500, failure_persistence: None, ..Config::default() });
+    // So many that chance alone does not leave fewer than 50 applied.
+    let mut runner = TestRunner::new(Config { cases: 1_000, failure_persistence: None, ..Config::default() });
     let applied = std::cell::Cell::new(0);
     let compare = |(items, actions): (Items, Vec<Action>)| {
         runtime.block_on(async {
@@ -138,6 +139,5 @@ fn apply_means_what_dynamodb_does() {
         })
     };
     runner.run(&(items(), actions()), compare).expect("a valid value");
-    // About one in eight is applied. Both bounds are far from what chance can do.
-    assert!((20..450).contains(&applied.get()), "{} transactions of 500 were applied", applied.get());
+    assert!((50..450).contains(&applied.get()), "{} transactions of 1,000 were applied", applied.get());
 }
