@@ -1,6 +1,5 @@
 """Starts the services of compose files with some profiles, kills and stops them, and removes what is left."""
 
-import contextlib
 import os
 import re
 import shlex
@@ -205,16 +204,6 @@ class Stack:
             if fields["NoNewPrivs"].strip() != "1" or capabilities or fields["Uid"].split()[1] == "0":
                 found = {key: fields[key].strip() for key in ("Uid", "CapEff", "CapBnd", "NoNewPrivs")}
                 raise Failed(f"{name} does not run without privileges as user {USER}: {found}")
-
-    @contextlib.contextmanager
-    def paused(self, service):
-        """Pauses a service, so that its clients wait for it."""
-        names = [container["Id"] for container in self.containers()[service]]
-        self.engine("pause", *names)
-        try:
-            yield
-        finally:
-            self.engine("unpause", *names)
 
     def kill(self, service):
         """Kills one instance of a service with SIGKILL, and returns its name."""

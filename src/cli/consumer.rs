@@ -21,6 +21,12 @@ use ops::logs::LogFormat;
 /// A stream with fewer bytes than a usual scan would deliver one message at a time.
 const MIN_BYTES_PER_STREAM: u64 = 1024;
 
+const STREAM_MAX_IDLE: Duration = Duration::from_secs(60);
+
+/// Google's emulator goes on delivering to streams that were replaced. A connection to a local server does not break
+/// unnoticed.
+const LOCAL_STREAM_MAX_IDLE: Duration = Duration::from_secs(24 * 60 * 60);
+
 const HELP: &str = concat!(
     heading!("Examples"),
     "  mini-scan consumer --project my-project --dead-letter-topic scan-dead-letter\n",
@@ -142,9 +148,10 @@ struct ReliabilityArgs {
     max_lease_extension: Duration,
 
     /// Replace a stream that has delivered nothing for this long, at least 1s. While no stream delivers anything, one is
-    /// replaced that often, the others after pauses of up to 10 minutes
-    #[arg(long, env = "MINI_SCAN_STREAM_MAX_IDLE", default_value = "60s", value_parser = positive, value_name = "TIME")]
-    stream_max_idle: Duration,
+    /// replaced that often, the others after pauses of up to 10 minutes. The default is 60s; with a local Pub/Sub server
+    /// it is 24h
+    #[arg(long, env = "MINI_SCAN_STREAM_MAX_IDLE", value_parser = positive, value_name = "TIME")]
+    stream_max_idle: Option<Duration>,
 
     /// How long writes in flight may take after SIGTERM; the whole stop takes at most 4 s more
     #[arg(long, env = "MINI_SCAN_SHUTDOWN_GRACE", default_value = "20s", value_parser = duration, value_name = "TIME")]
@@ -186,8 +193,10 @@ impl ConsumerArgs {
     pub fn config(&self) -> Result<Config, clap::Error> {
         let ConsumerArgs { source, destination, dead_letters, throughput, reliability, .. } = self;
         throughput.check()?;
+        let endpoints = self.endpoints();
+        let default_idle = if endpoints.pubsub.is_some() { LOCAL_STREAM_MAX_IDLE } else { STREAM_MAX_IDLE };
         Ok(Config {
-            endpoints: self.endpoints(),
+            endpoints,
             subscription: source.subscription()?,
             dead_letter_topic: dead_letters.topic(&source.pubsub)?,
             table: destination.table.table.clone(),
@@ -204,7 +213,7 @@ impl ConsumerArgs {
             ttl: destination.ttl,
             max_retry_time: reliability.max_retry_time,
             max_lease_extension: reliability.max_lease_extension,
-            stream_max_idle: reliability.stream_max_idle,
+            stream_max_idle: reliability.stream_max_idle.unwrap_or(default_idle),
             cache_entries: throughput.cache_entries,
             cache_max_age: throughput.cache_max_age,
             shutdown_grace: reliability.shutdown_grace,
@@ -356,6 +365,15 @@ mod tests {
         assert_eq!((config.consumers.get(), config.max_outstanding.get()), (10, 1000));
         assert_eq!(config.max_outstanding_bytes, 256 << 20);
         assert_eq!(config.dead_letter_topic, None);
+    }
+
+    #[test]
+    fn streams_of_a_local_server_are_kept_unless_the_flag_is_given() {
+        let max_idle = |flags: &str| parse(flags).unwrap().stream_max_idle;
+        assert_eq!(max_idle("--pubsub-emulator-host="), STREAM_MAX_IDLE);
+        assert_eq!(max_idle("--pubsub-emulator-host=localhost:8085"), LOCAL_STREAM_MAX_IDLE);
+        let given = "--pubsub-emulator-host=localhost:8085 --stream-max-idle 5s";
+        assert_eq!(max_idle(given), Duration::from_secs(5));
     }
 
     #[test]

@@ -339,7 +339,8 @@ fn write_mode(consumer: usize) -> String {
 fn launch(pipeline: &Pipeline, flags: &[&str], pubsub: &str, store: &str) -> Launch {
     let grace = format!("{}s", GRACE.as_secs());
     let launch = pipeline.consumer().arguments(flags.iter().copied());
-    let launch = launch.arguments(["--max-lease-extension", "10s", "--shutdown-grace", &grace]);
+    let production = ["--stream-max-idle", "60s"];
+    let launch = launch.arguments(["--max-lease-extension", "10s", "--shutdown-grace", &grace]).arguments(production);
     launch.env("PUBSUB_EMULATOR_HOST", pubsub).env("AWS_ENDPOINT_URL_DYNAMODB", store)
 }
 
