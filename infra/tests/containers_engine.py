@@ -134,7 +134,8 @@ class Podman(Engine):
         lines = self("events", "--stream=false", "--since", since, "--filter", "event=died", "--format", "json", seconds=30)
         for event in map(json.loads, lines.splitlines()):
             labels = event.get("Attributes") or {}
-            if labels.get(PROJECT) == project:
+            # The containers of single images have no service. They may have exited in the second in which the stack started.
+            if labels.get(PROJECT) == project and SERVICE in labels:
                 yield event["Name"], labels[SERVICE], event.get("ContainerExitCode", 0)
 
 
