@@ -215,6 +215,14 @@ async fn check_write(config: &Config) -> Finding {
 
 /// Bounds one check.
 pub(crate) async fn within<T, E>(look: impl Future<Output = Result<T, E>>, late: impl Fn(String) -> E) -> Result<T, E> {
-    let no_answer = || Err(late(format!("no answer within {} s", ANSWER_WITHIN.as_secs())));
-    timeout(ANSWER_WITHIN, look).await.unwrap_or_else(|_| no_answer())
+    within_limit(ANSWER_WITHIN, look, late).await
+}
+
+pub(super) async fn within_limit<T, E>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, E>>,
+    late: impl Fn(String) -> E,
+) -> Result<T, E> {
+    let no_answer = || Err(late(format!("no answer within {} s", limit.as_secs())));
+    timeout(limit, call).await.unwrap_or_else(|_| no_answer())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::checks::within;
+use super::checks::{within, within_limit};
 use super::setup_error::{self, pubsub_advice};
 use super::subscription::{Purpose, mismatch, warnings};
 use super::{ChangesTables, Endpoints, SetupError, WebhooksTables};
@@ -14,6 +14,8 @@ use crate::dynamo::{self, Added, SideTable, Wait};
 pub use crate::hosts::Index;
 use crate::pubsub::{Admin, Problem, SubscriptionSettings};
 
+/// A local server that starts together with other programs may need this long for its first answers.
+const CREATE_WITHIN: Duration = Duration::from_secs(30);
 const ACK_DEADLINE: Duration = Duration::from_secs(60);
 const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const DEAD_LETTER_RETENTION: Duration = Duration::from_secs(31 * 24 * 60 * 60);
@@ -77,7 +79,7 @@ async fn topic(
     flag: &str,
     out: &mut impl Write,
 ) -> Result<(), SetupError> {
-    let created = within(admin.create_topic(name), Problem::Unreachable).await;
+    let created = within_limit(CREATE_WITHIN, admin.create_topic(name), Problem::Unreachable).await;
     let created =
         created.map_err(|problem| cannot_create(endpoints, &format!("{kind} {name} ({flag}, --project)"), problem))?;
     print(out, created, kind, name)
@@ -90,11 +92,13 @@ async fn subscription(
     out: &mut impl Write,
 ) -> Result<(), SetupError> {
     let Wanted { name, topic, settings, .. } = wanted;
-    let mut created = within(admin.create_subscription(name, topic, settings), Problem::Unreachable).await;
+    let create =
+        |settings| within_limit(CREATE_WITHIN, admin.create_subscription(name, topic, settings), Problem::Unreachable);
+    let mut created = create(settings).await;
     if settings.retention > RETENTION && matches!(created, Err(Problem::Invalid(_))) {
         // Google's emulator accepts at most 7 days, and the service 31.
         let shorter = SubscriptionSettings { retention: RETENTION, ..settings.clone() };
-        created = within(admin.create_subscription(name, topic, &shorter), Problem::Unreachable).await;
+        created = create(&shorter).await;
     }
     let thing = format!("subscription {name} ({}, --project)", wanted.flag());
     let created = created.map_err(|problem| cannot_create(endpoints, &thing, problem))?;
