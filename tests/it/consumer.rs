@@ -12,7 +12,7 @@ use crate::support::pipeline::{Pipeline, ip, scan, valid_scans};
 use crate::support::program::{Program, Signal};
 use crate::support::servers::PubsubServer;
 
-/// Google's emulator needs a minute and a half for leases of ten seconds.
+/// Google's emulator delivers them to the killed process again.
 const REDELIVERED_AFTER_KILL: &str = "messages of a killed process are redelivered when their leases end";
 
 /// Many scans of few keys, not in the order of their timestamps.

@@ -174,12 +174,21 @@ impl Pubsub {
         if self.observer.is_none() {
             return tokio::time::sleep(QUIET_PERIOD).await;
         }
-        let open = async {
-            while self.counts(subscription).streams == 0 {
+        self.wait_for_streams(subscription, "an open stream", |streams| streams > 0).await;
+    }
+
+    /// Waits until the embedded server has no stream on `subscription`.
+    pub(crate) async fn wait_for_no_stream(&self, subscription: &str) {
+        self.wait_for_streams(subscription, "the end of the streams", |streams| streams == 0).await;
+    }
+
+    async fn wait_for_streams(&self, subscription: &str, what: &str, is_reached: impl Fn(usize) -> bool) {
+        let reached = async {
+            while !is_reached(self.counts(subscription).streams) {
                 tokio::time::sleep(POLL_INTERVAL).await;
             }
         };
-        with_timeout("an open stream", open).await;
+        with_timeout(what, reached).await;
     }
 
     /// Waits until no message of `subscription` is left.
