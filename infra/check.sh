@@ -222,6 +222,7 @@ alerts() {
     skip "types of Grafana of the dashboards: grafana-foundation-sdk is not installed, it needs Python 3.11"
   fi
   quietly "names in alerts, dashboards, autoscalers, runbooks and settings" "$checkers/python" infra/tests/names.py
+  quietly "tools that the README needs" "$checkers/python" infra/tests/tools.py
   quietly "metrics of a running consumer, API and reader of changes" \
     "$checkers/python" infra/tests/live.py "$work/consumer.metrics" "$work/api.metrics" "$work/changes.metrics"
   if ! find_promtool; then
