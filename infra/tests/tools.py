@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = ("infra/README.md", "docs/runbook.md", "docs/events-runbook.md", "docs/widgets-runbook.md")
 FUNCTION = re.compile(r"^(\w+)\(\) \{", re.M)
 KEYWORDS = {"do", "done", "else", "fi", "if", "then", "until", "while", "{", "}", "!"}
-BUILTINS = {"cd", "echo", "export", "for", "return", "set"}
+BUILTINS = {"[", "cd", "command", "echo", "eval", "exit", "export", "for", "kill", "local", "printf", "read", "return", "set", "test", "wait"}
 # From coreutils, and what POSIX requires.
 EVERYWHERE = {"cat", "cp", "cut", "date", "grep", "head", "id", "less", "ls", "mkdir", "mv", "rm", "sed", "sleep", "sort", "tail", "tr", "uniq"}
 ASSIGNMENT = re.compile(r"\w+=")
