@@ -171,6 +171,11 @@ manifests() {
   mkdir "$work/manifests"
   quietly "manifests, copies of the example with and without their files" "$checkers/python" infra/tests/manifests.py "$work/manifests"
   quietly "commands of the README and the runbooks" "$checkers/python" infra/tests/commands.py
+  if have jq && have openssl; then
+    quietly "commands of the README, from nothing to each program" "$checkers/python" infra/tests/blocks.py
+  else
+    skip "the commands of the README, from nothing to each program: jq or openssl is not installed"
+  fi
   quietly "manifests, schemas of Kubernetes $kubernetes_version" "$checkers/kubernetes-validate" --strict \
     --kubernetes-version "$kubernetes_version" "$work"/manifests/*.yaml
   quietly "manifests, checkov" "$checkers/checkov" --framework kubernetes --directory "$work/manifests"
@@ -222,6 +227,7 @@ alerts() {
     skip "types of Grafana of the dashboards: grafana-foundation-sdk is not installed, it needs Python 3.11"
   fi
   quietly "names in alerts, dashboards, autoscalers, runbooks and settings" "$checkers/python" infra/tests/names.py
+  quietly "tools that the README needs" "$checkers/python" infra/tests/tools.py
   quietly "metrics of a running consumer, API and reader of changes" \
     "$checkers/python" infra/tests/live.py "$work/consumer.metrics" "$work/api.metrics" "$work/changes.metrics"
   if ! find_promtool; then

@@ -24,6 +24,7 @@ import boto3
 import botocore.exceptions
 import hcl2
 
+import commands
 import overlays
 import path
 from servers import PROGRAM, REPOSITORY, CheckFailed, aws, call, post, pubsub, received, run, running, stop, subscribed, until
@@ -465,6 +466,25 @@ def history_is_kept(endpoint, settings, roles):
         same(f"the services of the history, of {len(keys)} records", recorded(), keys)
 
 
+def dead_changes_are_purged(endpoint, manifests):
+    """Lists a dead letter of the history and deletes it, with the runbook's function and the settings of the Job that it starts."""
+    job = next(job for job in overlays.of_kind(manifests, "CronJob") if job["metadata"]["name"] == "changes-dead")
+    functions = {found[1]: found[0] for found in commands.FUNCTION.finditer((REPOSITORY / "docs/runbook.md").read_text())}
+    listing, settings = path.container(manifests, "CronJob", "changes-dead")
+    words = ["purge", "--all", "--yes"]
+    purge = commands.arguments(functions["changes_dead"], ["purge-1", *words], {"kind": "Job", "spec": job["spec"]["jobTemplate"]["spec"]})
+    same("the command of the function", purge, [*listing[:-1], *words])
+    admin = client("dynamodb", endpoint, administrator(endpoint, "purger"))
+    texts = {"ip": "dead", "entry": "shard#1#000", "reason": "unreadable", "stream": "stream", "images": "{}"}
+    item = {name: {"S": text} for name, text in texts.items()} | {"chunks": {"N": "1"}, "attempts": {"N": "1"}}
+    acting = acting_as(endpoint, settings, settings["AWS_ROLE_ARN"])
+    with permissions_enforced(endpoint):
+        admin.put_item(TableName=settings["MINI_SCAN_HISTORY_TABLE"], Item=item)
+        same("the reason of the dead letter", json.loads(run([PROGRAM, *listing, "--json"], acting))["reason"], "unreadable")
+        same("the end of the purge", run([PROGRAM, *purge], acting), "Purge finished. Deleted: 1, left: 0\n")
+        same("the dead letters after the purge", run([PROGRAM, *listing, "--json"], acting), "")
+
+
 # --- the path of infra/README.md ---
 
 
@@ -514,6 +534,9 @@ def main():
             consumer_runs(server, endpoint, settings)
             print("The history of that table and its webhooks, with the permissions of their roles")
             history_is_kept(endpoint, changes, outputs["roles"])
+            if overlays.can_render() and shutil.which("jq"):
+                print("The dead letters of that history, with the permissions of the Job's role")
+                dead_changes_are_purged(endpoint, manifests)
             print("The index of `mini-scan setup table --service-index` on that table")
             service_index_is_kept(endpoint, settings["MINI_SCAN_TABLE"], terraform)
             print("A backup of that table, which Terraform takes over")
