@@ -12,9 +12,9 @@ from pathlib import Path
 import yaml
 
 import restricted
+import sources
 from overlays import (
     INSTALLATIONS,
-    KUBERNETES,
     REPOSITORY,
     CheckFailed,
     can_render,
@@ -189,7 +189,7 @@ def check_readme():
 def check_keda():
     """The oldest version of KEDA is in several places. check.sh validates the manifests against it."""
     wanted = re.search(r"^keda_version=(.*)$", (REPOSITORY / "infra/check.sh").read_text(), re.M)[1]
-    for file in (REPOSITORY / "infra/README.md", *KUBERNETES.rglob("scaledobject.yaml")):
+    for file in (REPOSITORY / "infra/README.md", *sources.files("kubernetes", "scaledobject.yaml")):
         found = set(re.findall(r"KEDA (\d[\d.]*\d)", file.read_text()))
         expect(found == {wanted}, f"{file}: KEDA {found} instead of {wanted}")
 
