@@ -126,6 +126,7 @@ two_clouds_without_google() {
 }
 
 terraform_modules() {
+  quietly "settings, outputs, files and options in the pages" "$checkers/python" infra/tests/pages.py
   quietly "provider lock files" "$checkers/python" infra/tests/lock_files.py
   # Works on a copy, so that Terraform creates no files in the repository. The values, the state and the backend of an installation
   # are not copied, because the tests expect the defaults.
