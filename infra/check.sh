@@ -126,16 +126,17 @@ two_clouds_without_google() {
 }
 
 terraform_modules() {
+  quietly "settings, outputs, files and options in the pages" "$checkers/python" infra/tests/pages.py
   quietly "provider lock files" "$checkers/python" infra/tests/lock_files.py
-  quietly "modules, checkov" "$checkers/checkov" --framework terraform --directory infra/terraform
+  # Works on a copy, so that Terraform creates no files in the repository. The values, the state and the backend of an installation
+  # are not copied, because the tests expect the defaults.
+  quietly "a copy without the files of an installation" "$checkers/python" infra/tests/sources.py "$work/infra"
+  quietly "modules, checkov" "$checkers/checkov" --framework terraform --directory "$work/infra/terraform"
   if ! have terraform; then
     skip_terraform "terraform fmt, validate and test: terraform is not installed"
     return
   fi
-  quietly "modules, terraform fmt" terraform fmt -check -recursive infra
-  # Works on a copy without local state, so that Terraform creates no files in the repository.
-  cp -R infra "$work/infra"
-  find "$work/infra" -name '.terraform*' -prune -exec rm -rf {} +
+  quietly "modules, terraform fmt" terraform fmt -check -recursive "$work/infra"
   if [ -z "${TF_PLUGIN_DIR:-}" ]; then
     # Each provider is downloaded once for all modules.
     export TF_PLUGIN_CACHE_DIR=$work/providers TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE=1

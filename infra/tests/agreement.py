@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ import hcl2
 import commands
 import overlays
 import path
+import sources
 from servers import PROGRAM, REPOSITORY, CheckFailed, aws, call, post, pubsub, received, run, running, stop, subscribed, until
 
 PROJECT = "projects/test-project"
@@ -152,8 +152,7 @@ def applied(endpoint, module="aws", plan_again=True):
     with tempfile.TemporaryDirectory() as scratch:
         modules = Path(scratch) / "infra"
         for part in (f"terraform/{module}", "terraform/modules", f"tests/local-{module}"):
-            local_state = shutil.ignore_patterns(".terraform*", "*.tfstate*")
-            shutil.copytree(REPOSITORY / "infra" / part, modules / part, ignore=local_state)
+            sources.copy(modules, below=part)
 
         def terraform(*arguments, **variables):
             settings = {"TF_VAR_endpoint": endpoint, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}

@@ -11,6 +11,7 @@ import typing
 from itertools import pairwise
 
 import promql
+import sources
 import yaml
 from names import PROGRAMS, REPOSITORY, queries_of_dashboard, read
 
@@ -181,7 +182,7 @@ def check_runbook(program):
 
 
 def manifests():
-    files = (REPOSITORY / "infra/kubernetes").rglob("*.yaml")
+    files = sources.files("kubernetes", "*.yaml")
     return [document for file in files for document in yaml.safe_load_all(file.read_text()) if isinstance(document, dict)]
 
 

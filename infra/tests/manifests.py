@@ -12,9 +12,9 @@ from pathlib import Path
 import yaml
 
 import restricted
+import sources
 from overlays import (
     INSTALLATIONS,
-    KUBERNETES,
     REPOSITORY,
     CheckFailed,
     can_render,
@@ -127,6 +127,8 @@ def refused(installation, overlay, what, *words):
     """Renders an overlay that lacks something. The message must have all of these words."""
     text, message = render(overlay)
     expect(text is None, f"{installation.name} with {what} is rendered")
+    # kubectl quotes the message of kustomize.
+    message = re.sub(r'[\\"\s]*$', "\n", message)
     missing = [word for word in words if word not in message]
     expect(not missing, f"{installation.name} with {what}: the message does not name {missing}: {message}")
 
@@ -154,6 +156,9 @@ def incomplete(file):
     for line in lines:
         key = line.split("=")[0]
         yield f"no {key}", text.replace(line, ""), (f"`data.{key}` is missing", f"/{file.stem}.")
+        if key not in ("AWS_ROLE_ARN", "IMAGE", "RELEASE"):
+            # The message ends with the key. An empty RELEASE selects everything.
+            yield f"an empty {key}", text.replace(line, f"{key}=\n"), ("components/", "out of bounds for value AWS_REGION=", f"{key}=\n")
     if "AWS_ROLE_ARN" in text:
         yield "an empty role", re.sub("AWS_ROLE_ARN=.*", "AWS_ROLE_ARN=", text), ("components/", "out of bounds")
     if "IMAGE" in text:
@@ -189,7 +194,7 @@ def check_readme():
 def check_keda():
     """The oldest version of KEDA is in several places. check.sh validates the manifests against it."""
     wanted = re.search(r"^keda_version=(.*)$", (REPOSITORY / "infra/check.sh").read_text(), re.M)[1]
-    for file in (REPOSITORY / "infra/README.md", *KUBERNETES.rglob("scaledobject.yaml")):
+    for file in (REPOSITORY / "infra/README.md", *sources.files("kubernetes", "scaledobject.yaml")):
         found = set(re.findall(r"KEDA (\d[\d.]*\d)", file.read_text()))
         expect(found == {wanted}, f"{file}: KEDA {found} instead of {wanted}")
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import yaml
 
+import sources
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "infra/prometheus"))
 import rules as descriptions  # noqa: E402
@@ -234,7 +236,7 @@ def check_components(program):
     """Compares the names of Deployments and autoscalers in common rules with the manifests."""
     found = {kind: set() for kind in ("Deployment", "ScaledObject", "HorizontalPodAutoscaler")}
     suffixes = {""}
-    for file in (REPOSITORY / "infra/kubernetes").rglob("*.yaml"):
+    for file in sources.files("kubernetes", "*.yaml"):
         documents = [document for document in yaml.safe_load_all(file.read_text()) if isinstance(document, dict)]
         suffixes |= {document.get("nameSuffix", "") for document in documents}
         for document in documents:
@@ -256,7 +258,7 @@ def check_names(program):
     for field, name in program.names.items():
         expect(f'default_value = "{name}"' in flags, f"infra/names.yml: no flag has the default {name} ({field})")
         expect(re.search(rf'default\s*=\s*"{re.escape(name)}"', terraform), f"infra/names.yml: no variable of Terraform has the default {name} ({field})")
-    manifests = "".join(file.read_text() for file in (REPOSITORY / "infra/kubernetes").rglob("*.yaml"))
+    manifests = "".join(file.read_text() for file in sources.files("kubernetes", "*.yaml"))
     expect(f"namespace: {program.namespace}\n" in manifests, f"infra/names.yml: no manifest has the namespace {program.namespace}")
 
 
@@ -288,8 +290,7 @@ def check_runbook(program):
         expect((name, False) in cases, f"{program.alert_tests}: no case in which {name} stays silent")
         expect(rule["annotations"]["runbook"] == f"{runbook}#{name.lower()}", f"{name}: the link to its runbook section does not match its name")
         expect(rule["labels"]["severity"] in {"page", "ticket"}, f"{name}: severity must be page or ticket")
-    folders = [REPOSITORY / "infra/terraform" / folder for folder in program.terraform]
-    terraform = "".join(file.read_text() for folder in folders for file in folder.rglob("*.tf"))
+    terraform = "".join(file.read_text() for folder in program.terraform for file in sources.files(f"terraform/{folder}", "*.tf"))
     linked = set(re.findall(r'runbook\s*=\s*"([\w-]+)"', terraform))
     linked |= set(re.findall(rf"{re.escape(runbook)}#([\w-]+)", terraform))
     for anchor in linked | set(re.findall(r"\]\(#([\w-]+)\)", text)):
@@ -304,9 +305,9 @@ def check_runbook(program):
 def check_settings():
     flags = "".join(file.read_text() for file in (REPOSITORY / "src/cli").rglob("*.rs"))
     known = set(re.findall(r'"(MINI_SCAN_\w+)"', flags)) | set(re.findall(r'env = "(\w+)"', flags))
-    files = [*(REPOSITORY / "infra").rglob("*"), REPOSITORY / "docker-compose.yml"]
+    files = [*sources.files(), REPOSITORY / "docker-compose.yml"]
     for file in files:
-        if file.suffix in {".tf", ".hcl", ".yml", ".yaml", ".env"} and ".terraform" not in file.parts:
+        if file.suffix in {".tf", ".hcl", ".yml", ".yaml", ".env"}:
             for name in set(re.findall(r"\bMINI_SCAN_\w+", file.read_text())):
                 expect(name in known, f"{file.relative_to(REPOSITORY)}: the program has no setting {name}")
     grace = int(re.search(r'MINI_SCAN_SHUTDOWN_GRACE", default_value = "(\d+)s"', flags)[1])
@@ -322,9 +323,9 @@ def check_settings():
 def check_settings_of_events():
     flags = "".join(file.read_text() for file in (REPOSITORY / "crates/events/src/cli").rglob("*.rs"))
     known = set(re.findall(r'"(EVENT_PIPELINE_\w+|DIRECT_DISPATCH)"', flags)) | {"EVENT_PIPELINE_REVISION"}
-    files = [*(REPOSITORY / "infra").rglob("*"), REPOSITORY / "docker-compose.events.yml", REPOSITORY / "Dockerfile"]
+    files = [*sources.files(), REPOSITORY / "docker-compose.events.yml", REPOSITORY / "Dockerfile"]
     for file in files:
-        if file.suffix in {".tf", ".hcl", ".yml", ".yaml", ".env", ""} and file.is_file() and ".terraform" not in file.parts:
+        if file.suffix in {".tf", ".hcl", ".yml", ".yaml", ".env", ""}:
             for name in set(re.findall(r"\b(?:EVENT_PIPELINE_\w+|DIRECT_DISPATCH)", file.read_text())):
                 expect(name in known, f"{file.relative_to(REPOSITORY)}: event-pipeline has no setting {name}")
     graces = [int(seconds) for seconds in re.findall(r'EVENT_PIPELINE_SHUTDOWN_GRACE", default_value = "(\d+)s"', flags)]
@@ -343,9 +344,9 @@ def check_settings_of_events():
 def check_settings_of_widgets():
     flags = "".join(file.read_text() for file in (REPOSITORY / "crates/widgets/src/cli").rglob("*.rs"))
     known = set(re.findall(r'"(WIDGET_REGISTRY_\w+)"', flags)) | {"WIDGET_REGISTRY_REVISION"}
-    files = [*(REPOSITORY / "infra").rglob("*"), REPOSITORY / "docker-compose.widgets.yml", REPOSITORY / "Dockerfile"]
+    files = [*sources.files(), REPOSITORY / "docker-compose.widgets.yml", REPOSITORY / "Dockerfile"]
     for file in files:
-        if file.suffix in {".tf", ".hcl", ".yml", ".yaml", ".env", ""} and file.is_file() and ".terraform" not in file.parts:
+        if file.suffix in {".tf", ".hcl", ".yml", ".yaml", ".env", ""}:
             for name in set(re.findall(r"\bWIDGET_REGISTRY_\w+", file.read_text())):
                 expect(name in known, f"{file.relative_to(REPOSITORY)}: widget-registry has no setting {name}")
     grace = int(re.search(r'WIDGET_REGISTRY_SHUTDOWN_GRACE", default_value = "(\d+)s"', flags)[1])

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import yaml
 
+import sources
+
 REPOSITORY = Path(__file__).resolve().parents[2]
-KUBERNETES = REPOSITORY / "infra/kubernetes"
 # What Terraform's outputs contain. Tests of the modules compare some of them.
 SETTINGS = REPOSITORY / "infra/tests/settings"
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -99,7 +100,7 @@ def copied(installation, settings=None):
     `settings` has the contents of files, instead of those in SETTINGS.
     """
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(KUBERNETES, Path(folder) / "kubernetes", ignore=shutil.ignore_patterns("production"))
+        sources.copy(folder, below="kubernetes")
         overlays = Path(folder) / "kubernetes/overlays"
         shutil.copytree(overlays / "example", overlays / "production")
         overlay = overlays / "production" / installation.program

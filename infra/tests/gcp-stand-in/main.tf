@@ -17,6 +17,14 @@ variable "metrics_scope" {
   type = bool
 }
 
+variable "service_account" {
+  type = object({ namespace = string, name = string })
+}
+
+variable "scaler" {
+  type = object({ namespace = string, name = string })
+}
+
 variable "replay_days" {
   type = number
 }
@@ -46,7 +54,7 @@ output "oidc_issuer" {
 }
 
 output "service_account" {
-  value = { namespace = "mini-scan", name = "mini-scan" }
+  value = var.service_account
 }
 
 output "prometheus_address" {

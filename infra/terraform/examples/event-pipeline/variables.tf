@@ -14,9 +14,14 @@ variable "oidc_issuer" {
 }
 
 variable "oidc_provider_arn" {
-  description = "ARN of the account's identity provider for that issuer, if it exists already. null creates it."
+  description = "ARN of the account's identity provider for that issuer, if it exists already (an account has one per URL). null creates it."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.oidc_provider_arn == null || can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:oidc-provider/", var.oidc_provider_arn))
+    error_message = "Must be an ARN: arn:aws:iam::ACCOUNT:oidc-provider/HOST/PATH."
+  }
 }
 
 variable "producer_principals" {

@@ -31,6 +31,8 @@ module "gcp" {
   project                  = var.project
   cluster                  = var.cluster
   metrics_scope            = var.metrics_scope
+  service_account          = var.service_account
+  scaler                   = var.scaler
   replay_days              = var.replay_days
   operators                = var.operators
   operator_service_account = var.operator_service_account
@@ -57,12 +59,17 @@ module "aws" {
   source = "../../aws"
 
   oidc_issuer           = module.gcp.oidc_issuer
+  oidc_provider_arn     = var.oidc_provider_arn
   service_accounts      = local.service_accounts
+  batch_writes          = var.batch_writes
   table_name            = var.table_name
+  host_index            = var.host_index
+  service_index         = var.service_index
   history_table_name    = var.changes ? "scan-history" : null
   lease_table_name      = var.changes ? "scan-leases" : null
   webhooks_table_name   = var.webhooks ? "scan-webhooks" : null
   deliveries_table_name = var.webhooks ? "scan-deliveries" : null
+  max_read_units        = var.max_read_units
   max_write_units       = var.max_write_units
   deletion_protection   = var.deletion_protection
   alarm_topic_arns      = var.alarm_topic_arns

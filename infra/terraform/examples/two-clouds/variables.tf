@@ -18,6 +18,42 @@ variable "metrics_scope" {
   default     = false
 }
 
+variable "service_account" {
+  description = "The Kubernetes service account of the consumers. Both clouds grant it their permissions."
+  type = object({
+    namespace = string
+    name      = string
+  })
+  default = { namespace = "mini-scan", name = "mini-scan" }
+
+  validation {
+    condition = alltrue([
+      for text in values(var.service_account) : can(regex("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", text))
+    ])
+    error_message = "Namespace and service account must be full names of lower-case letters, digits and hyphens."
+  }
+}
+
+variable "scaler" {
+  description = "KEDA's Kubernetes service account, which reads the backlog from Cloud Monitoring. null means no grant."
+  type = object({
+    namespace = string
+    name      = string
+  })
+  default = { namespace = "keda", name = "keda-operator" }
+}
+
+variable "oidc_provider_arn" {
+  description = "ARN of the account's identity provider for the cluster's issuer, if it exists already (an account has one per URL). null creates it."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.oidc_provider_arn == null || can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:oidc-provider/", var.oidc_provider_arn))
+    error_message = "Must be an ARN: arn:aws:iam::ACCOUNT:oidc-provider/HOST/PATH."
+  }
+}
+
 variable "aws_region" {
   description = "AWS region of the table. Choose one near the Google Cloud region of the messages."
   type        = string
@@ -32,6 +68,32 @@ variable "table_name" {
   description = "Name of the table of scan records. A table that was restored from a backup has another one (docs/runbook.md)."
   type        = string
   default     = "scan-results"
+}
+
+variable "host_index" {
+  description = "Whether the table has the index by-ip, which reads of a host and of a network need. It costs one write unit per new key."
+  type        = bool
+  default     = true
+}
+
+variable "service_index" {
+  description = <<-TEXT
+    Whether to keep the index by-service, which reads of a service need. Terraform cannot create it:
+    `mini-scan setup table --service-index` adds it to the table. Set this right afterwards, or the next apply deletes it.
+  TEXT
+  type        = bool
+  default     = false
+
+  validation {
+    condition     = !var.service_index || var.host_index
+    error_message = "service_index needs host_index."
+  }
+}
+
+variable "batch_writes" {
+  description = "Whether the consumer may write with PartiQL, which --write-mode batch needs."
+  type        = bool
+  default     = false
 }
 
 variable "replay_days" {
@@ -76,6 +138,17 @@ variable "max_write_units" {
   description = "Write units per second above which DynamoDB throttles the table. null means no limit."
   type        = number
   default     = null
+}
+
+variable "max_read_units" {
+  description = "Read units per second above which DynamoDB throttles the table, to limit the bill. null means no limit."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.max_read_units == null || try(var.max_read_units >= 1 && floor(var.max_read_units) == var.max_read_units, false)
+    error_message = "Must be a whole number of at least 1, or null."
+  }
 }
 
 variable "operators" {

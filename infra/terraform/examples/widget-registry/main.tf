@@ -21,6 +21,7 @@ module "widgets" {
 
   oidc_issuer         = var.oidc_issuer
   oidc_provider_arn   = var.oidc_provider_arn
+  table_names         = var.table_names
   max_write_units     = var.max_write_units
   table_write_quota   = var.table_write_quota
   deletion_protection = var.deletion_protection

@@ -14,9 +14,28 @@ variable "oidc_issuer" {
 }
 
 variable "oidc_provider_arn" {
-  description = "ARN of the account's identity provider for that issuer, if it exists already. null creates it."
+  description = "ARN of the account's identity provider for that issuer, if it exists already (an account has one per URL). null creates it."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.oidc_provider_arn == null || can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:oidc-provider/", var.oidc_provider_arn))
+    error_message = "Must be an ARN: arn:aws:iam::ACCOUNT:oidc-provider/HOST/PATH."
+  }
+}
+
+variable "table_names" {
+  description = "Names of the tables: of the widgets, and of the requests with an Idempotency-Key. A table that was restored has another one (docs/widgets-runbook.md)."
+  type = object({
+    widgets  = optional(string, "widgets")
+    requests = optional(string, "widget-requests")
+  })
+  default = {}
+
+  validation {
+    condition     = alltrue([for name in values(var.table_names) : can(regex("^[A-Za-z0-9_.-]{3,255}$", name))])
+    error_message = "A table name must have 3 to 255 letters, digits, underscores, dots or hyphens."
+  }
 }
 
 variable "max_write_units" {

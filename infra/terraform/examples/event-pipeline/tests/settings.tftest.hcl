@@ -61,3 +61,11 @@ run "an_operator_gets_the_settings_of_the_commands" {
     error_message = "operator_env must have the settings of the commands."
   }
 }
+
+run "a_name_instead_of_an_identity_provider_is_rejected" {
+  command = plan
+  variables {
+    oidc_provider_arn = "oidc.eks.eu-west-1.amazonaws.com"
+  }
+  expect_failures = [var.oidc_provider_arn]
+}

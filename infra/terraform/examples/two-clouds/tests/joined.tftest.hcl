@@ -97,10 +97,61 @@ run "more_roles_get_their_settings" {
   }
 }
 
+run "an_identity_provider_that_exists_is_not_created" {
+  command = plan
+
+  variables {
+    oidc_provider_arn = "arn:aws:iam::123456789012:oidc-provider/container.googleapis.com/v1/projects/my-project/locations/europe-west1/clusters/main"
+    service_account   = { namespace = "scans", name = "consumer" }
+  }
+
+  assert {
+    condition     = output.oidc_provider_arn == var.oidc_provider_arn
+    error_message = "An account has one identity provider per issuer, so the module must use the one that exists."
+  }
+  assert {
+    condition     = local.service_accounts["consumer"] == var.service_account
+    error_message = "Both clouds must grant their permissions to the same service account."
+  }
+}
+
+run "an_index_that_needs_another_one_is_rejected" {
+  command = plan
+  variables {
+    host_index    = false
+    service_index = true
+  }
+  expect_failures = [var.service_index]
+}
+
+run "a_limit_of_reads_below_one_is_rejected" {
+  command = plan
+  variables {
+    max_read_units = 0
+  }
+  expect_failures = [var.max_read_units]
+}
+
 run "webhooks_without_the_reader_of_changes_are_rejected" {
   command = plan
   variables {
     webhooks = true
   }
   expect_failures = [var.webhooks]
+}
+
+run "a_service_account_with_a_wildcard_is_rejected" {
+  command = plan
+  variables {
+    service_account = { namespace = "mini-scan", name = "*" }
+  }
+  expect_failures = [var.service_account]
+}
+
+run "a_name_instead_of_an_identity_provider_is_rejected" {
+  command = plan
+  variables {
+    oidc_provider_arn = "container.googleapis.com"
+  }
+  expect_failures = [var.oidc_provider_arn]
 }

@@ -51,3 +51,32 @@ run "an_operator_gets_the_settings_of_the_commands" {
     error_message = "operator_env must have the settings of the commands."
   }
 }
+
+run "a_name_instead_of_an_identity_provider_is_rejected" {
+  command = plan
+  variables {
+    oidc_provider_arn = "oidc.eks.eu-west-1.amazonaws.com"
+  }
+  expect_failures = [var.oidc_provider_arn]
+}
+
+run "restored_tables_have_other_names" {
+  command = plan
+
+  variables {
+    table_names = { widgets = "widgets-restored" }
+  }
+
+  assert {
+    condition     = strcontains(output.widgets_env, "WIDGET_REGISTRY_REQUESTS_TABLE=widget-requests\nWIDGET_REGISTRY_WIDGETS_TABLE=widgets-restored\n")
+    error_message = "The module must use the given names, and the defaults of the others."
+  }
+}
+
+run "a_table_name_with_a_space_is_rejected" {
+  command = plan
+  variables {
+    table_names = { widgets = "my widgets" }
+  }
+  expect_failures = [var.table_names]
+}
