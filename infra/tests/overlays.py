@@ -37,6 +37,8 @@ class Installation:
     removed: tuple[str, ...] = ()
 
 
+PROMETHEUS_OPERATOR = ("components/prometheus-operator", "monitoring.env")
+MANAGED_PROMETHEUS = ("components/managed-prometheus",)
 INSTALLATIONS = (
     Installation("mini-scan", "mini-scan"),
     Installation("mini-scan-with-changes", "mini-scan", added=("components/api", "components/changes", "api.env", "changes.env")),
@@ -51,7 +53,7 @@ INSTALLATIONS = (
     Installation(
         "mini-scan-prometheus-operator",
         "mini-scan",
-        added=("components/prometheus-operator", "monitoring.env"),
+        added=("components/api", "components/changes", "api.env", "changes.env", *PROMETHEUS_OPERATOR),
         removed=("components/gke",),
     ),
     Installation("event-pipeline", "event-pipeline", added=("components/event-pipeline-operator", "operator.env")),
@@ -61,7 +63,9 @@ INSTALLATIONS = (
         added=("components/direct-processor",),
         removed=("components/processor",),
     ),
+    Installation("event-pipeline-prometheus-operator", "event-pipeline", added=PROMETHEUS_OPERATOR, removed=MANAGED_PROMETHEUS),
     Installation("widget-registry", "widget-registry", added=("components/widget-registry-operator", "operator.env")),
+    Installation("widget-registry-prometheus-operator", "widget-registry", added=PROMETHEUS_OPERATOR, removed=MANAGED_PROMETHEUS),
 )
 
 
@@ -150,10 +154,6 @@ def documents(overlay):
 
 def of_kind(manifests, *kinds):
     return [manifest for manifest in manifests if manifest["kind"] in kinds]
-
-
-def kinds_of(manifests):
-    return {manifest["kind"] for manifest in manifests}
 
 
 def pods(manifests):
