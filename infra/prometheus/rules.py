@@ -66,14 +66,13 @@ def one_of(names):
 
 
 def selected(program, options):
-    """Returns the selectors of Google's metrics that belong to a program."""
+    """Returns the selectors of a program's subscriptions: those of Google's metrics, and `consumed` of the consumers' own."""
     names = NAMES["programs"][program]["names"]
     project = f',project_id="{options.project}"' if options.project else ""
-    return {
-        field: f'monitored_resource="pubsub_subscription",subscription_id{one_of(given or [names[field]])}{project}'
-        for field, given in (("subscription", options.subscription), ("dead_letter", options.dead_letter))
-        if field in names
-    }
+    given = {"subscription": options.subscription, "dead_letter": options.dead_letter}
+    found = {field: one_of(ids or [names[field]]) for field, ids in given.items() if field in names}
+    google = {field: f'monitored_resource="pubsub_subscription",subscription_id{ids}{project}' for field, ids in found.items()}
+    return google | ({"consumed": f"messaging_destination_name{found['subscription']}"} if "subscription" in found else {})
 
 
 def common_rules(component, fields):

@@ -49,6 +49,8 @@ MINI_SCAN, EVENT_PIPELINE, WIDGET_REGISTRY = PROGRAMS
 
 # Labels that a scrape adds to every metric, and Google to its own metrics.
 SCRAPED = {"job", "instance", "cluster", "location", "project_id", "namespace", "pod", "le", "monitored_resource"}
+# Those that only one kind of Prometheus adds: Google's, or the Prometheus operator's. A rule may group by them, and not select.
+ONE_KIND = {"cluster", "location", "project_id", "top_level_controller_name", "service", "endpoint", "container"}
 # Abbreviations for several labels in the tables of docs/metrics.md.
 GROUPS = {
     "*subscription*": {"messaging_system", "gcp_project_id", "messaging_destination_name"},
@@ -217,6 +219,8 @@ def tests_of(program):
 def check_rules(program):
     """Checks that every result names its installation, so that a healthy one cannot hide a broken one."""
     for where, expression in ((rule.get("alert") or rule["record"], rule["expr"]) for rule in rules(program)):
+        joined = re.findall(r"\bon\s*\(\s*\)|\b(?:ignoring|scalar|absent|absent_over_time)\s*(?=\()", expression)
+        expect(not joined, f"{where}: {', '.join(joined)} joins installations")
         alone = re.findall(r"\b(?:sum|min|max|avg|count|group|quantile|stddev|topk|bottomk)\s*\((?!\s*\))", expression)
         expect(not alone, f"{where}: {', '.join(alone)} without by merges installations")
         for labels in re.findall(r"\bby\s*\(([^)]*)\)", expression):
@@ -224,6 +228,9 @@ def check_rules(program):
             expect(named & {"namespace", "project_id", "gcp_project_id"}, f"{where}: by ({labels}) merges installations")
         for bound in re.findall(r'\ble="(\d+)"', expression):
             expect(False, f'{where}: Prometheus 3 has no bound le="{bound}"')
+        for metric, selector in used(expression):
+            other = {label for label, _, _ in SELECTOR.findall(selector)} & ONE_KIND
+            expect(not other or ":" in metric, f"{where}: not every Prometheus has the label {', '.join(other)} of {metric}")
         for selector in re.findall(r"\{[^}]*\}", expression):
             jobs = dict((label, value) for label, _, value in SELECTOR.findall(selector)).get("job", program.name)
             matched = [other.name for other in PROGRAMS if re.fullmatch(jobs, other.name)]
