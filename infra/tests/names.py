@@ -125,6 +125,8 @@ def queries(program):
     """Yields every query: where it is, and its text with the dashboard's variables filled in."""
     for rule in rules(program):
         yield f"alert {rule['alert']}" if "alert" in rule else f"record {rule['record']}", rule["expr"]
+    for query in source_queries(program):
+        yield "a source of metrics", query
     for name in program.dashboards:
         dashboard = json.loads(read(f"infra/grafana/{name}.json"))
         for where, query in queries_of_dashboard(dashboard):
@@ -132,7 +134,7 @@ def queries(program):
     for trigger in scaled_object()["spec"]["triggers"] if program is MINI_SCAN else []:
         if trigger["type"] == "prometheus":
             yield "the autoscaler", trigger["metadata"]["query"]
-    for rule in yaml.safe_load(read(ADAPTER)) if program is WIDGET_REGISTRY else []:
+    for rule in adapted() if program is WIDGET_REGISTRY else []:
         series = re.match(r"\w+", rule["seriesQuery"])[0]
         yield "the adapter's series", rule["seriesQuery"]
         query = rule["metricsQuery"].replace("<<.GroupBy>>", "namespace, pod").replace("<<.LabelMatchers>>", 'namespace=~".*"')
@@ -156,6 +158,14 @@ def with_values(dashboard, query):
         is_typed = variable["type"] == "textbox"
         query = re.sub(rf"\${variable['name']}\b", variable["query"] if is_typed else ".*", query)
     return query
+
+
+def source_queries(program):
+    return list(descriptions.source_queries(program.name, descriptions.parsed(["sources"])))
+
+
+def adapted():
+    return yaml.safe_load(read(ADAPTER))["rules"]["custom"]
 
 
 def scaled_object():
@@ -235,6 +245,15 @@ def check_rules(program):
             jobs = dict((label, value) for label, _, value in SELECTOR.findall(selector)).get("job", program.name)
             matched = [other.name for other in PROGRAMS if re.fullmatch(jobs, other.name)]
             expect(matched == [program.name], f"{where}: job {jobs} selects {matched}")
+
+
+def check_sources(program):
+    """An installation must be able to ask for each source of metrics, because alerts without their metrics stay silent."""
+    asked = " ".join(source_queries(program))
+    wanted = {name for rule in rules(program) for name, _ in used(rule["expr"])} & elsewhere().keys() | {"up"}
+    for source in {re.match(r"pubsub|kube_(?:deployment|horizontalpodautoscaler)|keda|up$|kube_pod", name)[0] for name in wanted}:
+        # Kubernetes reports that a container waits only while it does, beside the other metrics of Kubernetes.
+        expect(source == "kube_pod" or source in asked, f"{program.name}: no query for the source {source}")
 
 
 def check_components(program):
@@ -362,8 +381,8 @@ def check_settings_of_widgets():
     for where, seconds in (("Kubernetes", pod["terminationGracePeriodSeconds"] - sleep_before_stop(own)), ("compose", compose)):
         expect(seconds > grace + 4, f"{where} kills widget-registry after {seconds} s, but its shutdown may take {grace + 4} s")
     metrics_of_pods = [metric["pods"]["metric"]["name"] for metric in hpa_of_widgets()["spec"]["metrics"] if metric["type"] == "Pods"]
-    adapted = [rule["name"]["as"] for rule in yaml.safe_load(read(ADAPTER))]
-    expect(metrics_of_pods == adapted, f"the autoscaler uses {metrics_of_pods}, and the adapter has {adapted}")
+    known = [rule["name"]["as"] for rule in adapted()]
+    expect(metrics_of_pods == known, f"the autoscaler uses {metrics_of_pods}, and the adapter has {known}")
 
 
 def hpa_of_widgets():
@@ -416,6 +435,7 @@ def main():
     for program in PROGRAMS:
         check_queries(program)
         check_rules(program)
+        check_sources(program)
         check_components(program)
         check_names(program)
         check_runbook(program)
