@@ -256,6 +256,16 @@ def check_sources(program):
         expect(source == "kube_pod" or source in asked, f"{program.name}: no query for the source {source}")
 
 
+def check_commands():
+    """Commands of the README must be for every program, because a forgotten `--program` means mini-scan."""
+    readme = read("infra/README.md")
+    for line in re.findall(r"^.*rules\.py (?:--kind|sources).*$", readme, re.M):
+        expect("--program" in line, f"infra/README.md: for which program is this: {line}")
+    loops = re.findall(r"^for program in (.*?);", readme, re.M)
+    every = " ".join(program.name for program in PROGRAMS)
+    expect(len(loops) == 3 and set(loops) == {every}, f"infra/README.md: a loop over programs is not over {every}")
+
+
 def check_components(program):
     """Compares the names of Deployments and autoscalers in common rules with the manifests."""
     found = {kind: set() for kind in ("Deployment", "ScaledObject", "HorizontalPodAutoscaler")}
@@ -439,6 +449,7 @@ def main():
         check_components(program)
         check_names(program)
         check_runbook(program)
+    check_commands()
     check_policies()
     check_settings()
     check_settings_of_events()
