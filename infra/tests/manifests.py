@@ -191,8 +191,9 @@ def main():
         with copied(installation) as overlay:
             manifests = documents(overlay)
             check_rendered(installation, overlay, manifests)
-            jobs[installation.name] = monitors.check(installation, manifests)
-            monitors.check_misses(installation, manifests)
+            kind = monitors.chosen(overlay)
+            jobs.setdefault((installation.program, kind), set()).update(monitors.check(installation, kind, manifests))
+            monitors.check_misses(installation, kind, manifests)
             refusals += check_refusals(installation, overlay, checked)
             if len(sys.argv) > 1:
                 (Path(sys.argv[1]) / f"{installation.name}.yaml").write_text(yaml.safe_dump_all(manifests))

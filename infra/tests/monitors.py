@@ -3,20 +3,25 @@ the Prometheus operator. The rules and dashboards are the same for both, so both
 """
 
 import re
+from pathlib import Path
+
+import yaml
 
 import names
-from overlays import INSTALLATIONS, PROMETHEUS_OPERATOR, CheckFailed, Installation, copied, expect, of_kind, render
+from overlays import MANAGED_PROMETHEUS, PROMETHEUS_OPERATOR, CheckFailed, Installation, copied, expect, of_kind, render
 
 KINDS = ("PodMonitoring", "ServiceMonitor")
 
 
-def chosen(installation):
-    return "ServiceMonitor" if set(PROMETHEUS_OPERATOR) <= set(installation.added) else "PodMonitoring"
+def chosen(overlay):
+    """Returns the kind of monitor that an overlay chooses."""
+    components = yaml.safe_load((overlay / "kustomization.yaml").read_text())["components"]
+    return "ServiceMonitor" if "prometheus-operator" in {Path(component).name for component in components} else "PodMonitoring"
 
 
-def check(installation, manifests):
+def check(installation, kind, manifests):
     """Checks each Deployment and each monitor. Returns the jobs: the values of the label `job`."""
-    kind, where = chosen(installation), installation.name
+    where = installation.name
     for other in of_kind(manifests, *KINDS):
         expect(other["kind"] == kind, f"{where}: a {other['kind']} beside those of the kind {kind}")
         # Without other fields, the series have the labels namespace, pod, job and instance.
@@ -65,25 +70,22 @@ def check_job(program, job):
         expect(known and all(re.fullmatch(each, value) for each in known), f"{program}.rules.yml: no {field} selects {value}: {known}")
 
 
-def check_misses(installation, manifests):
+def check_misses(installation, kind, manifests):
     """A missing monitor must be found."""
-    for monitor in of_kind(manifests, *KINDS):
+    for monitor in of_kind(manifests, kind):
         try:
-            check(installation, [manifest for manifest in manifests if manifest is not monitor])
+            check(installation, kind, [manifest for manifest in manifests if manifest is not monitor])
         except CheckFailed:
             continue
-        raise CheckFailed(f"{installation.name}: nobody would miss the {monitor['kind']} {monitor['metadata']['name']}")
+        raise CheckFailed(f"{installation.name}: nobody would miss the {kind} {monitor['metadata']['name']}")
 
 
 def check_choices(jobs):
     """Every program must have both choices, which give the same jobs. Both choices at once are refused."""
     for program in names.PROGRAMS:
-        by_kind = {kind: set() for kind in KINDS}
-        for installation in INSTALLATIONS:
-            if installation.program == program.name:
-                by_kind[chosen(installation)] |= jobs[installation.name]
-        pods, services = by_kind.values()
+        pods, services = (jobs.get((program.name, kind)) for kind in KINDS)
         expect(pods and pods == services, f"{program.name}: the jobs of managed Prometheus are {pods}, and of the Prometheus operator {services}")
-        with copied(Installation("both", program.name, added=PROMETHEUS_OPERATOR)) as overlay:
+        added = PROMETHEUS_OPERATOR if program is names.MINI_SCAN else MANAGED_PROMETHEUS
+        with copied(Installation("both", program.name, added=added)) as overlay:
             text, message = render(overlay)
             expect(text is None and "one-prometheus" in message, f"{program.name}: two choices of Prometheus are not refused: {message}")

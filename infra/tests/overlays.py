@@ -63,9 +63,9 @@ INSTALLATIONS = (
         added=("components/direct-processor",),
         removed=("components/processor",),
     ),
-    Installation("event-pipeline-prometheus-operator", "event-pipeline", added=PROMETHEUS_OPERATOR, removed=MANAGED_PROMETHEUS),
+    Installation("event-pipeline-managed-prometheus", "event-pipeline", added=MANAGED_PROMETHEUS, removed=PROMETHEUS_OPERATOR),
     Installation("widget-registry", "widget-registry", added=("components/widget-registry-operator", "operator.env")),
-    Installation("widget-registry-prometheus-operator", "widget-registry", added=PROMETHEUS_OPERATOR, removed=MANAGED_PROMETHEUS),
+    Installation("widget-registry-managed-prometheus", "widget-registry", added=MANAGED_PROMETHEUS, removed=PROMETHEUS_OPERATOR),
 )
 
 
@@ -120,7 +120,7 @@ def choose(file, installation):
         text, count = re.subn(rf"^  # (- .*{re.escape(line)}(?:\] }})?)$", r"  \1", text, flags=re.M)
         expect(count == 1, f"{file}: no line to uncomment for {line}")
     for line in installation.removed:
-        text, count = re.subn(rf"^  (- .*{re.escape(line)})$", r"  # \1", text, flags=re.M)
+        text, count = re.subn(rf"^  (- .*{re.escape(line)}(?:\] }})?)$", r"  # \1", text, flags=re.M)
         expect(count == 1, f"{file}: no line to comment out for {line}")
     file.write_text(text)
 
