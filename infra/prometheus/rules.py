@@ -5,6 +5,8 @@ the manifest of a program for an installation, e.g. with other names of its subs
 
     rules.py --kind PrometheusRule --label release=kube-prometheus-stack --subscription orders --dead-letter orders-dead
 
+`rules.py sources` prints a query for each source of metrics that the rules of a program need.
+
 A description has groups of rules. A group with a `component` gets each common rule of common.rules.yml whose fields the component
 has, and a group with `slos` gets their recording rules and alerts on their error budgets. `$by` stands for the labels of an installation.
 """
@@ -29,6 +31,15 @@ KINDS = {
     "GlobalRules": "monitoring.googleapis.com/v1",
     "PrometheusRule": "monitoring.coreos.com/v1",
 }
+
+
+# A field of a component, and what must have a result if that component runs.
+SOURCES = (
+    ("deployment", 'count(up{job=~"(.*/)?$deployment"} == 1)'),
+    ("deployment", 'count(kube_deployment_status_replicas_available{deployment="$deployment"})'),
+    ("autoscaler", 'count(kube_horizontalpodautoscaler_spec_max_replicas{horizontalpodautoscaler="$autoscaler"})'),
+    ("scaled", 'count(keda_scaler_detail_errors_total{scaledObject="$scaled"})'),
+)
 
 
 class Text(yaml.SafeDumper):
@@ -66,14 +77,13 @@ def one_of(names):
 
 
 def selected(program, options):
-    """Returns the selectors of Google's metrics that belong to a program."""
+    """Returns the selectors of a program's subscriptions: those of Google's metrics, and `consumed` of the consumers' own."""
     names = NAMES["programs"][program]["names"]
     project = f',project_id="{options.project}"' if options.project else ""
-    return {
-        field: f'monitored_resource="pubsub_subscription",subscription_id{one_of(given or [names[field]])}{project}'
-        for field, given in (("subscription", options.subscription), ("dead_letter", options.dead_letter))
-        if field in names
-    }
+    given = {"subscription": options.subscription, "dead_letter": options.dead_letter}
+    found = {field: one_of(ids or [names[field]]) for field, ids in given.items() if field in names}
+    google = {field: f'monitored_resource="pubsub_subscription",subscription_id{ids}{project}' for field, ids in found.items()}
+    return google | ({"consumed": f"messaging_destination_name{found['subscription']}"} if "subscription" in found else {})
 
 
 def common_rules(component, fields):
@@ -176,9 +186,20 @@ def manifest(program, options):
     return dump({"apiVersion": KINDS[options.kind], "kind": options.kind, "metadata": metadata, "spec": {"groups": found}})
 
 
-def parsed():
+def source_queries(program, options):
+    """Yields a query for each source of metrics that the rules of a program need. Without that source, it has no result."""
+    for group in described(program)["groups"]:
+        if group.get("needs") == "google":
+            yield f"count(pubsub_googleapis_com:subscription_num_undelivered_messages{{{selected(program, options)['subscription']}}})"
+        component = group.get("component", {})
+        for field, query in SOURCES:
+            if field in component:
+                yield fill(query, component)
+
+
+def parsed(arguments=None):
     parser = argparse.ArgumentParser(description="Writes the alert rules of each program, or prints manifests of them.")
-    parser.add_argument("action", nargs="?", choices=["write", "check"], default="write")
+    parser.add_argument("action", nargs="?", choices=["write", "check", "sources"], default="write")
     parser.add_argument("--kind", choices=KINDS, help="print manifests of this kind instead")
     parser.add_argument("--program", choices=PROGRAMS, default=PROGRAMS[0])
     parser.add_argument("--subscription", action="append", help="ID of a subscription; may be repeated")
@@ -187,9 +208,9 @@ def parsed():
     parser.add_argument("--namespace", help="namespace of a PrometheusRule")
     parser.add_argument("--label", action="append", metavar="NAME=VALUE", help="label of the manifest; may be repeated")
     parser.add_argument("--links", default=NAMES["links"], metavar="URL", help="where the runbooks are published")
-    options = parser.parse_args()
-    if not options.kind and (options.subscription or options.dead_letter or options.project):
-        parser.error("the rule files have the default names; for others, add --kind")
+    options = parser.parse_args(arguments)
+    if not options.kind and options.action != "sources" and (options.subscription or options.dead_letter or options.project):
+        parser.error("the rule files have the default names; for others, add --kind or `sources`")
     return options
 
 
@@ -197,6 +218,9 @@ def main():
     options = parsed()
     if options.kind:
         print(manifest(options.program, options), end="")
+        return
+    if options.action == "sources":
+        print(*source_queries(options.program, options), sep="\n")
         return
     different = []
     for program in PROGRAMS:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+import monitors
 import restricted
 import sources
 from overlays import (
@@ -22,7 +23,6 @@ from overlays import (
     documents,
     expect,
     files_of,
-    kinds_of,
     of_kind,
     pods,
     render,
@@ -44,9 +44,10 @@ def check_rendered(installation, overlay, manifests):
     check_names(installation, manifests)
     check_jobs(installation, manifests)
     check_autoscalers(installation, manifests, settings)
-    check_monitors(installation, manifests)
+    check_releases(installation, manifests)
     kinds = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests}
-    expect(not {name for kind, name in kinds if kind == "ConfigMap"} & {"image", "monitoring"}, f"{installation.name}: image or monitoring would be applied")
+    local = {name for kind, name in kinds if kind == "ConfigMap"} & {"image", "monitoring", "one-prometheus"}
+    expect(not local, f"{installation.name}: {local} would be applied")
 
 
 def check_names(installation, manifests):
@@ -87,7 +88,8 @@ def check_autoscalers(installation, manifests, settings):
             wanted = "Utilization" if trigger["type"] == "cpu" else "AverageValue"
             expect(trigger.get("metricType") == wanted, f"{name}: metricType of {trigger['type']} must be {wanted}")
     triggers = {trigger["type"]: trigger["metadata"] for scaled in of_kind(manifests, "ScaledObject") for trigger in scaled["spec"]["triggers"]}
-    scalers = {"cpu", "prometheus"} if "PodMonitoring" in kinds_of(manifests) else {"aws-sqs-queue"} if "processor.env" in settings else set()
+    program, in_gke = installation.program, "components/gke" not in installation.removed
+    scalers = {"cpu", "prometheus"} if program == "mini-scan" and in_gke else {"aws-sqs-queue"} if program == "event-pipeline" else set()
     expect(triggers.keys() == scalers, f"{installation.name}: the autoscaler uses {triggers.keys()} instead of {scalers}")
     if "prometheus" in triggers:
         project, subscription = (settings["consumer.env"][f"MINI_SCAN_{name}"] for name in ("PROJECT", "SUBSCRIPTION"))
@@ -100,24 +102,9 @@ def check_autoscalers(installation, manifests, settings):
         expect(triggers["aws-sqs-queue"]["awsRegion"] == region, f"{installation.name}: the queue's region is not {region}")
 
 
-def check_monitors(installation, manifests):
-    """Each Deployment must be scraped once: by a PodMonitoring, or by a ServiceMonitor through its Service."""
+def check_releases(installation, manifests):
     for monitor in of_kind(manifests, "ServiceMonitor"):
         expect(monitor["metadata"].get("labels", {}).get("release") == "kube-prometheus-stack", f"{installation.name}: a ServiceMonitor has no label release")
-    services = of_kind(manifests, "Service")
-    for deployment in of_kind(manifests, "Deployment"):
-        labels = deployment["spec"]["template"]["metadata"]["labels"]
-        mine = [monitor for monitor in of_kind(manifests, "PodMonitoring") if selects(monitor, labels)]
-        for service in services:
-            if service["spec"]["selector"].items() <= labels.items():
-                mine += [monitor for monitor in of_kind(manifests, "ServiceMonitor") if selects(monitor, service["metadata"].get("labels", {}))]
-        expect(len(mine) == 1, f"{installation.name}: {deployment['metadata']['name']} is scraped {len(mine)} times")
-
-
-def selects(monitor, labels):
-    selector = monitor["spec"]["selector"]
-    matches = selector.get("matchLabels", {}).items() <= labels.items()
-    return matches and all(labels.get(rule["key"]) in rule["values"] for rule in selector.get("matchExpressions", []))
 
 
 # --- what is refused ---
@@ -204,14 +191,18 @@ def main():
         return sys.exit(0 if can_render() else 1)
     check_keda()
     check_readme()
-    refusals, checked = 0, set()
+    refusals, checked, jobs = 0, set(), {}
     for installation in INSTALLATIONS:
         with copied(installation) as overlay:
             manifests = documents(overlay)
             check_rendered(installation, overlay, manifests)
+            kind = monitors.chosen(overlay)
+            jobs.setdefault((installation.program, kind), set()).update(monitors.check(installation, kind, manifests))
+            monitors.check_misses(installation, kind, manifests)
             refusals += check_refusals(installation, overlay, checked)
             if len(sys.argv) > 1:
                 (Path(sys.argv[1]) / f"{installation.name}.yaml").write_text(yaml.safe_dump_all(manifests))
+    monitors.check_choices(jobs)
     print(f"manifests: {len(INSTALLATIONS)} installations are complete, and {refusals} incomplete ones are refused by name")
 
 

@@ -51,6 +51,8 @@ MINI_SCAN, EVENT_PIPELINE, WIDGET_REGISTRY = PROGRAMS
 
 # Labels that a scrape adds to every metric, and Google to its own metrics.
 SCRAPED = {"job", "instance", "cluster", "location", "project_id", "namespace", "pod", "le", "monitored_resource"}
+# Those that only one kind of Prometheus adds: Google's, or the Prometheus operator's. A rule may group by them, and not select.
+ONE_KIND = {"cluster", "location", "project_id", "top_level_controller_name", "service", "endpoint", "container"}
 # Abbreviations for several labels in the tables of docs/metrics.md.
 GROUPS = {
     "*subscription*": {"messaging_system", "gcp_project_id", "messaging_destination_name"},
@@ -125,6 +127,8 @@ def queries(program):
     """Yields every query: where it is, and its text with the dashboard's variables filled in."""
     for rule in rules(program):
         yield f"alert {rule['alert']}" if "alert" in rule else f"record {rule['record']}", rule["expr"]
+    for query in source_queries(program):
+        yield "a source of metrics", query
     for name in program.dashboards:
         dashboard = json.loads(read(f"infra/grafana/{name}.json"))
         for where, query in queries_of_dashboard(dashboard):
@@ -132,7 +136,7 @@ def queries(program):
     for trigger in scaled_object()["spec"]["triggers"] if program is MINI_SCAN else []:
         if trigger["type"] == "prometheus":
             yield "the autoscaler", trigger["metadata"]["query"]
-    for rule in yaml.safe_load(read(ADAPTER)) if program is WIDGET_REGISTRY else []:
+    for rule in adapted() if program is WIDGET_REGISTRY else []:
         series = re.match(r"\w+", rule["seriesQuery"])[0]
         yield "the adapter's series", rule["seriesQuery"]
         query = rule["metricsQuery"].replace("<<.GroupBy>>", "namespace, pod").replace("<<.LabelMatchers>>", 'namespace=~".*"')
@@ -156,6 +160,14 @@ def with_values(dashboard, query):
         is_typed = variable["type"] == "textbox"
         query = re.sub(rf"\${variable['name']}\b", variable["query"] if is_typed else ".*", query)
     return query
+
+
+def source_queries(program):
+    return list(descriptions.source_queries(program.name, descriptions.parsed(["sources"])))
+
+
+def adapted():
+    return yaml.safe_load(read(ADAPTER))["rules"]["custom"]
 
 
 def scaled_object():
@@ -219,6 +231,8 @@ def tests_of(program):
 def check_rules(program):
     """Checks that every result names its installation, so that a healthy one cannot hide a broken one."""
     for where, expression in ((rule.get("alert") or rule["record"], rule["expr"]) for rule in rules(program)):
+        joined = re.findall(r"\bon\s*\(\s*\)|\b(?:ignoring|scalar|absent|absent_over_time)\s*(?=\()", expression)
+        expect(not joined, f"{where}: {', '.join(joined)} joins installations")
         alone = re.findall(r"\b(?:sum|min|max|avg|count|group|quantile|stddev|topk|bottomk)\s*\((?!\s*\))", expression)
         expect(not alone, f"{where}: {', '.join(alone)} without by merges installations")
         for labels in re.findall(r"\bby\s*\(([^)]*)\)", expression):
@@ -226,10 +240,32 @@ def check_rules(program):
             expect(named & {"namespace", "project_id", "gcp_project_id"}, f"{where}: by ({labels}) merges installations")
         for bound in re.findall(r'\ble="(\d+)"', expression):
             expect(False, f'{where}: Prometheus 3 has no bound le="{bound}"')
+        for metric, selector in used(expression):
+            other = {label for label, _, _ in SELECTOR.findall(selector)} & ONE_KIND
+            expect(not other or ":" in metric, f"{where}: not every Prometheus has the label {', '.join(other)} of {metric}")
         for selector in re.findall(r"\{[^}]*\}", expression):
             jobs = dict((label, value) for label, _, value in SELECTOR.findall(selector)).get("job", program.name)
             matched = [other.name for other in PROGRAMS if re.fullmatch(jobs, other.name)]
             expect(matched == [program.name], f"{where}: job {jobs} selects {matched}")
+
+
+def check_sources(program):
+    """An installation must be able to ask for each source of metrics, because alerts without their metrics stay silent."""
+    asked = " ".join(source_queries(program))
+    wanted = {name for rule in rules(program) for name, _ in used(rule["expr"])} & elsewhere().keys() | {"up"}
+    for source in {re.match(r"pubsub|kube_(?:deployment|horizontalpodautoscaler)|keda|up$|kube_pod", name)[0] for name in wanted}:
+        # Kubernetes reports that a container waits only while it does, beside the other metrics of Kubernetes.
+        expect(source == "kube_pod" or source in asked, f"{program.name}: no query for the source {source}")
+
+
+def check_commands():
+    """Commands of the README must be for every program, because a forgotten `--program` means mini-scan."""
+    readme = read("infra/README.md")
+    for line in re.findall(r"^.*rules\.py (?:--kind|sources).*$", readme, re.M):
+        expect("--program" in line, f"infra/README.md: for which program is this: {line}")
+    loops = re.findall(r"^for program in (.*?);", readme, re.M)
+    every = " ".join(program.name for program in PROGRAMS)
+    expect(len(loops) == 3 and set(loops) == {every}, f"infra/README.md: a loop over programs is not over {every}")
 
 
 def check_components(program):
@@ -356,8 +392,8 @@ def check_settings_of_widgets():
     for where, seconds in (("Kubernetes", pod["terminationGracePeriodSeconds"] - sleep_before_stop(own)), ("compose", compose)):
         expect(seconds > grace + 4, f"{where} kills widget-registry after {seconds} s, but its shutdown may take {grace + 4} s")
     metrics_of_pods = [metric["pods"]["metric"]["name"] for metric in hpa_of_widgets()["spec"]["metrics"] if metric["type"] == "Pods"]
-    adapted = [rule["name"]["as"] for rule in yaml.safe_load(read(ADAPTER))]
-    expect(metrics_of_pods == adapted, f"the autoscaler uses {metrics_of_pods}, and the adapter has {adapted}")
+    known = [rule["name"]["as"] for rule in adapted()]
+    expect(metrics_of_pods == known, f"the autoscaler uses {metrics_of_pods}, and the adapter has {known}")
 
 
 def hpa_of_widgets():
@@ -410,9 +446,11 @@ def main():
     for program in PROGRAMS:
         check_queries(program)
         check_rules(program)
+        check_sources(program)
         check_components(program)
         check_names(program)
         check_runbook(program)
+    check_commands()
     check_policies()
     check_settings()
     check_settings_of_events()

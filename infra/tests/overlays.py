@@ -38,6 +38,8 @@ class Installation:
     removed: tuple[str, ...] = ()
 
 
+PROMETHEUS_OPERATOR = ("components/prometheus-operator", "monitoring.env")
+MANAGED_PROMETHEUS = ("components/managed-prometheus",)
 INSTALLATIONS = (
     Installation("mini-scan", "mini-scan"),
     Installation("mini-scan-with-changes", "mini-scan", added=("components/api", "components/changes", "api.env", "changes.env")),
@@ -52,7 +54,7 @@ INSTALLATIONS = (
     Installation(
         "mini-scan-prometheus-operator",
         "mini-scan",
-        added=("components/prometheus-operator", "monitoring.env"),
+        added=("components/api", "components/changes", "api.env", "changes.env", *PROMETHEUS_OPERATOR),
         removed=("components/gke",),
     ),
     Installation("event-pipeline", "event-pipeline", added=("components/event-pipeline-operator", "operator.env")),
@@ -62,7 +64,9 @@ INSTALLATIONS = (
         added=("components/direct-processor",),
         removed=("components/processor",),
     ),
+    Installation("event-pipeline-managed-prometheus", "event-pipeline", added=MANAGED_PROMETHEUS, removed=PROMETHEUS_OPERATOR),
     Installation("widget-registry", "widget-registry", added=("components/widget-registry-operator", "operator.env")),
+    Installation("widget-registry-managed-prometheus", "widget-registry", added=MANAGED_PROMETHEUS, removed=PROMETHEUS_OPERATOR),
 )
 
 
@@ -117,7 +121,7 @@ def choose(file, installation):
         text, count = re.subn(rf"^  # (- .*{re.escape(line)}(?:\] }})?)$", r"  \1", text, flags=re.M)
         expect(count == 1, f"{file}: no line to uncomment for {line}")
     for line in installation.removed:
-        text, count = re.subn(rf"^  (- .*{re.escape(line)})$", r"  # \1", text, flags=re.M)
+        text, count = re.subn(rf"^  (- .*{re.escape(line)}(?:\] }})?)$", r"  # \1", text, flags=re.M)
         expect(count == 1, f"{file}: no line to comment out for {line}")
     file.write_text(text)
 
@@ -151,10 +155,6 @@ def documents(overlay):
 
 def of_kind(manifests, *kinds):
     return [manifest for manifest in manifests if manifest["kind"] in kinds]
-
-
-def kinds_of(manifests):
-    return {manifest["kind"] for manifest in manifests}
 
 
 def pods(manifests):
