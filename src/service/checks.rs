@@ -218,6 +218,7 @@ pub(crate) async fn within<T, E>(look: impl Future<Output = Result<T, E>>, late:
     within_limit(ANSWER_WITHIN, look, late).await
 }
 
+/// Bounds a call to `limit`.
 pub(super) async fn within_limit<T, E>(
     limit: Duration,
     call: impl Future<Output = Result<T, E>>,

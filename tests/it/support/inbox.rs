@@ -73,7 +73,7 @@ impl Inbox {
 
     /// Ends the stream, nacks the messages that were not taken, and waits until all settlements are flushed.
     ///
-    /// It uses the shutdown token because Google's emulator keeps delivering to a stream that was dropped.
+    /// A dropped stream would not wait for its settlements.
     pub(crate) async fn close(mut self) {
         drop(self.deliveries);
         with_timeout("the flush of a stream", self.token.shutdown()).await;

@@ -129,7 +129,7 @@ async fn two_streams_of_a_subscription_receive_each_message_once() {
     pubsub.drained(&subscription).await;
 }
 
-/// Google's emulator 0.8.20 misses the end that any gRPC client causes.
+/// Google's emulator 0.8.20 does not notice when a gRPC client ends a stream.
 #[tokio::test]
 async fn a_stream_that_its_client_has_ended_receives_nothing() {
     let pubsub = Pubsub::connect().await;
