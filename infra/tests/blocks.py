@@ -16,7 +16,8 @@ from pathlib import Path
 import yaml
 
 import overlays
-from overlays import DIGEST, REPOSITORY, CheckFailed, expect, pods
+from failure import CheckFailed, expect
+from overlays import DIGEST, REPOSITORY, pods
 
 README = (REPOSITORY / "infra/README.md").read_text()
 GOOGLE, ECR = "europe-west1-docker.pkg.dev/my-project/images", "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
