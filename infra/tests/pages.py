@@ -114,7 +114,8 @@ def wrong_folders(page, text):
         if re.search(r'(^|[|;(&] *)\s*terraform (?!-chdir="\$\w*TERRAFORM" )', command):
             yield f"{page}: the command names no folder with -chdir: {command.strip()}"
     for command in spans(text):
-        if re.match(r"terraform (output|state|import) .", command):
+        # `terraform output` without a name is a noun in the prose.
+        if re.match(r"terraform ((apply|plan)\b|(output|state|import) .)", command):
             yield f"{page}: the command names no folder with -chdir: {command}"
 
 
@@ -217,6 +218,7 @@ FAULTY_PAGES = (
     ("docs/runbook.md", "output -raw api_env`", "output -raw role_arns`"),
     ("docs/runbook.md", 'terraform -chdir="$TERRAFORM" apply    #', "terraform apply    #"),
     ("docs/runbook.md", '`terraform -chdir="$TERRAFORM" output', "`terraform output"),
+    ("docs/widgets-runbook.md", '`terraform -chdir="$WIDGETS_TERRAFORM" plan`', "`terraform plan`"),
     ("docs/runbook.md", "rm module.aws.aws_dynamodb_table.scans", "rm module.aws.aws_dynamodb_table.this"),
     ("docs/widgets-runbook.md", "import 'module.widgets.module.tables", "import 'module.widgets.module.table"),
     (README, "infra/kubernetes/keda/podmonitoring.yaml", "infra/kubernetes/keda/monitoring.yaml"),
