@@ -28,7 +28,8 @@ import commands
 import overlays
 import path
 import sources
-from servers import PROGRAM, REPOSITORY, CheckFailed, aws, call, post, pubsub, received, run, running, stop, subscribed, until
+from failure import CheckFailed
+from servers import PROGRAM, REPOSITORY, aws, call, post, pubsub, received, run, running, stop, subscribed, until
 
 PROJECT = "projects/test-project"
 MESSAGES = 500
@@ -469,10 +470,9 @@ def history_is_kept(endpoint, settings, roles):
 def dead_changes_are_purged(endpoint, manifests):
     """Lists a dead letter of the history and deletes it, with the runbook's function and the settings of the Job that it starts."""
     job = next(job for job in overlays.of_kind(manifests, "CronJob") if job["metadata"]["name"] == "changes-dead")
-    functions = {found[1]: found[0] for found in commands.FUNCTION.finditer((REPOSITORY / "docs/runbook.md").read_text())}
     listing, settings = path.container(manifests, "CronJob", "changes-dead")
     words = ["purge", "--all", "--yes"]
-    purge = commands.arguments(functions["changes_dead"], ["purge-1", *words], {"kind": "Job", "spec": job["spec"]["jobTemplate"]["spec"]})
+    purge = commands.arguments("changes_dead", ["purge-1", *words], {"kind": "Job", "spec": job["spec"]["jobTemplate"]["spec"]})
     same("the command of the function", purge, [*listing[:-1], *words])
     admin = client("dynamodb", endpoint, administrator(endpoint, "purger"))
     texts = {"ip": "dead", "entry": "shard#1#000", "reason": "unreadable", "stream": "stream", "images": "{}"}

@@ -13,11 +13,12 @@ import tempfile
 from pathlib import Path
 
 import overlays
-from overlays import REPOSITORY, CheckFailed, expect
+import shell
+from failure import CheckFailed, expect
 
-PAGES = ("infra/README.md", "docs/runbook.md", "docs/events-runbook.md", "docs/widgets-runbook.md")
 KINDS = {"cronjob": "CronJob", "deploy": "Deployment", "deployment": "Deployment", "service": "Service", "scaledobject": "ScaledObject"}
-FUNCTION = re.compile(r"^(\w+)\(\) \{\n.*?^\}$", re.M | re.S)
+# The functions of the pages, each with what it writes before its arguments.
+FUNCTIONS = {"dead_letters": ["dead-letters"], "changes_dead": ["changes", "dead"], "operator": [], "webhooks": ["webhooks"]}
 
 # Answers `create job … --dry-run=client`, prints what is applied to a file, and pretends that the Job has ended.
 KUBECTL = """#!/bin/sh
@@ -30,9 +31,9 @@ esac
 """
 
 
-def named(text):
+def named(lines):
     """Yields the kind, the namespace and the name of each object in the commands."""
-    for line in text.splitlines():
+    for line in lines:
         for namespace in re.findall(r"kubectl -n ([\w-]+) ", line)[:1]:
             for kind, name in re.findall(r"\b(cronjob|deploy|deployment|service)/([\w-]+)", line):
                 yield KINDS[kind], namespace, name
@@ -42,14 +43,12 @@ def named(text):
 
 def check_page(page, known):
     """Returns how many objects the commands of a page name."""
-    text = (REPOSITORY / page).read_text()
-    # A command may continue on the next line.
-    text = text.replace("\\\n", " ")
-    objects = list(named(text))
+    lines = shell.lines((shell.REPOSITORY / page).read_text())
+    objects = list(named(lines))
     ours = {namespace for _, namespace, _ in known}
     for kind, namespace, name in objects:
         expect(namespace not in ours or (kind, namespace, name) in known, f"{page}: there is no {kind} {name} in {namespace}")
-    for line in text.splitlines():
+    for line in lines:
         expect("kubectl run" not in line, f"{page}: the namespaces refuse the pod of `kubectl run`: {line}")
         for command in re.findall(r"kubectl -n [^|`]*\blogs\b[^|`]*", line):
             # With a selector, kubectl shows ten lines of each pod.
@@ -60,7 +59,7 @@ def check_page(page, known):
     return len(objects)
 
 
-def arguments(function, words, job):
+def arguments(name, words, job):
     """Runs a function of a page with a stand-in of kubectl. Returns the arguments of the Job that it applies."""
     with tempfile.TemporaryDirectory() as folder:
         stand_in = Path(folder) / "kubectl"
@@ -69,22 +68,23 @@ def arguments(function, words, job):
         (Path(folder) / "job").write_text(json.dumps(job))
         applied = Path(folder) / "applied"
         found = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "JOB": f"{folder}/job", "APPLIED": str(applied)}
-        name = FUNCTION.search(function)[1]
-        done = subprocess.run(["bash", "-c", f'{function}\n{name} "$@"', name, *words], env=found, capture_output=True, text=True, timeout=60)
+        script = f'{shell.functions()[name]}\n{name} "$@"'
+        done = subprocess.run(["bash", "-c", script, name, *words], env=found, capture_output=True, text=True, timeout=60)
         expect((done.returncode, done.stdout) == (0, "logs\n"), f"{name} failed:\n{done.stdout}{done.stderr}")
         return json.loads(applied.read_text())["spec"]["template"]["spec"]["containers"][0]["args"]
 
 
 def check_functions(jobs):
     """Calls each function as the page does, and expects these arguments in the Job."""
-    for page, before in (("docs/runbook.md", ["dead-letters"]), ("docs/events-runbook.md", []), ("infra/README.md", ["webhooks"])):
-        function = FUNCTION.search((REPOSITORY / page).read_text())[0]
-        namespace, cronjob = re.search(r"kubectl -n (\S+) create job .* --from=cronjob/(\S+)", function).groups()
+    functions = shell.functions()
+    expect(functions.keys() == FUNCTIONS.keys(), f"the pages have the functions {sorted(functions)}")
+    for name, before in FUNCTIONS.items():
+        namespace, cronjob = re.search(r"kubectl -n (\S+) create job .* --from=cronjob/(\S+)", functions[name]).groups()
         template = jobs[namespace, cronjob]["spec"]["jobTemplate"]
         job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}, "spec": template["spec"]}
         words = ["redrive", "--reason", "invalid_port", "--limit", "10", "with space"]
-        found = arguments(function, ["redrive-1", *words], job)
-        expect(found == before + words, f"{page}: the function starts a Job with {found}")
+        found = arguments(name, ["redrive-1", *words], job)
+        expect(found == before + words, f"the function {name} starts a Job with {found}")
 
 
 def main():
@@ -93,7 +93,7 @@ def main():
         with overlays.copied(installation) as overlay:
             manifests += overlays.documents(overlay)
     known = {(manifest["kind"], manifest["metadata"].get("namespace"), manifest["metadata"]["name"]) for manifest in manifests}
-    count = sum(check_page(page, known) for page in PAGES)
+    count = sum(check_page(page, known) for page in shell.PAGES)
     expect(count > 20, f"only {count} objects were found in the commands")
     if shutil.which("jq"):
         check_functions({(job["metadata"]["namespace"], job["metadata"]["name"]): job for job in overlays.of_kind(manifests, "CronJob")})

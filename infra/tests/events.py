@@ -18,7 +18,8 @@ import names
 import overlays
 import path
 from agreement import LOCAL, acting_as, applied, assume, client, created_table, denied, jobs_succeed, permissions_enforced, same
-from servers import EVENT_PIPELINE, CheckFailed, aws, free_port, run, running, stop, until
+from failure import CheckFailed
+from servers import EVENT_PIPELINE, aws, free_port, run, running, stop, until
 
 # The sizes differ: Terraform's provider knows only 256 KiB, and `setup` creates what the server accepts.
 COMPARED = ("MessageRetentionPeriod", "VisibilityTimeout", "SqsManagedSseEnabled")

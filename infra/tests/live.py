@@ -16,7 +16,8 @@ import urllib.request
 from pathlib import Path
 
 import names
-from servers import PROGRAM, CheckFailed, address, call, pubsub, received, run, running, stop, subscribed, until
+from failure import CheckFailed
+from servers import PROGRAM, address, call, pubsub, received, run, running, stop, subscribed, until
 
 PROJECT = "projects/test-project"
 

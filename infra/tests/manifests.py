@@ -14,14 +14,13 @@ import yaml
 import monitors
 import restricted
 import sources
+from failure import CheckFailed, expect
 from overlays import (
     INSTALLATIONS,
     REPOSITORY,
-    CheckFailed,
     can_render,
     copied,
     documents,
-    expect,
     files_of,
     of_kind,
     pods,

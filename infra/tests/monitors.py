@@ -8,7 +8,8 @@ from pathlib import Path
 import yaml
 
 import names
-from overlays import MANAGED_PROMETHEUS, PROMETHEUS_OPERATOR, CheckFailed, Installation, copied, expect, of_kind, render
+from failure import CheckFailed, expect
+from overlays import MANAGED_PROMETHEUS, PROMETHEUS_OPERATOR, Installation, copied, of_kind, render
 
 KINDS = ("PodMonitoring", "ServiceMonitor")
 

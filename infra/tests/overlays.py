@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 import sources
+from failure import expect
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # What Terraform's outputs contain. Tests of the modules compare some of them.
@@ -22,10 +23,6 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
 WEBHOOKS = "MINI_SCAN_DELIVERIES_TABLE=scan-deliveries\nMINI_SCAN_WEBHOOKS_TABLE=scan-webhooks\n"
 # Below this version, a component does not see the ConfigMaps of the kustomization that includes it.
 OLDEST_KUSTOMIZE = (5, 1)
-
-
-class CheckFailed(Exception):
-    """The manifests have a fault."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +84,6 @@ def version():
 
 def can_render():
     return kustomize() is not None and version() >= OLDEST_KUSTOMIZE
-
-
-def expect(holds, what):
-    if not holds:
-        raise CheckFailed(what)
 
 
 # --- a copy with its files ---

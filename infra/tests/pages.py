@@ -14,18 +14,18 @@ from pathlib import Path
 
 import yaml
 
+import shell
 import sources
+from shell import REPOSITORY
 
-REPOSITORY = sources.INFRA.parent
 TERRAFORM = sources.INFRA / "terraform"
 README = "infra/README.md"
 # The pages whose settings are those of terraform.tfvars.
-SET_BY = (README, "docs/indexes.md", "docs/runbook.md", "docs/events-runbook.md", "docs/widgets-runbook.md")
+SET_BY = (*shell.PAGES, "docs/indexes.md")
 PAGES = sorted(
     str(page.relative_to(REPOSITORY)) for page in [REPOSITORY / README, *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("crates/*/README.md")]
 )
 EXAMPLES = {"two-clouds": ("gcp", "aws"), "event-pipeline": ("events",), "widget-registry": ("widgets",)}
-COMMANDS = re.compile(r"^ *```sh\n(.*?)^ *```", re.M | re.S)
 FENCED = re.compile(r"^ *```.*?^ *```", re.M | re.S)
 
 
@@ -64,9 +64,9 @@ def filled(command):
 
 
 def commands(text):
-    """Yields each line of the commands. A command may continue on the next line."""
-    for block in COMMANDS.findall(text):
-        yield from block.replace("\\\n", " ").splitlines()
+    """Yields each line of the commands."""
+    for block in shell.blocks(text):
+        yield from shell.lines(block)
 
 
 def sections(page, text):
@@ -114,7 +114,8 @@ def wrong_folders(page, text):
         if re.search(r'(^|[|;(&] *)\s*terraform (?!-chdir="\$\w*TERRAFORM" )', command):
             yield f"{page}: the command names no folder with -chdir: {command.strip()}"
     for command in spans(text):
-        if re.match(r"terraform (output|state|import) .", command):
+        # `terraform output` without a name is a noun in the prose.
+        if re.match(r"terraform ((apply|plan)\b|(output|state|import) .)", command):
             yield f"{page}: the command names no folder with -chdir: {command}"
 
 
@@ -217,6 +218,7 @@ FAULTY_PAGES = (
     ("docs/runbook.md", "output -raw api_env`", "output -raw role_arns`"),
     ("docs/runbook.md", 'terraform -chdir="$TERRAFORM" apply    #', "terraform apply    #"),
     ("docs/runbook.md", '`terraform -chdir="$TERRAFORM" output', "`terraform output"),
+    ("docs/widgets-runbook.md", '`terraform -chdir="$WIDGETS_TERRAFORM" plan`', "`terraform plan`"),
     ("docs/runbook.md", "rm module.aws.aws_dynamodb_table.scans", "rm module.aws.aws_dynamodb_table.this"),
     ("docs/widgets-runbook.md", "import 'module.widgets.module.tables", "import 'module.widgets.module.table"),
     (README, "infra/kubernetes/keda/podmonitoring.yaml", "infra/kubernetes/keda/monitoring.yaml"),

@@ -5,7 +5,7 @@ and the environment of a rendered container.
 """
 
 import overlays
-from servers import CheckFailed
+from failure import expect
 
 INSTALLATIONS = {installation.name: installation for installation in overlays.INSTALLATIONS}
 
@@ -37,6 +37,5 @@ def checks(manifests):
     """Returns the names of the Jobs that check an installation."""
     names = [job["metadata"]["name"] for job in overlays.of_kind(manifests, "CronJob")]
     found = [name for name in names if name.split("-")[0] == "check"]
-    if not found:
-        raise CheckFailed("no Job checks the installation")
+    expect(found, "no Job checks the installation")
     return found

@@ -14,14 +14,12 @@ import time
 import urllib.request
 from pathlib import Path
 
+from failure import CheckFailed
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("MINI_SCAN", str(REPOSITORY / "target/debug/mini-scan"))
 EVENT_PIPELINE = os.environ.get("EVENT_PIPELINE", str(REPOSITORY / "target/debug/event-pipeline"))
 WIDGET_REGISTRY = os.environ.get("WIDGET_REGISTRY", str(REPOSITORY / "target/debug/widget-registry"))
-
-
-class CheckFailed(Exception):
-    """A check found a mismatch, or could not run."""
 
 
 def until(what, look, seconds=60):

@@ -5,12 +5,10 @@ the table of step 1, or exist on every machine with Bash.
 """
 
 import re
-from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-# The README calls functions of the other pages, too.
-PAGES = ("infra/README.md", "docs/runbook.md", "docs/events-runbook.md", "docs/widgets-runbook.md")
-FUNCTION = re.compile(r"^(\w+)\(\) \{", re.M)
+import shell
+from failure import CheckFailed, expect
+
 KEYWORDS = {"do", "done", "else", "fi", "if", "then", "until", "while", "{", "}", "!"}
 BUILTINS = {"[", "cd", "command", "echo", "eval", "exit", "export", "for", "kill", "local", "printf", "read", "return", "set", "test", "wait"}
 # From coreutils, and what POSIX requires.
@@ -19,15 +17,11 @@ ASSIGNMENT = re.compile(r"\w+=")
 SEPARATORS = "\n;|&()"
 
 
-class CheckFailed(Exception):
-    """The table and the commands differ."""
-
-
 class Scanner:
     """Reads the shell, as far as this page uses it: quotes, substitutions, comments, pipes and lists."""
 
     def __init__(self, text):
-        self.text, self.at, self.found = text.replace("\\\n", " "), 0, []
+        self.text, self.at, self.found = "\n".join(shell.lines(text)), 0, []
 
     def commands(self, closing=None):
         """Reads commands up to the end or a closing bracket. Returns the first words of all of them."""
@@ -86,8 +80,8 @@ def used(page, functions):
     tools = {}
     for section in re.split(r"^(?=#{2,3} )", page, flags=re.M):
         step = re.match(r"### (\d)\. ", section)
-        for block in re.findall(r"^```sh\n(.*?)^```$", section, re.M | re.S):
-            for word in Scanner(FUNCTION.sub("", block)).commands():
+        for block in shell.blocks(section):
+            for word in Scanner(block).commands():
                 if word not in functions | BUILTINS | EVERYWHERE:
                     tools.setdefault(word, set()).add(int(step[1]) if step else None)
     return tools
@@ -119,24 +113,22 @@ for w in 'p | q' r; do e; done | f &
 g --x="$(h -o "${1:-y}")" \\
   i || { j; }"""
     found = sorted(Scanner(text).commands())
-    if found != ["a", "b", "c", "d", "e", "f", "for", "g", "h", "j"]:
-        raise CheckFailed(f"the scanner finds {found}")
+    expect(found == ["a", "b", "c", "d", "e", "f", "for", "g", "h", "j"], f"the scanner finds {found}")
 
 
 def check_faults(page, functions):
     """Without its row, each tool must be missing, and a new command too."""
     for tool in listed(page):
         row = re.compile(rf"^\| `{tool}` \|.*\n", re.M)
-        if not any(f" calls {tool}," in fault for fault in faults(row.sub("", page), functions)):
-            raise CheckFailed(f"without the row of {tool}, the check finds nothing")
+        found = any(f" calls {tool}," in fault for fault in faults(row.sub("", page), functions))
+        expect(found, f"without the row of {tool}, the check finds nothing")
     changed = page.replace("\ngcloud auth login\n", "\necho $(date | unlisted)\n")
-    if not any(" calls unlisted," in fault for fault in faults(changed, functions)):
-        raise CheckFailed("the check does not find a command behind a pipe in a substitution")
+    found = any(" calls unlisted," in fault for fault in faults(changed, functions))
+    expect(found, "the check does not find a command behind a pipe in a substitution")
 
 
 def main():
-    page = (REPOSITORY / "infra/README.md").read_text()
-    functions = {name for other in PAGES for name in FUNCTION.findall((REPOSITORY / other).read_text())}
+    page, functions = (shell.REPOSITORY / "infra/README.md").read_text(), shell.functions().keys()
     check_scanner()
     for fault in faults(page, functions):
         raise CheckFailed(fault)

@@ -19,7 +19,8 @@ import names
 import overlays
 import path
 from agreement import LOCAL, acting_as, administrator, applied, assume, client, created_table, denied, jobs_succeed, permissions_enforced, same
-from servers import WIDGET_REGISTRY, CheckFailed, aws, run, running, stop, until
+from failure import CheckFailed
+from servers import WIDGET_REGISTRY, aws, run, running, stop, until
 
 # They have no samples, because no call of the local AWS fails. A test of the program compares them, and `error_type`, with the page.
 UNCOUNTED = ("widget_registry_retries_total", "widget_registry_rebuilds_total")
