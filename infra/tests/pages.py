@@ -16,6 +16,7 @@ import yaml
 
 import shell
 import sources
+from failure import CheckFailed, expect
 from shell import REPOSITORY
 
 TERRAFORM = sources.INFRA / "terraform"
@@ -239,13 +240,14 @@ FAULTY_VALUES = (
 def faults_are_found():
     for page, right, wrong in FAULTY_PAGES:
         text = (REPOSITORY / page).read_text()
-        assert right in text, f"{page} has no {right!r} to replace"
-        assert list(faults(page, text.replace(right, wrong))), f"{page}: {wrong!r} is accepted"
+        expect(right in text, f"{page} has no {right!r} to replace")
+        expect(list(faults(page, text.replace(right, wrong))), f"{page}: {wrong!r} is accepted")
     for example, right, wrong in FAULTY_VALUES:
         text = values_of(example)
-        assert right in text, f"{example} has no {right!r} to replace"
-        assert list(wrong_values(example, text.replace(right, wrong))), f"{example}: {wrong!r} is accepted"
-    assert list(unused("two-clouds", main_of("two-clouds").replace("var.max_read_units", "null"))), "a variable that nothing uses is accepted"
+        expect(right in text, f"{example} has no {right!r} to replace")
+        expect(list(wrong_values(example, text.replace(right, wrong))), f"{example}: {wrong!r} is accepted")
+    without = main_of("two-clouds").replace("var.max_read_units", "null")
+    expect(list(unused("two-clouds", without)), "a variable that nothing uses is accepted")
 
 
 def values_of(example):
@@ -260,11 +262,13 @@ def main():
     found = [fault for page in PAGES for fault in faults(page, (REPOSITORY / page).read_text())]
     for example in EXAMPLES:
         found += [*wrong_values(example, values_of(example)), *unused(example, main_of(example))]
-    if found:
-        sys.exit("\n".join(found))
+    expect(not found, "\n".join(found))
     faults_are_found()
     print(f"pages: settings, outputs, files and options agree in {len(PAGES)} pages, and {len(FAULTY_PAGES) + len(FAULTY_VALUES) + 1} faults are found")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except CheckFailed as failure:
+        raise SystemExit(f"FAILED: {failure}")

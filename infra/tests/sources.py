@@ -33,7 +33,7 @@ PLANTED = {
 
 
 def is_written(path):
-    """Whether a reader of the README, and not this repository, writes a file. The path is below infra."""
+    """Returns whether a reader of the README, and not this repository, writes a file. The path is below infra."""
     own_overlay = path.is_relative_to(OVERLAYS) and len(path.parts) > 2 and path.parts[2] != "example"
     return own_overlay or any(WRITTEN.fullmatch(part) for part in path.parts)
 

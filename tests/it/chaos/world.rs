@@ -339,8 +339,9 @@ fn write_mode(consumer: usize) -> String {
 fn launch(pipeline: &Pipeline, flags: &[&str], pubsub: &str, store: &str) -> Launch {
     let grace = format!("{}s", GRACE.as_secs());
     let launch = pipeline.consumer().arguments(flags.iter().copied());
-    let production = ["--stream-max-idle", "60s"];
-    let launch = launch.arguments(["--max-lease-extension", "10s", "--shutdown-grace", &grace]).arguments(production);
+    // The default for a local server would keep idle streams. In production, they are replaced.
+    let launch =
+        launch.arguments(["--max-lease-extension", "10s", "--shutdown-grace", &grace, "--stream-max-idle", "60s"]);
     launch.env("PUBSUB_EMULATOR_HOST", pubsub).env("AWS_ENDPOINT_URL_DYNAMODB", store)
 }
 
